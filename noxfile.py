@@ -1,0 +1,153 @@
+"""Every check of the project: each session says what it installs and what it runs.
+
+`python3 tools/dev.py <task>` runs them without anything installed beforehand; `nox --list` names them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+from devtool.environment import fingerprint  # noqa: E402  # found only through the line above
+from interpreters import LOOKED_IN, find_interpreter, supported_versions  # noqa: E402  # likewise
+
+nox.needs_version = ">=2025.2.9"
+nox.options.reuse_venv = "yes"
+nox.options.error_on_missing_interpreters = True
+
+PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+SDK = ("--editable", ".[trio]")
+CONTROL_PLANE = ("--editable", "./control_plane")
+DISTRIBUTIONS = {"nodus_sdk": ".", "nodus_control_plane": "control_plane"}
+
+
+def group(name: str) -> list[str]:
+    """The requirements of a dependency group."""
+    return list(nox.project.dependency_groups(PYPROJECT, name))
+
+
+def install(session: nox.Session, *requirements: str) -> None:
+    """Install into the session's environment, unless it holds exactly this already."""
+    wanted = fingerprint(*requirements)
+    stamp = Path(session.virtualenv.location) / "installed"
+    if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
+        stamp.unlink(missing_ok=True)
+        session.install(*requirements)
+        stamp.write_text(wanted, encoding="utf-8")
+
+
+def tests_on(version: str, interpreter: Path) -> Callable[[nox.Session], None]:
+    """The SDK's tests on one Python: sync, and async on asyncio and on trio."""
+
+    def tests(session: nox.Session) -> None:
+        install(session, *SDK, *group("test"))
+        session.run("coverage", "run", "--context", version, "-m", "pytest", *session.posargs)
+
+    return nox.session(tests, name=f"tests-{version}", python=str(interpreter), tags=["test"])
+
+
+def not_tested_on(version: str) -> Callable[[nox.Session], None]:
+    """A session that says that a supported Python is not on this machine."""
+
+    def skipped(session: nox.Session) -> None:
+        session.skip(f"no Python {version} here (looked in: {LOOKED_IN})")
+
+    return nox.session(skipped, name=f"tests-{version}", python=False, tags=["test"])
+
+
+CURRENT = "{}.{}".format(*sys.version_info[:2])
+for python_version in dict.fromkeys([*supported_versions(), CURRENT]):
+    found = find_interpreter(python_version)
+    if found is None:
+        not_tested_on(python_version)
+    else:
+        tests_on(python_version, found)
+
+
+@nox.session(tags=["test"])
+def coverage(session: nox.Session) -> None:
+    """What the tests above covered, all Pythons together."""
+    if session.posargs:
+        session.skip("only some of the tests ran")
+    install(session, "coverage[toml]")
+    session.run("coverage", "combine")
+    session.run("coverage", "report")
+
+
+@nox.session(tags=["test"])
+def control_plane(session: nox.Session) -> None:
+    """The control plane's tests."""
+    if session.posargs:
+        session.skip("the arguments are for the SDK's tests")
+    install(session, *SDK, *CONTROL_PLANE, *group("test"))
+    with session.chdir("control_plane"):
+        session.run("pytest")
+
+
+@nox.session(tags=["lint"])
+def lint(session: nox.Session) -> None:
+    """Rules and formatting."""
+    install(session, *group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session(tags=["typing"])
+def typing(session: nox.Session) -> None:
+    """The types, as two checkers see them, and whether the public ones are complete."""
+    install(session, *SDK, *CONTROL_PLANE, *group("typing"))
+    session.run("mypy")
+    session.run("pyright")
+    session.run("pyright", "--verifytypes", "nodus", "--ignoreexternal")
+
+
+@nox.session(tags=["drift"])
+def drift(session: nox.Session) -> None:
+    """Whether the generated code is what its sources give."""
+    install(session, *group("generate"))
+    session.run("python", "tools/unasync_build.py", "--check")
+
+
+@nox.session(tags=["build"])
+def build(session: nox.Session) -> None:
+    """Both distributions: built, installed into a fresh environment, used from another folder."""
+    install(session, *group("build"))
+    work = Path(session.create_tmp()).resolve()
+    for folder in DISTRIBUTIONS.values():
+        session.run("python", "-m", "build", "--outdir", str(work / "dist"), folder, silent=True)
+    wheels = [str(wheel) for name in DISTRIBUTIONS for wheel in (work / "dist").glob(f"{name}-*.whl")]
+    session.run("python", "-m", "venv", "--clear", str(work / "fresh"))
+    scripts = work / "fresh" / ("Scripts" if sys.platform == "win32" else "bin")
+    session.run(str(scripts / "python"), "-m", "pip", "install", "--quiet", *wheels, external=True)
+    with session.chdir(work):
+        check = "import nodus; nodus.Client, nodus.AsyncClient; print(nodus.__file__)"
+        session.run(str(scripts / "python"), "-I", "-c", check, external=True)
+        session.run(str(scripts / "nodus"), "--version", external=True)
+        session.run(str(scripts / "nodus"), "playground", "--help", external=True, silent=True)
+
+
+@nox.session(tags=["demo"])
+def demo(session: nox.Session) -> None:
+    """Real jobs, end to end."""
+    install(session, *SDK, *CONTROL_PLANE)
+    session.run("python", "examples/demo.py")
+
+
+@nox.session(tags=["docs"])
+def docs(session: nox.Session) -> None:
+    """The documentation: it builds, and no link in it is broken."""
+    install(session, *group("docs"))
+    session.run("mkdocs", "build", "--strict", "--site-dir", str(Path(session.create_tmp()) / "site"))
+
+
+@nox.session(tags=["bench"])
+def bench(session: nox.Session) -> None:
+    """Ratios against the bare tools underneath; never a pass or a fail."""
+    install(session, *SDK, *group("bench"))
+    session.run("python", "benchmarks/imports.py", *session.posargs)

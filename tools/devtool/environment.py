@@ -1,0 +1,185 @@
+"""The development environment in `.venv`: made once, brought up to date when the project's requirements change.
+
+Two marks inside it tell its state. `.complete` holds the fingerprint of what was installed; `.unfinished` is there
+while pip works, so an environment whose making was cut short is made again and never used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from devtool.lock import exclusive
+
+ROOT = Path(__file__).resolve().parents[2]
+VENV = ROOT / ".venv"
+REQUIREMENTS = ["--editable", ".[trio]", "--editable", "./control_plane", "--group", "dev"]
+# The first pip that installs dependency groups (PEP 735).
+OLDEST_PIP = (25, 1)
+
+
+class SetupError(Exception):
+    """The environment cannot be made; the message says what to do about it."""
+
+
+def fingerprint(*more: str) -> str:
+    """A digest of everything that decides what an environment of this checkout holds."""
+    digest = hashlib.sha256()
+    files = [
+        ROOT / "pyproject.toml",
+        ROOT / "control_plane" / "pyproject.toml",
+        *sorted(ROOT.glob("src/*/_version.py")),
+    ]
+    files += sorted(ROOT.glob("control_plane/src/*/_version.py"))
+    for file in files:
+        digest.update(file.read_bytes() if file.exists() else b"")
+    digest.update(json.dumps([str(ROOT), *more]).encode())
+    return digest.hexdigest()
+
+
+def prepare(*, install_system_packages: bool = False) -> Path:
+    """Make `.venv` what it should be and return its Python. Quick when nothing has changed."""
+    wanted = fingerprint(*REQUIREMENTS)
+    with exclusive(ROOT / ".venv.lock", "Another run is preparing .venv; waiting for it."):
+        python = python_of(VENV)
+        state = _state()
+        if state == wanted and _works(python):
+            return python
+        if state == "unfinished" or (state is not None and not _works(python)):
+            shutil.rmtree(VENV)
+        elif VENV.exists() and not _works(python):
+            raise SetupError(f"{VENV} is there, but this tool did not make it and no Python runs in it: remove it.")
+        fresh = not VENV.exists()
+        if fresh:
+            _require_venv(install_system_packages)
+        _install(python, wanted, fresh=fresh)
+        return python
+
+
+def python_of(environment: Path) -> Path:
+    """The path of the Python inside a virtual environment."""
+    return environment / "Scripts" / "python.exe" if os.name == "nt" else environment / "bin" / "python"
+
+
+def base_python() -> str:
+    """The Python that runs this or, inside a virtual environment, the one that it was made from."""
+    return str(getattr(sys, "_base_executable", None) or sys.executable)
+
+
+def _state() -> str | None:
+    if (VENV / ".unfinished").exists():
+        return "unfinished"
+    complete = VENV / ".complete"
+    return complete.read_text(encoding="utf-8") if complete.exists() else None
+
+
+def _works(python: Path) -> bool:
+    check = "import sys, pip; sys.exit(sys.version_info < (3, 10))"
+    try:
+        return subprocess.run([python, "-I", "-c", check], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def _require_venv(install_system_packages: bool) -> None:
+    missing = [name for name in ("venv", "ensurepip") if importlib.util.find_spec(name) is None]
+    if not missing:
+        return
+    package = "python{}.{}-venv".format(*sys.version_info[:2])
+    if install_system_packages and can_install_system_packages():
+        install_system_package(package)
+        return
+    raise SetupError(
+        f"This Python ({base_python()}) cannot make a virtual environment: it lacks {' and '.join(missing)}.\n"
+        f"On Debian and Ubuntu: apt-get install {package} (as root, `--install` does it). "
+        "Or run this with another Python."
+    )
+
+
+def can_install_system_packages() -> bool:
+    """Whether this is root on a Debian-like system."""
+    return hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get") is not None
+
+
+def install_system_package(package: str) -> None:
+    """Install a Debian package."""
+    _say(f"Installing {package} …")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["apt-get", "update"], ["apt-get", "install", "-y", "--no-install-recommends", package]):
+        done = subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise SetupError(f"`{' '.join(command)}` failed:\n{_tail(done.stdout + done.stderr)}")
+
+
+def _install(python: Path, wanted: str, *, fresh: bool) -> None:
+    _say(
+        "Making .venv and installing the project into it: a minute or so …" if fresh else "Bringing .venv up to date …"
+    )
+    VENV.mkdir(exist_ok=True)
+    (VENV / ".unfinished").touch()
+    (VENV / ".complete").unlink(missing_ok=True)
+    try:
+        if fresh:
+            _run([base_python(), "-m", "venv", str(VENV)], "A virtual environment could not be made.")
+        if _pip_version(python) < OLDEST_PIP:
+            _pip(python, "--upgrade", "pip>={}.{}".format(*OLDEST_PIP))
+        _pip(python, *REQUIREMENTS)
+    except SetupError:
+        # pip ended by itself: what was installed before still works, and a new environment is worth nothing.
+        if fresh:
+            shutil.rmtree(VENV, ignore_errors=True)
+        else:
+            (VENV / ".unfinished").unlink()
+        raise
+    (VENV / ".complete").write_text(wanted, encoding="utf-8")
+    (VENV / ".unfinished").unlink()
+
+
+def _pip_version(python: Path) -> tuple[int, ...]:
+    done = subprocess.run([python, "-m", "pip", "--version"], capture_output=True, text=True, check=False)
+    numbers = done.stdout.split()[1].split(".") if done.returncode == 0 else []
+    return tuple(int(number) for number in numbers if number.isdigit())
+
+
+def _pip(python: Path, *arguments: str) -> None:
+    _run(
+        [str(python), "-m", "pip", "install", "--quiet", *arguments],
+        "pip could not install what is needed. Its index must be reachable from here (`pip config list` shows which "
+        "it uses; the environment variables PIP_INDEX_URL and PIP_NO_INDEX change it).",
+    )
+
+
+def _run(command: Sequence[str], failure: str) -> None:
+    environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PIP_USER": "0"}
+    # Packages that another Python's path points to would count as installed here.
+    for name in ("PYTHONPATH", "PYTHONHOME"):
+        environment.pop(name, None)
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise SetupError(f"{_tail(done.stdout)}\n{failure}")
+
+
+def _tail(output: str, lines: int = 20) -> str:
+    return "\n".join(output.strip().splitlines()[-lines:])
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
