@@ -46,22 +46,37 @@ PAIRS = {
 
 # Sorted; every entry must be needed somewhere. unasync's own table (the dunders, AsyncIterator, …) comes on top.
 RENAMES = {
+    "AsyncBaseTransport": "BaseTransport",
+    "AsyncByteStream": "SyncByteStream",
     "AsyncClient": "Client",
     "AsyncClock": "Clock",
+    "AsyncDeadlineBackend": "DeadlineBackend",
+    "AsyncDeadlineStream": "DeadlineStream",
+    "AsyncHTTPClient": "HTTPClient",
+    "AsyncHTTPTransport": "HTTPTransport",
     "AsyncJob": "Job",
+    "AsyncLane": "Lane",
+    "AsyncLaneStream": "LaneStream",
     "AsyncLimiter": "Limiter",
+    "AsyncNetworkBackend": "NetworkBackend",
+    "AsyncNetworkStream": "NetworkStream",
     "AsyncPool": "Pool",
+    "AsyncRunGuard": "RunGuard",
     "AsyncSession": "Session",
-    "_async": "_sync",
     "aclose": "close",
+    "aread": "read",
+    "async_shielded": "shielded",
+    "handle_async_request": "handle_request",
 }
 
 # Words that look like a leftover and are right: word -> why.
-ALLOWED: dict[str, str] = {}
+ALLOWED: dict[str, str] = {"SyncByteStream": "httpx's own name for the stream of a synchronous body"}
 
 LEFTOVER = re.compile(r"async|await|Async[A-Z]|Sync[A-Z]")
 # An escape such as the \n of "\nClient" is a unit of its own, so that its letter does not join the word after it.
 WORD_OR_ESCAPE = re.compile(r"\\.|[^\W\d]\w*", re.DOTALL)
+WORD = re.compile(r"[^\W\d]\w*")
+RAW = re.compile(r"[a-z]*r[a-z]*['\"]|#", re.IGNORECASE)
 DOCTEST_LINE = re.compile(r"^(\s*(?:>>>|\.\.\.) )(.*)$", re.MULTILINE)
 ARTICLE = re.compile(r"\b([Aa])n(?= \W{0,2}Async[A-Z])")
 WAITING_WORD = re.compile(r"\b(?:async|await) ")
@@ -96,7 +111,8 @@ class SyncRule(Rule):  # type: ignore[misc]  # unasync ships no types
             if token.name in ("COMMENT", "STRING"):
                 text = DOCTEST_LINE.sub(lambda line: line[1] + WAITING_WORD.sub("", line[2]), token.src)
                 text = ARTICLE.sub(r"\1", text)
-                yield token._replace(src=WORD_OR_ESCAPE.sub(lambda word: self._unasync_name(word[0]), text))
+                words = WORD if RAW.match(text) else WORD_OR_ESCAPE
+                yield token._replace(src=words.sub(lambda word: self._unasync_name(word[0]), text))
             else:
                 yield token
 
@@ -184,7 +200,7 @@ def table_problems(renames: Mapping[str, str], allowed: Mapping[str, str], used:
 
 
 def generate(
-    root: Path, destination: Path, renames: Mapping[str, str] = RENAMES, allowed: Mapping[str, str] = ALLOWED
+    root: Path, destination: Path, renames: Mapping[str, str], allowed: Mapping[str, str]
 ) -> tuple[list[Problem], list[Problem]]:
     """Build every generated file of `root` under `destination`.
 
@@ -304,7 +320,7 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     check = parser.parse_args(arguments).check
     with tempfile.TemporaryDirectory(prefix="unasync-") as folder:
         built = Path(folder)
-        problems, table = generate(root, built)
+        problems, table = generate(root, built, RENAMES, ALLOWED)
         if not problems and check:
             for problem, diff in drift(root, built):
                 problems.append(problem)

@@ -1,0 +1,121 @@
+"""Nodus: submit GPU jobs, follow them to their end, see what they cost.
+
+    with nodus.Client() as client:
+        job = client.run(image="ghcr.io/acme/train:v3", gpu="h100_80gb")
+        job.wait()
+        print(job.status, job.supplier, job.cost_usd)
+
+`AsyncClient` is the same with `await`, on asyncio and trio. Everything here loads when first used: `import nodus` is
+quick, and signing or verifying never loads the HTTP stack.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from ._async.client import AsyncClient
+    from ._async.job import AsyncJob
+    from ._enums import GpuType, JobStatus, PrincipalKind, SupplierKind
+    from ._errors import (
+        APIConnectionError,
+        APIError,
+        APITimeoutError,
+        AuthenticationError,
+        BudgetExceededError,
+        BudgetPayload,
+        ConfigurationError,
+        JobTimeoutError,
+        NodusError,
+        NotFoundError,
+        RateLimitError,
+        SignatureError,
+        SupplierUnavailableError,
+        ValidationError,
+    )
+    from ._hooks import ResponseEvent, RetryEvent
+    from ._models import JobSpec, JobView, LedgerRow
+    from ._signing import sign_request, verify_webhook
+    from ._sync.client import Client
+    from ._sync.job import Job
+
+__all__ = [
+    "APIConnectionError",
+    "APIError",
+    "APITimeoutError",
+    "AsyncClient",
+    "AsyncJob",
+    "AuthenticationError",
+    "BudgetExceededError",
+    "BudgetPayload",
+    "Client",
+    "ConfigurationError",
+    "GpuType",
+    "Job",
+    "JobSpec",
+    "JobStatus",
+    "JobTimeoutError",
+    "JobView",
+    "LedgerRow",
+    "NodusError",
+    "NotFoundError",
+    "PrincipalKind",
+    "RateLimitError",
+    "ResponseEvent",
+    "RetryEvent",
+    "SignatureError",
+    "SupplierKind",
+    "SupplierUnavailableError",
+    "ValidationError",
+    "__version__",
+    "sign_request",
+    "verify_webhook",
+]
+
+_HOME = {
+    "APIConnectionError": "_errors",
+    "APIError": "_errors",
+    "APITimeoutError": "_errors",
+    "AsyncClient": "_async.client",
+    "AsyncJob": "_async.job",
+    "AuthenticationError": "_errors",
+    "BudgetExceededError": "_errors",
+    "BudgetPayload": "_errors",
+    "Client": "_sync.client",
+    "ConfigurationError": "_errors",
+    "GpuType": "_enums",
+    "Job": "_sync.job",
+    "JobSpec": "_models",
+    "JobStatus": "_enums",
+    "JobTimeoutError": "_errors",
+    "JobView": "_models",
+    "LedgerRow": "_models",
+    "NodusError": "_errors",
+    "NotFoundError": "_errors",
+    "PrincipalKind": "_enums",
+    "RateLimitError": "_errors",
+    "ResponseEvent": "_hooks",
+    "RetryEvent": "_hooks",
+    "SignatureError": "_errors",
+    "SupplierKind": "_enums",
+    "SupplierUnavailableError": "_errors",
+    "ValidationError": "_errors",
+    "sign_request": "_signing",
+    "verify_webhook": "_signing",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,74 @@
+"""Checks of the arguments that public calls take, made before anything is sent."""
+
+from __future__ import annotations
+
+import math
+import re
+import secrets
+
+from ._errors import ValidationError
+
+MAX_IDEMPOTENCY_KEY_LENGTH = 128
+
+_PRINTABLE_ASCII = re.compile(r"[\x20-\x7e]+\Z")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def seconds(name: str, value: object, *, minimum: float = 0.0, exclusive: bool = False) -> float:
+    """Give the argument `name` as a float.
+
+    Raises:
+        ValidationError: (`invalid_argument`) not a finite number, or below `minimum` (or at it, if `exclusive`).
+    """
+    number = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
+    if math.isfinite(number) and (number > minimum or (number == minimum and not exclusive)):
+        return number
+    limit = f"above {minimum:g}" if exclusive else f"of at least {minimum:g}"
+    raise ValidationError(f"`{name}` must be a number of seconds {limit}, not {value!r}.", code="invalid_argument")
+
+
+def whole_number(name: str, value: object, *, minimum: int) -> int:
+    """Give the argument `name` as an int.
+
+    Raises:
+        ValidationError: (`invalid_argument`) not a whole number, or below `minimum`.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value >= minimum:
+        return value
+    raise ValidationError(
+        f"`{name}` must be a whole number of at least {minimum}, not {value!r}.", code="invalid_argument"
+    )
+
+
+def job_id(value: object) -> str:
+    """Give a job id that is safe to put into a path as one segment.
+
+    Raises:
+        ValidationError: (`invalid_job_id`) empty, `.`, `..`, with control characters, or not a string.
+    """
+    if not isinstance(value, str):
+        raise ValidationError(f"A job id must be a string, not {type(value).__name__}.", code="invalid_job_id")
+    if not value or value in (".", "..") or "/" in value or "\\" in value or _CONTROL.search(value):
+        raise ValidationError(
+            f"{value!r} is not a job id: use the `id` of a job that `run()` or `list()` gave.", code="invalid_job_id"
+        )
+    return value
+
+
+def idempotency_key(value: object) -> str:
+    """Give an idempotency key that a header can carry.
+
+    Raises:
+        ValidationError: (`invalid_idempotency_key`) not 1 to 128 printable ASCII characters.
+    """
+    if isinstance(value, str) and len(value) <= MAX_IDEMPOTENCY_KEY_LENGTH and _PRINTABLE_ASCII.match(value):
+        return value
+    raise ValidationError(
+        f"`idempotency_key` must be 1 to {MAX_IDEMPOTENCY_KEY_LENGTH} printable ASCII characters.",
+        code="invalid_idempotency_key",
+    )
+
+
+def new_idempotency_key() -> str:
+    """Make a key that no other call will ever have: 128 random bits."""
+    return f"nodus-{secrets.token_hex(16)}"

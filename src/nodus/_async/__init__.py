@@ -1,0 +1,1 @@
+"""All that waits, by hand; `nodus._sync` is generated from it."""

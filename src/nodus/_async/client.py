@@ -1,0 +1,268 @@
+"""The client: the verbs, and nothing else."""
+
+from __future__ import annotations
+
+import builtins
+import random
+import warnings
+from collections.abc import AsyncIterator, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from .. import _arguments, _calls, _http
+from .._concurrency import AsyncClock
+from .._config import (
+    DEFAULT_MAX_CONNECTIONS,
+    DEFAULT_MAX_RETRIES,
+    DEFAULT_TIMEOUT,
+    Settings,
+)
+from .._enums import GpuType, JobStatus, SupplierKind
+from .._logs import logger, set_up_from_environment
+from .._models import JobPage, JobSpec, JobView
+from .job import AsyncJob
+from .session import AsyncHTTPClient, AsyncSession, OnResponse, OnRetry
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class AsyncClient:
+    """A client of the Nodus REST API. One for a process is enough: it keeps its connections and reuses them.
+
+    Use it as a context manager, or call `aclose()`.
+
+    Args:
+        api_key: the key, `nk_live_…` or `nk_test_…`; the environment variable `NODUS_API_KEY` by default.
+        base_url: the API's address, `https` unless its host is loopback; `NODUS_BASE_URL`, else
+            `https://api.nodus.run`, by default.
+        timeout: seconds that one attempt at a request may take, above 0.
+        max_retries: retries after transient failures (network, 408, 409, 425, 429, 5xx); 0 disables.
+        total_timeout: seconds that a whole call may take, retries and the waiting between them included; None for
+            no such bound.
+        signing_secret: the key's `sgn_…` secret: every request is signed with it. `NODUS_SIGNING_SECRET` by default,
+            if the key came from the environment too.
+        max_connections: connections open at once, from 1 on; further requests wait their turn.
+        http_client: an object with httpx's `send`, such as an httpx client with transports or hooks of your own, in
+            place of the built-in pool. It stays yours to close.
+        on_retry: called with a `RetryEvent` before each retry.
+        on_response: called with a `ResponseEvent` after each answer.
+
+    Raises:
+        ConfigurationError: no key (`missing_api_key`), or a setting that cannot work. Nothing is sent.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        base_url: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        max_retries: int = DEFAULT_MAX_RETRIES,
+        total_timeout: float | None = None,
+        signing_secret: str | None = None,
+        max_connections: int = DEFAULT_MAX_CONNECTIONS,
+        http_client: AsyncHTTPClient | None = None,
+        on_retry: OnRetry | None = None,
+        on_response: OnResponse | None = None,
+        _clock: AsyncClock | None = None,
+        _rng: random.Random | None = None,
+    ) -> None:
+        settings = Settings.resolve(
+            api_key=api_key,
+            base_url=base_url,
+            timeout=timeout,
+            max_retries=max_retries,
+            total_timeout=total_timeout,
+            signing_secret=signing_secret,
+            max_connections=max_connections,
+        )
+        set_up_from_environment()
+        self._session = AsyncSession(
+            settings, http_client=http_client, clock=_clock, rng=_rng, on_retry=on_retry, on_response=on_response
+        )
+
+    async def run(
+        self,
+        *,
+        image: str,
+        command: Sequence[str] | None = None,
+        gpu: GpuType | str = GpuType.H100_80GB,
+        gpu_count: int = 1,
+        env: Mapping[str, str] | None = None,
+        max_runtime_seconds: int = 3600,
+        require_tiers: Sequence[SupplierKind | str] | None = None,
+        prefer_region: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> AsyncJob:
+        """Submit a job; return at once with its handle.
+
+        The submission carries an idempotency key, so that a retry never makes a second job. To wrap this call in a
+        timeout of your own, pass a key: a cancelled call cannot tell you the one it made (it logs it at INFO).
+
+        Args:
+            image: OCI image reference, such as `ghcr.io/acme/train:v3`.
+            command: argv list; None for the image's own command.
+            gpu: GPU model, as a `GpuType` or its wire value.
+            gpu_count: GPUs, 1 to 8.
+            env: environment variables of the container.
+            max_runtime_seconds: seconds after which the job is stopped, 60 to 172 800 (48 hours).
+            require_tiers: only suppliers of these classes; None or empty for any.
+            prefer_region: a region that is favoured, not demanded.
+            idempotency_key: 1 to 128 printable ASCII characters; the same key twice gives the first job again.
+
+        Raises:
+            ValidationError: the spec is outside its limits (`invalid_spec`, nothing was sent), or the server refuses
+                it.
+            BudgetExceededError: it might take the key past its monthly cap.
+            SupplierUnavailableError: no supplier can take it right now.
+            NodusError: any other failure. `.idempotency_key` is the key to submit again with, and
+                `.outcome_unknown` says whether the job may exist.
+        """
+        spec = JobSpec(
+            image=image,
+            command=command,
+            gpu=gpu,
+            gpu_count=gpu_count,
+            env=env,
+            max_runtime_seconds=max_runtime_seconds,
+            require_tiers=require_tiers,
+            prefer_region=prefer_region,
+            idempotency_key=idempotency_key,
+        )
+        call = _calls.submit_job(spec)
+        logger.info("submitting a job with idempotency key %s", call.idempotency_key)
+        view, replayed = await self._session.call(call, _read_submission)
+        return AsyncJob(self._session, view, replayed=replayed, submitted_at=self._session.clock.now())
+
+    async def get(self, job_id: str) -> AsyncJob:
+        """Look a job up.
+
+        Raises:
+            NotFoundError: there is no such job, or it is another customer's.
+            ValidationError: (`invalid_job_id`) this cannot be a job id; nothing was sent.
+            NodusError: any other failure.
+        """
+        return AsyncJob(self._session, await self._session.call(_calls.get_job(job_id), _read_view))
+
+    async def list(
+        self, *, limit: int = 50, status: JobStatus | str | Sequence[JobStatus | str] | None = None
+    ) -> builtins.list[AsyncJob]:
+        """Give the customer's most recent jobs, newest first.
+
+        Args:
+            limit: how many at most, from 1 on; the server caps it.
+            status: only jobs in this status, or in one of these.
+
+        Raises:
+            ValidationError: (`invalid_argument`) `limit` is below 1; nothing was sent.
+            NodusError: any other failure.
+        """
+        page = await self._session.call(_calls.list_jobs(limit=limit, statuses=_statuses(status)), _http.parse_page)
+        return [AsyncJob(self._session, view) for view in page.jobs]
+
+    def iter_jobs(
+        self, *, page_size: int = 50, status: JobStatus | str | Sequence[JobStatus | str] | None = None
+    ) -> AsyncIterator[AsyncJob]:
+        """Iterate over all of the customer's jobs, newest first, a page at a time.
+
+        Args:
+            page_size: jobs a request, from 1 on; the server caps it.
+            status: only jobs in this status, or in one of these.
+
+        Raises:
+            ValidationError: (`invalid_argument`) `page_size` is below 1; nothing was sent.
+            NodusError: while iterating, any other failure.
+        """
+        return self._iterate(_arguments.whole_number("page_size", page_size, minimum=1), _statuses(status))
+
+    async def _iterate(self, page_size: int, statuses: builtins.list[JobStatus]) -> AsyncIterator[AsyncJob]:
+        cursor: str | None = None
+        while True:
+            call = _calls.list_jobs(limit=page_size, cursor=cursor, statuses=statuses)
+            page: JobPage = await self._session.call(call, _http.parse_page)
+            for view in page.jobs:
+                yield AsyncJob(self._session, view)
+            if page.next_cursor is None or page.next_cursor == cursor:
+                return
+            cursor = page.next_cursor
+
+    async def healthz(self) -> dict[str, object]:
+        """Ask the control plane whether it is up; a smoke test for deployments. Sends no credentials.
+
+        Raises:
+            NodusError: it is not, or cannot be reached.
+        """
+        return await self._session.call(_calls.healthz(), _http.parse_object)
+
+    def with_options(
+        self,
+        *,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        total_timeout: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> AsyncClient:
+        """Give a client that differs in these settings and shares this one's connections.
+
+        Closing it leaves this client open.
+
+        Args:
+            timeout: seconds that one attempt may take; None keeps this client's.
+            max_retries: retries after transient failures; None keeps this client's.
+            total_timeout: seconds that a whole call may take; None keeps this client's.
+            headers: headers to add to every request.
+
+        Raises:
+            ConfigurationError: a setting that cannot work.
+        """
+        settings = self._session.settings.changed(
+            timeout=timeout, max_retries=max_retries, total_timeout=total_timeout, headers=headers
+        )
+        child = type(self).__new__(type(self))
+        child._session = self._session.sharing_pool(settings)
+        return child
+
+    async def aclose(self) -> None:
+        """Close the client's connections. Calling it twice does no harm; using the client afterwards raises."""
+        await self._session.aclose()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `aclose()` was called."""
+        return self._session.is_closed
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(base_url={self._session.settings.base_url!r})"
+
+    def __del__(self) -> None:
+        session: AsyncSession | None = getattr(self, "_session", None)
+        if session is not None and session.is_leaking:
+            message = f"unclosed {self!r}: use it as a context manager, or close it"
+            warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
+
+    async def __aenter__(self) -> Self:
+        self._session.check_usable()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+AsyncClient.__module__ = "nodus"
+
+
+def _read_view(reply: _http.Reply) -> JobView:
+    return _http.parse(reply, JobView)
+
+
+def _read_submission(reply: _http.Reply) -> tuple[JobView, bool]:
+    return _http.parse(reply, JobView), reply.headers.get("idempotent-replayed", "").lower() == "true"
+
+
+def _statuses(status: JobStatus | str | Sequence[JobStatus | str] | None) -> list[JobStatus]:
+    if status is None:
+        return []
+    return [JobStatus(one) for one in ([status] if isinstance(status, str) else status)]

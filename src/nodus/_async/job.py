@@ -1,0 +1,233 @@
+"""The handle of a job: one snapshot of it, swapped whole, and the calls that concern it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from .. import _calls, _http
+from .._enums import GpuType, JobStatus, PrincipalKind
+from .._models import JobView
+from .._poll import DEFAULT_POLL_SECONDS, DEFAULT_UNREACHABLE_SECONDS
+from . import polling
+from .session import AsyncSession
+
+
+class AsyncJob:
+    """A job that was submitted or looked up.
+
+    `wait()` and `refresh()` update it in place, so that its attributes can be read afterwards without another round
+    trip. Not safe to share across threads.
+    """
+
+    __slots__ = ("__weakref__", "_replayed", "_session", "_submitted_at", "_view")
+
+    def __init__(
+        self, session: AsyncSession, view: JobView, *, replayed: bool = False, submitted_at: float | None = None
+    ) -> None:
+        self._session = session
+        self._view = view
+        self._replayed = replayed
+        self._submitted_at = submitted_at
+
+    async def refresh(self) -> AsyncJob:
+        """Fetch the job's present state into this handle.
+
+        Raises:
+            NotFoundError: the server knows no such job.
+            NodusError: any other failure of the call; the handle keeps what it had.
+        """
+        self._update(await self._session.call(_calls.get_job(self.id), _read_view))
+        return self
+
+    async def wait(
+        self,
+        *,
+        poll_seconds: float = DEFAULT_POLL_SECONDS,
+        timeout_seconds: float | None = None,
+        unreachable_seconds: float = DEFAULT_UNREACHABLE_SECONDS,
+        on_update: Callable[[AsyncJob], object] | None = None,
+        cancel_on_exit: bool = False,
+    ) -> AsyncJob:
+        """Look at the job until it is completed, failed or cancelled.
+
+        A control plane that is away, restarts or answers 429 or 5xx does not end the wait: the looks become rarer
+        until it is back. Leaving the wait, by its timeout or by cancellation, leaves the job running.
+
+        Args:
+            poll_seconds: seconds between two looks, above 0; varied by 10 %. A `Retry-After` of the server wins.
+            timeout_seconds: seconds to wait, from 0 on; None waits for ever. A last look is taken at the end.
+            unreachable_seconds: where `timeout_seconds` is None, how many seconds of nothing but failures end the
+                wait with the last of them.
+            on_update: called with this handle whenever a look shows something new.
+            cancel_on_exit: ask the server to cancel the job if the wait ends before the job does.
+
+        Raises:
+            JobTimeoutError: `timeout_seconds` passed first; also a `TimeoutError`.
+            NodusError: a failure that will not pass, such as a revoked key.
+            ValidationError: (`invalid_argument`) an argument is outside its range.
+        """
+        try:
+            await polling.wait_for_job(
+                self,
+                self._session,
+                poll_seconds=poll_seconds,
+                timeout_seconds=timeout_seconds,
+                unreachable_seconds=unreachable_seconds,
+                submitted_at=self._submitted_at,
+                on_update=on_update,
+            )
+        except BaseException:
+            if cancel_on_exit:
+                await polling.cancel_on_the_way_out(self, self._session)
+            raise
+        return self
+
+    async def cancel(self) -> AsyncJob:
+        """Ask the server to end the job; on a terminal job this changes nothing.
+
+        A running job becomes `CANCELLED` once its supplier confirms, usually within 10 s: `wait()` sees it.
+
+        Raises:
+            NodusError: the call failed.
+        """
+        self._update(await self._session.call(_calls.cancel_job(self.id), _read_view))
+        return self
+
+    async def logs(self) -> str:
+        """Give what the job has printed so far, as text; bytes that are not UTF-8 become U+FFFD.
+
+        Raises:
+            NodusError: the call failed.
+        """
+        return await self._session.call(_calls.job_logs(self.id), _http.text)
+
+    def _update(self, view: JobView) -> None:
+        self._view = view
+
+    @property
+    def view(self) -> JobView:
+        """The snapshot behind this handle, immutable: safe to keep, compare and pickle."""
+        return self._view
+
+    @property
+    def id(self) -> str:
+        """Server-issued UUID."""
+        return self._view.id
+
+    @property
+    def status(self) -> JobStatus:
+        """Where the job stood when last seen."""
+        return self._view.status
+
+    @property
+    def supplier(self) -> str | None:
+        """Name of the supplier; None until placement."""
+        return self._view.supplier
+
+    @property
+    def region(self) -> str | None:
+        """Region that the job landed in; None until placement."""
+        return self._view.region
+
+    @property
+    def cost_usd(self) -> float | None:
+        """Final cost in US dollars; None until terminal."""
+        return self._view.cost_usd
+
+    @property
+    def error_code(self) -> str | None:
+        """Stable identifier of the failure, if the job failed."""
+        return self._view.error_code
+
+    @property
+    def error_message(self) -> str | None:
+        """What went wrong, if the job failed."""
+        return self._view.error_message
+
+    @property
+    def image(self) -> str | None:
+        """Image as submitted."""
+        return self._view.image
+
+    @property
+    def gpu(self) -> GpuType | None:
+        """GPU model as submitted."""
+        return self._view.gpu
+
+    @property
+    def gpu_count(self) -> int | None:
+        """GPUs as submitted."""
+        return self._view.gpu_count
+
+    @property
+    def created_at(self) -> datetime | None:
+        """When the submission was accepted."""
+        return self._view.created_at
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When the last placement began to run."""
+        return self._view.started_at
+
+    @property
+    def finished_at(self) -> datetime | None:
+        """When the job became terminal."""
+        return self._view.finished_at
+
+    @property
+    def duration_s(self) -> float | None:
+        """Running time of the last placement, in seconds."""
+        return self._view.duration_s
+
+    @property
+    def estimated_cost_usd(self) -> float | None:
+        """Upper bound of the cost, in US dollars."""
+        return self._view.estimated_cost_usd
+
+    @property
+    def retail_cost_usd(self) -> float | None:
+        """What the cheapest hyperscaler would have asked, in US dollars."""
+        return self._view.retail_cost_usd
+
+    @property
+    def saved_usd(self) -> float | None:
+        """Retail minus cost, in US dollars; may be negative."""
+        return self._view.saved_usd
+
+    @property
+    def attempts(self) -> int | None:
+        """Placements so far."""
+        return self._view.attempts
+
+    @property
+    def principal_kind(self) -> PrincipalKind | None:
+        """Whose key submitted the job."""
+        return self._view.principal_kind
+
+    @property
+    def replayed(self) -> bool:
+        """Whether `run()` gave a job that an earlier submission with the same idempotency key had made."""
+        return self._replayed
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the job is completed, failed or cancelled."""
+        return self._view.is_terminal
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the job completed."""
+        return self._view.succeeded
+
+    def __repr__(self) -> str:
+        facts = [f"id={self.id!r}", f"status={self.status}"]
+        facts += [f"{name}={value!r}" for name in ("supplier", "region", "cost_usd") if (value := getattr(self, name))]
+        return f"{type(self).__name__}({', '.join(facts)})"
+
+
+AsyncJob.__module__ = "nodus"
+
+
+def _read_view(reply: _http.Reply) -> JobView:
+    return _http.parse(reply, JobView)

@@ -1,0 +1,201 @@
+"""Settings: explicit argument, else environment variable, else default; checked before anything is sent."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from urllib.parse import urlsplit
+
+from ._errors import ConfigurationError
+
+DEFAULT_BASE_URL = "https://api.nodus.run"
+DEFAULT_TIMEOUT = 30.0
+DEFAULT_MAX_RETRIES = 2
+DEFAULT_MAX_CONNECTIONS = 100
+
+_TOKEN = re.compile(r"[\x21-\x7e]+\Z")
+_HOST = re.compile(r"[A-Za-z0-9._:%\[\]-]+\Z")
+_PATH_PREFIX = re.compile(r"[!-\"$->@-~]*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a client is set to, once checked. Credentials stay out of its `repr`."""
+
+    api_key: str = field(repr=False)
+    base_url: str
+    timeout: float = DEFAULT_TIMEOUT
+    max_retries: int = DEFAULT_MAX_RETRIES
+    total_timeout: float | None = None
+    max_connections: int = DEFAULT_MAX_CONNECTIONS
+    signing_secret: str | None = field(default=None, repr=False)
+    extra_headers: tuple[tuple[str, str], ...] = ()
+
+    def changed(
+        self,
+        *,
+        timeout: float | None,
+        max_retries: int | None,
+        total_timeout: float | None,
+        headers: Mapping[str, str] | None,
+    ) -> Settings:
+        """Give settings that differ where an argument is not None; `headers` are added to those already there.
+
+        Raises:
+            ConfigurationError: (`invalid_configuration`) a value that cannot work.
+        """
+        total = self.total_timeout if total_timeout is None else positive_seconds("total_timeout", total_timeout)
+        return replace(
+            self,
+            timeout=self.timeout if timeout is None else positive_seconds("timeout", timeout),
+            max_retries=self.max_retries if max_retries is None else retry_count(max_retries),
+            total_timeout=total,
+            extra_headers=self.extra_headers + _extra_headers(headers or {}),
+        )
+
+    @classmethod
+    def resolve(
+        cls,
+        *,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        max_retries: int = DEFAULT_MAX_RETRIES,
+        total_timeout: float | None = None,
+        max_connections: int = DEFAULT_MAX_CONNECTIONS,
+        signing_secret: str | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> Settings:
+        """Fill in what was not given from the environment, and check all of it.
+
+        Raises:
+            ConfigurationError: `missing_api_key`, `invalid_api_key`, `invalid_signing_secret`, `invalid_base_url`,
+                `insecure_base_url` or `invalid_configuration`.
+        """
+        env = os.environ if environ is None else environ
+        # A secret belongs to a key: one from the environment must not sign for a key that came from elsewhere.
+        if api_key is None:
+            api_key = env.get("NODUS_API_KEY")
+            if signing_secret is None:
+                signing_secret = env.get("NODUS_SIGNING_SECRET") or None
+        if base_url is None:
+            base_url = env.get("NODUS_BASE_URL") or DEFAULT_BASE_URL
+        return cls(
+            api_key=_api_key(api_key),
+            base_url=_base_url(base_url, allow_insecure=env.get("NODUS_ALLOW_INSECURE") == "1"),
+            timeout=positive_seconds("timeout", timeout),
+            max_retries=retry_count(max_retries),
+            total_timeout=None if total_timeout is None else positive_seconds("total_timeout", total_timeout),
+            max_connections=_max_connections(max_connections),
+            signing_secret=_signing_secret(signing_secret),
+        )
+
+
+def positive_seconds(name: str, value: object) -> float:
+    """Give the setting `name`, a finite number of seconds above zero, as a float."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value > 0:
+        return float(value)
+    raise ConfigurationError(f"`{name}` must be a number of seconds above 0, not {value!r}.")
+
+
+def retry_count(value: object) -> int:
+    """Give `max_retries`, a whole number from 0 on."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise ConfigurationError(f"`max_retries` must be a whole number from 0 on (0 disables retries), not {value!r}.")
+
+
+def _extra_headers(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Check headers that the user adds to every request; the SDK's own cannot be replaced."""
+    checked = []
+    for name, value in headers.items():
+        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not re.fullmatch(r"[\t\x20-\x7e]*", value):
+            raise ConfigurationError(f"The header {name!r} has a character that HTTP does not allow.")
+        if name.lower() in _OWN_HEADERS:
+            raise ConfigurationError(f"The header {name!r} is set by the SDK and cannot be replaced.")
+        checked.append((name, value))
+    return tuple(checked)
+
+
+_OWN_HEADERS = frozenset(
+    ("authorization", "idempotency-key", "nodus-signature", "host", "content-length", "transfer-encoding", "connection")
+)
+
+
+def _max_connections(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return value
+    raise ConfigurationError(f"`max_connections` must be a whole number from 1 on, not {value!r}.")
+
+
+def _api_key(value: object) -> str:
+    if value is not None and not isinstance(value, str):
+        raise ConfigurationError("`api_key` must be a string.", code="invalid_api_key")
+    # A key read from a file or a CI secret often ends in a line break.
+    key = (value or "").strip()
+    if not key:
+        raise ConfigurationError(
+            "No API key: set the environment variable NODUS_API_KEY, or pass api_key=.", code="missing_api_key"
+        )
+    if not _TOKEN.match(key):
+        raise ConfigurationError(
+            "The API key has a space, a control or a non-ASCII character: copy it again, whole.", code="invalid_api_key"
+        )
+    return key
+
+
+def _signing_secret(value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigurationError("`signing_secret` must be a non-empty string.", code="invalid_signing_secret")
+    return value.strip()
+
+
+def _base_url(value: object, *, allow_insecure: bool) -> str:
+    if not isinstance(value, str):
+        raise ConfigurationError(
+            "`base_url` must be a string such as 'https://api.nodus.run'.", code="invalid_base_url"
+        )
+    text = value.strip()
+    try:
+        url = urlsplit(text)
+        host, port = url.hostname, url.port
+    except ValueError as exc:
+        raise ConfigurationError("`base_url` is not a URL.", code="invalid_base_url") from exc
+    if url.scheme not in ("http", "https") or not host or not _HOST.match(host) or port == 0:
+        raise ConfigurationError(
+            f"`base_url` must look like 'https://api.nodus.run', not {_without_userinfo(text)!r}.",
+            code="invalid_base_url",
+        )
+    if url.username is not None or url.password is not None:
+        raise ConfigurationError("`base_url` must not carry a user name or password.", code="invalid_base_url")
+    if url.query or url.fragment or "?" in text or "#" in text or not _PATH_PREFIX.match(url.path):
+        raise ConfigurationError(
+            "`base_url` must end with its path: no query, no fragment, percent-encoded.", code="invalid_base_url"
+        )
+    if url.scheme == "http" and not allow_insecure and not is_loopback(host):
+        raise ConfigurationError(
+            f"Refusing to send an API key over plain http to {host!r}: use https, or set NODUS_ALLOW_INSECURE=1 if you "
+            "must.",
+            code="insecure_base_url",
+        )
+    return f"{url.scheme}://{url.netloc}{url.path.rstrip('/')}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's own."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _without_userinfo(text: str) -> str:
+    return re.sub(r"//[^/@]*@", "//…@", text)

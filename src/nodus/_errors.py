@@ -1,0 +1,217 @@
+"""Every way a call can fail.
+
+NodusError
+├── ConfigurationError          before any network call: missing key, unusable setting, closed client
+├── AuthenticationError         401, 403
+├── SignatureError              401 with a signature code
+├── BudgetExceededError         402
+├── NotFoundError               404
+├── ValidationError             400, 422, and what the SDK refuses before sending (also a ValueError)
+├── RateLimitError              429
+├── SupplierUnavailableError    503
+├── APIError                    any other status, and an answer that cannot be used
+├── APIConnectionError          the network failed: DNS, TCP, TLS, proxy
+│   └── APITimeoutError         no answer in time
+└── JobTimeoutError             a wait ended before the job did (also a TimeoutError)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict, TypeVar
+
+if TYPE_CHECKING:
+    from ._async.job import AsyncJob
+    from ._models import JobView
+    from ._sync.job import Job
+
+_Error = TypeVar("_Error", bound="NodusError")
+
+
+class NodusError(Exception):
+    """The base of every error that this library raises.
+
+    Attributes:
+        code: a stable identifier such as `"invalid_spec"`; the server's where it sent one.
+        message: what happened and what to do next, for people.
+        status_code: the HTTP status, or None where no answer came.
+        request_id: the server's `X-Request-Id`, for support, or None.
+        payload: the parsed JSON body of the answer, or None.
+        retry_after: seconds after which the server asked to be tried again, or None.
+        attempts: how many times the request was sent or tried; 0 where nothing was.
+        idempotency_key: the key of a keyed call; run it again with this key to learn or finish what happened.
+        outcome_unknown: True where the server may have acted although the call failed.
+    """
+
+    default_code = "error"
+
+    code: str
+    message: str
+    status_code: int | None
+    request_id: str | None
+    payload: object
+    retry_after: float | None
+    attempts: int
+    idempotency_key: str | None
+    outcome_unknown: bool
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        status_code: int | None = None,
+        request_id: str | None = None,
+        payload: object = None,
+        retry_after: float | None = None,
+        attempts: int = 0,
+        idempotency_key: str | None = None,
+        outcome_unknown: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code if code is not None else self.default_code
+        self.status_code = status_code
+        self.request_id = request_id
+        self.payload = payload
+        self.retry_after = retry_after
+        self.attempts = attempts
+        self.idempotency_key = idempotency_key
+        self.outcome_unknown = outcome_unknown
+
+    def __str__(self) -> str:
+        facts = [self.code]
+        if self.status_code is not None:
+            facts.append(f"HTTP {self.status_code}")
+        if self.request_id is not None:
+            facts.append(f"request {self.request_id}")
+        return f"{self.message} ({', '.join(facts)})"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.message!r}, code={self.code!r}, status_code={self.status_code!r})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.message, self.__dict__.copy())
+
+
+class ConfigurationError(NodusError):
+    """A setting is missing or cannot work; nothing was sent."""
+
+    default_code = "invalid_configuration"
+
+
+class AuthenticationError(NodusError):
+    """The server does not accept the API key (401), or the key may not do this (403)."""
+
+    default_code = "invalid_api_key"
+
+
+class SignatureError(NodusError):
+    """`Nodus-Signature` was missing, stale or failed verification.
+
+    `signature_invalid`: sign again with the right secret. `signature_stale`: set the clock right.
+    `signing_secret_unavailable`: rotate the key.
+    """
+
+    default_code = "signature_invalid"
+
+
+class BudgetPayload(TypedDict, total=False):
+    """What a 402 answer says, in US dollars: enough to shrink the job and submit again."""
+
+    monthly_spend_cap_usd: float
+    month_to_date_usd: float
+    estimated_cost_usd: float
+    realised_usd: float
+    in_flight_usd: float
+    resets_at: str
+    error: str
+    message: str
+    request_id: str
+
+
+class BudgetExceededError(NodusError):
+    """The submission would take the key past its monthly spend cap (402).
+
+    `payload["monthly_spend_cap_usd"] - payload["month_to_date_usd"]` is what is left, in US dollars.
+    """
+
+    default_code = "budget_exceeded"
+
+    payload: BudgetPayload
+
+
+class NotFoundError(NodusError):
+    """There is no such thing, or it belongs to another customer (404)."""
+
+    default_code = "not_found"
+
+
+class ValidationError(NodusError, ValueError):
+    """The server refused the request as invalid (400, 422), or the SDK did before sending (`status_code` is None)."""
+
+    default_code = "invalid_spec"
+
+
+class RateLimitError(NodusError):
+    """Too many requests (429); `retry_after` says for how many seconds to wait, where the server did."""
+
+    default_code = "rate_limited"
+
+
+class SupplierUnavailableError(NodusError):
+    """No supplier can take the job right now (503)."""
+
+    default_code = "no_supplier"
+
+
+class APIError(NodusError):
+    """The server answered with another error status, or with something that cannot be used."""
+
+    default_code = "http_error"
+
+
+class APIConnectionError(NodusError):
+    """The network failed before a whole answer came: DNS, TCP, TLS, a proxy."""
+
+    default_code = "connection_error"
+
+
+class APITimeoutError(APIConnectionError):
+    """No whole answer came within `timeout`, or within `total_timeout` for all attempts together."""
+
+    default_code = "timeout"
+
+
+class JobTimeoutError(NodusError, TimeoutError):
+    """`wait()` reached `timeout_seconds` before the job reached a terminal state. The job itself goes on.
+
+    Attributes:
+        job: the handle that was waited for; only its last snapshot, a `JobView`, once pickled.
+    """
+
+    default_code = "wait_timeout"
+
+    job: Job | AsyncJob | JobView | None
+
+    def __init__(self, message: str, *, job: Job | AsyncJob | JobView | None = None) -> None:
+        super().__init__(message)
+        self.job = job
+
+    def __reduce__(self) -> tuple[object, ...]:
+        facts = self.__dict__.copy()
+        facts["job"] = getattr(self.job, "view", self.job)
+        return _rebuild, (type(self), self.message, facts)
+
+
+def _rebuild(kind: type[_Error], message: str, facts: dict[str, object]) -> _Error:
+    """Make an error again from what `__reduce__` kept, whatever its constructor asks for."""
+    error = kind.__new__(kind, message)
+    Exception.__init__(error, message)
+    error.__dict__.update(facts)
+    return error
+
+
+for _kind in list(globals().values()):
+    if isinstance(_kind, type) and issubclass(_kind, NodusError):
+        _kind.__module__ = "nodus"
+del _kind

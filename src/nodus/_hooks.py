@@ -1,0 +1,52 @@
+"""What the hooks `on_retry=` and `on_response=` are told. Nothing in it is secret."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ._errors import NodusError
+
+
+@dataclass(frozen=True, slots=True)
+class RetryEvent:
+    """An attempt failed and another will follow.
+
+    Attributes:
+        method: HTTP method.
+        path: path of the request, from `/v1/` on.
+        retry: 1 for the first retry.
+        max_retries: how many there may be.
+        delay_seconds: how long until it is sent.
+        error: what the attempt failed with.
+    """
+
+    method: str
+    path: str
+    retry: int
+    max_retries: int
+    delay_seconds: float
+    error: NodusError
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseEvent:
+    """An attempt was answered, with whatever status.
+
+    Attributes:
+        method: HTTP method.
+        path: path of the request, from `/v1/` on.
+        status_code: HTTP status of the answer.
+        headers: headers of the answer.
+        request_id: the server's `X-Request-Id`, or None.
+        attempt: 1 for the first attempt.
+        elapsed_seconds: from before the request was sent until the body was read.
+    """
+
+    method: str
+    path: str
+    status_code: int
+    headers: Mapping[str, str] = field(repr=False)
+    request_id: str | None
+    attempt: int
+    elapsed_seconds: float

@@ -1,0 +1,319 @@
+"""Between calls and HTTP, without I/O: a call and the settings to a request, an answer to a model or an error."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import math
+import platform
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import httpx
+import pydantic
+
+from ._errors import (
+    APIConnectionError,
+    APIError,
+    APITimeoutError,
+    AuthenticationError,
+    BudgetExceededError,
+    NodusError,
+    NotFoundError,
+    RateLimitError,
+    SignatureError,
+    SupplierUnavailableError,
+    ValidationError,
+)
+from ._models import JobPage, JobView
+from ._retry import Failure
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from ._calls import Call
+    from ._config import Settings
+    from ._signing import Signer
+
+_Model = TypeVar("_Model", bound=pydantic.BaseModel)
+
+USER_AGENT = f"nodus-python/{__version__} python/{platform.python_version()} httpx/{httpx.__version__}"
+
+SIGNATURE_CODES = frozenset(("signature_invalid", "signature_stale", "signing_secret_unavailable"))
+
+_ERROR_OF_STATUS: dict[int, type[NodusError]] = {
+    400: ValidationError,
+    401: AuthenticationError,
+    402: BudgetExceededError,
+    403: AuthenticationError,
+    404: NotFoundError,
+    422: ValidationError,
+    429: RateLimitError,
+    503: SupplierUnavailableError,
+}
+
+# Raised before the request's first byte is sent: the server cannot have acted on it.
+_NEVER_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.LocalProtocolError,
+    httpx.InvalidURL,
+)
+
+
+class _BareListing(pydantic.RootModel[list[JobView]]):
+    """A listing without an envelope."""
+
+
+TRANSPORT_ERRORS = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, EOFError, UnicodeError)
+"""What a transport raises when the network or the peer misbehaves; anything else is a bug and is let through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer: body read, connection given back."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+    attempts: int = 1
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status < 300
+
+    @property
+    def request_id(self) -> str | None:
+        return self.headers.get("x-request-id")
+
+
+class RequestBuilder:
+    """Turns calls into requests under one client's settings; what does not change is worked out once."""
+
+    def __init__(self, settings: Settings, signer: Signer | None) -> None:
+        base = httpx.URL(settings.base_url)
+        self._base = base
+        self._signer = signer
+        self._prefix = base.raw_path.rstrip(b"/")
+        self._common = [
+            (b"Host", base.netloc),
+            (b"Accept", b"application/json"),
+            (b"User-Agent", USER_AGENT.encode()),
+            *((name.encode(), value.encode()) for name, value in settings.extra_headers),
+        ]
+        self._bearer = (b"Authorization", b"Bearer " + settings.api_key.encode())
+
+    def build(self, call: Call, *, retries: int, now: float) -> httpx.Request:
+        """Make the request of one attempt.
+
+        Args:
+            call: what to ask.
+            retries: how many attempts went before.
+            now: the time to sign at, in Unix seconds.
+        """
+        headers = self._common.copy()
+        if call.authenticated:
+            headers.append(self._bearer)
+            if self._signer is not None:
+                signature = self._signer.header(call.method, call.path, call.body, now)
+                headers.append((b"Nodus-Signature", signature.encode()))
+        if call.body:
+            headers.append((b"Content-Type", b"application/json"))
+        if call.body or call.method == "POST":
+            headers.append((b"Content-Length", str(len(call.body)).encode()))
+        if call.idempotency_key is not None:
+            headers.append((b"Idempotency-Key", call.idempotency_key.encode()))
+        if retries:
+            headers.append((b"X-Nodus-Retry-Count", str(retries).encode()))
+        target = self._prefix + call.path.encode()
+        if call.query:
+            target += b"?" + call.query.encode()
+        url = self._base.copy_with(raw_path=target)
+        return httpx.Request(call.method, url, headers=headers, stream=httpx.ByteStream(call.body))
+
+
+def parse(reply: Reply, model: type[_Model]) -> _Model:
+    """Read the body as a model.
+
+    Raises:
+        APIError: (`invalid_response`) the body is not JSON, or not what the model needs.
+    """
+    try:
+        return model.model_validate_json(reply.content)
+    except pydantic.ValidationError as exc:
+        raise invalid_response(reply, f"no usable {model.__name__} in it") from exc
+
+
+def text(reply: Reply) -> str:
+    """Read the body as UTF-8 text; what is not becomes U+FFFD."""
+    return reply.content.decode("utf-8", errors="replace")
+
+
+def parse_page(reply: Reply) -> JobPage:
+    """Read a listing: an object with `jobs`, or the bare array that older servers send.
+
+    Raises:
+        APIError: (`invalid_response`) it is something else.
+    """
+    if reply.content.lstrip()[:1] == b"[":
+        return JobPage(jobs=parse(reply, _BareListing).root)
+    return parse(reply, JobPage)
+
+
+def parse_object(reply: Reply) -> dict[str, object]:
+    """Read the body as a JSON object.
+
+    Raises:
+        APIError: (`invalid_response`) it is something else.
+    """
+    payload = _json(reply.content)
+    if isinstance(payload, dict):
+        return payload
+    raise invalid_response(reply, "not a JSON object")
+
+
+def invalid_response(reply: Reply, problem: str) -> APIError:
+    """The error for an answer with a good status that cannot be used."""
+    return APIError(
+        f"The server answered {reply.status} with a body that cannot be used: {problem}.",
+        code="invalid_response",
+        status_code=reply.status,
+        request_id=reply.request_id,
+        payload=_json(reply.content),
+    )
+
+
+def failure_from_reply(reply: Reply, call: Call, *, secrets: tuple[str, ...] = ()) -> Failure:
+    """Turn an answer that is not a success into a failed attempt, with the error of its status.
+
+    Args:
+        reply: the answer.
+        call: what was asked, for the message.
+        secrets: credentials to blank out, should a server or proxy echo them.
+    """
+    content = reply.content
+    for secret in secrets:
+        content = content.replace(secret.encode(), b"[redacted]")
+    payload = _json(content)
+    code, message, request_id = _envelope(payload)
+    kind = _ERROR_OF_STATUS.get(reply.status, APIError)
+    if reply.status == 401 and code in SIGNATURE_CODES:
+        kind = SignatureError
+    error = kind(
+        message or f"{call.method} {call.path} was answered with HTTP {reply.status}.",
+        code=code or "http_error",
+        status_code=reply.status,
+        request_id=reply.request_id or request_id,
+        payload=payload,
+        retry_after=retry_after(reply.headers, now=time.time()),
+        outcome_unknown=reply.status >= 500,
+    )
+    return Failure(error, server_verdict=should_retry(reply.headers))
+
+
+def failure_from_exception(exc: Exception, call: Call) -> Failure:
+    """Turn what a transport raised into a failed attempt, its cause chained."""
+    if isinstance(exc, httpx.RequestError):
+        exc.request = None  # type: ignore[assignment]  # it holds the bearer, and errors get logged and pickled
+    timed_out = isinstance(exc, (httpx.TimeoutException, TimeoutError))
+    kind = APITimeoutError if timed_out else APIConnectionError
+    detail = str(exc) or type(exc).__name__
+    error = kind(
+        f"{call.method} {call.path} {'timed out' if timed_out else 'failed'}: {detail}",
+        outcome_unknown=not isinstance(exc, _NEVER_SENT),
+    )
+    error.__cause__ = exc
+    return Failure(error, permanent=_is_permanent(exc))
+
+
+def _is_permanent(exc: BaseException) -> bool:
+    """Whether no retry can mend it: a URL that cannot be used, or a TLS certificate that does not verify."""
+    seen: BaseException | None = exc
+    while seen is not None:
+        if isinstance(seen, (ssl.SSLCertVerificationError, httpx.InvalidURL, httpx.UnsupportedProtocol)):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
+def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
+    """Read the server's wish of when to be asked again, in seconds from its answer.
+
+    `retry-after-ms`, then `Retry-After` in seconds, then as an HTTP-date measured against the answer's own `Date`
+    (RFC 9110, section 10.2.3). NaN, infinite, negative and garbage values read as None.
+    """
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    value = headers.get("retry-after")
+    wait = _number(value)
+    if wait is not None or value is None:
+        return wait
+    until = _http_date(value)
+    if until is None:
+        return None
+    sent = _http_date(headers.get("date", ""))
+    wait = until - (now if sent is None else sent)
+    return wait if wait >= 0 else None
+
+
+def should_retry(headers: Mapping[str, str]) -> bool | None:
+    """Read the server's own word on whether a retry makes sense, or None."""
+    return {"true": True, "false": False}.get(headers.get("x-should-retry", "").strip().lower())
+
+
+def _number(text: str | None) -> float | None:
+    if text is None or not text.isascii():
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number >= 0 and "_" not in text else None
+
+
+def _http_date(text: str) -> float | None:
+    try:
+        return email.utils.parsedate_to_datetime(text).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def _json(content: bytes) -> object:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _envelope(payload: object) -> tuple[str | None, str | None, str | None]:
+    """Find code, message and request id in the error bodies that servers, frameworks and gateways send."""
+    if not isinstance(payload, dict):
+        return None, None, None
+    inner = payload.get("error")
+    source = inner if isinstance(inner, dict) else payload
+    code = _text(source.get("code")) or _text(inner)
+    message = _text(source.get("message")) or _detail(payload.get("detail"))
+    return code, message, _text(payload.get("request_id")) or _text(source.get("request_id"))
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _detail(detail: object) -> str | None:
+    """Read FastAPI's `detail`: a sentence, or a list of findings with `loc` and `msg`."""
+    if not isinstance(detail, list):
+        return _text(detail) or (_text(detail.get("message")) if isinstance(detail, dict) else None)
+    findings = [finding for finding in detail if isinstance(finding, dict) and _text(finding.get("msg"))]
+    return "; ".join(f"{_location(finding)}: {finding['msg']}" for finding in findings) or None
+
+
+def _location(finding: dict[str, object]) -> str:
+    location = finding.get("loc")
+    return ".".join(map(str, location)) if isinstance(location, list) else "body"

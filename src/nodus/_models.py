@@ -1,0 +1,280 @@
+"""What goes over the wire: the spec of a job, and the view of one that the server gives."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, field_validator
+
+from . import _arguments
+from ._enums import GpuType, JobStatus, OpenStrEnum, PrincipalKind, SupplierKind
+from ._errors import ValidationError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_Choice = TypeVar("_Choice", bound=OpenStrEnum)
+_Built = TypeVar("_Built")
+
+
+class JobSpec(BaseModel):
+    """A job as it is submitted, checked when it is made.
+
+    Attributes:
+        image: OCI image reference, such as `ghcr.io/acme/train:v3`.
+        command: argv list; None for the image's own command.
+        gpu: GPU model, as a `GpuType` or its wire value.
+        gpu_count: GPUs, 1 to 8.
+        env: environment variables of the container. Their values never show in a `repr` or an error.
+        max_runtime_seconds: seconds after which the job is stopped, 60 to 172 800 (48 hours).
+        require_tiers: only suppliers of these classes; None or empty for any.
+        prefer_region: a region that is favoured, not demanded.
+        idempotency_key: 1 to 128 printable ASCII characters; the same key twice gives the first job again.
+
+    Raises:
+        ValidationError: (`invalid_spec`, `invalid_idempotency_key`) a field is outside its limits.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    image: Annotated[StrictStr, Field(min_length=1, max_length=512)]
+    command: list[StrictStr] | None = Field(default=None, repr=False)
+    gpu: GpuType = GpuType.H100_80GB
+    gpu_count: Annotated[StrictInt, Field(ge=1, le=8)] = 1
+    env: dict[StrictStr, StrictStr] | None = Field(default=None, repr=False)
+    max_runtime_seconds: Annotated[StrictInt, Field(ge=60, le=172_800)] = 3600
+    require_tiers: list[SupplierKind] | None = None
+    prefer_region: Annotated[StrictStr, Field(min_length=1, max_length=128)] | None = None
+    idempotency_key: StrictStr | None = None
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            image: str,
+            command: Sequence[str] | None = None,
+            gpu: GpuType | str = GpuType.H100_80GB,
+            gpu_count: int = 1,
+            env: Mapping[str, str] | None = None,
+            max_runtime_seconds: int = 3600,
+            require_tiers: Sequence[SupplierKind | str] | None = None,
+            prefer_region: str | None = None,
+            idempotency_key: str | None = None,
+        ) -> None: ...
+
+    else:
+
+        def __init__(self, **fields: object) -> None:
+            _checked(lambda: super(JobSpec, self).__init__(**fields))
+
+    @classmethod
+    def model_validate(cls, obj: object, **options: Any) -> Self:
+        """Make a spec from a mapping; raises `nodus.ValidationError` like the constructor."""
+        return _checked(lambda: super(JobSpec, cls).model_validate(obj, **options))
+
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
+        """Make a spec from JSON; raises `nodus.ValidationError` like the constructor."""
+        return _checked(lambda: super(JobSpec, cls).model_validate_json(json_data, **options))
+
+    @field_validator("image")
+    @classmethod
+    def _check_image(cls, image: str) -> str:
+        if any(character.isspace() or not character.isprintable() for character in image):
+            raise ValueError("must be an image reference without spaces, such as 'ghcr.io/acme/train:v3'")
+        return image
+
+    @field_validator("command", mode="before")
+    @classmethod
+    def _check_command(cls, command: object) -> object:
+        if isinstance(command, (str, bytes)):
+            raise ValueError("must be a list of arguments such as ['python', 'train.py'], not one string")
+        if not isinstance(command, Sequence):
+            return command
+        if not command:
+            raise ValueError("must have at least one argument; leave it out for the image's own command")
+        for argument in command:
+            if isinstance(argument, str):
+                _require_text("an argument", argument)
+        return list(command)
+
+    @field_validator("gpu", mode="before")
+    @classmethod
+    def _check_gpu(cls, gpu: object) -> GpuType:
+        return _choose(GpuType, gpu)
+
+    @field_validator("require_tiers", mode="before")
+    @classmethod
+    def _check_require_tiers(cls, tiers: object) -> object:
+        if isinstance(tiers, str):
+            raise ValueError("must be a list of supplier kinds such as ['tier3'], not one string")
+        if isinstance(tiers, (Sequence, set, frozenset)):
+            return [_choose(SupplierKind, tier) for tier in tiers]
+        return tiers
+
+    @field_validator("env", mode="before")
+    @classmethod
+    def _check_env(cls, env: object) -> object:
+        if not isinstance(env, Mapping):
+            return env
+        for name, value in env.items():
+            if not isinstance(name, str) or not name or "=" in name:
+                raise ValueError("must have names that are non-empty strings without '='")
+            if not isinstance(value, str):
+                raise ValueError(f"must have a string as the value of {name!r}, not {type(value).__name__}")
+            _require_text("a name", name)
+            _require_text(f"the value of {name!r}", value)
+        return dict(env)
+
+    @field_validator("prefer_region")
+    @classmethod
+    def _check_prefer_region(cls, region: str | None) -> str | None:
+        if region is not None:
+            _require_text("it", region)
+        return region
+
+    @field_validator("idempotency_key")
+    @classmethod
+    def _check_idempotency_key(cls, key: str | None) -> str | None:
+        return None if key is None else _arguments.idempotency_key(key)
+
+
+class LedgerRow(BaseModel):
+    """Where a job's terminal row stands in the customer's Trust Ledger."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    seq: int
+    leaf_hash: str
+
+
+class JobView(BaseModel):
+    """A job as the server last described it. Fields that this version does not know are ignored.
+
+    Attributes:
+        id: server-issued UUID.
+        status: where the job stands.
+        supplier: name of the supplier; None until placement.
+        region: region that the job landed in; None until placement.
+        cost_usd: final cost in US dollars; None until terminal.
+        error_code: stable identifier of the failure, if `status` is `FAILED`.
+        error_message: what went wrong, if `status` is `FAILED`.
+        image: as submitted.
+        gpu: as submitted.
+        gpu_count: as submitted.
+        max_runtime_seconds: as submitted, in seconds.
+        created_at: when the submission was accepted.
+        started_at: when the last placement began to run.
+        finished_at: when the job became terminal.
+        duration_s: running time of the last placement, in seconds.
+        estimated_cost_usd: upper bound of the cost, reserved at submission, in US dollars.
+        retail_cost_usd: what the cheapest hyperscaler would have asked, in US dollars.
+        saved_usd: retail minus cost, in US dollars; may be negative.
+        attempts: placements so far.
+        principal_kind: whose key submitted the job.
+        ledger: the terminal row in the Trust Ledger.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    id: str
+    status: JobStatus
+    supplier: str | None = None
+    region: str | None = None
+    cost_usd: float | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    image: str | None = None
+    gpu: GpuType | None = None
+    gpu_count: int | None = None
+    max_runtime_seconds: int | None = None
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    duration_s: float | None = None
+    estimated_cost_usd: float | None = None
+    retail_cost_usd: float | None = None
+    saved_usd: float | None = None
+    attempts: int | None = None
+    principal_kind: PrincipalKind | None = None
+    ledger: LedgerRow | None = None
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the job is over. A status that this version does not know is, once the server gives its end."""
+        return self.status.is_terminal or (self.finished_at is not None and not self.status.is_known)
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the job completed."""
+        return self.status == JobStatus.COMPLETED
+
+
+class JobPage(BaseModel):
+    """One page of a listing."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    jobs: list[JobView]
+    next_cursor: str | None = None
+
+
+def _choose(kind: type[_Choice], value: object) -> _Choice:
+    """Give the known member for `value`; a submission with any other is refused here rather than by the server."""
+    if isinstance(value, str):
+        choice = kind(value)
+        if choice.is_known:
+            return choice
+    known = [member.value for member in kind]
+    hint = f" (did you mean {_nearest(value, known)!r}?)" if isinstance(value, str) else ""
+    raise ValueError(f"must be one of {', '.join(known)}, not {_quoted(value)}{hint}")
+
+
+def _nearest(value: str, known: list[str]) -> str:
+    text = value.lower().replace("-", "_").replace(" ", "_")
+    same_start = [candidate for candidate in known if candidate.startswith(text)]
+    return (same_start or difflib.get_close_matches(text, known, n=1, cutoff=0.0))[0]
+
+
+def _quoted(value: object) -> str:
+    return repr(value) if isinstance(value, str) and len(value) <= 64 else type(value).__name__
+
+
+def _require_text(what: str, value: str) -> None:
+    if "\0" in value:
+        raise ValueError(f"must not have a NUL character in {what}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"must not have a lone surrogate in {what}: it cannot be encoded as UTF-8") from None
+
+
+def _checked(build: Callable[[], _Built]) -> _Built:
+    """Build a model; turn pydantic's findings into one error that names each field and its rule.
+
+    The error is raised outside the handler, so that not even its `__context__` leads to pydantic's, which holds the
+    values of `env`.
+    """
+    try:
+        return build()
+    except pydantic.ValidationError as exc:
+        error = _explain(exc)
+    raise error
+
+
+def _explain(error: pydantic.ValidationError) -> ValidationError:
+    findings = []
+    for finding in error.errors(include_input=False, include_url=False):
+        reason = finding.get("ctx", {}).get("error")
+        if isinstance(reason, ValidationError):
+            return reason
+        where = "".join(f"[{step!r}]" if index else str(step) for index, step in enumerate(finding["loc"]))
+        rule = re.sub("^(Value error, |String (?=should)|Input (?=should))", "", finding["msg"])
+        findings.append(f"`{where}` {rule}" if where else rule)
+    return ValidationError("; ".join(findings) + ".", code="invalid_spec")

@@ -1,0 +1,125 @@
+"""When to look at a job again, what to put up with, and when to give up: pure, fed with outcomes and clock readings."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+
+from ._errors import NodusError
+from ._retry import Failure, is_transient
+
+DEFAULT_POLL_SECONDS = 2.0
+DEFAULT_UNREACHABLE_SECONDS = 900.0
+LAST_POLL_SECONDS = 5.0
+"""How long the one poll that starts at the deadline may take."""
+
+CANCEL_SECONDS = 5.0
+"""How long a wait that is left may take to cancel its job, where it was asked to."""
+
+NOT_FOUND_GRACE_SECONDS = 5.0
+"""How long after its submission a job may read as absent: a replica may lag behind."""
+
+_JITTER = 0.1
+_MAX_WIDENING_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Look again after `seconds`."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TimedOut:
+    """The deadline has passed, and the last look was taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """End the wait with `error`, which the look met."""
+
+    error: NodusError
+
+
+Step = Sleep | TimedOut | GiveUp
+
+
+class PollState:
+    """The course of one wait.
+
+    Args:
+        poll_seconds: the base interval; every interval varies by 10 % around it.
+        deadline: the clock reading at which to stop, or None.
+        unreachable_seconds: how long nothing but failures is put up with, where there is no deadline.
+        submitted_at: the clock reading at which `run()` gave the job, or None for a job found otherwise.
+        rng: the source of jitter.
+    """
+
+    __slots__ = (
+        "_deadline",
+        "_failing_since",
+        "_interval",
+        "_poll_seconds",
+        "_rng",
+        "_submitted_at",
+        "_unreachable_seconds",
+    )
+
+    def __init__(
+        self,
+        *,
+        poll_seconds: float,
+        deadline: float | None,
+        unreachable_seconds: float = DEFAULT_UNREACHABLE_SECONDS,
+        submitted_at: float | None = None,
+        rng: random.Random,
+    ) -> None:
+        self._poll_seconds = poll_seconds
+        self._interval = poll_seconds
+        self._deadline = deadline
+        self._unreachable_seconds = unreachable_seconds
+        self._submitted_at = submitted_at
+        self._failing_since: float | None = None
+        self._rng = rng
+
+    def look_deadline(self, now: float, timeout: float) -> float:
+        """When a look that starts at `now` must be over: the last one may pass the deadline, by 5 s at most."""
+        if self._deadline is None:
+            return now + timeout
+        return now + min(timeout, max(self._deadline - now, LAST_POLL_SECONDS))
+
+    def after_success(self, now: float) -> Step:
+        """The job was seen, and is not terminal."""
+        self._failing_since = None
+        self._interval = self._poll_seconds
+        return self._sleep(now, self._vary(self._poll_seconds))
+
+    def after_failure(self, failure: Failure, now: float) -> Step:
+        """The look failed: widen the interval while that may pass, end the wait where it cannot."""
+        if not (is_transient(failure) or self._is_lagging(failure.error, now)):
+            return GiveUp(failure.error)
+        if self._failing_since is None:
+            self._failing_since = now
+        hint = failure.error.retry_after
+        seconds = self._vary(self._interval) if hint is None else hint
+        widest = max(self._poll_seconds, _MAX_WIDENING_SECONDS)
+        self._interval = min(self._interval * 2, widest)
+        if self._deadline is None and now + seconds > self._failing_since + self._unreachable_seconds:
+            return GiveUp(failure.error)
+        return self._sleep(now, seconds)
+
+    def _is_lagging(self, error: NodusError, now: float) -> bool:
+        if error.status_code != 404 or self._submitted_at is None:
+            return False
+        return now - self._submitted_at <= NOT_FOUND_GRACE_SECONDS
+
+    def _vary(self, seconds: float) -> float:
+        return seconds * self._rng.uniform(1 - _JITTER, 1 + _JITTER)
+
+    def _sleep(self, now: float, seconds: float) -> Step:
+        remaining = math.inf if self._deadline is None else self._deadline - now
+        if remaining <= 0:
+            return TimedOut()
+        return Sleep(min(seconds, remaining))

@@ -1,0 +1,109 @@
+"""Whether to try a call again, and after how long: pure, fed with failures, a clock reading and a random source."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from ._errors import APIConnectionError, NodusError
+
+BASE_DELAY = 0.5
+MAX_DELAY = 8.0
+MAX_HINT = 120.0
+"""A `Retry-After` above this many seconds is the caller's to decide about: it is neither slept nor cut short."""
+
+_TRANSIENT = frozenset((408, 409, 425, 429))
+_NOTHING_DONE = frozenset((429, 503))
+_CONCLUSIVE = frozenset((400, 402, 404, 422))
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One failed attempt.
+
+    Attributes:
+        error: what the caller would see.
+        server_verdict: `x-should-retry` of the answer, or None.
+        permanent: no retry can mend it, whatever its class (a certificate that does not verify).
+    """
+
+    error: NodusError
+    server_verdict: bool | None = None
+    permanent: bool = False
+
+
+def is_transient(failure: Failure, *, repeatable: bool = True) -> bool:
+    """Whether another attempt may succeed and does no harm.
+
+    Args:
+        failure: the attempt that failed.
+        repeatable: False for calls that must not be sent twice unless the answer says that nothing was done.
+    """
+    error = failure.error
+    if failure.permanent:
+        return False
+    if not repeatable and not (error.status_code in _NOTHING_DONE or _was_never_sent(error)):
+        return False
+    if failure.server_verdict is not None:
+        return failure.server_verdict
+    if isinstance(error, APIConnectionError):
+        return True
+    status = error.status_code
+    return status is not None and (status in _TRANSIENT or 500 <= status < 600)
+
+
+def _was_never_sent(error: NodusError) -> bool:
+    return isinstance(error, APIConnectionError) and not error.outcome_unknown
+
+
+class RetryState:
+    """The retries of one logical call.
+
+    Args:
+        max_retries: how many attempts may follow the first.
+        deadline: the clock reading at which the whole call must be over, or None.
+        repeatable: see `is_transient`.
+        rng: the source of jitter.
+    """
+
+    __slots__ = ("_deadline", "_max_retries", "_previous", "_repeatable", "_rng", "attempts", "outcome_unknown")
+
+    def __init__(
+        self, *, max_retries: int, deadline: float | None, repeatable: bool = True, rng: random.Random
+    ) -> None:
+        self._max_retries = max_retries
+        self._deadline = deadline
+        self._repeatable = repeatable
+        self._rng = rng
+        self._previous = BASE_DELAY
+        self.attempts = 0
+        self.outcome_unknown = False
+
+    def attempt_deadline(self, now: float, timeout: float) -> float:
+        """When the attempt that starts at `now` must be over: after `timeout` seconds, or with the whole call."""
+        return now + timeout if self._deadline is None else min(now + timeout, self._deadline)
+
+    def delay_after(self, failure: Failure, now: float) -> float | None:
+        """Take note of a failed attempt; give the seconds to sleep before the next, or None to raise its error."""
+        self.attempts += 1
+        if failure.error.status_code in _CONCLUSIVE:
+            # The server has looked at the idempotency key: an earlier attempt that it had taken would have shown.
+            self.outcome_unknown = False
+        else:
+            self.outcome_unknown |= failure.error.outcome_unknown
+        if self.attempts > self._max_retries or not is_transient(failure, repeatable=self._repeatable):
+            return None
+        delay = self._delay(failure.error)
+        if delay is None or (self._deadline is not None and now + delay >= self._deadline):
+            return None
+        return delay
+
+    def _delay(self, error: NodusError) -> float | None:
+        hint = error.retry_after
+        if hint is not None and hint > MAX_HINT:
+            return None
+        if hint is not None and error.status_code == 429:
+            return hint
+        jitter = min(MAX_DELAY, self._rng.uniform(BASE_DELAY, 3 * self._previous))
+        self._previous = jitter
+        return jitter if hint is None else max(jitter, hint)

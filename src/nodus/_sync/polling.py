@@ -1,0 +1,78 @@
+# Generated from src/nodus/_async/polling.py: do not edit. Edit that file, then run tools/unasync_build.py.
+"""Waiting for jobs to reach a terminal state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from .. import _arguments, _calls, _http
+from .._concurrency import shielded
+from .._errors import JobTimeoutError
+from .._http import Reply
+from .._logs import logger
+from .._models import JobView
+from .._poll import CANCEL_SECONDS, GiveUp, PollState, TimedOut
+from .session import Session
+
+if TYPE_CHECKING:
+    from .job import Job
+
+
+def wait_for_job(
+    job: Job,
+    session: Session,
+    *,
+    poll_seconds: float,
+    timeout_seconds: float | None,
+    unreachable_seconds: float,
+    submitted_at: float | None,
+    on_update: Callable[[Job], object] | None,
+) -> None:
+    """Look at a job until it is terminal; the rules are in `nodus._poll`."""
+    clock = session.clock
+    started = clock.now()
+    state = PollState(
+        poll_seconds=_arguments.seconds("poll_seconds", poll_seconds, exclusive=True),
+        deadline=None if timeout_seconds is None else started + _arguments.seconds("timeout_seconds", timeout_seconds),
+        unreachable_seconds=_arguments.seconds("unreachable_seconds", unreachable_seconds),
+        submitted_at=submitted_at,
+        rng=session.rng,
+    )
+    call = _calls.get_job(job.id)
+    while not job.is_terminal:
+        deadline = state.look_deadline(clock.now(), session.settings.timeout)
+        outcome = session.attempt(call, deadline=deadline)
+        if isinstance(outcome, Reply):
+            before = job.view
+            job._update(_http.parse(outcome, JobView))
+            if on_update is not None and job.view != before:
+                on_update(job)
+            if job.is_terminal:
+                break
+            step = state.after_success(clock.now())
+        else:
+            outcome.error.attempts = 1
+            step = state.after_failure(outcome, clock.now())
+        if isinstance(step, GiveUp):
+            raise step.error
+        if isinstance(step, TimedOut):
+            raise JobTimeoutError(
+                f"Job {job.id} was {job.status.value} after {timeout_seconds} s of waiting. It goes on: wait again, "
+                f"or cancel it.",
+                job=job,
+            )
+        if not isinstance(outcome, Reply):
+            logger.info("job %s could not be looked at, again in %.1f s: %s", job.id, step.seconds, outcome.error)
+        clock.sleep(step.seconds)
+
+
+def cancel_on_the_way_out(job: Job, session: Session) -> None:
+    """Ask once for the job's end while the caller is leaving, whatever makes it leave; never in place of its error."""
+
+    def cancel() -> None:
+        outcome = session.attempt(_calls.cancel_job(job.id), deadline=session.clock.now() + CANCEL_SECONDS)
+        if not isinstance(outcome, Reply):
+            logger.warning("job %s could not be cancelled: %s", job.id, outcome.error)
+
+    shielded(cancel, CANCEL_SECONDS)

@@ -1,0 +1,207 @@
+# Generated from src/nodus/_async/session.py: do not edit. Edit that file, then run tools/unasync_build.py.
+"""One logical call: sign, send, retry. The only loop around HTTP."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+import httpx
+
+from .. import _http
+from .._calls import Call
+from .._concurrency import RESOURCE_ERRORS, Clock
+from .._config import Settings
+from .._errors import ConfigurationError, NodusError
+from .._hooks import ResponseEvent, RetryEvent
+from .._http import Reply, RequestBuilder
+from .._logs import logger
+from .._retry import Failure, RetryState
+from .._signing import Signer
+from .pool import DEADLINE, REPEATABLE, Pool, closed_error
+
+OnRetry = Callable[[RetryEvent], object]
+OnResponse = Callable[[ResponseEvent], object]
+
+_Result = TypeVar("_Result")
+
+
+class HTTPClient(Protocol):
+    """What `http_client=` must offer: httpx's `send`."""
+
+    def send(self, request: httpx.Request, *, follow_redirects: bool) -> httpx.Response: ...
+
+
+class Session:
+    """Carries out calls under one client's settings.
+
+    Args:
+        settings: checked settings.
+        http_client: an object with httpx's `send`, in place of the pool.
+        pool: a pool to share with another session.
+        clock: the time, and how to wait.
+        rng: the source of jitter.
+        on_retry: told before each retry.
+        on_response: told of each answer.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        http_client: HTTPClient | None = None,
+        pool: Pool | None = None,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+        on_retry: OnRetry | None = None,
+        on_response: OnResponse | None = None,
+    ) -> None:
+        self.settings = settings
+        self.clock = Clock() if clock is None else clock
+        self.rng = random.Random() if rng is None else rng
+        self._owns_pool = pool is None
+        self._pool = Pool(max_connections=settings.max_connections, clock=self.clock) if pool is None else pool
+        self._closed = False
+        self._http_client = http_client
+        self._on_retry = on_retry
+        self._on_response = on_response
+        signer = None if settings.signing_secret is None else Signer(settings.signing_secret)
+        self._builder = RequestBuilder(settings, signer)
+        self._secrets = tuple(filter(None, (settings.api_key, settings.signing_secret)))
+
+    def sharing_pool(self, settings: Settings) -> Session:
+        """Give a session with other settings and the same pool, clock and hooks."""
+        return Session(
+            settings,
+            http_client=self._http_client,
+            pool=self._pool,
+            clock=self.clock,
+            rng=self.rng,
+            on_retry=self._on_retry,
+            on_response=self._on_response,
+        )
+
+    def call(self, call: Call, read: Callable[[Reply], _Result]) -> _Result:
+        """Make a call, again where that may help, and read the first good answer.
+
+        Args:
+            call: what to ask.
+            read: turns the answer into the result.
+
+        Raises:
+            NodusError: the last attempt's error, with what is known of all attempts.
+        """
+        reply = self._send(call)
+        try:
+            return read(reply)
+        except NodusError as exc:
+            exc.attempts = reply.attempts
+            exc.idempotency_key = call.idempotency_key
+            exc.outcome_unknown = call.method != "GET"
+            raise
+
+    def attempt(self, call: Call, *, deadline: float, number: int = 1) -> Reply | Failure:
+        """Send a call once; give its answer, or how it failed.
+
+        Args:
+            call: what to ask.
+            deadline: the clock reading at which the attempt must be over.
+            number: 1 for the first attempt at this call.
+        """
+        self.check_usable()
+        started = self.clock.now()
+        request = self._builder.build(call, retries=number - 1, now=self.clock.unix_time())
+        try:
+            response = self._exchange(request, deadline, deadline - started, call.repeatable)
+        except ConfigurationError:
+            raise
+        except NodusError as exc:
+            return Failure(exc)
+        except (*_http.TRANSPORT_ERRORS, *RESOURCE_ERRORS) as exc:
+            failure = _http.failure_from_exception(exc, call)
+            logger.debug("%s %s: %s", call.method, call.path, failure.error)
+            return failure
+        reply = Reply(response.status_code, response.headers, response.content, attempts=number)
+        logger.debug("%s %s: HTTP %d", call.method, call.path, reply.status)
+        if self._on_response is not None:
+            elapsed = self.clock.now() - started
+            self._on_response(
+                ResponseEvent(call.method, call.path, reply.status, reply.headers, reply.request_id, number, elapsed)
+            )
+        if reply.is_success:
+            return reply
+        return _http.failure_from_reply(reply, call, secrets=self._secrets)
+
+    def close(self) -> None:
+        """Refuse further calls, and close the pool's connections unless they are another session's.
+
+        An injected client stays its owner's to close.
+        """
+        self._closed = True
+        if self._owns_pool:
+            self._pool.close()
+
+    def check_usable(self) -> None:
+        """Make sure that a call may start here.
+
+        Raises:
+            ConfigurationError: `client_closed`, or `wrong_event_loop`.
+        """
+        if self._closed:
+            raise closed_error()
+        if self._http_client is None:
+            self._pool.check_usable()
+
+    @property
+    def is_closed(self) -> bool:
+        return self._closed
+
+    @property
+    def is_leaking(self) -> bool:
+        """Whether connections would be left open if this session were forgotten now."""
+        return self._owns_pool and not self._closed and self._pool.was_used
+
+    def _send(self, call: Call) -> Reply:
+        settings, clock = self.settings, self.clock
+        total = settings.total_timeout
+        retry = RetryState(
+            max_retries=settings.max_retries,
+            deadline=None if total is None else clock.now() + total,
+            repeatable=call.repeatable,
+            rng=self.rng,
+        )
+        while True:
+            deadline = retry.attempt_deadline(clock.now(), settings.timeout)
+            outcome = self.attempt(call, deadline=deadline, number=retry.attempts + 1)
+            if isinstance(outcome, Reply):
+                return outcome
+            delay = retry.delay_after(outcome, clock.now())
+            error = outcome.error
+            error.attempts = retry.attempts
+            error.idempotency_key = call.idempotency_key
+            error.outcome_unknown = retry.outcome_unknown
+            if delay is None:
+                raise error
+            self._announce(RetryEvent(call.method, call.path, retry.attempts, settings.max_retries, delay, error))
+            clock.sleep(delay)
+
+    def _exchange(self, request: httpx.Request, deadline: float, seconds: float, repeatable: bool) -> httpx.Response:
+        if self._http_client is not None:
+            request.extensions["timeout"] = httpx.Timeout(max(seconds, 0.0)).as_dict()
+            return self._http_client.send(request, follow_redirects=False)
+        request.extensions[DEADLINE] = deadline
+        request.extensions[REPEATABLE] = repeatable
+        response = self._pool.handle_request(request)
+        try:
+            response.read()
+        finally:
+            response.close()
+        return response
+
+    def _announce(self, event: RetryEvent) -> None:
+        error = event.error
+        reason = error.code if error.status_code is None else f"{error.status_code} {error.code}"
+        logger.info("retry %d of %d in %.1f s: %s", event.retry, event.max_retries, event.delay_seconds, reason)
+        if self._on_retry is not None:
+            self._on_retry(event)
