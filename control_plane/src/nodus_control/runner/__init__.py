@@ -1,0 +1,22 @@
+"""The small process that supervises one attempt of one job, and the files through which it is spoken to.
+
+The `process` driver starts one runner for each attempt. A runner belongs to nobody: it is in a session of its own,
+holds no file of the control plane, and goes on when the control plane is killed. It imports the standard library
+and this package only, so that it starts in a few hundredths of a second.
+
+An attempt lives in `<state_dir>/<job_id>/<attempt>/` (directories 0700, files 0600):
+
+=============== ===================================================================================================
+`claim.json`    Who holds the attempt. Linked into place, so that exactly one of all contenders ever gets it: a
+                runner (with its pid, start time and boot id), or a driver that withdraws the attempt before any
+                runner came. The runner keeps it locked for as long as it lives.
+`cancel`        Its existence asks for an end.
+`program.json`  The program's pid and start, written by the child itself before it becomes the program. Without this
+                file the program has certainly never run; with it, it may have, and is never started again.
+`output.log`    What the program printed, stdout and stderr in the order of writing, byte for byte.
+`result.json`   How it ended. Written once, whole, and last.
+`work/` `tmp/`  The program's directory and its `TMPDIR`; the second is removed at the end.
+=============== ===================================================================================================
+
+The specification (command and environment, which hold secrets) comes over a pipe and is kept in memory alone.
+"""

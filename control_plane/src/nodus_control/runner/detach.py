@@ -1,0 +1,105 @@
+"""The start of a runner: read the whole specification, leave the control plane, claim the attempt, run it once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import time
+from typing import NoReturn
+
+from nodus_control.runner import processes, records
+from nodus_control.runner.records import Claim, Result
+from nodus_control.runner.specification import Specification
+from nodus_control.runner.supervise import Supervisor, install_signal_handlers
+
+CLAIMED = b"claimed"
+ALREADY_CLAIMED = b"already claimed"
+
+INCOMPLETE_SPECIFICATION = 3
+
+_RECORD_AGAIN_SECONDS = 1.0
+
+
+def main(attempt: str) -> NoReturn:
+    """Run the attempt whose directory is `attempt`, unless somebody has claimed it.
+
+    The process that the driver started exits at once, so that it never becomes a zombie; the one forked off here goes
+    on. Whether it has the claim is written to stdout, which the driver waits for, before the program is started. A
+    specification that is cut short, because the control plane died while writing it, leaves no trace.
+    """
+    specification = Specification.from_bytes(_read_all(0))
+    if specification is None:
+        os._exit(INCOMPLETE_SPECIFICATION)
+    if os.fork():
+        os._exit(0)
+    _leave_the_parent_behind()
+    answer = os.dup(1)
+    _close_standard_streams()
+    wakeup = install_signal_handlers()
+    processes.become_subreaper()
+    claim = Claim(
+        time.time() + specification.clock_offset, processes.own_identity(), clock_offset=specification.clock_offset
+    )
+    lock = records.publish_locked(attempt, records.CLAIM, records.claim_document(claim))
+    with contextlib.suppress(BrokenPipeError):  # The control plane has died meanwhile; that is no concern of the job.
+        os.write(answer, ALREADY_CLAIMED if lock is None else CLAIMED)
+    os.close(answer)
+    if lock is not None:
+        _record(attempt, _run(specification, attempt, wakeup))
+        shutil.rmtree(os.path.join(attempt, records.TEMPORARY_DIRECTORY), ignore_errors=True)
+    # Without clean-up: the lock on the claim ends with the process and not before.
+    os._exit(0)
+
+
+def _run(specification: Specification, attempt: str, wakeup: int) -> Result:
+    try:
+        return Supervisor(specification, attempt, wakeup).run()
+    except Exception as exc:
+        # The message of an exception may quote what is secret; its kind and place do not.
+        place = exc.__traceback__
+        while place is not None and place.tb_next is not None:
+            place = place.tb_next
+        line = "?" if place is None else place.tb_lineno
+        for pid in processes.descendants(os.getpid()) if processes.ON_LINUX else ():
+            processes.send([pid], signal.SIGKILL)
+        program = records.read_program(attempt)
+        started_at = None if program is None else program.started_at
+        detail = f"{type(exc).__name__} (errno {getattr(exc, 'errno', None)}) at line {line}"
+        return Result(records.RUNNER_LOST, started_at, time.time() + specification.clock_offset, detail=detail)
+
+
+def _record(attempt: str, result: Result) -> None:
+    """Record the result, however long it takes for a full disk to have room. Without the directory nobody asks."""
+    while True:
+        try:
+            records.publish(attempt, records.RESULT, records.result_document(result))
+            return
+        except FileNotFoundError:
+            return
+        except OSError:
+            time.sleep(_RECORD_AGAIN_SECONDS)
+
+
+def _read_all(descriptor: int) -> bytes:
+    with os.fdopen(descriptor, "rb", closefd=False) as stream:
+        return stream.read()
+
+
+def _leave_the_parent_behind() -> None:
+    """Take nothing along of the control plane's: not its directory, its umask, its ignored or blocked signals."""
+    os.chdir("/")
+    os.umask(0o077)
+    for signum in signal.valid_signals():
+        # Python itself ignores SIGPIPE and SIGXFSZ, rightly for a runner; the program gets them back in its fork.
+        if signal.getsignal(signum) == signal.SIG_IGN and signum not in (signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(signum, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _close_standard_streams() -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    os.close(null)

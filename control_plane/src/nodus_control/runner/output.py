@@ -1,0 +1,49 @@
+"""The file in which a program's output is kept, and its limit."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+READ_SIZE = 1 << 20
+
+
+def limit_marker(limit_bytes: int) -> bytes:
+    """The last line of an output that was cut."""
+    amount = f"{limit_bytes >> 20} MiB" if limit_bytes % (1 << 20) == 0 else f"{limit_bytes} bytes"
+    return f"\n[nodus: the output reached its limit of {amount}; the rest was not kept]\n".encode("ascii")
+
+
+class Output:
+    """At most `limit_bytes` of output, the marker of the cut included. What comes after is read and dropped."""
+
+    def __init__(self, path: str, limit_bytes: int) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._marker = limit_marker(limit_bytes)
+        self._room = limit_bytes - len(self._marker)
+        self._cut = False
+
+    def write(self, data: bytes) -> None:
+        """Append at once, without a buffer. A disk that is full cuts the output; the program does not notice."""
+        if self._cut:
+            return
+        kept = data[: self._room]
+        try:
+            self._append(kept)
+            self._room -= len(kept)
+            if len(kept) < len(data):
+                self._cut = True
+                self._append(self._marker)
+        except OSError:
+            self._cut = True
+
+    def close(self) -> None:
+        """Put what was kept on the disk."""
+        with contextlib.suppress(OSError):
+            os.fsync(self._file)
+        os.close(self._file)
+
+    def _append(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._file, view) :]

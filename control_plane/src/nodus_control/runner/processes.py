@@ -1,0 +1,187 @@
+"""What the operating system knows of processes: identities, descendants, and the two Linux calls that hold a tree.
+
+Everything here is best on Linux. Elsewhere there is no /proc, no subreaper and no parent-death signal: a tree is then
+its process group alone, and an identity its pid alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from nodus_control.runner.records import Identity
+
+ON_LINUX = sys.platform.startswith("linux")
+
+if sys.platform != "win32":
+    # Tells a runner to look at its files. It says nothing by itself, so one that gets lost is only late.
+    NUDGE = signal.SIGUSR1
+    KILL = signal.SIGKILL
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_ENDED_STATES = frozenset("ZXx")
+
+
+class Entry(NamedTuple):
+    """A line of the process table. `start_time` is in clock ticks since the machine was started."""
+
+    pid: int
+    state: str
+    parent: int
+    session: int
+    start_time: str
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can still run: a zombie cannot."""
+        return self.state not in _ENDED_STATES
+
+
+def become_subreaper() -> bool:
+    """Have orphaned descendants, `setsid` and double forks included, become children of this process (Linux)."""
+    return ON_LINUX and _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent dies (Linux). It outlives `exec`."""
+    if ON_LINUX:
+        _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+
+
+def own_identity() -> Identity:
+    """This process."""
+    return Identity(os.getpid(), *_start_and_boot(os.getpid()))
+
+
+def is_same(identity: Identity) -> bool:
+    """Whether the process is there (alive or a zombie) and is the one that was recorded. False without /proc."""
+    return identity.start_time is not None and _start_and_boot(identity.pid) == (identity.start_time, identity.boot_id)
+
+
+def look_up(pid: int) -> Entry | None:
+    """The process `pid`, or None where there is none, or no /proc."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            line = file.read()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None
+    # The name, in parentheses, may itself hold spaces and parentheses: the fields begin after the last one.
+    fields = line[line.rindex(b")") + 2 :].decode("ascii").split()
+    return Entry(pid, fields[0], int(fields[1]), int(fields[3]), fields[19])
+
+
+def entries() -> Iterator[Entry]:
+    """Every process that can be seen."""
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            entry = look_up(int(name))
+            if entry is not None:
+                yield entry
+
+
+def descendants(root: int) -> list[int]:
+    """The living processes below `root`, which is not among them."""
+    seen = list(entries())
+    children: dict[int, list[Entry]] = {}
+    for entry in seen:
+        children.setdefault(entry.parent, []).append(entry)
+    found: list[int] = []
+    pending = [root]
+    while pending:
+        for entry in children.get(pending.pop(), ()):
+            pending.append(entry.pid)
+            if entry.is_alive:
+                found.append(entry.pid)
+    return found
+
+
+def left_of(program: Identity, marker: str) -> list[int]:
+    """What is alive of a program that lost its runner: its session, and all that carry `marker` in their environment.
+
+    `marker` is a whole `NAME=value`. Empty without /proc, and after a restart of the machine.
+    """
+    if program.start_time is None or program.boot_id != boot_id():
+        return []
+    leader = look_up(program.pid)
+    reused = leader is not None and leader.start_time != program.start_time
+    needle = os.fsencode(marker)
+    return [
+        entry.pid
+        for entry in entries()
+        if entry.is_alive
+        and int(entry.start_time) >= int(program.start_time)
+        and ((entry.session == program.pid and not reused) or needle in _environment(entry.pid))
+    ]
+
+
+def send(pids: Iterable[int], signum: signal.Signals) -> list[int]:
+    """Signal each process, and answer with those that may not be touched (another user's, after `sudo`)."""
+    untouchable: list[int] = []
+    for pid in pids:
+        try:
+            os.kill(pid, signum)
+        except ProcessLookupError:
+            continue
+        except PermissionError:
+            untouchable.append(pid)
+    return untouchable
+
+
+def signal_same(identity: Identity, signum: signal.Signals) -> None:
+    """Signal a recorded process, never another one that has come to its pid. A process that is gone is no error."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if sys.platform == "linux" and hasattr(os, "pidfd_open"):
+            # The descriptor holds the process before its identity is compared, so that it cannot change in between.
+            try:
+                descriptor = os.pidfd_open(identity.pid)
+            except PermissionError:  # A sandbox that forbids the call.
+                descriptor = -1
+            if descriptor >= 0:
+                try:
+                    if is_same(identity):
+                        signal.pidfd_send_signal(descriptor, signum)
+                finally:
+                    os.close(descriptor)
+                return
+        if identity.start_time is None or is_same(identity):
+            os.kill(identity.pid, signum)
+
+
+def boot_id() -> str | None:
+    """What tells this start of the machine from every other, or None where the system does not say."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return None
+
+
+def _start_and_boot(pid: int) -> tuple[str | None, str | None]:
+    entry = look_up(pid)
+    return (None, None) if entry is None else (entry.start_time, boot_id())
+
+
+def _environment(pid: int) -> list[bytes]:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return file.read().split(b"\0")
+    except OSError:
+        return []
+
+
+def _prctl(option: int, argument: int) -> bool:
+    return _LIBC is not None and _LIBC.prctl(option, argument, 0, 0, 0) == 0
+
+
+def _load_libc() -> ctypes.CDLL | None:
+    return ctypes.CDLL(None, use_errno=True) if ON_LINUX else None
+
+
+# Loaded ahead: the child of a fork must not have to.
+_LIBC = _load_libc()

@@ -1,0 +1,161 @@
+"""The runner's one loop: drain the output, watch the program, end it when it is time, record how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import time
+
+from nodus_control.runner import records
+from nodus_control.runner.course import Action, Course
+from nodus_control.runner.output import READ_SIZE, Output
+from nodus_control.runner.processes import NUDGE
+from nodus_control.runner.program import StartFailed, start
+from nodus_control.runner.records import Result
+from nodus_control.runner.specification import Specification
+from nodus_control.runner.tree import Tree
+
+HEARTBEAT_SECONDS = 2.0
+
+_WAKING_SIGNALS = (signal.SIGCHLD, NUDGE, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def install_signal_handlers() -> int:
+    """Make signals wake the loop and do nothing else; answer with the descriptor that becomes readable.
+
+    A runner ends with its program and for no other reason, SIGKILL apart: an end is asked for with the `cancel` file.
+    """
+    readable, writable = os.pipe()
+    os.set_blocking(readable, False)
+    os.set_blocking(writable, False)
+    signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
+    for signum in _WAKING_SIGNALS:
+        signal.signal(signum, _do_nothing)
+    return readable
+
+
+class Supervisor:
+    """Runs one attempt, from its claim to its result."""
+
+    def __init__(self, specification: Specification, attempt: str, wakeup: int) -> None:
+        self._specification = specification
+        self._attempt = attempt
+        self._wakeup = wakeup
+        self._exit_code: int | None = None
+
+    def run(self) -> Result:
+        """Run the program to its end and say how it ended. Nothing of it is left on return."""
+        if records.cancel_requested(self._attempt):
+            return Result(records.CANCELLED, None, self._wall())
+        work_directory = os.path.join(self._attempt, records.WORK_DIRECTORY)
+        output = Output(os.path.join(self._attempt, records.OUTPUT), self._specification.output_limit_bytes)
+        read_end, write_end = os.pipe()
+        started, started_at = time.monotonic(), self._wall()
+        try:
+            for name in (work_directory, os.path.join(self._attempt, records.TEMPORARY_DIRECTORY)):
+                os.mkdir(name, 0o700)
+            pid = start(
+                self._specification,
+                attempt=self._attempt,
+                work_directory=work_directory,
+                output=write_end,
+                started_at=started_at,
+            )
+        except StartFailed as exc:
+            return Result(records.COULD_NOT_START, None, self._wall(), error=exc.error)
+        finally:
+            os.close(write_end)
+        course = Course(
+            started=started,
+            max_runtime_seconds=self._specification.max_runtime_seconds,
+            grace_seconds=self._specification.grace_seconds,
+            linger_seconds=self._specification.linger_seconds,
+        )
+        self._watch(pid, course, read_end, output)
+        finished_at = started_at + (course.finished(time.monotonic()) - started)
+        os.close(read_end)
+        output.close()
+        return Result(str(course.reason), started_at, finished_at, exit_code=self._exit_code)
+
+    def _watch(self, pid: int, course: Course, read_end: int, output: Output) -> None:
+        tree = Tree(pid)
+        _widen(read_end)
+        os.set_blocking(read_end, False)
+        poller = select.poll()
+        poller.register(read_end, select.POLLIN)
+        poller.register(self._wakeup, select.POLLIN)
+        open_ended = True
+        last_heartbeat = time.monotonic()
+        while True:
+            self._reap(pid)
+            now = time.monotonic()
+            exited = self._exit_code is not None
+            action = course.decide(
+                now,
+                exited=exited,
+                alive=tree.is_alive() if exited or course.reason is not None else True,
+                cancelled=records.cancel_requested(self._attempt),
+            )
+            if action is Action.FINISH:
+                break
+            if action is Action.TERMINATE:
+                tree.terminate()
+            elif action is Action.KILL:
+                tree.kill()
+            if now - last_heartbeat >= HEARTBEAT_SECONDS:
+                self._beat()
+                last_heartbeat = now
+            wait_seconds = min(course.seconds_until_next_look(now), HEARTBEAT_SECONDS)
+            events = dict(poller.poll(wait_seconds * 1000 + 1))
+            if self._wakeup in events:
+                os.read(self._wakeup, 4096)
+            if open_ended and read_end in events and _drain(read_end, output) == b"":
+                # Nothing can write any more; left registered, the end would wake the loop for ever.
+                poller.unregister(read_end)
+                open_ended = False
+        # What was written before the end is still in the pipe. No more than it can hold is read: a stranger that was
+        # handed the other end could write for ever.
+        kept = 0
+        while open_ended and kept < READ_SIZE and (data := _drain(read_end, output)):
+            kept += len(data)
+
+    def _reap(self, pid: int) -> None:
+        """Collect every child that has ended: the program, and the orphans that a subreaper is given."""
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                ended, status = os.waitpid(-1, os.WNOHANG)
+                if ended == 0:
+                    return
+                if ended == pid:
+                    self._exit_code = os.waitstatus_to_exitcode(status)
+
+    def _beat(self) -> None:
+        """Leave a sign of life: should this runner be killed, the program is known to have run until here."""
+        with contextlib.suppress(OSError):
+            os.utime(os.path.join(self._attempt, records.CLAIM))
+
+    def _wall(self) -> float:
+        return time.time() + self._specification.clock_offset
+
+
+def _drain(descriptor: int, output: Output) -> bytes | None:
+    """Move what there is to the output; empty at the end, None where there is nothing now."""
+    try:
+        data = os.read(descriptor, READ_SIZE)
+    except BlockingIOError:
+        return None
+    output.write(data)
+    return data
+
+
+def _widen(descriptor: int) -> None:
+    """Give the pipe room for a burst, where the system allows it."""
+    with contextlib.suppress(AttributeError, OSError):
+        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, READ_SIZE)
+
+
+def _do_nothing(signum: int, frame: object) -> None:
+    """Be there: a handler is what makes a signal wake the loop."""

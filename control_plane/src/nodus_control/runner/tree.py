@@ -1,0 +1,44 @@
+"""The processes of one program, as its runner sees them: all of its descendants, whatever they did to get away."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from nodus_control.runner import processes
+
+
+class Tree:
+    """On Linux every descendant of this process, which must be a subreaper; elsewhere the program's process group."""
+
+    def __init__(self, program: int) -> None:
+        self._program = program
+        self._untouchable: set[int] = set()
+
+    def is_alive(self) -> bool:
+        """Whether any of it can still run. What may not be signalled (another user's process) is not counted."""
+        if processes.ON_LINUX:
+            return any(pid not in self._untouchable for pid in processes.descendants(os.getpid()))
+        try:
+            os.killpg(self._program, 0)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
+
+    def terminate(self) -> None:
+        """Ask all of it to end. What is stopped is continued, or it could not answer."""
+        self._send(signal.SIGTERM)
+        self._send(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """Kill all that is there now. What was forked meanwhile is there the next time: repeat until none is left."""
+        self._send(signal.SIGKILL)
+
+    def _send(self, signum: signal.Signals) -> None:
+        if processes.ON_LINUX:
+            self._untouchable.update(processes.send(processes.descendants(os.getpid()), signum))
+            return
+        try:
+            os.killpg(self._program, signum)
+        except (ProcessLookupError, PermissionError):
+            return

@@ -1,0 +1,109 @@
+"""How the records of an attempt read as a report, and the sentence that a failure is explained with. Pure."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import signal
+from collections.abc import Iterable
+
+from nodus_control.runner import records
+from nodus_control.runner.records import Claim, Result
+from nodus_control.suppliers.protocol import PlacementState, Report, Workload
+
+QUOTE_LIMIT = 500
+SHORTEST_SECRET = 8
+
+_UNPRINTABLE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[^\S\n\t ]|[\x00-\x08\x0e-\x1f\x7f-\x9f]")
+
+
+def report_withdrawn(claim: Claim) -> Report:
+    """An attempt that no runner ever got: cancelled in time, or given up, so that it can be placed elsewhere."""
+    if claim.withdrawn == records.CANCELLED:
+        return Report(PlacementState.CANCELLED, finished_at=claim.at)
+    return Report(
+        PlacementState.LOST,
+        finished_at=claim.at,
+        error_code="not_started",
+        error_message="the program was never started here",
+    )
+
+
+def report_result(result: Result, workload: Workload, tail: bytes) -> Report:
+    """An attempt that ended. `tail` is the end of the program's output; a failure quotes its last lines."""
+    started_at, finished_at = result.started_at, result.finished_at
+    if result.reason == records.EXITED and result.exit_code == 0:
+        return Report(PlacementState.COMPLETED, started_at, finished_at)
+    if result.reason == records.CANCELLED:
+        return Report(PlacementState.CANCELLED, started_at, finished_at)
+    if result.reason == records.RUNNER_LOST and started_at is None:
+        # It has certainly not run, so another placement does not run it twice.
+        return Report(PlacementState.LOST, None, finished_at, records.RUNNER_LOST, _runner_lost(result))
+    code, message = _failure(result, workload)
+    if result.reason != records.COULD_NOT_START:
+        message += _quotation(tail, workload.env.values())
+    return Report(PlacementState.FAILED, started_at, finished_at, code, message)
+
+
+def last_lines(tail: bytes, secrets: Iterable[str]) -> str:
+    """The last lines of an output, fit for a message: printable, at most 500 characters, values of `env` left out."""
+    text = tail.decode("utf-8", errors="replace")
+    # A value may be printed whole or, when it has several lines, line by line. Longer ones first: one may hold another.
+    pieces = {piece for value in secrets for piece in (value, *value.splitlines()) if len(piece) >= SHORTEST_SECRET}
+    for piece in sorted(pieces, key=len, reverse=True):
+        text = text.replace(piece, "***")
+    text = _UNPRINTABLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
+    if len(text) <= QUOTE_LIMIT:
+        return text
+    shortened = text[-QUOTE_LIMIT + 1 :]
+    # From the start of a line, if one starts there.
+    _, newline, from_line_start = shortened.partition("\n")
+    return "…" + (from_line_start if newline else shortened)
+
+
+def _failure(result: Result, workload: Workload) -> tuple[str, str]:
+    if result.reason == records.MAX_RUNTIME_EXCEEDED:
+        limit = workload.max_runtime_seconds
+        return "max_runtime_exceeded", f"the program was ended at its limit of {limit} s (max_runtime_seconds)"
+    if result.reason == records.COULD_NOT_START:
+        return _start_failure(result.error or 0, workload)
+    if result.reason == records.RUNNER_LOST:
+        return records.RUNNER_LOST, _runner_lost(result)
+    exit_code = result.exit_code
+    if exit_code is not None and exit_code < 0:
+        return "nonzero_exit", f"the program was ended by {_signal_name(-exit_code)}"
+    return "nonzero_exit", f"the program exited with code {exit_code}"
+
+
+def _start_failure(error: int, workload: Workload) -> tuple[str, str]:
+    name = repr((workload.command or ("",))[0][:100])
+    if error in (errno.ENOENT, errno.ENOTDIR):
+        return "command_not_found", (
+            f"the command {name} was not found: neither as a path on the machine that runs the job nor on the job's "
+            "PATH (relative paths start at the job's own empty directory)"
+        )
+    if error == errno.EACCES:
+        return "command_not_executable", f"the command {name} is not an executable file"
+    reason = os.strerror(error) if error else "unknown reason"
+    return "could_not_start", f"the command {name} could not be started: {reason}"
+
+
+def _runner_lost(result: Result) -> str:
+    message = (
+        "the runner that watched over the program was killed or failed (was the machine out of memory, or restarted?); "
+        "what was left of the program has been ended, and its exit status is not known"
+    )
+    return f"{message} [{result.detail}]" if result.detail else message
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return f"signal {number} ({signal.Signals(number).name})"
+    except ValueError:
+        return f"signal {number}"
+
+
+def _quotation(tail: bytes, secrets: Iterable[str]) -> str:
+    lines = last_lines(tail, secrets)
+    return f"; its output ends with: {lines}" if lines else "; it printed nothing"
