@@ -47,7 +47,10 @@ def tests_on(version: str, interpreter: Path) -> Callable[[nox.Session], None]:
 
     def tests(session: nox.Session) -> None:
         install(session, *SDK, *group("test"))
-        session.run("coverage", "run", "--context", version, "-m", "pytest", *session.posargs)
+        data = f".coverage.{version}"
+        for stale in ROOT.glob(f"{data}.*"):
+            stale.unlink()
+        session.run("coverage", "run", "-m", "pytest", *session.posargs, env={"COVERAGE_FILE": data})
 
     return nox.session(tests, name=f"tests-{version}", python=str(interpreter), tags=["test"])
 
