@@ -46,6 +46,11 @@ class GiveUp:
 Step = Sleep | TimedOut | GiveUp
 
 
+def is_lagging(error: NodusError, submitted_at: float | None, now: float) -> bool:
+    """Whether a job reads as absent because its submission is too recent for every replica to know it."""
+    return error.status_code == 404 and submitted_at is not None and now - submitted_at <= NOT_FOUND_GRACE_SECONDS
+
+
 class PollState:
     """The course of one wait.
 
@@ -53,7 +58,6 @@ class PollState:
         poll_seconds: the base interval; every interval varies by 10 % around it.
         deadline: the clock reading at which to stop, or None.
         unreachable_seconds: how long nothing but failures is put up with, where there is no deadline.
-        submitted_at: the clock reading at which `run()` gave the job, or None for a job found otherwise.
         rng: the source of jitter.
     """
 
@@ -63,7 +67,6 @@ class PollState:
         "_interval",
         "_poll_seconds",
         "_rng",
-        "_submitted_at",
         "_unreachable_seconds",
     )
 
@@ -73,14 +76,12 @@ class PollState:
         poll_seconds: float,
         deadline: float | None,
         unreachable_seconds: float = DEFAULT_UNREACHABLE_SECONDS,
-        submitted_at: float | None = None,
         rng: random.Random,
     ) -> None:
         self._poll_seconds = poll_seconds
         self._interval = poll_seconds
         self._deadline = deadline
         self._unreachable_seconds = unreachable_seconds
-        self._submitted_at = submitted_at
         self._failing_since: float | None = None
         self._rng = rng
 
@@ -96,9 +97,15 @@ class PollState:
         self._interval = self._poll_seconds
         return self._sleep(now, self._vary(self._poll_seconds))
 
-    def after_failure(self, failure: Failure, now: float) -> Step:
-        """The look failed: widen the interval while that may pass, end the wait where it cannot."""
-        if not (is_transient(failure) or self._is_lagging(failure.error, now)):
+    def after_failure(self, failure: Failure, now: float, *, submitted_at: float | None = None) -> Step:
+        """The look failed: widen the interval while that may pass, end the wait where it cannot.
+
+        Args:
+            failure: what the look met.
+            now: the clock reading.
+            submitted_at: the clock reading at which `run()` gave the job, or None for a job found otherwise.
+        """
+        if not (is_transient(failure) or is_lagging(failure.error, submitted_at, now)):
             return GiveUp(failure.error)
         if self._failing_since is None:
             self._failing_since = now
@@ -109,11 +116,6 @@ class PollState:
         if self._deadline is None and now + seconds > self._failing_since + self._unreachable_seconds:
             return GiveUp(failure.error)
         return self._sleep(now, seconds)
-
-    def _is_lagging(self, error: NodusError, now: float) -> bool:
-        if error.status_code != 404 or self._submitted_at is None:
-            return False
-        return now - self._submitted_at <= NOT_FOUND_GRACE_SECONDS
 
     def _vary(self, seconds: float) -> float:
         return seconds * self._rng.uniform(1 - _JITTER, 1 + _JITTER)

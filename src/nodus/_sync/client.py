@@ -6,7 +6,7 @@ from __future__ import annotations
 import builtins
 import random
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,8 @@ from .._config import (
 from .._enums import GpuType, JobStatus, SupplierKind
 from .._logs import logger, set_up_from_environment
 from .._models import JobPage, JobSpec, JobView
+from .._poll import DEFAULT_POLL_SECONDS, DEFAULT_UNREACHABLE_SECONDS
+from . import polling
 from .job import Job
 from .session import HTTPClient, OnResponse, OnRetry, Session
 
@@ -187,6 +189,69 @@ class Client:
             if page.next_cursor is None or page.next_cursor == cursor:
                 return
             cursor = page.next_cursor
+
+    def job(self, job_id: str) -> Job:
+        """Make a handle without a request, to follow a job that another process submitted.
+
+        Its status is unknown (`status.is_known` is False) until `refresh()` or `wait()`.
+
+        Raises:
+            ValidationError: (`invalid_job_id`) this cannot be a job id.
+        """
+        view = JobView(id=_arguments.job_id(job_id), status=JobStatus("unknown"))
+        return Job(self._session, view)
+
+    def wait_all(
+        self,
+        jobs: Iterable[Job],
+        *,
+        poll_seconds: float = DEFAULT_POLL_SECONDS,
+        timeout_seconds: float | None = None,
+        unreachable_seconds: float = DEFAULT_UNREACHABLE_SECONDS,
+    ) -> builtins.list[Job]:
+        """Wait until every job is over; give the same handles in the order given, updated in place.
+
+        Ten thousand jobs cost fifty requests a round: their state is read from pages of the live jobs.
+
+        Args:
+            jobs: handles of this customer's jobs.
+            poll_seconds: seconds between two rounds, above 0; varied by 10 %.
+            timeout_seconds: seconds to wait for all of them; None waits for ever.
+            unreachable_seconds: where `timeout_seconds` is None, how many seconds of nothing but failures end the
+                wait with the last of them.
+
+        Raises:
+            JobTimeoutError: `timeout_seconds` passed first; `.job` is one that was not over.
+            NodusError: a failure that will not pass.
+            ValidationError: (`invalid_argument`) an argument is outside its range.
+        """
+        given = builtins.list(jobs)
+        for _ in polling.wait_for_jobs(
+            given,
+            self._session,
+            poll_seconds=poll_seconds,
+            timeout_seconds=timeout_seconds,
+            unreachable_seconds=unreachable_seconds,
+        ):
+            pass
+        return given
+
+    def as_completed(
+        self,
+        jobs: Iterable[Job],
+        *,
+        poll_seconds: float = DEFAULT_POLL_SECONDS,
+        timeout_seconds: float | None = None,
+        unreachable_seconds: float = DEFAULT_UNREACHABLE_SECONDS,
+    ) -> Iterator[Job]:
+        """Iterate over jobs in the order in which they end; arguments and errors as in `wait_all`."""
+        return polling.wait_for_jobs(
+            builtins.list(jobs),
+            self._session,
+            poll_seconds=poll_seconds,
+            timeout_seconds=timeout_seconds,
+            unreachable_seconds=unreachable_seconds,
+        )
 
     def healthz(self) -> dict[str, object]:
         """Ask the control plane whether it is up; a smoke test for deployments. Sends no credentials.

@@ -75,7 +75,6 @@ class Job:
                 poll_seconds=poll_seconds,
                 timeout_seconds=timeout_seconds,
                 unreachable_seconds=unreachable_seconds,
-                submitted_at=self._submitted_at,
                 on_update=on_update,
             )
         except BaseException:
@@ -110,6 +109,11 @@ class Job:
     def view(self) -> JobView:
         """The snapshot behind this handle, immutable: safe to keep, compare and pickle."""
         return self._view
+
+    @property
+    def submitted_at(self) -> float | None:
+        """The client clock's reading at which `run()` gave this handle; None for one found otherwise."""
+        return self._submitted_at
 
     @property
     def id(self) -> str:

@@ -1,0 +1,88 @@
+"""How to look at many jobs with few requests: pure, fed with answers.
+
+A round of looks reads the pages of the customer's live jobs, unless a request for each job is fewer. What is
+on no live page has ended, or is not the customer's: the pages of ended jobs are tried while they tell of several, and
+the rest is asked for singly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ._enums import JobStatus
+from ._models import JobPage, JobView
+
+PAGE_SIZE = 200
+LIVE = (JobStatus.QUEUED, JobStatus.PLACED, JobStatus.RUNNING)
+ENDED = (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class PageLook:
+    """Ask for a page of the jobs in one of `statuses`."""
+
+    statuses: Sequence[JobStatus]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobLook:
+    """Ask for one job."""
+
+    job_id: str
+
+
+class Round:
+    """One round of looks at the jobs waited for.
+
+    Args:
+        awaited: ids of the jobs.
+        live_pages: how many pages of live jobs there were in the round before.
+
+    Attributes:
+        live_pages: how many there are, for the next round.
+    """
+
+    def __init__(self, awaited: Iterable[str], live_pages: int) -> None:
+        self._unseen = dict.fromkeys(awaited)
+        self.live_pages = live_pages
+        self._pages_read = 0
+        self._next: PageLook | None = None
+        if len(self._unseen) > live_pages:
+            self._next = PageLook(LIVE, None)
+
+    def next_look(self) -> PageLook | JobLook | None:
+        """Give the next request to make, or None once every awaited job was looked at."""
+        if not self._unseen:
+            return None
+        if self._next is not None:
+            return self._next
+        return JobLook(next(iter(self._unseen)))
+
+    def page(self, look: PageLook, page: JobPage) -> list[JobView]:
+        """Take in a page; give the views of awaited jobs on it."""
+        found = [view for view in page.jobs if view.id in self._unseen]
+        for view in found:
+            del self._unseen[view.id]
+        more = page.next_cursor is not None and page.next_cursor != look.cursor
+        self._next = PageLook(look.statuses, page.next_cursor) if more else None
+        if look.statuses is LIVE:
+            self._count_live_page(more)
+        elif len(found) < 2:
+            self._next = None
+        return found
+
+    def job(self, job_id: str) -> None:
+        """Take note that a job was looked at singly, whatever came of it."""
+        del self._unseen[job_id]
+
+    def _count_live_page(self, more: bool) -> None:
+        self._pages_read += 1
+        self.live_pages = self._pages_read
+        if more and self._pages_read >= len(self._unseen):
+            # Most live jobs are not awaited here: asking singly is cheaper, and will be in the next rounds too.
+            self.live_pages = 2 * self._pages_read
+            self._next = None
+        elif not more and len(self._unseen) > 1:
+            self._next = PageLook(ENDED, None)
