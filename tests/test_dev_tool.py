@@ -168,7 +168,7 @@ class TestEnvironment:
         """And says where to look: the next run starts afresh."""
         pip_fails()
 
-        with pytest.raises(environment.SetupError, match="Its index must be reachable"):
+        with pytest.raises(environment.SetupError, match="pip could not install"):
             environment.prepare()
         assert not (project / ".venv").exists()
 
@@ -235,12 +235,17 @@ class TestEnvironment:
         assert not (project / ".venv").exists()
 
 
-def test_what_pip_printed_is_part_of_the_message() -> None:
-    """The last lines, which name the cause."""
-    program = "print('ERROR: no index'); raise SystemExit(1)"
+@pytest.mark.parametrize(
+    ("printed", "hint"), [("ERROR: No matching distribution found for nox", True), ("error: no space left", False)]
+)
+def test_what_pip_printed_is_part_of_the_message(printed: str, hint: bool) -> None:
+    """Its last lines name the cause; where that is the index, the message says what to look at."""
+    program = f"print({printed!r}); raise SystemExit(1)"
 
-    with pytest.raises(environment.SetupError, match=r"ERROR: no index\nwhat to do"):
-        environment._run([sys.executable, "-c", program], "what to do")
+    with pytest.raises(environment.SetupError) as caught:
+        environment._run([sys.executable, "-c", program], "It failed.")
+    assert str(caught.value).startswith(f"{printed}\nIt failed.")
+    assert ("PIP_INDEX_URL" in str(caught.value)) is hint
 
 
 def test_a_lock_is_held_by_one_at_a_time(tmp_path: Path) -> None:

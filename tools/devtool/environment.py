@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,14 @@ VENV = ROOT / ".venv"
 REQUIREMENTS = ["--editable", ".[trio]", "--editable", "./control_plane", "--group", "dev"]
 # The first pip that installs dependency groups (PEP 735).
 OLDEST_PIP = (25, 1)
+# What pip says when its index lacks a package or cannot be reached.
+INDEX_TROUBLE = re.compile(
+    "No matching distribution|Could not find a version|Connection|ProxyError|SSLError|Max retries"
+)
+INDEX_HINT = (
+    " A package index must be reachable from here: `pip config list` shows which one pip uses, and the environment "
+    "variable PIP_INDEX_URL names another."
+)
 
 
 class SetupError(Exception):
@@ -151,11 +160,7 @@ def _pip_version(python: Path) -> tuple[int, ...]:
 
 
 def _pip(python: Path, *arguments: str) -> None:
-    _run(
-        [str(python), "-m", "pip", "install", "--quiet", *arguments],
-        "pip could not install what is needed. Its index must be reachable from here (`pip config list` shows which "
-        "it uses; the environment variables PIP_INDEX_URL and PIP_NO_INDEX change it).",
-    )
+    _run([str(python), "-m", "pip", "install", "--quiet", *arguments], "pip could not install what is needed.")
 
 
 def _run(command: Sequence[str], failure: str) -> None:
@@ -174,7 +179,8 @@ def _run(command: Sequence[str], failure: str) -> None:
         check=False,
     )
     if done.returncode != 0:
-        raise SetupError(f"{_tail(done.stdout)}\n{failure}")
+        hint = INDEX_HINT if INDEX_TROUBLE.search(done.stdout) else ""
+        raise SetupError(f"{_tail(done.stdout)}\n{failure}{hint}")
 
 
 def _tail(output: str, lines: int = 20) -> str:
