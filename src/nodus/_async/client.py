@@ -38,7 +38,8 @@ class AsyncClient:
         api_key: the key, `nk_live_…` or `nk_test_…`; the environment variable `NODUS_API_KEY` by default.
         base_url: the API's address, `https` unless its host is loopback; `NODUS_BASE_URL`, else
             `https://api.nodus.run`, by default.
-        timeout: seconds that one attempt at a request may take, above 0.
+        timeout: seconds that one attempt at a request may take, above 0: waiting for a free connection, connecting,
+            sending and reading together. (A synchronous name look-up cannot be interrupted, and may take longer.)
         max_retries: retries after transient failures (network, 408, 409, 425, 429, 5xx); 0 disables.
         total_timeout: seconds that a whole call may take, retries and the waiting between them included; None for
             no such bound.

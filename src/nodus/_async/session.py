@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import httpx
 
@@ -27,9 +27,12 @@ _Result = TypeVar("_Result")
 
 
 class AsyncHTTPClient(Protocol):
-    """What `http_client=` must offer: httpx's `send`."""
+    """What `http_client=` must offer: httpx's `send`, which takes an `httpx.Request` and gives a response read whole.
 
-    async def send(self, request: httpx.Request, *, follow_redirects: bool) -> httpx.Response: ...
+    The types are left open: no type of httpx is part of the public interface.
+    """
+
+    async def send(self, request: Any, *, follow_redirects: bool) -> Any: ...
 
 
 class AsyncSession:
@@ -190,7 +193,8 @@ class AsyncSession:
     ) -> httpx.Response:
         if self._http_client is not None:
             request.extensions["timeout"] = httpx.Timeout(max(seconds, 0.0)).as_dict()
-            return await self._http_client.send(request, follow_redirects=False)
+            injected: httpx.Response = await self._http_client.send(request, follow_redirects=False)
+            return injected
         request.extensions[DEADLINE] = deadline
         request.extensions[REPEATABLE] = repeatable
         response = await self._pool.handle_async_request(request)

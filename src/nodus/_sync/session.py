@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import httpx
 
@@ -28,9 +28,12 @@ _Result = TypeVar("_Result")
 
 
 class HTTPClient(Protocol):
-    """What `http_client=` must offer: httpx's `send`."""
+    """What `http_client=` must offer: httpx's `send`, which takes an `httpx.Request` and gives a response read whole.
 
-    def send(self, request: httpx.Request, *, follow_redirects: bool) -> httpx.Response: ...
+    The types are left open: no type of httpx is part of the public interface.
+    """
+
+    def send(self, request: Any, *, follow_redirects: bool) -> Any: ...
 
 
 class Session:
@@ -189,7 +192,8 @@ class Session:
     def _exchange(self, request: httpx.Request, deadline: float, seconds: float, repeatable: bool) -> httpx.Response:
         if self._http_client is not None:
             request.extensions["timeout"] = httpx.Timeout(max(seconds, 0.0)).as_dict()
-            return self._http_client.send(request, follow_redirects=False)
+            injected: httpx.Response = self._http_client.send(request, follow_redirects=False)
+            return injected
         request.extensions[DEADLINE] = deadline
         request.extensions[REPEATABLE] = repeatable
         response = self._pool.handle_request(request)
