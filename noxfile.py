@@ -153,4 +153,4 @@ def docs(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Ratios against the bare tools underneath; never a pass or a fail."""
     install(session, *SDK, *group("bench"))
-    session.run("python", "benchmarks/imports.py", *session.posargs)
+    session.run("python", "-m", "benchmarks", *session.posargs)
