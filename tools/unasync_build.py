@@ -22,7 +22,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -52,6 +52,7 @@ RENAMES = {
     "AsyncClock": "Clock",
     "AsyncDeadlineBackend": "DeadlineBackend",
     "AsyncDeadlineStream": "DeadlineStream",
+    "AsyncFakeClock": "FakeClock",
     "AsyncHTTPClient": "HTTPClient",
     "AsyncHTTPTransport": "HTTPTransport",
     "AsyncJob": "Job",
@@ -62,7 +63,9 @@ RENAMES = {
     "AsyncNetworkStream": "NetworkStream",
     "AsyncPool": "Pool",
     "AsyncRunGuard": "RunGuard",
+    "AsyncScript": "Script",
     "AsyncSession": "Session",
+    "_async": "_sync",
     "aclose": "close",
     "aread": "read",
     "async_shielded": "shielded",
@@ -106,7 +109,7 @@ class SyncRule(Rule):  # type: ignore[misc]  # unasync ships no types
         """Return `source` without its waiting, each line still under its old number."""
         return str(tokens_to_src(self._unasync_tokens(whole_strings(src_to_tokens(source)))))
 
-    def _unasync_tokens(self, tokens: Iterable[Token]) -> Iterator[Token]:
+    def _unasync_tokens(self, tokens: Iterable[Token]) -> Generator[Token, None, None]:
         for token in super()._unasync_tokens(tokens):
             if token.name in ("COMMENT", "STRING"):
                 text = DOCTEST_LINE.sub(lambda line: line[1] + WAITING_WORD.sub("", line[2]), token.src)

@@ -1,0 +1,115 @@
+"""The public interface as a user's type checker sees it: this file is checked, never run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+from typing_extensions import assert_type
+
+import nodus
+
+
+def quick_start() -> None:
+    """Submit, wait, read."""
+    with nodus.Client() as client:
+        assert_type(client, nodus.Client)
+        job = client.run(
+            image="ghcr.io/acme/train:v3",
+            command=["python", "train.py", "--epochs", "10"],
+            gpu="h100_80gb",
+            gpu_count=8,
+            env={"WANDB_API_KEY": "…"},
+            max_runtime_seconds=18 * 3600,
+            require_tiers=[nodus.SupplierKind.TIER3, "neocloud"],
+            prefer_region="us-west-2",
+            idempotency_key="nightly-2026-11-24",
+        )
+        assert_type(job, nodus.Job)
+        assert_type(job.wait(poll_seconds=2.0, timeout_seconds=20 * 3600), nodus.Job)
+        assert_type(job.refresh(), nodus.Job)
+        assert_type(job.cancel(), nodus.Job)
+
+
+async def quick_start_async() -> None:
+    """The same, awaited."""
+    async with nodus.AsyncClient() as client:
+        assert_type(client, nodus.AsyncClient)
+        job = await client.run(image="ghcr.io/acme/train:v3", gpu=nodus.GpuType.H100_80GB)
+        assert_type(job, nodus.AsyncJob)
+        assert_type(await job.wait(timeout_seconds=None), nodus.AsyncJob)
+        assert_type(await job.refresh(), nodus.AsyncJob)
+        assert_type(await job.cancel(), nodus.AsyncJob)
+
+
+def the_rest_of_the_client() -> None:
+    """Every verb, and what it gives."""
+    client = nodus.Client("nk_test_0", base_url="http://127.0.0.1:8787", timeout=5, max_retries=0)
+    assert_type(client.get("0190"), nodus.Job)
+    assert_type(client.list(limit=5), list[nodus.Job])
+    assert_type(client.iter_jobs(page_size=100), Iterator[nodus.Job])
+    assert_type(client.healthz(), dict[str, object])
+    client.close()
+
+
+async def the_rest_of_the_async_client() -> None:
+    """Every verb, and what it gives once awaited."""
+    client = nodus.AsyncClient("nk_test_0", base_url=None)
+    assert_type(await client.get("0190"), nodus.AsyncJob)
+    assert_type(await client.list(limit=5), list[nodus.AsyncJob])
+    assert_type(client.iter_jobs(page_size=100), AsyncIterator[nodus.AsyncJob])
+    assert_type(await client.healthz(), dict[str, object])
+    await client.aclose()
+
+
+def attributes(job: nodus.Job) -> None:
+    """What a handle tells without another round trip."""
+    assert_type(job.id, str)
+    assert_type(job.status, nodus.JobStatus)
+    assert_type(job.supplier, str | None)
+    assert_type(job.region, str | None)
+    assert_type(job.cost_usd, float | None)
+    assert_type(job.error_message, str | None)
+    assert_type(job.is_terminal, bool)
+    assert_type(job.succeeded, bool)
+
+
+def errors(client: nodus.Client) -> None:
+    """Each error has what its handler needs."""
+    try:
+        client.run(image="ghcr.io/acme/train:v3")
+    except nodus.RateLimitError as error:
+        assert_type(error.retry_after, float | None)
+    except nodus.BudgetExceededError as error:
+        assert_type(error.payload["monthly_spend_cap_usd"] - error.payload["month_to_date_usd"], float)
+    except nodus.NodusError as error:
+        assert_type(error.code, str)
+        assert_type(error.message, str)
+        assert_type(error.status_code, int | None)
+        assert_type(error.request_id, str | None)
+        assert_type(error.idempotency_key, str | None)
+
+
+def timeouts(job: nodus.Job) -> None:
+    """A wait that is over is a TimeoutError, as in the standard library."""
+    try:
+        job.wait(timeout_seconds=1)
+    except TimeoutError as error:
+        if isinstance(error, nodus.JobTimeoutError):
+            assert_type(error.code, str)
+
+
+def signatures(body: bytes, header: str | None) -> None:
+    """Both directions, on raw bytes."""
+    assert_type(nodus.sign_request(signing_secret="sgn_0", method="POST", path="/v1/jobs", body=body), dict[str, str])
+    verified = nodus.verify_webhook(
+        signing_secret="whsec_0", method="POST", path="/nodus", body=body, signature_header=header
+    )
+    assert_type(verified, bool)
+
+
+def wrong_calls(client: nodus.Client) -> None:
+    """Mistakes that a checker must find: were one of these accepted, the ignore would be unused, and reported."""
+    client.run("ghcr.io/acme/train:v3")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    client.run(image=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.get()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    nodus.no_such_name  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]  # noqa: B018
