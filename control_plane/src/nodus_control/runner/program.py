@@ -15,7 +15,7 @@ from nodus_control.runner.specification import Specification
 INVALID_ARGUMENT = 22
 
 
-class StartFailed(Exception):
+class StartError(Exception):
     """The program could not be started; `error` is the operating system's number."""
 
     def __init__(self, error: int) -> None:
@@ -30,7 +30,7 @@ def start(specification: Specification, *, attempt: str, work_directory: str, ou
     (its memory holds secrets). Its umask stays at 077.
 
     Raises:
-        StartFailed: there is no such command, or the system refuses it.
+        StartError: there is no such command, or the system refuses it.
     """
     failure_read, failure_write = os.pipe()
     runner = os.getpid()
@@ -39,7 +39,7 @@ def start(specification: Specification, *, attempt: str, work_directory: str, ou
     except OSError as exc:
         os.close(failure_read)
         os.close(failure_write)
-        raise StartFailed(exc.errno or INVALID_ARGUMENT) from exc
+        raise StartError(exc.errno or INVALID_ARGUMENT) from exc
     if pid == 0:
         _become(specification, attempt, work_directory, output, started_at, runner, failure_write)
     os.close(failure_write)
@@ -48,7 +48,7 @@ def start(specification: Specification, *, attempt: str, work_directory: str, ou
         message = failure.read()
     if message:
         os.waitpid(pid, 0)
-        raise StartFailed(int(message))
+        raise StartError(int(message))
     return pid
 
 

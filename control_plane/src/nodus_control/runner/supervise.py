@@ -13,7 +13,7 @@ from nodus_control.runner import records
 from nodus_control.runner.course import Action, Course
 from nodus_control.runner.output import READ_SIZE, Output
 from nodus_control.runner.processes import NUDGE
-from nodus_control.runner.program import StartFailed, start
+from nodus_control.runner.program import StartError, start
 from nodus_control.runner.records import Result
 from nodus_control.runner.specification import Specification
 from nodus_control.runner.tree import Tree
@@ -64,7 +64,7 @@ class Supervisor:
                 output=write_end,
                 started_at=started_at,
             )
-        except StartFailed as exc:
+        except StartError as exc:
             return Result(records.COULD_NOT_START, None, self._wall(), error=exc.error)
         finally:
             os.close(write_end)

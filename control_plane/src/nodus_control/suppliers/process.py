@@ -27,7 +27,7 @@ from nodus_control.runner import processes, records
 from nodus_control.runner.records import Claim, Identity, Program, Result
 from nodus_control.runner.specification import Specification
 from nodus_control.suppliers.process_environment import WORK_DIRECTORY_VARIABLE, program_environment
-from nodus_control.suppliers.process_launch import LaunchFailed, launch
+from nodus_control.suppliers.process_launch import LaunchError, launch
 from nodus_control.suppliers.process_reports import report_result, report_withdrawn
 from nodus_control.suppliers.protocol import (
     CapacityRefused,
@@ -120,7 +120,7 @@ class ProcessDriver:
             specification = self._specify(placement, workload, directory, now)
             try:
                 launch(self._python, directory, specification)
-            except LaunchFailed as exc:
+            except LaunchError as exc:
                 # Whatever became of that runner: with the claim taken, it cannot start the program any more.
                 _logger.warning("no runner for job %s, attempt %d: %s", placement.job_id, placement.attempt, exc)
                 self._withdraw(directory, records.REFUSED, now)

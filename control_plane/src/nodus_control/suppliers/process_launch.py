@@ -13,7 +13,7 @@ LAUNCH_SECONDS = 60.0
 _SCRIPT = os.path.join(os.path.dirname(os.path.abspath(runner.__file__)), "__main__.py")
 
 
-class LaunchFailed(Exception):
+class LaunchError(Exception):
     """No runner could be brought to say that it has the attempt. It may have it all the same: look at the claim."""
 
 
@@ -24,7 +24,7 @@ def launch(python: str, attempt: str, specification: Specification) -> None:
     process of it remains a child of this one.
 
     Raises:
-        LaunchFailed: see there.
+        LaunchError: see there.
     """
     try:
         outcome = subprocess.run(
@@ -38,10 +38,10 @@ def launch(python: str, attempt: str, specification: Specification) -> None:
         )
     except subprocess.TimeoutExpired:
         # Not chained: it would show the output so far, and nothing here has been checked for what it may hold.
-        raise LaunchFailed(f"no answer within {LAUNCH_SECONDS:g} s") from None
+        raise LaunchError(f"no answer within {LAUNCH_SECONDS:g} s") from None
     except OSError as exc:
-        raise LaunchFailed(str(exc)) from exc
+        raise LaunchError(str(exc)) from exc
     if not outcome.stdout:
         complaint = outcome.stderr.decode("utf-8", errors="replace").strip().splitlines()
         last = complaint[-1] if complaint else "no message"
-        raise LaunchFailed(f"the runner ended with status {outcome.returncode} before its claim: {last}")
+        raise LaunchError(f"the runner ended with status {outcome.returncode} before its claim: {last}")

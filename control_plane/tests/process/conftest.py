@@ -1,0 +1,137 @@
+"""Real programs under the process driver: how the tests here start them, wait for them and look for what they left."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+
+import pytest
+
+from nodus_control.suppliers.process import ProcessDriver
+from nodus_control.suppliers.protocol import Placement, PlacementState, Report, Workload
+
+PATIENCE_SECONDS = 30.0
+TOKEN = "NODUS_TEST_TOKEN"
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    """Look until `condition` holds; generous, because the machine may be busy."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.01)
+
+
+class RealJob:
+    """One attempt of one job on a driver."""
+
+    def __init__(
+        self, driver: ProcessDriver, directory: pathlib.Path, placement: Placement, workload: Workload
+    ) -> None:
+        self.driver = driver
+        self.directory = directory
+        self.placement = placement
+        self.workload = workload
+        self.token = workload.env.get(TOKEN, "")
+
+    def submit(self) -> RealJob:
+        self.driver.submit(self.placement, self.workload, time.time())
+        return self
+
+    def poll(self) -> Report:
+        return self.driver.poll(self.placement, self.workload, time.time())
+
+    def cancel(self) -> None:
+        self.driver.cancel(self.placement, time.time())
+
+    def output(self) -> bytes:
+        return self.driver.logs(self.placement, 0, 1 << 30).data
+
+    def until_printed(self, text: bytes) -> RealJob:
+        eventually(lambda: text in self.output())
+        return self
+
+    def finish(self) -> Report:
+        eventually(lambda: self.poll().state not in (PlacementState.PROVISIONING, PlacementState.RUNNING))
+        return self.poll()
+
+    def processes(self) -> list[int]:
+        """Every living process that carries this job's token, wherever it hangs in the process table."""
+        needle = os.fsencode(f"{TOKEN}={self.token}")
+        return [int(name) for name in os.listdir("/proc") if name.isdigit() and needle in _environment(name)]
+
+
+class RealJobs:
+    """Makes jobs with ids of their own, all on one state directory; kills what is left of them in the end."""
+
+    def __init__(self, state_dir: pathlib.Path) -> None:
+        self.state_dir = state_dir
+        self.driver = self.new_driver()
+        self._made: list[RealJob] = []
+
+    def new_driver(self, *, grace_seconds: float = 0.3, output_limit_bytes: int = 64 << 20) -> ProcessDriver:
+        """A driver as a restarted control plane has it. The grace is short, so that tests are."""
+        return ProcessDriver(
+            self.state_dir, grace_seconds=grace_seconds, linger_seconds=0.2, output_limit_bytes=output_limit_bytes
+        )
+
+    def make(
+        self,
+        command: tuple[str, ...] | None,
+        *,
+        env: Mapping[str, str] | None = None,
+        max_runtime_seconds: int = 600,
+        driver: ProcessDriver | None = None,
+        attempt: int = 1,
+    ) -> RealJob:
+        job_id = str(uuid.uuid4())
+        placement = Placement(job_id, attempt, "supplier", "region", time.time())
+        workload = Workload("image", "H100", 1, max_runtime_seconds, command, {TOKEN: uuid.uuid4().hex, **(env or {})})
+        job = RealJob(driver or self.driver, self.state_dir / job_id / str(attempt), placement, workload)
+        self._made.append(job)
+        return job
+
+    def start_python(
+        self,
+        program: str,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        max_runtime_seconds: int = 600,
+        driver: ProcessDriver | None = None,
+    ) -> RealJob:
+        command = (sys.executable, "-u", "-c", program, *arguments)
+        return self.make(command, env=env, max_runtime_seconds=max_runtime_seconds, driver=driver).submit()
+
+    def start_shell(
+        self, script: str, *, max_runtime_seconds: int = 600, driver: ProcessDriver | None = None
+    ) -> RealJob:
+        return self.make(("sh", "-c", script), max_runtime_seconds=max_runtime_seconds, driver=driver).submit()
+
+    def end_all(self) -> None:
+        for job in self._made:
+            job.cancel()
+        for job in self._made:
+            job.finish()
+
+
+@pytest.fixture
+def jobs(tmp_path: pathlib.Path) -> Iterator[RealJobs]:
+    made = RealJobs(tmp_path / "state")
+    yield made
+    made.end_all()
+
+
+@pytest.fixture
+def wait_until() -> Callable[[Callable[[], bool]], None]:
+    return eventually
+
+
+def _environment(name: str) -> list[bytes]:
+    try:
+        return pathlib.Path("/proc", name, "environ").read_bytes().split(b"\0")
+    except OSError:
+        return []

@@ -1,0 +1,131 @@
+"""The pure parts: when a program is ended, and how its failure is put into words."""
+
+from __future__ import annotations
+
+import pytest
+
+from nodus_control.runner.course import LOOK_AGAIN_SECONDS, Action, Course
+from nodus_control.runner.records import CANCELLED, EXITED, MAX_RUNTIME_EXCEEDED
+from nodus_control.runner.specification import Specification
+from nodus_control.suppliers.process_reports import QUOTE_LIMIT, last_lines
+
+
+def make_course() -> Course:
+    return Course(started=100.0, max_runtime_seconds=10.0, grace_seconds=5.0, linger_seconds=1.0)
+
+
+def test_nothing_is_decided_while_the_program_runs() -> None:
+    """The next look is due at the limit."""
+    course = make_course()
+
+    assert course.decide(103.0, exited=False, alive=True, cancelled=False) is Action.WAIT
+    assert course.reason is None
+    assert course.seconds_until_next_look(103.0) == 7.0
+
+
+def test_a_limit_is_terminate_then_kill_until_nothing_is_left() -> None:
+    """SIGKILL is repeated: what forks meanwhile is met the next time."""
+    course = make_course()
+    seen = [
+        course.decide(now, exited=exited, alive=alive, cancelled=False)
+        for now, exited, alive in [
+            (110.0, False, True),
+            (112.0, False, True),
+            (115.0, False, True),
+            (115.1, True, True),
+            (115.2, True, False),
+        ]
+    ]
+
+    assert seen == [Action.TERMINATE, Action.WAIT, Action.KILL, Action.KILL, Action.FINISH]
+    assert course.reason == MAX_RUNTIME_EXCEEDED
+    assert course.finished(115.2) == 110.0
+
+
+def test_what_is_left_after_an_exit_has_a_moment() -> None:
+    """Then it is ended like everything else; the job was over when its main process was."""
+    course = make_course()
+    seen = [
+        course.decide(now, exited=True, alive=alive, cancelled=False)
+        for now, alive in [(103.0, True), (103.9, True), (104.0, True), (108.9, True), (109.0, True), (109.1, False)]
+    ]
+
+    assert seen == [Action.WAIT, Action.WAIT, Action.TERMINATE, Action.WAIT, Action.KILL, Action.FINISH]
+    assert course.reason == EXITED
+    assert course.finished(109.1) == 103.0
+
+
+@pytest.mark.parametrize(
+    ("now", "exited", "reason"),
+    [(103.0, True, EXITED), (110.0, True, EXITED), (110.0, False, MAX_RUNTIME_EXCEEDED), (103.0, False, CANCELLED)],
+)
+def test_what_happened_first_is_the_reason(now: float, exited: bool, reason: str) -> None:
+    """A cancel does not rewrite an exit or a limit, and nothing that comes later rewrites a cancel."""
+    course = make_course()
+    course.decide(now, exited=exited, alive=True, cancelled=True)
+    course.decide(now + 20, exited=True, alive=True, cancelled=True)
+
+    assert course.reason == reason
+
+
+def test_a_cancelled_job_has_run_until_nothing_was_left_but_not_past_its_limit() -> None:
+    """Its cost follows from that, and the reservation was made for the limit."""
+    early, late = make_course(), make_course()
+    early.decide(102.0, exited=False, alive=True, cancelled=True)
+    late.decide(109.0, exited=False, alive=True, cancelled=True)
+
+    assert early.finished(104.0) == 104.0
+    assert late.finished(113.0) == 110.0
+    assert late.seconds_until_next_look(112.0) == LOOK_AGAIN_SECONDS
+
+
+def test_a_program_that_is_gone_at_once_is_finished_at_once() -> None:
+    """No grace is waited for."""
+    course = make_course()
+
+    assert course.decide(101.0, exited=True, alive=False, cancelled=False) is Action.FINISH
+
+
+@pytest.mark.parametrize(
+    ("tail", "quoted"),
+    [
+        (b"", ""),
+        (b"one\ntwo\n\n", "one\ntwo"),
+        (b"\xff\xfe oops", "\ufffd\ufffd oops"),
+        (b"\x1b[31mred\x1b[0m\x00\x07", "red"),
+        (b"10%\r20%\r\ndone", "10%\n20%\ndone"),
+        ("bücher".encode(), "bücher"),
+    ],
+)
+def test_a_quotation_is_printable(tail: bytes, quoted: str) -> None:
+    """Whatever a program prints, a terminal and a JSON document survive the message."""
+    assert last_lines(tail, []) == quoted
+
+
+def test_a_long_quotation_is_cut_to_its_last_whole_lines() -> None:
+    """The end is what explains a failure."""
+    quoted = last_lines(b"".join(b"line %04d\n" % n for n in range(1000)), [])
+
+    assert len(quoted) <= QUOTE_LIMIT
+    assert quoted.startswith("…line ")
+    assert quoted.endswith("line 0999")
+
+
+def test_one_endless_line_is_cut_in_the_middle() -> None:
+    """There is no line to begin with."""
+    assert last_lines(b"x" * 10_000, []) == "…" + "x" * (QUOTE_LIMIT - 1)
+
+
+def test_values_of_env_are_not_quoted() -> None:
+    """Whole, and line by line where they have several; the longest first. Short ones would garble the message."""
+    secrets = ["hunter2hunter2", "hunter2hunter2-and-more", "BEGIN KEY\nabcdefgh12345", "1"]
+    quoted = last_lines(b"a hunter2hunter2-and-more b hunter2hunter2 1\nabcdefgh12345", secrets)
+
+    assert quoted == "a *** b *** 1\n***"
+
+
+def test_a_specification_cut_anywhere_is_none() -> None:
+    """There is no prefix of it that could be taken for the whole."""
+    message = Specification(("sh", "-c", "exit"), {"A": "b"}, 1.0, 1.0, 1.0, 10, 0.0).to_bytes()
+
+    assert [Specification.from_bytes(message[:length]) for length in range(len(message))] == [None] * len(message)

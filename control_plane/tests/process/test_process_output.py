@@ -1,0 +1,136 @@
+"""What a program prints is kept byte for byte, up to the limit, and can be read while it grows."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from nodus_control.runner.output import limit_marker
+from nodus_control.suppliers.process import OUTPUT_LIMIT_BYTES
+from nodus_control.suppliers.protocol import LogChunk, Placement, PlacementState
+
+if TYPE_CHECKING:
+    from control_plane.tests.process.conftest import RealJobs
+
+WAIT_FOR_FILE = "import os, sys, time\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.01)\n"
+
+
+def test_ten_megabytes_are_kept_whole(jobs: RealJobs) -> None:
+    """A burst far beyond what a pipe holds arrives complete and in order."""
+    job = jobs.start_python("import sys\nfor n in range(160): sys.stdout.write(chr(97 + n % 26) * 65536)")
+    report = job.finish()
+
+    expected = b"".join(bytes([97 + n % 26]) * 65536 for n in range(160))
+    assert report.state is PlacementState.COMPLETED
+    assert hashlib.sha256(job.output()).digest() == hashlib.sha256(expected).digest()
+
+
+def test_every_byte_value_survives(jobs: RealJobs) -> None:
+    """Output is bytes: nothing is decoded, translated or dropped."""
+    job = jobs.start_python("import sys; sys.stdout.buffer.write(bytes(range(256)) * 3)")
+    job.finish()
+
+    assert job.output() == bytes(range(256)) * 3
+
+
+def test_stdout_and_stderr_keep_their_order(jobs: RealJobs) -> None:
+    """Both go to one file, as they were written."""
+    job = jobs.start_shell("echo one; echo two >&2; echo three")
+    job.finish()
+
+    assert job.output() == b"one\ntwo\nthree\n"
+
+
+def test_output_beyond_the_limit_is_cut_and_the_program_goes_on(jobs: RealJobs) -> None:
+    """The file ends with the marker at the limit; the program is drained and ends as it would have."""
+    limit = 100_000
+    driver = jobs.new_driver(output_limit_bytes=limit)
+    job = jobs.start_python("print('x' * 5_000_000); raise SystemExit(4)", driver=driver)
+    report = job.finish()
+
+    output = job.output()
+    assert len(output) == limit
+    assert output.endswith(limit_marker(limit))
+    assert set(output.removesuffix(limit_marker(limit))) == {ord("x")}
+    assert report.error_message is not None
+    assert report.error_message.startswith("the program exited with code 4")
+
+
+def test_output_of_exactly_what_fits_is_not_marked(jobs: RealJobs) -> None:
+    """The marker means that something is missing."""
+    limit = 1000
+    fits = limit - len(limit_marker(limit))
+    job = jobs.start_python(f"print('x' * {fits}, end='')", driver=jobs.new_driver(output_limit_bytes=limit))
+    job.finish()
+
+    assert job.output() == b"x" * fits
+
+
+def test_the_limit_is_64_mib() -> None:
+    """As documented, and the marker says so."""
+    assert OUTPUT_LIMIT_BYTES == 67_108_864
+    assert b"64 MiB" in limit_marker(OUTPUT_LIMIT_BYTES)
+
+
+def test_logs_are_read_by_offset_while_the_program_runs(jobs: RealJobs) -> None:
+    """A reader follows the output; it is complete only once the program has ended and everything was read."""
+    go = jobs.state_dir / "go"
+    job = jobs.start_python("print('0123456789', flush=True)\n" + WAIT_FOR_FILE + "print('end')", str(go))
+    job.until_printed(b"0123456789\n")
+    driver, placement = jobs.driver, job.placement
+
+    assert driver.logs(placement, 2, 3) == LogChunk(b"234", 2, 11, complete=False)
+    assert driver.logs(placement, 11, 100) == LogChunk(b"", 11, 11, complete=False)
+    go.touch()
+    job.finish()
+    assert driver.logs(placement, 11, 2) == LogChunk(b"en", 11, 15, complete=False)
+    assert driver.logs(placement, 13, 2) == LogChunk(b"d\n", 13, 15, complete=True)
+    assert driver.logs(placement, 99, 2) == LogChunk(b"", 99, 15, complete=True)
+
+
+def test_logs_of_what_was_never_submitted_are_empty_and_open(jobs: RealJobs) -> None:
+    """Nothing is known yet, so nothing is complete."""
+    assert jobs.driver.logs(Placement("job", 1, "s", "r", 0.0), 0, 10) == LogChunk(b"", 0, 0, complete=False)
+
+
+def test_unbuffered_output_is_there_before_the_program_ends(jobs: RealJobs) -> None:
+    """The driver holds nothing back."""
+    job = jobs.start_shell("echo started; sleep 600").until_printed(b"started\n")
+
+    assert job.poll().state is PlacementState.RUNNING
+
+
+def test_files_are_the_owners_alone(jobs: RealJobs) -> None:
+    """Directories are 0700, files 0600, those that the program makes included."""
+    job = jobs.start_shell("echo secret; echo secret > artefact; mkdir sub")
+    job.finish()
+
+    found = {jobs.state_dir: 0o700, jobs.state_dir / job.placement.job_id: 0o700}
+    for directory, names, files in os.walk(job.directory):
+        found[job.directory / directory] = 0o700
+        found.update({job.directory / directory / name: 0o700 for name in names if name != "tmp"})
+        found.update({job.directory / directory / name: 0o600 for name in files})
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in found if path.exists()}
+    assert job.directory / "output.log" in modes
+    assert job.directory / "work" / "artefact" in modes
+    assert modes == {path: found[path] for path in modes}
+
+
+def test_nothing_but_the_documented_files_is_left(
+    jobs: RealJobs, wait_until: Callable[[Callable[[], bool]], None]
+) -> None:
+    """No temporary file stays behind, and the program's TMPDIR is removed."""
+    job = jobs.start_shell('echo x > "$TMPDIR/scratch"')
+    job.finish()
+
+    wait_until(lambda: not (job.directory / "tmp").exists())
+    assert {path.name for path in job.directory.iterdir()} == {
+        "claim.json",
+        "program.json",
+        "output.log",
+        "result.json",
+        "work",
+    }
