@@ -1,0 +1,174 @@
+# Generated from tests/_async/test_many_jobs.py: do not edit. Edit that file, then run tools/unasync_build.py.
+"""Waiting for many jobs: in order, with few requests, across failures."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+import nodus
+from nodus import Client, Job
+from tests._sync.clients import scripted
+from tests.support.clock import FakeClock
+from tests.support.fleet import Fleet
+from tests.support.script import Script, refusal
+
+
+def fleet_of(ends: dict[str, float], failed: frozenset[str] = frozenset()) -> tuple[FakeClock, Fleet, Client]:
+    """A clock, the jobs it governs, and a client of theirs."""
+    clock = FakeClock()
+    fleet = Fleet(clock, ends, failed)
+    return clock, fleet, scripted(Script(then=fleet), clock)
+
+
+def handles(client: Client, ids: list[str]) -> list[Job]:
+    return [client.job(job_id) for job_id in ids]
+
+
+def test_wait_all_gives_the_same_handles_in_the_order_given() -> None:
+    """The handles are those that were passed in, updated in place, whatever order the jobs ended in."""
+    _, _, client = fleet_of({"a": 9.0, "b": 3.0, "c": 6.0}, failed=frozenset("c"))
+    with client:
+        jobs = handles(client, ["c", "a", "b"])
+        ended = client.wait_all(jobs)
+
+    assert [id(job) for job in ended] == [id(job) for job in jobs]
+    assert [(job.id, job.status.value, job.cost_usd) for job in ended] == [
+        ("c", "failed", 6.0),
+        ("a", "completed", 9.0),
+        ("b", "completed", 3.0),
+    ]
+
+
+def test_as_completed_gives_jobs_in_the_order_of_their_ends() -> None:
+    """Jobs that ended between two rounds come in the order in which they ended."""
+    ends = {f"job-{n}": (n * 7919 % 101) / 10 for n in range(100)}
+    _, _, client = fleet_of(ends)
+    with client:
+        order = [job.id for job in client.as_completed(handles(client, list(ends)))]
+
+    assert order == sorted(ends, key=lambda job_id: ends[job_id])
+
+
+def test_a_round_over_many_jobs_costs_a_request_for_two_hundred() -> None:
+    """1,000 live jobs are five pages a round, and their common end is found on pages too."""
+    ends = {f"job-{n}": 5.0 for n in range(1000)}
+    clock, fleet, client = fleet_of(ends)
+    with client:
+        client.wait_all(handles(client, list(ends)))
+
+    rounds = len(clock.slept) - 1
+
+    assert rounds == 3
+    assert len(fleet.requests) == rounds * 5 + 1 + 5
+    assert all(request.startswith("/v1/jobs?") for request in fleet.requests)
+
+
+def test_a_few_jobs_among_many_are_asked_for_singly() -> None:
+    """Where pages would cost more than a request for each, the jobs are asked for one by one."""
+    ends = {f"job-{n}": math.inf for n in range(5000)} | {"x": 60.0, "y": 61.0}
+    clock, fleet, client = fleet_of(ends)
+    with client:
+        client.wait_all(handles(client, ["x", "y"]))
+
+    assert len(fleet.requests) <= 2 + 2 * len(clock.slept)
+    assert sum(request.startswith("/v1/jobs?") for request in fleet.requests) <= 2
+
+
+def test_one_job_is_asked_for_directly() -> None:
+    """A single job never costs more than a request a round."""
+    _, fleet, client = fleet_of({"a": 3.0})
+    with client:
+        client.wait_all(handles(client, ["a"]))
+
+    assert set(fleet.requests) == {"/v1/jobs/a"}
+
+
+def test_the_same_job_twice_is_two_handles_of_one_job() -> None:
+    """Both handles are updated, and one request serves both."""
+    _, fleet, client = fleet_of({"a": 0.0})
+    with client:
+        first, second = client.wait_all(handles(client, ["a", "a"]))
+
+    assert first.succeeded
+    assert second.succeeded
+    assert first is not second
+    assert fleet.requests == ["/v1/jobs/a"]
+
+
+def test_jobs_that_are_over_cost_nothing() -> None:
+    """Handles that are terminal already are given at once, and no jobs at all are no wait at all."""
+    _, fleet, client = fleet_of({"a": 0.0})
+    with client:
+        done = client.get("a")
+        asked = len(fleet.requests)
+
+        assert client.wait_all([done]) == [done]
+        assert client.wait_all([]) == []
+    assert len(fleet.requests) == asked
+
+
+def test_a_failing_round_is_made_again() -> None:
+    """Errors that pass do not end the wait, nor is a job lost over them."""
+    ends = {f"job-{n}": float(n % 40) for n in range(400)}
+    _, fleet, client = fleet_of(ends)
+    fleet.down += [500, 503, 429, 502]
+    with client:
+        ended = client.wait_all(handles(client, list(ends)))
+
+    assert {job.status for job in ended} == {nodus.JobStatus.COMPLETED}
+
+
+def test_a_failure_that_will_not_pass_ends_the_wait() -> None:
+    """A revoked key raises at once."""
+    with scripted(Script(refusal(401, "invalid_api_key"))) as client:
+        with pytest.raises(nodus.AuthenticationError) as caught:
+            client.wait_all(handles(client, ["a", "b"]))
+
+    assert caught.value.attempts == 1
+
+
+def test_a_job_that_does_not_exist_ends_the_wait() -> None:
+    """A handle of a job that the server does not know is an error, not an endless wait."""
+    _, _, client = fleet_of({"a": 3.0})
+    with client:
+        with pytest.raises(nodus.NotFoundError):
+            client.wait_all(handles(client, ["a", "nobody"]))
+
+
+def test_the_timeout_leaves_what_ended_before_it() -> None:
+    """as_completed gives what has ended, then raises a TimeoutError that names how many are left."""
+    clock, _, client = fleet_of({"a": 3.0, "b": math.inf, "c": math.inf})
+    ended = []
+    with client:
+        with pytest.raises(TimeoutError, match="2 jobs") as caught:
+            for job in client.as_completed(handles(client, ["a", "b", "c"]), timeout_seconds=10):
+                ended.append(job.id)
+
+    assert ended == ["a"]
+    assert isinstance(caught.value, nodus.JobTimeoutError)
+    assert clock.now() == pytest.approx(10.0)
+
+
+def test_bad_arguments_are_refused_before_any_request() -> None:
+    """An interval of zero and a negative timeout never reach the network."""
+    _, fleet, client = fleet_of({"a": 3.0})
+    with client:
+        for arguments in ({"poll_seconds": 0}, {"timeout_seconds": -1}, {"unreachable_seconds": math.nan}):
+            with pytest.raises(nodus.ValidationError):
+                client.wait_all(handles(client, ["a"]), **arguments)
+
+    assert fleet.requests == []
+
+
+def test_a_handle_made_from_an_id_is_unknown_until_it_is_looked_at() -> None:
+    """client.job() sends nothing; refresh() fills the handle in."""
+    _, fleet, client = fleet_of({"a": 0.0})
+    with client:
+        job = client.job("a")
+        before = (job.id, job.status.is_known, job.is_terminal, len(fleet.requests))
+        job.refresh()
+
+    assert before == ("a", False, False, 0)
+    assert job.status == nodus.JobStatus.COMPLETED
