@@ -56,6 +56,7 @@ RENAMES = {
     "AsyncHTTPClient": "HTTPClient",
     "AsyncHTTPTransport": "HTTPTransport",
     "AsyncJob": "Job",
+    "AsyncJobIterator": "JobIterator",
     "AsyncLane": "Lane",
     "AsyncLaneStream": "LaneStream",
     "AsyncLimiter": "Limiter",

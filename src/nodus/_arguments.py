@@ -11,7 +11,8 @@ from ._errors import ValidationError
 MAX_IDEMPOTENCY_KEY_LENGTH = 128
 
 _PRINTABLE_ASCII = re.compile(r"[\x20-\x7e]+\Z")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL_OR_SURROGATE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_DOT_SEGMENT = re.compile(r"(?:^|[/\\])\.\.?(?:[/\\]|\Z)")
 
 
 def seconds(name: str, value: object, *, minimum: float = 0.0, exclusive: bool = False) -> float:
@@ -44,11 +45,12 @@ def job_id(value: object) -> str:
     """Give a job id that is safe to put into a path as one segment.
 
     Raises:
-        ValidationError: (`invalid_job_id`) empty, `.`, `..`, with control characters, or not a string.
+        ValidationError: (`invalid_job_id`) empty, `.` or `..`, alone or between slashes, with a control character or a
+            lone surrogate, or not a string.
     """
     if not isinstance(value, str):
         raise ValidationError(f"A job id must be a string, not {type(value).__name__}.", code="invalid_job_id")
-    if not value or value in (".", "..") or "/" in value or "\\" in value or _CONTROL.search(value):
+    if not value or _DOT_SEGMENT.search(value) or _CONTROL_OR_SURROGATE.search(value):
         raise ValidationError(
             f"{value!r} is not a job id: use the `id` of a job that `run()` or `list()` gave.", code="invalid_job_id"
         )

@@ -19,10 +19,11 @@ from .._config import (
 )
 from .._enums import GpuType, JobStatus, SupplierKind
 from .._logs import logger, set_up_from_environment
-from .._models import JobPage, JobSpec, JobView
+from .._models import JobSpec, JobView
 from .._poll import DEFAULT_POLL_SECONDS, DEFAULT_UNREACHABLE_SECONDS
 from . import polling
 from .job import AsyncJob
+from .paging import AsyncJobIterator
 from .session import AsyncHTTPClient, AsyncSession, OnResponse, OnRetry
 
 if TYPE_CHECKING:
@@ -177,18 +178,8 @@ class AsyncClient:
             ValidationError: (`invalid_argument`) `page_size` is below 1; nothing was sent.
             NodusError: while iterating, any other failure.
         """
-        return self._iterate(_arguments.whole_number("page_size", page_size, minimum=1), _statuses(status))
-
-    async def _iterate(self, page_size: int, statuses: builtins.list[JobStatus]) -> AsyncIterator[AsyncJob]:
-        cursor: str | None = None
-        while True:
-            call = _calls.list_jobs(limit=page_size, cursor=cursor, statuses=statuses)
-            page: JobPage = await self._session.call(call, _http.parse_page)
-            for view in page.jobs:
-                yield AsyncJob(self._session, view)
-            if page.next_cursor is None or page.next_cursor == cursor:
-                return
-            cursor = page.next_cursor
+        size = _arguments.whole_number("page_size", page_size, minimum=1)
+        return AsyncJobIterator(self._session, page_size=size, statuses=_statuses(status))
 
     def job(self, job_id: str) -> AsyncJob:
         """Make a handle without a request, to follow a job that another process submitted.

@@ -20,10 +20,11 @@ from .._config import (
 )
 from .._enums import GpuType, JobStatus, SupplierKind
 from .._logs import logger, set_up_from_environment
-from .._models import JobPage, JobSpec, JobView
+from .._models import JobSpec, JobView
 from .._poll import DEFAULT_POLL_SECONDS, DEFAULT_UNREACHABLE_SECONDS
 from . import polling
 from .job import Job
+from .paging import JobIterator
 from .session import HTTPClient, OnResponse, OnRetry, Session
 
 if TYPE_CHECKING:
@@ -178,18 +179,8 @@ class Client:
             ValidationError: (`invalid_argument`) `page_size` is below 1; nothing was sent.
             NodusError: while iterating, any other failure.
         """
-        return self._iterate(_arguments.whole_number("page_size", page_size, minimum=1), _statuses(status))
-
-    def _iterate(self, page_size: int, statuses: builtins.list[JobStatus]) -> Iterator[Job]:
-        cursor: str | None = None
-        while True:
-            call = _calls.list_jobs(limit=page_size, cursor=cursor, statuses=statuses)
-            page: JobPage = self._session.call(call, _http.parse_page)
-            for view in page.jobs:
-                yield Job(self._session, view)
-            if page.next_cursor is None or page.next_cursor == cursor:
-                return
-            cursor = page.next_cursor
+        size = _arguments.whole_number("page_size", page_size, minimum=1)
+        return JobIterator(self._session, page_size=size, statuses=_statuses(status))
 
     def job(self, job_id: str) -> Job:
         """Make a handle without a request, to follow a job that another process submitted.

@@ -1,0 +1,51 @@
+"""Walking through a listing, page by page."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from .. import _calls, _http
+from .._enums import JobStatus
+from .job import AsyncJob
+from .session import AsyncSession
+
+
+class AsyncJobIterator:
+    """Gives the jobs of a listing one by one; asks for a page when the one before is used up.
+
+    A class rather than a generator, because leaving a loop over a generator half-way makes trio warn.
+
+    Args:
+        session: makes the requests.
+        page_size: jobs a request.
+        statuses: only jobs in one of these; any, if empty.
+    """
+
+    def __init__(self, session: AsyncSession, *, page_size: int, statuses: Sequence[JobStatus]) -> None:
+        self._session = session
+        self._page_size = page_size
+        self._statuses = statuses
+        self._cursor: str | None = None
+        # A cursor that comes back would lead in circles.
+        self._seen: set[str | None] = {None, ""}
+        self._page: deque[AsyncJob] = deque()
+        self._is_last_page = False
+
+    def __aiter__(self) -> AsyncJobIterator:
+        return self
+
+    async def __anext__(self) -> AsyncJob:
+        while not self._page:
+            if self._is_last_page:
+                raise StopAsyncIteration
+            await self._turn_page()
+        return self._page.popleft()
+
+    async def _turn_page(self) -> None:
+        call = _calls.list_jobs(limit=self._page_size, cursor=self._cursor, statuses=self._statuses)
+        page = await self._session.call(call, _http.parse_page)
+        self._page.extend(AsyncJob(self._session, view) for view in page.jobs)
+        self._cursor = page.next_cursor
+        self._is_last_page = self._cursor in self._seen
+        self._seen.add(self._cursor)

@@ -1,0 +1,333 @@
+# Generated from tests/_async/test_client.py: do not edit. Edit that file, then run tools/unasync_build.py.
+"""The verbs of the client, as the manual has them: what each sends, and what it makes of the answer."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import pytest
+
+import nodus
+from tests._sync.clients import API_KEY, scripted
+from tests.support.script import Script, body_of, job, job_reply, reply
+
+RUN_DEFAULTS = {"gpu": "h100_80gb", "gpu_count": 1, "max_runtime_seconds": 3600}
+
+
+def test_run_submits_the_spec_with_the_defaults_of_the_manual() -> None:
+    """Only what was given, and the three defaults, are in the body."""
+    script = Script(reply(202, job()))
+    with scripted(script) as client:
+        client.run(image="ghcr.io/acme/train:v3", idempotency_key="k")
+
+    request = script.requests[0]
+
+    assert request.method == "POST"
+    assert request.url == "https://api.nodus.run/v1/jobs"
+    assert body_of(request) == {"image": "ghcr.io/acme/train:v3", "idempotency_key": "k", **RUN_DEFAULTS}
+
+
+def test_run_sends_every_argument_by_its_name() -> None:
+    """The names in Python are the names on the wire, and enums go as their values."""
+    script = Script(reply(202, job()))
+    spec: dict[str, Any] = {
+        "image": "ghcr.io/acme/train:v3",
+        "command": ["python", "train.py", "--epochs", "10"],
+        "gpu": nodus.GpuType.A100_40GB,
+        "gpu_count": 8,
+        "env": {"WANDB_API_KEY": "w"},
+        "max_runtime_seconds": 172_800,
+        "require_tiers": [nodus.SupplierKind.TIER3, "neocloud"],
+        "prefer_region": "us-east-1",
+        "idempotency_key": "step-7",
+    }
+    with scripted(script) as client:
+        client.run(**spec)
+
+    assert body_of(script.requests[0]) == {**spec, "gpu": "a100_40gb", "require_tiers": ["tier3", "neocloud"]}
+
+
+def test_run_gives_a_handle_at_once() -> None:
+    """The handle shows what the server said, and one request was enough."""
+    script = Script(reply(202, job("queued")))
+    with scripted(script) as client:
+        handle = client.run(image="i")
+
+    assert isinstance(handle, nodus.Job)
+    assert handle.status == nodus.JobStatus.QUEUED
+    assert (handle.supplier, handle.region, handle.cost_usd, handle.error_message) == (None, None, None, None)
+    assert (handle.is_terminal, handle.succeeded, handle.replayed) == (False, False, False)
+    assert len(script.requests) == 1
+
+
+@pytest.mark.parametrize(("header", "expected"), [("true", True), ("True", True), ("false", False), ("", False)])
+def test_a_replayed_submission_is_marked(header: str, expected: bool) -> None:
+    """`Idempotent-Replayed: true` says that an earlier submission made the job."""
+    script = Script(reply(200, job("running"), idempotent_replayed=header))
+    with scripted(script) as client:
+        handle = client.run(image="i", idempotency_key="k")
+
+    assert handle.replayed is expected
+
+
+def test_get_looks_a_job_up() -> None:
+    """Every field of the view can be read from the handle."""
+    fields: dict[str, Any] = {
+        "supplier": "lambda",
+        "region": "us-west-2",
+        "cost_usd": 47.62,
+        "error_code": "exit_status",
+        "error_message": "exit status 1",
+        "image": "i",
+        "gpu": "h100_80gb",
+        "gpu_count": 8,
+        "created_at": "2026-01-01T00:00:00Z",
+        "started_at": "2026-01-01T00:01:00Z",
+        "finished_at": "2026-01-01T01:01:00Z",
+        "duration_s": 3600.0,
+        "estimated_cost_usd": 50.0,
+        "retail_cost_usd": 98.32,
+        "saved_usd": 50.7,
+        "attempts": 2,
+        "principal_kind": "agent",
+    }
+    script = Script(job_reply("failed", **fields))
+    with scripted(script) as client:
+        handle = client.get("a-job")
+
+    times = {
+        "created_at": datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc),
+        "started_at": datetime.datetime(2026, 1, 1, 0, 1, tzinfo=datetime.timezone.utc),
+        "finished_at": datetime.datetime(2026, 1, 1, 1, 1, tzinfo=datetime.timezone.utc),
+    }
+
+    assert script.requests[0].method == "GET"
+    assert script.requests[0].url.raw_path == b"/v1/jobs/a-job"
+    assert {name: getattr(handle, name) for name in fields} == {**fields, **times}
+    assert handle.status == "failed"
+    assert handle.is_terminal
+    assert not handle.succeeded
+
+
+def test_fields_that_this_version_does_not_know_are_ignored() -> None:
+    """A newer server may say more."""
+    script = Script(job_reply("running", mood="cheerful", ledger={"seq": 1, "leaf_hash": "0", "new": 1}))
+    with scripted(script) as client:
+        handle = client.get("a-job")
+
+    assert handle.status == "running"
+    assert handle.view.ledger == nodus.LedgerRow(seq=1, leaf_hash="0")
+
+
+@pytest.mark.parametrize(
+    ("job_id", "segment"),
+    [
+        ("0198c0de-0000-7000-8000-000000000001", b"0198c0de-0000-7000-8000-000000000001"),
+        ("a b", b"a%20b"),
+        ("a/b", b"a%2Fb"),
+        ("a?b#c%d", b"a%3Fb%23c%25d"),
+        ("%2e%2e", b"%252e%252e"),
+        ("…", b"%E2%80%A6"),
+        ("...", b"..."),
+    ],
+)
+def test_a_job_id_is_one_segment_of_the_path(job_id: str, segment: bytes) -> None:
+    """Whatever an id holds, it names a job and nothing else."""
+    script = Script(then=job_reply("running"))
+    with scripted(script) as client:
+        client.get(job_id)
+        client.job(job_id).refresh()
+
+    assert [request.url.raw_path for request in script.requests] == [b"/v1/jobs/" + segment] * 2
+
+
+@pytest.mark.parametrize(
+    "job_id", ["", ".", "..", "../x", "x/..", "a/../../b", "./x", "..\\x", "a\nb", "a\0", "\x7f", "\ud800", 7, None]
+)
+def test_what_cannot_be_a_job_id_is_refused_before_sending(job_id: Any) -> None:
+    """Nothing that could walk to another path, or that no URL can hold, reaches the network."""
+    script = Script()
+    with scripted(script) as client:
+        with pytest.raises(nodus.ValidationError) as looked_up:
+            client.get(job_id)
+        with pytest.raises(nodus.ValidationError) as made:
+            client.job(job_id)
+
+    assert [looked_up.value.code, made.value.code] == ["invalid_job_id", "invalid_job_id"]
+    assert looked_up.value.status_code is None
+    assert script.requests == []
+
+
+def test_a_handle_can_be_made_without_a_request() -> None:
+    """Its status is unknown until it is asked for."""
+    script = Script(job_reply("completed", cost_usd=1.5))
+    with scripted(script) as client:
+        handle = client.job("a-job")
+        before = handle.id, handle.status.is_known, handle.is_terminal
+        answer = handle.refresh()
+
+    assert before == ("a-job", False, False)
+    assert answer is handle
+    assert (handle.status, handle.cost_usd) == (nodus.JobStatus.COMPLETED, 1.5)
+
+
+def test_refresh_updates_the_handle_in_place() -> None:
+    """What was read before does not change under the reader: the snapshot is swapped whole."""
+    script = Script(job_reply("queued"), job_reply("running", supplier="lambda"))
+    with scripted(script) as client:
+        handle = client.get("a-job")
+        before = handle.view
+        handle.refresh()
+
+    assert (before.status, before.supplier) == ("queued", None)
+    assert (handle.status, handle.supplier) == ("running", "lambda")
+
+
+def test_cancel_posts_and_takes_in_the_answer() -> None:
+    """Cancelling carries an idempotency key and no body."""
+    script = Script(job_reply("running"), job_reply("cancelled"))
+    with scripted(script) as client:
+        handle = client.get("a-job")
+        answer = handle.cancel()
+
+    request = script.requests[1]
+
+    assert answer is handle
+    assert handle.status == nodus.JobStatus.CANCELLED
+    assert (request.method, request.url.raw_path) == ("POST", b"/v1/jobs/0198c0de-0000-7000-8000-000000000001/cancel")
+    assert request.content == b""
+    assert request.headers["Content-Length"] == "0"
+    assert len(request.headers["Idempotency-Key"]) > 20
+
+
+def test_logs_are_text_whatever_the_job_printed() -> None:
+    """Bytes that are not UTF-8 are replaced, never an error."""
+    script = Script(job_reply("running"), reply(200, None))
+    script._answers[1] = type(script._answers[1])(200, content="loss 0.5 ☃\n".encode() + b"\xff\n")
+    with scripted(script) as client:
+        handle = client.get("a-job")
+        printed = handle.logs()
+
+    assert printed == "loss 0.5 ☃\n\ufffd\n"
+    assert script.requests[1].url.raw_path.endswith(b"/logs")
+
+
+def test_list_gives_the_most_recent_jobs() -> None:
+    """Fifty unless told otherwise, as handles in the server's order."""
+    script = Script(reply(200, {"jobs": [job(id="2"), job("completed", id="1")], "next_cursor": "more"}))
+    with scripted(script) as client:
+        jobs = client.list()
+
+    assert [handle.id for handle in jobs] == ["2", "1"]
+    assert all(isinstance(handle, nodus.Job) for handle in jobs)
+    assert script.requests[0].url.raw_path == b"/v1/jobs?limit=50"
+
+
+@pytest.mark.parametrize(
+    ("status", "query"),
+    [
+        ("running", b"limit=5&status=running"),
+        (nodus.JobStatus.QUEUED, b"limit=5&status=queued"),
+        ([nodus.JobStatus.QUEUED, "placed"], b"limit=5&status=queued%2Cplaced"),
+        ([], b"limit=5"),
+    ],
+)
+def test_list_filters_by_status(status: Any, query: bytes) -> None:
+    """One status or several, by comma."""
+    script = Script(reply(200, {"jobs": [], "next_cursor": None}))
+    with scripted(script) as client:
+        client.list(limit=5, status=status)
+
+    assert script.requests[0].url.query == query
+
+
+def test_a_bare_array_is_a_listing_too() -> None:
+    """Older servers have no envelope."""
+    script = Script(then=reply(200, [job(id="2"), job(id="1")]))
+    with scripted(script) as client:
+        listed = [handle.id for handle in client.list()]
+        iterated = [handle.id for handle in client.iter_jobs()]
+
+    assert listed == ["2", "1"]
+    assert iterated == ["2", "1"]
+    assert len(script.requests) == 2
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1.5, "5", True, None])
+def test_a_limit_below_one_is_refused_before_sending(limit: Any) -> None:
+    """So is what is no whole number, and at the call, not at the first step of the iteration."""
+    script = Script()
+    with scripted(script) as client:
+        with pytest.raises(nodus.ValidationError) as listing:
+            client.list(limit=limit)
+        with pytest.raises(nodus.ValidationError) as iterating:
+            client.iter_jobs(page_size=limit)
+
+    assert [listing.value.code, iterating.value.code] == ["invalid_argument"] * 2
+    assert script.requests == []
+
+
+def test_iter_jobs_follows_the_cursor_to_the_end() -> None:
+    """A page is asked for when the one before is used up."""
+    script = Script(
+        reply(200, {"jobs": [job(id="4"), job(id="3")], "next_cursor": "a+b&c"}),
+        reply(200, {"jobs": [job(id="2")], "next_cursor": "z"}),
+        reply(200, {"jobs": [], "next_cursor": None}),
+    )
+    with scripted(script) as client:
+        ids = [handle.id for handle in client.iter_jobs(page_size=2)]
+
+    assert ids == ["4", "3", "2"]
+    assert [request.url.query for request in script.requests] == [
+        b"limit=2",
+        b"limit=2&cursor=a%2Bb%26c",
+        b"limit=2&cursor=z",
+    ]
+
+
+@pytest.mark.parametrize("cursors", [["a", "a"], ["a", "b", "a"], [""]])
+def test_iter_jobs_ends_where_a_cursor_comes_back(cursors: list[str]) -> None:
+    """A server that goes in circles does not make the iteration endless."""
+    script = Script(*(reply(200, {"jobs": [job()], "next_cursor": cursor}) for cursor in cursors))
+    with scripted(script) as client:
+        ids = [handle.id for handle in client.iter_jobs()]
+
+    assert len(ids) == len(cursors)
+    assert script.unused == 0
+
+
+def test_iter_jobs_asks_for_nothing_that_is_not_read() -> None:
+    """Leaving the iteration on the first page leaves the second where it is."""
+    script = Script(reply(200, {"jobs": [job(id="2"), job(id="1")], "next_cursor": "more"}))
+    with scripted(script) as client:
+        for handle in client.iter_jobs():
+            if handle.id == "1":
+                break
+
+    assert len(script.requests) == 1
+
+
+def test_healthz_gives_the_answer_and_sends_no_credentials() -> None:
+    """A smoke test must not need, nor show, a key."""
+    script = Script(reply(200, {"status": "ok", "version": "1"}))
+    with scripted(script, signing_secret="sgn_1") as client:
+        health = client.healthz()
+
+    headers = script.requests[0].headers
+
+    assert health == {"status": "ok", "version": "1"}
+    assert script.requests[0].url.raw_path == b"/healthz"
+    assert not {"authorization", "nodus-signature", "idempotency-key"} & set(headers)
+    assert API_KEY not in str(headers.raw)
+
+
+def test_a_job_shows_where_it_stands() -> None:
+    """The `repr` is for people: the class, the id, and what is known."""
+    script = Script(job_reply("completed", id="7", supplier="lambda", region="us-west-2", cost_usd=47.62))
+    with scripted(script) as client:
+        handle = client.get("7")
+
+    facts = "id='7', status=JobStatus.COMPLETED, supplier='lambda', region='us-west-2', cost_usd=47.62"
+
+    assert repr(handle) == f"{nodus.Job.__name__}({facts})"

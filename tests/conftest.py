@@ -1,0 +1,46 @@
+"""What every test stands on: both event loops, and an environment without settings of the developer's own."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+PROXY_VARIABLES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    """The event loop that an asynchronous test runs on: each runs on both."""
+    name: str = request.param
+    return name
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(name: str, obj: object) -> None:
+    """Let every asynchronous test run on an event loop, without a mark on each."""
+    if name.startswith("test_") and inspect.iscoroutinefunction(obj):
+        pytest.mark.anyio(obj)
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take away every setting that the machine may have, the user's proxy included."""
+    for name in list(os.environ):
+        if name.startswith("NODUS_") or name.upper() in PROXY_VARIABLES:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_left_behind() -> Iterator[None]:
+    """Collect what was forgotten while a module's tests ran, so that its warnings come up there; count the threads."""
+    before = set(threading.enumerate())
+    yield
+    gc.collect()
+    left = {thread.name for thread in set(threading.enumerate()) - before}
+
+    assert {name for name in left if not name.startswith(("Trio", "AnyIO", "asyncio"))} == set()
