@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import pytest
 
@@ -24,6 +25,12 @@ def fleet_of(ends: dict[str, float], failed: frozenset[str] = frozenset()) -> tu
 
 def handles(client: Client, ids: list[str]) -> list[Job]:
     return [client.job(job_id) for job_id in ids]
+
+
+def collect(jobs: Iterator[Job], ids: list[str]) -> None:
+    """Note down what an iterator gives, and keep it should it raise."""
+    for job in jobs:
+        ids.append(job.id)
 
 
 def test_wait_all_gives_the_same_handles_in_the_order_given() -> None:
@@ -140,11 +147,10 @@ def test_a_job_that_does_not_exist_ends_the_wait() -> None:
 def test_the_timeout_leaves_what_ended_before_it() -> None:
     """as_completed gives what has ended, then raises a TimeoutError that names how many are left."""
     clock, _, client = fleet_of({"a": 3.0, "b": math.inf, "c": math.inf})
-    ended = []
+    ended: list[str] = []
     with client:
         with pytest.raises(TimeoutError, match="2 jobs") as caught:
-            for job in client.as_completed(handles(client, ["a", "b", "c"]), timeout_seconds=10):
-                ended.append(job.id)
+            collect(client.as_completed(handles(client, ["a", "b", "c"]), timeout_seconds=10), ended)
 
     assert ended == ["a"]
     assert isinstance(caught.value, nodus.JobTimeoutError)
