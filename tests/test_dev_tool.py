@@ -235,6 +235,21 @@ class TestEnvironment:
         assert not (project / ".venv").exists()
 
 
+def test_environments_that_were_never_finished_are_discarded(tmp_path: Path) -> None:
+    """Unless they are so young that someone may be at it; whole ones and other folders stay."""
+    for name in ("whole", "broken", ".cache"):
+        (tmp_path / name).mkdir()
+    script(environment.python_of(tmp_path / "whole"), "exit 0")
+    made = (tmp_path / "broken").stat().st_mtime
+    (tmp_path / "test.lock").touch()
+
+    environment.discard_unfinished(tmp_path, now=made + 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".cache", "broken", "test.lock", "whole"]
+
+    environment.discard_unfinished(tmp_path, now=made + 100)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".cache", "test.lock", "whole"]
+
+
 @pytest.mark.parametrize(
     ("printed", "hint"), [("ERROR: No matching distribution found for nox", True), ("error: no space left", False)]
 )

@@ -72,6 +72,16 @@ def prepare(*, install_system_packages: bool = False) -> Path:
         return python
 
 
+def discard_unfinished(folder: Path, *, now: float) -> None:
+    """Remove environments under `folder` that have no Python, left by a run that was killed while it made them.
+
+    One younger than a minute is left alone: another run may be making it.
+    """
+    for environment in folder.glob("[!.]*"):
+        if environment.is_dir() and not python_of(environment).exists() and now - environment.stat().st_mtime > 60:
+            shutil.rmtree(environment)
+
+
 def python_of(environment: Path) -> Path:
     """The path of the Python inside a virtual environment."""
     return environment / "Scripts" / "python.exe" if os.name == "nt" else environment / "bin" / "python"

@@ -9,11 +9,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from devtool.environment import ROOT, SetupError, prepare
+from devtool.environment import ROOT, SetupError, discard_unfinished, prepare
 from devtool.lock import exclusive
 
 
@@ -89,6 +90,7 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 
 
 def _nox(python: Path, name: str, tag: str, rest: Sequence[str]) -> int:
+    discard_unfinished(ROOT / ".nox", now=time.time())
     with tempfile.TemporaryDirectory(prefix="nodus-") as folder:
         report = Path(folder) / "report.json"
         command = [str(python), "-m", "nox", "--non-interactive", "--tags", tag, "--report", str(report)]
