@@ -7,14 +7,16 @@ its process group alone, and an identity its pid alone.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import sys
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from nodus_control.runner.records import Identity
+
+if TYPE_CHECKING:
+    import ctypes
 
 ON_LINUX = sys.platform.startswith("linux")
 
@@ -180,7 +182,13 @@ def _prctl(option: int, argument: int) -> bool:
 
 
 def _load_libc() -> ctypes.CDLL | None:
-    return ctypes.CDLL(None, use_errno=True) if ON_LINUX else None
+    if not ON_LINUX:
+        return None
+    try:
+        import ctypes
+    except ImportError:  # A Python that was built without libffi: what forks twice then gets away.
+        return None
+    return ctypes.CDLL(None)
 
 
 # Loaded ahead: the child of a fork must not have to.
