@@ -7,6 +7,7 @@ import fcntl
 import os
 import select
 import signal
+import sys
 import time
 
 from nodus_control.runner import records
@@ -153,8 +154,9 @@ def _drain(descriptor: int, output: Output) -> bytes | None:
 
 def _widen(descriptor: int) -> None:
     """Give the pipe room for a burst, where the system allows it."""
-    with contextlib.suppress(AttributeError, OSError):
-        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, READ_SIZE)
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, READ_SIZE)
 
 
 def _do_nothing(signum: int, frame: object) -> None:
