@@ -115,12 +115,17 @@ class SignatureError(NodusError):
     default_code = "signature_invalid"
 
 
-class BudgetPayload(TypedDict, total=False):
-    """What a 402 answer says, in US dollars: enough to shrink the job and submit again."""
+class Headroom(TypedDict):
+    """What every 402 answer says, in US dollars."""
 
     monthly_spend_cap_usd: float
     month_to_date_usd: float
     estimated_cost_usd: float
+
+
+class BudgetPayload(Headroom, total=False):
+    """What a 402 answer says, in US dollars: enough to shrink the job and submit again."""
+
     realised_usd: float
     in_flight_usd: float
     resets_at: str
@@ -137,7 +142,7 @@ class BudgetExceededError(NodusError):
 
     default_code = "budget_exceeded"
 
-    payload: BudgetPayload
+    payload: BudgetPayload  # pyright: ignore[reportIncompatibleVariableOverride]  # nobody sets it from outside
 
 
 class NotFoundError(NodusError):
@@ -211,7 +216,5 @@ def _rebuild(kind: type[_Error], message: str, facts: dict[str, object]) -> _Err
     return error
 
 
-for _kind in list(globals().values()):
-    if isinstance(_kind, type) and issubclass(_kind, NodusError):
-        _kind.__module__ = "nodus"
-del _kind
+for _kind in [kind for kind in globals().values() if isinstance(kind, type) and issubclass(kind, NodusError)]:
+    _kind.__module__ = "nodus"
