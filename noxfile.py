@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import nox
@@ -42,9 +42,10 @@ def install(session: nox.Session, *requirements: str) -> None:
         stamp.write_text(wanted, encoding="utf-8")
 
 
-def tests_on(version: str, interpreter: Path) -> Callable[[nox.Session], None]:
-    """The SDK's tests on one Python: sync, and async on asyncio and on trio."""
+def tests_on(version: str, interpreter: Path) -> None:
+    """Define the session of the SDK's tests on one Python: sync, and async on asyncio and on trio."""
 
+    @nox.session(name=f"tests-{version}", python=str(interpreter), tags=["test"])
     def tests(session: nox.Session) -> None:
         install(session, *SDK, *group("test"))
         data = f".coverage.{version}"
@@ -52,25 +53,39 @@ def tests_on(version: str, interpreter: Path) -> Callable[[nox.Session], None]:
             stale.unlink()
         session.run("coverage", "run", "-m", "pytest", *session.posargs, env={"COVERAGE_FILE": data})
 
-    return nox.session(tests, name=f"tests-{version}", python=str(interpreter), tags=["test"])
 
+def not_tested_on(version: str) -> None:
+    """Define a session that says that a supported Python is not on this machine."""
 
-def not_tested_on(version: str) -> Callable[[nox.Session], None]:
-    """A session that says that a supported Python is not on this machine."""
-
+    @nox.session(name=f"tests-{version}", python=False, tags=["test"])
     def skipped(session: nox.Session) -> None:
         session.skip(f"no Python {version} here (looked in: {LOOKED_IN})")
 
-    return nox.session(skipped, name=f"tests-{version}", python=False, tags=["test"])
+
+def oldest(requirements: list[str]) -> list[str]:
+    """The same requirements, each at the lowest version that it allows."""
+    return [re.sub(r">=([\d.]+).*", r"==\1", requirement) for requirement in requirements]
+
+
+def tests_on_oldest_dependencies(interpreter: Path) -> None:
+    """Define the session of the SDK's tests with the lowest versions that it says it works with."""
+
+    @nox.session(name="tests-oldest-dependencies", python=str(interpreter), tags=["test"])
+    def tests(session: nox.Session) -> None:
+        project = PYPROJECT["project"]
+        lowest = oldest([*project["dependencies"], *project["optional-dependencies"]["trio"]])
+        install(session, *SDK, *group("test"), *lowest)
+        session.run("pytest", *session.posargs)
 
 
 CURRENT = "{}.{}".format(*sys.version_info[:2])
-for python_version in dict.fromkeys([*supported_versions(), CURRENT]):
-    found = find_interpreter(python_version)
+FOUND = {version: find_interpreter(version) for version in dict.fromkeys([*supported_versions(), CURRENT])}
+for python_version, found in FOUND.items():
     if found is None:
         not_tested_on(python_version)
     else:
         tests_on(python_version, found)
+tests_on_oldest_dependencies(next(found for found in FOUND.values() if found is not None))
 
 
 @nox.session(tags=["test"])
