@@ -1,0 +1,52 @@
+"""Section 3: from the bytes of an answer to models, beside pydantic's own `model_validate_json` on the same bytes."""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from collections.abc import Callable
+
+from nodus._http import Reply, parse, parse_page
+from nodus._models import JobPage, JobView
+
+from .report import Bar, Table
+from .rounds import interleaved
+from .server import JOB
+
+SIZES = (1, 50, 10_000)
+
+
+def measure(*, quick: bool = False) -> Table:
+    """Measure one job, a default page, and as many as a large customer has."""
+    table = Table("3", "Parsing", "µs", ("µs", "÷ model_validate_json"))
+    for size in SIZES:
+        body = JOB if size == 1 else b'{"jobs":[' + b",".join([JOB] * size) + b'],"next_cursor":null}'
+        model = JobView if size == 1 else JobPage
+        ours = functools.partial(parse, model=JobView) if size == 1 else parse_page
+        repeats = max(1, (500 if quick else 2000) // size)
+        took = interleaved(
+            {
+                "model_validate_json": functools.partial(
+                    cpu_us, functools.partial(model.model_validate_json, body), repeats
+                ),
+                "json() + model_validate": functools.partial(
+                    cpu_us, lambda body=body, model=model: model.model_validate(json.loads(body)), repeats
+                ),
+                "nodus": functools.partial(cpu_us, functools.partial(ours, Reply(200, {}, body)), repeats),
+            },
+            5 if quick else 25,
+        )
+        floor = took["model_validate_json"]
+        for name, value in took.items():
+            table.add(f"{name}, {size:,} job{'s' * (size > 1)}", value, value / floor, of=name)
+        table.bars.append(Bar(f"{size:,} job{'s' * (size > 1)} ÷ model_validate_json", took["nodus"] / floor, 1.05))
+    return table
+
+
+def cpu_us(call: Callable[[], object], repeats: int) -> float:
+    """Give the CPU µs that one call takes."""
+    started = time.process_time()
+    for _ in range(repeats):
+        call()
+    return (time.process_time() - started) / repeats * 1e6

@@ -1,0 +1,34 @@
+"""How everything here is measured: contenders take turns, several rounds of it, and the median counts.
+
+Absolute times on a shared machine say little; ratios within one run do, and interleaving spreads a neighbour's noise
+over all contenders alike.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+_Name = TypeVar("_Name")
+
+
+def interleaved(measures: Mapping[_Name, Callable[[], float]], rounds: int) -> dict[_Name, float]:
+    """Run every measure once a round; give the median of each.
+
+    Args:
+        measures: what gives one reading of each contender.
+        rounds: from 1 on.
+    """
+    readings: dict[_Name, list[float]] = {name: [] for name in measures}
+    for _ in range(rounds):
+        for name, measure in measures.items():
+            readings[name].append(measure())
+    return {name: statistics.median(values) for name, values in readings.items()}
+
+
+def python(*arguments: str) -> str:
+    """Run this Python with these arguments; give what it printed."""
+    return subprocess.run([sys.executable, *arguments], check=True, capture_output=True, text=True).stdout
