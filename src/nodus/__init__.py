@@ -12,9 +12,11 @@ quick, and signing or verifying never loads the HTTP stack.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
 
 from ._version import __version__
+
+# Type checkers take this name for `typing`'s; importing that would take longer than all the rest of this.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from ._async.client import AsyncClient

@@ -23,6 +23,7 @@ _MAX_HEADER_LENGTH = 1024
 _MAX_PARTS = 16
 _MAX_MACS = 5
 _PATH = re.compile(r"/[!-\"$->@-~]*\Z")
+_USUAL = re.compile(r"v1=([0-9a-f]{64}),ts=([0-9]{1,12})\Z")
 _PART = re.compile(r" *(?:v1=([0-9a-f]{64})|ts=([0-9]{1,12})|(?!v1=|ts=)[a-z][a-z0-9_-]*=.*) *\Z", re.DOTALL)
 
 _SHA256_BLOCK = 64
@@ -146,6 +147,14 @@ def parse_signature(header: str | None) -> Signature | None:
     """Read a `Nodus-Signature` header, or give None for a malformed one."""
     if not isinstance(header, str) or not header or len(header) > _MAX_HEADER_LENGTH:
         return None
+    usual = _USUAL.match(header)
+    if usual is not None:
+        mac, timestamp = usual.groups()
+        return Signature(timestamp, [mac])
+    return _parse_parts(header)
+
+
+def _parse_parts(header: str) -> Signature | None:
     parts = header.split(",")
     if len(parts) > _MAX_PARTS:
         return None
@@ -171,9 +180,9 @@ def mac_matches(signature: Signature, signing_secret: str | Iterable[str], metho
     """Compare every MAC with every secret's, in constant time: how long it takes says nothing about which matched."""
     matched = False
     for secret in (signing_secret,) if isinstance(signing_secret, str) else signing_secret:
-        expected = _signer(secret).mac(signature.timestamp, method.upper(), path, body).encode()
+        expected = _signer(secret).mac(signature.timestamp, method.upper(), path, body)
         for mac in signature.macs:
-            matched |= hmac.compare_digest(mac.encode(), expected)
+            matched |= hmac.compare_digest(mac, expected)
     return matched
 
 
