@@ -44,7 +44,12 @@ class Counters:
 
 
 def reply(body: bytes) -> bytes:
-    head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: req_1\r\ncontent-length: {len(body)}\r\n\r\n"
+    head = (
+        "HTTP/1.1 200 OK\r\n"
+        "content-type: application/json\r\n"
+        "x-request-id: req_1\r\n"
+        f"content-length: {len(body)}\r\n\r\n"
+    )
     return head.encode() + body
 
 
