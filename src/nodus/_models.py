@@ -216,6 +216,30 @@ class JobView(BaseModel):
         return self.status == JobStatus.COMPLETED
 
 
+class JobGlance(BaseModel):
+    """The part of a `JobView` that changes whenever anything does."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    id: str
+    status: JobStatus
+    supplier: str | None = None
+    attempts: int | None = None
+
+    def agrees_with(self, view: JobView) -> bool:
+        """Whether a view is still true."""
+        return (self.status, self.supplier, self.attempts) == (view.status, view.supplier, view.attempts)
+
+
+class JobGlances(BaseModel):
+    """One page of a listing, at a glance."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    jobs: list[JobGlance]
+    next_cursor: str | None = None
+
+
 class JobPage(BaseModel):
     """One page of a listing."""
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ._enums import JobStatus
-from ._models import JobPage, JobView
+from ._models import JobGlance, JobGlances
 
 PAGE_SIZE = 200
 LIVE = (JobStatus.QUEUED, JobStatus.PLACED, JobStatus.RUNNING)
@@ -60,11 +60,11 @@ class Round:
             return self._next
         return JobLook(next(iter(self._unseen)))
 
-    def page(self, look: PageLook, page: JobPage) -> list[JobView]:
-        """Take in a page; give the views of awaited jobs on it."""
-        found = [view for view in page.jobs if view.id in self._unseen]
-        for view in found:
-            del self._unseen[view.id]
+    def page(self, look: PageLook, page: JobGlances) -> list[JobGlance]:
+        """Take in a page; give the part of it that is about awaited jobs."""
+        found = [glance for glance in page.jobs if glance.id in self._unseen]
+        for glance in found:
+            del self._unseen[glance.id]
         more = page.next_cursor is not None and page.next_cursor != look.cursor
         self._next = PageLook(look.statuses, page.next_cursor) if more else None
         if look.statuses is LIVE:

@@ -126,7 +126,9 @@ def _look_round(
         if isinstance(look, JobLook):
             views = [_http.parse(outcome, JobView)]
         else:
-            views = looks.page(look, _http.parse_page(outcome))
+            found = looks.page(look, _http.parse_glances(outcome))
+            moved = {glance.id for glance in found if not glance.agrees_with(pending[glance.id][0].view)}
+            views = [view for view in _http.parse_page(outcome).jobs if view.id in moved] if moved else []
         for view in views:
             for job in pending[view.id]:
                 job._update(view)
