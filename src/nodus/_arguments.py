@@ -10,7 +10,7 @@ from ._errors import ValidationError
 
 MAX_IDEMPOTENCY_KEY_LENGTH = 128
 
-_PRINTABLE_ASCII = re.compile(r"[\x20-\x7e]+\Z")
+_HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?\Z")
 _CONTROL_OR_SURROGATE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _DOT_SEGMENT = re.compile(r"(?:^|[/\\])\.\.?(?:[/\\]|\Z)")
 
@@ -61,12 +61,14 @@ def idempotency_key(value: object) -> str:
     """Give an idempotency key that a header can carry.
 
     Raises:
-        ValidationError: (`invalid_idempotency_key`) not 1 to 128 printable ASCII characters.
+        ValidationError: (`invalid_idempotency_key`) not 1 to 128 printable ASCII characters, or a space at an end, which
+            HTTP takes away.
     """
-    if isinstance(value, str) and len(value) <= MAX_IDEMPOTENCY_KEY_LENGTH and _PRINTABLE_ASCII.match(value):
+    if isinstance(value, str) and len(value) <= MAX_IDEMPOTENCY_KEY_LENGTH and _HEADER_VALUE.match(value):
         return value
     raise ValidationError(
-        f"`idempotency_key` must be 1 to {MAX_IDEMPOTENCY_KEY_LENGTH} printable ASCII characters.",
+        f"`idempotency_key` must be 1 to {MAX_IDEMPOTENCY_KEY_LENGTH} printable ASCII characters, without a space at either "
+        "end.",
         code="invalid_idempotency_key",
     )
 

@@ -54,7 +54,7 @@ class Settings:
             timeout=self.timeout if timeout is None else positive_seconds("timeout", timeout),
             max_retries=self.max_retries if max_retries is None else retry_count(max_retries),
             total_timeout=total,
-            extra_headers=self.extra_headers + _extra_headers(headers or {}),
+            extra_headers=_merge(self.extra_headers, _extra_headers(headers or {})),
         )
 
     @classmethod
@@ -110,19 +110,39 @@ def retry_count(value: object) -> int:
 
 
 def _extra_headers(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """Check headers that the user adds to every request; the SDK's own cannot be replaced."""
-    checked = []
+    """Check headers that the user adds to every request; the SDK's own cannot be replaced, but for `User-Agent`."""
     for name, value in headers.items():
-        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not re.fullmatch(r"[\t\x20-\x7e]*", value):
-            raise ConfigurationError(f"The header {name!r} has a character that HTTP does not allow.")
+        if not _is_text(name, _HEADER_NAME) or not _is_text(value, _HEADER_VALUE):
+            raise ConfigurationError(f"The header {name!r} has a name or a value that HTTP does not allow.")
         if name.lower() in _OWN_HEADERS:
             raise ConfigurationError(f"The header {name!r} is set by the SDK and cannot be replaced.")
-        checked.append((name, value))
-    return tuple(checked)
+    return _merge((), tuple(headers.items()))
 
 
+def _merge(first: tuple[tuple[str, str], ...], then: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """Put headers together; of those with the same name, in whatever case, the last stays."""
+    return tuple({name.lower(): (name, value) for name, value in (*first, *then)}.values())
+
+
+def _is_text(value: object, pattern: re.Pattern[str]) -> bool:
+    return isinstance(value, str) and pattern.match(value) is not None
+
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_HEADER_VALUE = re.compile(r"(?:[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?)?\Z")
 _OWN_HEADERS = frozenset(
-    ("authorization", "idempotency-key", "nodus-signature", "host", "content-length", "transfer-encoding", "connection")
+    (
+        "accept",
+        "authorization",
+        "connection",
+        "content-length",
+        "content-type",
+        "host",
+        "idempotency-key",
+        "nodus-signature",
+        "transfer-encoding",
+        "x-nodus-retry-count",
+    )
 )
 
 

@@ -125,7 +125,7 @@ class Session:
             failure = _http.failure_from_exception(exc, call)
             logger.debug("%s %s: %s", call.method, call.path, failure.error)
             return failure
-        reply = Reply(response.status_code, response.headers, response.content, attempts=number)
+        reply = Reply(response.status_code, response.headers, response.content, number, self._secrets)
         logger.debug("%s %s: HTTP %d", call.method, call.path, reply.status)
         if self._on_response is not None:
             elapsed = self.clock.now() - started
@@ -134,7 +134,7 @@ class Session:
             )
         if reply.is_success:
             return reply
-        return _http.failure_from_reply(reply, call, secrets=self._secrets)
+        return _http.failure_from_reply(reply, call)
 
     def close(self) -> None:
         """Refuse further calls, and close the pool's connections unless they are another session's.
