@@ -49,7 +49,8 @@ UPWARD_TYPES = {
 
 # What is loaded by whom: outside package -> the modules of the SDK that may import it.
 OUTSIDE_OF_SDK: dict[str, set[str]] = {
-    "anyio": {"_concurrency"},
+    # The command is the program that starts the event loop, and that receives signals on it.
+    "anyio": {"_concurrency", "_cli.event_loop"},
     "asyncclick": {"_cli"},
     "cryptography": set(),
     "httpcore": {"_async.network", "_sync.network"},
@@ -177,8 +178,8 @@ def inside(name: str, allowed: Iterable[str]) -> bool:
 
 
 def layer_of(name: str) -> int:
-    """The layer in which a module of the SDK stands."""
-    return next(level for level, members in enumerate(LAYERS) if name.split(".")[0] in members)
+    """The layer in which a module of the SDK stands; the lowest, for one that has none yet."""
+    return next((level for level, members in enumerate(LAYERS) if name.split(".")[0] in members), 0)
 
 
 NODUS = modules_of(SDK, "nodus")
