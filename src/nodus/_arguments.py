@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import re
 import secrets
 
 from ._errors import ValidationError
 
 MAX_IDEMPOTENCY_KEY_LENGTH = 128
+MAX_SECONDS = 1_000_000_000.0
+"""Beyond thirty years, neither sleeps nor sums of times can be relied on."""
 
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?\Z")
 _CONTROL_OR_SURROGATE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -19,11 +20,16 @@ def seconds(name: str, value: object, *, minimum: float = 0.0, exclusive: bool =
     """Give the argument `name` as a float.
 
     Raises:
-        ValidationError: (`invalid_argument`) not a finite number, or below `minimum` (or at it, if `exclusive`).
+        ValidationError: (`invalid_argument`) not a number, above `MAX_SECONDS`, or below `minimum` (or at it, if
+            `exclusive`).
     """
-    number = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
-    if math.isfinite(number) and (number > minimum or (number == minimum and not exclusive)):
-        return number
+    if (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and minimum <= value <= MAX_SECONDS
+        and not (exclusive and value == minimum)
+    ):
+        return float(value)
     limit = f"above {minimum:g}" if exclusive else f"of at least {minimum:g}"
     raise ValidationError(f"`{name}` must be a number of seconds {limit}, not {value!r}.", code="invalid_argument")
 
@@ -61,14 +67,14 @@ def idempotency_key(value: object) -> str:
     """Give an idempotency key that a header can carry.
 
     Raises:
-        ValidationError: (`invalid_idempotency_key`) not 1 to 128 printable ASCII characters, or a space at an end, which
-            HTTP takes away.
+        ValidationError: (`invalid_idempotency_key`) not 1 to 128 printable ASCII characters, or a space at an end,
+            which HTTP takes away.
     """
     if isinstance(value, str) and len(value) <= MAX_IDEMPOTENCY_KEY_LENGTH and _HEADER_VALUE.match(value):
         return value
     raise ValidationError(
-        f"`idempotency_key` must be 1 to {MAX_IDEMPOTENCY_KEY_LENGTH} printable ASCII characters, without a space at either "
-        "end.",
+        f"`idempotency_key` must be 1 to {MAX_IDEMPOTENCY_KEY_LENGTH} printable ASCII characters, without a space at "
+        "either end.",
         code="invalid_idempotency_key",
     )
 

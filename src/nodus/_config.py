@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import math
 import os
 import re
 from collections.abc import Mapping
@@ -16,6 +15,9 @@ DEFAULT_BASE_URL = "https://api.nodus.run"
 DEFAULT_TIMEOUT = 30.0
 DEFAULT_MAX_RETRIES = 2
 DEFAULT_MAX_CONNECTIONS = 100
+
+MAX_SECONDS = 1_000_000.0
+"""More than a socket takes as its timeout is 2**31 milliseconds; this is a round number below."""
 
 _TOKEN = re.compile(r"[\x21-\x7e]+\Z")
 _HOST = re.compile(r"[A-Za-z0-9._:%\[\]-]+\Z")
@@ -96,10 +98,10 @@ class Settings:
 
 
 def positive_seconds(name: str, value: object) -> float:
-    """Give the setting `name`, a finite number of seconds above zero, as a float."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value > 0:
+    """Give the setting `name`, a number of seconds above zero, as a float."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= MAX_SECONDS:
         return float(value)
-    raise ConfigurationError(f"`{name}` must be a number of seconds above 0, not {value!r}.")
+    raise ConfigurationError(f"`{name}` must be a number of seconds above 0, up to {MAX_SECONDS:,.0f}, not {value!r}.")
 
 
 def retry_count(value: object) -> int:
@@ -182,6 +184,9 @@ def _base_url(value: object, *, allow_insecure: bool) -> str:
             "`base_url` must be a string such as 'https://api.nodus.run'.", code="invalid_base_url"
         )
     text = value.strip()
+    if not text.isprintable():
+        # `urlsplit` would leave line breaks out, and read another URL than the user sees.
+        raise ConfigurationError("`base_url` has a control character.", code="invalid_base_url")
     try:
         url = urlsplit(text)
         host, port = url.hostname, url.port

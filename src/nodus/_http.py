@@ -21,6 +21,7 @@ from ._errors import (
     APITimeoutError,
     AuthenticationError,
     BudgetExceededError,
+    ConfigurationError,
     NodusError,
     NotFoundError,
     RateLimitError,
@@ -99,10 +100,17 @@ class Reply:
 
 
 class RequestBuilder:
-    """Turns calls into requests under one client's settings; what does not change is worked out once."""
+    """Turns calls into requests under one client's settings; what does not change is worked out once.
+
+    Raises:
+        ConfigurationError: (`invalid_base_url`) the base URL names a host that cannot be.
+    """
 
     def __init__(self, settings: Settings, signer: Signer | None) -> None:
-        base = httpx.URL(settings.base_url)
+        try:
+            base = httpx.URL(settings.base_url)
+        except httpx.InvalidURL as exc:
+            raise ConfigurationError(f"`base_url` is not a URL: {exc}.", code="invalid_base_url") from exc
         self._base = base
         self._signer = signer
         self._prefix = base.raw_path.rstrip(b"/")

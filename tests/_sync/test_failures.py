@@ -296,7 +296,7 @@ def test_a_bug_in_an_injected_client_is_not_taken_for_the_network() -> None:
 
 def echo(request: httpx.Request) -> httpx.Response:
     """What a careless gateway does: show the request that it could not handle."""
-    shown = {name: value for name, value in request.headers.items()}
+    shown = dict(request.headers)
     return reply(400, {"error": "bad_request", "message": f"cannot handle {shown}", "headers": shown}, x_request_id="r")
 
 
