@@ -1,0 +1,27 @@
+"""`nodus cancel`: end a job."""
+
+from __future__ import annotations
+
+import asyncclick
+
+from .. import exit_codes
+from ..invocation import Invocation
+from ..jobs import show_job
+from ..options import json_option
+
+
+@asyncclick.command("cancel")
+@asyncclick.argument("job_id", metavar="ID")
+@json_option
+@asyncclick.pass_obj
+async def command(invocation: Invocation, /, job_id: str, as_json: bool) -> int:
+    """Cancel a job.
+
+    A running job is cancelled once its supplier confirms, usually within 10 s; one that is over stays as it is.
+    """
+    async with invocation.client() as client:
+        job = await client.job(job_id).cancel()
+        show_job(invocation.output, job.view, as_json=as_json)
+        if not job.is_terminal:
+            invocation.output.note(f"The supplier has still to confirm. To see it do so: nodus wait {job.id}")
+        return exit_codes.OK

@@ -1,0 +1,29 @@
+"""`nodus health`: a smoke test for deployments."""
+
+from __future__ import annotations
+
+import asyncclick
+
+from .. import exit_codes
+from ..invocation import Invocation
+from ..options import json_option
+from ..output import printable
+
+
+@asyncclick.command("health")
+@json_option
+@asyncclick.pass_obj
+async def command(invocation: Invocation, /, as_json: bool) -> int:
+    """Ask the control plane whether it is up."""
+    async with invocation.client() as client:
+        health = await client.healthz()
+    if as_json:
+        invocation.output.json(health)
+    else:
+        invocation.output.data(
+            " ".join(printable(str(health[name])) for name in ("status", "version") if name in health)
+        )
+    if health.get("status", "ok") != "ok":
+        invocation.output.note("The control plane answers, and says that it is not well.")
+        return exit_codes.API_ERROR
+    return exit_codes.OK

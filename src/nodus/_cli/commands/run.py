@@ -1,0 +1,141 @@
+"""`nodus run`: submit a job, and watch it if asked to."""
+
+from __future__ import annotations
+
+import os
+
+import asyncclick
+
+from ... import _arguments
+from ..._enums import GpuType, SupplierKind
+from .. import environment, exit_codes
+from ..invocation import Invocation
+from ..jobs import show_job
+from ..options import cancel_on_interrupt_option, json_option, poll_option, require_wait, timeout_option, wait_option
+from ..submission import Submission
+from ..waiting import Watching, cancel_submission, watch
+
+
+class RunCommand(asyncclick.Command):
+    """A command whose arguments after `--` are the job's; none before it."""
+
+    async def parse_args(self, ctx: asyncclick.Context, args: list[str]) -> list[str]:
+        after = args[args.index("--") + 1 :] if "--" in args else []
+        rest = await super().parse_args(ctx, args)
+        if not ctx.resilient_parsing and list(ctx.params["argv"]) != after:
+            ctx.fail("Put the job's program and its arguments after `--`, at the end: nodus run … -- python train.py")
+        return rest
+
+    def collect_usage_pieces(self, ctx: asyncclick.Context) -> list[str]:
+        return ["[OPTIONS]", "[-- PROGRAM [ARGS]...]"]
+
+
+@asyncclick.command("run", cls=RunCommand)
+@asyncclick.option("--image", required=True, help="OCI image reference, such as ghcr.io/acme/train:v3.")
+@asyncclick.option(
+    "--gpu",
+    default=GpuType.H100_80GB.value,
+    show_default=True,
+    help=f"GPU model: {', '.join(kind.value for kind in GpuType)}.",
+)
+@asyncclick.option("--gpu-count", type=int, default=1, show_default=True, help="GPUs, 1 to 8.")
+@asyncclick.option(
+    "--env",
+    multiple=True,
+    metavar="NAME[=VALUE]",
+    help="Environment variable of the container. NAME alone copies it from the environment: better for secrets, as "
+    "a command line shows in process lists. Repeatable.",
+)
+@asyncclick.option(
+    "--env-file",
+    multiple=True,
+    metavar="PATH",
+    help="File with one NAME=VALUE or NAME a line; # starts a comment line, quotes are kept. --env wins. Repeatable.",
+)
+@asyncclick.option(
+    "--max-runtime-seconds",
+    type=int,
+    default=3600,
+    show_default=True,
+    help="When to stop the job, 60 to 172800 (48 hours).",
+)
+@asyncclick.option(
+    "--require-tier",
+    multiple=True,
+    metavar="KIND",
+    help=f"Only suppliers of this class: {', '.join(kind.value for kind in SupplierKind)}. Repeatable.",
+)
+@asyncclick.option("--prefer-region", help="A region that is favoured, not demanded.")
+@asyncclick.option(
+    "--idempotency-key", metavar="KEY", help="The same key twice gives the first job again. By default a new one."
+)
+@wait_option
+@timeout_option
+@poll_option
+@cancel_on_interrupt_option
+@json_option
+@asyncclick.argument("argv", nargs=-1, type=asyncclick.UNPROCESSED)
+@asyncclick.pass_obj
+async def command(
+    invocation: Invocation,
+    /,
+    image: str,
+    gpu: str,
+    gpu_count: int,
+    env: tuple[str, ...],
+    env_file: tuple[str, ...],
+    max_runtime_seconds: int,
+    require_tier: tuple[str, ...],
+    prefer_region: str | None,
+    idempotency_key: str | None,
+    wait: bool,
+    timeout: float | None,
+    poll_seconds: float | None,
+    cancel_on_interrupt: bool,
+    as_json: bool,
+    argv: tuple[str, ...],
+) -> int:
+    """Submit a job.
+
+    Prints the job's id. What follows `--` is the program to run in place of the image's own.
+
+    With --wait, prints the job's last state and exits with status 0 only if it completed. Ctrl-C then ends the
+    waiting, not the job.
+    """
+    require_wait(asyncclick.get_current_context())
+    try:
+        variables = environment.collect(env, env_file, os.environ)
+    except environment.EnvironmentValueError as exc:
+        raise asyncclick.UsageError(str(exc)) from exc
+    key = _arguments.new_idempotency_key() if idempotency_key is None else _arguments.idempotency_key(idempotency_key)
+    submission = Submission(
+        image=image,
+        gpu=gpu,
+        gpu_count=gpu_count,
+        max_runtime_seconds=max_runtime_seconds,
+        require_tiers=require_tier,
+        prefer_region=prefer_region,
+        idempotency_key=key,
+        argv=argv,
+        env=env,
+        env_files=env_file,
+        variables=variables,
+    )
+    watching = Watching(timeout, poll_seconds, cancel_on_interrupt, as_json)
+    output, underway = invocation.output, invocation.underway
+    async with invocation.client() as client:
+        underway.begin(key, submission.rerun(*watching.options(wait=wait)))
+        if cancel_on_interrupt:
+            underway.cancel = lambda: cancel_submission(client, submission, underway)
+        job = await submission.submit(client)
+        underway.job_id = job.id
+        note = "had been submitted before, with this idempotency key" if job.replayed else "submitted"
+        if wait:
+            output.note(f"Job {job.id} {note}.")
+            return await watch(invocation, client, job, watching)
+        if as_json:
+            show_job(output, job.view, as_json=True)
+        else:
+            output.data(job.id)
+        output.note(f"Job {note}. To watch it: nodus wait {job.id}")
+        return exit_codes.OK

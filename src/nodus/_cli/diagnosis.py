@@ -1,0 +1,159 @@
+"""The checks of `nodus doctor`, in the order in which one depends on the other."""
+
+from __future__ import annotations
+
+import email.utils
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from .. import __version__
+from .._config import DEFAULT_BASE_URL
+from .._errors import ConfigurationError, NodusError
+from .._signing import TOLERANCE_SECONDS
+from . import exit_codes
+from .event_loop import choose_backend
+from .failures import hint
+from .invocation import Invocation
+from .output import Output, printable
+
+if TYPE_CHECKING:
+    from .._hooks import ResponseEvent
+
+NOTABLE_SKEW_SECONDS = 30.0
+SHOWN_KEY_PREFIX = 8
+
+_MARKS = {"ok": ("ok", "green"), "warning": ("warning", "yellow"), "failed": ("FAILED", "red")}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found.
+
+    Attributes:
+        check: the name of the check.
+        result: `ok`, `warning` or `failed`.
+        detail: what was seen.
+        advice: what to do; empty where nothing needs to be done.
+        exit_code: the exit status that this calls for.
+    """
+
+    check: str
+    result: str
+    detail: str
+    advice: str = ""
+    exit_code: int = exit_codes.OK
+
+
+class ServerDates:
+    """Remembers how far the server's clock, by the `Date` of its answers, is from this machine's."""
+
+    def __init__(self) -> None:
+        self.skew_seconds: float | None = None
+
+    def __call__(self, event: ResponseEvent) -> None:
+        date = next((value for name, value in event.headers.items() if name.lower() == "date"), None)
+        skew = None if date is None else skew_of(date, datetime.now(timezone.utc))
+        if skew is not None:
+            self.skew_seconds = skew
+
+
+def skew_of(date: str, now: datetime) -> float | None:
+    """Give how many seconds this machine's time `now` is ahead of an HTTP date; None if that is not one."""
+    try:
+        server = email.utils.parsedate_to_datetime(date)
+    except ValueError:
+        return None
+    if server.tzinfo is None:
+        server = server.replace(tzinfo=timezone.utc)
+    return (now - server).total_seconds()
+
+
+def look_at_settings(environ: Mapping[str, str]) -> list[Finding]:
+    """Check what needs no network."""
+    findings = [Finding("version", "ok", f"nodus-sdk {__version__}, Python {platform.python_version()}")]
+    try:
+        findings.append(Finding("event loop", "ok", choose_backend(environ)))
+    except ConfigurationError as exc:
+        findings.append(_failed("event loop", exc))
+    key = environ.get("NODUS_API_KEY")
+    if key:
+        findings.append(Finding("NODUS_API_KEY", "ok", f"{printable(key[:SHOWN_KEY_PREFIX])}…"))
+    else:
+        advice = "Set it to a key from the console: export NODUS_API_KEY=nk_live_…"
+        findings.append(Finding("NODUS_API_KEY", "failed", "not set", advice, exit_codes.CONFIGURATION))
+    base_url = environ.get("NODUS_BASE_URL")
+    findings.append(Finding("NODUS_BASE_URL", "ok", printable(base_url or f"{DEFAULT_BASE_URL} (the default)")))
+    signing = "set: requests are signed" if environ.get("NODUS_SIGNING_SECRET") else "not set: requests are not signed"
+    findings.append(Finding("NODUS_SIGNING_SECRET", "ok", signing))
+    return findings
+
+
+def look_at_clock(skew_seconds: float | None, *, signs: bool) -> Finding:
+    """Judge a clock.
+
+    Args:
+        skew_seconds: how far this machine is ahead of the server; None if that is not known.
+        signs: whether requests are signed, so that a wrong clock makes the server refuse them.
+    """
+    if skew_seconds is None:
+        return Finding("clock", "warning", "the server does not say what time it has")
+    detail = f"{abs(skew_seconds):.0f} s {'ahead of' if skew_seconds > 0 else 'behind'} the server"
+    if abs(skew_seconds) < NOTABLE_SKEW_SECONDS:
+        return Finding("clock", "ok", detail)
+    advice = f"Set this machine's clock right: signatures are refused when it is {TOLERANCE_SECONDS} s off."
+    if signs and abs(skew_seconds) > TOLERANCE_SECONDS:
+        return Finding("clock", "failed", detail, advice, exit_codes.SIGNATURE)
+    return Finding("clock", "warning", detail, advice)
+
+
+async def diagnose(invocation: Invocation, *, as_json: bool) -> int:
+    """Make every check that can be made, show each, and give the exit status of the first that failed."""
+    status = exit_codes.OK
+
+    def show(finding: Finding) -> None:
+        nonlocal status
+        status = status or finding.exit_code
+        _show(invocation.output, finding, as_json=as_json)
+
+    for finding in look_at_settings(os.environ):
+        show(finding)
+    dates = ServerDates()
+    try:
+        async with invocation.client(on_response=dates) as client:
+            hurried = client.with_options(max_retries=0)
+            try:
+                health = await hurried.healthz()
+            except NodusError as exc:
+                show(_failed("control plane", exc))
+            else:
+                show(Finding("control plane", "ok", printable(f"{health.get('status')} {health.get('version', '')}")))
+                try:
+                    await hurried.list(limit=1)
+                except NodusError as exc:
+                    show(_failed("key", exc))
+                else:
+                    show(Finding("key", "ok", "accepted"))
+            if dates.skew_seconds is not None or status == exit_codes.OK:
+                show(look_at_clock(dates.skew_seconds, signs=bool(os.environ.get("NODUS_SIGNING_SECRET"))))
+    except ConfigurationError as exc:
+        if status == exit_codes.OK:
+            show(_failed("settings", exc))
+    return status
+
+
+def _failed(check: str, error: NodusError) -> Finding:
+    return Finding(check, "failed", printable(str(error)), printable(hint(error)), exit_codes.of_error(error))
+
+
+def _show(output: Output, finding: Finding, *, as_json: bool) -> None:
+    if as_json:
+        output.json({name: value for name, value in asdict(finding).items() if name != "exit_code"})
+        return
+    mark, colour = _MARKS[finding.result]
+    output.data(f"{output.paint(mark.ljust(7), colour)}  {finding.check}: {finding.detail}")
+    if finding.advice:
+        output.data(f"{'':7}  → {finding.advice}")

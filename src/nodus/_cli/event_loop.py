@@ -1,0 +1,138 @@
+"""Runs what has to wait on an event loop, and receives Ctrl-C and SIGTERM there: alike on asyncio and trio.
+
+A signal is received, not raised: the work is cancelled in an orderly way, and no traceback comes of it. Left alone,
+asyncio and trio differ in how `KeyboardInterrupt` arrives.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
+
+import anyio
+
+from .._errors import ConfigurationError
+from . import exit_codes
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
+BACKENDS = ("asyncio", "trio")
+BACKEND_VARIABLE = "NODUS_BACKEND"
+
+_Result = TypeVar("_Result")
+
+
+class Interruptible(Protocol):
+    """What is told that a signal came."""
+
+    def announce(self, number: int) -> None:
+        """Say at once what becomes of the work; waits for nothing."""
+
+    async def clean_up(self) -> None:
+        """Do what has to be done before the work is cancelled; bounds itself."""
+
+
+def choose_backend(environ: Mapping[str, str] | None = None) -> str:
+    """Give the name of the event loop to run on: `NODUS_BACKEND`, or asyncio.
+
+    Raises:
+        ConfigurationError: (`invalid_backend`) there is no such one, or trio is not installed.
+    """
+    backend = (os.environ if environ is None else environ).get(BACKEND_VARIABLE) or BACKENDS[0]
+    if backend not in BACKENDS:
+        raise ConfigurationError(
+            f"{BACKEND_VARIABLE} must be one of {', '.join(BACKENDS)}, not {backend!r}.", code="invalid_backend"
+        )
+    if backend == "trio" and importlib.util.find_spec("trio") is None:
+        raise ConfigurationError(
+            f'{BACKEND_VARIABLE}=trio needs trio, which is not installed: pip install "nodus-sdk[trio]".',
+            code="invalid_backend",
+        )
+    return backend
+
+
+def run(work: Callable[[], Awaitable[_Result]]) -> _Result:
+    """Run work that handles interrupts itself."""
+    return anyio.run(work, backend=choose_backend())
+
+
+def run_interruptible(work: Callable[[], Awaitable[int]], interruptible: Interruptible) -> int:
+    """Run work until it gives its exit status, or until a signal ends it.
+
+    A second signal ends the process at once.
+
+    Raises:
+        Exception: what the work raised, if no signal came.
+    """
+    backend = choose_backend()
+    outcome = _Outcome()
+    try:
+        anyio.run(_supervise, work, interruptible, outcome, backend=backend)
+    except KeyboardInterrupt:
+        if outcome.signal is not None:
+            _leave_now(signal.SIGINT)
+        outcome.signal = signal.SIGINT
+        interruptible.announce(signal.SIGINT)
+    if outcome.signal is not None:
+        # All is said and done: one more Ctrl-C would only add a traceback to the interpreter's exit.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        return exit_codes.of_signal(outcome.signal)
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.status
+
+
+class _Outcome:
+    """How supervised work ended."""
+
+    def __init__(self) -> None:
+        self.status = exit_codes.OK
+        self.error: Exception | None = None
+        self.signal: int | None = None
+
+
+async def _supervise(work: Callable[[], Awaitable[int]], interruptible: Interruptible, outcome: _Outcome) -> None:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with anyio.create_task_group() as tasks:
+            scope = anyio.CancelScope()
+            tasks.start_soon(_receive, signals, interruptible, outcome, scope, tasks)
+            with scope:
+                try:
+                    outcome.status = await work()
+                # Carried out of the task group by hand: it would wrap it.
+                except Exception as exc:
+                    outcome.error = exc
+            if outcome.signal is None:
+                tasks.cancel_scope.cancel()
+
+
+async def _receive(
+    signals: AsyncIterator[signal.Signals],
+    interruptible: Interruptible,
+    outcome: _Outcome,
+    scope: anyio.CancelScope,
+    tasks: TaskGroup,
+) -> None:
+    async for number in signals:
+        if outcome.signal is not None:
+            _leave_now(number)
+        outcome.signal = number
+        interruptible.announce(number)
+        tasks.start_soon(_clean_up, interruptible, scope, tasks)
+
+
+async def _clean_up(interruptible: Interruptible, scope: anyio.CancelScope, tasks: TaskGroup) -> None:
+    await interruptible.clean_up()
+    scope.cancel()
+    tasks.cancel_scope.cancel()
+
+
+def _leave_now(number: int) -> NoReturn:
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(exit_codes.of_signal(number))

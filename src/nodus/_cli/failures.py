@@ -1,0 +1,78 @@
+"""Turns an error into the lines that its user reads: what happened, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .._errors import (
+    APIConnectionError,
+    AuthenticationError,
+    BudgetExceededError,
+    ConfigurationError,
+    NodusError,
+    NotFoundError,
+    RateLimitError,
+    SignatureError,
+    SupplierUnavailableError,
+)
+from .output import Output, printable
+
+_SIGNATURE_HINTS = {
+    "signature_invalid": "Sign with the secret that belongs to this key: set NODUS_SIGNING_SECRET.",
+    "signature_stale": "Set this machine's clock right; `nodus doctor` shows how far it is off.",
+    "signing_secret_unavailable": "The server no longer has the key's signing secret: rotate the key.",
+}
+
+
+def show_error(output: Output, error: NodusError, advice: list[str]) -> None:
+    """Write an error to stderr.
+
+    Args:
+        output: where to.
+        error: what happened.
+        advice: lines on how to go on with what was under way.
+    """
+    output.note(output.paint_note("Error:", "red") + " " + printable(str(error)))
+    found = hint(error)
+    if found:
+        output.note(printable(found))
+    for line in advice:
+        output.note(line)
+
+
+def hint(error: NodusError) -> str:
+    """Give one sentence on what to do about an error, or an empty string where its message says it all."""
+    if isinstance(error, BudgetExceededError):
+        return _budget_hint(error.payload)
+    if isinstance(error, SignatureError):
+        return _SIGNATURE_HINTS.get(error.code, "")
+    if error.retry_after is not None:
+        return f"The server asks to be tried again in {error.retry_after:g} s."
+    if isinstance(error, ConfigurationError) and error.code == "missing_api_key":
+        return "In a shell: export NODUS_API_KEY=nk_live_…"
+    for kind, text in _HINTS.items():
+        if isinstance(error, kind):
+            return text
+    return ""
+
+
+_HINTS: dict[type[NodusError], str] = {
+    AuthenticationError: "Check NODUS_API_KEY; `nodus doctor` tests it.",
+    NotFoundError: "`nodus list` shows your jobs.",
+    RateLimitError: "Wait a moment and try again.",
+    SupplierUnavailableError: "Try again later, ask for another --gpu, or leave --require-tier out.",
+    APIConnectionError: "Check the network and NODUS_BASE_URL; `nodus doctor` tests both.",
+}
+
+
+def _budget_hint(payload: object) -> str:
+    figures = payload if isinstance(payload, Mapping) else {}
+    cap, spent = figures.get("monthly_spend_cap_usd"), figures.get("month_to_date_usd")
+    if not isinstance(cap, (int, float)) or not isinstance(spent, (int, float)):
+        return "Ask for fewer GPUs or a shorter --max-runtime-seconds, or have the key's cap raised."
+    quoted = figures.get("estimated_cost_usd")
+    asked = f"; this job might cost ${quoted:,.2f}" if isinstance(quoted, (int, float)) else ""
+    return (
+        f"${max(cap - spent, 0):,.2f} of the monthly ${cap:,.2f} are left{asked}. Ask for fewer GPUs or a shorter "
+        f"--max-runtime-seconds, or have the cap raised."
+    )

@@ -1,0 +1,107 @@
+"""How jobs are shown: a block of facts for one, a row for each of many, JSON for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from .output import STATUS_COLOURS, Output, aligned, printable
+
+if TYPE_CHECKING:
+    from .._models import JobView
+
+_COLUMNS = ("ID", "STATUS", "GPU", "SUPPLIER", "REGION", "COST", "CREATED")
+_DROPPABLE = ("REGION", "GPU", "CREATED", "SUPPLIER")
+
+
+def show_job(output: Output, view: JobView, *, as_json: bool) -> None:
+    """Write all that is known of one job to stdout."""
+    if as_json:
+        output.data(view.model_dump_json())
+        return
+    facts = _facts(view)
+    width = max(len(name) for name, _ in facts)
+    for name, value in facts:
+        colour = STATUS_COLOURS.get(value) if name == "status" else None
+        output.data(f"{name.ljust(width)}  {output.paint(printable(value), colour)}")
+
+
+def show_rows(output: Output, views: Sequence[JobView]) -> None:
+    """Write a table for people, fitted to the terminal."""
+    rows = [[cell or "-" for cell in _cells(view, local_time)] for view in views]
+    header, *lines = aligned(_COLUMNS, rows, width=output.width, droppable=_DROPPABLE)
+    output.data(header)
+    start = header.index("STATUS")
+    for line, view in zip(lines, views, strict=True):
+        end = start + len(printable(view.status.value))
+        status = output.paint(line[start:end], STATUS_COLOURS.get(view.status.value))
+        output.data(line[:start] + status + line[end:])
+
+
+def show_tab_separated(output: Output, view: JobView) -> None:
+    """Write one job for `cut` and `awk`: tabs between the columns, no header, times in UTC."""
+    output.data("\t".join(_cells(view, _utc)))
+
+
+def dollars(amount: float) -> str:
+    """Give an amount of US dollars with cents; small ones down to the millionth."""
+    digits = 2 if abs(amount) >= 1 or amount == 0 else 6
+    return f"{'-' if amount < 0 else ''}${abs(amount):,.{digits}f}"
+
+
+def place(view: JobView) -> str:
+    """Say where a job runs, as far as that is known."""
+    return printable(", ".join(part for part in (view.supplier, view.region) if part))
+
+
+def local_time(when: datetime) -> str:
+    """Give a time in the user's zone, to the second."""
+    return when.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _utc(when: datetime) -> str:
+    return when.isoformat().replace("+00:00", "Z")
+
+
+def _cells(view: JobView, show_time: Callable[[datetime], str]) -> list[str]:
+    cells = (
+        view.id,
+        view.status.value,
+        _gpu(view),
+        view.supplier or "",
+        view.region or "",
+        "" if view.cost_usd is None else dollars(view.cost_usd),
+        "" if view.created_at is None else show_time(view.created_at),
+    )
+    return [printable(cell) for cell in cells]
+
+
+def _facts(view: JobView) -> list[tuple[str, str]]:
+    facts: list[tuple[str, str | None]] = [
+        ("id", view.id),
+        ("status", view.status.value),
+        ("error", view.error_message or view.error_code),
+        ("image", view.image),
+        ("gpu", _gpu(view)),
+        ("supplier", view.supplier),
+        ("region", view.region),
+        ("created", _time(view.created_at)),
+        ("started", _time(view.started_at)),
+        ("finished", _time(view.finished_at)),
+        ("duration", None if view.duration_s is None else f"{view.duration_s:,.1f} s"),
+        ("cost_usd", None if view.cost_usd is None else dollars(view.cost_usd)),
+        ("vs retail", None if view.retail_cost_usd is None else dollars(view.retail_cost_usd)),
+        ("you saved", None if view.saved_usd is None else dollars(view.saved_usd)),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def _time(when: datetime | None) -> str:
+    return "" if when is None else local_time(when)
+
+
+def _gpu(view: JobView) -> str:
+    if view.gpu is None:
+        return ""
+    return view.gpu.value if view.gpu_count is None else f"{view.gpu_count} x {view.gpu.value}"

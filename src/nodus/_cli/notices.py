@@ -1,0 +1,41 @@
+"""Shows on stderr what the library logs about retries and looks that failed: a command that waits says for what."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+
+from .._logs import logger
+from .output import Output, printable
+
+_ABOUT_TROUBLE = ("session", "polling")
+
+
+class RetryNotices(logging.Handler):
+    """Writes the library's messages about transient trouble as notes."""
+
+    def __init__(self, output: Output) -> None:
+        super().__init__(logging.INFO)
+        self._output = output
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.module in _ABOUT_TROUBLE:
+            self._output.note(self._output.paint_note(printable(record.getMessage()), "yellow"))
+
+
+@contextlib.contextmanager
+def shown_retries(output: Output) -> Iterator[None]:
+    """Write notes for a while, unless the user turned the library's whole log on."""
+    level = logger.level
+    if logger.isEnabledFor(logging.INFO) and level != logging.NOTSET:
+        yield
+        return
+    handler = RetryNotices(output)
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)

@@ -1,0 +1,97 @@
+"""Options that several commands share, and the types of their values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import asyncclick
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def seconds(value: object) -> float:
+    """Read a finite number of seconds, from 0 on.
+
+    Raises:
+        BadParameter: it is something else.
+    """
+    number = _number(value)
+    if not number >= 0:
+        raise asyncclick.BadParameter(f"{value!r} is not a number of seconds from 0 on.")
+    return number
+
+
+def seconds_above_zero(value: object) -> float:
+    """Read a finite number of seconds above 0.
+
+    Raises:
+        BadParameter: it is something else.
+    """
+    number = _number(value)
+    if not number > 0:
+        raise asyncclick.BadParameter(f"{value!r} is not a number of seconds above 0.")
+    return number
+
+
+def _number(value: object) -> float:
+    try:
+        number = float(str(value))
+    except ValueError:
+        return math.nan
+    return number if math.isfinite(number) else math.nan
+
+
+def wait_option(command: _Command) -> _Command:
+    """`--wait`: watch the job to its end."""
+    return asyncclick.option(
+        "--wait", is_flag=True, help="Wait until the job is over; exit with status 1 if it did not complete."
+    )(command)
+
+
+def json_option(command: _Command) -> _Command:
+    """`--json`: data for programs."""
+    return asyncclick.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")(command)
+
+
+def timeout_option(command: _Command) -> _Command:
+    """`--timeout`: how long to wait."""
+    return asyncclick.option(
+        "--timeout",
+        type=seconds,
+        metavar="SECONDS",
+        help="Stop waiting after this time and exit with status 124; the job goes on. Without it, wait for ever.",
+    )(command)
+
+
+def poll_option(command: _Command) -> _Command:
+    """`--poll-seconds`: how often to look."""
+    return asyncclick.option(
+        "--poll-seconds",
+        type=seconds_above_zero,
+        metavar="SECONDS",
+        help="Time between two looks at the job. By default 2.",
+    )(command)
+
+
+def cancel_on_interrupt_option(command: _Command) -> _Command:
+    """`--cancel-on-interrupt`: what Ctrl-C does."""
+    return asyncclick.option(
+        "--cancel-on-interrupt",
+        is_flag=True,
+        help="Let Ctrl-C and SIGTERM cancel the job. Without it they only end the waiting.",
+    )(command)
+
+
+def require_wait(context: asyncclick.Context) -> None:
+    """Refuse options that make sense only together with `--wait`.
+
+    Raises:
+        UsageError: one of them was given without it.
+    """
+    if context.params["wait"]:
+        return
+    for name in ("timeout", "poll_seconds", "cancel_on_interrupt"):
+        if context.params[name] not in (None, False):
+            raise asyncclick.UsageError(f"--{name.replace('_', '-')} needs --wait.", context)

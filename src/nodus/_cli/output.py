@@ -1,0 +1,142 @@
+"""Where things are written: data on stdout, everything else on stderr; colour only on a terminal.
+
+A reader that went away (`nodus list | head -1`) is no error: what remains is dropped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TextIO
+
+import asyncclick
+
+STATUS_COLOURS = {
+    "queued": "bright_black",
+    "placed": "blue",
+    "running": "cyan",
+    "completed": "green",
+    "failed": "red",
+    "cancelled": "yellow",
+}
+
+_GAP = "  "
+
+
+class Output:
+    """The two streams of one invocation.
+
+    Args:
+        stdout: for data; the process's by default.
+        stderr: for progress, hints and errors; the process's by default.
+        environ: the environment variables; the process's by default.
+
+    Attributes:
+        reader_gone: whether stdout was closed by whoever read it.
+    """
+
+    def __init__(
+        self, stdout: TextIO | None = None, stderr: TextIO | None = None, environ: Mapping[str, str] | None = None
+    ) -> None:
+        self._stdout = sys.stdout if stdout is None else stdout
+        self._stderr = sys.stderr if stderr is None else stderr
+        self._environ = os.environ if environ is None else environ
+        self.reader_gone = False
+        for stream in (self._stdout, self._stderr):
+            reconfigure = getattr(stream, "reconfigure", None)
+            if reconfigure is not None:
+                # A terminal that cannot show a character is no reason to lose the rest.
+                reconfigure(errors="backslashreplace")
+
+    def data(self, text: str) -> None:
+        """Write a line of data."""
+        self.raw(text + "\n")
+
+    def json(self, value: object) -> None:
+        """Write a value as one line of JSON."""
+        self.data(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+    def raw(self, text: str) -> None:
+        """Write data as it is."""
+        if self.reader_gone:
+            return
+        try:
+            self._stdout.write(text)
+            self._stdout.flush()
+        except BrokenPipeError:
+            self._drop_stdout()
+
+    def note(self, text: str) -> None:
+        """Write a line for people."""
+        with contextlib.suppress(BrokenPipeError):
+            self._stderr.write(text + "\n")
+            self._stderr.flush()
+
+    def paint(self, text: str, colour: str | None, *, stream: TextIO | None = None) -> str:
+        """Colour a text that goes to stdout (or to `stream`), if that shows colours."""
+        if colour is None or not self._shows_colours(self._stdout if stream is None else stream):
+            return text
+        return asyncclick.style(text, fg=colour)
+
+    def paint_note(self, text: str, colour: str | None) -> str:
+        """Colour a text that goes to stderr, if that shows colours."""
+        return self.paint(text, colour, stream=self._stderr)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a person reads stdout."""
+        return _is_terminal(self._stdout)
+
+    @property
+    def width(self) -> int:
+        """The terminal's columns."""
+        return shutil.get_terminal_size((100, 24)).columns
+
+    def _shows_colours(self, stream: TextIO) -> bool:
+        # https://no-color.org: any value that is not empty.
+        return _is_terminal(stream) and not self._environ.get("NO_COLOR") and self._environ.get("TERM") != "dumb"
+
+    def _drop_stdout(self) -> None:
+        """Let nothing more go to the closed pipe, the interpreter's own flush at exit included."""
+        self.reader_gone = True
+        with contextlib.suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stdout.fileno())
+            os.close(nowhere)
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:
+        return False
+
+
+def printable(text: str) -> str:
+    """Give a text without what a terminal would obey: control characters become escapes."""
+    return "".join(
+        character if character.isprintable() or character == " " else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], *, width: int, droppable: Sequence[str]) -> list[str]:
+    """Lay a table out in columns.
+
+    Args:
+        header: the columns' names.
+        rows: their cells, without colour.
+        width: the columns of the terminal.
+        droppable: names of columns to leave out, in that order, while the table is too wide.
+    """
+    kept = list(range(len(header)))
+    widths = [max(len(row[index]) for row in [header, *rows]) for index in range(len(header))]
+    for name in droppable:
+        if sum(widths[index] + len(_GAP) for index in kept) - len(_GAP) <= width:
+            break
+        kept.remove(header.index(name))
+    return [_GAP.join(row[index].ljust(widths[index]) for index in kept).rstrip() for row in [header, *rows]]

@@ -1,0 +1,93 @@
+"""Which commands there are: a module each in `commands`, loaded when called, and those of other distributions."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import asyncclick
+
+from .._errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+ENTRY_POINT_GROUP = "nodus.commands"
+
+# The help of each command starts with its sentence here; a list of all commands loads none of them.
+COMMANDS = {
+    "run": "Submit a job.",
+    "list": "List recent jobs, newest first.",
+    "get": "Show one job.",
+    "wait": "Wait until a job is over.",
+    "cancel": "Cancel a job.",
+    "logs": "Print what a job has printed so far.",
+    "health": "Ask the control plane whether it is up.",
+    "sign": "Sign a request; print the header to send with it.",
+    "verify": "Check the signature of a webhook delivery.",
+    "doctor": "Check settings, network, key and clock; say what to do.",
+    "completion": "Print the script that completes commands in a shell.",
+}
+
+# What other distributions of the project add, and how to get it.
+ELSEWHERE = {
+    "playground": ("Start a control plane on this machine, with its page.", 'pip install "nodus-sdk[local]"'),
+}
+
+
+def names() -> list[str]:
+    """Give the names of all commands, those of other distributions last."""
+    return list(dict.fromkeys([*COMMANDS, *ELSEWHERE, *sorted(_entry_points())]))
+
+
+def short_help(name: str) -> str:
+    """Give one sentence on a command; only those that this distribution does not know are loaded for it."""
+    if name in COMMANDS:
+        return COMMANDS[name]
+    if name in ELSEWHERE:
+        return ELSEWHERE[name][0]
+    try:
+        command = load(name)
+    except ConfigurationError as exc:
+        return exc.message
+    return command.get_short_help_str(limit=200) if command is not None else ""
+
+
+def load(name: str) -> asyncclick.Command | None:
+    """Import a command, or give None if there is no such one.
+
+    Raises:
+        ConfigurationError: (`missing_command`) the distribution that has it is not installed, or does not load.
+    """
+    if name in COMMANDS:
+        command: asyncclick.Command = importlib.import_module(f"{__package__}.commands.{name}").command
+        return command
+    entry_point = _entry_points().get(name)
+    if entry_point is None:
+        if name in ELSEWHERE:
+            raise ConfigurationError(f"`nodus {name}` is not installed: {ELSEWHERE[name][1]}", code="missing_command")
+        return None
+    try:
+        loaded: Any = entry_point.load()
+    except ImportError as exc:
+        raise ConfigurationError(
+            f"`nodus {name}` cannot be loaded from {entry_point.value}: {exc}.", code="missing_command"
+        ) from exc
+    if not isinstance(loaded, asyncclick.Command):
+        raise ConfigurationError(
+            f"`nodus {name}` cannot be loaded: {entry_point.value} is not an asyncclick command.",
+            code="missing_command",
+        )
+    return loaded
+
+
+def is_own(name: str) -> bool:
+    """Whether a command is this distribution's."""
+    return name in COMMANDS
+
+
+def _entry_points() -> dict[str, EntryPoint]:
+    """Look through the installed distributions: slow, so only where nothing else answers."""
+    from importlib.metadata import entry_points
+
+    return {found.name: found for found in entry_points(group=ENTRY_POINT_GROUP) if found.name not in COMMANDS}

@@ -1,0 +1,77 @@
+"""What an interrupted command leaves behind, and what its user can do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from .._errors import NodusError
+from .output import Output, printable
+
+_SIGNAL_NAMES = {2: "Interrupted", 15: "Terminated"}
+
+
+class Underway:
+    """The submission or the job that a command is busy with: filled in as the command goes on.
+
+    Attributes:
+        idempotency_key: the key of a submission that was begun.
+        rerun: the line that submits again with that key.
+        job_id: the job that is waited for, once known.
+        cancel: asks for the job's end and gives its status; set where an interrupt should do that.
+    """
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self.idempotency_key: str | None = None
+        self.rerun: list[str] = []
+        self.job_id: str | None = None
+        self.cancel: Callable[[], Awaitable[str]] | None = None
+
+    def begin(self, idempotency_key: str, rerun: list[str]) -> None:
+        """Take note of a submission that is about to be sent."""
+        self.idempotency_key = idempotency_key
+        self.rerun = rerun
+
+    def announce(self, number: int) -> None:
+        """Say what was interrupted and how to go on."""
+        self._output.note(f"{_SIGNAL_NAMES.get(number, 'Stopped')}.")
+        if self.cancel is not None:
+            self._output.note("Cancelling the job… (once more to leave at once)")
+            return
+        for line in self.advice():
+            self._output.note(line)
+
+    async def clean_up(self) -> None:
+        """Cancel the job, where that was asked for."""
+        if self.cancel is None:
+            return
+        try:
+            status = await self.cancel()
+        except NodusError as exc:
+            self._output.note(f"The job could not be cancelled: {printable(str(exc))}")
+            for line in self.advice():
+                self._output.note(line)
+        else:
+            self._output.note(f"Job {self.job_id} is {status}.")
+
+    def advice_after(self, error: NodusError) -> list[str]:
+        """Give the lines that tell how to go on after an error; none where nothing can have come of it."""
+        if self.job_id is not None:
+            return self.advice()
+        return self.advice() if error.outcome_unknown else []
+
+    def advice(self) -> list[str]:
+        """Give the lines that tell how to go on from here."""
+        if self.job_id is not None:
+            return [
+                f"Job {self.job_id} goes on.",
+                f"  To watch it again:  nodus wait {self.job_id}",
+                f"  To cancel it:       nodus cancel {self.job_id}",
+            ]
+        if self.idempotency_key is not None:
+            return [
+                f"The job may have been submitted, with idempotency key {self.idempotency_key}.",
+                "To learn its id, or to submit it if it was not, without making a second one:",
+                *(f"  {line}" for line in self.rerun),
+            ]
+        return []
