@@ -71,6 +71,7 @@ class JobSpec(BaseModel):
     else:
 
         def __init__(self, **fields: object) -> None:
+            """Check the fields; raises `nodus.ValidationError` for one outside its limits."""
             _checked(lambda: super(JobSpec, self).__init__(**fields))
 
     @classmethod
