@@ -1,0 +1,214 @@
+"""The Merkle tree of RFC 6962 (section 2.1) and RFC 9162: heads, inclusion proofs, consistency proofs.
+
+Leaves are numbered from 0. A proof is made of the roots of whole ranges of leaves: the functions that end in `_ranges`
+say which ranges, in the order of the proof, so that a store that keeps subtree roots need not read every leaf.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+
+HASH_LENGTH = 32
+EMPTY_ROOT = hashlib.sha256().digest()
+"""The root of a tree without leaves."""
+
+
+def leaf_hash(leaf: bytes) -> bytes:
+    """Hash a leaf: SHA-256(0x00 ‖ leaf)."""
+    return hashlib.sha256(b"\x00" + leaf).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """Hash an inner node: SHA-256(0x01 ‖ left ‖ right)."""
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+class TreeHead:
+    """A growing tree, of which only the roots of its perfect subtrees are kept: one for each bit of its size.
+
+    Args:
+        size: leaves so far, from 0 on.
+        subtrees: what `subtrees` of a tree of this size gave; nothing for an empty tree.
+
+    Raises:
+        ValueError: `size` is negative, or the number of subtrees does not fit it.
+    """
+
+    __slots__ = ("_size", "_subtrees")
+
+    def __init__(self, size: int = 0, subtrees: Iterable[bytes] = ()) -> None:
+        self._size = size
+        self._subtrees = list(subtrees)
+        if size < 0 or len(self._subtrees) != size.bit_count():
+            raise ValueError(f"a tree of {size} leaves is not made of {len(self._subtrees)} perfect subtrees")
+        if any(len(subtree) != HASH_LENGTH for subtree in self._subtrees):
+            raise ValueError(f"a subtree's root has {HASH_LENGTH} bytes")
+
+    def append(self, hashed_leaf: bytes) -> None:
+        """Add a leaf, given by its hash."""
+        merged = hashed_leaf
+        bits = self._size
+        while bits & 1:
+            merged = node_hash(self._subtrees.pop(), merged)
+            bits >>= 1
+        self._subtrees.append(merged)
+        self._size += 1
+
+    def root(self) -> bytes:
+        """Give the root of the tree as it is now."""
+        if not self._subtrees:
+            return EMPTY_ROOT
+        root = self._subtrees[-1]
+        for left in reversed(self._subtrees[:-1]):
+            root = node_hash(left, root)
+        return root
+
+    @property
+    def size(self) -> int:
+        """How many leaves there are."""
+        return self._size
+
+    @property
+    def subtrees(self) -> tuple[bytes, ...]:
+        """The roots of the perfect subtrees, the largest first: with `size`, all that is needed to go on later."""
+        return tuple(self._subtrees)
+
+
+def root_of(leaf_hashes: Iterable[bytes]) -> bytes:
+    """Give the root of the tree over these leaf hashes."""
+    head = TreeHead()
+    for hashed_leaf in leaf_hashes:
+        head.append(hashed_leaf)
+    return head.root()
+
+
+def inclusion_ranges(index: int, size: int) -> list[tuple[int, int]]:
+    """Say which ranges `[start, end)` of leaves make the proof that leaf `index` is in the tree of `size` leaves.
+
+    Raises:
+        ValueError: there is no such leaf in a tree of that size.
+    """
+    if not 0 <= index < size:
+        raise ValueError(f"a tree of {size} leaves has no leaf {index}")
+    start, end = 0, size
+    path = []
+    while end - start > 1:
+        middle = start + _split(end - start)
+        if index < middle:
+            path.append((middle, end))
+            end = middle
+        else:
+            path.append((start, middle))
+            start = middle
+    return path[::-1]
+
+
+def consistency_ranges(old_size: int, size: int) -> list[tuple[int, int]]:
+    """Say which ranges `[start, end)` of leaves make the proof that the tree of `old_size` leaves grew into this one.
+
+    Raises:
+        ValueError: not 0 < `old_size` ≤ `size`: there is nothing to prove about an empty tree.
+    """
+    if not 0 < old_size <= size:
+        raise ValueError(f"there is no consistency proof from {old_size} leaves to {size}")
+    start, end = 0, size
+    path = []
+    while end != old_size:
+        middle = start + _split(end - start)
+        if old_size <= middle:
+            path.append((middle, end))
+            end = middle
+        else:
+            path.append((start, middle))
+            start = middle
+    if start:
+        path.append((start, end))
+    return path[::-1]
+
+
+def inclusion_proof(leaf_hashes: Sequence[bytes], index: int, size: int) -> list[bytes]:
+    """Prove that leaf `index` is in the tree over the first `size` of these leaf hashes (RFC 9162, section 2.1.3.1).
+
+    Raises:
+        ValueError: there is no such leaf, or there are fewer than `size` hashes.
+    """
+    _require_leaves(leaf_hashes, size)
+    return [root_of(leaf_hashes[start:end]) for start, end in inclusion_ranges(index, size)]
+
+
+def consistency_proof(leaf_hashes: Sequence[bytes], old_size: int, size: int) -> list[bytes]:
+    """Prove that the tree over the first `size` leaves begins with the tree over the first `old_size` of them.
+
+    The proof is that of RFC 9162, section 2.1.4.1; between equal sizes it is empty.
+
+    Raises:
+        ValueError: not 0 < `old_size` ≤ `size`, or there are fewer than `size` hashes.
+    """
+    _require_leaves(leaf_hashes, size)
+    return [root_of(leaf_hashes[start:end]) for start, end in consistency_ranges(old_size, size)]
+
+
+def verify_inclusion(hashed_leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> bool:
+    """Say whether the proof leads from the leaf to the root (RFC 9162, section 2.1.3.2)."""
+    if not 0 <= index < size:
+        return False
+    node, last, computed = index, size - 1, hashed_leaf
+    for sibling in proof:
+        if last == 0:
+            return False
+        if node & 1 or node == last:
+            computed = node_hash(sibling, computed)
+            while node and not node & 1:
+                node >>= 1
+                last >>= 1
+        else:
+            computed = node_hash(computed, sibling)
+        node >>= 1
+        last >>= 1
+    return last == 0 and computed == root
+
+
+def verify_consistency(old_size: int, size: int, old_root: bytes, root: bytes, proof: Sequence[bytes]) -> bool:
+    """Say whether the proof leads from the old root to both roots (RFC 9162, section 2.1.4.2).
+
+    Every tree begins with the empty one: from size 0, only an empty proof and the empty tree's root are right.
+    """
+    if old_size == size or old_size == 0:
+        return size >= 0 and not proof and old_root == (root if old_size else EMPTY_ROOT)
+    if not 0 < old_size < size:
+        return False
+    hashes: Iterator[bytes] = iter(proof)
+    # A perfect old tree is a node of the new one, and the proof leaves it out.
+    first = old_root if old_size & (old_size - 1) == 0 else next(hashes, None)
+    if first is None:
+        return False
+    node, last = old_size - 1, size - 1
+    while node & 1:
+        node >>= 1
+        last >>= 1
+    old_computed = computed = first
+    for sibling in hashes:
+        if last == 0:
+            return False
+        if node & 1 or node == last:
+            old_computed = node_hash(sibling, old_computed)
+            computed = node_hash(sibling, computed)
+            while node and not node & 1:
+                node >>= 1
+                last >>= 1
+        else:
+            computed = node_hash(computed, sibling)
+        node >>= 1
+        last >>= 1
+    return last == 0 and old_computed == old_root and computed == root
+
+
+def _split(size: int) -> int:
+    """The largest power of two below `size`: where a tree of more than one leaf divides."""
+    return 1 << (size - 1).bit_length() - 1
+
+
+def _require_leaves(leaf_hashes: Sequence[bytes], size: int) -> None:
+    if len(leaf_hashes) < size:
+        raise ValueError(f"a tree of {size} leaves cannot be made of {len(leaf_hashes)} hashes")
