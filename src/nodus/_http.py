@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import email.utils
+import functools
 import json
 import math
 import platform
@@ -114,6 +116,8 @@ class RequestBuilder:
         self._base = base
         self._signer = signer
         self._prefix = base.raw_path.rstrip(b"/")
+        # Following a job asks for the same URL over and over, and parsing one takes longer than all the rest here.
+        self._url = functools.lru_cache(maxsize=1024)(self._parse_url)
         self._common = [
             (b"Host", base.netloc),
             (b"Accept", b"application/json"),
@@ -145,11 +149,14 @@ class RequestBuilder:
             headers.append((b"Idempotency-Key", call.idempotency_key.encode()))
         if retries:
             headers.append((b"X-Nodus-Retry-Count", str(retries).encode()))
-        target = self._prefix + call.path.encode()
-        if call.query:
-            target += b"?" + call.query.encode()
-        url = self._base.copy_with(raw_path=target)
+        url = self._url(call.path, call.query)
         return httpx.Request(call.method, url, headers=headers, stream=httpx.ByteStream(call.body))
+
+    def _parse_url(self, path: str, query: str) -> httpx.URL:
+        target = self._prefix + path.encode()
+        if query:
+            target += b"?" + query.encode()
+        return self._base.copy_with(raw_path=target)
 
 
 def parse(reply: Reply, model: type[_Model]) -> _Model:
@@ -305,7 +312,9 @@ def _number(text: str | None) -> float | None:
 
 def _http_date(text: str) -> float | None:
     try:
-        return email.utils.parsedate_to_datetime(text).timestamp()
+        date = email.utils.parsedate_to_datetime(text)
+        # Without a zone, or with an unknown one, it is still GMT (RFC 9110, section 5.6.7), not this machine's own.
+        return date.replace(tzinfo=date.tzinfo or datetime.timezone.utc).timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
 
