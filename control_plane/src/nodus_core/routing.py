@@ -1,0 +1,108 @@
+"""Where a job goes, and why it goes nowhere else: pure scoring of every offer.
+
+The score is the cheapest offer's price over this offer's, so that the cheapest scores 1, times a nudge where the
+region is the preferred one. The tier filter is hard. Ties go to the lower price, then by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from .catalogue import Offer, SupplierKind
+
+REGION_NUDGE = 1.1
+"""A preferred region wins over one that is up to a tenth cheaper."""
+
+Place = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a job asks of its placement.
+
+    Attributes:
+        require_tiers: only suppliers of these kinds; empty for any.
+        prefer_region: a region, or the start of one (`eu`, `us-east`), in any case.
+        outages: names of suppliers that are out.
+        lost: places where this job was lost.
+        refused: places that had no room for this job.
+        ceiling_micros: the reserved rate per GPU-hour, above which nothing is picked; None for no limit.
+    """
+
+    require_tiers: tuple[str, ...] = ()
+    prefer_region: str | None = None
+    outages: frozenset[str] = frozenset()
+    lost: frozenset[Place] = frozenset()
+    refused: frozenset[Place] = frozenset()
+    ceiling_micros: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An offer as it was judged: `rejected` is the reason, or None for one that could have been chosen."""
+
+    offer: Offer
+    score: float
+    rejected: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The candidates, best first, and the one that was chosen; None where every one was rejected."""
+
+    chosen: Offer | None
+    candidates: tuple[Candidate, ...]
+
+
+@lru_cache(maxsize=1024)
+def decide(offers: tuple[Offer, ...], wish: Wish) -> Decision:
+    """Judge every offer and choose the best that nothing speaks against; the same question has the same answer."""
+    cheapest = min((offer.micros_per_gpu_hour for offer in offers), default=0)
+    judged = [Candidate(offer, _score(offer, cheapest, wish), _rejection(offer, wish)) for offer in offers]
+    judged.sort(key=lambda candidate: (candidate.rejected is not None, -candidate.score, *_tie(candidate.offer)))
+    chosen = judged[0].offer if judged and judged[0].rejected is None else None
+    return Decision(chosen, tuple(judged))
+
+
+def eligible(offers: Sequence[Offer], require_tiers: Sequence[str]) -> list[Offer]:
+    """Give the offers that pass the hard filters, outages or not."""
+    return [offer for offer in offers if _allowed(offer.kind, require_tiers)]
+
+
+def ceiling_micros(offers: Sequence[Offer], require_tiers: Sequence[str]) -> int | None:
+    """Give the highest eligible rate, which a reservation is made of; None where nobody offers this."""
+    return max((offer.micros_per_gpu_hour for offer in eligible(offers, require_tiers)), default=None)
+
+
+def _score(offer: Offer, cheapest: int, wish: Wish) -> float:
+    price_score = cheapest / offer.micros_per_gpu_hour if offer.micros_per_gpu_hour else 1.0
+    nudge = REGION_NUDGE if wish.prefer_region and _in_region(offer.region, wish.prefer_region) else 1.0
+    return round(price_score * nudge, 6)
+
+
+def _rejection(offer: Offer, wish: Wish) -> str | None:
+    if not _allowed(offer.kind, wish.require_tiers):
+        return "tier_not_allowed"
+    if offer.supplier in wish.outages:
+        return "outage"
+    if offer.place in wish.lost:
+        return "already_lost"
+    if offer.place in wish.refused:
+        return "no_capacity"
+    if wish.ceiling_micros is not None and offer.micros_per_gpu_hour > wish.ceiling_micros:
+        return "above_reserved_rate"
+    return None
+
+
+def _allowed(kind: SupplierKind, require_tiers: Sequence[str]) -> bool:
+    return not require_tiers or kind.value in require_tiers
+
+
+def _in_region(region: str, preferred: str) -> bool:
+    return f"{region}-".casefold().startswith(f"{preferred}-".casefold())
+
+
+def _tie(offer: Offer) -> tuple[int, str, str]:
+    return (offer.micros_per_gpu_hour, offer.supplier, offer.region)
