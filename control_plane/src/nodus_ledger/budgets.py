@@ -1,0 +1,75 @@
+"""What a key has spent and reserved. Everything here runs inside the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timezone
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from .errors import BudgetExceeded, BudgetFigures
+from .schema import api_keys, monthly_spend
+
+_LOCKED_KEY = (
+    select(api_keys.c.monthly_cap, api_keys.c.in_flight).where(api_keys.c.id == bindparam("key")).with_for_update()
+)
+_KEY = select(api_keys.c.monthly_cap, api_keys.c.in_flight).where(api_keys.c.id == bindparam("key"))
+_REALISED = select(monthly_spend.c.realised).where(
+    monthly_spend.c.key_id == bindparam("key"), monthly_spend.c.month == bindparam("of_month")
+)
+_CHANGE_IN_FLIGHT = (
+    update(api_keys)
+    .where(api_keys.c.id == bindparam("key"))
+    .values(in_flight=api_keys.c.in_flight + bindparam("amount"))
+)
+_ADD_REALISED = (
+    update(monthly_spend)
+    .where(monthly_spend.c.key_id == bindparam("key"), monthly_spend.c.month == bindparam("of_month"))
+    .values(realised=monthly_spend.c.realised + bindparam("amount"))
+)
+
+
+def month_of(milliseconds: int) -> str:
+    """Give the UTC calendar month of a time: `2026-11`."""
+    return _utc(milliseconds).strftime("%Y-%m")
+
+
+def month_end(milliseconds: int) -> int:
+    """Give when the UTC calendar month of a time ends, in Unix milliseconds."""
+    now = _utc(milliseconds)
+    year, month = (now.year + 1, 1) if now.month == 12 else (now.year, now.month + 1)
+    return int(datetime(year, month, 1, tzinfo=timezone.utc).timestamp()) * 1000
+
+
+def figures(connection: Connection, key_id: str, now: int, *, lock: bool = False) -> BudgetFigures:
+    """Read a key's month; with `lock`, nobody else changes it before the transaction ends."""
+    cap, in_flight = connection.execute(_LOCKED_KEY if lock else _KEY, {"key": key_id}).one()
+    realised = connection.execute(_REALISED, {"key": key_id, "of_month": month_of(now)}).scalar()
+    return BudgetFigures(cap, realised or 0, in_flight, month_end(now))
+
+
+def reserve(connection: Connection, key_id: str, amount: int, now: int, *, capped: bool) -> None:
+    """Set an amount aside for a job, for as long as it is in flight.
+
+    Raises:
+        BudgetExceeded: the key is capped, and this would pass its cap.
+    """
+    if capped:
+        present = figures(connection, key_id, now, lock=True)
+        if present.headroom is not None and amount > present.headroom:
+            raise BudgetExceeded(amount, present)
+    connection.execute(_CHANGE_IN_FLIGHT, {"key": key_id, "amount": amount})
+
+
+def settle(connection: Connection, released: Mapping[str, int], realised: Mapping[tuple[str, str], int]) -> None:
+    """Turn reservations into spend: `released` by key id, `realised` by key id and month."""
+    for key_id, amount in sorted(released.items()):
+        connection.execute(_CHANGE_IN_FLIGHT, {"key": key_id, "amount": -amount})
+    for (key_id, month), amount in sorted(realised.items()):
+        present = connection.execute(_ADD_REALISED, {"key": key_id, "of_month": month, "amount": amount})
+        if present.rowcount == 0:
+            connection.execute(insert(monthly_spend).values(key_id=key_id, month=month, realised=amount))
+
+
+def _utc(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, timezone.utc)

@@ -1,0 +1,251 @@
+"""The worker's side of the job table: claim what is due, and write what became of it.
+
+A claim is a lease (real time, renewed while its work goes on) and a generation, which every claim raises by one.
+Whoever comes back with a result after another has claimed the job finds another generation and writes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
+
+from nodus_core import routing
+from nodus_core.catalogue import Catalogue, Offer
+from nodus_core.lifecycle import Change, JobStatus
+from nodus_core.money import usd
+from nodus_core.routing import Decision, Wish
+
+from .database import Database
+from .outages import outages_now
+from .records import JOB_FIELDS, AttemptRecord, JobRecord
+from .schema import attempts, jobs
+from .transitions import AttemptEnd, Step, write_steps
+
+_LOST = ("lost", "outage")
+_CLAIM = (
+    update(jobs)
+    .where(jobs.c.seq == bindparam("of_seq"))
+    .values(generation=bindparam("to_generation"), lease_owner=bindparam("to_owner"), lease_until=bindparam("to_until"))
+)
+_OPEN_ATTEMPT = (
+    update(jobs).where(jobs.c.seq == bindparam("of_seq")).values(attempt=bindparam("to_attempt"), open_attempt=True)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A job that is this worker's for a while, with the attempt that its driver has, or is to be given."""
+
+    job: JobRecord
+    attempt: AttemptRecord
+    supplier_is_out: bool
+
+
+class Claims:
+    """Gives due jobs to workers."""
+
+    def __init__(self, database: Database, catalogue: Catalogue) -> None:
+        self._database = database
+        self._catalogue = catalogue
+
+    def next_due(self) -> int | None:
+        """Give the earliest time at which a job falls due; None where none will."""
+        with self._database.read() as connection:
+            return connection.execute(select(func.min(jobs.c.due_at)).where(jobs.c.due_at.is_not(None))).scalar()
+
+    def claim(self, owner: str, *, now: int, real_now: int, lease_ms: int, limit: int) -> tuple[int, list[Claim]]:
+        """Take due jobs, longest due first. A job without an open attempt gets one, or ends where nobody takes it.
+
+        The attempt is on record before any driver hears of it: after a crash it is submitted again under the same
+        number, which drivers answer with what they already have.
+
+        Returns:
+            How many jobs were dealt with, and those of them that a driver must be asked about.
+        """
+        with self._database.write() as connection:
+            due = _due(connection, now, real_now, limit)
+            if not due:
+                return 0, []
+            out = outages_now(connection)
+            leased = [replace(job, generation=job.generation + 1, lease_owner=owner) for job in due]
+            connection.execute(
+                _CLAIM,
+                [
+                    {
+                        "of_seq": job.seq,
+                        "to_generation": job.generation,
+                        "to_owner": owner,
+                        "to_until": real_now + lease_ms,
+                    }
+                    for job in leased
+                ],
+            )
+            open_attempts = _open_attempts(connection, [job for job in leased if job.open_attempt])
+            claimed = [
+                Claim(job, open_attempts[job.id], open_attempts[job.id].supplier in out)
+                for job in leased
+                if job.open_attempt
+            ]
+            claimed += self._dispatch(connection, [job for job in leased if not job.open_attempt], out, now)
+        return len(due), claimed
+
+    def renew(self, owner: str, seqs: Sequence[int], *, real_now: int, lease_ms: int) -> None:
+        """Keep claims whose work takes long."""
+        with self._database.write() as connection:
+            connection.execute(
+                update(jobs)
+                .where(jobs.c.seq.in_(seqs), jobs.c.lease_owner == owner)
+                .values(lease_until=real_now + lease_ms)
+            )
+
+    def release_all(self) -> None:
+        """End every lease: for the one process that uses a database alone, when it starts after a crash."""
+        with self._database.write() as connection:
+            connection.execute(
+                update(jobs).where(jobs.c.lease_owner.is_not(None)).values(lease_owner=None, lease_until=None)
+            )
+
+    def finish(self, owner: str, steps: Sequence[Step], *, now: int) -> int:
+        """Write what became of claimed jobs; leave alone those that another has claimed meanwhile.
+
+        Where a cancel was asked for after the claim, the job falls due at once. Gives how many steps were written.
+        """
+        if not steps:
+            return 0
+        with self._database.write() as connection:
+            query = select(*JOB_FIELDS).where(jobs.c.seq.in_([step.job.seq for step in steps])).with_for_update()
+            current = {job.seq: job for job in (JobRecord(*row) for row in connection.execute(query))}
+            written = []
+            for step in steps:
+                job = current.get(step.job.seq)
+                if job is None or job.generation != step.job.generation or job.lease_owner != owner:
+                    continue
+                is_news = job.cancel_requested_at is not None and step.job.cancel_requested_at is None
+                written.append(replace(step, job=job, due_at=now if is_news else step.due_at))
+            write_steps(connection, written, self._catalogue)
+        return len(written)
+
+    def _dispatch(
+        self, connection: Connection, undispatched: Sequence[JobRecord], out: frozenset[str], now: int
+    ) -> list[Claim]:
+        """Route jobs that no driver has; give those that a driver is to be given."""
+        claims: list[Claim] = []
+        ended: list[Step] = []
+        rows: list[dict[str, Any]] = []
+        history = _closed_attempts(connection, [job.id for job in undispatched if job.attempt])
+        for job in undispatched:
+            if job.cancel_requested_at is not None:
+                ended.append(Step(job, [Change(to=JobStatus.CANCELLED, at=now, reason="requested")], None))
+                continue
+            decision = self._decide(job, out, history[job.id])
+            number = job.attempt + 1
+            offer = decision.chosen
+            if offer is None:
+                ended.append(Step(replace(job, attempt=number), [_no_supplier(now)], None, _nowhere(now)))
+                rows.append(_attempt_row(job.id, number, None, now, decision))
+                continue
+            rows.append(_attempt_row(job.id, number, offer, now, decision))
+            attempt = AttemptRecord(job.id, number, offer.supplier, offer.region, offer.micros_per_gpu_hour, now)
+            claims.append(Claim(replace(job, attempt=number, open_attempt=True), attempt, supplier_is_out=False))
+        if rows:
+            connection.execute(insert(attempts), rows)
+        if claims:
+            connection.execute(
+                _OPEN_ATTEMPT, [{"of_seq": claim.job.seq, "to_attempt": claim.job.attempt} for claim in claims]
+            )
+        write_steps(connection, ended, self._catalogue)
+        return claims
+
+    def _decide(self, job: JobRecord, out: frozenset[str], history: list[tuple[str, str, str]]) -> Decision:
+        wish = Wish(
+            require_tiers=job.tiers,
+            prefer_region=job.prefer_region,
+            outages=out,
+            lost=frozenset((supplier, region) for supplier, region, outcome in history if outcome in _LOST),
+            refused=frozenset((supplier, region) for supplier, region, outcome in history if outcome == "refused"),
+            ceiling_micros=job.reserved_rate,
+        )
+        return routing.decide(self._catalogue.offers(job.gpu), wish)
+
+
+def decision_document(decision: Decision) -> dict[str, Any]:
+    """Give a decision as it is answered to `GET /v1/jobs/{id}/routing`."""
+    candidates = [
+        {
+            "supplier": candidate.offer.supplier,
+            "kind": candidate.offer.kind.value,
+            "region": candidate.offer.region,
+            "usd_per_gpu_hour": usd(candidate.offer.micros_per_gpu_hour),
+            "score": candidate.score,
+            "rejected": candidate.rejected,
+        }
+        for candidate in decision.candidates
+    ]
+    return {"chosen": candidates[0] if decision.chosen is not None else None, "candidates": candidates}
+
+
+def _due(connection: Connection, now: int, real_now: int, limit: int) -> list[JobRecord]:
+    query = (
+        select(*JOB_FIELDS)
+        .where(jobs.c.due_at <= now, or_(jobs.c.lease_until.is_(None), jobs.c.lease_until < real_now))
+        .order_by(jobs.c.due_at, jobs.c.seq)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return [JobRecord(*row) for row in connection.execute(query)]
+
+
+def _open_attempts(connection: Connection, with_attempt: Sequence[JobRecord]) -> dict[str, AttemptRecord]:
+    if not with_attempt:
+        return {}
+    query = select(
+        attempts.c.job_id,
+        attempts.c.attempt,
+        attempts.c.supplier,
+        attempts.c.region,
+        attempts.c.rate,
+        attempts.c.placed_at,
+    ).where(attempts.c.job_id.in_([job.id for job in with_attempt]), attempts.c.outcome.is_(None))
+    return {row.job_id: AttemptRecord(*row) for row in connection.execute(query)}
+
+
+def _closed_attempts(connection: Connection, job_ids: Sequence[str]) -> dict[str, list[tuple[str, str, str]]]:
+    found: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
+    if job_ids:
+        query = select(attempts.c.job_id, attempts.c.supplier, attempts.c.region, attempts.c.outcome).where(
+            attempts.c.job_id.in_(job_ids), attempts.c.outcome.is_not(None)
+        )
+        for row in connection.execute(query):
+            found[row.job_id].append((row.supplier, row.region, row.outcome))
+    return found
+
+
+def _attempt_row(job_id: str, number: int, offer: Offer | None, now: int, decision: Decision) -> dict[str, Any]:
+    return {
+        "job_id": job_id,
+        "attempt": number,
+        "supplier": "" if offer is None else offer.supplier,
+        "region": "" if offer is None else offer.region,
+        "rate": 0 if offer is None else offer.micros_per_gpu_hour,
+        "placed_at": now,
+        "decision": json.dumps(decision_document(decision), separators=(",", ":")),
+    }
+
+
+def _no_supplier(now: int) -> Change:
+    return Change(
+        to=JobStatus.FAILED,
+        at=now,
+        error_code="no_supplier",
+        error_message="Every supplier that offers this is out, was full, or has lost this job before.",
+        reason="no_supplier",
+    )
+
+
+def _nowhere(now: int) -> AttemptEnd:
+    return AttemptEnd(outcome="refused", started_at=None, ended_at=now)

@@ -1,0 +1,62 @@
+"""Why the ledger turned something down. The service gives each its status and code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class Refused(Exception):
+    """Base of all refusals; nothing was written."""
+
+
+class IdempotencyKeyReused(Refused):
+    """The idempotency key belongs to an earlier submission with another spec."""
+
+
+class NoSuchOffer(Refused):
+    """Nobody in the catalogue offers what the spec asks for."""
+
+
+class NoSupplier(Refused):
+    """Somebody offers it, but all of them are out."""
+
+
+class UnknownJob(Refused):
+    """This customer has no such job."""
+
+
+class ForbiddenPrincipal(Refused):
+    """The key may not do this to a job that another key submitted."""
+
+
+class UnusableCursor(Refused):
+    """The cursor is none that a listing gave."""
+
+
+@dataclass(frozen=True)
+class BudgetFigures:
+    """A key's month, in micro-USD. `cap` is None for no cap; `resets_at` is in Unix milliseconds."""
+
+    cap: int | None
+    realised: int
+    in_flight: int
+    resets_at: int
+
+    @property
+    def month_to_date(self) -> int:
+        """Realised spend plus everything that is reserved for jobs in flight."""
+        return self.realised + self.in_flight
+
+    @property
+    def headroom(self) -> int | None:
+        """What can still be reserved; None for no cap."""
+        return None if self.cap is None else max(0, self.cap - self.month_to_date)
+
+
+class BudgetExceeded(Refused):
+    """The reservation, in micro-USD, would pass the key's monthly cap."""
+
+    def __init__(self, estimated: int, figures: BudgetFigures) -> None:
+        super().__init__(estimated, figures)
+        self.estimated = estimated
+        self.figures = figures

@@ -1,0 +1,339 @@
+"""What customers do with jobs: submit, read, list, cancel."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, insert, select, update
+
+from nodus_core import routing
+from nodus_core.catalogue import Catalogue
+from nodus_core.ids import RandomBits, uuid7
+from nodus_core.lifecycle import JobStatus
+from nodus_core.money import cost_micros
+from nodus_core.spec import JobSpec
+from nodus_core.streams import stream
+
+from . import budgets
+from .database import Database
+from .errors import (
+    ForbiddenPrincipal,
+    IdempotencyKeyReused,
+    NoSuchOffer,
+    NoSupplier,
+    UnknownJob,
+    UnusableCursor,
+)
+from .keys import KeyRecord
+from .outages import outages_now
+from .records import JOB_FIELDS, JobRecord
+from .schema import attempts, events, jobs
+from .sealing import Sealer
+from .transitions import cancel_undispatched
+
+SUBMIT_ENDPOINT = "POST /v1/jobs"
+
+_BY_ID = select(*JOB_FIELDS).where(jobs.c.id == bindparam("job"), jobs.c.customer_id == bindparam("customer"))
+_LOCKED_BY_ID = _BY_ID.with_for_update()
+_BY_IDEMPOTENCY_KEY = select(*JOB_FIELDS).where(
+    jobs.c.customer_id == bindparam("customer"),
+    jobs.c.endpoint == bindparam("at_endpoint"),
+    jobs.c.idempotency_key == bindparam("key"),
+)
+_INSERT_JOB = insert(jobs)
+_INSERT_EVENT = insert(events)
+_CURSOR = re.compile(r"j([0-9]{1,18})\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The job of a submission; `replayed` where an idempotency key gave an earlier one again."""
+
+    job: JobRecord
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a listing, newest first; `next_cursor` is None on the last one."""
+
+    jobs: list[JobRecord]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementFacts:
+    """What ran, where and when, as the history has it; `ended_at` is None while it is open. Unix milliseconds."""
+
+    job_id: str
+    attempt: int
+    supplier: str
+    region: str
+    placed_at: int
+    ended_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """The sealed part of a spec, opened."""
+
+    command: tuple[str, ...] | None = field(repr=False)
+    env: Mapping[str, str] = field(repr=False)
+
+
+class JobIds:
+    """Gives the ids of new jobs: random ones, or, from a seed, the same ones for the same submissions."""
+
+    def __init__(self, random_bits: RandomBits, seed: int | None = None) -> None:
+        self._random_bits = random_bits
+        self._seed = seed
+
+    def new(self, now: int, ordinal: Callable[[], int]) -> str:
+        """Make the id of a job; `ordinal` tells how many jobs there were before it."""
+        bits = self._random_bits if self._seed is None else stream(self._seed, "job", ordinal()).getrandbits
+        return str(uuid7(now, bits))
+
+
+class Jobs:
+    """The jobs of all customers."""
+
+    def __init__(self, database: Database, sealer: Sealer, catalogue: Catalogue, ids: JobIds) -> None:
+        self._database = database
+        self._sealer = sealer
+        self._catalogue = catalogue
+        self._ids = ids
+
+    def submit(self, key: KeyRecord, spec: JobSpec, idempotency_key: str | None, now: int) -> Submitted:
+        """Accept a job: the row, its reservation and its first event, in one transaction; or give the earlier one.
+
+        Raises:
+            IdempotencyKeyReused: the key came with another spec before.
+            NoSuchOffer, NoSupplier, BudgetExceeded: nothing was accepted, and the idempotency key is still free.
+        """
+        fingerprint = self._sealer.fingerprint(spec.canonical())
+        with self._database.write() as connection:
+            if idempotency_key is not None:
+                earlier = _by_idempotency_key(connection, key.customer_id, idempotency_key)
+                if earlier is not None:
+                    if not hmac.compare_digest(earlier.fingerprint, fingerprint):
+                        raise IdempotencyKeyReused
+                    return Submitted(earlier, replayed=True)
+            rate = self._reserved_rate(connection, spec)
+            reserved = cost_micros(rate, spec.gpu_count, spec.max_runtime_seconds * 1000)
+            budgets.reserve(connection, key.id, reserved, now, capped=key.monthly_cap is not None)
+            job_id = self._ids.new(now, lambda: _count(connection))
+            values: dict[str, Any] = {
+                "id": job_id,
+                "customer_id": key.customer_id,
+                "key_id": key.id,
+                "principal_kind": key.principal_kind,
+                "endpoint": SUBMIT_ENDPOINT,
+                "idempotency_key": idempotency_key,
+                "fingerprint": fingerprint,
+                "image": spec.image,
+                "gpu": spec.gpu,
+                "gpu_count": spec.gpu_count,
+                "max_runtime_seconds": spec.max_runtime_seconds,
+                "require_tiers": ",".join(spec.require_tiers),
+                "prefer_region": spec.prefer_region,
+                "sealed": self._seal(job_id, spec),
+                "created_at": now,
+                "reserved": reserved,
+                "reserved_rate": rate,
+                "status": JobStatus.QUEUED.value,
+                "placements": 0,
+                "events": 1,
+                "attempt": 0,
+                "open_attempt": False,
+                "due_at": now,
+                "generation": 0,
+            }
+            inserted = connection.execute(_INSERT_JOB, values)
+            connection.execute(
+                _INSERT_EVENT,
+                {
+                    "customer_id": key.customer_id,
+                    "job_id": job_id,
+                    "seq": 1,
+                    "status": JobStatus.QUEUED.value,
+                    "at": now,
+                    "attempt": 0,
+                },
+            )
+            key_of_row = inserted.inserted_primary_key
+        values["seq"] = key_of_row[0] if key_of_row is not None else 0
+        return Submitted(JobRecord(**{column.name: values.get(column.name) for column in JOB_FIELDS}), replayed=False)
+
+    def get(self, customer_id: str, job_id: str) -> JobRecord:
+        """Give a job.
+
+        Raises:
+            UnknownJob: this customer has none of that id.
+        """
+        with self._database.read() as connection:
+            return _require(connection.execute(_BY_ID, {"job": job_id, "customer": customer_id}).first())
+
+    def list(self, customer_id: str, *, limit: int, cursor: str | None, statuses: Sequence[JobStatus]) -> Page:
+        """Give a page of a customer's jobs, newest first; `statuses` empty for all.
+
+        Raises:
+            UnusableCursor: the cursor is none that a page gave.
+        """
+        query = select(*JOB_FIELDS).where(jobs.c.customer_id == customer_id).order_by(jobs.c.seq.desc())
+        if statuses:
+            query = query.where(jobs.c.status.in_([status.value for status in statuses]))
+        if cursor is not None:
+            query = query.where(jobs.c.seq < _read_cursor(cursor))
+        with self._database.read() as connection:
+            found = [JobRecord(*row) for row in connection.execute(query.limit(limit + 1))]
+        page = found[:limit]
+        return Page(page, _make_cursor(page[-1].seq) if len(found) > limit else None)
+
+    def request_cancel(self, key: KeyRecord, job_id: str, now: int) -> JobRecord:
+        """Cancel a job that no driver has; ask for the end of one that a driver may have; leave a terminal one alone.
+
+        Raises:
+            UnknownJob: this customer has none of that id.
+            ForbiddenPrincipal: an agent's key, and another key's job.
+        """
+        with self._database.write() as connection:
+            job = _require(connection.execute(_LOCKED_BY_ID, {"job": job_id, "customer": key.customer_id}).first())
+            require_own(key, job)
+            if job.is_terminal or job.cancel_requested_at is not None:
+                return job
+            if not job.open_attempt:
+                cancel_undispatched(connection, job, now, self._catalogue)
+            else:
+                connection.execute(
+                    update(jobs).where(jobs.c.seq == job.seq).values(cancel_requested_at=now, due_at=now)
+                )
+            return _require(connection.execute(_BY_ID, {"job": job_id, "customer": key.customer_id}).first())
+
+    def request_cancel_all(self, now: int) -> None:
+        """Ask for the end of every job, whoever's it is: for a control plane that ends with its memory."""
+        with self._database.write() as connection:
+            connection.execute(
+                update(jobs).where(jobs.c.due_at.is_not(None)).values(cancel_requested_at=now, due_at=now)
+            )
+
+    def decision(self, job_id: str) -> dict[str, Any] | None:
+        """Give the latest placement decision of a job, as the router judged it; None before the first."""
+        query = (
+            select(attempts.c.decision).where(attempts.c.job_id == job_id).order_by(attempts.c.attempt.desc()).limit(1)
+        )
+        with self._database.read() as connection:
+            found = connection.execute(query).scalar()
+        return None if found is None else json.loads(found)
+
+    def latest_placement(self, job_id: str) -> PlacementFacts | None:
+        """Give the last placement that a supplier did not turn down; None before the first."""
+        query = (
+            select(
+                attempts.c.job_id,
+                attempts.c.attempt,
+                attempts.c.supplier,
+                attempts.c.region,
+                attempts.c.placed_at,
+                attempts.c.ended_at,
+            )
+            .where(attempts.c.job_id == job_id, func.coalesce(attempts.c.outcome, "") != "refused")
+            .order_by(attempts.c.attempt.desc())
+            .limit(1)
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else PlacementFacts(*row)
+
+    def is_over(self, job_id: str) -> bool:
+        """Say whether a job, whoever's it is, is terminal or gone."""
+        query = select(jobs.c.finished_at).where(jobs.c.id == job_id)
+        with self._database.read() as connection:
+            row = connection.execute(query).first()
+        return row is None or row.finished_at is not None
+
+    def placement_of(self, job_id: str, attempt: int) -> tuple[JobRecord, PlacementFacts] | None:
+        """Give a job, whoever's it is, with one of its attempts; None where there is none."""
+        by_attempt = select(
+            attempts.c.job_id,
+            attempts.c.attempt,
+            attempts.c.supplier,
+            attempts.c.region,
+            attempts.c.placed_at,
+            attempts.c.ended_at,
+        ).where(attempts.c.job_id == job_id, attempts.c.attempt == attempt)
+        with self._database.read() as connection:
+            job = connection.execute(select(*JOB_FIELDS).where(jobs.c.id == job_id)).first()
+            placement = connection.execute(by_attempt).first()
+        return None if job is None or placement is None else (JobRecord(*job), PlacementFacts(*placement))
+
+    def open_secrets(self, job: JobRecord) -> Secrets:
+        """Open a job's command and env, for the driver alone."""
+        opened = json.loads(self._sealer.open(job.sealed, _context(job.id)))
+        command = opened["command"]
+        return Secrets(command=None if command is None else tuple(command), env=opened["env"])
+
+    def _reserved_rate(self, connection: Connection, spec: JobSpec) -> int:
+        offers = self._catalogue.offers(spec.gpu)
+        rate = routing.ceiling_micros(offers, spec.require_tiers)
+        if rate is None:
+            raise NoSuchOffer
+        out = outages_now(connection)
+        if out and all(offer.supplier in out for offer in routing.eligible(offers, spec.require_tiers)):
+            raise NoSupplier
+        return rate
+
+    def _seal(self, job_id: str, spec: JobSpec) -> bytes:
+        secret = json.dumps({"command": spec.command, "env": dict(spec.env)}, ensure_ascii=False)
+        return self._sealer.seal(secret.encode(), _context(job_id))
+
+
+def require_own(key: KeyRecord, job: JobRecord) -> None:
+    """Hold an agent's key to the jobs that it submitted.
+
+    Raises:
+        ForbiddenPrincipal: this is not one of them.
+    """
+    if key.sees_only_its_own_jobs and job.key_id != key.id:
+        raise ForbiddenPrincipal
+
+
+def _by_idempotency_key(connection: Connection, customer_id: str, idempotency_key: str) -> JobRecord | None:
+    row = connection.execute(
+        _BY_IDEMPOTENCY_KEY, {"customer": customer_id, "at_endpoint": SUBMIT_ENDPOINT, "key": idempotency_key}
+    ).first()
+    return None if row is None else JobRecord(*row)
+
+
+def _require(row: Any) -> JobRecord:
+    if row is None:
+        raise UnknownJob
+    return JobRecord(*row)
+
+
+def _count(connection: Connection) -> int:
+    return connection.execute(select(func.coalesce(func.max(jobs.c.seq), 0))).scalar_one()
+
+
+def _context(job_id: str) -> str:
+    return f"job {job_id}"
+
+
+def _make_cursor(seq: int) -> str:
+    return base64.urlsafe_b64encode(f"j{seq}".encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> int:
+    try:
+        text = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)).decode("ascii")
+    except ValueError:
+        raise UnusableCursor from None
+    found = _CURSOR.match(text)
+    if found is None:
+        raise UnusableCursor
+    return int(found.group(1))

@@ -1,0 +1,39 @@
+"""Which suppliers are out."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from .database import Database
+from .schema import jobs, outages
+
+_SUPPLIERS = select(outages.c.supplier)
+
+
+def outages_now(connection: Connection) -> frozenset[str]:
+    """Read the names of the suppliers that are out, inside a transaction."""
+    return frozenset(connection.execute(_SUPPLIERS).scalars())
+
+
+class Outages:
+    """Switches suppliers off and on."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def names(self) -> frozenset[str]:
+        """Give the names of the suppliers that are out."""
+        with self._database.read() as connection:
+            return outages_now(connection)
+
+    def set(self, supplier: str, *, on: bool, now: int) -> None:
+        """Begin or end an outage. Jobs that are there fall due at once, to be found lost."""
+        with self._database.write() as connection:
+            is_out = supplier in outages_now(connection)
+            if on and not is_out:
+                connection.execute(insert(outages).values(supplier=supplier, since=now))
+                connection.execute(
+                    update(jobs).where(jobs.c.supplier == supplier, jobs.c.due_at.is_not(None)).values(due_at=now)
+                )
+            elif is_out and not on:
+                connection.execute(delete(outages).where(outages.c.supplier == supplier))

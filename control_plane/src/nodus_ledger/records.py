@@ -1,0 +1,134 @@
+"""Rows as values, and how the rows of a job's history are written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from nodus_core.lifecycle import Change, JobState, JobStatus
+from nodus_core.money import cost_micros
+
+from .schema import jobs
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A row of `jobs`. Times are Unix milliseconds, money is micro-USD; `sealed` is env and command."""
+
+    seq: int
+    id: str
+    customer_id: str
+    key_id: str
+    principal_kind: str
+    fingerprint: bytes = field(repr=False)
+    image: str
+    gpu: str
+    gpu_count: int
+    max_runtime_seconds: int
+    require_tiers: str
+    prefer_region: str | None
+    sealed: bytes = field(repr=False)
+    created_at: int
+    reserved: int
+    reserved_rate: int
+    status: str
+    placements: int
+    supplier: str | None
+    region: str | None
+    rate: int | None
+    placed_at: int | None
+    started_at: int | None
+    finished_at: int | None
+    error_code: str | None
+    error_message: str | None
+    duration_ms: int | None
+    cost: int | None
+    retail: int | None
+    events: int
+    attempt: int
+    open_attempt: bool
+    cancel_requested_at: int | None
+    generation: int
+    lease_owner: str | None
+
+    @property
+    def state(self) -> JobState:
+        """The part that the lifecycle decides on."""
+        return JobState(
+            status=JobStatus(self.status),
+            placements=self.placements,
+            supplier=self.supplier,
+            region=self.region,
+            micros_per_gpu_hour=self.rate,
+            placed_at=self.placed_at,
+            started_at=self.started_at,
+            finished_at=self.finished_at,
+            error_code=self.error_code,
+            error_message=self.error_message,
+        )
+
+    @property
+    def tiers(self) -> tuple[str, ...]:
+        """The kinds of suppliers that the job demands; empty for any."""
+        return tuple(self.require_tiers.split(",")) if self.require_tiers else ()
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the job is over."""
+        return self.finished_at is not None
+
+
+JOB_FIELDS = tuple(jobs.c[each.name] for each in fields(JobRecord))
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """One submission of a job to a driver: where, at what rate, and since when (Unix milliseconds)."""
+
+    job_id: str
+    attempt: int
+    supplier: str
+    region: str
+    rate: int
+    placed_at: int
+
+
+def state_values(state: JobState) -> dict[str, Any]:
+    """Give the columns of `jobs` that hold a state."""
+    return {
+        "status": state.status.value,
+        "placements": state.placements,
+        "supplier": state.supplier,
+        "region": state.region,
+        "rate": state.micros_per_gpu_hour,
+        "placed_at": state.placed_at,
+        "started_at": state.started_at,
+        "finished_at": state.finished_at,
+        "error_code": state.error_code,
+        "error_message": state.error_message,
+    }
+
+
+def settlement_values(record: JobRecord, state: JobState, duration_ms: int, retail_rate: int | None) -> dict[str, Any]:
+    """Give the columns of `jobs` that say what a terminal job cost."""
+    return {
+        "duration_ms": duration_ms,
+        "cost": cost_micros(state.micros_per_gpu_hour or 0, record.gpu_count, duration_ms),
+        "retail": None if retail_rate is None else cost_micros(retail_rate, record.gpu_count, duration_ms),
+        "due_at": None,
+    }
+
+
+def event_values(record: JobRecord, seq: int, state: JobState, change: Change) -> dict[str, Any]:
+    """Give the row of `events` for one transition; the place is the one that was left, where it was left."""
+    return {
+        "customer_id": record.customer_id,
+        "job_id": record.id,
+        "seq": seq,
+        "status": change.to.value,
+        "at": change.at,
+        "attempt": state.placements,
+        "supplier": state.supplier if state.supplier is not None else change.supplier,
+        "region": state.region if state.region is not None else change.region,
+        "reason": change.reason or change.error_code,
+    }

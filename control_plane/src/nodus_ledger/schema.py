@@ -1,0 +1,152 @@
+"""The tables. Times are Unix milliseconds of the injected clock, money is micro-USD, unless a name says otherwise."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData()
+
+# SQLite numbers rows by itself only in a column of exactly this type.
+_Sequence = BigInteger().with_variant(Integer(), "sqlite")
+
+settings = Table(
+    "settings",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("customer_id", String, nullable=False),
+    Column("label", String, nullable=False),
+    Column("principal_kind", String, nullable=False),
+    Column("is_test", Boolean, nullable=False),
+    Column("key_hash", LargeBinary, nullable=False, unique=True),
+    Column("signing_required", Boolean, nullable=False),
+    Column("signing_secret", LargeBinary),  # sealed
+    Column("previous_signing_secret", LargeBinary),  # sealed
+    Column("previous_signing_secret_until", BigInteger),  # real time
+    Column("monthly_cap", BigInteger),
+    Column("in_flight", BigInteger, nullable=False, server_default="0"),
+    Column("created_at", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger),
+)
+
+monthly_spend = Table(
+    "monthly_spend",
+    metadata,
+    Column("key_id", String, nullable=False),
+    Column("month", String, nullable=False),  # "2026-11", UTC
+    Column("realised", BigInteger, nullable=False),
+    PrimaryKeyConstraint("key_id", "month"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("seq", _Sequence, primary_key=True, autoincrement=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("customer_id", String, nullable=False),
+    Column("key_id", String, nullable=False),
+    Column("principal_kind", String, nullable=False),
+    Column("endpoint", String, nullable=False),
+    Column("idempotency_key", String),
+    Column("fingerprint", LargeBinary, nullable=False),  # HMAC of the canonical spec
+    Column("image", String, nullable=False),
+    Column("gpu", String, nullable=False),
+    Column("gpu_count", Integer, nullable=False),
+    Column("max_runtime_seconds", Integer, nullable=False),
+    Column("require_tiers", String, nullable=False),  # by comma
+    Column("prefer_region", String),
+    Column("sealed", LargeBinary, nullable=False),  # env and command
+    Column("created_at", BigInteger, nullable=False),
+    Column("reserved", BigInteger, nullable=False),
+    Column("reserved_rate", BigInteger, nullable=False),
+    # What transitions change.
+    Column("status", String, nullable=False),
+    Column("placements", Integer, nullable=False),
+    Column("supplier", String),
+    Column("region", String),
+    Column("rate", BigInteger),
+    Column("placed_at", BigInteger),
+    Column("started_at", BigInteger),
+    Column("finished_at", BigInteger),
+    Column("error_code", String),
+    Column("error_message", Text),
+    Column("duration_ms", BigInteger),
+    Column("cost", BigInteger),
+    Column("retail", BigInteger),
+    Column("events", Integer, nullable=False),  # transitions so far
+    # What the worker needs.
+    Column("attempt", Integer, nullable=False),  # number of the last submission to a driver
+    Column("open_attempt", Boolean, nullable=False),  # whether that one is neither refused, lost nor over
+    Column("cancel_requested_at", BigInteger),
+    Column("due_at", BigInteger),  # None once terminal
+    Column("generation", Integer, nullable=False),
+    Column("lease_owner", String),
+    Column("lease_until", BigInteger),  # real time
+    UniqueConstraint("customer_id", "endpoint", "idempotency_key"),
+)
+Index("jobs_by_customer", jobs.c.customer_id, jobs.c.seq)
+Index(
+    "jobs_due",
+    jobs.c.due_at,
+    sqlite_where=text("due_at IS NOT NULL"),
+    postgresql_where=text("due_at IS NOT NULL"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("job_id", String, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("supplier", String, nullable=False),
+    Column("region", String, nullable=False),
+    Column("rate", BigInteger, nullable=False),
+    Column("placed_at", BigInteger, nullable=False),
+    Column("started_at", BigInteger),
+    Column("ended_at", BigInteger),
+    Column("outcome", String),  # None while open; refused, lost, outage, or the job's terminal status
+    Column("decision", Text, nullable=False),  # how the router judged every candidate
+    PrimaryKeyConstraint("job_id", "attempt"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", _Sequence, primary_key=True, autoincrement=True),
+    Column("customer_id", String, nullable=False),
+    Column("job_id", String, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("status", String, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("supplier", String),
+    Column("region", String),
+    Column("reason", String),
+    UniqueConstraint("job_id", "seq"),
+)
+
+outages = Table(
+    "outages",
+    metadata,
+    Column("supplier", String, primary_key=True),
+    Column("since", BigInteger, nullable=False),
+)

@@ -1,0 +1,123 @@
+"""Secrets that must be usable later, sealed: AES-256-GCM under one key, which is kept apart from the database.
+
+The key is `NODUS_KEY_ENCRYPTION_KEY` (32 bytes in base64 or hex). A SQLite file without one gets a key file beside it,
+`<db>.key`; a database in memory a key that ends with the process.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import os
+import re
+import secrets
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+KEY_VARIABLE = "NODUS_KEY_ENCRYPTION_KEY"
+KEY_BYTES = 32
+
+_VERSION = b"\x01"
+_NONCE_BYTES = 12
+
+
+class UnusableKey(Exception):
+    """The sealing key is missing, malformed, or not the one that sealed this."""
+
+
+class Sealer:
+    """Seals and opens secrets, and fingerprints specs, under subkeys of one key."""
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) != KEY_BYTES:
+            raise UnusableKey(f"the key must have {KEY_BYTES} bytes")
+        self._cipher = AESGCM(_subkey(key, b"nodus sealing v1"))
+        self._fingerprint_key = _subkey(key, b"nodus fingerprint v1")
+
+    def seal(self, secret: bytes, context: str) -> bytes:
+        """Encrypt a secret, bound to the row it belongs to: opened under another context, it is refused."""
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        return _VERSION + nonce + self._cipher.encrypt(nonce, secret, context.encode())
+
+    def open(self, sealed: bytes, context: str) -> bytes:
+        """Decrypt what `seal` made.
+
+        Raises:
+            UnusableKey: it was sealed under another key or context, or altered.
+        """
+        nonce = sealed[1 : 1 + _NONCE_BYTES]
+        try:
+            if sealed[:1] != _VERSION:
+                raise InvalidTag
+            return self._cipher.decrypt(nonce, sealed[1 + _NONCE_BYTES :], context.encode())
+        except (InvalidTag, ValueError):
+            raise UnusableKey(f"what the database holds was sealed under another key than {KEY_VARIABLE}") from None
+
+    def fingerprint(self, canonical: bytes) -> bytes:
+        """Give the HMAC of a canonical spec: tells equal from different, and nothing to who reads the database."""
+        return hmac.digest(self._fingerprint_key, canonical, "sha256")
+
+    def __repr__(self) -> str:
+        return "Sealer(…)"
+
+
+def sealer_for(database_file: Path | None, environment: str | None = None) -> Sealer:
+    """Give the sealer of a database: under the environment's key, else the key file's, else a new one for memory.
+
+    Args:
+        database_file: the SQLite file, or None for a database in memory.
+        environment: the value of `NODUS_KEY_ENCRYPTION_KEY`; None or empty where it is not set.
+
+    Raises:
+        UnusableKey: the key is malformed, or its file is unreadable.
+    """
+    if environment:
+        return Sealer(_decode(environment, KEY_VARIABLE))
+    if database_file is None:
+        return Sealer(secrets.token_bytes(KEY_BYTES))
+    return Sealer(_key_file(database_file.with_name(database_file.name + ".key")))
+
+
+def _key_file(path: Path) -> bytes:
+    """Read the key file; make it, for the owner alone, where there is none. Of two that try, one makes it."""
+    key = secrets.token_bytes(KEY_BYTES)
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    try:
+        if not path.exists():
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(base64.b64encode(key) + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            try:
+                # Linked whole, never seen half-written; fails where another process was first.
+                os.link(draft, path)
+            except FileExistsError:
+                pass
+            finally:
+                draft.unlink()
+        return _decode(path.read_text(encoding="ascii"), str(path.name))
+    except (OSError, UnicodeDecodeError) as exc:
+        raise UnusableKey(f"cannot use the key file {path.name}: {exc}") from exc
+
+
+def _decode(text: str, source: str) -> bytes:
+    text = text.strip()
+    if re.fullmatch(r"[0-9a-fA-F]{64}", text):
+        return bytes.fromhex(text)
+    try:
+        key = base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise UnusableKey(f"{source} must hold {KEY_BYTES} bytes in base64 or hex")
+    return key
+
+
+def _subkey(key: bytes, purpose: bytes) -> bytes:
+    return HKDF(algorithm=hashes.SHA256(), length=KEY_BYTES, salt=None, info=purpose).derive(key)

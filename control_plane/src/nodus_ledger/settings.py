@@ -1,0 +1,64 @@
+"""Small facts that belong to a database: its clock's offset, and a proof of its sealing key."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, func, insert, select, update
+
+from . import schema
+from .database import Database
+from .sealing import Sealer, UnusableKey
+
+_KEY_PROOF = "sealing key proof"
+_CLOCK_OFFSET = "clock offset ms"
+
+
+class Settings:
+    """What a control plane finds again when it starts on the same database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def require_key(self, sealer: Sealer) -> None:
+        """Check that this key is the one that the database was made with; a new database remembers it.
+
+        Raises:
+            UnusableKey: it is another.
+        """
+        proof = self._get(_KEY_PROOF)
+        if proof is None:
+            self._put(_KEY_PROOF, sealer.seal(b"proof", _KEY_PROOF).hex())
+        elif sealer.open(bytes.fromhex(proof), _KEY_PROOF) != b"proof":
+            raise UnusableKey("the proof of the sealing key is damaged")
+
+    def clock_offset_ms(self) -> int:
+        """Give how far the clock was ahead of real time when it was last stored."""
+        return int(self._get(_CLOCK_OFFSET) or 0)
+
+    def store_clock_offset_ms(self, offset: int) -> None:
+        """Remember how far the clock is ahead of real time."""
+        self._put(_CLOCK_OFFSET, str(offset))
+
+    def latest_event_ms(self) -> int | None:
+        """Give the latest time in the history: no clock may start before it."""
+        with self._database.read() as connection:
+            last = select(schema.events.c.at).order_by(schema.events.c.id.desc()).limit(256).subquery()
+            return connection.execute(select(func.max(last.c.at))).scalar()
+
+    def reset(self) -> None:
+        """Empty everything but the keys, which get their budget back."""
+        with self._database.write() as connection:
+            for table in (schema.jobs, schema.attempts, schema.events, schema.outages, schema.monthly_spend):
+                connection.execute(delete(table))
+            connection.execute(update(schema.api_keys).values(in_flight=0))
+
+    def _get(self, name: str) -> str | None:
+        with self._database.read() as connection:
+            return connection.execute(select(schema.settings.c.value).where(schema.settings.c.name == name)).scalar()
+
+    def _put(self, name: str, value: str) -> None:
+        with self._database.write() as connection:
+            stored = connection.execute(
+                update(schema.settings).where(schema.settings.c.name == name).values(value=value)
+            )
+            if stored.rowcount == 0:
+                connection.execute(insert(schema.settings).values(name=name, value=value))

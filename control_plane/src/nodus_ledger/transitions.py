@@ -1,0 +1,140 @@
+"""Writing transitions: state, history, cost and budget of jobs change together, inside the caller's transaction."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, insert, update
+
+from nodus_core import lifecycle
+from nodus_core.catalogue import Catalogue
+from nodus_core.lifecycle import Change, JobStatus
+
+from . import budgets
+from .records import JobRecord, event_values, settlement_values, state_values
+from .schema import attempts, events, jobs
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnd:
+    """How an attempt ended: `refused`, `lost`, `outage` or the job's terminal status. Unix milliseconds."""
+
+    outcome: str
+    started_at: int | None
+    ended_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What became of a job: its transitions in order, whether its attempt ended, and when to look again.
+
+    `due_at` is left out of account once the job is terminal.
+    """
+
+    job: JobRecord
+    changes: Sequence[Change]
+    due_at: int | None
+    attempt_end: AttemptEnd | None = None
+
+
+_STATE_COLUMNS = (
+    *state_values(lifecycle.JobState()),
+    "events",
+    "open_attempt",
+    "due_at",
+    "duration_ms",
+    "cost",
+    "retail",
+)
+_UPDATE_JOB = (
+    update(jobs)
+    .where(jobs.c.seq == bindparam("of_seq"))
+    .values(lease_owner=None, lease_until=None, **{name: bindparam(f"to_{name}") for name in _STATE_COLUMNS})
+)
+_RESCHEDULE = (
+    update(jobs)
+    .where(jobs.c.seq == bindparam("of_seq"))
+    .values(lease_owner=None, lease_until=None, due_at=bindparam("to_due_at"))
+)
+_END_ATTEMPT = (
+    update(attempts)
+    .where(attempts.c.job_id == bindparam("of_job"), attempts.c.attempt == bindparam("of_attempt"))
+    .values(outcome=bindparam("to_outcome"), started_at=bindparam("to_started_at"), ended_at=bindparam("to_ended_at"))
+)
+
+
+def write_steps(connection: Connection, steps: Sequence[Step], catalogue: Catalogue) -> None:
+    """Write what became of jobs whose rows the caller has locked, and give their leases back.
+
+    Raises:
+        lifecycle.IllegalTransition: a change does not follow from the job's state; nothing may be committed then.
+    """
+    job_rows: list[dict[str, Any]] = []
+    rescheduled: list[dict[str, Any]] = []
+    event_rows: list[dict[str, Any]] = []
+    attempt_rows: list[dict[str, Any]] = []
+    released: Counter[str] = Counter()
+    realised: Counter[tuple[str, str]] = Counter()
+    for step in steps:
+        job = step.job
+        if step.attempt_end is not None:
+            attempt_rows.append(
+                {
+                    "of_job": job.id,
+                    "of_attempt": job.attempt,
+                    "to_outcome": step.attempt_end.outcome,
+                    "to_started_at": step.attempt_end.started_at,
+                    "to_ended_at": step.attempt_end.ended_at,
+                }
+            )
+        elif not step.changes:
+            rescheduled.append({"of_seq": job.seq, "to_due_at": step.due_at})
+            continue
+        values, history = _advance(step, catalogue)
+        event_rows.extend(history)
+        job_rows.append({"of_seq": job.seq, **{f"to_{name}": values[name] for name in _STATE_COLUMNS}})
+        if values["cost"] is not None:
+            released[job.key_id] += job.reserved
+            realised[job.key_id, budgets.month_of(values["finished_at"])] += values["cost"]
+    for statement, rows in (
+        (_RESCHEDULE, rescheduled),
+        (_UPDATE_JOB, job_rows),
+        (insert(events), event_rows),
+        (_END_ATTEMPT, attempt_rows),
+    ):
+        if rows:
+            connection.execute(statement, rows)
+    budgets.settle(connection, released, realised)
+
+
+def cancel_undispatched(connection: Connection, job: JobRecord, now: int, catalogue: Catalogue) -> None:
+    """Cancel a queued job that no driver has."""
+    change = Change(to=JobStatus.CANCELLED, at=now, reason="requested")
+    write_steps(connection, [Step(job, [change], due_at=None)], catalogue)
+
+
+def _advance(step: Step, catalogue: Catalogue) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Apply a step's changes; give the job's new columns and the rows of its history."""
+    job = step.job
+    state = job.state
+    history: list[dict[str, Any]] = []
+    for number, change in enumerate(step.changes, start=job.events + 1):
+        state = lifecycle.apply(state, change)
+        history.append(event_values(job, number, state, change))
+    values: dict[str, Any] = {
+        **state_values(state),
+        "events": job.events + len(history),
+        "open_attempt": job.open_attempt and step.attempt_end is None,
+        "due_at": step.due_at,
+        "duration_ms": None,
+        "cost": None,
+        "retail": None,
+    }
+    if state.status.is_terminal:
+        duration_ms = lifecycle.running_milliseconds(state, job.max_runtime_seconds)
+        retail_rate = catalogue.retail_micros_per_gpu_hour(job.gpu)
+        values.update(settlement_values(job, state, duration_ms, retail_rate))
+    return values, history
