@@ -1,0 +1,96 @@
+"""What goes wrong, as callers see it: a status, a stable code, a message, and nothing of what they sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.responses import Response
+
+from nodus_core.money import usd
+from nodus_core.spec import InvalidSpec
+from nodus_ledger import errors as ledger
+from nodus_ledger.errors import BudgetFigures
+
+from .views import timestamp
+
+
+class ApiError(Exception):
+    """An answer other than success. `extra` stands beside the envelope's three fields."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(f"{status} {code}")
+        self.status = status
+        self.code = code
+        self.message = message
+        self.headers = dict(headers or {})
+        self.extra = dict(extra or {})
+
+    def response(self, request_id: str) -> Response:
+        """Give the answer in the error envelope."""
+        content = {"error": self.code, "message": self.message, "request_id": request_id, **self.extra}
+        return Response(
+            json.dumps(content), status_code=self.status, headers=self.headers, media_type="application/json"
+        )
+
+
+def translate(refusal: ledger.Refused | InvalidSpec) -> ApiError:
+    """Give the answer to what the domain or the ledger refused."""
+    if isinstance(refusal, InvalidSpec):
+        return ApiError(422, "invalid_spec", refusal.message, extra={"field": refusal.field} if refusal.field else None)
+    if isinstance(refusal, ledger.BudgetExceeded):
+        return _budget_exceeded(refusal.estimated, refusal.figures)
+    status, code, message = _ANSWERS[type(refusal)]
+    return ApiError(status, code, message)
+
+
+_ANSWERS: Mapping[type[ledger.Refused], tuple[int, str, str]] = {
+    ledger.IdempotencyKeyReused: (
+        422,
+        "idempotency_key_reused",
+        "This idempotency key came with another spec before: use a new key for a new job.",
+    ),
+    ledger.NoSuchOffer: (
+        422,
+        "no_such_offer",
+        "No supplier in the catalogue offers this GPU under these tiers: change `gpu` or `require_tiers`.",
+    ),
+    ledger.NoSupplier: (
+        503,
+        "no_supplier",
+        "Every supplier that offers this is out right now: try again later, or allow more tiers.",
+    ),
+    ledger.UnknownJob: (404, "job_not_found", "There is no such job."),
+    ledger.ForbiddenPrincipal: (
+        403,
+        "forbidden_principal",
+        "An agent's key may do this only to jobs that it submitted itself.",
+    ),
+    ledger.UnusableCursor: (422, "invalid_cursor", "`cursor` must be a `next_cursor` of an earlier page."),
+}
+
+
+def _budget_exceeded(estimated: int, figures: BudgetFigures) -> ApiError:
+    return ApiError(
+        402,
+        "budget_exceeded",
+        f"This job could cost up to ${usd(estimated):.2f}; "
+        f"${usd(figures.headroom or 0):.2f} of the key's monthly cap are left.",
+        extra={
+            "estimated_cost_usd": usd(estimated),
+            "month_to_date_usd": usd(figures.month_to_date),
+            "monthly_spend_cap_usd": usd(figures.cap or 0),
+            "realised_usd": usd(figures.realised),
+            "in_flight_usd": usd(figures.in_flight),
+            "resets_at": timestamp(figures.resets_at),
+        },
+    )

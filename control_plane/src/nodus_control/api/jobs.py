@@ -1,0 +1,123 @@
+"""`/v1/jobs`: submit, list, read, cancel, and why a job went where it went."""
+
+from __future__ import annotations
+
+import re
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from nodus_core.lifecycle import JobStatus
+from nodus_core.spec import parse_spec
+
+from ..auth import authenticate
+from ..calls import Call, respond
+from ..plane import Plane
+from .errors import ApiError
+from .views import job_view, page_view, to_json
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 200
+
+_DIGITS = re.compile(r"[0-9]+\Z")
+
+router = APIRouter()
+
+
+@router.post("/v1/jobs", status_code=202)
+async def submit_job(request: Request) -> Response:
+    """Submit a job."""
+    return await respond(request, _submit)
+
+
+@router.get("/v1/jobs")
+async def list_jobs(request: Request) -> Response:
+    """List jobs, newest first."""
+    return await respond(request, _list)
+
+
+@router.get("/v1/jobs/{job_id}")
+async def get_job(request: Request) -> Response:
+    """Get a job."""
+    return await respond(request, _get)
+
+
+@router.post("/v1/jobs/{job_id}/cancel")
+async def cancel_job(request: Request) -> Response:
+    """Cancel a job."""
+    return await respond(request, _cancel)
+
+
+@router.get("/v1/jobs/{job_id}/routing")
+async def get_routing(request: Request) -> Response:
+    """Say why a job went where it went."""
+    return await respond(request, _routing)
+
+
+def _submit(plane: Plane, call: Call) -> Response:
+    key = authenticate(plane, call)
+    call.refuse_query()
+    idempotency_key = call.require_idempotency_key()
+    spec = parse_spec(call.json())
+    submitted = plane.jobs.submit(key, spec, idempotency_key, plane.clock.now())
+    if submitted.replayed:
+        return _json(job_view(submitted.job), headers={"Idempotent-Replayed": "true"})
+    plane.wake()
+    return _json(job_view(submitted.job), status=202)
+
+
+def _list(plane: Plane, call: Call) -> Response:
+    key = authenticate(plane, call)
+    parameters = call.parameters
+    page = plane.jobs.list(
+        key.customer_id,
+        limit=_limit(parameters.get("limit")),
+        cursor=parameters.get("cursor") or None,
+        statuses=_statuses(parameters.get("status")),
+    )
+    return _json(page_view(page.jobs, page.next_cursor))
+
+
+def _get(plane: Plane, call: Call) -> Response:
+    key = authenticate(plane, call)
+    return _json(job_view(plane.jobs.get(key.customer_id, call.path_params["job_id"])))
+
+
+def _cancel(plane: Plane, call: Call) -> Response:
+    key = authenticate(plane, call)
+    call.refuse_query()
+    job = plane.jobs.request_cancel(key, call.path_params["job_id"], plane.clock.now())
+    plane.wake()
+    return _json(job_view(job))
+
+
+def _routing(plane: Plane, call: Call) -> Response:
+    key = authenticate(plane, call)
+    job = plane.jobs.get(key.customer_id, call.path_params["job_id"])
+    return _json(plane.jobs.decision(job.id) or {"chosen": None, "candidates": []})
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return DEFAULT_LIMIT
+    limit = 0
+    if _DIGITS.match(text):
+        limit = int(text) if len(text) < 9 else MAX_LIMIT
+    if limit < 1:
+        raise ApiError(422, "invalid_query", f"`limit` must be an integer, 1 or more; above {MAX_LIMIT} it is capped.")
+    return min(limit, MAX_LIMIT)
+
+
+def _statuses(text: str | None) -> list[JobStatus]:
+    if text is None:
+        return []
+    try:
+        return [JobStatus(part) for part in text.split(",")]
+    except ValueError:
+        known = ", ".join(status.value for status in JobStatus)
+        raise ApiError(422, "invalid_query", f"`status` must be one or several, by comma, of {known}.") from None
+
+
+def _json(content: dict[str, object], *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(to_json(content), status_code=status, headers=headers, media_type="application/json")

@@ -1,0 +1,138 @@
+"""`/v1/jobs/{id}/logs`: what a job printed, whole, by byte range, or as it comes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+
+import anyio
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from nodus_ledger.jobs import PlacementFacts, require_own
+
+from ..auth import authenticate
+from ..calls import Call, in_thread, read_call, translated
+from ..plane import Plane
+from ..suppliers.protocol import LogChunk, Placement
+from .errors import ApiError
+
+CHUNK_BYTES = 256 * 1024
+FOLLOW_SECONDS = 0.25
+
+_RANGE = re.compile(r"bytes=([0-9]{0,15})-([0-9]{0,15})\Z")
+_MEDIA_TYPE = "text/plain; charset=utf-8"
+
+router = APIRouter()
+
+
+@router.get("/v1/jobs/{job_id}/logs")
+async def get_logs(request: Request) -> Response:
+    """Get what a job printed."""
+    plane: Plane = request.app.state.plane
+    call = await read_call(request)
+    facts = await in_thread(translated, _find, plane, call)
+    if call.parameters.get("follow") == "true":
+        return await _follow(plane, call, facts)
+    total = (await in_thread(_read, plane, facts, 0, 0)).total
+    asked = _asked_range(call.only_header("range"), total)
+    if asked is None:
+        return StreamingResponse(
+            _stream(plane, facts, 0, total),
+            headers={"Accept-Ranges": "bytes", "Content-Length": str(total)},
+            media_type=_MEDIA_TYPE,
+        )
+    first, last = asked
+    return StreamingResponse(
+        _stream(plane, facts, first, last + 1),
+        status_code=206,
+        headers={
+            "Accept-Ranges": "bytes",
+            "Content-Range": f"bytes {first}-{last}/{total}",
+            "Content-Length": str(last + 1 - first),
+        },
+        media_type=_MEDIA_TYPE,
+    )
+
+
+def _find(plane: Plane, call: Call) -> PlacementFacts | None:
+    key = authenticate(plane, call)
+    job = plane.jobs.get(key.customer_id, call.path_params["job_id"])
+    require_own(key, job)
+    return plane.jobs.latest_placement(job.id)
+
+
+def _asked_range(header: str | None, total: int) -> tuple[int, int] | None:
+    """Read a `Range` (RFC 9110, section 14); one that is malformed or has several parts is ignored, as there.
+
+    Raises:
+        ApiError: 416 where nothing of it exists yet.
+    """
+    found = _RANGE.match(header or "")
+    if found is None:
+        return None
+    start, end = found.groups()
+    if not start and not end:
+        return None
+    first, last = (int(start), int(end) if end else total - 1) if start else (max(0, total - int(end)), total - 1)
+    if end and start and last < first:
+        return None
+    if first >= total or (not start and int(end) == 0):
+        raise ApiError(
+            416,
+            "range_not_satisfiable",
+            f"The job has printed {total} bytes so far.",
+            headers={"Content-Range": f"bytes */{total}"},
+        )
+    return first, min(last, total - 1)
+
+
+async def _stream(plane: Plane, facts: PlacementFacts | None, offset: int, end: int) -> AsyncIterator[bytes]:
+    while offset < end:
+        chunk = await in_thread(_read, plane, facts, offset, min(CHUNK_BYTES, end - offset))
+        if not chunk.data:
+            return
+        offset += len(chunk.data)
+        yield chunk.data
+
+
+async def _follow(plane: Plane, call: Call, facts: PlacementFacts | None) -> Response:
+    found = _RANGE.match(call.only_header("range") or "")
+    offset = int(found.group(1) or 0) if found else 0
+    return StreamingResponse(
+        _stream_live(plane, call, facts, offset),
+        status_code=206 if offset else 200,
+        headers={"Accept-Ranges": "bytes"} | ({"Content-Range": f"bytes {offset}-*/*"} if offset else {}),
+        media_type=_MEDIA_TYPE,
+    )
+
+
+async def _stream_live(plane: Plane, call: Call, facts: PlacementFacts | None, offset: int) -> AsyncIterator[bytes]:
+    """Give output as it comes, until the placement's is complete or the job is over."""
+    job_id: str = call.path_params["job_id"]
+    while True:
+        is_over = await in_thread(plane.jobs.is_over, job_id)
+        if facts is None:
+            facts = await in_thread(plane.jobs.latest_placement, job_id)
+        chunk: LogChunk = await in_thread(_read, plane, facts, offset, CHUNK_BYTES)
+        if chunk.data:
+            offset += len(chunk.data)
+            yield chunk.data
+        elif is_over or (facts is not None and chunk.complete):
+            return
+        else:
+            await anyio.sleep(FOLLOW_SECONDS)
+
+
+def _read(plane: Plane, facts: PlacementFacts | None, offset: int, limit: int) -> LogChunk:
+    if facts is None:
+        return LogChunk(b"", offset, 0, complete=False)
+    placement = Placement(
+        job_id=facts.job_id,
+        attempt=facts.attempt,
+        supplier=facts.supplier,
+        region=facts.region,
+        placed_at=facts.placed_at / 1000,
+    )
+    return plane.driver.logs(placement, offset, limit)

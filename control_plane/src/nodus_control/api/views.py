@@ -1,0 +1,81 @@
+"""Records as callers see them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+from nodus_core.money import usd
+from nodus_ledger.errors import BudgetFigures
+from nodus_ledger.keys import KeyRecord
+from nodus_ledger.records import JobRecord
+
+
+def timestamp(milliseconds: int) -> str:
+    """Give a time as RFC 3339 in UTC, with milliseconds."""
+    whole = datetime.fromtimestamp(milliseconds // 1000, timezone.utc)
+    return f"{whole:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"
+
+
+def job_view(job: JobRecord) -> dict[str, Any]:
+    """Give the JobView of a job: never its env or command."""
+    saved = None if job.retail is None or job.cost is None else usd(job.retail - job.cost)
+    return {
+        "id": job.id,
+        "status": job.status,
+        "supplier": job.supplier,
+        "region": job.region,
+        "cost_usd": _usd(job.cost),
+        "error_code": job.error_code,
+        "error_message": job.error_message,
+        "image": job.image,
+        "gpu": job.gpu,
+        "gpu_count": job.gpu_count,
+        "max_runtime_seconds": job.max_runtime_seconds,
+        "created_at": timestamp(job.created_at),
+        "started_at": _timestamp(job.started_at),
+        "finished_at": _timestamp(job.finished_at),
+        "duration_s": None if job.duration_ms is None else job.duration_ms / 1000,
+        "estimated_cost_usd": usd(job.reserved),
+        "retail_cost_usd": _usd(job.retail),
+        "saved_usd": saved,
+        "attempts": job.placements,
+        "principal_kind": job.principal_kind,
+        "ledger": None,
+    }
+
+
+def page_view(jobs: Sequence[JobRecord], next_cursor: str | None) -> dict[str, Any]:
+    """Give a page of a listing."""
+    return {"jobs": [job_view(job) for job in jobs], "next_cursor": next_cursor}
+
+
+def key_view(key: KeyRecord, figures: BudgetFigures) -> dict[str, Any]:
+    """Give what a caller may know of the key it calls with."""
+    return {
+        "id": key.id,
+        "label": key.label,
+        "principal_kind": key.principal_kind,
+        "signing_required": key.signing_required,
+        "monthly_spend_cap_usd": _usd(figures.cap),
+        "month_to_date_usd": usd(figures.month_to_date),
+        "realised_usd": usd(figures.realised),
+        "in_flight_usd": usd(figures.in_flight),
+        "headroom_usd": _usd(figures.headroom),
+        "resets_at": timestamp(figures.resets_at),
+    }
+
+
+def to_json(content: dict[str, Any]) -> bytes:
+    """Encode an answer."""
+    return json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _usd(micros: int | None) -> float | None:
+    return None if micros is None else usd(micros)
+
+
+def _timestamp(milliseconds: int | None) -> str | None:
+    return None if milliseconds is None else timestamp(milliseconds)

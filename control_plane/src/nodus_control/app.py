@@ -1,0 +1,78 @@
+"""The ASGI application of a control plane: the API, and whatever layers its host puts around it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from .api import health, jobs, keys, logs
+from .api.errors import ApiError
+from .api.openapi import document
+from .envelope import EnvelopeMiddleware
+from .faults import FaultMiddleware, FaultScript
+from .plane import Plane
+from .playground import controls, page
+from .playground.guards import Guard, GuardMiddleware
+from .version import VERSION
+
+_CODES = {404: ("not_found", "There is nothing at this path."), 405: ("method_not_allowed", "Not with this method.")}
+
+
+def create_app(plane: Plane, *, faults: FaultScript | None = None, guard: Guard | None = None) -> ASGIApp:
+    """Make the application of a control plane.
+
+    Args:
+        plane: the control plane; the caller starts its worker and closes it.
+        faults: mounts the playground's controls, and does to requests what this script says.
+        guard: mounts the playground's page, and refuses whom this guard does not know.
+    """
+    app = FastAPI(title="Nodus", version=VERSION, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.state.plane = plane
+    app.state.faults = faults
+    app.state.guard = guard
+    for module in (health, jobs, logs, keys):
+        app.include_router(module.router)
+    if faults is not None:
+        app.include_router(controls.router)
+    if guard is not None:
+        app.include_router(page.router)
+    setattr(app, "openapi", document)  # noqa: B010  # FastAPI's documented way of giving a document of one's own
+    app.add_exception_handler(ApiError, _answer(_from_api))
+    app.add_exception_handler(HTTPException, _answer(_from_http))
+    app.add_exception_handler(RequestValidationError, _answer(_from_validation))
+    layered: ASGIApp = app
+    if faults is not None:
+        layered = FaultMiddleware(layered, faults)
+    if guard is not None:
+        layered = GuardMiddleware(layered, guard)
+    return EnvelopeMiddleware(layered)
+
+
+def _answer(translate: Callable[[Exception], ApiError]) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def answer(request: Request, exc: Exception) -> Response:
+        return translate(exc).response(request.state.request_id)
+
+    return answer
+
+
+def _from_api(exc: Exception) -> ApiError:
+    assert isinstance(exc, ApiError)
+    return exc
+
+
+def _from_http(exc: Exception) -> ApiError:
+    assert isinstance(exc, HTTPException)
+    code, message = _CODES.get(exc.status_code, ("http_error", "The request cannot be answered."))
+    headers: dict[str, Any] = dict(exc.headers or {})
+    return ApiError(exc.status_code, code, message, headers=headers)
+
+
+def _from_validation(_exc: Exception) -> ApiError:
+    return ApiError(422, "invalid_request", "The request is not what this path takes.")

@@ -1,0 +1,89 @@
+"""Who is calling, and whether they may: the bearer key, then its signature."""
+
+from __future__ import annotations
+
+import time
+
+from nodus_ledger.keys import KeyRecord
+from nodus_ledger.sealing import UnusableKey
+
+from . import signatures
+from .api.errors import ApiError
+from .calls import Call
+from .plane import Plane
+
+_SAFE_METHODS = ("GET", "HEAD")
+
+
+def authenticate(plane: Plane, call: Call) -> KeyRecord:
+    """Give the key of a request, once its signature is verified where the key demands one.
+
+    Raises:
+        ApiError: 401 `invalid_api_key`, `signature_invalid`, `signature_stale` or `signing_secret_unavailable`; 409
+            `signature_replayed`.
+    """
+    key = _find(plane, call.header("authorization"))
+    if key.signing_required:
+        _check_signature(plane, call, key)
+    return key
+
+
+def _find(plane: Plane, authorization: str | None) -> KeyRecord:
+    scheme, _, api_key = (authorization or "").partition(" ")
+    key = plane.keys.find(api_key.strip()) if scheme.lower() == "bearer" and api_key.strip() else None
+    if key is None or (key.is_test and plane.driver.name != "simulated"):
+        raise ApiError(
+            401,
+            "invalid_api_key",
+            "The API key is missing, unknown or revoked: send `Authorization: Bearer nk_…`.",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+    return key
+
+
+def _check_signature(plane: Plane, call: Call, key: KeyRecord) -> None:
+    real_now = time.time()
+    try:
+        secrets = plane.keys.signing_secrets(key, int(real_now * 1000))
+    except UnusableKey:
+        secrets = []
+    if not secrets:
+        raise ApiError(
+            401, "signing_secret_unavailable", "The signing secret of this key is not at hand: rotate the key."
+        )
+    try:
+        signature = signatures.verify(
+            secrets, call.method, call.raw_path, call.body, call.only_header("nodus-signature"), real_now
+        )
+    except signatures.Unsigned:
+        raise ApiError(
+            401,
+            "signature_invalid",
+            "This key needs a valid Nodus-Signature over method, path and body: sign the exact bytes that are sent.",
+        ) from None
+    except signatures.Stale as exc:
+        side = "behind" if exc.skew_seconds > 0 else "ahead of"
+        raise ApiError(
+            401,
+            "signature_stale",
+            f"The signature's time is {abs(exc.skew_seconds)} s {side} this server's, and "
+            f"{signatures.TOLERANCE_SECONDS} s are allowed: check the clock.",
+            extra={"skew_seconds": exc.skew_seconds},
+        ) from None
+    if call.method not in _SAFE_METHODS:
+        _refuse_replay(plane, call, key, signature, real_now)
+
+
+def _refuse_replay(plane: Plane, call: Call, key: KeyRecord, signature: str, real_now: float) -> None:
+    """Let a signature be used twice only where that changes nothing: what the request does is idempotent."""
+    first_use = plane.replays.admit(key.id, signature, call.idempotency_key(), real_now)
+    if first_use is True or call.method == "DELETE" or call.raw_path.endswith("/cancel"):
+        return
+    if call.raw_path == "/v1/jobs" and first_use is not None and first_use == call.idempotency_key():
+        return
+    raise ApiError(
+        409,
+        "signature_replayed",
+        "This signature was used before: sign the request afresh.",
+        headers={"Retry-After": "1"},
+    )

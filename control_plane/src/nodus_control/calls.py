@@ -1,0 +1,182 @@
+"""A request as the API's functions see it, and how they are run: body read in the event loop, the rest in a thread."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, TypeVar
+
+import anyio.to_thread
+from anyio.lowlevel import RunVar
+from starlette.datastructures import QueryParams
+from starlette.requests import Request
+from starlette.responses import Response
+from typing_extensions import TypeVarTuple, Unpack
+
+from nodus_core.spec import InvalidSpec, is_idempotency_key
+from nodus_ledger.errors import Refused
+
+from .api.errors import ApiError, translate
+from .plane import Plane
+
+MAX_BODY_BYTES = 1024 * 1024
+THREADS = 16
+
+_Result = TypeVar("_Result")
+_Arguments = TypeVarTuple("_Arguments")
+
+_UNREAD: Any = object()
+_threads: RunVar[anyio.CapacityLimiter] = RunVar("nodus_control_threads")
+
+
+@dataclass(slots=True)
+class Call:
+    """One request, whole. `raw_path` is as sent, percent-encoded, without query and mount prefix."""
+
+    method: str
+    raw_path: str
+    query: str
+    headers: list[tuple[bytes, bytes]] = field(repr=False)
+    body: bytes = field(repr=False)
+    path_params: dict[str, Any]
+    _json: Any = field(default=_UNREAD, repr=False)
+
+    def header(self, name: str) -> str | None:
+        """Give the first header of a name (lower-case); None for none."""
+        wanted = name.encode()
+        return next((value.decode("latin-1") for key, value in self.headers if key == wanted), None)
+
+    def only_header(self, name: str) -> str | None:
+        """Give a header that may come once; None where it is missing or comes more often."""
+        wanted = name.encode()
+        values = [value for key, value in self.headers if key == wanted]
+        return values[0].decode("latin-1") if len(values) == 1 else None
+
+    @property
+    def parameters(self) -> QueryParams:
+        """The query, read."""
+        return QueryParams(self.query)
+
+    def json(self) -> Any:
+        """Give the decoded body.
+
+        Raises:
+            ApiError: 400 `invalid_json`.
+        """
+        if self._json is _UNREAD:
+            self._json = _decode(self.body)
+        return self._json
+
+    def idempotency_key(self) -> str | None:
+        """Give the request's idempotency key as far as it can be told without judging it: header, else body."""
+        header = self.header("idempotency-key")
+        if header is not None:
+            return header
+        try:
+            content = self.json()
+        except ApiError:
+            return None
+        key = content.get("idempotency_key") if isinstance(content, dict) else None
+        return key if isinstance(key, str) else None
+
+    def require_idempotency_key(self) -> str | None:
+        """Give the request's idempotency key, checked; None for none.
+
+        Raises:
+            ApiError: 400 `invalid_idempotency_key` or `idempotency_key_conflict`.
+        """
+        content = self.json()
+        in_header = self.header("idempotency-key")
+        in_body = content.get("idempotency_key") if isinstance(content, dict) else None
+        if any(key is not None and not is_idempotency_key(key) for key in (in_header, in_body)):
+            raise ApiError(400, "invalid_idempotency_key", "An idempotency key is 1 to 128 printable ASCII characters.")
+        if in_header is not None and in_body is not None and in_header != in_body:
+            raise ApiError(
+                400,
+                "idempotency_key_conflict",
+                "The Idempotency-Key header and `idempotency_key` in the body differ: send the same, or one of them.",
+            )
+        return in_header if in_header is not None else in_body
+
+    def refuse_query(self) -> None:
+        """Hold a method that writes to what its signature covers.
+
+        Raises:
+            ApiError: 400 `unexpected_query`.
+        """
+        if self.query:
+            raise ApiError(400, "unexpected_query", f"{self.method} takes no query string here: leave it out.")
+
+
+Endpoint = Callable[[Plane, Call], Response]
+
+
+async def respond(request: Request, endpoint: Endpoint) -> Response:
+    """Answer a request with what `endpoint` gives, which may block and raise what `translate` knows.
+
+    Raises:
+        ApiError: as the endpoint raises it; 413 `body_too_large`.
+    """
+    call = await read_call(request)
+    return await in_thread(translated, endpoint, request.app.state.plane, call)
+
+
+async def read_call(request: Request) -> Call:
+    """Read a request whole.
+
+    Raises:
+        ApiError: 413 `body_too_large`.
+    """
+    scope = request.scope
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > MAX_BODY_BYTES:
+            raise ApiError(413, "body_too_large", f"A body may have {MAX_BODY_BYTES} bytes.")
+        chunks.append(chunk)
+    raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
+    return Call(
+        method=scope["method"],
+        raw_path=raw_path.decode("latin-1"),
+        query=scope["query_string"].decode("latin-1"),
+        headers=scope["headers"],
+        body=b"".join(chunks),
+        path_params=scope["path_params"],
+    )
+
+
+async def in_thread(function: Callable[[Unpack[_Arguments]], _Result], *args: Unpack[_Arguments]) -> _Result:
+    """Run blocking code in one of a few threads of this event loop: more would only wait for each other."""
+    try:
+        limiter = _threads.get()
+    except LookupError:
+        limiter = anyio.CapacityLimiter(THREADS)
+        _threads.set(limiter)
+    return await anyio.to_thread.run_sync(function, *args, limiter=limiter)
+
+
+def translated(function: Callable[[Plane, Call], _Result], plane: Plane, call: Call) -> _Result:
+    """Run a function; what the ledger refused becomes the answer that callers see.
+
+    Raises:
+        ApiError: as the function raises it, or in the place of a refusal.
+    """
+    try:
+        return function(plane, call)
+    except (Refused, InvalidSpec) as exc:
+        raise translate(exc) from None
+
+
+def _decode(body: bytes) -> Any:
+    try:
+        return json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        # Not chained: the decoder's message and document would lead back to what was sent.
+        pass
+    raise ApiError(400, "invalid_json", "The body must be JSON in UTF-8.")
+
+
+def _refuse_constant(_name: str) -> NoReturn:
+    raise ValueError

@@ -1,0 +1,92 @@
+"""`nodus-control`: the self-hosted control plane, API and worker apart. No seeded keys, no playground controls."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import asyncclick
+
+from nodus_ledger.database import UnusableDatabase
+from nodus_ledger.sealing import UnusableKey
+
+from .app import create_app
+from .exit_codes import CONFIGURATION, OK
+from .plane import Plane
+from .playground.command import Misconfigured, catching_signals
+from .server import Server, ServerFailed
+from .suppliers.choice import DRIVERS
+from .version import VERSION
+
+DATABASE_VARIABLE = "NODUS_DATABASE_URL"
+
+
+def _with_database(command: Callable[..., Any]) -> Callable[..., Any]:
+    command = asyncclick.option(
+        "--driver", type=asyncclick.Choice(DRIVERS), default="simulated", show_default=True, help="What runs jobs."
+    )(command)
+    return asyncclick.option("--db", "database_url", metavar="URL", help=f"The database; else {DATABASE_VARIABLE}.")(
+        command
+    )
+
+
+@asyncclick.group(name="nodus-control", context_settings={"help_option_names": ["-h", "--help"]})
+@asyncclick.version_option(VERSION, message="%(prog)s %(version)s")
+def program() -> None:
+    """Run a control plane."""
+
+
+@program.command()
+@_with_database
+@asyncclick.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@asyncclick.option(
+    "--port", type=asyncclick.IntRange(0, 65_535), default=8787, show_default=True, help="The port; 0 picks a free one."
+)
+def serve(database_url: str | None, driver: str, host: str, port: int) -> int:
+    """Answer API requests. Jobs are run by `nodus-control worker` on the same database."""
+    with catching_signals() as stopped:
+        plane = _open(database_url, driver)
+        try:
+            server = Server(create_app(plane), host=host, port=port)
+            server.start()
+        except ServerFailed as exc:
+            plane.close()
+            raise Misconfigured(str(exc)) from exc
+        asyncclick.echo(f"serving {server.base_url}")
+        stopped.wait()
+        server.stop()
+        plane.close()
+    return OK
+
+
+@program.command()
+@_with_database
+def worker(database_url: str | None, driver: str) -> int:
+    """Run what the API accepts: dispatch jobs, watch them, fail them over."""
+    with catching_signals() as stopped:
+        plane = _open(database_url, driver)
+        plane.start_worker()
+        asyncclick.echo("working")
+        stopped.wait()
+        plane.close()
+    return OK
+
+
+def main() -> None:
+    """Run the command line."""
+    sys.exit(program(standalone_mode=True))
+
+
+def _open(database_url: str | None, driver: str) -> Plane:
+    url = database_url or os.environ.get(DATABASE_VARIABLE)
+    if not url:
+        raise Misconfigured(f"no database: give --db URL, or set {DATABASE_VARIABLE}")
+    try:
+        return Plane(url, driver=driver, seed=None, is_alone=False)
+    except (UnusableDatabase, UnusableKey, RuntimeError, ValueError) as exc:
+        raise Misconfigured(str(exc)) from exc
+
+
+__all__ = ["CONFIGURATION", "main", "program"]

@@ -1,0 +1,120 @@
+"""The one clock that everything but leases and signatures goes by: real, scaled, leaping or manual.
+
+Times are Unix milliseconds.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+RealTime = Callable[[], float]
+"""Gives real Unix time, in seconds."""
+
+
+class Clock(Protocol):
+    """What the control plane asks of its clock."""
+
+    @property
+    def speed(self) -> float:
+        """How many of its seconds pass in a real one; 0 for a clock that stands."""
+        ...
+
+    @property
+    def leaps(self) -> bool:
+        """Whether the worker moves it to whatever falls due next, instead of waiting."""
+        ...
+
+    def now(self) -> int:
+        """Give the time."""
+        ...
+
+    def advance_to(self, milliseconds: int) -> None:
+        """Move to a time; a clock never goes back, so an earlier one changes nothing."""
+        ...
+
+    def real_seconds_until(self, milliseconds: int) -> float | None:
+        """Give how long to wait for a time, in real seconds; None where waiting does not bring it."""
+        ...
+
+
+class RunningClock:
+    """A clock that runs by itself, `speed` times as fast as real time, from `offset_ms` ahead of it."""
+
+    def __init__(
+        self, *, speed: float = 1.0, offset_ms: int = 0, leaps: bool = False, real_time: RealTime = time.time
+    ) -> None:
+        if not 0 < speed < float("inf"):
+            raise ValueError("`speed` must be a positive number")
+        self._speed = speed
+        self._leaps = leaps
+        self._real_time = real_time
+        self._lock = threading.Lock()
+        self._real_anchor = real_time()
+        self._anchor = self._real_anchor * 1000 + offset_ms
+        self._last = int(self._anchor)
+
+    @property
+    def speed(self) -> float:
+        """As given."""
+        return self._speed
+
+    @property
+    def leaps(self) -> bool:
+        """As given."""
+        return self._leaps
+
+    def now(self) -> int:
+        """Give the time; it never goes back, even where real time is set back."""
+        with self._lock:
+            return self._now()
+
+    def advance_to(self, milliseconds: int) -> None:
+        """Jump ahead to a time."""
+        with self._lock:
+            ahead = milliseconds - self._now()
+            if ahead > 0:
+                self._anchor += ahead
+                self._last = max(self._last, milliseconds)
+
+    def real_seconds_until(self, milliseconds: int) -> float | None:
+        """Give how long until a time, in real seconds; 0 for one that has come."""
+        return max(0.0, (milliseconds - self.now()) / 1000 / self._speed)
+
+    def _now(self) -> int:
+        passed = (self._real_time() - self._real_anchor) * 1000 * self._speed
+        self._last = max(self._last, int(self._anchor + passed))
+        return self._last
+
+
+class ManualClock:
+    """A clock that stands until it is moved."""
+
+    def __init__(self, start_ms: int = 1_767_225_600_000) -> None:
+        self._now = start_ms
+        self._lock = threading.Lock()
+
+    @property
+    def speed(self) -> float:
+        """0."""
+        return 0.0
+
+    @property
+    def leaps(self) -> bool:
+        """No."""
+        return False
+
+    def now(self) -> int:
+        """Give the time."""
+        return self._now
+
+    def advance_to(self, milliseconds: int) -> None:
+        """Move to a time."""
+        with self._lock:
+            self._now = max(self._now, milliseconds)
+
+    def real_seconds_until(self, milliseconds: int) -> float | None:
+        """Give 0 for a time that has come, else None."""
+        return 0.0 if milliseconds <= self._now else None

@@ -1,0 +1,49 @@
+"""The outermost layer: every answer has a request id, and every error the one envelope."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+
+import httpx
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .api.errors import ApiError
+
+_logger = logging.getLogger(__name__)
+
+
+class EnvelopeMiddleware:
+    """Numbers requests, and answers for whatever was raised below."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = "req_" + secrets.token_hex(12)
+        has_started = False
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal has_started
+            if message["type"] == "http.response.start":
+                has_started = True
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        scope.setdefault("state", {})["request_id"] = request_id
+        try:
+            await self._app(scope, receive, send_with_id)
+        except ApiError as exc:
+            await exc.response(request_id)(scope, receive, send_with_id)
+        except httpx.TransportError:
+            raise  # a scripted fault of a client in this process
+        except Exception:
+            if has_started:
+                raise
+            _logger.exception("%s: an unexpected error", request_id)
+            error = ApiError(500, "internal_error", "Something went wrong here; the request id helps to find it.")
+            await error.response(request_id)(scope, receive, send_with_id)

@@ -1,0 +1,166 @@
+"""One control plane: database, clock, suppliers and worker, put together. Several live in one process."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from nodus_core.catalogue import Catalogue, default_catalogue
+from nodus_ledger.claims import Claims
+from nodus_ledger.database import Database
+from nodus_ledger.jobs import JobIds, Jobs
+from nodus_ledger.keys import Keys
+from nodus_ledger.outages import Outages
+from nodus_ledger.sealing import KEY_VARIABLE, sealer_for
+from nodus_ledger.settings import Settings
+
+from .clock import Clock, RunningClock
+from .signatures import ReplayMemory
+from .suppliers.choice import make_driver
+from .worker import Worker
+from .worker_loop import WorkerLoop
+
+STOPPING_SECONDS = 8.0
+_OFFSET_GRAIN_MS = 1000
+
+
+class Plane:
+    """A control plane without its HTTP face.
+
+    Args:
+        database_url: an SQLAlchemy URL; in memory by default.
+        clock: real time by default. A clock that is behind the database's history is moved up to it.
+        driver: `simulated` or `process`.
+        seed: what job ids and all simulated chance are derived from; None for random ids.
+        is_reliable: simulated suppliers neither refuse nor lose what they were not told to.
+        is_alone: no other process works on this database, so leases of the past belong to nobody.
+    """
+
+    def __init__(
+        self,
+        database_url: str = "sqlite://",
+        *,
+        clock: Clock | None = None,
+        driver: str = "simulated",
+        seed: int | None = 0,
+        is_reliable: bool = False,
+        is_alone: bool = True,
+    ) -> None:
+        self.database = Database(database_url)
+        try:
+            sealer = sealer_for(self.database.path, os.environ.get(KEY_VARIABLE))
+            self.settings = Settings(self.database)
+            self.settings.require_key(sealer)
+            self.clock: Clock = RunningClock() if clock is None else clock
+            latest = self.settings.latest_event_ms()
+            if latest is not None:
+                self.clock.advance_to(latest)
+            self.seed = seed
+            self.catalogue: Catalogue = default_catalogue()
+            self.keys = Keys(self.database, sealer)
+            ids = JobIds(secrets.randbits, seed if driver == "simulated" else None)
+            self.jobs = Jobs(self.database, sealer, self.catalogue, ids)
+            self.outages = Outages(self.database)
+            self._claims = Claims(self.database, self.catalogue)
+            if is_alone:
+                self._claims.release_all()
+            self._private_directory = self._output_directory(driver)
+            self.driver = make_driver(driver, self, self._private_directory or self._kept_directory(), is_reliable)
+        except BaseException:
+            self.database.close()
+            raise
+        self.worker = Worker(self.jobs, self._claims, self.driver, self.clock.now)
+        self.replays = ReplayMemory()
+        self.is_reliable = is_reliable
+        self._loop = WorkerLoop(self.worker, self.clock, self._store_offset)
+        self._advancing = threading.Lock()
+        self._stored_offset = self.settings.clock_offset_ms()
+
+    def start_worker(self) -> None:
+        """Let due work be done from now on, in a thread."""
+        self._loop.start()
+
+    def wake(self) -> None:
+        """Tell the worker that something has fallen due."""
+        self._loop.wake()
+
+    def advance(self, seconds: float) -> int:
+        """Move the clock and do everything that falls due, in order; give the new time.
+
+        Raises:
+            ValueError: `seconds` is negative or not finite.
+        """
+        if not 0 <= seconds < float("inf"):
+            raise ValueError("`seconds` must be a number, 0 or more")
+        with self._advancing:
+            target = self.clock.now() + round(seconds * 1000)
+            self.worker.run_due()
+            while (due := self.worker.next_due()) is not None and due <= target:
+                self.clock.advance_to(due)
+                if not self.worker.run_due():
+                    break
+            self.clock.advance_to(target)
+            self.worker.run_due()
+            self._store_offset()
+        self.wake()
+        return self.clock.now()
+
+    def set_outage(self, supplier: str, *, on: bool) -> None:
+        """Switch a supplier off, and fail over what it had, or on again.
+
+        Raises:
+            KeyError: there is no supplier of that name.
+        """
+        if supplier not in self.catalogue.suppliers:
+            raise KeyError(supplier)
+        self.outages.set(supplier, on=on, now=self.clock.now())
+        self.worker.run_due()
+        self.wake()
+
+    def reset(self) -> None:
+        """Empty everything but the keys; random streams begin again."""
+        with self.worker.paused():
+            self.settings.reset()
+            self.replays.clear()
+
+    def close(self) -> None:
+        """Stop the worker and close the database. Commands whose jobs nobody will remember are ended."""
+        self._loop.stop()
+        if self._private_directory is not None:
+            self._end_everything()
+        self.worker.close()
+        self._store_offset()
+        self.database.close()
+        if self._private_directory is not None:
+            shutil.rmtree(self._private_directory, ignore_errors=True)
+
+    def _end_everything(self) -> None:
+        self.jobs.request_cancel_all(self.clock.now())
+        deadline = time.monotonic() + STOPPING_SECONDS
+        while self.worker.next_due() is not None and time.monotonic() < deadline:
+            if not self.worker.run_due():
+                time.sleep(0.02)
+
+    def _output_directory(self, driver: str) -> Path | None:
+        if driver != "process" or self.database.path is not None:
+            return None
+        return Path(tempfile.mkdtemp(prefix="nodus-jobs-"))
+
+    def _kept_directory(self) -> Path | None:
+        path = self.database.path
+        return None if path is None else path.with_name(path.name + ".jobs")
+
+    def _store_offset(self) -> None:
+        """Keep how far the clock is ahead of real time, so that a restart does not go back."""
+        if self.database.path is None:
+            return
+        offset = self.clock.now() - int(time.time() * 1000)
+        if self.clock.speed == 0 or abs(offset - self._stored_offset) < _OFFSET_GRAIN_MS:
+            return
+        self.settings.store_clock_offset_ms(offset)
+        self._stored_offset = offset

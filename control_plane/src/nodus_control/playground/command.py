@@ -1,0 +1,235 @@
+"""`nodus playground`: a control plane and its page, on this machine, until it is interrupted."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import shlex
+import signal
+import threading
+import webbrowser
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncclick
+
+from nodus_ledger.database import Database, UnusableDatabase
+from nodus_ledger.sealing import UnusableKey
+from nodus_ledger.settings import Settings
+
+from ..app import create_app
+from ..clock import RunningClock
+from ..exit_codes import CONFIGURATION, OK
+from ..faults import FaultScript
+from ..plane import Plane
+from ..server import Server, ServerFailed
+from ..suppliers.choice import DRIVERS
+from .guards import Guard, is_loopback, new_page_token
+from .ready_file import write_ready_file
+from .seeded import SeededKeys, seed_keys
+
+DEFAULT_PORT = 8787
+DEFAULT_SIMULATED_SPEED = 60.0
+IN_MEMORY = "sqlite://"
+
+
+class Misconfigured(asyncclick.ClickException):
+    """A setting that the playground cannot start with."""
+
+    exit_code = CONFIGURATION
+
+
+class Speed(asyncclick.ParamType):
+    """A positive number, or `instant`."""
+
+    name = "N|instant"
+
+    def convert(self, value: object, param: asyncclick.Parameter | None, ctx: asyncclick.Context | None) -> float:
+        """Give the factor; infinity for `instant`."""
+        if value == "instant":
+            return math.inf
+        try:
+            speed = float(str(value))
+        except ValueError:
+            speed = math.nan
+        if not 0 < speed < math.inf:
+            self.fail("must be a positive number, or 'instant'", param, ctx)
+        return speed
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What was asked for, with its defaults, checked."""
+
+    host: str
+    port: int
+    database_url: str
+    driver: str
+    speed: float
+    seed: int
+    opens_browser: bool
+    ready_file: Path | None
+    allowed_hosts: frozenset[str]
+
+
+@asyncclick.command(name="playground", short_help="Start a control plane on this machine, with its page.")
+@asyncclick.option("--host", default="127.0.0.1", show_default=True, help="A loopback address or name to listen on.")
+@asyncclick.option(
+    "--port",
+    type=asyncclick.IntRange(0, 65_535),
+    default=DEFAULT_PORT,
+    show_default=True,
+    help="The port; 0 picks a free one.",
+)
+@asyncclick.option("--db", "database_url", metavar="URL", help="Keep the state, for example in sqlite:///nodus.db.")
+@asyncclick.option(
+    "--speed",
+    type=Speed(),
+    metavar="N|instant",
+    help="How fast the clock runs. Simulations: 60 unless given; commands run at 1.",
+)
+@asyncclick.option("--seed", type=int, default=0, show_default=True, help="What all simulated chance comes from.")
+@asyncclick.option(
+    "--driver",
+    type=asyncclick.Choice(DRIVERS),
+    default="simulated",
+    show_default=True,
+    help="Simulate jobs, or really run their commands on this machine.",
+)
+@asyncclick.option("--no-browser", is_flag=True, help="Do not open the page.")
+@asyncclick.option(
+    "--ready-file",
+    type=asyncclick.Path(dir_okay=False, path_type=Path),
+    help="Write addresses and keys to this file, as JSON, once requests are answered.",
+)
+@asyncclick.option("--allow-host", "allow_hosts", multiple=True, help="Answer to this Host name too; repeatable.")
+def playground(
+    host: str,
+    port: int,
+    database_url: str | None,
+    speed: float | None,
+    seed: int,
+    driver: str,
+    no_browser: bool,
+    ready_file: Path | None,
+    allow_hosts: tuple[str, ...],
+) -> int:
+    """Start a control plane on this machine, with its page.
+
+    One command, no account. The page and the API are on one port, on loopback only. Without --db everything is lost
+    on exit.
+    """
+    if not is_loopback(host):
+        raise Misconfigured(f"the playground listens on loopback only, and {host} is not: use 127.0.0.1")
+    runs_commands = driver == "process"
+    if runs_commands and speed not in (None, 1.0):
+        raise asyncclick.UsageError("--driver process runs commands in real time: leave --speed out")
+    default_speed = 1.0 if runs_commands else DEFAULT_SIMULATED_SPEED
+    return run_playground(
+        Settled(
+            host=host,
+            port=port,
+            database_url=database_url or IN_MEMORY,
+            driver=driver,
+            speed=default_speed if speed is None else speed,
+            seed=seed,
+            opens_browser=not no_browser,
+            ready_file=ready_file,
+            allowed_hosts=frozenset(name.casefold().rstrip(".") for name in allow_hosts),
+        )
+    )
+
+
+def run_playground(settled: Settled) -> int:
+    """Serve until SIGINT or SIGTERM; give the exit status.
+
+    Raises:
+        Misconfigured: the port is taken, or the database or its key cannot be used.
+    """
+    with catching_signals() as stopped, contextlib.ExitStack() as closing:
+        try:
+            plane = Plane(settled.database_url, clock=make_clock(settled), driver=settled.driver, seed=settled.seed)
+            closing.callback(plane.close)
+            keys = seed_keys(plane)
+            guard = Guard(settled.allowed_hosts, new_page_token() if plane.driver.runs_commands else None, keys.api_key)
+            app = create_app(plane, faults=FaultScript(), guard=guard)
+            server = Server(app, host=settled.host, port=settled.port, drops=True)
+            closing.callback(server.stop)
+            plane.start_worker()
+            server.start()
+        except (UnusableDatabase, UnusableKey, ServerFailed, RuntimeError) as exc:
+            raise Misconfigured(str(exc)) from exc
+        page_url = f"{server.base_url}/" + (f"?token={guard.page_token}" if guard.page_token else "")
+        announce(settled, server.base_url, page_url, keys)
+        if settled.opens_browser:
+            webbrowser.open(page_url)
+        stopped.wait()
+    return OK
+
+
+def make_clock(settled: Settled) -> RunningClock:
+    """Make the clock that was asked for, as far ahead of real time as it was when the database was last used."""
+    database = Database(settled.database_url)
+    try:
+        offset_ms = Settings(database).clock_offset_ms()
+    finally:
+        database.close()
+    if settled.speed == math.inf:
+        return RunningClock(offset_ms=offset_ms, leaps=True)
+    return RunningClock(speed=settled.speed, offset_ms=offset_ms)
+
+
+def announce(settled: Settled, base_url: str, page_url: str, keys: SeededKeys) -> None:
+    """Print the banner, and write the ready file."""
+    lines = [
+        "Nodus playground",
+        "",
+        f"  page    {page_url}",
+        f"  export NODUS_BASE_URL={base_url} NODUS_API_KEY={keys.api_key}",
+        "",
+        f"  An agent's key, capped at $25 a month, which must sign its requests: {keys.agent_api_key}",
+        f"  its signing secret (NODUS_SIGNING_SECRET): {keys.agent_signing_secret}",
+        "",
+    ]
+    if settled.driver == "process":
+        lines.append("  Commands run on this machine, as you. Suppliers and prices are simulated; images are not run.")
+    else:
+        speed = "instant" if settled.speed == math.inf else f"{settled.speed:g} times real time"
+        lines.append(f"  Jobs, suppliers and prices are simulated; the clock's speed is {speed}.")
+    if settled.database_url == IN_MEMORY:
+        lines.append("  State is in memory and lost on exit; --db sqlite:///nodus.db keeps it.")
+    else:
+        lines.append("  State is kept in the database that you named.")
+    lines.append("  Ctrl-C stops it.")
+    asyncclick.echo("\n".join(lines))
+    if settled.ready_file is not None:
+        ready = {
+            "base_url": base_url,
+            "page_url": page_url,
+            "api_key": keys.api_key,
+            "agent_api_key": keys.agent_api_key,
+            "agent_signing_secret": keys.agent_signing_secret,
+            "pid": os.getpid(),
+        }
+        try:
+            write_ready_file(settled.ready_file, ready)
+        except OSError as exc:
+            name = shlex.quote(str(settled.ready_file))
+            raise Misconfigured(f"cannot write the ready file {name}: {exc.strerror}") from exc
+
+
+@contextlib.contextmanager
+def catching_signals() -> Iterator[threading.Event]:
+    """Give an event that SIGINT and SIGTERM set, instead of ending the process."""
+    stopped = threading.Event()
+    before = {
+        number: signal.signal(number, lambda _number, _frame: stopped.set())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,119 @@
+"""Who may talk to a playground. Every page that the user visits can reach a local server; these keep it out.
+
+A `Host` that is neither loopback nor allowed is a name that was pointed here (DNS rebinding); an `Origin` that is not
+this server's is another page's script. Where commands really run, the page itself needs the token of the banner.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import re
+import secrets
+from dataclasses import dataclass, field
+
+from starlette.datastructures import Headers, QueryParams
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..api.errors import ApiError
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_HARDENING = (
+    (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+)
+_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?\Z")
+
+
+@dataclass(frozen=True)
+class Guard:
+    """What a playground checks. `page_token` is None where its page is open to whoever may connect.
+
+    The page calls the API with `page_api_key`.
+    """
+
+    allowed_hosts: frozenset[str] = frozenset()
+    page_token: str | None = field(default=None, repr=False)
+    page_api_key: str = field(default="", repr=False)
+
+    def admits_host(self, host: str | None) -> bool:
+        """Say whether a `Host` value names this machine, or a name that was allowed."""
+        found = _HOST.match(host or "")
+        return found is not None and self._is_own(found.group(1))
+
+    def admits_origin(self, origin: str | None, host: str | None) -> bool:
+        """Say whether an `Origin` is this server itself; a request without one comes from no page."""
+        return origin is None or (host is not None and origin.casefold() == f"http://{host}".casefold())
+
+    def admits_page(self, token: str | None) -> bool:
+        """Say whether the page may be shown to whoever brings this token."""
+        if self.page_token is None:
+            return True
+        return token is not None and hmac.compare_digest(token.encode(), self.page_token.encode())
+
+    def _is_own(self, name: str) -> bool:
+        bare = name.strip("[]").rstrip(".").casefold()
+        return bare in self.allowed_hosts or is_loopback(bare)
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host name or address is this machine's loopback: nothing else is taken for it, by no lookup."""
+    if host.casefold() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def new_page_token() -> str:
+    """Make a page token."""
+    return secrets.token_urlsafe(24)
+
+
+class GuardMiddleware:
+    """Refuses whom the guard does not admit, and hardens every answer."""
+
+    def __init__(self, app: ASGIApp, guard: Guard) -> None:
+        self._app = app
+        self._guard = guard
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_hardened(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *_HARDENING]
+            await send(message)
+
+        headers = Headers(scope=scope)
+        hosts, origins = headers.getlist("host"), headers.getlist("origin")
+        host = hosts[0] if len(hosts) == 1 else None
+        request_id: str = scope["state"]["request_id"]
+        if not self._guard.admits_host(host):
+            refusal = ApiError(
+                421,
+                "host_not_allowed",
+                "The playground answers only to loopback names: use 127.0.0.1 or localhost, or --allow-host.",
+            )
+        elif len(origins) > 1 or not self._guard.admits_origin(origins[0] if origins else None, host):
+            refusal = ApiError(403, "origin_not_allowed", "The playground answers no other site's pages.")
+        else:
+            await self._app(scope, receive, send_hardened)
+            return
+        await refusal.response(request_id)(scope, receive, send_hardened)
+
+
+def page_token_of(scope: Scope) -> str | None:
+    """Give the token in a request's query."""
+    return QueryParams(scope["query_string"]).get("token")

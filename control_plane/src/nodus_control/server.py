@@ -1,0 +1,117 @@
+"""An application behind a socket: uvicorn in a thread of its own, started, awaited and stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+import time
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+from .faults import DROP
+
+START_SECONDS = 20.0
+SHUTDOWN_SECONDS = 1
+BACKLOG = 2048
+
+
+class ServerFailed(Exception):
+    """The server could not start; the message says why."""
+
+
+class _Protocol(AutoHTTPProtocol):  # type: ignore[misc,valid-type]  # which class this is, uvicorn finds out when imported
+    """uvicorn's protocol, which also hands each request what cuts its connection."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+
+        def drop(is_orderly: bool) -> None:
+            # Aborting throws away what is still to be written; closing sends it first.
+            transport.close() if is_orderly else transport.abort()
+
+        self.app_state = {**self.app_state, DROP: drop}
+
+
+class Server:
+    """Serves an application on one address until it is stopped."""
+
+    def __init__(self, app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0, drops: bool = False) -> None:
+        """Bind the address; port 0 picks a free one.
+
+        Args:
+            app: what answers.
+            host: an address or name of this machine.
+            port: 0 to 65535.
+            drops: lets the application cut connections, for scripted faults.
+
+        Raises:
+            ServerFailed: the address is taken or not this machine's.
+        """
+        self._socket = _bind(host, port)
+        self.port: int = self._socket.getsockname()[1]
+        self.base_url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+        config = uvicorn.Config(
+            app,
+            http=_Protocol if drops else "auto",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._run, name="nodus-http", daemon=True)
+        self._failure: BaseException | None = None
+
+    def start(self) -> None:
+        """Serve, in a thread; back once requests are answered.
+
+        Raises:
+            ServerFailed: it ended, or has not begun within 20 s.
+        """
+        self._thread.start()
+        deadline = time.monotonic() + START_SECONDS
+        while not self._server.started:
+            if not self._thread.is_alive() or time.monotonic() > deadline:
+                raise ServerFailed(f"the server did not start: {self._failure or 'no answer'}")
+            time.sleep(0.005)
+
+    def stop(self) -> None:
+        """Stop: requests under way have a second, open streams are cut."""
+        self._server.should_exit = True
+        if self._thread.is_alive():
+            self._thread.join()
+        self._socket.close()
+
+    def _run(self) -> None:
+        try:
+            with contextlib.suppress(asyncio.CancelledError):
+                self._server.run(sockets=[self._socket])
+        except BaseException as exc:  # the thread that waits in `start` reports it
+            self._failure = exc
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        bound = socket.socket(family, kind, protocol)
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind(address)
+        except BaseException:
+            bound.close()
+            raise
+    except (OSError, OverflowError) as exc:
+        raise ServerFailed(f"cannot listen on {host} port {port}: {exc}") from exc
+    return bound

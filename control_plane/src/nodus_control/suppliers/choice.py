@@ -1,0 +1,53 @@
+"""Making the driver that a control plane was asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .protocol import Driver, Placement, Workload
+from .simulated import Recalled, SimulatedDriver
+
+if TYPE_CHECKING:
+    from ..plane import Plane
+
+DRIVERS = ("simulated", "process")
+
+
+def make_driver(name: str, plane: Plane, directory: Path | None, is_reliable: bool) -> Driver:
+    """Make a driver; `directory` is where one that runs commands keeps its files.
+
+    Raises:
+        ValueError: there is no driver of that name, or it has nowhere to keep its files.
+        RuntimeError: it cannot work on this machine.
+    """
+    if name == "simulated":
+        return SimulatedDriver(
+            plane.catalogue,
+            seed=plane.seed or 0,
+            now=lambda: plane.clock.now() / 1000,
+            recall=lambda placement: _recall(plane, placement),
+            is_reliable=is_reliable,
+        )
+    if name == "process" and directory is not None:
+        from .process import ProcessDriver
+
+        return ProcessDriver(directory)
+    raise ValueError(f"no driver {name!r}: choose one of {', '.join(DRIVERS)}")
+
+
+def _recall(plane: Plane, placement: Placement) -> Recalled | None:
+    found = plane.jobs.placement_of(placement.job_id, placement.attempt)
+    if found is None:
+        return None
+    job, facts = found
+    opened = plane.jobs.open_secrets(job)
+    workload = Workload(
+        image=job.image,
+        gpu=job.gpu,
+        gpu_count=job.gpu_count,
+        max_runtime_seconds=job.max_runtime_seconds,
+        command=opened.command,
+        env=opened.env,
+    )
+    return Recalled(workload, None if facts.ended_at is None else facts.ended_at / 1000)

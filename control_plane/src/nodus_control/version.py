@@ -1,0 +1,3 @@
+"""The version of the control plane, in its one place."""
+
+VERSION = "0.1.0"

@@ -1,0 +1,144 @@
+"""The worker: claims due jobs, asks their driver, and writes what became of them.
+
+One pass is two short transactions around the driver's calls. What a pass decides is in `verdict.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+
+from nodus_core.lifecycle import JobStatus
+from nodus_ledger.claims import Claim, Claims
+from nodus_ledger.jobs import Jobs
+from nodus_ledger.transitions import Step
+
+from . import verdict
+from .suppliers.protocol import CapacityRefused, Driver, Placement, SubmissionRefused, Workload
+from .verdict import Ending
+
+LEASE_MS = 15_000
+BATCH = 64
+PARALLEL_CALLS = 8
+
+_logger = logging.getLogger(__name__)
+
+
+class Worker:
+    """Does what is due. Any number of workers may share a database."""
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        claims: Claims,
+        driver: Driver,
+        now: Callable[[], int],
+        real_time: Callable[[], float] = time.time,
+    ) -> None:
+        self._jobs = jobs
+        self._claims = claims
+        self._driver = driver
+        self._now = now
+        self._real_time = real_time
+        self._owner = secrets.token_hex(8)
+        self._passing = threading.Lock()
+        self._calls = ThreadPoolExecutor(PARALLEL_CALLS, "nodus-driver") if driver.runs_commands else None
+
+    def run_due(self) -> int:
+        """Do everything that is due now, and what falls due by that; give how much it was."""
+        done = 0
+        while batch := self.run_batch():
+            done += batch
+        return done
+
+    def run_batch(self) -> int:
+        """Deal with up to 64 due jobs; give how many there were."""
+        with self._passing:
+            now = self._now()
+            count, claims = self._claims.claim(
+                self._owner, now=now, real_now=self._real_now(), lease_ms=LEASE_MS, limit=BATCH
+            )
+            if claims:
+                self._claims.finish(self._owner, self._ask(claims), now=self._now())
+            return count
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Keep the worker from doing anything inside the block."""
+        with self._passing:
+            yield
+
+    def next_due(self) -> int | None:
+        """Give when something falls due next, in Unix milliseconds; None for nothing."""
+        return self._claims.next_due()
+
+    def close(self) -> None:
+        """Wait for the driver's calls under way."""
+        if self._calls is not None:
+            self._calls.shutdown()
+
+    def _ask(self, claims: Sequence[Claim]) -> list[Step]:
+        if self._calls is None:
+            return [self._deal_with(claim) for claim in claims]
+        futures: list[Future[Step]] = [self._calls.submit(self._deal_with, claim) for claim in claims]
+        waiting = set(futures)
+        while waiting:
+            waiting = wait(waiting, timeout=LEASE_MS / 3000).not_done
+            if waiting:
+                seqs = [claim.job.seq for claim in claims]
+                self._claims.renew(self._owner, seqs, real_now=self._real_now(), lease_ms=LEASE_MS)
+        return [future.result() for future in futures]
+
+    def _deal_with(self, claim: Claim) -> Step:
+        try:
+            return self._call_driver(claim)
+        except Exception:
+            _logger.exception("job %s, attempt %d: the driver failed; asking again", claim.job.id, claim.job.attempt)
+            return Step(claim.job, (), due_at=self._now() + verdict.RETRY_MS)
+
+    def _call_driver(self, claim: Claim) -> Step:
+        now = self._now()
+        job = claim.job
+        placement = Placement(
+            job_id=job.id,
+            attempt=claim.attempt.attempt,
+            supplier=claim.attempt.supplier,
+            region=claim.attempt.region,
+            placed_at=claim.attempt.placed_at / 1000,
+        )
+        workload = open_workload(self._jobs, claim)
+        ending = verdict.ending_of(claim, now)
+        if ending is not Ending.NONE:
+            # One that was never submitted ends here too: a driver never starts what was cancelled before.
+            self._driver.cancel(placement, now / 1000)
+        elif job.status == JobStatus.QUEUED.value:
+            try:
+                self._driver.submit(placement, workload, now / 1000)
+            except CapacityRefused:
+                return verdict.refused(claim, now)
+            except SubmissionRefused as exc:
+                return verdict.impossible(claim, now, exc.code, exc.message)
+        report = self._driver.poll(placement, workload, now / 1000)
+        return verdict.judge(claim, report, ending, now)
+
+    def _real_now(self) -> int:
+        return int(self._real_time() * 1000)
+
+
+def open_workload(jobs: Jobs, claim: Claim) -> Workload:
+    """Put together what is to run, secrets and all."""
+    job = claim.job
+    opened = jobs.open_secrets(job)
+    return Workload(
+        image=job.image,
+        gpu=job.gpu,
+        gpu_count=job.gpu_count,
+        max_runtime_seconds=job.max_runtime_seconds,
+        command=opened.command,
+        env=opened.env,
+    )

@@ -1,0 +1,71 @@
+"""The thread that runs a worker: passes while something is due, then a wait for what is due next, or for news."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from .clock import Clock
+from .worker import Worker
+
+IDLE_SECONDS = 1.0
+"""How long, in real seconds, news from another process may go unnoticed."""
+
+_logger = logging.getLogger(__name__)
+
+
+class WorkerLoop:
+    """Runs one worker in a thread of its own."""
+
+    def __init__(self, worker: Worker, clock: Clock, after_pass: Callable[[], None]) -> None:
+        """`after_pass` is called after every round."""
+        self._worker = worker
+        self._clock = clock
+        self._after_pass = after_pass
+        self._news = threading.Event()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread = threading.Thread(target=self._run, name="nodus-worker", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Say that something may have fallen due."""
+        self._news.set()
+
+    def stop(self) -> None:
+        """End after the pass under way."""
+        self._stopping.set()
+        self._news.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._news.clear()
+            try:
+                pause = self._round()
+            except Exception:
+                _logger.exception("the worker stumbled; it goes on in %s s", IDLE_SECONDS)
+                pause = IDLE_SECONDS
+            if pause > 0:
+                self._news.wait(pause)
+
+    def _round(self) -> float:
+        """Do what is due; give how long to wait, in real seconds."""
+        while not self._stopping.is_set() and self._worker.run_batch():
+            pass
+        self._after_pass()
+        due = self._worker.next_due()
+        if due is None:
+            return IDLE_SECONDS
+        if self._clock.leaps and due > self._clock.now():
+            self._clock.advance_to(due)
+            return 0.0
+        pause = self._clock.real_seconds_until(due)
+        # What is due but not to be had is leased to another worker.
+        return IDLE_SECONDS if pause is None else min(max(pause, 0.002), IDLE_SECONDS)
