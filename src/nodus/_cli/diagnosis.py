@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.utils
 import os
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from .._hooks import ResponseEvent
 
 NOTABLE_SKEW_SECONDS = 30.0
-SHOWN_KEY_PREFIX = 8
+KEY_PREFIXES = ("nk_live_", "nk_test_")
 
+_CREDENTIALS = re.compile(r"//[^/]*@")
 _MARKS = {"ok": ("ok", "green"), "warning": ("warning", "yellow"), "failed": ("FAILED", "red")}
 
 
@@ -79,17 +81,24 @@ def look_at_settings(environ: Mapping[str, str]) -> list[Finding]:
         findings.append(Finding("event loop", "ok", choose_backend(environ)))
     except ConfigurationError as exc:
         findings.append(_failed("event loop", exc))
-    key = environ.get("NODUS_API_KEY")
-    if key:
-        findings.append(Finding("NODUS_API_KEY", "ok", f"{printable(key[:SHOWN_KEY_PREFIX])}…"))
-    else:
-        advice = "Set it to a key from the console: export NODUS_API_KEY=nk_live_…"
-        findings.append(Finding("NODUS_API_KEY", "failed", "not set", advice, exit_codes.CONFIGURATION))
-    base_url = environ.get("NODUS_BASE_URL")
-    findings.append(Finding("NODUS_BASE_URL", "ok", printable(base_url or f"{DEFAULT_BASE_URL} (the default)")))
+    findings.append(_look_at_key(environ.get("NODUS_API_KEY")))
+    base_url = environ.get("NODUS_BASE_URL") or f"{DEFAULT_BASE_URL} (the default)"
+    findings.append(Finding("NODUS_BASE_URL", "ok", printable(_CREDENTIALS.sub("//", base_url))))
     signing = "set: requests are signed" if environ.get("NODUS_SIGNING_SECRET") else "not set: requests are not signed"
     findings.append(Finding("NODUS_SIGNING_SECRET", "ok", signing))
     return findings
+
+
+def _look_at_key(key: str | None) -> Finding:
+    """Judge a key without showing more of it than what it is for."""
+    check = "NODUS_API_KEY"
+    if not key:
+        advice = "Set it to a key from the console: export NODUS_API_KEY=nk_live_..."
+        return Finding(check, "failed", "not set", advice, exit_codes.CONFIGURATION)
+    prefix = next((prefix for prefix in KEY_PREFIXES if key.startswith(prefix)), None)
+    if prefix is None:
+        return Finding(check, "warning", "set", f"Keys start with {' or '.join(KEY_PREFIXES)}: is this one whole?")
+    return Finding(check, "ok", f"{prefix}...")
 
 
 def look_at_clock(skew_seconds: float | None, *, signs: bool) -> Finding:
@@ -156,4 +165,4 @@ def _show(output: Output, finding: Finding, *, as_json: bool) -> None:
     mark, colour = _MARKS[finding.result]
     output.data(f"{output.paint(mark.ljust(7), colour)}  {finding.check}: {finding.detail}")
     if finding.advice:
-        output.data(f"{'':7}  → {finding.advice}")
+        output.data(f"{'':7}  -> {finding.advice}")

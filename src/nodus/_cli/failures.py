@@ -49,7 +49,7 @@ def hint(error: NodusError) -> str:
     if error.retry_after is not None:
         return f"The server asks to be tried again in {error.retry_after:g} s."
     if isinstance(error, ConfigurationError) and error.code == "missing_api_key":
-        return "In a shell: export NODUS_API_KEY=nk_live_…"
+        return "In a shell: export NODUS_API_KEY=nk_live_..."
     for kind, text in _HINTS.items():
         if isinstance(error, kind):
             return text

@@ -36,7 +36,8 @@ class Underway:
         """Say what was interrupted and how to go on."""
         self._output.note(f"{_SIGNAL_NAMES.get(number, 'Stopped')}.")
         if self.cancel is not None:
-            self._output.note("Cancelling the job… (once more to leave at once)")
+            what = f"job {self.job_id}" if self.job_id else f"what idempotency key {self.idempotency_key} submitted"
+            self._output.note(f"Cancelling {what}. (Interrupt once more to leave at once.)")
             return
         for line in self.advice():
             self._output.note(line)

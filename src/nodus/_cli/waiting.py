@@ -7,7 +7,6 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from .._errors import JobTimeoutError
-from .._poll import DEFAULT_POLL_SECONDS
 from . import exit_codes
 from .invocation import Invocation
 from .jobs import place, show_job
@@ -79,6 +78,8 @@ async def watch(invocation: Invocation, client: AsyncClient, job: AsyncJob, how:
     Raises:
         NodusError: the wait met an error that will not pass, or its end (`JobTimeoutError`).
     """
+    from .._poll import DEFAULT_POLL_SECONDS
+
     underway, output = invocation.underway, invocation.output
     underway.job_id = job.id
     if how.cancel_on_interrupt:

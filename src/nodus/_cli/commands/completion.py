@@ -7,14 +7,16 @@ from asyncclick.shell_completion import get_completion_class
 
 from .. import exit_codes
 from ..invocation import Invocation
+from ..options import json_option
 
 SHELLS = ("bash", "zsh", "fish")
 
 
 @asyncclick.command("completion")
 @asyncclick.argument("shell", type=asyncclick.Choice(SHELLS))
+@json_option
 @asyncclick.pass_obj
-def command(invocation: Invocation, /, shell: str) -> int:
+def command(invocation: Invocation, /, shell: str, as_json: bool) -> int:
     """Print the script that completes commands in a shell.
 
     \b
@@ -27,5 +29,9 @@ def command(invocation: Invocation, /, shell: str) -> int:
     kind = get_completion_class(shell)
     if kind is None:
         raise asyncclick.UsageError(f"This version of asyncclick cannot complete in {shell}.")
-    invocation.output.data(kind(program, {}, PROGRAM_NAME, f"_{PROGRAM_NAME.upper()}_COMPLETE").source().strip())
+    script = kind(program, {}, PROGRAM_NAME, f"_{PROGRAM_NAME.upper()}_COMPLETE").source().strip()
+    if as_json:
+        invocation.output.json({"shell": shell, "script": script})
+    else:
+        invocation.output.data(script)
     return exit_codes.OK

@@ -6,7 +6,6 @@ import os
 
 import asyncclick
 
-from ... import _arguments
 from ..._enums import GpuType, SupplierKind
 from .. import environment, exit_codes
 from ..invocation import Invocation
@@ -23,7 +22,7 @@ class RunCommand(asyncclick.Command):
         after = args[args.index("--") + 1 :] if "--" in args else []
         rest = await super().parse_args(ctx, args)
         if not ctx.resilient_parsing and list(ctx.params["argv"]) != after:
-            ctx.fail("Put the job's program and its arguments after `--`, at the end: nodus run … -- python train.py")
+            ctx.fail("Put the job's program and its arguments after `--`, at the end: nodus run ... -- python train.py")
         return rest
 
     def collect_usage_pieces(self, ctx: asyncclick.Context) -> list[str]:
@@ -102,6 +101,8 @@ async def command(
     With --wait, prints the job's last state and exits with status 0 only if it completed. Ctrl-C then ends the
     waiting, not the job.
     """
+    from ... import _arguments
+
     require_wait(asyncclick.get_current_context())
     try:
         variables = environment.collect(env, env_file, os.environ)

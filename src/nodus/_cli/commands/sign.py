@@ -37,7 +37,7 @@ def command(invocation: Invocation, /, method: str, path: str, body: str | None,
     secret = os.environ.get(SECRET_VARIABLE)
     if not secret:
         raise ConfigurationError(
-            f"No signing secret: set {SECRET_VARIABLE} to the sgn_… secret of the key.", code="missing_signing_secret"
+            f"No signing secret: set {SECRET_VARIABLE} to the sgn_... secret of the key.", code="missing_signing_secret"
         )
     if body is None and method.upper() not in WITHOUT_BODY:
         body = "-"

@@ -52,7 +52,7 @@ def command(
     secrets = os.environ.get(SECRET_VARIABLE, "").split()
     if not secrets:
         raise ConfigurationError(
-            f"No webhook secret: set {SECRET_VARIABLE} to the whsec_… secret of the endpoint.",
+            f"No webhook secret: set {SECRET_VARIABLE} to the whsec_... secret of the endpoint.",
             code="missing_webhook_secret",
         )
     header = signature.partition(":")[2] if signature.lower().startswith(SIGNATURE_HEADER.lower() + ":") else signature
