@@ -31,8 +31,13 @@ LAYERS = [
         "_errors",
         "_events",
         "_hooks",
+        "_ledger",
         "_logs",
+        "_merkle",
         "_models",
+        "_notes",
+        "_records",
+        "_replay",
         "_signing",
     },
     {"_concurrency", "_http", "_poll", "_proxies", "_retry", "_tls", "_watch"},
@@ -52,10 +57,10 @@ OUTSIDE_OF_SDK: dict[str, set[str]] = {
     # The command is the program that starts the event loop, and that receives signals on it.
     "anyio": {"_concurrency", "_cli.event_loop"},
     "asyncclick": {"_cli"},
-    "cryptography": set(),
+    "cryptography": {"_notes"},
     "httpcore": {"_async.network", "_sync.network"},
     "httpx": {"_async.pool", "_async.session", "_http", "_proxies", "_sync.pool", "_sync.session", "_tls"},
-    "pydantic": {"_http", "_models"},
+    "pydantic": {"_http", "_models", "_records"},
 }
 # It comes with pydantic; only the type checker may need it.
 TYPES_ONLY = {"typing_extensions"}
@@ -68,6 +73,7 @@ WAITING: dict[str, dict[str, str]] = {
     "selectors": {},
     "time": {
         "_concurrency": "the one place that sleeps and reads the monotonic clock",
+        "_events": "the age of a delivery is told by the true time",
         "_http": "the date of a Retry-After that comes without a Date",
         "_signing": "a signature carries the true time",
     },

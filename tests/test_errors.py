@@ -21,6 +21,7 @@ TREE = {
     nodus.APIError: ("http_error", nodus.NodusError),
     nodus.APIConnectionError: ("connection_error", nodus.NodusError),
     nodus.APITimeoutError: ("timeout", nodus.APIConnectionError),
+    nodus.LedgerError: ("ledger_malformed", nodus.NodusError),
     nodus.JobTimeoutError: ("wait_timeout", nodus.NodusError),
 }
 

@@ -3,7 +3,7 @@
 NodusError
 ├── ConfigurationError          before any network call: missing key, unusable setting, closed client
 ├── AuthenticationError         401, 403
-├── SignatureError              401 with a signature code
+├── SignatureError              401 with a signature code, and a delivery that does not verify
 ├── BudgetExceededError         402
 ├── NotFoundError               404
 ├── ValidationError             400, 422, and what the SDK refuses before sending (also a ValueError)
@@ -12,6 +12,7 @@ NodusError
 ├── APIError                    any other status, and an answer that cannot be used
 ├── APIConnectionError          the network failed: DNS, TCP, TLS, proxy
 │   └── APITimeoutError         no answer in time
+├── LedgerError                 rows, a checkpoint or a proof of the Trust Ledger do not verify
 └── JobTimeoutError             a wait ended before the job did (also a TimeoutError)
 """
 
@@ -108,8 +109,12 @@ class AuthenticationError(NodusError):
 class SignatureError(NodusError):
     """`Nodus-Signature` was missing, stale or failed verification.
 
-    `signature_invalid`: sign again with the right secret. `signature_stale`: set the clock right.
-    `signing_secret_unavailable`: rotate the key.
+    From the server: `signature_invalid` (sign again with the right secret), `signature_stale` (set the clock right),
+    `signing_secret_unavailable` (rotate the key).
+
+    From `construct_event`: `signature_missing`, `signature_malformed`, `signature_invalid`; and, although the MAC is
+    right, `signature_stale`, `signature_future` (one of the two clocks is wrong, or the delivery is a replay) and
+    `signature_replayed`.
     """
 
     default_code = "signature_invalid"
@@ -185,6 +190,22 @@ class APITimeoutError(APIConnectionError):
     """No whole answer came within `timeout`, or within `total_timeout` for all attempts together."""
 
     default_code = "timeout"
+
+
+class LedgerError(NodusError):
+    """Rows, a checkpoint or a proof of the Trust Ledger do not verify: they are not what was written, or not all of it.
+
+    Codes: `ledger_malformed`, `ledger_leaf_mismatch`, `ledger_field_mismatch`, `ledger_gap`, `ledger_chain_broken`,
+    `ledger_truncated`, `ledger_root_mismatch`, `ledger_history_rewritten`, `ledger_origin_mismatch`,
+    `ledger_signature_invalid`, `ledger_proof_invalid`.
+
+    Attributes:
+        seq: the row that is wrong, or the first one that is missing; None where it is not about one row.
+    """
+
+    default_code = "ledger_malformed"
+
+    seq: int | None = None
 
 
 class JobTimeoutError(NodusError, TimeoutError):

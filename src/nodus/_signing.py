@@ -18,11 +18,12 @@ from ._errors import ValidationError
 
 SIGNATURE_HEADER = "Nodus-Signature"
 TOLERANCE_SECONDS = 300
+PATH = re.compile(r"/[!-\"$->@-~]*\Z")
+"""What can be signed: the path alone, percent-encoded, without query or fragment."""
 
 _MAX_HEADER_LENGTH = 1024
 _MAX_PARTS = 16
 _MAX_MACS = 5
-_PATH = re.compile(r"/[!-\"$->@-~]*\Z")
 _USUAL = re.compile(r"v1=([0-9a-f]{64}),ts=([0-9]{1,12})\Z")
 _PART = re.compile(r" *(?:v1=([0-9a-f]{64})|ts=([0-9]{1,12})|(?!v1=|ts=)[a-z][a-z0-9_-]*=.*) *\Z", re.DOTALL)
 
@@ -90,7 +91,7 @@ def sign_request(
     >>> sign_request(signing_secret="sgn_0", method="GET", path="/v1/jobs", now=1767225600)["Nodus-Signature"][-13:]
     'ts=1767225600'
     """
-    if not _PATH.match(path):
+    if not PATH.match(path):
         raise ValidationError(
             f"{path!r} cannot be signed: give the path alone, percent-encoded, such as '/v1/jobs'.", code="invalid_path"
         )
@@ -129,7 +130,7 @@ def verify_webhook(
     """
     _require_bytes(body)
     signature = parse_signature(signature_header)
-    if signature is None or not _PATH.match(path):
+    if signature is None or not PATH.match(path):
         return False
     if not mac_matches(signature, signing_secret, method, path, body):
         return False

@@ -1,0 +1,70 @@
+"""Refusing a delivery that was seen before. Standard library only."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import Protocol
+
+
+class ReplayGuard(Protocol):
+    """Remembers deliveries, for `construct_event`.
+
+    One method. With several receivers, keep the memory where all of them see it; with Redis it is one line:
+
+        def is_first(self, delivery: str, *, now: float, keep_seconds: float) -> bool:
+            return bool(redis.set(f"nodus:{delivery}", 1, nx=True, ex=math.ceil(keep_seconds)))
+    """
+
+    def is_first(self, delivery: str, *, now: float, keep_seconds: float) -> bool:
+        """Take note of a delivery; say whether it is the first of its kind.
+
+        Args:
+            delivery: what tells it from all others: 64 hexadecimal digits.
+            now: the time at which it is verified, in Unix seconds.
+            keep_seconds: how long it has to be remembered; afterwards it is too old to be accepted anyway.
+        """
+        ...
+
+
+class InMemoryReplayGuard:
+    """Remembers deliveries in this process. Safe to share across threads.
+
+    Args:
+        max_entries: how many to remember at most, from 1 on; the oldest is forgotten for the newest. Only genuine
+            deliveries get here, so a sender without the secret cannot push any out.
+    """
+
+    def __init__(self, *, max_entries: int = 100_000) -> None:
+        if max_entries < 1:
+            raise ValueError("`max_entries` must be at least 1")
+        self._max_entries = max_entries
+        self._lock = threading.Lock()
+        # Forgotten from the front: whoever came first is past first, as long as `keep_seconds` stays the same.
+        self._kept_until: OrderedDict[str, float] = OrderedDict()
+
+    def is_first(self, delivery: str, *, now: float, keep_seconds: float) -> bool:
+        """Take note of a delivery; say whether it is the first of its kind."""
+        with self._lock:
+            self._forget(now)
+            if self._kept_until.get(delivery, now) > now:
+                return False
+            self._kept_until[delivery] = now + keep_seconds
+            self._kept_until.move_to_end(delivery)
+            if len(self._kept_until) > self._max_entries:
+                self._kept_until.popitem(last=False)
+            return True
+
+    def _forget(self, now: float) -> None:
+        while self._kept_until and next(iter(self._kept_until.values())) <= now:
+            self._kept_until.popitem(last=False)
+
+    def __len__(self) -> int:
+        """How many deliveries are remembered."""
+        return len(self._kept_until)
+
+    def __repr__(self) -> str:
+        return f"InMemoryReplayGuard(max_entries={self._max_entries})"
+
+
+InMemoryReplayGuard.__module__ = "nodus"
