@@ -82,19 +82,21 @@ class Reply:
     content: bytes
     attempts: int = 1
     secrets: tuple[str, ...] = field(default=(), repr=False)
-    """Credentials to blank out of an error, should a server or proxy echo them."""
+    """What to blank out of an error, should a server or proxy echo it."""
 
     @property
     def is_success(self) -> bool:
         return 200 <= self.status < 300
 
     def payload(self) -> object:
-        """The body as JSON, without the credentials, for an error to carry; None if it is not JSON."""
-        content = self.content
-        for secret in self.secrets:
-            for form in (secret.encode(), json.dumps(secret)[1:-1].encode()):
-                content = content.replace(form, b"[redacted]")
-        return _json(content)
+        """The body as JSON, without the secrets, for an error to carry.
+
+        None if it is not JSON, or nested so deep that an error with it could not be copied.
+        """
+        try:
+            return _without(self.secrets, _json(self.content), MAX_DEPTH)
+        except _TooDeepError:
+            return None
 
     @property
     def request_id(self) -> str | None:
@@ -222,6 +224,7 @@ def invalid_response(reply: Reply, problem: str) -> APIError:
         status_code=reply.status,
         request_id=reply.request_id,
         payload=reply.payload(),
+        attempts=reply.attempts,
     )
 
 

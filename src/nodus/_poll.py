@@ -109,13 +109,15 @@ class PollState:
             return GiveUp(failure.error)
         if self._failing_since is None:
             self._failing_since = now
+        patience = math.inf
+        if self._deadline is None:
+            patience = self._failing_since + self._unreachable_seconds - now
+        if patience <= 0:
+            return GiveUp(failure.error)
         hint = failure.error.retry_after
         seconds = self._vary(self._interval) if hint is None else hint
-        widest = max(self._poll_seconds, _MAX_WIDENING_SECONDS)
-        self._interval = min(self._interval * 2, widest)
-        if self._deadline is None and now + seconds > self._failing_since + self._unreachable_seconds:
-            return GiveUp(failure.error)
-        return self._sleep(now, seconds)
+        self._interval = min(self._interval * 2, max(self._poll_seconds, _MAX_WIDENING_SECONDS))
+        return self._sleep(now, min(seconds, patience))
 
     def _vary(self, seconds: float) -> float:
         return seconds * self._rng.uniform(1 - _JITTER, 1 + _JITTER)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .. import _arguments, _calls, _http
 from .._calls import Call
 from .._concurrency import shielded
-from .._errors import JobTimeoutError
+from .._errors import JobTimeoutError, NodusError
 from .._http import Reply
 from .._logs import logger
 from .._models import JobView
@@ -124,16 +124,16 @@ def _look_round(
             outcome.error.attempts = 1
             return ended, outcome
         if isinstance(look, JobLook):
-            views = [_http.parse(outcome, JobView)]
+            views = {look.job_id: _http.parse(outcome, JobView)}
         else:
             found = looks.page(look, _http.parse_glances(outcome))
             moved = {glance.id for glance in found if not glance.agrees_with(pending[glance.id][0].view)}
-            views = [view for view in _http.parse_page(outcome).jobs if view.id in moved] if moved else []
-        for view in views:
-            for job in pending[view.id]:
+            views = {view.id: view for view in _http.parse_page(outcome).jobs if view.id in moved} if moved else {}
+        for job_id, view in views.items():
+            for job in pending[job_id]:
                 job._update(view)
             if view.is_terminal:
-                ended += pending.pop(view.id)
+                ended += pending.pop(job_id)
     return ended, None
 
 
@@ -152,8 +152,11 @@ def cancel_on_the_way_out(job: Job, session: Session) -> None:
     """Ask once for the job's end while the caller is leaving, whatever makes it leave; never in place of its error."""
 
     def cancel() -> None:
-        outcome = session.attempt(_calls.cancel_job(job.id), deadline=session.clock.now() + CANCEL_SECONDS)
-        if not isinstance(outcome, Reply):
+        try:
+            outcome = session.attempt(_calls.cancel_job(job.id), deadline=session.clock.now() + CANCEL_SECONDS)
+        except NodusError as exc:
+            outcome = Failure(exc)
+        if isinstance(outcome, Failure):
             logger.warning("job %s could not be cancelled: %s", job.id, outcome.error)
 
     shielded(cancel, CANCEL_SECONDS)
