@@ -120,7 +120,7 @@ def control_plane(folder: Path) -> Iterator[dict[str, str]]:
         server = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
     try:
         yield wait_until_ready(server, ready_file)
-    except BaseException:
+    except Exception:
         print(f"--- the control plane said:\n{log_file.read_text(errors='replace')}---", file=sys.stderr)
         raise
     finally:
@@ -178,6 +178,9 @@ def main() -> int:
     except (DemoError, nodus.NodusError) as error:
         print(f"\nThe demo failed: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nThe demo was interrupted.", file=sys.stderr)
+        return 128 + signal.SIGINT
     print("\nThe demo succeeded: every job ended as it should.")
     return 0
 
