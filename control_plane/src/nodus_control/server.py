@@ -34,7 +34,7 @@ class _Protocol(AutoHTTPProtocol):  # type: ignore[misc,valid-type]  # which cla
             # Aborting throws away what is still to be written; closing sends it first.
             transport.close() if is_orderly else transport.abort()
 
-        self.app_state = {**self.app_state, DROP: drop}
+        self.app_state: dict[str, Any] = {**self.app_state, DROP: drop}
 
 
 class Server:

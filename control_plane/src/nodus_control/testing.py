@@ -54,11 +54,8 @@ class LocalControlPlane:
         database: Path | None = None,
         serve: bool = True,
     ) -> None:
-        clock: Clock
-        if driver == "process":
-            clock = RunningClock()
-        else:
-            clock = ManualClock() if speed is None else RunningClock(speed=speed)
+        runs_by_itself = driver == "process" or speed is not None
+        clock: Clock = RunningClock(speed=speed or 1.0) if runs_by_itself else ManualClock()
         url = "sqlite://" if database is None else f"sqlite:///{database}"
         self.plane = Plane(url, clock=clock, driver=driver, seed=seed, is_reliable=reliable)
         keys = seed_keys(self.plane)

@@ -92,7 +92,7 @@ class Catalogue:
 @lru_cache(maxsize=1)
 def default_catalogue() -> Catalogue:
     """Give the ten suppliers that come with the package."""
-    text = resources.files(__package__).joinpath("data").joinpath("suppliers.json").read_text(encoding="utf-8")
+    text = resources.files("nodus_core").joinpath("data").joinpath("suppliers.json").read_text(encoding="utf-8")
     return Catalogue(_supplier(entry) for entry in json.loads(text)["suppliers"])
 
 

@@ -34,7 +34,7 @@ _FIELDS = (
     "idempotency_key",
 )
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
-_IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,%d}\Z" % MAX_IDEMPOTENCY_KEY_LENGTH)
+_IDEMPOTENCY_KEY = re.compile(rf"[\x20-\x7e]{{1,{MAX_IDEMPOTENCY_KEY_LENGTH}}}\Z")
 
 
 class InvalidSpec(Exception):

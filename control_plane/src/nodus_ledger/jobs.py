@@ -32,7 +32,7 @@ from .errors import (
 )
 from .keys import KeyRecord
 from .outages import outages_now
-from .records import JOB_FIELDS, JobRecord
+from .records import JOB_FIELDS, JobRecord, new_record
 from .schema import attempts, events, jobs
 from .sealing import Sealer
 from .transitions import cancel_undispatched
@@ -168,7 +168,7 @@ class Jobs:
             )
             key_of_row = inserted.inserted_primary_key
         values["seq"] = key_of_row[0] if key_of_row is not None else 0
-        return Submitted(JobRecord(**{column.name: values.get(column.name) for column in JOB_FIELDS}), replayed=False)
+        return Submitted(new_record(values), replayed=False)
 
     def get(self, customer_id: str, job_id: str) -> JobRecord:
         """Give a job.
@@ -317,7 +317,8 @@ def _require(row: Any) -> JobRecord:
 
 
 def _count(connection: Connection) -> int:
-    return connection.execute(select(func.coalesce(func.max(jobs.c.seq), 0))).scalar_one()
+    last: int | None = connection.execute(select(func.max(jobs.c.seq))).scalar()
+    return last or 0
 
 
 def _context(job_id: str) -> str:

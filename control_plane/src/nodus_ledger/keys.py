@@ -13,8 +13,9 @@ import secrets
 import string
 import uuid
 from dataclasses import dataclass, field
+from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import Column, bindparam, insert, select, update
 
 from . import budgets
 from .database import Database
@@ -64,7 +65,7 @@ class MintedKey:
     signing_secret: str | None = field(repr=False)
 
 
-_FIELDS = (
+_FIELDS: tuple[Column[Any], ...] = (
     api_keys.c.id,
     api_keys.c.customer_id,
     api_keys.c.label,
@@ -93,7 +94,7 @@ class Keys:
         """
         with self._database.read() as connection:
             row = connection.execute(_BY_HASH, {"hash": _hash(api_key)}).first()
-        return None if row is None else KeyRecord(*row._tuple())
+        return None if row is None else KeyRecord(*row)
 
     def signing_secrets(self, key: KeyRecord, real_now: int) -> list[str]:
         """Give the secrets that verify a key's signatures at a real time: its own, and a rotated one for its last day.

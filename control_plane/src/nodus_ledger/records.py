@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -79,6 +80,12 @@ class JobRecord:
 
 
 JOB_FIELDS = tuple(jobs.c[each.name] for each in fields(JobRecord))
+
+
+def new_record(values: Mapping[str, Any]) -> JobRecord:
+    """Give the record of a row that was just written with these values: what they leave out is null."""
+    filled: dict[str, Any] = {column.name: values.get(column.name) for column in JOB_FIELDS}
+    return JobRecord(**filled)
 
 
 @dataclass(frozen=True, slots=True)

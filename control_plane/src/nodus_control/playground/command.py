@@ -41,7 +41,7 @@ class Misconfigured(asyncclick.ClickException):
     exit_code = CONFIGURATION
 
 
-class Speed(asyncclick.ParamType):
+class Speed(asyncclick.ParamType):  # type: ignore[type-arg]  # generic in some versions, and not in others
     """A positive number, or `instant`."""
 
     name = "N|instant"

@@ -43,4 +43,4 @@ async def get_style() -> Response:
 
 @lru_cache(maxsize=8)
 def _file(name: str) -> str:
-    return resources.files(__package__).joinpath("static").joinpath(name).read_text(encoding="utf-8")
+    return resources.files("nodus_control.playground").joinpath("static").joinpath(name).read_text(encoding="utf-8")
