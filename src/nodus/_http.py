@@ -46,6 +46,9 @@ USER_AGENT = f"nodus-python/{__version__} python/{platform.python_version()} htt
 
 SIGNATURE_CODES = frozenset(("signature_invalid", "signature_stale", "signing_secret_unavailable"))
 
+MAX_DEPTH = 100
+"""How many levels the payload of an error may have: pickling and copying it takes a few calls for each."""
+
 _ERROR_OF_STATUS: dict[int, type[NodusError]] = {
     400: ValidationError,
     401: AuthenticationError,
@@ -136,6 +139,9 @@ class RequestBuilder:
             call: what to ask.
             retries: how many attempts went before.
             now: the time to sign at, in Unix seconds.
+
+        Raises:
+            ValidationError: (`invalid_argument`) the URL would be longer than can be sent.
         """
         headers = self._common.copy()
         if call.authenticated:
@@ -158,7 +164,12 @@ class RequestBuilder:
         target = self._prefix + path.encode()
         if query:
             target += b"?" + query.encode()
-        return self._base.copy_with(raw_path=target)
+        try:
+            return self._base.copy_with(raw_path=target)
+        except httpx.InvalidURL as exc:
+            raise ValidationError(
+                f"The URL of {path[:64]} cannot be sent ({exc}): an id or a cursor is too long.", code="invalid_argument"
+            ) from exc
 
 
 def parse(reply: Reply, model: type[_Model]) -> _Model:
@@ -320,6 +331,25 @@ def _http_date(text: str) -> float | None:
         return date.replace(tzinfo=date.tzinfo or datetime.timezone.utc).timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
+
+
+class _TooDeepError(Exception):
+    """A JSON value has more levels than an error can carry."""
+
+
+def _without(secrets: tuple[str, ...], value: object, levels: int) -> object:
+    """Copy a JSON value with every secret in its texts blanked out."""
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, "[redacted]")
+        return value
+    if not isinstance(value, (list, dict)):
+        return value
+    if levels == 0:
+        raise _TooDeepError
+    if isinstance(value, list):
+        return [_without(secrets, item, levels - 1) for item in value]
+    return {str(_without(secrets, key, 0)): _without(secrets, item, levels - 1) for key, item in value.items()}
 
 
 def _json(content: bytes) -> object:

@@ -62,7 +62,8 @@ class Round:
 
     def page(self, look: PageLook, page: JobGlances) -> list[JobGlance]:
         """Take in a page; give the part of it that is about awaited jobs."""
-        found = [glance for glance in page.jobs if glance.id in self._unseen]
+        # By id, because a listing that changes while it is read may name a job twice.
+        found = list({glance.id: glance for glance in page.jobs if glance.id in self._unseen}.values())
         for glance in found:
             del self._unseen[glance.id]
         more = page.next_cursor is not None and page.next_cursor != look.cursor
