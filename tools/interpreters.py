@@ -42,7 +42,7 @@ def find_interpreter(version: str) -> Path | None:
 def _candidates(version: str) -> Iterator[Path]:
     if "{}.{}".format(*sys.version_info[:2]) == version:
         # Of a virtual environment, the Python it was made from: environments are not built on one another.
-        yield Path(getattr(sys, "_base_executable", sys.executable))
+        yield _base_executable()
         yield Path(sys.executable)
     yield from _on_path(version)
     yield from _from_pyenv(version)
@@ -58,7 +58,8 @@ def _on_path(version: str) -> Iterator[Path]:
 
 
 def _from_pyenv(version: str) -> Iterator[Path]:
-    home = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    # Off PATH, pyenv is where PYENV_ROOT says or, if it keeps the Python that runs this, three folders above that.
+    home = Path(os.environ.get("PYENV_ROOT") or _base_executable().parent.parent.parent.parent)
     pyenv = shutil.which("pyenv") or shutil.which("pyenv", path=str(home / "bin"))
     if pyenv is None:
         return
@@ -76,6 +77,10 @@ def _from_uv(version: str) -> Iterator[Path]:
         found = _output([uv, "python", "find", "--no-python-downloads", "--no-project", version]).strip()
         if found:
             yield Path(found)
+
+
+def _base_executable() -> Path:
+    return Path(getattr(sys, "_base_executable", sys.executable))
 
 
 def _is_release(name: str, version: str) -> bool:
