@@ -59,7 +59,17 @@ OUTSIDE_OF_SDK: dict[str, set[str]] = {
     "asyncclick": {"_cli"},
     "cryptography": {"_notes"},
     "httpcore": {"_async.network", "_sync.network"},
-    "httpx": {"_async.pool", "_async.session", "_http", "_proxies", "_sync.pool", "_sync.session", "_tls"},
+    "httpx": {
+        "_async.lane",
+        "_async.pool",
+        "_async.session",
+        "_http",
+        "_proxies",
+        "_sync.lane",
+        "_sync.pool",
+        "_sync.session",
+        "_tls",
+    },
     "pydantic": {"_http", "_models", "_records"},
 }
 # It comes with pydantic; only the type checker may need it.
@@ -95,7 +105,7 @@ IO_OF_HTTPX = {
     "request",
     "stream",
 }
-DOES_IO = {"_async.pool", "_async.session", "_sync.pool", "_sync.session"}
+DOES_IO = {"_async.lane", "_async.pool", "_async.session", "_sync.lane", "_sync.pool", "_sync.session"}
 
 # The control plane: package -> what it may import besides the standard library and itself.
 OUTSIDE_OF_CONTROL_PLANE: dict[str, set[str]] = {

@@ -5,6 +5,7 @@ The code in `_async/` is written against the first of each pair; `tools/unasync_
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections import deque
@@ -161,6 +162,20 @@ class RunGuard:
 
     def is_home(self) -> bool:
         return True
+
+
+async def async_addresses(host: str, port: int) -> list[str]:
+    """Where to connect to: the name itself, since anyio and trio try its addresses within one timeout."""
+    return [host]
+
+
+def addresses(host: str, port: int) -> list[str]:
+    """Where to connect to: every address of a name, since the socket module would give each the whole timeout.
+
+    Resolving the name cannot be interrupted.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[4][0]) for address in found))
 
 
 async def async_shielded(work: Callable[[], Awaitable[object]], seconds: float) -> None:

@@ -11,7 +11,10 @@ from typing import Any
 
 import httpcore
 
-from .._concurrency import AsyncClock
+from .._concurrency import AsyncClock, async_addresses
+
+WRITE_BYTES = 65536
+"""How much is written under one timeout: a peer that takes a large body a little at a time meets the deadline too."""
 
 
 class Attempt:
@@ -20,10 +23,12 @@ class Attempt:
     Attributes:
         deadline: the clock reading at which it must be over, or None.
         connected: whether the connection was opened for this request.
+        sent: whether something was written.
         answered: whether a byte of an answer has arrived.
+        abandoned: whether nobody wants the rest of the answer.
     """
 
-    __slots__ = ("answered", "clock", "connected", "deadline")
+    __slots__ = ("abandoned", "answered", "clock", "connected", "deadline", "sent")
 
     def __init__(self, clock: AsyncClock) -> None:
         self.clock = clock
@@ -31,15 +36,20 @@ class Attempt:
 
     def begin(self, deadline: float | None) -> None:
         self.deadline = deadline
-        self.connected = False
-        self.answered = False
+        self.connected = self.sent = self.answered = self.abandoned = False
 
-    def clip(self, timeout: float | None) -> float | None:
-        """Cut an operation's timeout down to the time that is left; a hair above zero, as 0 would mean non-blocking."""
+    def clip(self, timeout: float | None, late: type[httpcore.TimeoutException]) -> float | None:
+        """Cut an operation's timeout down to the time that is left.
+
+        Raises:
+            httpcore.TimeoutException: as `late`, where none is left.
+        """
         if self.deadline is None:
             return timeout
-        remaining = max(self.deadline - self.clock.now(), 1e-6)
-        return remaining if timeout is None else min(timeout, remaining)
+        remaining = self.deadline - self.clock.now()
+        if remaining <= 0:
+            raise late("the attempt's time is over")
+        return remaining if timeout is None or remaining < timeout else timeout
 
 
 class AsyncDeadlineStream(httpcore.AsyncNetworkStream):
@@ -50,13 +60,20 @@ class AsyncDeadlineStream(httpcore.AsyncNetworkStream):
         self._attempt = attempt
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        data = await self._stream.read(max_bytes, self._attempt.clip(timeout))
+        attempt = self._attempt
+        if attempt.abandoned:
+            raise httpcore.ReadError("the rest of the answer is not wanted")
+        data = await self._stream.read(max_bytes, attempt.clip(timeout, httpcore.ReadTimeout))
         if data:
-            self._attempt.answered = True
+            attempt.answered = True
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        await self._stream.write(buffer, self._attempt.clip(timeout))
+        attempt = self._attempt
+        attempt.sent = True
+        for start in range(0, len(buffer), WRITE_BYTES):
+            clipped = attempt.clip(timeout, httpcore.WriteTimeout)
+            await self._stream.write(buffer[start : start + WRITE_BYTES], clipped)
 
     async def aclose(self) -> None:
         await self._stream.aclose()
@@ -64,7 +81,8 @@ class AsyncDeadlineStream(httpcore.AsyncNetworkStream):
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.AsyncNetworkStream:
-        stream = await self._stream.start_tls(ssl_context, server_hostname, self._attempt.clip(timeout))
+        clipped = self._attempt.clip(timeout, httpcore.ConnectTimeout)
+        stream = await self._stream.start_tls(ssl_context, server_hostname, clipped)
         return AsyncDeadlineStream(stream, self._attempt)
 
     def get_extra_info(self, info: str) -> Any:
@@ -72,11 +90,12 @@ class AsyncDeadlineStream(httpcore.AsyncNetworkStream):
 
 
 class AsyncDeadlineBackend(httpcore.AsyncNetworkBackend):
-    """Opens sockets that end with the attempt."""
+    """Opens sockets that end with the attempt, one after the other, and can close the last one by force."""
 
     def __init__(self, backend: httpcore.AsyncNetworkBackend, attempt: Attempt) -> None:
         self._backend = backend
         self._attempt = attempt
+        self._opened: httpcore.AsyncNetworkStream | None = None
 
     async def connect_tcp(
         self,
@@ -86,17 +105,38 @@ class AsyncDeadlineBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        clipped = self._attempt.clip(timeout)
-        stream = await self._backend.connect_tcp(host, port, clipped, local_address, socket_options)
-        self._attempt.connected = True
-        return AsyncDeadlineStream(stream, self._attempt)
+        attempt = self._attempt
+        try:
+            found = await async_addresses(host, port)
+        except OSError as exc:
+            raise httpcore.ConnectError(str(exc)) from exc
+        for left in range(len(found), 0, -1):
+            clipped = attempt.clip(timeout, httpcore.ConnectTimeout)
+            share = None if clipped is None else clipped / left
+            try:
+                stream = await self._backend.connect_tcp(found[-left], port, share, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                if left == 1:
+                    raise
+            else:
+                self._opened = stream
+                attempt.connected = True
+                return AsyncDeadlineStream(stream, attempt)
+        raise httpcore.ConnectError(f"{host} has no address")
 
     async def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
     ) -> httpcore.AsyncNetworkStream:
-        stream = await self._backend.connect_unix_socket(path, self._attempt.clip(timeout), socket_options)
+        clipped = self._attempt.clip(timeout, httpcore.ConnectTimeout)
+        stream = self._opened = await self._backend.connect_unix_socket(path, clipped, socket_options)
         self._attempt.connected = True
         return AsyncDeadlineStream(stream, self._attempt)
 
     async def sleep(self, seconds: float) -> None:
         await self._backend.sleep(seconds)
+
+    async def aclose(self) -> None:
+        """Close the last socket, closed already or not: httpcore forgets one whose TLS handshake was cancelled."""
+        if self._opened is not None:
+            opened, self._opened = self._opened, None
+            await opened.aclose()

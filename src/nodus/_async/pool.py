@@ -1,25 +1,23 @@
 """A transport that keeps its idle connections on a stack: single-connection httpx transports behind a limiter.
 
-httpx's own pool loses connections when a task is cancelled in its queue, and stops reusing them above twenty. Here no
-httpx transport ever holds more than one connection, nor queues: a request takes a place from the limiter, then the
-connection that was used last, and gives both back once its answer is read.
+httpx's own pool loses connections when a task is cancelled in its queue, and stops reusing them above twenty. So here a
+request takes a place from the limiter, then the connection that was used last, and gives both back once its answer is
+read. Whatever goes wrong on the way costs that connection, never the place.
 """
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from typing import NamedTuple
 
 import httpx
 
 from .._concurrency import AsyncClock, AsyncLimiter, AsyncRunGuard
 from .._errors import APITimeoutError, ConfigurationError
-from .._proxies import environment_proxy
-from .._tls import tls_context, unused_context
-from .network import AsyncDeadlineBackend, Attempt
+from .lane import KEEPALIVE_SECONDS, AsyncLane, Origin, close_all
 
 DEADLINE = "nodus_deadline"
 """Request extension: the clock reading at which the attempt must be over, waiting for a connection included."""
@@ -27,47 +25,18 @@ DEADLINE = "nodus_deadline"
 REPEATABLE = "nodus_repeatable"
 """Request extension: whether the request may be sent again where a reused connection turns out to be dead."""
 
-KEEPALIVE_SECONDS = 30.0
-
-_DEAD_CONNECTION = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError, httpx.CloseError)
-
-logger = logging.getLogger("nodus")
-
-Origin = tuple[str, str, "int | None"]
-
 
 def closed_error() -> ConfigurationError:
     """The error of whatever comes after `aclose()`."""
     return ConfigurationError("This client is closed: make a new one.", code="client_closed")
 
 
-class AsyncLane:
-    """A transport to one origin, with one connection at most."""
+class Answer(NamedTuple):
+    """A whole answer, under the names that httpx's response has for its parts."""
 
-    __slots__ = ("attempt", "idle_since", "origin", "transport")
-
-    def __init__(self, origin: Origin, clock: AsyncClock) -> None:
-        self.origin = origin
-        self.attempt = Attempt(clock)
-        self.idle_since = 0.0
-        self.transport = self._open()
-
-    async def renew(self) -> None:
-        """Put a transport without a connection in the place of this one."""
-        await self.transport.aclose()
-        self.transport = self._open()
-
-    def _open(self) -> httpx.AsyncHTTPTransport:
-        scheme, host, _ = self.origin
-        transport = httpx.AsyncHTTPTransport(
-            verify=tls_context() if scheme == "https" else unused_context(),
-            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE_SECONDS),
-            proxy=environment_proxy(scheme, host),
-        )
-        # httpx takes no network backend, httpcore's pool behind it does; only through it can every read be bounded.
-        pool = transport._pool
-        pool._network_backend = AsyncDeadlineBackend(pool._network_backend, self.attempt)
-        return transport
+    status_code: int
+    headers: Mapping[str, str]
+    content: bytes
 
 
 class AsyncPool(httpx.AsyncBaseTransport):
@@ -79,91 +48,54 @@ class AsyncPool(httpx.AsyncBaseTransport):
     """
 
     def __init__(self, *, max_connections: int, clock: AsyncClock) -> None:
-        self._max_connections = max_connections
         self._clock = clock
-        self._closed = False
-        self._start()
-
-    def _start(self) -> None:
-        self._pid = os.getpid()
-        self._run = AsyncRunGuard()
-        self._limiter = AsyncLimiter(self._max_connections)
-        self._mutex = threading.Lock()
-        self._idle: list[AsyncLane] = []
-        self._lanes = 0
+        self._stack = AsyncLaneStack(max_connections, clock)
+        self._inherited: dict[int, AsyncLaneStack] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        self.check_usable()
-        deadline = request.extensions.get(DEADLINE)
-        limiter = self._limiter
-        if not await limiter.acquire(math.inf if deadline is None else deadline - self._clock.now()):
-            raise APITimeoutError(f"All {self._max_connections} connections stayed busy; the request was not sent.")
-        lane: AsyncLane | None = None
-        try:
-            self.check_usable()
-            lane, evicted = self._take((request.url.scheme, request.url.host, request.url.port))
-            if evicted is not None:
-                await evicted.transport.aclose()
-            response = await self._exchange(lane, request, deadline)
-        except BaseException:
-            try:
-                if lane is not None:
-                    await self._drop(lane)
-            finally:
-                limiter.release()
-            raise
-        assert isinstance(response.stream, httpx.AsyncByteStream)
+        """Send a request; give its answer, to be read and closed: until then it holds its connection."""
+        stack, lane, response = await self._send(request)
         return httpx.Response(
             response.status_code,
             headers=response.headers,
-            stream=AsyncLaneStream(response.stream, self, lane, limiter),
+            stream=AsyncLaneStream(response, stack, lane),
             extensions=response.extensions,
         )
 
-    async def _exchange(self, lane: AsyncLane, request: httpx.Request, deadline: float | None) -> httpx.Response:
-        lane.attempt.begin(deadline)
+    async def fetch(self, request: httpx.Request) -> Answer:
+        """Send a request and read its whole answer. Cheaper than reading that of `handle_async_request`."""
+        stack, lane, response = await self._send(request)
         try:
-            return await lane.transport.handle_async_request(request)
-        except _DEAD_CONNECTION:
-            if lane.attempt.connected or lane.attempt.answered or not request.extensions.get(REPEATABLE, False):
-                raise
-        # The server closed the connection while it was idle; that says nothing about this request.
-        logger.debug("an idle connection had been closed: sending again on a new one")
-        await lane.renew()
-        lane.attempt.begin(deadline)
-        return await lane.transport.handle_async_request(request)
+            stream = response.stream
+            assert isinstance(stream, httpx.AsyncByteStream)
+            chunks: list[bytes] = []
+            async for chunk in stream:
+                chunks.append(chunk)
+            await stream.aclose()
+            content = b"".join(chunks)
+            if "content-encoding" in response.headers:
+                content = httpx.Response(response.status_code, headers=response.headers, content=content).content
+        except BaseException:
+            await stack.discard(lane)
+            raise
+        await stack.give_back(lane)
+        return Answer(response.status_code, response.headers, content)
 
-    def _take(self, origin: Origin) -> tuple[AsyncLane, AsyncLane | None]:
-        """Give a lane to `origin`, and an idle one that must be closed to keep within the limit."""
-        with self._mutex:
-            for index in range(len(self._idle) - 1, -1, -1):
-                if self._idle[index].origin == origin:
-                    return self._idle.pop(index), None
-        lane = AsyncLane(origin, self._clock)
-        with self._mutex:
-            if self._lanes >= self._max_connections:
-                return lane, self._idle.pop(0)
-            self._lanes += 1
-        return lane, None
-
-    async def give_back(self, lane: AsyncLane, limiter: AsyncLimiter) -> None:
-        """Take back a lane whose answer was read, or abandoned; httpcore has closed the connection if need be."""
-        now = lane.idle_since = self._clock.now()
-        surplus: list[AsyncLane] = []
-        with self._mutex:
-            if limiter is self._limiter:
-                self._idle.append(lane)
-                while self._idle and (self._closed or self._idle[0].idle_since < now - KEEPALIVE_SECONDS):
-                    surplus.append(self._idle.pop(0))
-                    self._lanes -= 1
-        limiter.release()
-        for idle in surplus:
-            await idle.transport.aclose()
-
-    async def _drop(self, lane: AsyncLane) -> None:
-        with self._mutex:
-            self._lanes -= 1
-        await lane.transport.aclose()
+    async def _send(self, request: httpx.Request) -> tuple[AsyncLaneStack, AsyncLane, httpx.Response]:
+        self.check_usable()
+        stack = self._stack
+        deadline = request.extensions.get(DEADLINE)
+        await stack.enter(math.inf if deadline is None else deadline - self._clock.now())
+        lane: AsyncLane | None = None
+        try:
+            url = request.url
+            lane = await stack.take((url.scheme, url.host, url.port))
+            repeatable = request.extensions.get(REPEATABLE, False)
+            response = await lane.send(request, deadline=deadline, repeatable=repeatable)
+        except BaseException:
+            await stack.discard(lane)
+            raise
+        return stack, lane, response
 
     def check_usable(self) -> None:
         """Make sure that a request may start here.
@@ -171,13 +103,17 @@ class AsyncPool(httpx.AsyncBaseTransport):
         Raises:
             ConfigurationError: `client_closed`, or `wrong_event_loop`.
         """
-        if self._pid != os.getpid():
-            # After a fork the connections are the parent's: using one would mix up two processes' answers.
-            self._inherited = self._idle
-            self._start()
-        if self._closed:
+        stack = self._stack
+        pid = os.getpid()
+        if stack.pid != pid:
+            # After a fork the connections are the parent's: using one would mix up two processes' answers, closing
+            # one could end it for both. Several threads may find out at once; `setdefault` lets one of them win.
+            self._inherited[stack.pid] = stack
+            fresh = AsyncLaneStack(stack.limit, self._clock, closed=stack.closed)
+            stack = self._stack = self._inherited.setdefault(pid, fresh)
+        if stack.closed:
             raise closed_error()
-        if not self._run.is_home():
+        if not stack.run.is_home():
             raise ConfigurationError(
                 "This client belongs to another event loop: make one client for each `run()` of a loop.",
                 code="wrong_event_loop",
@@ -185,43 +121,165 @@ class AsyncPool(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Close the idle connections now, and the busy ones as they come back."""
-        self._closed = True
-        if self._pid != os.getpid():
-            return
-        with self._mutex:
-            idle, self._idle = self._idle, []
-            self._lanes -= len(idle)
-        for lane in idle:
-            await lane.transport.aclose()
+        self._stack.closed = True
+        if self._stack.pid == os.getpid():
+            await self._stack.clear()
 
     @property
     def was_used(self) -> bool:
         """Whether there is, or was, a connection to close."""
-        return self._lanes > 0
+        return self._stack.pid == os.getpid() and self._stack.lanes > 0
 
     def __repr__(self) -> str:
-        busy = self._max_connections - self._limiter.free
-        return f"<{type(self).__name__} {busy} busy, {len(self._idle)} idle, limit {self._max_connections}>"
+        return f"<{type(self).__name__} {self._stack.describe()}>"
+
+
+class AsyncLaneStack:
+    """The lanes of a pool in one process: the idle ones, the one used last on top, and the places for busy ones.
+
+    Attributes:
+        limit: how many lanes there are at most.
+        lanes: how many there are now, busy or idle.
+        closed: whether lanes are closed when they come back.
+        pid: the process that they belong to.
+        run: the event loop that they belong to.
+    """
+
+    def __init__(self, limit: int, clock: AsyncClock, *, closed: bool = False) -> None:
+        self.limit = limit
+        self.lanes = 0
+        self.closed = closed
+        self.pid = os.getpid()
+        self.run = AsyncRunGuard()
+        self._clock = clock
+        self._idle: list[AsyncLane] = []
+        self._limiter = AsyncLimiter(limit)
+        self._mutex = threading.Lock()
+
+    async def enter(self, timeout: float) -> None:
+        """Take a place, for `discard` or `give_back` to free.
+
+        Raises:
+            APITimeoutError: none came free within `timeout` seconds.
+        """
+        if not await self._limiter.acquire(timeout):
+            raise APITimeoutError(f"All {self.limit} connections stayed busy; the request was not sent.")
+
+    async def take(self, origin: Origin) -> AsyncLane:
+        """Give a lane to `origin`; at the limit, the lane that was idle longest is closed for it.
+
+        Raises:
+            ConfigurationError: (`client_closed`) the pool was closed while the request waited for its place.
+        """
+        if self.closed:
+            raise closed_error()
+        with self._mutex:
+            for index in range(len(self._idle) - 1, -1, -1):
+                if self._idle[index].origin == origin:
+                    return self._idle.pop(index)
+        lane = AsyncLane(origin, self._clock)
+        with self._mutex:
+            evicted = self._idle.pop(0) if self._idle and self.lanes >= self.limit else None
+            self.lanes += evicted is None
+        if evicted is not None:
+            try:
+                await evicted.aclose()
+            except BaseException:
+                self._forget(1)
+                raise
+        return lane
+
+    async def give_back(self, lane: AsyncLane) -> None:
+        """Take back a lane whose answer was read, and free its place; close those that were idle for too long."""
+        if self.pid != os.getpid():
+            return
+        if lane.has_more_than_the_answer():
+            await self.discard(lane)
+            return
+        now = lane.idle_since = self._clock.now()
+        surplus: list[AsyncLane] = []
+        with self._mutex:
+            self._idle.append(lane)
+            while self._idle and (self.closed or self._idle[0].idle_since < now - KEEPALIVE_SECONDS):
+                surplus.append(self._idle.pop(0))
+        if not surplus:
+            self._limiter.release()
+            return
+        try:
+            await close_all(surplus)
+        finally:
+            self._forget(len(surplus))
+            self._limiter.release()
+
+    async def discard(self, lane: AsyncLane | None) -> None:
+        """Close a lane that is in no state to be used again, where there is one, and free its place."""
+        if self.pid != os.getpid():
+            return
+        try:
+            if lane is not None:
+                await lane.aclose()
+        finally:
+            if lane is not None:
+                self._forget(1)
+            self._limiter.release()
+
+    async def clear(self) -> None:
+        """Close the idle lanes."""
+        with self._mutex:
+            idle, self._idle = self._idle, []
+        try:
+            await close_all(idle)
+        finally:
+            self._forget(len(idle))
+
+    def describe(self) -> str:
+        return f"{self.limit - self._limiter.free} busy, {len(self._idle)} idle, limit {self.limit}"
+
+    def _forget(self, count: int) -> None:
+        with self._mutex:
+            self.lanes -= count
 
 
 class AsyncLaneStream(httpx.AsyncByteStream):
-    """The body of an answer; gives its lane back when closed."""
+    """The body of an answer, read as it comes; holds its lane until closed."""
 
-    def __init__(self, stream: httpx.AsyncByteStream, pool: AsyncPool, lane: AsyncLane, limiter: AsyncLimiter) -> None:
-        self._stream = stream
-        self._pool = pool
+    def __init__(self, response: httpx.Response, stack: AsyncLaneStack, lane: AsyncLane) -> None:
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        self._stream = response.stream
+        self._stack = stack
         self._lane = lane
-        self._limiter = limiter
+        self._chunks: AsyncIterator[bytes] | None = None
         self._open = True
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._stream.__aiter__()
+        if self._chunks is None:
+            self._chunks = self._stream.__aiter__()
+        return self._chunks
 
     async def aclose(self) -> None:
+        """Give the lane back: with its connection, if the whole answer had arrived."""
         if not self._open:
             return
         self._open = False
         try:
+            await self._abandon()
             await self._stream.aclose()
-        finally:
-            await self._pool.give_back(self._lane, self._limiter)
+        except BaseException:
+            await self._stack.discard(self._lane)
+            raise
+        await self._stack.give_back(self._lane)
+
+    async def _abandon(self) -> None:
+        """End the generators that httpx and httpcore read with: left hanging, an event loop would have to end them.
+
+        They are run on, over what has arrived already; the first read of the socket then fails, which ends them all.
+        """
+        attempt = self._lane.attempt
+        if self._chunks is None or not attempt.sent:
+            return
+        attempt.abandoned = True
+        try:
+            async for _ in self._chunks:
+                pass
+        except httpx.TransportError:
+            pass

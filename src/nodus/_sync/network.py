@@ -12,7 +12,10 @@ from typing import Any
 
 import httpcore
 
-from .._concurrency import Clock
+from .._concurrency import Clock, addresses
+
+WRITE_BYTES = 65536
+"""How much is written under one timeout: a peer that takes a large body a little at a time meets the deadline too."""
 
 
 class Attempt:
@@ -21,10 +24,12 @@ class Attempt:
     Attributes:
         deadline: the clock reading at which it must be over, or None.
         connected: whether the connection was opened for this request.
+        sent: whether something was written.
         answered: whether a byte of an answer has arrived.
+        abandoned: whether nobody wants the rest of the answer.
     """
 
-    __slots__ = ("answered", "clock", "connected", "deadline")
+    __slots__ = ("abandoned", "answered", "clock", "connected", "deadline", "sent")
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -32,15 +37,20 @@ class Attempt:
 
     def begin(self, deadline: float | None) -> None:
         self.deadline = deadline
-        self.connected = False
-        self.answered = False
+        self.connected = self.sent = self.answered = self.abandoned = False
 
-    def clip(self, timeout: float | None) -> float | None:
-        """Cut an operation's timeout down to the time that is left; a hair above zero, as 0 would mean non-blocking."""
+    def clip(self, timeout: float | None, late: type[httpcore.TimeoutException]) -> float | None:
+        """Cut an operation's timeout down to the time that is left.
+
+        Raises:
+            httpcore.TimeoutException: as `late`, where none is left.
+        """
         if self.deadline is None:
             return timeout
-        remaining = max(self.deadline - self.clock.now(), 1e-6)
-        return remaining if timeout is None else min(timeout, remaining)
+        remaining = self.deadline - self.clock.now()
+        if remaining <= 0:
+            raise late("the attempt's time is over")
+        return remaining if timeout is None or remaining < timeout else timeout
 
 
 class DeadlineStream(httpcore.NetworkStream):
@@ -51,13 +61,20 @@ class DeadlineStream(httpcore.NetworkStream):
         self._attempt = attempt
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        data = self._stream.read(max_bytes, self._attempt.clip(timeout))
+        attempt = self._attempt
+        if attempt.abandoned:
+            raise httpcore.ReadError("the rest of the answer is not wanted")
+        data = self._stream.read(max_bytes, attempt.clip(timeout, httpcore.ReadTimeout))
         if data:
-            self._attempt.answered = True
+            attempt.answered = True
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, self._attempt.clip(timeout))
+        attempt = self._attempt
+        attempt.sent = True
+        for start in range(0, len(buffer), WRITE_BYTES):
+            clipped = attempt.clip(timeout, httpcore.WriteTimeout)
+            self._stream.write(buffer[start : start + WRITE_BYTES], clipped)
 
     def close(self) -> None:
         self._stream.close()
@@ -65,7 +82,8 @@ class DeadlineStream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        stream = self._stream.start_tls(ssl_context, server_hostname, self._attempt.clip(timeout))
+        clipped = self._attempt.clip(timeout, httpcore.ConnectTimeout)
+        stream = self._stream.start_tls(ssl_context, server_hostname, clipped)
         return DeadlineStream(stream, self._attempt)
 
     def get_extra_info(self, info: str) -> Any:
@@ -73,11 +91,12 @@ class DeadlineStream(httpcore.NetworkStream):
 
 
 class DeadlineBackend(httpcore.NetworkBackend):
-    """Opens sockets that end with the attempt."""
+    """Opens sockets that end with the attempt, one after the other, and can close the last one by force."""
 
     def __init__(self, backend: httpcore.NetworkBackend, attempt: Attempt) -> None:
         self._backend = backend
         self._attempt = attempt
+        self._opened: httpcore.NetworkStream | None = None
 
     def connect_tcp(
         self,
@@ -87,17 +106,38 @@ class DeadlineBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        clipped = self._attempt.clip(timeout)
-        stream = self._backend.connect_tcp(host, port, clipped, local_address, socket_options)
-        self._attempt.connected = True
-        return DeadlineStream(stream, self._attempt)
+        attempt = self._attempt
+        try:
+            found = addresses(host, port)
+        except OSError as exc:
+            raise httpcore.ConnectError(str(exc)) from exc
+        for left in range(len(found), 0, -1):
+            clipped = attempt.clip(timeout, httpcore.ConnectTimeout)
+            share = None if clipped is None else clipped / left
+            try:
+                stream = self._backend.connect_tcp(found[-left], port, share, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                if left == 1:
+                    raise
+            else:
+                self._opened = stream
+                attempt.connected = True
+                return DeadlineStream(stream, attempt)
+        raise httpcore.ConnectError(f"{host} has no address")
 
     def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
     ) -> httpcore.NetworkStream:
-        stream = self._backend.connect_unix_socket(path, self._attempt.clip(timeout), socket_options)
+        clipped = self._attempt.clip(timeout, httpcore.ConnectTimeout)
+        stream = self._opened = self._backend.connect_unix_socket(path, clipped, socket_options)
         self._attempt.connected = True
         return DeadlineStream(stream, self._attempt)
 
     def sleep(self, seconds: float) -> None:
         self._backend.sleep(seconds)
+
+    def close(self) -> None:
+        """Close the last socket, closed already or not: httpcore forgets one whose TLS handshake was cancelled."""
+        if self._opened is not None:
+            opened, self._opened = self._opened, None
+            opened.close()

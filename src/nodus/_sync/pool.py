@@ -1,26 +1,24 @@
 # Generated from src/nodus/_async/pool.py: do not edit. Edit that file, then run tools/unasync_build.py.
 """A transport that keeps its idle connections on a stack: single-connection httpx transports behind a limiter.
 
-httpx's own pool loses connections when a task is cancelled in its queue, and stops reusing them above twenty. Here no
-httpx transport ever holds more than one connection, nor queues: a request takes a place from the limiter, then the
-connection that was used last, and gives both back once its answer is read.
+httpx's own pool loses connections when a task is cancelled in its queue, and stops reusing them above twenty. So here a
+request takes a place from the limiter, then the connection that was used last, and gives both back once its answer is
+read. Whatever goes wrong on the way costs that connection, never the place.
 """
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import httpx
 
 from .._concurrency import Clock, Limiter, RunGuard
 from .._errors import APITimeoutError, ConfigurationError
-from .._proxies import environment_proxy
-from .._tls import tls_context, unused_context
-from .network import Attempt, DeadlineBackend
+from .lane import KEEPALIVE_SECONDS, Lane, Origin, close_all
 
 DEADLINE = "nodus_deadline"
 """Request extension: the clock reading at which the attempt must be over, waiting for a connection included."""
@@ -28,47 +26,18 @@ DEADLINE = "nodus_deadline"
 REPEATABLE = "nodus_repeatable"
 """Request extension: whether the request may be sent again where a reused connection turns out to be dead."""
 
-KEEPALIVE_SECONDS = 30.0
-
-_DEAD_CONNECTION = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError, httpx.CloseError)
-
-logger = logging.getLogger("nodus")
-
-Origin = tuple[str, str, "int | None"]
-
 
 def closed_error() -> ConfigurationError:
     """The error of whatever comes after `close()`."""
     return ConfigurationError("This client is closed: make a new one.", code="client_closed")
 
 
-class Lane:
-    """A transport to one origin, with one connection at most."""
+class Answer(NamedTuple):
+    """A whole answer, under the names that httpx's response has for its parts."""
 
-    __slots__ = ("attempt", "idle_since", "origin", "transport")
-
-    def __init__(self, origin: Origin, clock: Clock) -> None:
-        self.origin = origin
-        self.attempt = Attempt(clock)
-        self.idle_since = 0.0
-        self.transport = self._open()
-
-    def renew(self) -> None:
-        """Put a transport without a connection in the place of this one."""
-        self.transport.close()
-        self.transport = self._open()
-
-    def _open(self) -> httpx.HTTPTransport:
-        scheme, host, _ = self.origin
-        transport = httpx.HTTPTransport(
-            verify=tls_context() if scheme == "https" else unused_context(),
-            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE_SECONDS),
-            proxy=environment_proxy(scheme, host),
-        )
-        # httpx takes no network backend, httpcore's pool behind it does; only through it can every read be bounded.
-        pool = transport._pool
-        pool._network_backend = DeadlineBackend(pool._network_backend, self.attempt)
-        return transport
+    status_code: int
+    headers: Mapping[str, str]
+    content: bytes
 
 
 class Pool(httpx.BaseTransport):
@@ -80,91 +49,54 @@ class Pool(httpx.BaseTransport):
     """
 
     def __init__(self, *, max_connections: int, clock: Clock) -> None:
-        self._max_connections = max_connections
         self._clock = clock
-        self._closed = False
-        self._start()
-
-    def _start(self) -> None:
-        self._pid = os.getpid()
-        self._run = RunGuard()
-        self._limiter = Limiter(self._max_connections)
-        self._mutex = threading.Lock()
-        self._idle: list[Lane] = []
-        self._lanes = 0
+        self._stack = LaneStack(max_connections, clock)
+        self._inherited: dict[int, LaneStack] = {}
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        self.check_usable()
-        deadline = request.extensions.get(DEADLINE)
-        limiter = self._limiter
-        if not limiter.acquire(math.inf if deadline is None else deadline - self._clock.now()):
-            raise APITimeoutError(f"All {self._max_connections} connections stayed busy; the request was not sent.")
-        lane: Lane | None = None
-        try:
-            self.check_usable()
-            lane, evicted = self._take((request.url.scheme, request.url.host, request.url.port))
-            if evicted is not None:
-                evicted.transport.close()
-            response = self._exchange(lane, request, deadline)
-        except BaseException:
-            try:
-                if lane is not None:
-                    self._drop(lane)
-            finally:
-                limiter.release()
-            raise
-        assert isinstance(response.stream, httpx.SyncByteStream)
+        """Send a request; give its answer, to be read and closed: until then it holds its connection."""
+        stack, lane, response = self._send(request)
         return httpx.Response(
             response.status_code,
             headers=response.headers,
-            stream=LaneStream(response.stream, self, lane, limiter),
+            stream=LaneStream(response, stack, lane),
             extensions=response.extensions,
         )
 
-    def _exchange(self, lane: Lane, request: httpx.Request, deadline: float | None) -> httpx.Response:
-        lane.attempt.begin(deadline)
+    def fetch(self, request: httpx.Request) -> Answer:
+        """Send a request and read its whole answer. Cheaper than reading that of `handle_request`."""
+        stack, lane, response = self._send(request)
         try:
-            return lane.transport.handle_request(request)
-        except _DEAD_CONNECTION:
-            if lane.attempt.connected or lane.attempt.answered or not request.extensions.get(REPEATABLE, False):
-                raise
-        # The server closed the connection while it was idle; that says nothing about this request.
-        logger.debug("an idle connection had been closed: sending again on a new one")
-        lane.renew()
-        lane.attempt.begin(deadline)
-        return lane.transport.handle_request(request)
+            stream = response.stream
+            assert isinstance(stream, httpx.SyncByteStream)
+            chunks: list[bytes] = []
+            for chunk in stream:
+                chunks.append(chunk)
+            stream.close()
+            content = b"".join(chunks)
+            if "content-encoding" in response.headers:
+                content = httpx.Response(response.status_code, headers=response.headers, content=content).content
+        except BaseException:
+            stack.discard(lane)
+            raise
+        stack.give_back(lane)
+        return Answer(response.status_code, response.headers, content)
 
-    def _take(self, origin: Origin) -> tuple[Lane, Lane | None]:
-        """Give a lane to `origin`, and an idle one that must be closed to keep within the limit."""
-        with self._mutex:
-            for index in range(len(self._idle) - 1, -1, -1):
-                if self._idle[index].origin == origin:
-                    return self._idle.pop(index), None
-        lane = Lane(origin, self._clock)
-        with self._mutex:
-            if self._lanes >= self._max_connections:
-                return lane, self._idle.pop(0)
-            self._lanes += 1
-        return lane, None
-
-    def give_back(self, lane: Lane, limiter: Limiter) -> None:
-        """Take back a lane whose answer was read, or abandoned; httpcore has closed the connection if need be."""
-        now = lane.idle_since = self._clock.now()
-        surplus: list[Lane] = []
-        with self._mutex:
-            if limiter is self._limiter:
-                self._idle.append(lane)
-                while self._idle and (self._closed or self._idle[0].idle_since < now - KEEPALIVE_SECONDS):
-                    surplus.append(self._idle.pop(0))
-                    self._lanes -= 1
-        limiter.release()
-        for idle in surplus:
-            idle.transport.close()
-
-    def _drop(self, lane: Lane) -> None:
-        with self._mutex:
-            self._lanes -= 1
-        lane.transport.close()
+    def _send(self, request: httpx.Request) -> tuple[LaneStack, Lane, httpx.Response]:
+        self.check_usable()
+        stack = self._stack
+        deadline = request.extensions.get(DEADLINE)
+        stack.enter(math.inf if deadline is None else deadline - self._clock.now())
+        lane: Lane | None = None
+        try:
+            url = request.url
+            lane = stack.take((url.scheme, url.host, url.port))
+            repeatable = request.extensions.get(REPEATABLE, False)
+            response = lane.send(request, deadline=deadline, repeatable=repeatable)
+        except BaseException:
+            stack.discard(lane)
+            raise
+        return stack, lane, response
 
     def check_usable(self) -> None:
         """Make sure that a request may start here.
@@ -172,13 +104,17 @@ class Pool(httpx.BaseTransport):
         Raises:
             ConfigurationError: `client_closed`, or `wrong_event_loop`.
         """
-        if self._pid != os.getpid():
-            # After a fork the connections are the parent's: using one would mix up two processes' answers.
-            self._inherited = self._idle
-            self._start()
-        if self._closed:
+        stack = self._stack
+        pid = os.getpid()
+        if stack.pid != pid:
+            # After a fork the connections are the parent's: using one would mix up two processes' answers, closing
+            # one could end it for both. Several threads may find out at once; `setdefault` lets one of them win.
+            self._inherited[stack.pid] = stack
+            fresh = LaneStack(stack.limit, self._clock, closed=stack.closed)
+            stack = self._stack = self._inherited.setdefault(pid, fresh)
+        if stack.closed:
             raise closed_error()
-        if not self._run.is_home():
+        if not stack.run.is_home():
             raise ConfigurationError(
                 "This client belongs to another event loop: make one client for each `run()` of a loop.",
                 code="wrong_event_loop",
@@ -186,43 +122,165 @@ class Pool(httpx.BaseTransport):
 
     def close(self) -> None:
         """Close the idle connections now, and the busy ones as they come back."""
-        self._closed = True
-        if self._pid != os.getpid():
-            return
-        with self._mutex:
-            idle, self._idle = self._idle, []
-            self._lanes -= len(idle)
-        for lane in idle:
-            lane.transport.close()
+        self._stack.closed = True
+        if self._stack.pid == os.getpid():
+            self._stack.clear()
 
     @property
     def was_used(self) -> bool:
         """Whether there is, or was, a connection to close."""
-        return self._lanes > 0
+        return self._stack.pid == os.getpid() and self._stack.lanes > 0
 
     def __repr__(self) -> str:
-        busy = self._max_connections - self._limiter.free
-        return f"<{type(self).__name__} {busy} busy, {len(self._idle)} idle, limit {self._max_connections}>"
+        return f"<{type(self).__name__} {self._stack.describe()}>"
+
+
+class LaneStack:
+    """The lanes of a pool in one process: the idle ones, the one used last on top, and the places for busy ones.
+
+    Attributes:
+        limit: how many lanes there are at most.
+        lanes: how many there are now, busy or idle.
+        closed: whether lanes are closed when they come back.
+        pid: the process that they belong to.
+        run: the event loop that they belong to.
+    """
+
+    def __init__(self, limit: int, clock: Clock, *, closed: bool = False) -> None:
+        self.limit = limit
+        self.lanes = 0
+        self.closed = closed
+        self.pid = os.getpid()
+        self.run = RunGuard()
+        self._clock = clock
+        self._idle: list[Lane] = []
+        self._limiter = Limiter(limit)
+        self._mutex = threading.Lock()
+
+    def enter(self, timeout: float) -> None:
+        """Take a place, for `discard` or `give_back` to free.
+
+        Raises:
+            APITimeoutError: none came free within `timeout` seconds.
+        """
+        if not self._limiter.acquire(timeout):
+            raise APITimeoutError(f"All {self.limit} connections stayed busy; the request was not sent.")
+
+    def take(self, origin: Origin) -> Lane:
+        """Give a lane to `origin`; at the limit, the lane that was idle longest is closed for it.
+
+        Raises:
+            ConfigurationError: (`client_closed`) the pool was closed while the request waited for its place.
+        """
+        if self.closed:
+            raise closed_error()
+        with self._mutex:
+            for index in range(len(self._idle) - 1, -1, -1):
+                if self._idle[index].origin == origin:
+                    return self._idle.pop(index)
+        lane = Lane(origin, self._clock)
+        with self._mutex:
+            evicted = self._idle.pop(0) if self._idle and self.lanes >= self.limit else None
+            self.lanes += evicted is None
+        if evicted is not None:
+            try:
+                evicted.close()
+            except BaseException:
+                self._forget(1)
+                raise
+        return lane
+
+    def give_back(self, lane: Lane) -> None:
+        """Take back a lane whose answer was read, and free its place; close those that were idle for too long."""
+        if self.pid != os.getpid():
+            return
+        if lane.has_more_than_the_answer():
+            self.discard(lane)
+            return
+        now = lane.idle_since = self._clock.now()
+        surplus: list[Lane] = []
+        with self._mutex:
+            self._idle.append(lane)
+            while self._idle and (self.closed or self._idle[0].idle_since < now - KEEPALIVE_SECONDS):
+                surplus.append(self._idle.pop(0))
+        if not surplus:
+            self._limiter.release()
+            return
+        try:
+            close_all(surplus)
+        finally:
+            self._forget(len(surplus))
+            self._limiter.release()
+
+    def discard(self, lane: Lane | None) -> None:
+        """Close a lane that is in no state to be used again, where there is one, and free its place."""
+        if self.pid != os.getpid():
+            return
+        try:
+            if lane is not None:
+                lane.close()
+        finally:
+            if lane is not None:
+                self._forget(1)
+            self._limiter.release()
+
+    def clear(self) -> None:
+        """Close the idle lanes."""
+        with self._mutex:
+            idle, self._idle = self._idle, []
+        try:
+            close_all(idle)
+        finally:
+            self._forget(len(idle))
+
+    def describe(self) -> str:
+        return f"{self.limit - self._limiter.free} busy, {len(self._idle)} idle, limit {self.limit}"
+
+    def _forget(self, count: int) -> None:
+        with self._mutex:
+            self.lanes -= count
 
 
 class LaneStream(httpx.SyncByteStream):
-    """The body of an answer; gives its lane back when closed."""
+    """The body of an answer, read as it comes; holds its lane until closed."""
 
-    def __init__(self, stream: httpx.SyncByteStream, pool: Pool, lane: Lane, limiter: Limiter) -> None:
-        self._stream = stream
-        self._pool = pool
+    def __init__(self, response: httpx.Response, stack: LaneStack, lane: Lane) -> None:
+        assert isinstance(response.stream, httpx.SyncByteStream)
+        self._stream = response.stream
+        self._stack = stack
         self._lane = lane
-        self._limiter = limiter
+        self._chunks: Iterator[bytes] | None = None
         self._open = True
 
     def __iter__(self) -> Iterator[bytes]:
-        return self._stream.__iter__()
+        if self._chunks is None:
+            self._chunks = self._stream.__iter__()
+        return self._chunks
 
     def close(self) -> None:
+        """Give the lane back: with its connection, if the whole answer had arrived."""
         if not self._open:
             return
         self._open = False
         try:
+            self._abandon()
             self._stream.close()
-        finally:
-            self._pool.give_back(self._lane, self._limiter)
+        except BaseException:
+            self._stack.discard(self._lane)
+            raise
+        self._stack.give_back(self._lane)
+
+    def _abandon(self) -> None:
+        """End the generators that httpx and httpcore read with: left hanging, an event loop would have to end them.
+
+        They are run on, over what has arrived already; the first read of the socket then fails, which ends them all.
+        """
+        attempt = self._lane.attempt
+        if self._chunks is None or not attempt.sent:
+            return
+        attempt.abandoned = True
+        try:
+            for _ in self._chunks:
+                pass
+        except httpx.TransportError:
+            pass

@@ -19,7 +19,7 @@ from .._http import Reply, RequestBuilder
 from .._logs import logger
 from .._retry import Failure, RetryState
 from .._signing import Signer
-from .pool import DEADLINE, REPEATABLE, Pool, closed_error
+from .pool import DEADLINE, REPEATABLE, Answer, Pool, closed_error
 
 OnRetry = Callable[[RetryEvent], object]
 OnResponse = Callable[[ResponseEvent], object]
@@ -99,7 +99,6 @@ class Session:
         try:
             return read(reply)
         except NodusError as exc:
-            exc.attempts = reply.attempts
             exc.idempotency_key = call.idempotency_key
             exc.outcome_unknown = call.method != "GET"
             raise
@@ -125,7 +124,7 @@ class Session:
             failure = _http.failure_from_exception(exc, call)
             logger.debug("%s %s: %s", call.method, call.path, failure.error)
             return failure
-        reply = Reply(response.status_code, response.headers, response.content, number, self._secrets)
+        reply = Reply(response.status_code, response.headers, response.content, number, self._secrets + call.secrets)
         logger.debug("%s %s: HTTP %d", call.method, call.path, reply.status)
         if self._on_response is not None:
             elapsed = self.clock.now() - started
@@ -189,19 +188,16 @@ class Session:
             self._announce(RetryEvent(call.method, call.path, retry.attempts, settings.max_retries, delay, error))
             clock.sleep(delay)
 
-    def _exchange(self, request: httpx.Request, deadline: float, seconds: float, repeatable: bool) -> httpx.Response:
+    def _exchange(
+        self, request: httpx.Request, deadline: float, seconds: float, repeatable: bool
+    ) -> httpx.Response | Answer:
+        request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), max(seconds, 0.0))
         if self._http_client is not None:
-            request.extensions["timeout"] = httpx.Timeout(max(seconds, 0.0)).as_dict()
             injected: httpx.Response = self._http_client.send(request, follow_redirects=False)
             return injected
         request.extensions[DEADLINE] = deadline
         request.extensions[REPEATABLE] = repeatable
-        response = self._pool.handle_request(request)
-        try:
-            response.read()
-        finally:
-            response.close()
-        return response
+        return self._pool.fetch(request)
 
     def _announce(self, event: RetryEvent) -> None:
         error = event.error

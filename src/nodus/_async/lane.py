@@ -1,0 +1,104 @@
+"""A lane is a way to one server: an httpx transport that never holds more than one connection, nor queues."""
+
+from __future__ import annotations
+
+import logging
+
+import httpx
+
+from .._concurrency import AsyncClock
+from .._proxies import environment_proxy
+from .._tls import tls_context, unused_context
+from .network import AsyncDeadlineBackend, Attempt
+
+KEEPALIVE_SECONDS = 30.0
+
+_DEAD_CONNECTION = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError, httpx.CloseError)
+
+logger = logging.getLogger("nodus")
+
+Origin = tuple[str, str, "int | None"]
+
+
+class AsyncLane:
+    """A transport to one origin, with one connection at most.
+
+    Attributes:
+        origin: scheme, host and port.
+        attempt: what its sockets know of the request on the way.
+        idle_since: the clock reading at which it was last given back.
+    """
+
+    __slots__ = ("_backend", "_transport", "attempt", "idle_since", "origin")
+
+    def __init__(self, origin: Origin, clock: AsyncClock) -> None:
+        self.origin = origin
+        self.attempt = Attempt(clock)
+        self.idle_since = 0.0
+        self._open()
+
+    async def send(self, request: httpx.Request, *, deadline: float | None, repeatable: bool) -> httpx.Response:
+        """Send a request; give its answer, the body still to be read.
+
+        The server may have closed the connection while it was idle. That says nothing about this request, so it goes
+        out again at once on a fresh connection, if it is repeatable and not a byte of an answer had come.
+        """
+        attempt = self.attempt
+        attempt.begin(deadline)
+        try:
+            return await self._transport.handle_async_request(request)
+        except _DEAD_CONNECTION:
+            if attempt.connected or not attempt.sent or attempt.answered or not repeatable:
+                raise
+        logger.debug("an idle connection had been closed: sending again on a new one")
+        await self.aclose()
+        self._open()
+        attempt.begin(deadline)
+        return await self._transport.handle_async_request(request)
+
+    def has_more_than_the_answer(self) -> bool:
+        """Whether the server sent more than one answer: the next request would take the rest for its own."""
+        for connection in self._transport._pool.connections:
+            inner: object = connection
+            while (deeper := getattr(inner, "_connection", None)) is not None:
+                inner = deeper
+            parser = getattr(inner, "_h11_state", None)
+            if parser is not None and parser.trailing_data[0]:
+                return True
+        return False
+
+    async def aclose(self) -> None:
+        """Close the connection, whatever state it is in. How that fails is of no interest: it is gone either way."""
+        try:
+            await self._transport.aclose()
+        except Exception as exc:
+            logger.debug("closing a connection: %r", exc)
+        finally:
+            await self._backend.aclose()
+
+    def _open(self) -> None:
+        scheme, host, port = self.origin
+        self._transport = httpx.AsyncHTTPTransport(
+            verify=tls_context() if scheme == "https" else unused_context(),
+            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE_SECONDS),
+            proxy=environment_proxy(scheme, host, port),
+        )
+        # httpx takes no network backend, httpcore's pool behind it does; only through it can every read be bounded.
+        pool = self._transport._pool
+        self._backend = pool._network_backend = AsyncDeadlineBackend(pool._network_backend, self.attempt)
+
+    def __repr__(self) -> str:
+        scheme, host, port = self.origin
+        return f"<{type(self).__name__} {scheme}://{host}{'' if port is None else f':{port}'}>"
+
+
+async def close_all(lanes: list[AsyncLane]) -> None:
+    """Close every lane, even where a cancellation comes in between: it is raised once all are closed."""
+    interruption: BaseException | None = None
+    for lane in lanes:
+        try:
+            await lane.aclose()
+        except BaseException as exc:
+            interruption = exc
+    if interruption is not None:
+        raise interruption
