@@ -63,6 +63,18 @@ def job_id(value: object) -> str:
     return value
 
 
+def identifier(kind: str, value: object) -> str:
+    """Give the id of a `kind` of thing ("webhook") that is safe to put into a path as one segment.
+
+    Raises:
+        ValidationError: (`invalid_webhook_id`, and so on) on the same grounds as for a job id.
+    """
+    if isinstance(value, str) and value and not _DOT_SEGMENT.search(value) and not _CONTROL_OR_SURROGATE.search(value):
+        return value
+    shown = repr(value) if isinstance(value, str) else type(value).__name__
+    raise ValidationError(f"{shown} is not the id of a {kind}.", code=f"invalid_{kind}_id")
+
+
 def idempotency_key(value: object) -> str:
     """Give an idempotency key that a header can carry.
 

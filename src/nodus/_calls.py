@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -74,6 +75,77 @@ def job_logs(job_id: str) -> Call:
 
 def key() -> Call:
     return Call("GET", "/v1/key")
+
+
+def create_webhook(url: str, events: Iterable[str]) -> Call:
+    body = json.dumps({"url": url, "events": list(events)}, ensure_ascii=False).encode()
+    return _post_once("/v1/webhooks", body)
+
+
+def list_webhooks() -> Call:
+    return Call("GET", "/v1/webhooks")
+
+
+def get_webhook(webhook_id: str) -> Call:
+    return Call("GET", _webhook(webhook_id))
+
+
+def delete_webhook(webhook_id: str) -> Call:
+    return Call("DELETE", _webhook(webhook_id))
+
+
+def rotate_webhook(webhook_id: str) -> Call:
+    return _post_once(f"{_webhook(webhook_id)}/rotate")
+
+
+def list_deliveries(webhook_id: str, *, limit: int, cursor: str | None = None) -> Call:
+    query = {"limit": str(_arguments.whole_number("limit", limit, minimum=1))}
+    if cursor is not None:
+        query["cursor"] = cursor
+    return Call("GET", f"{_webhook(webhook_id)}/deliveries", query=urlencode(query))
+
+
+def replay_delivery(webhook_id: str, delivery_id: str) -> Call:
+    delivery = quote(_arguments.identifier("delivery", delivery_id), safe="")
+    return _post_once(f"{_webhook(webhook_id)}/deliveries/{delivery}/replay")
+
+
+def ledger_entries(*, job_id: str | None = None, after: int = 0, limit: int | None = None) -> Call:
+    query = {"after": str(_arguments.whole_number("after", after, minimum=0))}
+    if job_id is not None:
+        query["job_id"] = _arguments.job_id(job_id)
+    if limit is not None:
+        query["limit"] = str(_arguments.whole_number("limit", limit, minimum=1))
+    return Call("GET", "/v1/ledger", query=urlencode(query))
+
+
+def ledger_key() -> Call:
+    return Call("GET", "/v1/ledger/key")
+
+
+def ledger_checkpoint() -> Call:
+    return Call("GET", "/v1/ledger/checkpoint")
+
+
+def ledger_proof(seq: int, *, size: int | None = None) -> Call:
+    row = _arguments.whole_number("seq", seq, minimum=1)
+    query = {} if size is None else {"size": str(_arguments.whole_number("size", size, minimum=row))}
+    return Call("GET", f"/v1/ledger/{row}/proof", query=urlencode(query))
+
+
+def ledger_consistency(from_size: int, to_size: int) -> Call:
+    start = _arguments.whole_number("from_size", from_size, minimum=1)
+    query = {"from": str(start), "to": str(_arguments.whole_number("to_size", to_size, minimum=start))}
+    return Call("GET", "/v1/ledger/consistency", query=urlencode(query))
+
+
+def _post_once(path: str, body: bytes = b"") -> Call:
+    """A POST that the server does not recognise when it comes a second time."""
+    return Call("POST", path, body=body, idempotency_key=_arguments.new_idempotency_key(), repeatable=False)
+
+
+def _webhook(webhook_id: str) -> str:
+    return f"/v1/webhooks/{quote(_arguments.identifier('webhook', webhook_id), safe='')}"
 
 
 def _segment(job_id: str) -> str:

@@ -29,6 +29,10 @@ from .session import AsyncHTTPClient, AsyncSession, OnResponse, OnRetry
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from .._records import KeyView
+    from .ledger import AsyncLedger
+    from .webhooks import AsyncWebhooks
+
 
 class AsyncClient:
     """A client of the Nodus REST API. One for a process is enough: it keeps its connections and reuses them.
@@ -251,6 +255,31 @@ class AsyncClient:
             NodusError: it is not, or cannot be reached.
         """
         return await self._session.call(_calls.healthz(), _http.parse_object)
+
+    async def key(self) -> KeyView:
+        """Give the calling key and its budget: what is spent, reserved and left this month.
+
+        Raises:
+            NodusError: the call failed.
+        """
+        from .._records import KeyView
+
+        return await self._session.call(_calls.key(), lambda reply: _http.parse(reply, KeyView))
+
+    # Loaded when first used: most programs submit jobs and wait for them.
+    @property
+    def webhooks(self) -> AsyncWebhooks:
+        """The endpoints that events are delivered to."""
+        from .webhooks import AsyncWebhooks
+
+        return AsyncWebhooks(self._session)
+
+    @property
+    def ledger(self) -> AsyncLedger:
+        """The customer's Trust Ledger."""
+        from .ledger import AsyncLedger
+
+        return AsyncLedger(self._session)
 
     def with_options(
         self,

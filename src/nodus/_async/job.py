@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from .. import _calls, _http
 from .._enums import GpuType, JobStatus, PrincipalKind
@@ -11,6 +12,9 @@ from .._models import JobView
 from .._poll import DEFAULT_POLL_SECONDS, DEFAULT_UNREACHABLE_SECONDS
 from . import polling
 from .session import AsyncSession
+
+if TYPE_CHECKING:
+    from .._records import LedgerEntry
 
 
 class AsyncJob:
@@ -100,6 +104,16 @@ class AsyncJob:
             NodusError: the call failed.
         """
         return await self._session.call(_calls.job_logs(self.id), _http.text)
+
+    async def ledger(self) -> list[LedgerEntry]:
+        """Give the rows of the Trust Ledger that are about this job, in their order.
+
+        Raises:
+            NodusError: the call failed.
+        """
+        from .ledger import AsyncLedger
+
+        return await AsyncLedger(self._session).entries(job_id=self.id)
 
     def _update(self, view: JobView) -> None:
         self._view = view

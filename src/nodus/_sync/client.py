@@ -30,6 +30,10 @@ from .session import HTTPClient, OnResponse, OnRetry, Session
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from .._records import KeyView
+    from .ledger import Ledger
+    from .webhooks import Webhooks
+
 
 class Client:
     """A client of the Nodus REST API. One for a process is enough: it keeps its connections and reuses them.
@@ -252,6 +256,31 @@ class Client:
             NodusError: it is not, or cannot be reached.
         """
         return self._session.call(_calls.healthz(), _http.parse_object)
+
+    def key(self) -> KeyView:
+        """Give the calling key and its budget: what is spent, reserved and left this month.
+
+        Raises:
+            NodusError: the call failed.
+        """
+        from .._records import KeyView
+
+        return self._session.call(_calls.key(), lambda reply: _http.parse(reply, KeyView))
+
+    # Loaded when first used: most programs submit jobs and wait for them.
+    @property
+    def webhooks(self) -> Webhooks:
+        """The endpoints that events are delivered to."""
+        from .webhooks import Webhooks
+
+        return Webhooks(self._session)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The customer's Trust Ledger."""
+        from .ledger import Ledger
+
+        return Ledger(self._session)
 
     def with_options(
         self,

@@ -1,0 +1,229 @@
+"""The endpoints that events are delivered to, and the deliveries."""
+
+from __future__ import annotations
+
+import builtins
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from .. import _arguments, _calls, _http
+from .._errors import APIError, NotFoundError, ValidationError
+from .._records import Delivery, DeliveryPage, Webhook, WebhookPage, WebhookSecret
+
+if TYPE_CHECKING:
+    from .session import AsyncSession
+
+_Secret = TypeVar("_Secret", Webhook, WebhookSecret)
+
+
+class AsyncWebhooks:
+    """`client.webhooks`: registers endpoints, and shows and replays what was delivered to them.
+
+    `create`, `rotate` and `replay` are never sent again after a connection broke or timed out: they raise, and
+    `.outcome_unknown` says that the server may have acted.
+    """
+
+    __slots__ = ("_session",)
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def create(self, url: str, events: Sequence[str]) -> Webhook:
+        """Register an endpoint. The answer is the only one that has its `secret`: store it.
+
+        Args:
+            url: where to post deliveries: `https`, at an address that the public can reach.
+            events: the types to deliver, such as `["job.completed", "job.failed"]`.
+
+        Raises:
+            ValidationError: (`invalid_argument`, nothing was sent) an argument is not of its kind, or the server
+                refuses the address or a type.
+            AuthenticationError: (`forbidden_principal`) an agent's key may not do this.
+            NodusError: any other failure; where `.outcome_unknown` is true, look at `list()` before trying again.
+        """
+        call = _calls.create_webhook(_url(url), _event_types(events))
+        return await self._session.call(call, _read_created)
+
+    async def list(self) -> builtins.list[Webhook]:
+        """Give the customer's endpoints.
+
+        Raises:
+            NodusError: the call failed.
+        """
+        return (await self._session.call(_calls.list_webhooks(), _read_webhooks)).webhooks
+
+    async def get(self, webhook_id: str) -> Webhook:
+        """Look an endpoint up.
+
+        Raises:
+            NotFoundError: there is no such endpoint, or it is another customer's.
+            ValidationError: (`invalid_webhook_id`) this cannot be its id; nothing was sent.
+            NodusError: any other failure.
+        """
+        return await self._session.call(_calls.get_webhook(webhook_id), _read_webhook)
+
+    async def delete(self, webhook_id: str) -> None:
+        """Remove an endpoint: nothing more is delivered to it.
+
+        Raises:
+            NotFoundError: there is no such endpoint, or it is another customer's.
+            AuthenticationError: (`forbidden_principal`) an agent's key may not do this.
+            ValidationError: (`invalid_webhook_id`) this cannot be its id; nothing was sent.
+            NodusError: any other failure.
+        """
+        try:
+            await self._session.call(_calls.delete_webhook(webhook_id), _read_nothing)
+        except NotFoundError as exc:
+            # On a retry, it was an attempt before that removed it, and whose answer was lost.
+            if exc.attempts <= 1:
+                raise
+
+    async def rotate(self, webhook_id: str) -> WebhookSecret:
+        """Give an endpoint a new secret. For 24 hours deliveries are signed with the old one too.
+
+        Raises:
+            NotFoundError: there is no such endpoint, or it is another customer's.
+            AuthenticationError: (`forbidden_principal`) an agent's key may not do this.
+            ValidationError: (`invalid_webhook_id`) this cannot be its id; nothing was sent.
+            NodusError: any other failure; where `.outcome_unknown` is true, the secret may have changed: rotate again.
+        """
+        return await self._session.call(_calls.rotate_webhook(webhook_id), _read_secret)
+
+    async def deliveries(self, webhook_id: str, *, limit: int = 50) -> builtins.list[Delivery]:
+        """Give the most recent deliveries to an endpoint, newest first.
+
+        Args:
+            webhook_id: the endpoint.
+            limit: how many at most, from 1 on; the server caps it.
+
+        Raises:
+            NotFoundError: there is no such endpoint, or it is another customer's.
+            ValidationError: (`invalid_webhook_id`, `invalid_argument`) an argument cannot be right; nothing was sent.
+            NodusError: any other failure.
+        """
+        return (await self._session.call(_calls.list_deliveries(webhook_id, limit=limit), _read_page)).deliveries
+
+    def iter_deliveries(self, webhook_id: str, *, page_size: int = 50) -> AsyncIterator[Delivery]:
+        """Iterate over all deliveries to an endpoint, newest first, a page at a time.
+
+        Args:
+            webhook_id: the endpoint.
+            page_size: deliveries a request, from 1 on; the server caps it.
+
+        Raises:
+            ValidationError: (`invalid_webhook_id`, `invalid_argument`) an argument cannot be right.
+            NodusError: while iterating, any other failure.
+        """
+        _arguments.whole_number("page_size", page_size, minimum=1)
+        return AsyncDeliveryIterator(self._session, _arguments.identifier("webhook", webhook_id), page_size)
+
+    async def replay(self, webhook_id: str, delivery_id: str) -> Delivery:
+        """Deliver an event once more, now, under the same event id.
+
+        Raises:
+            NotFoundError: there is no such endpoint or delivery, or it is another customer's.
+            ValidationError: (`invalid_webhook_id`, `invalid_delivery_id`) this cannot be an id; nothing was sent.
+            NodusError: any other failure; where `.outcome_unknown` is true, it may be delivered all the same.
+        """
+        call = _calls.replay_delivery(webhook_id, delivery_id)
+        delivery = await self._session.call(call, _read_replayed)
+        return Delivery(id=delivery_id, status="pending") if delivery is None else delivery
+
+
+AsyncWebhooks.__module__ = "nodus"
+
+
+class AsyncDeliveryIterator:
+    """Gives deliveries one by one; asks for a page when the one before is used up.
+
+    Args:
+        session: makes the requests.
+        webhook_id: the endpoint.
+        page_size: deliveries a request.
+    """
+
+    def __init__(self, session: AsyncSession, webhook_id: str, page_size: int) -> None:
+        self._session = session
+        self._webhook_id = webhook_id
+        self._page_size = page_size
+        self._cursor: str | None = None
+        # A cursor that comes back would lead in circles.
+        self._seen: set[str | None] = {None, ""}
+        self._page: deque[Delivery] = deque()
+        self._is_last_page = False
+
+    def __aiter__(self) -> AsyncDeliveryIterator:
+        return self
+
+    async def __anext__(self) -> Delivery:
+        while not self._page:
+            if self._is_last_page:
+                raise StopAsyncIteration
+            await self._turn_page()
+        return self._page.popleft()
+
+    async def _turn_page(self) -> None:
+        call = _calls.list_deliveries(self._webhook_id, limit=self._page_size, cursor=self._cursor)
+        page = await self._session.call(call, _read_page)
+        self._page.extend(page.deliveries)
+        self._cursor = page.next_cursor
+        self._is_last_page = self._cursor in self._seen
+        self._seen.add(self._cursor)
+
+
+def _url(url: object) -> str:
+    if isinstance(url, str) and url:
+        return url
+    raise ValidationError(f"`url` must be a non-empty string, not {url!r}.", code="invalid_argument")
+
+
+def _event_types(events: object) -> builtins.list[str]:
+    if isinstance(events, str) or not isinstance(events, (Sequence, set, frozenset)):
+        raise ValidationError(
+            f"`events` must be a list such as ['job.completed'], not {events!r}.", code="invalid_argument"
+        )
+    types = builtins.list(events)
+    if not types or not all(isinstance(one, str) and one for one in types):
+        raise ValidationError("`events` must hold at least one type, each a string.", code="invalid_argument")
+    return types
+
+
+def _read_webhooks(reply: _http.Reply) -> WebhookPage:
+    return _http.parse(reply, WebhookPage)
+
+
+def _read_webhook(reply: _http.Reply) -> Webhook:
+    return _http.parse(reply, Webhook)
+
+
+def _read_page(reply: _http.Reply) -> DeliveryPage:
+    return _http.parse(reply, DeliveryPage)
+
+
+def _read_created(reply: _http.Reply) -> Webhook:
+    return _without_payload(reply, Webhook)
+
+
+def _read_secret(reply: _http.Reply) -> WebhookSecret:
+    return _without_payload(reply, WebhookSecret)
+
+
+def _read_replayed(reply: _http.Reply) -> Delivery | None:
+    return _http.parse(reply, Delivery) if reply.content.strip() else None
+
+
+def _read_nothing(reply: _http.Reply) -> None:
+    return None
+
+
+def _without_payload(reply: _http.Reply, model: type[_Secret]) -> _Secret:
+    """Read an answer that has a secret in it: an error about it must not carry it on."""
+    try:
+        return _http.parse(reply, model)
+    except APIError as exc:
+        error = exc
+    error.payload = None
+    # pydantic's own error keeps the input.
+    error.__cause__ = error.__context__ = None
+    raise error

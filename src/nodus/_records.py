@@ -1,0 +1,223 @@
+"""What the server tells about everything but jobs: the calling key, webhooks and their deliveries, the Trust Ledger.
+
+All are frozen; fields that this version does not know are ignored.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ._enums import PrincipalKind
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+
+class KeyView(_Record):
+    """The calling key and its budget; never the key itself.
+
+    Attributes:
+        id: the key's id.
+        label: the name that it was minted under.
+        principal_kind: who it was minted for.
+        signing_required: whether every request must carry a signature.
+        monthly_spend_cap_usd: the cap, in US dollars; None for none.
+        month_to_date_usd: realised spend plus what is reserved for jobs in flight, in US dollars.
+        realised_usd: what the jobs that ended this month cost, in US dollars.
+        in_flight_usd: what is reserved for jobs that have not ended, in US dollars.
+        headroom_usd: what a submission may still cost, in US dollars; None without a cap.
+        resets_at: when the next month begins.
+    """
+
+    id: str
+    label: str | None = None
+    principal_kind: PrincipalKind | None = None
+    signing_required: bool = False
+    monthly_spend_cap_usd: float | None = None
+    month_to_date_usd: float | None = None
+    realised_usd: float | None = None
+    in_flight_usd: float | None = None
+    headroom_usd: float | None = None
+    resets_at: datetime | None = None
+
+
+class Webhook(_Record):
+    """An endpoint that events are delivered to.
+
+    Attributes:
+        id: `wh_…`.
+        url: where deliveries are posted.
+        events: the types that are delivered, such as `"job.completed"`.
+        secret: `whsec_…`, what deliveries are signed with: in the answer to `create()` alone, and in no `repr`.
+        created_at: when it was registered.
+        disabled_at: since when nothing is delivered, because the endpoint answered 410; None while it is live.
+    """
+
+    id: str
+    url: str
+    events: list[str] = []
+    secret: str | None = Field(default=None, repr=False)
+    created_at: datetime | None = None
+    disabled_at: datetime | None = None
+
+
+class WebhookSecret(_Record):
+    """The new secret of an endpoint. The old one signs beside it for 24 hours.
+
+    Attributes:
+        secret: `whsec_…`; in no `repr`, and never to be had again.
+    """
+
+    secret: str = Field(repr=False)
+
+
+class DeliveryAttempt(_Record):
+    """One attempt to deliver an event.
+
+    Attributes:
+        at: when it began.
+        status_code: what the endpoint answered; None where no answer came.
+        latency_ms: how long it took, in milliseconds.
+        error: why there was no answer; None where there was one.
+    """
+
+    at: datetime
+    status_code: int | None = None
+    latency_ms: float | None = None
+    error: str | None = None
+
+
+class Delivery(_Record):
+    """The delivery of one event to one endpoint.
+
+    Attributes:
+        id: the delivery's id, to replay it by.
+        event_id: `evt_…`, the same on every attempt.
+        event_type: such as `"job.completed"`.
+        status: `"pending"`, `"delivered"` or `"failed"`.
+        attempts: what was tried, the oldest first.
+        next_retry_at: when it is tried next; None where it is not.
+    """
+
+    id: str
+    status: str
+    event_id: str | None = None
+    event_type: str | None = None
+    attempts: list[DeliveryAttempt] = []
+    next_retry_at: datetime | None = None
+
+
+class LedgerEntry(_Record):
+    """One row of the customer's Trust Ledger.
+
+    Attributes:
+        seq: its number, from 1 on, without gaps.
+        at: when it was written: RFC 3339 in UTC, kept as the text that was hashed.
+        kind: what it records.
+        job_id: the job that it is about; None where it is about none.
+        key_id: the key that it is about; None where it is about none.
+        principal_kind: whose key it was.
+        payload: what is recorded; money in whole micro-USD.
+        prev_hash: the leaf hash of the row before; 64 zeros in the first.
+        leaf: the text that is hashed; it says all of the above, and whose ledger it is.
+        leaf_hash: SHA-256(0x00 ‖ `leaf`), in lower-case hexadecimal.
+    """
+
+    seq: int
+    at: str
+    kind: str
+    job_id: str | None
+    key_id: str | None
+    principal_kind: PrincipalKind | None
+    payload: dict[str, Any]
+    prev_hash: str
+    leaf: str
+    leaf_hash: str
+
+
+class LedgerCheckpoint(_Record):
+    """The signed size and root of the ledger at one moment. Keep it: later ones can be held against it.
+
+    Attributes:
+        origin: the name of the log.
+        size: how many rows it had.
+        root_hash: the root of the tree over them, in lower-case hexadecimal.
+        note: the three as a signed note (C2SP).
+    """
+
+    origin: str
+    size: int
+    root_hash: str
+    note: str
+
+
+class LedgerKey(_Record):
+    """The public key that checkpoints are signed with. Pin it: get it once, and keep it.
+
+    Attributes:
+        origin: the name of the log.
+        algorithm: `"ed25519"`.
+        public_key: base64 of its 32 bytes.
+        vkey: the key together with its name, as verifiers of signed notes take it (C2SP).
+    """
+
+    origin: str
+    algorithm: str
+    public_key: str
+    vkey: str
+
+
+class InclusionProof(_Record):
+    """That a row is in the ledger of a given size.
+
+    Attributes:
+        seq: the row; its leaf index is one less.
+        size: the size of the ledger that the proof is for.
+        leaf_hash: the row's leaf hash, in lower-case hexadecimal.
+        hashes: the path from the leaf to the root (RFC 9162, section 2.1.3), in lower-case hexadecimal.
+    """
+
+    seq: int
+    size: int
+    leaf_hash: str
+    hashes: list[str]
+
+
+class ConsistencyProof(_Record):
+    """That the ledger of one size begins with the ledger of another.
+
+    Attributes:
+        from_size: the earlier size.
+        to_size: the later size.
+        hashes: the proof of RFC 9162, section 2.1.4, in lower-case hexadecimal.
+    """
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    from_size: int = Field(alias="from")
+    to_size: int = Field(alias="to")
+    hashes: list[str]
+
+
+class WebhookPage(_Record):
+    """A listing of endpoints."""
+
+    webhooks: list[Webhook]
+
+
+class DeliveryPage(_Record):
+    """One page of a listing of deliveries."""
+
+    deliveries: list[Delivery]
+    next_cursor: str | None = None
+
+
+class LedgerPage(_Record):
+    """One page of ledger rows."""
+
+    entries: list[LedgerEntry]
+    next_after: int | None = None
