@@ -10,7 +10,7 @@ import math
 import platform
 import ssl
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -106,6 +106,32 @@ class Reply:
         return self.headers.get("x-request-id")
 
 
+class Body(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """The body of a request: one chunk, as often as it is asked for.
+
+    No generator gives it, because trio warns of one that a dropped connection leaves half-way.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter((self._content,))
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _OneChunk(self._content)
+
+
+class _OneChunk(AsyncIterator[bytes]):
+    def __init__(self, content: bytes) -> None:
+        self._chunks = iter((content,))
+
+    async def __anext__(self) -> bytes:
+        for chunk in self._chunks:
+            return chunk
+        raise StopAsyncIteration
+
+
 class RequestBuilder:
     """Turns calls into requests under one client's settings; what does not change is worked out once.
 
@@ -158,7 +184,7 @@ class RequestBuilder:
         if retries:
             headers.append((b"X-Nodus-Retry-Count", str(retries).encode()))
         url = self._url(call.path, call.query)
-        return httpx.Request(call.method, url, headers=headers, stream=httpx.ByteStream(call.body))
+        return httpx.Request(call.method, url, headers=headers, stream=Body(call.body))
 
     def _parse_url(self, path: str, query: str) -> httpx.URL:
         target = self._prefix + path.encode()
@@ -168,7 +194,8 @@ class RequestBuilder:
             return self._base.copy_with(raw_path=target)
         except httpx.InvalidURL as exc:
             raise ValidationError(
-                f"The URL of {path[:64]} cannot be sent ({exc}): an id or a cursor is too long.", code="invalid_argument"
+                f"The URL of {path[:64]} cannot be sent ({exc}): an id or a cursor is too long.",
+                code="invalid_argument",
             ) from exc
 
 
@@ -269,7 +296,7 @@ def failure_from_exception(exc: Exception, call: Call) -> Failure:
         exc.request = None  # type: ignore[assignment]  # it holds the bearer, and errors get logged and pickled
     timed_out = isinstance(exc, (httpx.TimeoutException, TimeoutError))
     kind = APITimeoutError if timed_out else APIConnectionError
-    detail = str(exc) or type(exc).__name__
+    detail = next(filter(None, map(str, chain_of(exc))), type(exc).__name__)
     error = kind(
         f"{call.method} {call.path} {'timed out' if timed_out else 'failed'}: {detail}",
         outcome_unknown=not isinstance(exc, _NEVER_SENT),
@@ -280,12 +307,18 @@ def failure_from_exception(exc: Exception, call: Call) -> Failure:
 
 def _is_permanent(exc: BaseException) -> bool:
     """Whether no retry can mend it: a URL that cannot be used, or a TLS certificate that does not verify."""
-    seen: BaseException | None = exc
-    while seen is not None:
-        if isinstance(seen, (ssl.SSLCertVerificationError, httpx.InvalidURL, httpx.UnsupportedProtocol)):
-            return True
-        seen = seen.__cause__ or seen.__context__
-    return False
+    return any(
+        isinstance(link, (ssl.SSLCertVerificationError, httpx.InvalidURL, httpx.UnsupportedProtocol))
+        for link in chain_of(exc)
+    )
+
+
+def chain_of(exc: BaseException) -> Iterator[BaseException]:
+    """Give an exception and what it came from, the latest first; libraries wrap the one that says why."""
+    link: BaseException | None = exc
+    while link is not None:
+        yield link
+        link = link.__cause__ or link.__context__
 
 
 def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:

@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 from nodus import AsyncClient
+from nodus._concurrency import AsyncClock
 from tests.support.clock import AsyncFakeClock
 from tests.support.script import AsyncScript
 from tests.support.server import LoopbackServer
@@ -14,13 +15,13 @@ API_KEY = "nk_test_7Z4dMfQ3"
 SIGNING_SECRET = "sgn_9bfe00000000000000000000000014"
 
 
-def scripted(script: AsyncScript, clock: AsyncFakeClock | None = None, **options: Any) -> AsyncClient:
+def scripted(script: AsyncScript, clock: AsyncClock | None = None, **options: Any) -> AsyncClient:
     """A client whose requests `script` answers."""
     options = {"api_key": API_KEY, "http_client": script, "_rng": random.Random(7), **options}
     return AsyncClient(_clock=AsyncFakeClock() if clock is None else clock, **options)
 
 
-def on_loopback(server: LoopbackServer, clock: AsyncFakeClock | None = None, **options: Any) -> AsyncClient:
+def on_loopback(server: LoopbackServer, clock: AsyncClock | None = None, **options: Any) -> AsyncClient:
     """A client whose requests go over real sockets."""
     options = {"api_key": API_KEY, "base_url": server.url, "_rng": random.Random(7), **options}
     return AsyncClient(_clock=AsyncFakeClock() if clock is None else clock, **options)

@@ -148,7 +148,7 @@ class LoopbackServer:
 
     Args:
         actions: one for each request, in order.
-        then: what to do about every request after those.
+        then: what to do about every request after those, or a function that says it for each.
         tls: the context to speak TLS with.
 
     Attributes:
@@ -156,7 +156,12 @@ class LoopbackServer:
         connections: how many connections were accepted.
     """
 
-    def __init__(self, *actions: Action, then: Action = HANG_UP, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        *actions: Action,
+        then: Action | Callable[[], Action] = HANG_UP,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._actions = deque(actions)
         self._then = then
         self._tls = tls
@@ -225,11 +230,16 @@ class LoopbackServer:
             peer.socket.close()
             connection.close()
 
+    def _next_action(self) -> Action:
+        if self._actions:
+            return self._actions.popleft()
+        return self._then if isinstance(self._then, Action) else self._then()
+
     def _exchange(self, peer: Peer, number: int) -> bool:
         if self._tls is None and not peer.socket.recv(1, socket.MSG_PEEK):
             return False
         with self._mutex:
-            action = self._actions.popleft() if self._actions else self._then
+            action = self._next_action()
         if action.reads:
             peer.request = _read_request(peer.socket, number)
             if peer.request is None:
