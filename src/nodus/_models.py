@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, field_validator
@@ -40,7 +40,7 @@ class JobSpec(BaseModel):
         ValidationError: (`invalid_spec`, `invalid_idempotency_key`) a field is outside its limits.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     image: Annotated[StrictStr, Field(min_length=1, max_length=512)]
     command: list[StrictStr] | None = Field(default=None, repr=False)
@@ -149,7 +149,7 @@ class JobSpec(BaseModel):
 class LedgerRow(BaseModel):
     """Where a job's terminal row stands in the customer's Trust Ledger."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     seq: int
     leaf_hash: str
@@ -182,7 +182,7 @@ class JobView(BaseModel):
         ledger: the terminal row in the Trust Ledger.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     id: str
     status: JobStatus
@@ -220,7 +220,7 @@ class JobView(BaseModel):
 class JobGlance(BaseModel):
     """The part of a `JobView` that changes whenever anything does."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     id: str
     status: JobStatus
@@ -235,7 +235,7 @@ class JobGlance(BaseModel):
 class JobGlances(BaseModel):
     """One page of a listing, at a glance."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     jobs: list[JobGlance]
     next_cursor: str | None = None
@@ -244,7 +244,7 @@ class JobGlances(BaseModel):
 class JobPage(BaseModel):
     """One page of a listing."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     jobs: list[JobView]
     next_cursor: str | None = None

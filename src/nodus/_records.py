@@ -6,7 +6,7 @@ All are frozen; fields that this version does not know are ignored.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,7 +14,7 @@ from ._enums import PrincipalKind
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
 class KeyView(_Record):
@@ -196,7 +196,7 @@ class ConsistencyProof(_Record):
         hashes: the proof of RFC 9162, section 2.1.4, in lower-case hexadecimal.
     """
 
-    model_config = ConfigDict(populate_by_name=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(populate_by_name=True)
 
     from_size: int = Field(alias="from")
     to_size: int = Field(alias="to")

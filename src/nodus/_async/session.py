@@ -60,8 +60,8 @@ class AsyncSession:
         on_response: OnResponse | None = None,
     ) -> None:
         self.settings = settings
-        self.clock = AsyncClock() if clock is None else clock
-        self.rng = random.Random() if rng is None else rng
+        self.clock: AsyncClock = AsyncClock() if clock is None else clock
+        self.rng: random.Random = random.Random() if rng is None else rng
         self._owns_pool = pool is None
         self._pool = AsyncPool(max_connections=settings.max_connections, clock=self.clock) if pool is None else pool
         self._closed = False
