@@ -1,0 +1,61 @@
+"""An asynchronous client lives on one event loop: its connections do."""
+
+from __future__ import annotations
+
+import gc
+
+import anyio
+import pytest
+
+import nodus
+from tests.support.server import LoopbackServer, answer
+
+BACKENDS = ["asyncio", "trio"]
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # the connection of the first loop is lost with it
+@pytest.mark.parametrize("first", BACKENDS)
+@pytest.mark.parametrize("second", BACKENDS)
+def test_a_second_event_loop_is_refused(first: str, second: str) -> None:
+    """With an error that says what to do, instead of a hang or a foreign exception."""
+    with LoopbackServer(then=answer(200, {"status": "ok"})) as server:
+        client = nodus.AsyncClient("k", base_url=server.url)
+        anyio.run(client.healthz, backend=first)
+        with pytest.raises(nodus.ConfigurationError, match="one client for each") as caught:
+            anyio.run(client.healthz, backend=second)
+        code = caught.value.code
+        del caught, client
+        gc.collect()
+
+    assert code == "wrong_event_loop"
+    assert len(server.received) == 1
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_client_can_be_made_before_there_is_a_loop(backend: str) -> None:
+    """As a module's global often is; it belongs to the loop that uses it first."""
+    with LoopbackServer(then=answer(200, {"status": "ok"})) as server:
+        client = nodus.AsyncClient("k", base_url=server.url)
+
+        async def main() -> dict[str, object]:
+            async with client:
+                return await client.healthz()
+
+        health = anyio.run(main, backend=backend)
+
+    assert health == {"status": "ok"}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_client_for_each_loop_is_fine(backend: str) -> None:
+    """Nothing is shared behind their backs."""
+
+    async def main(url: str) -> None:
+        async with nodus.AsyncClient("k", base_url=url) as client:
+            await client.healthz()
+
+    with LoopbackServer(then=answer(200, {"status": "ok"})) as server:
+        for _ in range(3):
+            anyio.run(main, server.url, backend=backend)
+
+    assert server.connections == 3
