@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
@@ -13,6 +13,9 @@ from ._enums import JobStatus
 
 if TYPE_CHECKING:
     from ._models import JobSpec
+
+MIN_SECRET_LENGTH = 6
+"""How many characters a value of `env` must have to be blanked out of an answer that repeats it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class Call:
         authenticated: whether credentials go with it.
         repeatable: whether sending it twice does no more than sending it once, so that it may be sent again after a
             drop; else only after an answer that says that nothing was done.
+        secrets: what the body holds that no error may show, should the answer repeat it.
     """
 
     method: str
@@ -37,6 +41,7 @@ class Call:
     idempotency_key: str | None = None
     authenticated: bool = True
     repeatable: bool = True
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
 def healthz() -> Call:
@@ -47,7 +52,9 @@ def submit_job(spec: JobSpec) -> Call:
     """`POST /v1/jobs`. The key goes into the body too, so that a signature covers it."""
     key = spec.idempotency_key if spec.idempotency_key is not None else _arguments.new_idempotency_key()
     body = spec.model_copy(update={"idempotency_key": key}).model_dump_json(exclude_none=True).encode()
-    return Call("POST", "/v1/jobs", body=body, idempotency_key=key)
+    # A shorter value is no secret, and would be found in every other text.
+    secrets = tuple(value for value in (spec.env or {}).values() if len(value) >= MIN_SECRET_LENGTH)
+    return Call("POST", "/v1/jobs", body=body, idempotency_key=key, secrets=secrets)
 
 
 def get_job(job_id: str) -> Call:
