@@ -40,9 +40,7 @@ def make_certificates(folder: Path) -> Certificates:
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
         .add_extension(
-            x509.SubjectAlternativeName(
-                [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-            ),
+            x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
             critical=False,
         )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
@@ -52,9 +50,7 @@ def make_certificates(folder: Path) -> Certificates:
     authority.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     chain = folder / "server.pem"
     chain.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         + authority.read_bytes()
     )
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
