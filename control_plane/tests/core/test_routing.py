@@ -1,0 +1,124 @@
+"""Where jobs go, and why."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nodus_core.catalogue import GpuType, Offer, SupplierKind, default_catalogue
+from nodus_core.routing import REGION_NUDGE, Wish, ceiling_micros, decide
+
+CATALOGUE = default_catalogue()
+PLACES = [offer.place for offer in CATALOGUE.offers("h100_80gb")]
+
+wishes = st.builds(
+    Wish,
+    require_tiers=st.lists(st.sampled_from([kind.value for kind in SupplierKind]), unique=True).map(tuple),
+    prefer_region=st.none() | st.sampled_from(["us-east-1", "eu", "US", "nowhere"]),
+    outages=st.frozensets(st.sampled_from(list(CATALOGUE.suppliers))),
+    lost=st.frozensets(st.sampled_from(PLACES)),
+    refused=st.frozensets(st.sampled_from(PLACES)),
+    ceiling_micros=st.none() | st.integers(0, 13_000_000),
+)
+gpus = st.sampled_from([gpu.value for gpu in GpuType])
+
+
+@given(gpus, wishes)
+def test_what_is_chosen_passes_every_hard_filter(gpu: str, wish: Wish) -> None:
+    """No tier outside the filter, no outage, no place twice, nothing above the reserved rate."""
+    chosen = decide(CATALOGUE.offers(gpu), wish).chosen
+
+    if chosen is not None:
+        assert not wish.require_tiers or chosen.kind.value in wish.require_tiers
+        assert chosen.supplier not in wish.outages
+        assert chosen.place not in wish.lost | wish.refused
+        assert wish.ceiling_micros is None or chosen.micros_per_gpu_hour <= wish.ceiling_micros
+
+
+@given(gpus, wishes)
+def test_every_offer_is_accounted_for(gpu: str, wish: Wish) -> None:
+    """A decision names all offers; something is chosen as long as one of them was not rejected."""
+    decision = decide(CATALOGUE.offers(gpu), wish)
+    acceptable = [candidate for candidate in decision.candidates if candidate.rejected is None]
+
+    assert {candidate.offer for candidate in decision.candidates} == set(CATALOGUE.offers(gpu))
+    assert (decision.chosen is None) == (not acceptable)
+    assert all(candidate.score <= acceptable[0].score for candidate in acceptable)
+
+
+@given(gpus, wishes)
+def test_the_order_of_offers_decides_nothing(gpu: str, wish: Wish) -> None:
+    """The same question has the same answer, however it is put."""
+    offers = CATALOGUE.offers(gpu)
+
+    assert decide(offers, wish).chosen == decide(tuple(reversed(offers)), wish).chosen
+
+
+@given(gpus, wishes)
+def test_a_preference_costs_at_most_its_nudge(gpu: str, wish: Wish) -> None:
+    """A region is favoured, not bought at any price."""
+    acceptable = [
+        candidate.offer for candidate in decide(CATALOGUE.offers(gpu), wish).candidates if candidate.rejected is None
+    ]
+    chosen = decide(CATALOGUE.offers(gpu), wish).chosen
+
+    if chosen is not None:
+        cheapest = min(offer.micros_per_gpu_hour for offer in acceptable)
+        assert chosen.micros_per_gpu_hour <= cheapest * (REGION_NUDGE + 1e-5)
+
+
+def test_the_cheapest_offer_wins() -> None:
+    """Price comes first."""
+    chosen = decide(CATALOGUE.offers("h100_80gb"), Wish()).chosen
+
+    assert chosen is not None
+    assert (chosen.supplier, chosen.micros_per_gpu_hour) == ("hyperbolic", 1_290_000)
+
+
+def test_a_preferred_region_decides_between_equals() -> None:
+    """`eu` stands for every region of a supplier that begins so."""
+    wish = Wish(require_tiers=("hyperscaler",), prefer_region="EU", outages=frozenset({"gcp", "azure", "oci"}))
+    chosen = decide(CATALOGUE.offers("h100_80gb"), wish).chosen
+
+    assert chosen is not None
+    assert chosen.region == "eu-west-1"
+
+
+def test_a_preferred_region_is_whole_words() -> None:
+    """`us` is not the start of `useast`."""
+    offers = tuple(Offer("x", SupplierKind.TIER3, region, "l40s", 100) for region in ("useast", "us-west"))
+    chosen = decide(offers, Wish(prefer_region="us")).chosen
+
+    assert chosen is not None
+    assert chosen.region == "us-west"
+
+
+def test_each_rejection_gives_its_reason() -> None:
+    """People ask why a job did not go somewhere."""
+    wish = Wish(
+        require_tiers=("neocloud", "tier3"),
+        outages=frozenset({"vast"}),
+        lost=frozenset({("hyperbolic", "default")}),
+        refused=frozenset({("hyperbolic", "us-central")}),
+        ceiling_micros=3_950_000,
+    )
+    reasons = {
+        candidate.offer.place: candidate.rejected for candidate in decide(CATALOGUE.offers("h100_80gb"), wish).candidates
+    }
+
+    assert reasons["aws", "us-east-1"] == "tier_not_allowed"
+    assert reasons["vast", "eu"] == "outage"
+    assert reasons["hyperbolic", "default"] == "already_lost"
+    assert reasons["hyperbolic", "us-central"] == "no_capacity"
+    assert reasons["lambda", "us-east-1"] == "above_reserved_rate"
+    assert reasons["crusoe", "us-east1-a"] is None
+
+
+def test_the_reserved_rate_is_the_highest_that_the_filters_allow() -> None:
+    """Whatever a failover picks was reserved for."""
+    assert ceiling_micros(CATALOGUE.offers("h100_80gb"), ()) == 12_290_000
+    assert ceiling_micros(CATALOGUE.offers("h100_80gb"), ("neocloud",)) == 3_990_000
+    assert ceiling_micros(CATALOGUE.offers("a10g"), ("neocloud",)) is None
+
+
+def test_retail_is_the_cheapest_hyperscaler() -> None:
+    """That is what a customer would have paid without Nodus."""
+    assert CATALOGUE.retail_micros_per_gpu_hour("h100_80gb") == 6_880_000

@@ -1,0 +1,154 @@
+"""What a submission may hold, and what refusals say of it."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nodus_core.spec import InvalidSpec, is_idempotency_key, parse_spec
+
+SECRET = "s3cr3t-value-of-somebody"
+GOOD: dict[str, Any] = {"image": "ghcr.io/acme/train:v3", "gpu": "h100_80gb"}
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+fields = st.sampled_from(
+    ["image", "command", "gpu", "gpu_count", "env", "max_runtime_seconds", "require_tiers", "prefer_region"]
+)
+
+
+def test_defaults_are_the_manuals() -> None:
+    """Image and GPU are all that a job needs to say."""
+    spec = parse_spec(GOOD)
+
+    assert (spec.gpu_count, spec.max_runtime_seconds) == (1, 3600)
+    assert (spec.command, dict(spec.env), spec.require_tiers, spec.prefer_region) == (None, {}, (), None)
+
+
+@given(st.dictionaries(fields, json_values))
+def test_any_payload_is_accepted_or_refused_clearly(changes: dict[str, Any]) -> None:
+    """Nothing but `InvalidSpec` comes out, and what is accepted has a canonical form."""
+    try:
+        spec = parse_spec({**GOOD, **changes})
+    except InvalidSpec as exc:
+        assert exc.message
+    else:
+        assert spec.canonical() == parse_spec({**GOOD, **changes}).canonical()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image": None}, "`image` is required"),
+        ({"image": ""}, "`image` must be a string of 1 to 512"),
+        ({"image": "a b"}, "without spaces"),
+        ({"image": "a" * 513}, "1 to 512"),
+        ({"gpu": None}, "`gpu` is required"),
+        ({"gpu": 5}, "`gpu` must be one of"),
+        ({"gpu": "H100"}, "the nearest is 'h100_80gb'"),
+        ({"gpu_count": 0}, "1 to 8"),
+        ({"gpu_count": 9}, "1 to 8"),
+        ({"gpu_count": True}, "integer"),
+        ({"gpu_count": 1.0}, "integer"),
+        ({"max_runtime_seconds": 59}, "60 to 172800"),
+        ({"max_runtime_seconds": 172_801}, "60 to 172800"),
+        ({"require_tiers": "tier3"}, "list of hyperscaler, neocloud, tier3"),
+        ({"require_tiers": ["tier9"]}, "list of"),
+        ({"prefer_region": ""}, "1 to 128"),
+        ({"command": "python train.py"}, "`command` must be a list"),
+        ({"command": []}, "at least one string"),
+        ({"command": ["a", "b\0"]}, r"`command\[1\]` must not contain a NUL"),
+        ({"command": ["\ud800"]}, "lone surrogate"),
+        ({"env": []}, "`env` must be an object"),
+        ({"env": {"": "x"}}, "not empty"),
+        ({"env": {"A=B": "x"}}, "no '='"),
+        ({"env": {"A": 1}}, r"`env\['A'\]` must be a string"),
+        ({"env": {"A": "x\0"}}, r"`env\['A'\]` must not contain a NUL"),
+        ({"prefered_region": "eu"}, "Did you mean `prefer_region`?"),
+    ],
+)
+def test_a_payload_outside_its_limits_is_told_the_rule(changes: dict[str, Any], message: str) -> None:
+    """One good payload, one thing spoilt each time."""
+    with pytest.raises(InvalidSpec, match=message):
+        parse_spec({**GOOD, **changes})
+
+
+@pytest.mark.parametrize("payload", [None, [], "text", 5, [GOOD]])
+def test_what_is_no_object_is_no_spec(payload: object) -> None:
+    """A list of jobs is not a job."""
+    with pytest.raises(InvalidSpec, match="JSON object"):
+        parse_spec(payload)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"image": f"{SECRET} {SECRET}"},
+        {"gpu": SECRET},
+        {"gpu_count": SECRET},
+        {"env": SECRET},
+        {"env": {"TOKEN": [SECRET]}},
+        {"env": {"TOKEN": f"{SECRET}\0"}},
+        {"env": {f"A={SECRET}": "x"}},
+        {"env": {f"{SECRET}\0": "x"}},
+        {"command": SECRET},
+        {"command": [SECRET, f"{SECRET}\0"]},
+        {"require_tiers": [SECRET]},
+        {"prefer_region": SECRET * 20},
+        {f"{SECRET}": "x"},
+    ],
+)
+def test_no_refusal_shows_a_value(changes: dict[str, Any]) -> None:
+    """A secret put in the wrong place does not end up in a log of errors."""
+    with pytest.raises(InvalidSpec) as caught:
+        parse_spec({**GOOD, **changes})
+
+    assert SECRET not in str(caught.value)
+    assert SECRET not in repr(caught.value)
+
+
+def test_a_spec_shows_neither_command_nor_env() -> None:
+    """Both hold secrets."""
+    shown = repr(parse_spec({**GOOD, "env": {"TOKEN": SECRET}, "command": ["login", SECRET]}))
+
+    assert SECRET not in shown
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        {"gpu_count": 1},
+        {"gpu_count": None, "env": None},
+        {"env": {}, "require_tiers": []},
+        {"idempotency_key": "k"},
+        {"max_runtime_seconds": 3600, "prefer_region": None},
+    ],
+)
+def test_saying_a_default_changes_nothing(same: dict[str, Any]) -> None:
+    """A retry that spells out its defaults is the same submission; the key is no part of it."""
+    assert parse_spec({**GOOD, **same}).canonical() == parse_spec(GOOD).canonical()
+
+
+@pytest.mark.parametrize(
+    "other", [{"gpu_count": 2}, {"env": {"A": ""}}, {"command": ["x"]}, {"prefer_region": "eu"}, {"gpu": "l40s"}]
+)
+def test_another_job_has_another_form(other: dict[str, Any]) -> None:
+    """What runs, and where it may, is all part of it."""
+    assert parse_spec({**GOOD, **other}).canonical() != parse_spec(GOOD).canonical()
+
+
+def test_tiers_are_a_set() -> None:
+    """Their order and number say nothing."""
+    one = parse_spec({**GOOD, "require_tiers": ["tier3", "neocloud", "tier3"]})
+
+    assert one.canonical() == parse_spec({**GOOD, "require_tiers": ["neocloud", "tier3"]}).canonical()
+
+
+@given(st.text(max_size=140))
+def test_an_idempotency_key_is_printable_ascii(text: str) -> None:
+    """1 to 128 characters, from space to tilde."""
+    assert is_idempotency_key(text) == (1 <= len(text) <= 128 and all(" " <= mark <= "~" for mark in text))
