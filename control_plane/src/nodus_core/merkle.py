@@ -45,15 +45,18 @@ class TreeHead:
         if any(len(subtree) != HASH_LENGTH for subtree in self._subtrees):
             raise ValueError(f"a subtree's root has {HASH_LENGTH} bytes")
 
-    def append(self, hashed_leaf: bytes) -> None:
-        """Add a leaf, given by its hash."""
+    def append(self, hashed_leaf: bytes) -> list[bytes]:
+        """Add a leaf, given by its hash; give the roots of the subtrees that it completes: of 2 leaves, of 4, …."""
+        completed = []
         merged = hashed_leaf
         bits = self._size
         while bits & 1:
             merged = node_hash(self._subtrees.pop(), merged)
+            completed.append(merged)
             bits >>= 1
         self._subtrees.append(merged)
         self._size += 1
+        return completed
 
     def root(self) -> bytes:
         """Give the root of the tree as it is now."""

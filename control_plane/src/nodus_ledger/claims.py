@@ -20,11 +20,13 @@ from nodus_core.lifecycle import Change, JobStatus
 from nodus_core.money import usd
 from nodus_core.routing import Decision, Wish
 
+from . import job_entries
 from .database import Database
 from .outages import outages_now
 from .records import JOB_FIELDS, AttemptRecord, JobRecord
 from .schema import attempts, jobs
 from .transitions import AttemptEnd, Step, write_steps
+from .trust_ledger import Entry
 
 _LOST = ("lost", "outage")
 _CLAIM = (
@@ -137,6 +139,7 @@ class Claims:
         claims: list[Claim] = []
         ended: list[Step] = []
         rows: list[dict[str, Any]] = []
+        entries: list[Entry] = []
         history = _closed_attempts(connection, [job.id for job in undispatched if job.attempt])
         for job in undispatched:
             if job.cancel_requested_at is not None:
@@ -150,7 +153,9 @@ class Claims:
                 rows.append(_attempt_row(job.id, number, None, now, decision))
                 continue
             rows.append(_attempt_row(job.id, number, offer, now, decision))
-            attempt = AttemptRecord(job.id, number, offer.supplier, offer.region, offer.micros_per_gpu_hour, now)
+            rate = offer.micros_per_gpu_hour
+            entries.append(job_entries.attempted(job, number, offer.supplier, offer.region, rate, now))
+            attempt = AttemptRecord(job.id, number, offer.supplier, offer.region, rate, now)
             claims.append(Claim(replace(job, attempt=number, open_attempt=True), attempt, supplier_is_out=False))
         if rows:
             connection.execute(insert(attempts), rows)
@@ -158,7 +163,7 @@ class Claims:
             connection.execute(
                 _OPEN_ATTEMPT, [{"of_seq": claim.job.seq, "to_attempt": claim.job.attempt} for claim in claims]
             )
-        write_steps(connection, ended, self._catalogue)
+        write_steps(connection, ended, self._catalogue, entries)
         return claims
 
     def _decide(self, job: JobRecord, out: frozenset[str], history: list[tuple[str, str, str]]) -> Decision:

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import QueuePool, StaticPool
 
-from . import schema
+from .trust_schema import metadata
 
 BUSY_TIMEOUT_SECONDS = 30
 _CONNECTIONS = 48
@@ -50,7 +50,7 @@ class Database:
         self._reading: AbstractContextManager[Any] = self._writing if self.path is None else _Unlocked()
         try:
             with self.write() as connection:
-                schema.metadata.create_all(connection)
+                metadata.create_all(connection)
         except sqlalchemy.exc.DatabaseError as exc:
             self._engine.dispose()
             raise UnusableDatabase(f"cannot open the database {parsed.render_as_string()}: {exc.orig}") from exc

@@ -20,7 +20,7 @@ from nodus_core.money import cost_micros
 from nodus_core.spec import JobSpec
 from nodus_core.streams import stream
 
-from . import budgets
+from . import budgets, job_entries, trust_ledger
 from .database import Database
 from .errors import (
     ForbiddenPrincipal,
@@ -46,6 +46,7 @@ _BY_IDEMPOTENCY_KEY = select(*JOB_FIELDS).where(
     jobs.c.endpoint == bindparam("at_endpoint"),
     jobs.c.idempotency_key == bindparam("key"),
 )
+_LAST_SEQ = select(func.max(jobs.c.seq))
 _INSERT_JOB = insert(jobs)
 _INSERT_EVENT = insert(events)
 _CURSOR = re.compile(r"j([0-9]{1,18})\Z")
@@ -167,6 +168,7 @@ class Jobs:
                 },
             )
             key_of_row = inserted.inserted_primary_key
+            trust_ledger.append_all(connection, [job_entries.submitted(values, spec)])
         values["seq"] = key_of_row[0] if key_of_row is not None else 0
         return Submitted(new_record(values), replayed=False)
 
@@ -317,7 +319,7 @@ def _require(row: Any) -> JobRecord:
 
 
 def _count(connection: Connection) -> int:
-    last: int | None = connection.execute(select(func.max(jobs.c.seq))).scalar()
+    last: int | None = connection.execute(_LAST_SEQ).scalar()
     return last or 0
 
 

@@ -17,11 +17,13 @@ from typing import Any
 
 from sqlalchemy import Column, bindparam, insert, select, update
 
-from . import budgets
+from . import budgets, key_entries
 from .database import Database
 from .errors import BudgetFigures
+from .key_entries import KeyOwner
 from .schema import api_keys
 from .sealing import Sealer
+from .trust_ledger import append_all
 
 _ALPHABET = string.ascii_letters + string.digits
 _KEY_CHARACTERS = 43
@@ -77,6 +79,8 @@ _FIELDS: tuple[Column[Any], ...] = (
     api_keys.c.previous_signing_secret_until,
     api_keys.c.monthly_cap,
 )
+# Sealed afresh every time: they differ even where the secret is the same.
+_RESEALED = ("signing_secret", "previous_signing_secret", "previous_signing_secret_until")
 _BY_HASH = select(*_FIELDS).where(api_keys.c.key_hash == bindparam("hash"), api_keys.c.revoked_at.is_(None))
 
 
@@ -170,9 +174,14 @@ class Keys:
             "revoked_at": None,
         }
         with self._database.write() as connection:
-            replaced = connection.execute(update(api_keys).where(api_keys.c.id == minted.id).values(values))
-            if replaced.rowcount == 0:
+            before = connection.execute(select(api_keys).where(api_keys.c.id == minted.id)).mappings().first()
+            if before is None:
                 connection.execute(insert(api_keys).values(id=minted.id, created_at=now, in_flight=0, **values))
+            else:
+                connection.execute(update(api_keys).where(api_keys.c.id == minted.id).values(values))
+            if before is None or any(before[name] != values[name] for name in values if name not in _RESEALED):
+                owner = KeyOwner(minted.id, customer_id, principal_kind.value)
+                append_all(connection, [key_entries.minted(owner, now, values, is_new=before is None)])
 
     def revoke(self, key_id: str, now: int) -> bool:
         """End a key for good; False where there is none, or it has ended already."""
@@ -180,6 +189,9 @@ class Keys:
             ended = connection.execute(
                 update(api_keys).where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None)).values(revoked_at=now)
             )
+            owner = key_entries.owner_of(connection, key_id)
+            if ended.rowcount == 1 and owner is not None:
+                append_all(connection, [key_entries.revoked(owner, now)])
         return ended.rowcount == 1
 
 

@@ -51,6 +51,8 @@ class JobRecord:
     cancel_requested_at: int | None
     generation: int
     lease_owner: str | None
+    ledger_seq: int | None
+    ledger_hash: bytes | None
 
     @property
     def state(self) -> JobState:

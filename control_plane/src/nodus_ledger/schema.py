@@ -102,6 +102,9 @@ jobs = Table(
     Column("generation", Integer, nullable=False),
     Column("lease_owner", String),
     Column("lease_until", BigInteger),  # real time
+    # Where the terminal transition stands in the Trust Ledger.
+    Column("ledger_seq", BigInteger),
+    Column("ledger_hash", LargeBinary),
     UniqueConstraint("customer_id", "endpoint", "idempotency_key"),
 )
 Index("jobs_by_customer", jobs.c.customer_id, jobs.c.seq)

@@ -13,9 +13,10 @@ from nodus_core import lifecycle
 from nodus_core.catalogue import Catalogue
 from nodus_core.lifecycle import Change, JobStatus
 
-from . import budgets
+from . import budgets, job_entries, meter_events, trust_ledger
 from .records import JobRecord, event_values, settlement_values, state_values
 from .schema import attempts, events, jobs
+from .trust_ledger import Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ _STATE_COLUMNS = (
     "duration_ms",
     "cost",
     "retail",
+    "ledger_seq",
+    "ledger_hash",
 )
 _UPDATE_JOB = (
     update(jobs)
@@ -66,8 +69,12 @@ _END_ATTEMPT = (
 )
 
 
-def write_steps(connection: Connection, steps: Sequence[Step], catalogue: Catalogue) -> None:
+def write_steps(
+    connection: Connection, steps: Sequence[Step], catalogue: Catalogue, opening: Sequence[Entry] = ()
+) -> None:
     """Write what became of jobs whose rows the caller has locked, and give their leases back.
+
+    `opening` is what the Trust Ledger is to say before.
 
     Raises:
         lifecycle.IllegalTransition: a change does not follow from the job's state; nothing may be committed then.
@@ -76,6 +83,9 @@ def write_steps(connection: Connection, steps: Sequence[Step], catalogue: Catalo
     rescheduled: list[dict[str, Any]] = []
     event_rows: list[dict[str, Any]] = []
     attempt_rows: list[dict[str, Any]] = []
+    settled: list[tuple[JobRecord, dict[str, Any]]] = []
+    entries = list(opening)
+    terminal: dict[int, dict[str, Any]] = {}  # by where in `entries` the terminal transition is
     released: Counter[str] = Counter()
     realised: Counter[tuple[str, str]] = Counter()
     for step in steps:
@@ -90,15 +100,28 @@ def write_steps(connection: Connection, steps: Sequence[Step], catalogue: Catalo
                     "to_ended_at": step.attempt_end.ended_at,
                 }
             )
+            if job.open_attempt:
+                end = step.attempt_end
+                entries.append(job_entries.attempt_ended(job, end.outcome, end.started_at, end.ended_at))
         elif not step.changes:
             rescheduled.append({"of_seq": job.seq, "to_due_at": step.due_at})
             continue
         values, history = _advance(step, catalogue)
         event_rows.extend(history)
-        job_rows.append({"of_seq": job.seq, **{f"to_{name}": values[name] for name in _STATE_COLUMNS}})
+        entries.extend(job_entries.transitions(job, history))
+        row = {"of_seq": job.seq, **{f"to_{name}": values[name] for name in _STATE_COLUMNS}}
+        job_rows.append(row)
         if values["cost"] is not None:
+            terminal[len(entries) - 1] = row
+            entries.append(job_entries.settled(job, values))
+            settled.append((job, values))
             released[job.key_id] += job.reserved
             realised[job.key_id, budgets.month_of(values["finished_at"])] += values["cost"]
+    budgets.settle(connection, released, realised)
+    meter_events.record(connection, settled)
+    positions = trust_ledger.append_all(connection, entries)
+    for number, row in terminal.items():
+        row.update(to_ledger_seq=positions[number].seq, to_ledger_hash=positions[number].leaf_hash)
     for statement, rows in (
         (_RESCHEDULE, rescheduled),
         (_UPDATE_JOB, job_rows),
@@ -107,7 +130,6 @@ def write_steps(connection: Connection, steps: Sequence[Step], catalogue: Catalo
     ):
         if rows:
             connection.execute(statement, rows)
-    budgets.settle(connection, released, realised)
 
 
 def cancel_undispatched(connection: Connection, job: JobRecord, now: int, catalogue: Catalogue) -> None:
@@ -132,6 +154,8 @@ def _advance(step: Step, catalogue: Catalogue) -> tuple[dict[str, Any], list[dic
         "duration_ms": None,
         "cost": None,
         "retail": None,
+        "ledger_seq": None,
+        "ledger_hash": None,
     }
     if state.status.is_terminal:
         duration_ms = lifecycle.running_milliseconds(state, job.max_runtime_seconds)

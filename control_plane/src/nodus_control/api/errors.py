@@ -10,10 +10,9 @@ from starlette.responses import Response
 
 from nodus_core.money import usd
 from nodus_core.spec import InvalidSpec
+from nodus_core.times import timestamp
 from nodus_ledger import errors as ledger
 from nodus_ledger.errors import BudgetFigures
-
-from .views import timestamp
 
 
 class ApiError(Exception):

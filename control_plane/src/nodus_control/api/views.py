@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import datetime, timezone
 from typing import Any
 
 from nodus_core.money import usd
+from nodus_core.times import timestamp
 from nodus_ledger.errors import BudgetFigures
 from nodus_ledger.keys import KeyRecord
 from nodus_ledger.records import JobRecord
-
-
-def timestamp(milliseconds: int) -> str:
-    """Give a time as RFC 3339 in UTC, with milliseconds."""
-    whole = datetime.fromtimestamp(milliseconds // 1000, timezone.utc)
-    return f"{whole:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"
 
 
 def job_view(job: JobRecord) -> dict[str, Any]:
@@ -43,7 +37,7 @@ def job_view(job: JobRecord) -> dict[str, Any]:
         "saved_usd": saved,
         "attempts": job.placements,
         "principal_kind": job.principal_kind,
-        "ledger": None,
+        "ledger": None if job.ledger_hash is None else {"seq": job.ledger_seq, "leaf_hash": job.ledger_hash.hex()},
     }
 
 

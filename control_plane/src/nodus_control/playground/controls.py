@@ -9,8 +9,10 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from nodus_core.times import timestamp
+
 from ..api.errors import ApiError
-from ..api.views import timestamp, to_json
+from ..api.views import to_json
 from ..auth import authenticate
 from ..calls import Call, in_thread, read_call, translated
 from ..faults import ACTIONS, Fault, FaultScript

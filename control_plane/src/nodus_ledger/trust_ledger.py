@@ -1,0 +1,195 @@
+"""The Trust Ledger: one append-only log per customer, whose rows are hash-chained and leaves of a Merkle tree at once.
+
+Everything here runs inside the caller's transaction, the one that makes the change which a row records: either both
+happened, or neither. What takes locks comes in the order jobs, keys, heads of logs; so append last.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, insert, select, text, update
+
+from nodus_core.canonical_json import canonical_json
+from nodus_core.leaves import FIRST_PREVIOUS_HASH, LeafFields, leaf_text
+from nodus_core.merkle import HASH_LENGTH, TreeHead, leaf_hash
+from nodus_core.times import timestamp
+
+from .trust_schema import heads, ledger, nodes
+
+KEPT_LEVELS = 8
+"""Of the tree's inner nodes, those of every eighth level are kept: over 256 leaves, over 65,536 ….
+
+That is one more row for 256, and a proof reads at most 255 hashes for each subtree that it needs.
+"""
+
+_HEAD = select(heads.c.size, heads.c.last_hash, heads.c.subtrees).where(heads.c.customer_id == bindparam("customer"))
+_LOCKED_HEAD = _HEAD.with_for_update()
+_NEW_HEAD = text(
+    "INSERT INTO ledger_heads (customer_id, size, last_hash, subtrees) "
+    "VALUES (:customer, 0, :last_hash, :subtrees) ON CONFLICT DO NOTHING"
+)
+_MOVE_HEAD = (
+    update(heads)
+    .where(heads.c.customer_id == bindparam("customer"))
+    .values(size=bindparam("to_size"), last_hash=bindparam("to_last_hash"), subtrees=bindparam("to_subtrees"))
+)
+_INSERT_ROW = insert(ledger)
+_INSERT_NODE = insert(nodes)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one row is to record.
+
+    `at` is when it happened, in Unix milliseconds. The payload is JSON without fractions: money in micro-USD, times in
+    milliseconds or RFC 3339; never an env value, a key, a secret or a command.
+    """
+
+    customer_id: str
+    kind: str
+    at: int
+    payload: Mapping[str, object]
+    job_id: str | None = None
+    key_id: str | None = None
+    principal_kind: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a row stands."""
+
+    seq: int
+    leaf_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A log as it is now: how many rows, the leaf hash of the last, the roots of the tree's perfect subtrees."""
+
+    size: int = 0
+    last_hash: bytes = FIRST_PREVIOUS_HASH
+    subtrees: bytes = b""
+
+    def tree(self) -> TreeHead:
+        """Give the tree, to be read or to be grown."""
+        roots = self.subtrees
+        return TreeHead(self.size, [roots[at : at + HASH_LENGTH] for at in range(0, len(roots), HASH_LENGTH)])
+
+
+def append(
+    connection: Connection,
+    customer_id: str,
+    *,
+    kind: str,
+    at: int,
+    payload: Mapping[str, object],
+    job_id: str | None = None,
+    key_id: str | None = None,
+    principal_kind: str | None = None,
+) -> Position:
+    """Append one row to a customer's log; the arguments are those of `Entry`.
+
+    Raises:
+        TypeError, ValueError: the payload is no canonical JSON (see `nodus_core.canonical_json`).
+    """
+    entry = Entry(customer_id, kind, at, payload, job_id, key_id, principal_kind)
+    return append_all(connection, [entry])[0]
+
+
+def append_all(connection: Connection, entries: Sequence[Entry]) -> list[Position]:
+    """Append rows to the logs of their customers, in this order; give where each stands.
+
+    Raises:
+        TypeError, ValueError: a payload is no canonical JSON.
+    """
+    by_customer: defaultdict[str, list[int]] = defaultdict(list)
+    for number, entry in enumerate(entries):
+        by_customer[entry.customer_id].append(number)
+    positions: dict[int, Position] = {}
+    # In one order, so that of two transactions that write to the same logs one waits for the other.
+    for customer_id in sorted(by_customer):
+        numbers = by_customer[customer_id]
+        written = _extend(connection, customer_id, [entries[number] for number in numbers])
+        positions.update(zip(numbers, written, strict=True))
+    return [positions[number] for number in range(len(entries))]
+
+
+def head_of(connection: Connection, customer_id: str) -> Head:
+    """Read a customer's head; that of an empty log where nothing was ever recorded."""
+    row = connection.execute(_HEAD, {"customer": customer_id}).first()
+    return Head() if row is None else Head(*row)
+
+
+def _extend(connection: Connection, customer_id: str, entries: Sequence[Entry]) -> list[Position]:
+    head = _lock_head(connection, customer_id)
+    tree = head.tree()
+    last_hash = head.last_hash
+    rows: list[dict[str, Any]] = []
+    kept: list[dict[str, Any]] = []
+    for entry in entries:
+        row = _row(entry, tree.size + 1, last_hash)
+        rows.append(row)
+        last_hash = row["leaf_hash"]
+        completed = tree.append(last_hash)
+        kept.extend(_kept_nodes(customer_id, tree.size, completed))
+    connection.execute(_INSERT_ROW, rows)
+    if kept:
+        connection.execute(_INSERT_NODE, kept)
+    connection.execute(
+        _MOVE_HEAD,
+        {
+            "customer": customer_id,
+            "to_size": tree.size,
+            "to_last_hash": last_hash,
+            "to_subtrees": b"".join(tree.subtrees),
+        },
+    )
+    return [Position(row["seq"], row["leaf_hash"]) for row in rows]
+
+
+def _lock_head(connection: Connection, customer_id: str) -> Head:
+    row = connection.execute(_LOCKED_HEAD, {"customer": customer_id}).first()
+    if row is None:
+        connection.execute(_NEW_HEAD, {"customer": customer_id, "last_hash": FIRST_PREVIOUS_HASH, "subtrees": b""})
+        row = connection.execute(_LOCKED_HEAD, {"customer": customer_id}).one()
+    return Head(*row)
+
+
+def _row(entry: Entry, seq: int, last_hash: bytes) -> dict[str, Any]:
+    at = timestamp(entry.at)
+    fields = LeafFields(
+        entry.customer_id, seq, at, entry.kind, entry.job_id, entry.key_id, entry.principal_kind, last_hash
+    )
+    leaf = leaf_text(fields, canonical_json(entry.payload))
+    return {
+        "customer_id": entry.customer_id,
+        "seq": seq,
+        "at": at,
+        "kind": entry.kind,
+        "job_id": entry.job_id,
+        "key_id": entry.key_id,
+        "principal_kind": entry.principal_kind,
+        "prev_hash": last_hash,
+        "leaf": leaf,
+        "leaf_hash": leaf_hash(leaf.encode()),
+    }
+
+
+def kept_nodes(size: int, completed: Sequence[bytes]) -> Iterator[tuple[int, int, bytes]]:
+    """Say which inner nodes are kept when a tree has grown to `size`: level, position in it, hash.
+
+    Args:
+        size: leaves, the new one included.
+        completed: what `TreeHead.append` gave.
+    """
+    for level in range(KEPT_LEVELS, len(completed) + 1, KEPT_LEVELS):
+        yield level, (size >> level) - 1, completed[level - 1]
+
+
+def _kept_nodes(customer_id: str, size: int, completed: Sequence[bytes]) -> Iterator[dict[str, Any]]:
+    for level, position, root in kept_nodes(size, completed):
+        yield {"customer_id": customer_id, "level": level, "position": position, "hash": root}

@@ -1,0 +1,193 @@
+"""The tables of the Trust Ledger, and the triggers that let nobody change what is in them.
+
+The triggers are made with the tables, for each kind of database its own. What has been written stays as it is, for
+everybody who goes through the database; who goes below it, into its file, is found by `verify`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    delete,
+    event,
+    text,
+)
+
+from .schema import metadata as metadata
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("customer_id", String, nullable=False),
+    Column("seq", BigInteger, nullable=False),  # from 1, without gaps, in each customer's log
+    Column("at", String, nullable=False),  # RFC 3339: the text that was hashed
+    Column("kind", String, nullable=False),
+    Column("job_id", String),
+    Column("key_id", String),
+    Column("principal_kind", String),
+    Column("prev_hash", LargeBinary, nullable=False),
+    Column("leaf", Text, nullable=False),  # canonical, as hashed; the payload is in here alone
+    Column("leaf_hash", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("customer_id", "seq"),
+    sqlite_with_rowid=False,
+)
+Index(
+    "ledger_by_job",
+    ledger.c.job_id,
+    ledger.c.seq,
+    sqlite_where=text("job_id IS NOT NULL"),
+    postgresql_where=text("job_id IS NOT NULL"),
+)
+
+heads = Table(
+    "ledger_heads",
+    metadata,
+    Column("customer_id", String, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("last_hash", LargeBinary, nullable=False),  # the last row's leaf hash
+    Column("subtrees", LargeBinary, nullable=False),  # the roots of the perfect subtrees, the largest first
+)
+
+nodes = Table(
+    "ledger_nodes",
+    metadata,
+    Column("customer_id", String, nullable=False),
+    Column("level", Integer, nullable=False),  # over 2^level leaves; every eighth level is kept
+    Column("position", BigInteger, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("customer_id", "level", "position"),
+    sqlite_with_rowid=False,
+)
+
+checkpoints = Table(
+    "ledger_checkpoints",
+    metadata,
+    Column("customer_id", String, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("root", LargeBinary, nullable=False),
+    Column("note", Text, nullable=False),  # as it was given out
+    PrimaryKeyConstraint("customer_id", "size"),
+)
+
+meter_events = Table(
+    "meter_events",
+    metadata,
+    Column("identifier", String, primary_key=True),
+    Column("customer_id", String, nullable=False),
+    Column("event_name", String, nullable=False),
+    Column("timestamp", BigInteger, nullable=False),  # Unix seconds
+    Column("livemode", Boolean, nullable=False),
+    Column("payload", Text, nullable=False),  # JSON, every value of it a string
+    Column("exported_at", BigInteger),  # None until an exporter has it
+)
+Index(
+    "meter_events_pending",
+    meter_events.c.timestamp,
+    sqlite_where=text("exported_at IS NULL"),
+    postgresql_where=text("exported_at IS NULL"),
+)
+
+_APPEND_ONLY = "the trust ledger is append-only"
+
+SQLITE_TRIGGERS: Mapping[str, str] = {
+    **{
+        f"{table}_no_{action.lower()}": f"BEFORE {action} ON {table} BEGIN SELECT RAISE(ABORT, '{_APPEND_ONLY}'); END"
+        for table in ("ledger", "ledger_nodes", "ledger_checkpoints")
+        for action in ("UPDATE", "DELETE")
+    },
+    # REPLACE would take the place of a row without a DELETE that triggers see.
+    "ledger_no_replace": (
+        "BEFORE INSERT ON ledger WHEN EXISTS "
+        "(SELECT 1 FROM ledger WHERE customer_id = NEW.customer_id AND seq = NEW.seq) "
+        f"BEGIN SELECT RAISE(ABORT, '{_APPEND_ONLY}'); END"
+    ),
+    "ledger_heads_no_delete": f"BEFORE DELETE ON ledger_heads BEGIN SELECT RAISE(ABORT, '{_APPEND_ONLY}'); END",
+    "ledger_heads_only_grow": (
+        "BEFORE UPDATE ON ledger_heads WHEN NEW.customer_id <> OLD.customer_id OR NEW.size <= OLD.size "
+        f"BEGIN SELECT RAISE(ABORT, '{_APPEND_ONLY}'); END"
+    ),
+}
+"""On SQLite: the name of each trigger, and what follows it in `CREATE TRIGGER`."""
+
+POSTGRESQL_FUNCTION = (
+    "CREATE OR REPLACE FUNCTION nodus_append_only() RETURNS trigger LANGUAGE plpgsql AS "
+    f"$$ BEGIN RAISE EXCEPTION '{_APPEND_ONLY}'; END $$"
+)
+"""What every trigger on PostgreSQL runs."""
+
+POSTGRESQL_TRIGGERS: Mapping[str, str] = {
+    **{
+        f"{table}_no_change": f"BEFORE UPDATE OR DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION nodus_append_only()"
+        for table in ("ledger", "ledger_nodes", "ledger_checkpoints")
+    },
+    **{
+        f"{table}_no_truncate": f"BEFORE TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION nodus_append_only()"
+        for table in ("ledger", "ledger_nodes", "ledger_checkpoints", "ledger_heads")
+    },
+    "ledger_heads_no_delete": ("BEFORE DELETE ON ledger_heads FOR EACH ROW EXECUTE FUNCTION nodus_append_only()"),
+    "ledger_heads_only_grow": (
+        "BEFORE UPDATE ON ledger_heads FOR EACH ROW "
+        "WHEN (NEW.customer_id <> OLD.customer_id OR NEW.size <= OLD.size) EXECUTE FUNCTION nodus_append_only()"
+    ),
+}
+"""On PostgreSQL: the name of each trigger, and what follows it in `CREATE TRIGGER`."""
+
+_PROTECTED = (ledger, nodes, checkpoints, heads)
+
+
+def create_statements(dialect: str) -> Sequence[str]:
+    """Give the statements that put the triggers up, on a database that has the tables and none of the triggers."""
+    if dialect == "postgresql":
+        return [POSTGRESQL_FUNCTION, *_creations(POSTGRESQL_TRIGGERS)]
+    return _creations(SQLITE_TRIGGERS)
+
+
+def drop_statements(dialect: str) -> Sequence[str]:
+    """Give the statements that take the triggers down."""
+    if dialect == "postgresql":
+        return [f"DROP TRIGGER IF EXISTS {name} ON {_table_of(name)}" for name in POSTGRESQL_TRIGGERS]
+    return [f"DROP TRIGGER IF EXISTS {name}" for name in SQLITE_TRIGGERS]
+
+
+def empty(connection: Connection) -> None:
+    """Take everything out, and put the triggers up again: for a playground that begins anew, and nothing else."""
+    dialect = connection.dialect.name
+    for statement in drop_statements(dialect):
+        connection.exec_driver_sql(statement)
+    for table in (*_PROTECTED, meter_events):
+        connection.execute(delete(table))
+    for statement in create_statements(dialect):
+        connection.exec_driver_sql(statement)
+
+
+def _creations(triggers: Mapping[str, str]) -> list[str]:
+    return [f"CREATE TRIGGER {name} {definition}" for name, definition in triggers.items()]
+
+
+def _table_of(trigger: str) -> str:
+    return max((table.name for table in _PROTECTED if trigger.startswith(table.name)), key=len)
+
+
+def _put_up(table: Table, connection: Connection, **_options: object) -> None:
+    dialect = connection.dialect.name
+    triggers = POSTGRESQL_TRIGGERS if dialect == "postgresql" else SQLITE_TRIGGERS
+    if dialect == "postgresql":
+        connection.exec_driver_sql(POSTGRESQL_FUNCTION)
+    for statement in _creations({name: triggers[name] for name in triggers if _table_of(name) == table.name}):
+        connection.exec_driver_sql(statement)
+
+
+for _table in _PROTECTED:
+    event.listen(_table, "after_create", _put_up)
