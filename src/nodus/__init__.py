@@ -56,6 +56,12 @@ if TYPE_CHECKING:
         construct_event,
     )
     from ._hooks import ResponseEvent, RetryEvent
+    from ._ledger import (
+        LedgerReport,
+        verify_consistency,
+        verify_inclusion,
+        verify_ledger,
+    )
     from ._models import JobSpec, JobView, LedgerRow
     from ._records import (
         ConsistencyProof,
@@ -107,6 +113,7 @@ __all__ = [
     "LedgerEntry",
     "LedgerError",
     "LedgerKey",
+    "LedgerReport",
     "LedgerRow",
     "NodusError",
     "NotFoundError",
@@ -126,6 +133,9 @@ __all__ = [
     "__version__",
     "construct_event",
     "sign_request",
+    "verify_consistency",
+    "verify_inclusion",
+    "verify_ledger",
     "verify_webhook",
 ]
 
@@ -162,6 +172,7 @@ _HOME = {
     "LedgerEntry": "_records",
     "LedgerError": "_errors",
     "LedgerKey": "_records",
+    "LedgerReport": "_ledger",
     "LedgerRow": "_models",
     "NodusError": "_errors",
     "NotFoundError": "_errors",
@@ -180,6 +191,9 @@ _HOME = {
     "WebhookSecret": "_records",
     "construct_event": "_events",
     "sign_request": "_signing",
+    "verify_consistency": "_ledger",
+    "verify_inclusion": "_ledger",
+    "verify_ledger": "_ledger",
     "verify_webhook": "_signing",
 }
 
