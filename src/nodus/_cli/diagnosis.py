@@ -7,7 +7,7 @@ import os
 import platform
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -77,10 +77,7 @@ def skew_of(date: str, now: datetime) -> float | None:
 def look_at_settings(environ: Mapping[str, str]) -> list[Finding]:
     """Check what needs no network."""
     findings = [Finding("version", "ok", f"nodus-sdk {__version__}, Python {platform.python_version()}")]
-    try:
-        findings.append(Finding("event loop", "ok", choose_backend(environ)))
-    except ConfigurationError as exc:
-        findings.append(_failed("event loop", exc))
+    findings.append(Finding("event loop", "ok", choose_backend(environ)))
     findings.append(_look_at_key(environ.get("NODUS_API_KEY")))
     base_url = environ.get("NODUS_BASE_URL") or f"{DEFAULT_BASE_URL} (the default)"
     findings.append(Finding("NODUS_BASE_URL", "ok", printable(_CREDENTIALS.sub("//", base_url))))
@@ -137,9 +134,14 @@ async def diagnose(invocation: Invocation, *, as_json: bool) -> int:
             try:
                 health = await hurried.healthz()
             except NodusError as exc:
-                show(_failed("control plane", exc))
+                advice = "Check that NODUS_BASE_URL is right, and that this machine can reach it."
+                show(replace(_failed("control plane", exc), advice=advice))
             else:
-                show(Finding("control plane", "ok", printable(f"{health.get('status')} {health.get('version', '')}")))
+                show(
+                    Finding(
+                        "control plane", "ok", printable(f"{health.get('status')} {health.get('version', '')}".strip())
+                    )
+                )
                 try:
                     await hurried.list(limit=1)
                 except NodusError as exc:

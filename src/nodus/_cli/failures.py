@@ -8,7 +8,6 @@ from .._errors import (
     APIConnectionError,
     AuthenticationError,
     BudgetExceededError,
-    ConfigurationError,
     NodusError,
     NotFoundError,
     RateLimitError,
@@ -16,6 +15,11 @@ from .._errors import (
     SupplierUnavailableError,
 )
 from .output import Output, printable
+
+# Where the library's own words speak of Python.
+_MESSAGES = {
+    "missing_api_key": "No API key. Set the environment variable NODUS_API_KEY: export NODUS_API_KEY=nk_live_...",
+}
 
 _SIGNATURE_HINTS = {
     "signature_invalid": "Sign with the secret that belongs to this key: set NODUS_SIGNING_SECRET.",
@@ -32,7 +36,8 @@ def show_error(output: Output, error: NodusError, advice: list[str]) -> None:
         error: what happened.
         advice: lines on how to go on with what was under way.
     """
-    output.note(output.paint_note("Error:", "red") + " " + printable(str(error)))
+    text = _MESSAGES.get(error.code) or str(error)
+    output.note(output.paint_note("Error:", "red") + " " + printable(text))
     found = hint(error)
     if found:
         output.note(printable(found))
@@ -48,8 +53,6 @@ def hint(error: NodusError) -> str:
         return _SIGNATURE_HINTS.get(error.code, "")
     if error.retry_after is not None:
         return f"The server asks to be tried again in {error.retry_after:g} s."
-    if isinstance(error, ConfigurationError) and error.code == "missing_api_key":
-        return "In a shell: export NODUS_API_KEY=nk_live_..."
     for kind, text in _HINTS.items():
         if isinstance(error, kind):
             return text

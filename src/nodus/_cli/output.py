@@ -6,6 +6,7 @@ A reader that went away (`nodus list | head -1`) is no error: what remains is dr
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -42,8 +43,9 @@ class Output:
     def __init__(
         self, stdout: TextIO | None = None, stderr: TextIO | None = None, environ: Mapping[str, str] | None = None
     ) -> None:
-        self._stdout = sys.stdout if stdout is None else stdout
-        self._stderr = sys.stderr if stderr is None else stderr
+        # A stream that was closed before the process began is None.
+        self._stdout = stdout or sys.stdout or io.StringIO()
+        self._stderr = stderr or sys.stderr or io.StringIO()
         self._environ = os.environ if environ is None else environ
         self.reader_gone = False
         for stream in (self._stdout, self._stderr):
@@ -109,9 +111,9 @@ class Output:
             os.close(nowhere)
 
 
-def _is_terminal(stream: TextIO | None) -> bool:
+def _is_terminal(stream: TextIO) -> bool:
     try:
-        return stream is not None and stream.isatty()
+        return stream.isatty()
     except ValueError:
         return False
 

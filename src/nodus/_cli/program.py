@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import inspect
+import io
 import sys
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from .. import __version__
 from .._errors import NodusError
 from . import exit_codes, registry
 from .invocation import Invocation
+from .output import Output
 
 PROGRAM_NAME = "nodus"
 
@@ -80,20 +82,13 @@ class CommandGroup(asyncclick.Group):
     async def invoke(self, ctx: asyncclick.Context) -> Prepared:
         if not ctx.args:
             ctx.fail("Missing command.")
-        name, command, arguments = await self.resolve_command(ctx, ctx.args)
-        if name is None or command is None:
-            ctx.fail("Missing command.")
+        name, *arguments = ctx.args
+        command = self.get_command(ctx, name)
+        if command is None:
+            nearest = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
+            ctx.fail(f"No such command {name!r}." + (f" Did you mean {nearest[0]!r}?" if nearest else ""))
         ctx.invoked_subcommand = name
         return Prepared(await command.make_context(name, arguments, parent=ctx), own=registry.is_own(name))
-
-    async def resolve_command(
-        self, ctx: asyncclick.Context, args: list[str]
-    ) -> tuple[str | None, asyncclick.Command | None, list[str]]:
-        command = self.get_command(ctx, args[0])
-        if command is None and not ctx.resilient_parsing:
-            nearest = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
-            ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {nearest[0]!r}?" if nearest else ""))
-        return (args[0] if command else None), command, args[1:]
 
     def list_commands(self, ctx: asyncclick.Context) -> list[str]:
         return registry.names()
@@ -109,7 +104,7 @@ class CommandGroup(asyncclick.Group):
 @asyncclick.group(
     name=PROGRAM_NAME,
     cls=CommandGroup,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["--help", "-h"]},
     epilog="Credentials come from the environment: NODUS_API_KEY, NODUS_BASE_URL, NODUS_SIGNING_SECRET, "
     "NODUS_WEBHOOK_SECRET. NODUS_BACKEND chooses the event loop: asyncio or trio.",
 )
@@ -130,8 +125,8 @@ def run_program(arguments: Sequence[str]) -> int:
     except asyncclick.exceptions.Exit as exc:
         status = exc.exit_code
     except asyncclick.ClickException as exc:
-        status = exit_codes.USAGE
-        _explain(exc)
+        status = exc.exit_code
+        _explain(invocation.output, exc)
     except NodusError as exc:
         from .failures import show_error
 
@@ -161,13 +156,16 @@ async def _parse(arguments: Sequence[str], invocation: Invocation) -> Prepared |
     return exit_codes.OK if parsed is None else parsed
 
 
-def _explain(error: asyncclick.ClickException) -> None:
+def _explain(output: Output, error: asyncclick.ClickException) -> None:
     """Show a usage error, with the way that does work where a secret was put on the command line."""
-    with contextlib.suppress(BrokenPipeError):
-        error.show(sys.stderr)
-        if isinstance(error, asyncclick.NoSuchOption) and error.option_name in _SECRET_OPTIONS:
-            variable = _SECRET_OPTIONS[error.option_name]
-            sys.stderr.write(f"Secrets are never taken from the command line: set {variable} in the environment.\n")
+    text = io.StringIO()
+    error.show(text)
+    output.note(text.getvalue().rstrip())
+    attempted = getattr(error, "option_name", None) or getattr(error.__cause__, "option_name", None)
+    if attempted in _SECRET_OPTIONS:
+        output.note(
+            f"Secrets are never taken from the command line: set {_SECRET_OPTIONS[attempted]} in the environment."
+        )
 
 
 def _flush() -> None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncclick
-from asyncclick.shell_completion import get_completion_class
+from asyncclick.shell_completion import BashComplete, FishComplete, ZshComplete
 
 from .. import exit_codes
 from ..invocation import Invocation
 from ..options import json_option
 
-SHELLS = ("bash", "zsh", "fish")
+SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 
 
 @asyncclick.command("completion")
-@asyncclick.argument("shell", type=asyncclick.Choice(SHELLS))
+@asyncclick.argument("shell", type=asyncclick.Choice(list(SHELLS)))
 @json_option
 @asyncclick.pass_obj
 def command(invocation: Invocation, /, shell: str, as_json: bool) -> int:
@@ -26,10 +26,7 @@ def command(invocation: Invocation, /, shell: str, as_json: bool) -> int:
     """
     from ..program import PROGRAM_NAME, program
 
-    kind = get_completion_class(shell)
-    if kind is None:
-        raise asyncclick.UsageError(f"This version of asyncclick cannot complete in {shell}.")
-    script = kind(program, {}, PROGRAM_NAME, f"_{PROGRAM_NAME.upper()}_COMPLETE").source().strip()
+    script = SHELLS[shell](program, {}, PROGRAM_NAME, f"_{PROGRAM_NAME.upper()}_COMPLETE").source().strip()
     if as_json:
         invocation.output.json({"shell": shell, "script": script})
     else:

@@ -14,15 +14,20 @@ from ..options import cancel_on_interrupt_option, json_option, poll_option, requ
 from ..submission import Submission
 from ..waiting import Watching, cancel_submission, watch
 
+ARGUMENTS_HINT = "The job's own program and arguments go after `--`: nodus run [OPTIONS] -- python train.py --epochs 10"
+
 
 class RunCommand(asyncclick.Command):
     """A command whose arguments after `--` are the job's; none before it."""
 
     async def parse_args(self, ctx: asyncclick.Context, args: list[str]) -> list[str]:
         after = args[args.index("--") + 1 :] if "--" in args else []
-        rest = await super().parse_args(ctx, args)
+        try:
+            rest = await super().parse_args(ctx, args)
+        except asyncclick.NoSuchOption as exc:
+            raise asyncclick.UsageError(f"{exc.format_message()} {ARGUMENTS_HINT}", ctx) from exc
         if not ctx.resilient_parsing and list(ctx.params["argv"]) != after:
-            ctx.fail("Put the job's program and its arguments after `--`, at the end: nodus run ... -- python train.py")
+            ctx.fail(ARGUMENTS_HINT)
         return rest
 
     def collect_usage_pieces(self, ctx: asyncclick.Context) -> list[str]:

@@ -1,0 +1,62 @@
+"""Runs the command in this process, against a stub of a control plane."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import pytest
+
+from nodus._cli import main
+from tests.cli.stub import API_KEY, Stub, serving
+
+
+class Result(NamedTuple):
+    """How the command ended, and what it wrote."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+Command = Callable[..., Result]
+
+
+@pytest.fixture
+def stub() -> Iterator[Stub]:
+    """A control plane that answers what the test says."""
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The event loop that the command is told to run on."""
+    name: str = request.param
+    monkeypatch.setenv("NODUS_BACKEND", name)
+    return name
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Command]:
+    """The command as a function of its arguments."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def run(*arguments: str) -> Result:
+        monkeypatch.setattr(sys, "argv", ["nodus", *arguments])
+        status = main()
+        written = capfd.readouterr()
+        return Result(status, written.out, written.err)
+
+    yield run
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def nodus(stub: Stub, command: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The command, set up to talk to the stub."""
+    monkeypatch.setenv("NODUS_API_KEY", API_KEY)
+    monkeypatch.setenv("NODUS_BASE_URL", stub.base_url)
+    return command

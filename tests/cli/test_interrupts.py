@@ -1,0 +1,243 @@
+"""Ctrl-C and SIGTERM: alike on asyncio and trio, without a traceback, and never to the harm of the job."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from nodus._cli import event_loop
+from tests.cli.conftest import Command, Result
+from tests.cli.stub import API_KEY, Answer, Request, Stub, job
+from tests.cli.terminal import PATIENCE_SECONDS, terminal
+
+SUBMIT = "POST /v1/jobs"
+GET = "GET /v1/jobs/job-1"
+CANCEL = "POST /v1/jobs/job-1/cancel"
+
+posix_only = pytest.mark.skipif(sys.platform == "win32", reason="signals and terminals are POSIX's")
+pytestmark = [posix_only, pytest.mark.usefixtures("backend")]
+
+Interrupted = Callable[..., Result]
+
+
+@pytest.fixture
+def interrupted(stub: Stub, nodus: Command) -> Interrupted:
+    """The command, interrupted while a request hangs."""
+
+    def run(*arguments: str, number: int = signal.SIGINT) -> Result:
+        over = threading.Event()
+
+        def interrupt() -> None:
+            stub.arrived.wait()
+            if not over.is_set():
+                os.kill(os.getpid(), number)
+
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        try:
+            return nodus(*arguments)
+        finally:
+            over.set()
+            stub.arrived.set()
+            thread.join()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "word"), [(signal.SIGINT, 130, "Interrupted."), (signal.SIGTERM, 143, "Terminated.")]
+)
+@pytest.mark.parametrize("words", [("run", "--image", "a", "--wait"), ("get", "job-1", "--wait"), ("wait", "job-1")])
+def test_interrupting_a_wait_leaves_the_job_and_says_how_to_go_on(
+    stub: Stub, interrupted: Interrupted, words: tuple[str, ...], number: int, status: int, word: str
+) -> None:
+    """Stdout has nothing: there is no final state."""
+    stub.answer(SUBMIT, Answer(202, job(status="queued")))
+    looks = [Answer(200, job(status="running"))] if words[0] == "get" else []
+
+    def look(request: Request) -> Answer:
+        if looks:
+            return looks.pop()
+        stub.arrived.set()
+        stub.release.wait()
+        return Answer(503)
+
+    stub.scripts[GET] = look
+
+    result = interrupted(*words, number=number)
+
+    assert (result.status, result.stdout) == (status, "")
+    assert word in result.stderr
+    assert "nodus wait job-1" in result.stderr
+    assert "nodus cancel job-1" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert stub.called(CANCEL) == []
+
+
+@pytest.mark.parametrize("wait", [[], ["--wait"]])
+def test_before_there_is_an_id_the_idempotency_key_is_printed(
+    stub: Stub, interrupted: Interrupted, wait: list[str]
+) -> None:
+    """With the line that submits again under it, whose values are no secrets."""
+    stub.hang(SUBMIT)
+
+    result = interrupted("run", "--image", "a", "--env", "SECRET=hush", *wait, "--", "echo", "a b")
+
+    assert (result.status, result.stdout) == (130, "")
+    key = stub.called(SUBMIT)[0].json()["idempotency_key"]
+    assert f"idempotency key {key}" in result.stderr
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("  nodus run")]
+    assert shlex.split(line)[-5:] == ["--idempotency-key", key, "--", "echo", "a b"]
+    assert "hush" not in result.stderr
+
+
+def test_cancel_on_interrupt_cancels_the_job(stub: Stub, interrupted: Interrupted) -> None:
+    """It was asked for."""
+    stub.answer(SUBMIT, Answer(202, job(status="queued")))
+    stub.hang(GET)
+    stub.answer(CANCEL, Answer(200, job(status="cancelled")))
+
+    result = interrupted("run", "--image", "a", "--wait", "--cancel-on-interrupt")
+
+    assert result.status == 130
+    assert len(stub.called(CANCEL)) == 1
+    assert "Cancelling job job-1." in result.stderr
+    assert "Job job-1 is cancelled." in result.stderr
+
+
+def test_cancel_on_interrupt_finds_a_job_that_has_no_id_yet(stub: Stub, interrupted: Interrupted) -> None:
+    """The key of the submission that hangs tells it, and makes no second job."""
+    hanging = threading.Event()
+
+    def submit(request: Request) -> Answer:
+        if hanging.is_set():
+            return Answer(200, job(status="running"), {"Idempotent-Replayed": "true"})
+        hanging.set()
+        stub.arrived.set()
+        stub.release.wait()
+        return Answer(503)
+
+    stub.scripts[SUBMIT] = submit
+    stub.answer(CANCEL, Answer(200, job(status="running")))
+
+    result = interrupted("run", "--image", "a", "--wait", "--cancel-on-interrupt")
+
+    assert result.status == 130
+    first, second = stub.called(SUBMIT)
+    assert first.json()["idempotency_key"] == second.json()["idempotency_key"]
+    assert len(stub.called(CANCEL)) == 1
+    assert "Job job-1 is being cancelled." in result.stderr
+
+
+def test_a_job_that_cannot_be_cancelled_is_not_passed_over(stub: Stub, interrupted: Interrupted) -> None:
+    """Its user must know that it goes on."""
+    stub.hang(GET)
+    stub.answer(CANCEL, Answer(403, {"error": "forbidden_principal", "message": "Not yours."}))
+
+    result = interrupted("wait", "job-1", "--cancel-on-interrupt")
+
+    assert result.status == 130
+    assert "could not be cancelled: Not yours." in result.stderr
+    assert "nodus cancel job-1" in result.stderr
+
+
+def test_a_command_without_anything_under_way_ends_quietly(stub: Stub, interrupted: Interrupted) -> None:
+    """There is nothing to say but that it was interrupted."""
+    stub.hang("GET /healthz")
+
+    assert interrupted("health") == (130, "", "Interrupted.\n")
+
+
+def test_an_interrupt_that_is_raised_ends_the_same_way(nodus: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where an event loop cannot receive signals."""
+
+    def interrupted_run(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("anyio.run", interrupted_run)
+
+    assert nodus("health") == (130, "", "Interrupted.\n")
+
+
+def test_an_interrupt_before_anything_was_begun_is_quiet(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the command is being loaded, or parses its arguments."""
+
+    def interrupted_run(arguments: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nodus._cli.program.run_program", interrupted_run)
+
+    assert command("health") == (130, "", "")
+
+
+def test_leaving_at_once_is_leaving(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the status of the signal."""
+    statuses: list[int] = []
+    monkeypatch.setattr(os, "_exit", statuses.append)
+
+    event_loop._leave_now(signal.SIGTERM)
+
+    assert statuses == [143]
+
+
+def environment(stub: Stub) -> dict[str, str]:
+    return {"NODUS_API_KEY": API_KEY, "NODUS_BASE_URL": stub.base_url, "NO_COLOR": ""}
+
+
+def test_ctrl_c_at_a_terminal(stub: Stub) -> None:
+    """As a person sees it: the state as it changes, in colour, and the way back after Ctrl-C."""
+    stub.answer(SUBMIT, Answer(202, job(status="queued")))
+    stub.answer(GET, Answer(200, job(status="running", supplier="lambda", region="r1")))
+
+    with terminal("run", "--image", "a", "--wait", environ=environment(stub)) as screen:
+        screen.wait_for("on lambda, r1")
+        screen.type("\x03")
+        status = screen.end()
+
+    assert status == 130
+    assert "\x1b[36mrunning\x1b[0m on lambda, r1" in screen.screen
+    assert "nodus wait job-1" in screen.screen
+    assert "Traceback" not in screen.screen
+
+
+def test_a_second_ctrl_c_ends_the_command_at_once(stub: Stub) -> None:
+    """Whatever it was cleaning up; still without a traceback."""
+    stub.answer(GET, Answer(200, job(status="running")))
+    stub.hang(CANCEL)
+
+    with terminal("wait", "job-1", "--cancel-on-interrupt", environ=environment(stub)) as screen:
+        screen.wait_for("running")
+        screen.type("\x03")
+        assert stub.arrived.wait(PATIENCE_SECONDS)
+        screen.type("\x03")
+        status = screen.end()
+
+    assert status == 130
+    assert "Traceback" not in screen.screen
+    assert "could not be cancelled" not in screen.screen
+
+
+def test_sigterm_ends_a_process_with_143(stub: Stub) -> None:
+    """As a shell, a container or a CI runner sends it."""
+    stub.hang(GET)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nodus", "wait", "job-1"],
+        env={**os.environ, **environment(stub)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert stub.arrived.wait(PATIENCE_SECONDS)
+    process.terminate()
+    stdout, stderr = process.communicate()
+
+    assert (process.returncode, stdout) == (143, "")
+    assert "nodus wait job-1" in stderr
+    assert "Traceback" not in stderr

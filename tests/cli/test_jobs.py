@@ -1,0 +1,228 @@
+"""The commands that show jobs: what goes to stdout, and the exit status."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.cli.conftest import Command
+from tests.cli.stub import Answer, Stub, job
+
+
+def listing(*jobs: object, cursor: str | None = None) -> Answer:
+    """A page of jobs."""
+    return Answer(200, {"jobs": list(jobs), "next_cursor": cursor})
+
+
+@pytest.mark.usefixtures("backend")
+def test_health_is_one_line_on_either_event_loop(stub: Stub, nodus: Command) -> None:
+    """A deploy script reads the status code; a person the line."""
+    stub.answer("GET /healthz", Answer(200, {"status": "ok", "version": "9.9"}))
+
+    assert nodus("health") == (0, "ok 9.9\n", "")
+
+
+def test_health_as_json_is_what_the_server_said(stub: Stub, nodus: Command) -> None:
+    """Nothing is added and nothing is left out."""
+    stub.answer("GET /healthz", Answer(200, {"status": "ok", "region": "x"}))
+
+    assert json.loads(nodus("health", "--json").stdout) == {"status": "ok", "region": "x"}
+
+
+def test_a_control_plane_that_is_not_well_fails_the_health_check(stub: Stub, nodus: Command) -> None:
+    """It answers, and says itself that it should not be used."""
+    stub.answer("GET /healthz", Answer(200, {"status": "degraded"}))
+
+    result = nodus("health")
+
+    assert (result.status, result.stdout) == (10, "degraded\n")
+    assert "not well" in result.stderr
+
+
+@pytest.mark.usefixtures("backend")
+def test_a_list_that_is_piped_has_a_job_a_line_with_tabs_between(stub: Stub, nodus: Command) -> None:
+    """`cut -f1` gives ids; a cell without a value is empty."""
+    stub.answer("GET /v1/jobs", listing(job("a", supplier="lambda", region="r1", cost_usd=47.62), job("b", "queued")))
+
+    result = nodus("list")
+
+    assert result == (
+        0,
+        "a\tcompleted\t1 x h100_80gb\tlambda\tr1\t$47.62\t2026-01-02T03:04:05Z\n"
+        "b\tqueued\t1 x h100_80gb\t\t\t\t2026-01-02T03:04:05Z\n",
+        "",
+    )
+
+
+def test_a_list_as_json_is_an_object_a_line(stub: Stub, nodus: Command) -> None:
+    """NDJSON: each line stands alone."""
+    stub.answer("GET /v1/jobs", listing(job("a"), job("b", "failed", error_message="boom")))
+
+    lines = nodus("list", "--json").stdout.splitlines()
+
+    assert [json.loads(line)["id"] for line in lines] == ["a", "b"]
+    assert json.loads(lines[1])["error_message"] == "boom"
+
+
+def test_a_limit_is_kept_across_pages(stub: Stub, nodus: Command) -> None:
+    """The server may give fewer a page than asked for, or more."""
+    stub.answer("GET /v1/jobs", listing(job("a"), job("b"), cursor="2"), listing(job("c"), job("d"), cursor="3"))
+
+    result = nodus("list", "--limit", "3")
+
+    assert [line.split("\t")[0] for line in result.stdout.splitlines()] == ["a", "b", "c"]
+    assert [request.query["limit"] for request in stub.called("GET /v1/jobs")] == [["3"], ["3"]]
+
+
+def test_all_goes_on_to_the_last_page(stub: Stub, nodus: Command) -> None:
+    """In pages as large as the server gives."""
+    stub.answer("GET /v1/jobs", listing(job("a"), cursor="2"), listing(job("b")))
+
+    result = nodus("list", "--all", "--status", "running", "--status", "queued")
+
+    assert [line.split("\t")[0] for line in result.stdout.splitlines()] == ["a", "b"]
+    first, second = stub.called("GET /v1/jobs")
+    assert (first.query["limit"], first.query["status"]) == (["200"], ["running,queued"])
+    assert second.query["cursor"] == ["2"]
+
+
+def test_an_empty_list_says_so_on_stderr(stub: Stub, nodus: Command) -> None:
+    """Stdout stays empty for programs."""
+    stub.answer("GET /v1/jobs", listing())
+
+    assert nodus("list") == (0, "", "No jobs.\n")
+
+
+@pytest.mark.parametrize("status", ["queued", "running", "failed", "cancelled"])
+def test_get_succeeds_whatever_the_state(stub: Stub, nodus: Command, status: str) -> None:
+    """It was asked for the state, and gives it."""
+    stub.answer("GET /v1/jobs/job-1", Answer(200, job(status=status)))
+
+    result = nodus("get", "job-1")
+
+    assert result.status == 0
+    assert f"status   {status}\n" in result.stdout
+
+
+def test_get_shows_what_is_known_of_a_job(stub: Stub, nodus: Command) -> None:
+    """With the money as the product shows it."""
+    stub.answer(
+        "GET /v1/jobs/job-1",
+        Answer(
+            200,
+            job(
+                supplier="lambda",
+                region="us-west-1",
+                duration_s=1234.56,
+                cost_usd=47.62,
+                retail_cost_usd=80.0,
+                saved_usd=32.38,
+                gpu_count=8,
+            ),
+        ),
+    )
+
+    facts = dict(line.split(None, 1) for line in nodus("get", "job-1").stdout.splitlines())
+
+    assert facts["id"] == "job-1"
+    assert facts["gpu"] == "8 x h100_80gb"
+    assert facts["duration"] == "1,234.6 s"
+    assert facts["cost_usd"] == "$47.62"
+
+
+@pytest.mark.usefixtures("backend")
+def test_get_wait_watches_to_the_end(stub: Stub, nodus: Command) -> None:
+    """Progress goes to stderr, the last state to stdout."""
+    stub.answer(
+        "GET /v1/jobs/job-1",
+        Answer(200, job(status="queued")),
+        Answer(200, job(status="running", supplier="lambda", region="r1")),
+        Answer(200, job(status="running", supplier="lambda", region="r1", attempts=1)),
+        Answer(200, job(supplier="lambda", region="r1", cost_usd=1.5)),
+    )
+
+    result = nodus("get", "job-1", "--wait", "--poll-seconds", "0.001", "--json")
+
+    assert result.status == 0
+    assert json.loads(result.stdout)["status"] == "completed"
+    assert [line.split(maxsplit=1)[1] for line in result.stderr.splitlines()] == [
+        "queued",
+        "running on lambda, r1",
+        "completed on lambda, r1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [(job(status="failed", error_message="out of memory"), "out of memory"), (job(status="cancelled"), "cancelled")],
+)
+@pytest.mark.parametrize("words", [("wait", "job-1"), ("get", "job-1", "--wait")])
+def test_a_job_that_did_not_complete_fails_the_wait(
+    stub: Stub, nodus: Command, words: tuple[str, ...], end: dict[str, object], reason: str
+) -> None:
+    """The status is 1, and stderr says why."""
+    stub.answer("GET /v1/jobs/job-1", Answer(200, end))
+
+    result = nodus(*words)
+
+    assert result.status == 1
+    assert reason in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.usefixtures("backend")
+def test_a_wait_that_times_out_exits_124_and_says_how_to_go_on(stub: Stub, nodus: Command) -> None:
+    """The job goes on; stdout has its last state, for programs to learn which it was."""
+    stub.answer("GET /v1/jobs/job-1", Answer(200, job(status="running")))
+
+    result = nodus("wait", "job-1", "--timeout", "0", "--json")
+
+    assert result.status == 124
+    assert json.loads(result.stdout)["status"] == "running"
+    assert "nodus wait job-1" in result.stderr
+    assert "nodus cancel job-1" in result.stderr
+
+
+def test_waiting_for_a_job_that_is_not_there_exits_4(stub: Stub, nodus: Command) -> None:
+    """A job found by its id is not waited for to appear."""
+    stub.answer("GET /v1/jobs/nope", Answer(404, {"error": "job_not_found", "message": "No job nope."}))
+
+    result = nodus("wait", "nope")
+
+    assert (result.status, result.stdout) == (4, "")
+    assert "No job nope. (job_not_found, HTTP 404, request req_1)" in result.stderr
+
+
+def test_trouble_while_waiting_is_told(stub: Stub, nodus: Command) -> None:
+    """A command that seems to hang says what it is waiting for."""
+    stub.answer("GET /v1/jobs/job-1", Answer(503, {"error": "starting", "message": "Soon."}), Answer(200, job()))
+
+    result = nodus("wait", "job-1", "--poll-seconds", "0.001")
+
+    assert result.status == 0
+    assert "job job-1 could not be looked at" in result.stderr
+
+
+@pytest.mark.parametrize(("status", "terminal"), [("running", False), ("cancelled", True)])
+def test_cancel_shows_where_the_job_stands(stub: Stub, nodus: Command, status: str, terminal: bool) -> None:
+    """A running job has still to be let go by its supplier."""
+    stub.answer("POST /v1/jobs/job-1/cancel", Answer(200, job(status=status)))
+
+    result = nodus("cancel", "job-1", "--json")
+
+    assert (result.status, json.loads(result.stdout)["status"]) == (0, status)
+    assert ("nodus wait job-1" in result.stderr) is not terminal
+
+
+def test_logs_are_written_as_they_are(stub: Stub, nodus: Command) -> None:
+    """No line is added."""
+    stub.answer("GET /v1/jobs/job-1/logs", Answer(200, "epoch 1\nepoch 2"))
+
+    assert nodus("logs", "job-1") == (0, "epoch 1\nepoch 2", "")
+
+
+def test_logs_as_json_name_their_job(stub: Stub, nodus: Command) -> None:
+    """Text that is not a line of JSON itself."""
+    stub.answer("GET /v1/jobs/job-1/logs", Answer(200, "epoch 1\n"))
+
+    assert json.loads(nodus("logs", "job-1", "--json").stdout) == {"job_id": "job-1", "text": "epoch 1\n"}

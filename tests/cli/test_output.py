@@ -1,0 +1,214 @@
+"""What is written where, and how it looks to a person and to a program."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+
+import pytest
+
+from nodus._cli.jobs import dollars, local_time
+from nodus._cli.output import Output, aligned, printable
+from tests.cli.conftest import Command
+from tests.cli.stub import API_KEY, CREATED_AT, Answer, Stub, job
+from tests.cli.terminal import terminal
+
+posix_only = pytest.mark.skipif(sys.platform == "win32", reason="terminals and pipes are POSIX's")
+
+
+class Screen(io.StringIO):
+    """A stream that says that it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "environ", "expected"),
+    [
+        (Screen(), {}, "\x1b[32mok\x1b[0m"),
+        (Screen(), {"NO_COLOR": "1"}, "ok"),
+        (Screen(), {"NO_COLOR": ""}, "\x1b[32mok\x1b[0m"),
+        (Screen(), {"TERM": "dumb"}, "ok"),
+        (io.StringIO(), {}, "ok"),
+    ],
+)
+def test_colour_is_for_terminals_only(stream: io.StringIO, environ: Mapping[str, str], expected: str) -> None:
+    """And never where `NO_COLOR` says no; on either stream by itself."""
+    painted = Output(stream, io.StringIO(), environ).paint("ok", "green")
+    noted = Output(io.StringIO(), stream, environ).paint_note("ok", "green")
+
+    assert (painted, noted) == (expected, expected)
+
+
+def test_a_closed_stream_is_no_terminal() -> None:
+    """Asking it would raise."""
+    stream = io.StringIO()
+    stream.close()
+
+    assert not Output(stream, stream).is_terminal
+
+
+def test_a_reader_that_went_away_is_no_error() -> None:
+    """What is left is dropped, and the command can see that it is."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stream:
+        output = Output(stream, io.StringIO())
+        output.data("nobody reads this")
+        output.data("nor this")
+
+        assert output.reader_gone
+
+
+def test_a_reader_of_notes_that_went_away_is_no_error_either() -> None:
+    """`2>&1 | head` closes both."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    stream = os.fdopen(writing, "w")
+
+    Output(io.StringIO(), stream).note("nobody reads this")
+
+    with pytest.raises(BrokenPipeError):
+        stream.close()
+
+
+def test_a_terminal_that_lacks_a_character_gets_an_escape() -> None:
+    """Rather than a traceback."""
+    written = io.BytesIO()
+    stream = io.TextIOWrapper(written, encoding="ascii")
+
+    Output(stream, io.StringIO()).data("caf\u00e9")
+
+    assert written.getvalue() == b"caf\\xe9\n"
+
+
+def test_a_table_is_aligned_and_fitted() -> None:
+    """Columns that matter less are left out, in the order given, until it fits."""
+    header, rows = ["ID", "STATUS", "REGION", "COST"], [["a", "completed", "r1", "-"], ["long", "x", "-", "$1.00"]]
+
+    wide = aligned(header, rows, width=80, droppable=["REGION", "STATUS"])
+    narrow = aligned(header, rows, width=22, droppable=["REGION", "STATUS"])
+    hopeless = aligned(header, rows, width=1, droppable=["REGION", "STATUS"])
+
+    assert wide == ["ID    STATUS     REGION  COST", "a     completed  r1      -", "long  x          -       $1.00"]
+    assert narrow == ["ID    STATUS     COST", "a     completed  -", "long  x          $1.00"]
+    assert hopeless == ["ID    COST", "a     -", "long  $1.00"]
+
+
+@pytest.mark.parametrize(
+    ("amount", "expected"),
+    [(47.62, "$47.62"), (1234.5, "$1,234.50"), (0.0, "$0.00"), (0.000123, "$0.000123"), (-2.5, "-$2.50")],
+)
+def test_small_amounts_keep_their_digits(amount: float, expected: str) -> None:
+    """A short job costs less than a cent."""
+    assert dollars(amount) == expected
+
+
+def test_printable_leaves_words_alone() -> None:
+    """Only what steers a terminal is changed."""
+    assert printable("größer – ok") == "größer – ok"
+    assert printable("a\tb\n\x1b[1m\x9b") == "a\\tb\\n\\x1b[1m\\x9b"
+
+
+def test_streams_that_were_closed_beforehand_swallow_what_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`nodus list >&-` has no stdout at all."""
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    output = Output()
+
+    output.data("x")
+    output.note("x")
+
+    assert not output.is_terminal
+
+
+def test_a_table_of_jobs_is_coloured_by_their_status(
+    stub: Stub, nodus: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As wide as the terminal is."""
+    monkeypatch.setattr("nodus._cli.output._is_terminal", lambda stream: True)
+    monkeypatch.setenv("COLUMNS", "50")
+    stub.answer("GET /v1/jobs", Answer(200, {"jobs": [job("a", "paused"), job("bcd", "failed", cost_usd=2.0)]}))
+
+    result = nodus("list")
+
+    created = local_time(datetime.fromisoformat(CREATED_AT.replace("Z", "+00:00")))
+    assert result.stdout == (
+        "ID   STATUS  SUPPLIER  COST   CREATED\n"
+        f"a    paused  -         -      {created}\n"
+        f"bcd  \x1b[31mfailed\x1b[0m  -         $2.00  {created}\n"
+    )
+
+
+@posix_only
+def test_a_list_on_a_terminal_is_a_table(stub: Stub) -> None:
+    """With a header, colours, and the time of this place."""
+    stub.answer(
+        "GET /v1/jobs", Answer(200, {"jobs": [job("a", "failed"), job("b", cost_usd=1.5)], "next_cursor": None})
+    )
+    environ = {"NODUS_API_KEY": API_KEY, "NODUS_BASE_URL": stub.base_url, "COLUMNS": "100", "TZ": "UTC"}
+
+    with terminal("list", environ=environ) as screen:
+        status = screen.end()
+
+    assert status == 0
+    header, first, second = screen.screen.splitlines()
+    assert header.split() == ["ID", "STATUS", "GPU", "SUPPLIER", "REGION", "COST", "CREATED"]
+    assert first.startswith("a   \x1b[31mfailed\x1b[0m     1 x h100_80gb  -")
+    assert "2026-01-02 03:04:05" in second
+
+
+@posix_only
+@pytest.mark.parametrize("words", [["--version"], ["--help"], ["run", "--help"], ["completion", "fish"]])
+def test_a_reader_that_never_listened_is_no_error_either(words: list[str]) -> None:
+    """Stdout is closed on the other side before anything is written; the interpreter does not complain at its exit."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run([sys.executable, "-m", "nodus", *words], stdout=writing, stderr=subprocess.PIPE)
+    finally:
+        os.close(writing)
+
+    assert done.stderr == b""
+
+
+@posix_only
+@pytest.mark.parametrize("words", [["--version"], ["list"]])
+def test_a_process_without_stdout_has_nothing_to_complain_about(stub: Stub, words: list[str]) -> None:
+    """`nodus list >&-`."""
+    stub.answer("GET /v1/jobs", Answer(200, {"jobs": [job("a")]}))
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "nodus", *words],
+        env={**os.environ, "NODUS_API_KEY": API_KEY, "NODUS_BASE_URL": stub.base_url},
+        stderr=subprocess.PIPE,
+    )
+
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@posix_only
+def test_a_list_into_head_is_silent(stub: Stub) -> None:
+    """The reader has what it wanted; that is no failure."""
+    jobs = [job(f"job-{number}") for number in range(200)]
+    stub.answer("GET /v1/jobs", Answer(200, {"jobs": jobs, "next_cursor": "again"}))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nodus", "list", "--all"],
+        env={**os.environ, "NODUS_API_KEY": API_KEY, "NODUS_BASE_URL": stub.base_url},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    first = process.stdout.readline()
+    process.stdout.close()
+    stderr = process.stderr.read()
+    process.stderr.close()
+
+    assert first.startswith("job-0\t")
+    assert (process.wait(), stderr) == (0, "")
