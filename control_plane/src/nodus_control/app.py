@@ -10,9 +10,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp
 
-from .api import health, jobs, keys, logs
+from .api import health, jobs, keys, ledger, logs
 from .api.errors import ApiError
 from .api.openapi import document
 from .envelope import EnvelopeMiddleware
@@ -25,7 +24,7 @@ from .version import VERSION
 _CODES = {404: ("not_found", "There is nothing at this path."), 405: ("method_not_allowed", "Not with this method.")}
 
 
-def create_app(plane: Plane, *, faults: FaultScript | None = None, guard: Guard | None = None) -> ASGIApp:
+def create_app(plane: Plane, *, faults: FaultScript | None = None, guard: Guard | None = None) -> FastAPI:
     """Make the application of a control plane.
 
     Args:
@@ -37,7 +36,7 @@ def create_app(plane: Plane, *, faults: FaultScript | None = None, guard: Guard 
     app.state.plane = plane
     app.state.faults = faults
     app.state.guard = guard
-    for module in (health, jobs, logs, keys):
+    for module in (health, jobs, logs, keys, ledger):
         app.include_router(module.router)
     if faults is not None:
         app.include_router(controls.router)
@@ -47,12 +46,13 @@ def create_app(plane: Plane, *, faults: FaultScript | None = None, guard: Guard 
     app.add_exception_handler(ApiError, _answer(_from_api))
     app.add_exception_handler(HTTPException, _answer(_from_http))
     app.add_exception_handler(RequestValidationError, _answer(_from_validation))
-    layered: ASGIApp = app
+    # What is added last is outermost.
     if faults is not None:
-        layered = FaultMiddleware(layered, faults)
+        app.add_middleware(FaultMiddleware, script=faults)
     if guard is not None:
-        layered = GuardMiddleware(layered, guard)
-    return EnvelopeMiddleware(layered)
+        app.add_middleware(GuardMiddleware, guard=guard)
+    app.add_middleware(EnvelopeMiddleware)
+    return app
 
 
 def _answer(translate: Callable[[Exception], ApiError]) -> Callable[[Request, Exception], Awaitable[Response]]:

@@ -10,7 +10,7 @@ from typing import Any, NoReturn, TypeVar
 import anyio.to_thread
 from anyio.lowlevel import RunVar
 from starlette.datastructures import QueryParams
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from typing_extensions import TypeVarTuple, Unpack
 
@@ -127,22 +127,16 @@ async def read_call(request: Request) -> Call:
 
     Raises:
         ApiError: 413 `body_too_large`.
+        ClientDisconnect: the client went away before its body had come.
     """
     scope = request.scope
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            raise ApiError(413, "body_too_large", f"A body may have {MAX_BODY_BYTES} bytes.")
-        chunks.append(chunk)
     raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
     return Call(
         method=scope["method"],
         raw_path=raw_path.decode("latin-1"),
         query=scope["query_string"].decode("latin-1"),
         headers=scope["headers"],
-        body=b"".join(chunks),
+        body=await _read_body(request),
         path_params=scope["path_params"],
     )
 
@@ -155,6 +149,31 @@ async def in_thread(function: Callable[[Unpack[_Arguments]], _Result], *args: Un
         limiter = anyio.CapacityLimiter(THREADS)
         _threads.set(limiter)
     return await anyio.to_thread.run_sync(function, *args, limiter=limiter)
+
+
+async def _read_body(request: Request) -> bytes:
+    announced = request.headers.get("content-length", "")
+    # Refused unread, where it says so itself.
+    if announced.isdecimal() and len(announced) < 19 and int(announced) > MAX_BODY_BYTES:
+        raise _too_large()
+    chunks: list[bytes] = []
+    size = 0
+    more = True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
+        if size > MAX_BODY_BYTES:
+            raise _too_large()
+        chunks.append(chunk)
+        more = message.get("more_body", False)
+    return b"".join(chunks)
+
+
+def _too_large() -> ApiError:
+    return ApiError(413, "body_too_large", f"A body may have {MAX_BODY_BYTES} bytes.")
 
 
 def translated(function: Callable[[Plane, Call], _Result], plane: Plane, call: Call) -> _Result:

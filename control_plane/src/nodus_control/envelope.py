@@ -6,6 +6,7 @@ import logging
 import secrets
 
 import httpx
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .api.errors import ApiError
@@ -41,6 +42,8 @@ class EnvelopeMiddleware:
             await exc.response(request_id)(scope, receive, send_with_id)
         except httpx.TransportError:
             raise  # a scripted fault of a client in this process
+        except ClientDisconnect:
+            pass  # nobody is there to be answered
         except Exception:
             if has_started:
                 raise

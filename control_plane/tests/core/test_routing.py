@@ -101,7 +101,8 @@ def test_each_rejection_gives_its_reason() -> None:
         ceiling_micros=3_950_000,
     )
     reasons = {
-        candidate.offer.place: candidate.rejected for candidate in decide(CATALOGUE.offers("h100_80gb"), wish).candidates
+        candidate.offer.place: candidate.rejected
+        for candidate in decide(CATALOGUE.offers("h100_80gb"), wish).candidates
     }
 
     assert reasons["aws", "us-east-1"] == "tier_not_allowed"

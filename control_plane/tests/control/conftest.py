@@ -1,0 +1,43 @@
+"""A control plane in this process, called without a socket, on asyncio and on trio."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, settings
+
+from nodus_control.testing import LocalControlPlane
+
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+settings.load_profile("untimed")
+
+
+@pytest.fixture
+def plane() -> Iterator[LocalControlPlane]:
+    """A control plane whose clock stands, without a socket."""
+    with LocalControlPlane(serve=False) as started:
+        yield started
+
+
+@pytest.fixture
+async def client(plane: LocalControlPlane, anyio_backend: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """A client with the person's key."""
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=plane.asgi_app),
+        base_url="http://127.0.0.1",
+        headers={"Authorization": f"Bearer {plane.api_key}"},
+    ) as opened:
+        yield opened
+
+
+@pytest.fixture
+def spec() -> dict[str, Any]:
+    """A good spec: one that runs for a minute."""
+    return {
+        "image": "ghcr.io/acme/train:v3",
+        "gpu": "h100_80gb",
+        "env": {"NODUS_SIM_DURATION_SECONDS": "60"},
+    }

@@ -1,0 +1,345 @@
+"""What the worker makes of suppliers that refuse, lose and vanish."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from nodus_control.clock import ManualClock
+from nodus_control.plane import Plane
+from nodus_control.suppliers.protocol import (
+    CapacityRefused,
+    LogChunk,
+    Placement,
+    PlacementState,
+    Report,
+    SubmissionRefused,
+    Workload,
+)
+from nodus_control.worker import LEASE_MS, Worker
+from nodus_core.spec import parse_spec
+from nodus_ledger.claims import Claims
+from nodus_ledger.keys import KeyRecord, PrincipalKind
+from nodus_ledger.records import JobRecord
+
+SPEC = {"image": "x", "gpu": "h100_80gb", "require_tiers": ["neocloud"], "env": {"TOKEN": "hunter2"}}
+
+
+class ScriptedDriver:
+    """Does what a test says, and counts what is asked of it."""
+
+    def __init__(self) -> None:
+        self.submitted: list[Placement] = []
+        self.cancelled: list[Placement] = []
+        self.on_submit: Callable[[Placement], None] = lambda placement: None
+        self.reports: Callable[[Placement, float], Report] = lambda placement, now: Report(
+            PlacementState.RUNNING, started_at=placement.placed_at, next_poll_at=now + 10
+        )
+        self.runs_commands = False
+        self.name = "simulated"
+
+    def submit(self, placement: Placement, workload: Workload, now: float) -> None:
+        """Count, then do as told."""
+        self.submitted.append(placement)
+        self.on_submit(placement)
+
+    def poll(self, placement: Placement, workload: Workload, now: float) -> Report:
+        """Report as told; what was cancelled is."""
+        if placement in self.cancelled:
+            return Report(PlacementState.CANCELLED, started_at=placement.placed_at, finished_at=now)
+        return self.reports(placement, now)
+
+    def cancel(self, placement: Placement, now: float) -> None:
+        """Count."""
+        self.cancelled.append(placement)
+
+    def logs(self, placement: Placement, offset: int, limit: int) -> LogChunk:
+        """Nothing."""
+        return LogChunk(b"", 0, 0, complete=True)
+
+
+class Bench:
+    """A control plane without a thread of its own, one scripted driver and one key."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.plane = Plane(clock=self.clock)
+        self.driver = ScriptedDriver()
+        self.real_time = 1000.0
+        self.worker = self.new_worker()
+        self.plane.worker = self.worker
+        minted = self.plane.keys.mint(customer_id="acme", label="", principal_kind=PrincipalKind.HUMAN, now=0)
+        key = self.plane.keys.find(minted.api_key)
+        assert key is not None
+        self.key: KeyRecord = key
+
+    def new_worker(self) -> Worker:
+        """Make another worker on the same database."""
+        claims = Claims(self.plane.database, self.plane.catalogue)
+        return Worker(self.plane.jobs, claims, self.driver, self.clock.now, lambda: self.real_time)
+
+    def submit(self, **changes: Any) -> str:
+        """Submit a job."""
+        spec = parse_spec({**SPEC, **changes})
+        return self.plane.jobs.submit(self.key, spec, None, self.clock.now()).job.id
+
+    def job(self, job_id: str) -> JobRecord:
+        """Read a job."""
+        return self.plane.jobs.get("acme", job_id)
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    """A bench, closed afterwards."""
+    made = Bench()
+    yield made
+    made.plane.close()
+
+
+def test_a_refusal_moves_on_to_the_next_offer_at_once(bench: Bench) -> None:
+    """Nothing was placed, so nothing is counted as a placement; no place is asked twice."""
+
+    def refuse(placement: Placement) -> None:
+        if len(bench.driver.submitted) < 3:
+            raise CapacityRefused
+
+    bench.driver.on_submit = refuse
+    job_id = bench.submit()
+    bench.worker.run_due()
+    places = [(placement.supplier, placement.region) for placement in bench.driver.submitted]
+
+    assert (bench.job(job_id).status, bench.job(job_id).placements) == ("running", 1)
+    assert places == [("hyperbolic", "default"), ("hyperbolic", "us-central"), ("vast", "asia")]
+    assert [placement.attempt for placement in bench.driver.submitted] == [1, 2, 3]
+
+
+def test_a_job_that_every_offer_refuses_fails(bench: Bench) -> None:
+    """`no_supplier`, after each eligible offer was asked once."""
+
+    def refuse(placement: Placement) -> None:
+        raise CapacityRefused
+
+    bench.driver.on_submit = refuse
+    job_id = bench.submit()
+    bench.worker.run_due()
+    job = bench.job(job_id)
+
+    assert (job.status, job.error_code, job.cost, job.placements) == ("failed", "no_supplier", 0, 0)
+    assert len({(placement.supplier, placement.region) for placement in bench.driver.submitted}) == 10
+    assert len(bench.driver.submitted) == 10
+
+
+def test_what_can_never_run_fails_without_failover(bench: Bench) -> None:
+    """Another supplier of the same kind would say the same."""
+
+    def refuse(placement: Placement) -> None:
+        raise SubmissionRefused("command_required", "give the job a command")
+
+    bench.driver.on_submit = refuse
+    job_id = bench.submit()
+    bench.worker.run_due()
+
+    assert (bench.job(job_id).status, bench.job(job_id).error_code) == ("failed", "command_required")
+    assert len(bench.driver.submitted) == 1
+
+
+def test_a_lost_placement_fails_over_and_is_free(bench: Bench) -> None:
+    """The job goes elsewhere; only its last placement is paid for, from its own start."""
+    start = bench.clock.now() / 1000
+
+    def lose_the_first(placement: Placement, now: float) -> Report:
+        if placement.attempt == 1:
+            return Report(PlacementState.LOST, started_at=start, finished_at=start + 3600)
+        return Report(PlacementState.COMPLETED, started_at=start + 3700, finished_at=start + 3710)
+
+    bench.driver.reports = lose_the_first
+    bench.clock.advance_to(bench.clock.now())
+    job_id = bench.submit()
+    bench.worker.run_due()
+    job = bench.job(job_id)
+
+    assert (job.status, job.placements, job.duration_ms) == ("completed", 2, 10_000)
+    assert job.rate == 1_290_000
+    assert bench.driver.submitted[0].region != bench.driver.submitted[1].region
+
+
+def test_a_look_that_comes_late_misses_nothing(bench: Bench) -> None:
+    """Placed, running and completed are all in the history, at their true times."""
+    start = bench.clock.now()
+    bench.driver.reports = lambda placement, now: Report(PlacementState.PROVISIONING, next_poll_at=now + 5)
+    job_id = bench.submit()
+    bench.worker.run_due()
+    bench.driver.reports = lambda placement, now: Report(
+        PlacementState.COMPLETED, started_at=placement.placed_at + 5, finished_at=placement.placed_at + 65
+    )
+    bench.clock.advance_to(start + 1_000_000)
+    bench.worker.run_due()
+    job = bench.job(job_id)
+
+    assert (job.events, job.duration_ms, job.placements, job.finished_at) == (4, 60_000, 1, start + 65_000)
+
+
+def test_an_outage_ends_what_runs_there_before_it_goes_elsewhere(bench: Bench) -> None:
+    """Nothing runs twice: the old placement is ended, and confirmed, before the new one starts."""
+    job_id = bench.submit()
+    bench.worker.run_due()
+    bench.plane.set_outage("hyperbolic", on=True)
+    moved = bench.job(job_id)
+
+    assert (moved.status, moved.supplier, moved.placements) == ("running", "vast", 2)
+    assert [placement.attempt for placement in bench.driver.cancelled] == [1]
+
+
+def test_a_job_comes_back_once_no_supplier_is_left(bench: Bench) -> None:
+    """Every eligible offer is out: `no_supplier`."""
+    job_id = bench.submit()
+    bench.worker.run_due()
+    for supplier in ("runpod", "vast", "hyperbolic"):
+        bench.plane.set_outage(supplier, on=True)
+
+    assert (bench.job(job_id).status, bench.job(job_id).error_code) == ("failed", "no_supplier")
+
+
+def test_a_cancel_waits_for_the_driver(bench: Bench) -> None:
+    """Until it confirms, the job is what it was."""
+    job_id = bench.submit()
+    bench.worker.run_due()
+    asked = bench.plane.jobs.request_cancel(bench.key, job_id, bench.clock.now())
+    bench.worker.run_due()
+
+    assert asked.status == "running"
+    assert bench.job(job_id).status == "cancelled"
+
+
+def test_a_job_that_nobody_has_is_cancelled_at_once(bench: Bench) -> None:
+    """No driver is asked."""
+    job_id = bench.submit()
+    cancelled = bench.plane.jobs.request_cancel(bench.key, job_id, bench.clock.now())
+    bench.worker.run_due()
+
+    assert (cancelled.status, cancelled.cost) == ("cancelled", 0)
+    assert (bench.job(job_id).status, bench.driver.submitted) == ("cancelled", [])
+
+
+def test_a_job_that_completed_before_its_cancel_is_completed(bench: Bench) -> None:
+    """The driver's word counts."""
+    bench.driver.cancel = lambda placement, now: None  # type: ignore[method-assign]
+    job_id = bench.submit()
+    bench.worker.run_due()
+    bench.plane.jobs.request_cancel(bench.key, job_id, bench.clock.now())
+    bench.driver.reports = lambda placement, now: Report(
+        PlacementState.COMPLETED, started_at=placement.placed_at, finished_at=now
+    )
+    bench.worker.run_due()
+
+    assert bench.job(job_id).status == "completed"
+
+
+def test_an_overdue_job_is_ended_where_its_driver_does_not(bench: Bench) -> None:
+    """After a minute's grace; what is over the limit is not paid for."""
+    job_id = bench.submit(max_runtime_seconds=60)
+    bench.worker.run_due()
+    bench.clock.advance_to(bench.clock.now() + 121_000)
+    bench.worker.run_due()
+    job = bench.job(job_id)
+
+    assert (job.status, job.error_code, job.duration_ms) == ("failed", "max_runtime_exceeded", 60_000)
+
+
+def test_a_driver_that_breaks_is_asked_again(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """Under the same attempt, so that nothing starts twice; and the log shows no secret."""
+
+    def break_down(placement: Placement, now: float) -> Report:
+        raise OSError("no route to host")
+
+    bench.driver.reports = break_down
+    job_id = bench.submit()
+    bench.worker.run_due()
+    bench.driver.reports = ScriptedDriver().reports
+    bench.clock.advance_to(bench.clock.now() + 5_000)
+    bench.worker.run_due()
+
+    assert (bench.job(job_id).status, bench.job(job_id).placements) == ("running", 1)
+    assert [placement.attempt for placement in bench.driver.submitted] == [1, 1]
+    assert "no route to host" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+def test_a_worker_that_died_is_replaced_after_its_lease(bench: Bench) -> None:
+    """Its attempt is taken up under the same number; before that nobody touches the job."""
+
+    def die(placement: Placement) -> None:
+        raise SystemExit
+
+    bench.driver.on_submit = die
+    job_id = bench.submit()
+    with pytest.raises(SystemExit):
+        bench.worker.run_due()
+    bench.driver.on_submit = ScriptedDriver().on_submit
+    successor = bench.new_worker()
+    too_early = successor.run_due()
+    bench.real_time += LEASE_MS / 1000 + 1
+    successor.run_due()
+
+    assert too_early == 0
+    assert bench.job(job_id).status == "running"
+    assert [(placement.attempt, placement.region) for placement in bench.driver.submitted] == [(1, "default")] * 2
+
+
+def test_a_worker_that_comes_back_too_late_writes_nothing(bench: Bench) -> None:
+    """Another has claimed the job meanwhile: the generation tells."""
+    successor = bench.new_worker()
+
+    def linger(placement: Placement) -> None:
+        bench.driver.on_submit = lambda placement: None
+        bench.real_time += LEASE_MS / 1000 + 1
+        successor.run_due()
+        bench.driver.reports = lambda placement, now: Report(PlacementState.LOST)
+
+    bench.driver.on_submit = linger
+    job_id = bench.submit()
+    bench.worker.run_due()
+    job = bench.job(job_id)
+
+    assert (job.status, job.placements, job.events) == ("running", 1, 3)
+
+
+def test_two_workers_never_have_the_same_job(bench: Bench) -> None:
+    """A hundred jobs, two workers at once, each job submitted once."""
+    made = {bench.submit() for _ in range(100)}
+    other = bench.new_worker()
+    threads = [threading.Thread(target=worker.run_due) for worker in (bench.worker, other)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(placement.job_id for placement in bench.driver.submitted) == sorted(made)
+    assert {bench.job(job_id).status for job_id in made} == {"running"}
+
+
+def test_the_same_seed_and_submissions_give_the_same_transcript() -> None:
+    """Suppliers, durations, refusals and losses follow from the seed, not from the time."""
+
+    def transcript(seed: int, start_ms: int) -> list[tuple[object, ...]]:
+        plane = Plane(clock=ManualClock(start_ms), seed=seed)
+        minted = plane.keys.mint(customer_id="acme", label="", principal_kind=PrincipalKind.HUMAN, now=0)
+        key = plane.keys.find(minted.api_key)
+        assert key is not None
+        spec = parse_spec({"image": "x", "gpu": "h100_80gb", "max_runtime_seconds": 172_800})
+        for _ in range(40):
+            plane.jobs.submit(key, spec, None, plane.clock.now())
+        plane.advance(400_000)
+        page = plane.jobs.list("acme", limit=200, cursor=None, statuses=())
+        plane.close()
+        return [(job.status, job.supplier, job.region, job.duration_ms, job.placements) for job in page.jobs]
+
+    first = transcript(7, 1_700_000_000_000)
+
+    assert first == transcript(7, 1_800_000_000_000)
+    assert first != transcript(8, 1_700_000_000_000)
+    assert {status for status, *_ in first} == {"completed"}
+    assert any(placements > 1 for *_, placements in first)
