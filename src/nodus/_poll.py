@@ -22,6 +22,7 @@ NOT_FOUND_GRACE_SECONDS = 5.0
 
 _JITTER = 0.1
 _MAX_WIDENING_SECONDS = 30.0
+_SHORTEST_PAUSE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,7 @@ class PollState:
         """
         if not (is_transient(failure) or is_lagging(failure.error, submitted_at, now)):
             return GiveUp(failure.error)
+        is_first = self._failing_since is None
         if self._failing_since is None:
             self._failing_since = now
         patience = math.inf
@@ -116,6 +118,9 @@ class PollState:
             return GiveUp(failure.error)
         hint = failure.error.retry_after
         seconds = self._vary(self._interval) if hint is None else hint
+        if not is_first:
+            # A server that asks for no pause and goes on failing would be asked without one for a quarter of an hour.
+            seconds = max(seconds, min(self._poll_seconds, _SHORTEST_PAUSE_SECONDS))
         self._interval = min(self._interval * 2, max(self._poll_seconds, _MAX_WIDENING_SECONDS))
         return self._sleep(now, min(seconds, patience))
 

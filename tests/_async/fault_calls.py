@@ -1,0 +1,218 @@
+"""Every public call, as the fault tests make it: what it needs, and what it gives when all goes well."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from nodus import AsyncClient, AsyncJob
+from tests.support.clock import AsyncFakeClock
+from tests.support.faults import FaultServer
+from tests.support.plane import JOB_IDS, LOGS
+from tests.support.soundness import API_KEY, ENV_VALUE, SIGNING_SECRET, hurried
+
+Call = Callable[[AsyncClient], Awaitable[object]]
+
+JOB_ID = JOB_IDS[0]
+
+PATIENCE: dict[str, Any] = {"poll_seconds": 2.0, "unreachable_seconds": 20.0}
+"""How long the waits below put up with failures: a handful of looks."""
+
+
+async def run(client: AsyncClient) -> object:
+    job = await client.run(image="i", env={"HF_TOKEN": ENV_VALUE})
+    assert isinstance(job, AsyncJob)
+    return job.id.partition("-")[0]
+
+
+async def get(client: AsyncClient) -> object:
+    return (await client.get(JOB_ID)).id
+
+
+async def list_jobs(client: AsyncClient) -> object:
+    return [job.id for job in await client.list(limit=2)]
+
+
+async def iterate(client: AsyncClient) -> object:
+    return [job.id async for job in client.iter_jobs(page_size=2)]
+
+
+async def healthz(client: AsyncClient) -> object:
+    return type(await client.healthz())
+
+
+async def refresh(client: AsyncClient) -> object:
+    job = client.job(JOB_ID)
+    assert await job.refresh() is job
+    return job.id, job.status.is_known
+
+
+async def wait(client: AsyncClient) -> object:
+    job = client.job(JOB_ID)
+    assert await job.wait(**PATIENCE) is job
+    return job.id, job.status.value
+
+
+async def wait_briefly(client: AsyncClient) -> object:
+    """A wait with a deadline of its own, that cancels the job if it passes."""
+    job = client.job(JOB_ID)
+    await job.wait(poll_seconds=2.0, timeout_seconds=20.0, cancel_on_exit=True)
+    return job.id, job.status.value
+
+
+async def cancel(client: AsyncClient) -> object:
+    job = await client.job(JOB_ID).cancel()
+    return job.id, job.status.value
+
+
+async def logs(client: AsyncClient) -> object:
+    return type(await client.job(JOB_ID).logs())
+
+
+async def wait_all(client: AsyncClient) -> object:
+    jobs = await client.wait_all([client.job(job_id) for job_id in JOB_IDS], **PATIENCE)
+    return [(job.id, job.status.value) for job in jobs]
+
+
+async def as_completed(client: AsyncClient) -> object:
+    handles = [client.job(job_id) for job_id in JOB_IDS]
+    ended = [(job.id, job.status.value) async for job in client.as_completed(handles, **PATIENCE)]
+    return sorted(ended)
+
+
+async def child(client: AsyncClient) -> object:
+    """A call of a client that shares the connections of another."""
+    return (await client.with_options(max_retries=1, headers={"X-Team": "a"}).get(JOB_ID)).id
+
+
+async def key(client: AsyncClient) -> object:
+    return (await client.key()).id
+
+
+async def create_webhook(client: AsyncClient) -> object:
+    return (await client.webhooks.create("https://example.com/hook", ["job.completed"])).id
+
+
+async def list_webhooks(client: AsyncClient) -> object:
+    return [webhook.id for webhook in await client.webhooks.list()]
+
+
+async def get_webhook(client: AsyncClient) -> object:
+    return (await client.webhooks.get("wh_1")).id
+
+
+async def delete_webhook(client: AsyncClient) -> object:
+    return await client.webhooks.delete("wh_1")  # type: ignore[func-returns-value]  # that is what is checked
+
+
+async def rotate_webhook(client: AsyncClient) -> object:
+    return (await client.webhooks.rotate("wh_1")).secret
+
+
+async def list_deliveries(client: AsyncClient) -> object:
+    return [delivery.id for delivery in await client.webhooks.deliveries("wh_1")]
+
+
+async def iterate_deliveries(client: AsyncClient) -> object:
+    return [delivery.id async for delivery in client.webhooks.iter_deliveries("wh_1")]
+
+
+async def replay_delivery(client: AsyncClient) -> object:
+    return (await client.webhooks.replay("wh_1", "d_1")).id
+
+
+async def job_rows(client: AsyncClient) -> object:
+    return [row.seq for row in await client.job(JOB_ID).ledger()]
+
+
+async def ledger_entries(client: AsyncClient) -> object:
+    return [row.seq for row in await client.ledger.entries()]
+
+
+async def iterate_ledger(client: AsyncClient) -> object:
+    return [row.seq async for row in client.ledger.iter_entries()]
+
+
+async def checkpoint(client: AsyncClient) -> object:
+    return (await client.ledger.checkpoint()).size
+
+
+async def ledger_key(client: AsyncClient) -> object:
+    return (await client.ledger.key()).origin
+
+
+async def proof(client: AsyncClient) -> object:
+    return (await client.ledger.proof(1)).seq
+
+
+async def consistency(client: AsyncClient) -> object:
+    return list((await client.ledger.consistency(1, 1)).hashes)
+
+
+_ALL_OVER = [(job_id, "completed") for job_id in JOB_IDS]
+
+CALLS: dict[str, tuple[Call, object]] = {
+    "run": (run, "made"),
+    "get": (get, JOB_ID),
+    "list": (list_jobs, list(JOB_IDS[:2])),
+    "iter_jobs": (iterate, list(JOB_IDS)),
+    "healthz": (healthz, dict),
+    "refresh": (refresh, (JOB_ID, True)),
+    "wait": (wait, (JOB_ID, "completed")),
+    "wait with a deadline": (wait_briefly, (JOB_ID, "completed")),
+    "cancel": (cancel, (JOB_ID, "cancelled")),
+    # Whatever bytes come are logs, and a text has no shape that could be wrong.
+    "logs": (logs, str),
+    "wait_all": (wait_all, _ALL_OVER),
+    "as_completed": (as_completed, _ALL_OVER),
+    "with_options": (child, JOB_ID),
+}
+"""The calls about jobs by name, and what each gives where nothing is wrong."""
+
+SIDE_CALLS: dict[str, tuple[Call, object]] = {
+    "key": (key, "key-1"),
+    "webhooks.create": (create_webhook, "wh_1"),
+    "webhooks.list": (list_webhooks, ["wh_1"]),
+    "webhooks.get": (get_webhook, "wh_1"),
+    "webhooks.delete": (delete_webhook, None),
+    "webhooks.rotate": (rotate_webhook, "whsec_2"),
+    "webhooks.deliveries": (list_deliveries, ["d_1"]),
+    "webhooks.iter_deliveries": (iterate_deliveries, ["d_1"]),
+    "webhooks.replay": (replay_delivery, "d_1"),
+    "ledger": (job_rows, [1]),
+    "ledger.entries": (ledger_entries, [1]),
+    "ledger.iter_entries": (iterate_ledger, [1]),
+    "ledger.checkpoint": (checkpoint, 1),
+    "ledger.key": (ledger_key, "o"),
+    "ledger.proof": (proof, 1),
+    "ledger.consistency": (consistency, []),
+}
+"""The same for all the others."""
+
+ALL_CALLS = {**CALLS, **SIDE_CALLS}
+
+
+def client_of(server: FaultServer, **options: Any) -> AsyncClient:
+    """A client with every kind of secret, for which sleeps are over at once and stalls are short."""
+    options = {
+        "api_key": API_KEY,
+        "signing_secret": SIGNING_SECRET,
+        "base_url": server.url,
+        "timeout": 0.05,
+        "_clock": hurried(AsyncFakeClock),
+        "_rng": random.Random(7),
+        **options,
+    }
+    return AsyncClient(**options)
+
+
+async def assert_recovered(client: AsyncClient, server: FaultServer) -> None:
+    """Check that nothing is held: no place of the pool, and the next call works."""
+    pool = repr(client._session._pool)
+    assert " 0 busy," in pool, pool
+
+    server.heal()
+    patient = client.with_options(timeout=30.0, max_retries=0)
+    assert (await patient.get(JOB_ID)).id == JOB_ID
+    assert await patient.job(JOB_ID).logs() == LOGS
