@@ -13,7 +13,7 @@ import nodus
 from nodus._concurrency import Clock
 from tests._sync.clients import API_KEY, SIGNING_SECRET, on_loopback
 from tests.support import server as misdeeds
-from tests.support.certificates import self_signed
+from tests.support.certificates import make_certificates
 from tests.support.script import job
 from tests.support.server import Action, LoopbackServer, answer, answer_and_hang_up, unused_port
 
@@ -170,8 +170,8 @@ def test_a_large_answer_is_read_whole() -> None:
 
 def test_a_certificate_nobody_vouches_for_is_refused_at_once(tmp_path: Any) -> None:
     """It is no transient failure, and nothing was sent."""
-    certificate = self_signed(tmp_path)
-    with LoopbackServer(then=answer(200, LISTING), tls=certificate.server_context()) as server:
+    certificates = make_certificates(tmp_path)
+    with LoopbackServer(then=answer(200, LISTING), tls=certificates.server) as server:
         with on_loopback(server) as client:
             with pytest.raises(nodus.APIConnectionError) as caught:
                 client.list()
@@ -183,9 +183,9 @@ def test_a_certificate_nobody_vouches_for_is_refused_at_once(tmp_path: Any) -> N
 
 def test_a_certificate_can_be_vouched_for_in_the_environment(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """`SSL_CERT_FILE` works as in httpx."""
-    certificate = self_signed(tmp_path)
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.path))
-    with LoopbackServer(then=answer(200, LISTING), tls=certificate.server_context()) as server:
+    certificates = make_certificates(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.authority))
+    with LoopbackServer(then=answer(200, LISTING), tls=certificates.server) as server:
         with on_loopback(server) as client:
             jobs = client.list()
 
