@@ -47,7 +47,7 @@ def tests_on(version: str, interpreter: Path) -> None:
 
     @nox.session(name=f"tests-{version}", python=str(interpreter), tags=["test"])
     def tests(session: nox.Session) -> None:
-        install(session, *SDK, *group("test"))
+        install(session, *SDK, *group("test"), *group("receivers"))
         data = f".coverage.{version}"
         for stale in ROOT.glob(f"{data}.*"):
             stale.unlink()

@@ -32,18 +32,6 @@ _of_mapping: Callable[[Any], tuple[Any, ...]] = itemgetter(*_IN_ENTRY)
 _of_object: Callable[[Any], tuple[Any, ...]] = attrgetter(*_IN_ENTRY)
 # RFC 8785 for all that rows hold today; where it would differ, `_compare_fields` decides instead.
 _canonical = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
-
-
-def _without_repetition(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Refuse an object with a key twice: two readers could read two things in it."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice in an object")
-    return found
-
-
-_decode = json.JSONDecoder().decode
-_decode_strictly = json.JSONDecoder(object_pairs_hook=_without_repetition).decode
 _HASH = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -303,6 +291,18 @@ def _parsed(text: str | bytes, seq: int, decode: Callable[[str], object]) -> dic
     if not isinstance(value, dict):
         raise _wrong("ledger_malformed", f"Row {seq}, or its leaf, is not the text of a JSON object.", seq)
     return value
+
+
+def _without_repetition(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Refuse an object with a key twice: two readers could read two things in it."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice in an object")
+    return found
+
+
+_decode = json.JSONDecoder().decode
+_decode_strictly = json.JSONDecoder(object_pairs_hook=_without_repetition).decode
 
 
 def _customer(value: object, seq: int) -> str:

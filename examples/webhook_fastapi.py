@@ -1,0 +1,56 @@
+"""A receiver of webhooks on FastAPI.
+
+    pip install nodus-sdk fastapi uvicorn
+    export NODUS_WEBHOOK_SECRET=whsec_...       # from the answer to client.webhooks.create()
+    python examples/webhook_fastapi.py
+
+It answers on http://127.0.0.1:8000/nodus; PORT chooses another port.
+"""
+
+import os
+
+import uvicorn
+from fastapi import FastAPI, HTTPException, Request
+
+import nodus
+
+app = FastAPI()
+# One process remembers for itself. With several, keep both where all of them look: in Redis, in your database.
+replay_guard = nodus.InMemoryReplayGuard()
+handled: set[str] = set()
+
+
+@app.post("/nodus", status_code=204)
+async def inbound(request: Request) -> None:
+    """Verify a delivery, then handle its event once."""
+    try:
+        event = nodus.construct_event(
+            body=await request.body(),
+            signature_header=request.headers.get("Nodus-Signature"),
+            signing_secret=os.environ["NODUS_WEBHOOK_SECRET"],
+            path="/nodus",  # as it was signed: without the prefix that a proxy may have put before it
+            replay_guard=replay_guard,
+        )
+    except nodus.SignatureError as error:
+        raise HTTPException(401, error.code) from error
+    except nodus.ValidationError as error:
+        raise HTTPException(400, error.code) from error
+    if event.id not in handled:
+        handle(event)
+        handled.add(event.id)  # only now: an event whose handling failed will come again
+
+
+def handle(event: nodus.WebhookEvent) -> None:
+    """Do what has to be done; where it takes longer than a few seconds, put it into a queue and return."""
+    if isinstance(event, nodus.JobCompleted):
+        print(f"{event.job_id} completed on {event.supplier} for ${event.cost_usd}", flush=True)
+    elif isinstance(event, nodus.JobFailed):
+        print(f"{event.job_id} failed: {event.error_code}", flush=True)
+    elif isinstance(event, nodus.BudgetThresholdReached):
+        print(f"${event.month_to_date_usd} of ${event.monthly_spend_cap_usd} are spent", flush=True)
+    else:
+        print(f"{event.type}: {dict(event.data)}", flush=True)
+
+
+if __name__ == "__main__":
+    uvicorn.run(app, host="127.0.0.1", port=int(os.environ.get("PORT", "8000")))
