@@ -15,6 +15,8 @@ from nodus_ledger.claims import Claims
 from nodus_ledger.database import Database
 from nodus_ledger.jobs import JobIds, Jobs
 from nodus_ledger.keys import Keys
+from nodus_ledger.ledger_reader import TrustLedger
+from nodus_ledger.ledger_signing import SIGNING_KEY_VARIABLE, signer_for
 from nodus_ledger.outages import Outages
 from nodus_ledger.sealing import KEY_VARIABLE, sealer_for
 from nodus_ledger.settings import Settings
@@ -63,6 +65,8 @@ class Plane:
             self.seed = seed
             self.catalogue: Catalogue = default_catalogue()
             self.keys = Keys(self.database, sealer)
+            signer = signer_for(self.database, sealer, os.environ.get(SIGNING_KEY_VARIABLE))
+            self.trust_ledger = TrustLedger(self.database, signer)
             ids = JobIds(secrets.randbits, seed if driver == "simulated" else None)
             self.jobs = Jobs(self.database, sealer, self.catalogue, ids)
             self.outages = Outages(self.database)

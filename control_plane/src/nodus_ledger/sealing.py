@@ -77,7 +77,7 @@ def sealer_for(database_file: Path | None, environment: str | None = None) -> Se
         UnusableKey: the key is malformed, or its file is unreadable.
     """
     if environment:
-        return Sealer(_decode(environment, KEY_VARIABLE))
+        return Sealer(decode_key(environment, KEY_VARIABLE))
     if database_file is None:
         return Sealer(secrets.token_bytes(KEY_BYTES))
     return Sealer(_key_file(database_file.with_name(database_file.name + ".key")))
@@ -101,12 +101,12 @@ def _key_file(path: Path) -> bytes:
                 pass
             finally:
                 draft.unlink()
-        return _decode(path.read_text(encoding="ascii"), str(path.name))
+        return decode_key(path.read_text(encoding="ascii"), str(path.name))
     except (OSError, UnicodeDecodeError) as exc:
         raise UnusableKey(f"cannot use the key file {path.name}: {exc}") from exc
 
 
-def _decode(text: str, source: str) -> bytes:
+def decode_key(text: str, source: str) -> bytes:
     text = text.strip()
     if re.fullmatch(r"[0-9a-fA-F]{64}", text):
         return bytes.fromhex(text)

@@ -45,6 +45,7 @@ ledger = Table(
 )
 Index(
     "ledger_by_job",
+    ledger.c.customer_id,
     ledger.c.job_id,
     ledger.c.seq,
     sqlite_where=text("job_id IS NOT NULL"),

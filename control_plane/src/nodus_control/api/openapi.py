@@ -8,6 +8,7 @@ from nodus_core.lifecycle import JobStatus
 
 from ..version import VERSION
 from . import schemas
+from .ledger_document import LEDGER_SCHEMAS, ledger_paths
 from .schemas import Schema, reference
 
 _JSON = "application/json"
@@ -40,7 +41,7 @@ def document() -> Schema:
         "security": [{"apiKey": []}],
         "paths": _paths(),
         "components": {
-            "schemas": schemas.SCHEMAS,
+            "schemas": schemas.SCHEMAS | LEDGER_SCHEMAS,
             "securitySchemes": {
                 "apiKey": {"type": "http", "scheme": "bearer", "bearerFormat": "nk_live_… or nk_test_…"}
             },
@@ -101,6 +102,7 @@ def _paths() -> Schema:
                 "responses": {"200": _answer("The key.", "Key", schemas.KEY_EXAMPLE)} | _errors(401),
             },
         },
+        **ledger_paths(_answer, _errors, _SIGNATURE),
     }
 
 

@@ -1,0 +1,164 @@
+"""`/v1/ledger`: the customer's Trust Ledger, its key, its signed checkpoints, and proofs."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from nodus_core.notes import encode_verifier_key
+from nodus_ledger.ledger_reader import EntryRecord, UnknownEntry, UnknownSize
+from nodus_ledger.ledger_signing import origin_of
+
+from ..auth import authenticate
+from ..calls import Call, respond
+from ..plane import Plane
+from .errors import ApiError
+from .views import to_json
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 200
+
+_MAX_DIGITS = 15  # a number that no ledger reaches, and that every JSON reader and database can hold
+_DIGITS = re.compile(r"[0-9]+\Z")
+
+router = APIRouter()
+
+
+@router.get("/v1/ledger")
+async def list_entries(request: Request) -> Response:
+    """List rows in their order."""
+    return await respond(request, _entries)
+
+
+@router.get("/v1/ledger/key")
+async def get_key(request: Request) -> Response:
+    """Get the key that checkpoints are signed with."""
+    return await respond(request, _key)
+
+
+@router.get("/v1/ledger/checkpoint")
+async def get_checkpoint(request: Request) -> Response:
+    """Get a signed checkpoint of the ledger as it is now."""
+    return await respond(request, _checkpoint)
+
+
+@router.get("/v1/ledger/consistency")
+async def get_consistency(request: Request) -> Response:
+    """Prove that the ledger of one size begins with that of another."""
+    return await respond(request, _consistency)
+
+
+@router.get("/v1/ledger/{seq}/proof")
+async def get_proof(request: Request) -> Response:
+    """Prove that a row is in the ledger."""
+    return await respond(request, _proof)
+
+
+def entry_view(entry: EntryRecord) -> dict[str, Any]:
+    """Give a row as callers see it."""
+    return {
+        "seq": entry.seq,
+        "at": entry.at,
+        "kind": entry.kind,
+        "job_id": entry.job_id,
+        "key_id": entry.key_id,
+        "principal_kind": entry.principal_kind,
+        "payload": entry.payload,
+        "prev_hash": entry.prev_hash.hex(),
+        "leaf": entry.leaf,
+        "leaf_hash": entry.leaf_hash.hex(),
+    }
+
+
+def _entries(plane: Plane, call: Call) -> Response:
+    key = authenticate(plane, call)
+    limit = _whole(call, "limit", default=DEFAULT_LIMIT, lowest=1)
+    after = _whole(call, "after", default=0, lowest=0)
+    page = plane.trust_ledger.entries(
+        key.customer_id, job_id=call.parameters.get("job_id") or None, after=after, limit=min(limit, MAX_LIMIT)
+    )
+    return _json({"entries": [entry_view(entry) for entry in page.entries], "next_after": page.next_after})
+
+
+def _key(plane: Plane, call: Call) -> Response:
+    key = authenticate(plane, call)
+    origin = origin_of(key.customer_id)
+    public_key = plane.trust_ledger.public_key
+    return _json(
+        {
+            "origin": origin,
+            "algorithm": "ed25519",
+            "public_key": base64.b64encode(public_key).decode(),
+            "vkey": encode_verifier_key(origin, public_key),
+        }
+    )
+
+
+def _checkpoint(plane: Plane, call: Call) -> Response:
+    key = authenticate(plane, call)
+    signed = plane.trust_ledger.checkpoint(key.customer_id)
+    origin, size, root = signed.checkpoint
+    return _json({"origin": origin, "size": size, "root_hash": root.hex(), "note": signed.note})
+
+
+def _proof(plane: Plane, call: Call) -> Response:
+    key = authenticate(plane, call)
+    seq = call.path_params["seq"]
+    size = _whole(call, "size", default=0, lowest=1) or None
+    if not _DIGITS.match(seq) or len(seq) > _MAX_DIGITS:
+        raise _unknown_entry()
+    try:
+        proof = plane.trust_ledger.inclusion(key.customer_id, int(seq), size)
+    except UnknownEntry:
+        raise _unknown_entry() from None
+    except UnknownSize:
+        raise _unknown_size("`size` must be from the row's `seq` to the size of the ledger.") from None
+    content = {"seq": proof.seq, "size": proof.size, "leaf_hash": proof.leaf_hash.hex(), "hashes": _hex(proof.hashes)}
+    return _json(content)
+
+
+def _consistency(plane: Plane, call: Call) -> Response:
+    key = authenticate(plane, call)
+    old_size = _whole(call, "from", default=None, lowest=1)
+    size = _whole(call, "to", default=None, lowest=1)
+    if old_size > size:
+        raise ApiError(422, "invalid_query", "`from` must not be above `to`.")
+    try:
+        hashes = plane.trust_ledger.consistency(key.customer_id, old_size, size)
+    except UnknownSize:
+        raise _unknown_size("`to` must not be above the size of the ledger.") from None
+    return _json({"from": old_size, "to": size, "hashes": _hex(hashes)})
+
+
+def _whole(call: Call, name: str, *, default: int | None, lowest: int) -> int:
+    """Read a whole number of the query; `default` None where it must be there."""
+    text = call.parameters.get(name)
+    if text is None and default is not None:
+        return default
+    if text is not None and _DIGITS.match(text):
+        number = int(text) if len(text) <= _MAX_DIGITS else 10**_MAX_DIGITS
+        if number >= lowest:
+            return number
+    raise ApiError(422, "invalid_query", f"`{name}` must be a whole number, {lowest} or more.")
+
+
+def _unknown_entry() -> ApiError:
+    return ApiError(404, "ledger_entry_not_found", "The ledger has no such row.")
+
+
+def _unknown_size(message: str) -> ApiError:
+    return ApiError(404, "ledger_size_not_found", message)
+
+
+def _hex(hashes: Sequence[bytes]) -> list[str]:
+    return [each.hex() for each in hashes]
+
+
+def _json(content: dict[str, Any]) -> Response:
+    return Response(to_json(content), media_type="application/json")

@@ -1,0 +1,162 @@
+"""What customers read of their Trust Ledger: rows, signed checkpoints, proofs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import bindparam, select, text
+
+from nodus_core.notes import Checkpoint
+
+from .database import Database
+from .errors import Refused
+from .ledger_signing import LedgerSigner, origin_of
+from .ledger_tree import StoredTree
+from .trust_ledger import head_of
+from .trust_schema import checkpoints, ledger
+
+_GIVEN = select(checkpoints.c.size).where(
+    checkpoints.c.customer_id == bindparam("customer"), checkpoints.c.size == bindparam("of_size")
+)
+_KEEP = text(
+    "INSERT INTO ledger_checkpoints (customer_id, size, root, note) "
+    "VALUES (:customer_id, :size, :root, :note) ON CONFLICT DO NOTHING"
+)
+
+
+class UnknownEntry(Refused):
+    """The customer's ledger has no such row."""
+
+
+class UnknownSize(Refused):
+    """The customer's ledger is not, or not yet, that large."""
+
+
+@dataclass(frozen=True, slots=True)
+class EntryRecord:
+    """A row as it is stored; `at` is RFC 3339."""
+
+    seq: int
+    at: str
+    kind: str
+    job_id: str | None
+    key_id: str | None
+    principal_kind: str | None
+    prev_hash: bytes
+    leaf: str
+    leaf_hash: bytes
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """What the row records, out of its leaf."""
+        payload: dict[str, Any] = json.loads(self.leaf)["payload"]
+        return payload
+
+
+@dataclass(frozen=True, slots=True)
+class EntryPage:
+    """Rows in their order; `next_after` is None where there are no more."""
+
+    entries: Sequence[EntryRecord]
+    next_after: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SignedCheckpoint:
+    """A checkpoint, and the note that says it."""
+
+    checkpoint: Checkpoint
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inclusion:
+    """A row's leaf hash, and the path from it to the root over `size` rows."""
+
+    seq: int
+    size: int
+    leaf_hash: bytes
+    hashes: Sequence[bytes]
+
+
+_ENTRY = (
+    ledger.c.seq,
+    ledger.c.at,
+    ledger.c.kind,
+    ledger.c.job_id,
+    ledger.c.key_id,
+    ledger.c.principal_kind,
+    ledger.c.prev_hash,
+    ledger.c.leaf,
+    ledger.c.leaf_hash,
+)
+
+
+class TrustLedger:
+    """The logs of all customers, to be read and attested."""
+
+    def __init__(self, database: Database, signer: LedgerSigner) -> None:
+        self._database = database
+        self._signer = signer
+
+    @property
+    def public_key(self) -> bytes:
+        """The Ed25519 key that checkpoints are verified with."""
+        return self._signer.public_key
+
+    def entries(self, customer_id: str, *, job_id: str | None, after: int, limit: int) -> EntryPage:
+        """Give rows whose `seq` is above `after`, at most `limit`; with `job_id`, those about this job alone."""
+        query = select(*_ENTRY).where(ledger.c.customer_id == customer_id, ledger.c.seq > after)
+        if job_id is not None:
+            query = query.where(ledger.c.job_id == job_id)
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(ledger.c.seq).limit(limit + 1)).all()
+        found = [EntryRecord(*row) for row in rows[:limit]]
+        return EntryPage(found, found[-1].seq if len(rows) > limit else None)
+
+    def checkpoint(self, customer_id: str) -> SignedCheckpoint:
+        """Attest the log as it is now. What was given out is kept, so that `verify` can hold the log to it."""
+        with self._database.read() as connection:
+            head = head_of(connection, customer_id)
+            is_kept = connection.execute(_GIVEN, {"customer": customer_id, "of_size": head.size}).first() is not None
+        checkpoint = Checkpoint(origin_of(customer_id), head.size, head.tree().root())
+        note = self._signer.note(checkpoint)
+        if not is_kept:
+            with self._database.write() as connection:
+                connection.execute(
+                    _KEEP, {"customer_id": customer_id, "size": head.size, "root": checkpoint.root, "note": note}
+                )
+        return SignedCheckpoint(checkpoint, note)
+
+    def inclusion(self, customer_id: str, seq: int, size: int | None) -> Inclusion:
+        """Prove that a row is among the first `size`; None for all that there are.
+
+        Raises:
+            UnknownEntry: there is no such row.
+            UnknownSize: the log is not that large, or was not when it had this row.
+        """
+        with self._database.read() as connection:
+            present = head_of(connection, customer_id).size
+            if not 1 <= seq <= present:
+                raise UnknownEntry
+            size = present if size is None else size
+            if not seq <= size <= present:
+                raise UnknownSize
+            leaf_hash = connection.execute(
+                select(ledger.c.leaf_hash).where(ledger.c.customer_id == customer_id, ledger.c.seq == seq)
+            ).scalar_one()
+            return Inclusion(seq, size, leaf_hash, StoredTree(connection, customer_id).inclusion(seq, size))
+
+    def consistency(self, customer_id: str, old_size: int, size: int) -> Sequence[bytes]:
+        """Prove that the log of `size` rows begins with that of `old_size`.
+
+        Raises:
+            UnknownSize: not 0 < `old_size` ≤ `size` ≤ rows that there are.
+        """
+        with self._database.read() as connection:
+            if not 0 < old_size <= size <= head_of(connection, customer_id).size:
+                raise UnknownSize
+            return StoredTree(connection, customer_id).consistency(old_size, size)
