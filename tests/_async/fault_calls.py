@@ -195,10 +195,15 @@ ALL_CALLS = {**CALLS, **SIDE_CALLS}
 
 def client_of(server: FaultServer, **options: Any) -> AsyncClient:
     """A client with every kind of secret, for which sleeps are over at once and stalls are short."""
+    return client_at(server.url, **options)
+
+
+def client_at(base_url: str, **options: Any) -> AsyncClient:
+    """The same, of a server that may not be there."""
     options = {
         "api_key": API_KEY,
         "signing_secret": SIGNING_SECRET,
-        "base_url": server.url,
+        "base_url": base_url,
         "timeout": 0.05,
         "_clock": hurried(AsyncFakeClock),
         "_rng": random.Random(7),

@@ -196,10 +196,15 @@ ALL_CALLS = {**CALLS, **SIDE_CALLS}
 
 def client_of(server: FaultServer, **options: Any) -> Client:
     """A client with every kind of secret, for which sleeps are over at once and stalls are short."""
+    return client_at(server.url, **options)
+
+
+def client_at(base_url: str, **options: Any) -> Client:
+    """The same, of a server that may not be there."""
     options = {
         "api_key": API_KEY,
         "signing_secret": SIGNING_SECRET,
-        "base_url": server.url,
+        "base_url": base_url,
         "timeout": 0.05,
         "_clock": hurried(FakeClock),
         "_rng": random.Random(7),

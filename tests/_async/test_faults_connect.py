@@ -1,0 +1,170 @@
+"""What can go wrong before a request is on its way: names, ports, TLS, proxies, and arguments that make no URL."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from pathlib import Path
+
+import pytest
+
+import nodus
+from tests._async.fault_calls import CALLS, client_at
+from tests.support.bad_certificates import FLAWS, flawed
+from tests.support.server import (
+    DROP_BEFORE_READING,
+    HANG_UP,
+    STALL,
+    Action,
+    LoopbackServer,
+    answer,
+    decide,
+    sends,
+    unused_port,
+)
+from tests.support.soundness import API_KEY, assert_sound
+
+
+async def failing(client: nodus.AsyncClient, call: str = "run") -> nodus.APIConnectionError:
+    """Make a call that must fail for a reason of the network; give its error."""
+    async with client:
+        with pytest.raises(nodus.APIConnectionError) as caught:
+            await CALLS[call][0](client)
+    assert_sound(caught.value)
+    assert " 0 busy, 0 idle," in repr(client._session._pool)
+    return caught.value
+
+
+@pytest.mark.parametrize("call", sorted(CALLS.keys() - {"wait with a deadline"}))
+async def test_a_port_where_nobody_listens(call: str) -> None:
+    """Every call ends; nothing was sent, so nothing is unknown."""
+    error = await failing(client_at(f"http://127.0.0.1:{unused_port()}", timeout=5.0), call)
+
+    assert not error.outcome_unknown
+
+
+@pytest.mark.parametrize("host", ["nowhere.invalid", "a" * 70 + ".invalid"])
+async def test_a_name_that_nobody_has(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look-up that fails is a failed connection, whatever the system calls it."""
+
+    def unknown(*arguments: object, **options: object) -> object:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    error = await failing(client_at(f"https://{host}", timeout=5.0))
+
+    assert (error.attempts, error.outcome_unknown) == (3, False)
+
+
+@pytest.mark.parametrize("problem", [errno.EMFILE, errno.ENETUNREACH, errno.EACCES])
+async def test_a_system_that_gives_no_socket(problem: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too many open files, no network, a firewall: an error of ours too."""
+
+    def refuse(*arguments: object, **options: object) -> object:
+        raise OSError(problem, "no")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    error = await failing(client_at("http://localhost:1", timeout=5.0))
+
+    assert not error.outcome_unknown
+
+
+@pytest.mark.parametrize("flaw", FLAWS)
+async def test_a_certificate_that_does_not_verify(flaw: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No retry mends it, and not a byte of the request is sent."""
+    context, trusted = flawed(flaw, tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+    with LoopbackServer(then=answer(200, {}), tls=context) as server:
+        url = f"https://localhost:{server.port}"
+        error = await failing(client_at(url, timeout=5.0))
+
+    assert (error.attempts, error.outcome_unknown) == (1, False)
+    assert "certificate" in str(error).lower()
+    assert server.received == []
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        DROP_BEFORE_READING,
+        Action(HANG_UP.perform, reads=False),
+        Action(sends(b"HTTP/1.1 400 Bad Request\r\n\r\nplain HTTP, please").perform, reads=False),
+        Action(sends(b"\x15\x03\x03\x00\x02\x02\x28").perform, reads=False),
+        Action(sends(b"\x16\x03\x03\xff\xff" + bytes(100)).perform, reads=False),
+    ],
+    ids=["reset", "closed", "plain HTTP", "an alert", "garbage"],
+)
+async def test_a_handshake_that_fails(action: Action) -> None:
+    """It may be a passing fault, so it is tried again; nothing was sent."""
+    with LoopbackServer(then=action) as server:
+        error = await failing(client_at(f"https://127.0.0.1:{server.port}", timeout=5.0))
+
+    assert (error.attempts, error.outcome_unknown) == (3, False)
+    assert not isinstance(error, nodus.APITimeoutError)
+
+
+async def test_a_handshake_that_stalls() -> None:
+    """It ends with the attempt's timeout."""
+    with LoopbackServer(then=Action(STALL.perform, reads=False)) as server:
+        error = await failing(client_at(f"https://127.0.0.1:{server.port}"))
+
+    assert isinstance(error, nodus.APITimeoutError)
+    assert (error.attempts, error.outcome_unknown) == (3, False)
+
+
+@pytest.mark.parametrize("status", [403, 407, 502])
+async def test_a_proxy_that_refuses_to_connect(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its password shows in no error, and the API key never reaches it."""
+    with LoopbackServer(then=answer(status, {"error": "no"})) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://user:hunter2-of-the-proxy@127.0.0.1:{proxy.port}")
+        error = await failing(client_at("https://api.example.com", timeout=5.0))
+
+    assert not error.outcome_unknown
+    assert "hunter2" not in f"{error} {error!r} {vars(error)} {error.__cause__!r}"
+    assert {request.method for request in proxy.received} == {"CONNECT"}
+    assert all(API_KEY not in str(request.headers) for request in proxy.received)
+
+
+@pytest.mark.parametrize("action", [DROP_BEFORE_READING, HANG_UP, sends(b"SSH-2.0-OpenSSH\r\n")])
+async def test_a_proxy_that_breaks_off(action: Action, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy is one more thing that can be broken."""
+    with LoopbackServer(then=action) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+        await failing(client_at("https://api.example.com", timeout=5.0))
+
+
+async def test_an_id_too_long_for_a_url() -> None:
+    """What makes no URL is refused as an argument, not as an error of the URL's parser."""
+    async with client_at(f"http://127.0.0.1:{unused_port()}") as client:
+        with pytest.raises(nodus.ValidationError) as caught:
+            await client.get("x" * 70_000)
+
+    assert_sound(caught.value)
+
+
+@pytest.mark.parametrize("cursor", ["x" * 70_000, "\x00\r\n", "\u2028 ?&#"])
+async def test_a_cursor_of_any_kind(cursor: str) -> None:
+    """A server's cursor goes back as it came, or ends the iteration with an error of ours."""
+    pages = iter([{"jobs": [{"id": "a", "status": "queued"}], "next_cursor": cursor}, {"jobs": []}])
+    with LoopbackServer(then=decide(lambda request: answer(200, next(pages)))) as server:
+        async with client_at(server.url, timeout=30.0) as client:
+            jobs = client.iter_jobs()
+            first = await jobs.__anext__()
+            try:
+                rest = [job.id async for job in jobs]
+            except nodus.NodusError as exc:
+                assert_sound(exc)
+                rest = []
+
+    assert (first.id, rest) == ("a", [])
+
+
+async def test_a_job_that_is_listed_twice() -> None:
+    """A listing that moved while it was read names a job twice; it ends once."""
+    twice = {"jobs": [{"id": job_id, "status": "completed"} for job_id in ("a", "b", "a", "b")]}
+    with LoopbackServer(then=answer(200, twice)) as server:
+        async with client_at(server.url, timeout=30.0) as client:
+            handles = [client.job(job_id) for job_id in ("a", "b", "a")]
+            ended = [job.id async for job in client.as_completed(handles)]
+
+    assert sorted(ended) == ["a", "a", "b"]
