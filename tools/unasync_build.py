@@ -50,6 +50,7 @@ RENAMES = {
     "AsyncByteStream": "SyncByteStream",
     "AsyncClient": "Client",
     "AsyncClock": "Clock",
+    "AsyncCompletedJobs": "CompletedJobs",
     "AsyncDeadlineBackend": "DeadlineBackend",
     "AsyncDeadlineStream": "DeadlineStream",
     "AsyncDeliveryIterator": "DeliveryIterator",

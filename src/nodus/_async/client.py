@@ -21,7 +21,7 @@ from .._enums import GpuType, JobStatus, SupplierKind
 from .._logs import logger, set_up_from_environment
 from .._models import JobSpec, JobView
 from .._poll import DEFAULT_POLL_SECONDS, DEFAULT_UNREACHABLE_SECONDS
-from . import polling
+from .completion import AsyncCompletedJobs
 from .job import AsyncJob
 from .paging import AsyncJobIterator
 from .session import AsyncHTTPClient, AsyncSession, OnResponse, OnRetry
@@ -221,12 +221,8 @@ class AsyncClient:
             ValidationError: (`invalid_argument`) an argument is outside its range.
         """
         given = builtins.list(jobs)
-        async for _ in polling.wait_for_jobs(
-            given,
-            self._session,
-            poll_seconds=poll_seconds,
-            timeout_seconds=timeout_seconds,
-            unreachable_seconds=unreachable_seconds,
+        async for _ in self.as_completed(
+            given, poll_seconds=poll_seconds, timeout_seconds=timeout_seconds, unreachable_seconds=unreachable_seconds
         ):
             pass
         return given
@@ -240,8 +236,8 @@ class AsyncClient:
         unreachable_seconds: float = DEFAULT_UNREACHABLE_SECONDS,
     ) -> AsyncIterator[AsyncJob]:
         """Iterate over jobs in the order in which they end; arguments and errors as in `wait_all`."""
-        return polling.wait_for_jobs(
-            builtins.list(jobs),
+        return AsyncCompletedJobs(
+            jobs,
             self._session,
             poll_seconds=poll_seconds,
             timeout_seconds=timeout_seconds,

@@ -1,20 +1,18 @@
-"""Waiting for jobs to reach a terminal state."""
+"""Waiting for a job to reach a terminal state."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .. import _arguments, _calls, _http
-from .._calls import Call
 from .._concurrency import async_shielded
 from .._errors import JobTimeoutError, NodusError
 from .._http import Reply
 from .._logs import logger
 from .._models import JobView
-from .._poll import CANCEL_SECONDS, GiveUp, PollState, Sleep, Step, TimedOut, is_lagging
+from .._poll import CANCEL_SECONDS, GiveUp, PollState, TimedOut
 from .._retry import Failure
-from .._watch import PAGE_SIZE, JobLook, PageLook, Round
 from .session import AsyncSession
 
 if TYPE_CHECKING:
@@ -32,7 +30,7 @@ async def wait_for_job(
 ) -> None:
     """Look at a job until it is terminal; the rules are in `nodus._poll`."""
     clock = session.clock
-    state = _poll_state(session, poll_seconds, timeout_seconds, unreachable_seconds)
+    state = poll_state(session, poll_seconds, timeout_seconds, unreachable_seconds)
     call = _calls.get_job(job.id)
     while not job.is_terminal:
         deadline = state.look_deadline(clock.now(), session.settings.timeout)
@@ -61,92 +59,6 @@ async def wait_for_job(
         await clock.sleep(step.seconds)
 
 
-async def wait_for_jobs(
-    jobs: Iterable[AsyncJob],
-    session: AsyncSession,
-    *,
-    poll_seconds: float,
-    timeout_seconds: float | None,
-    unreachable_seconds: float,
-) -> AsyncIterator[AsyncJob]:
-    """Look at many jobs until all are terminal; give each as it ends, those of one round by the time of their end."""
-    clock = session.clock
-    state = _poll_state(session, poll_seconds, timeout_seconds, unreachable_seconds)
-    pending: dict[str, list[AsyncJob]] = {}
-    ended: list[AsyncJob] = []
-    for job in jobs:
-        if job.is_terminal:
-            ended.append(job)
-        else:
-            pending.setdefault(job.id, []).append(job)
-    live_pages = 1
-    step: Step = Sleep(0.0)
-    while True:
-        for job in sorted(ended, key=_time_of_end):
-            yield job
-        if not pending:
-            return
-        if isinstance(step, GiveUp):
-            raise step.error
-        if isinstance(step, TimedOut):
-            raise JobTimeoutError(
-                f"{len(pending)} jobs were not over after {timeout_seconds} s of waiting. They go on.",
-                job=next(iter(pending.values()))[0],
-            )
-        await clock.sleep(step.seconds)
-        looks = Round(pending, live_pages)
-        ended, failure = await _look_round(looks, pending, session, state)
-        live_pages = looks.live_pages
-        if failure is None:
-            step = state.after_success(clock.now())
-        else:
-            step = state.after_failure(failure, clock.now())
-            logger.info("some of %d jobs could not be looked at: %s", len(pending), failure.error)
-
-
-async def _look_round(
-    looks: Round, pending: dict[str, list[AsyncJob]], session: AsyncSession, state: PollState
-) -> tuple[list[AsyncJob], Failure | None]:
-    """Make the requests of one round, up to the first that fails; take the jobs that ended out of `pending`."""
-    ended: list[AsyncJob] = []
-    while (look := looks.next_look()) is not None:
-        now = session.clock.now()
-        outcome = await session.attempt(_call(look), deadline=state.look_deadline(now, session.settings.timeout))
-        if isinstance(look, JobLook):
-            looks.job(look.job_id)
-            lagging = isinstance(outcome, Failure) and is_lagging(
-                outcome.error, pending[look.job_id][0].submitted_at, now
-            )
-            if lagging:
-                continue
-        if isinstance(outcome, Failure):
-            outcome.error.attempts = 1
-            return ended, outcome
-        if isinstance(look, JobLook):
-            views = {look.job_id: _http.parse(outcome, JobView)}
-        else:
-            found = looks.page(look, _http.parse_glances(outcome))
-            moved = {glance.id for glance in found if not glance.agrees_with(pending[glance.id][0].view)}
-            views = {view.id: view for view in _http.parse_page(outcome).jobs if view.id in moved} if moved else {}
-        for job_id, view in views.items():
-            for job in pending[job_id]:
-                job._update(view)
-            if view.is_terminal:
-                ended += pending.pop(job_id)
-    return ended, None
-
-
-def _call(look: PageLook | JobLook) -> Call:
-    if isinstance(look, JobLook):
-        return _calls.get_job(look.job_id)
-    return _calls.list_jobs(limit=PAGE_SIZE, cursor=look.cursor, statuses=look.statuses)
-
-
-def _time_of_end(job: AsyncJob) -> float:
-    """Sort by when a job ended; where the server gives no times, the order in which it was asked stays."""
-    return 0.0 if job.finished_at is None else job.finished_at.timestamp()
-
-
 async def cancel_on_the_way_out(job: AsyncJob, session: AsyncSession) -> None:
     """Ask once for the job's end while the caller is leaving, whatever makes it leave; never in place of its error."""
 
@@ -161,9 +73,14 @@ async def cancel_on_the_way_out(job: AsyncJob, session: AsyncSession) -> None:
     await async_shielded(cancel, CANCEL_SECONDS)
 
 
-def _poll_state(
+def poll_state(
     session: AsyncSession, poll_seconds: float, timeout_seconds: float | None, unreachable_seconds: float
 ) -> PollState:
+    """Begin a wait.
+
+    Raises:
+        ValidationError: (`invalid_argument`) an argument is outside its range.
+    """
     timeout = None if timeout_seconds is None else _arguments.seconds("timeout_seconds", timeout_seconds)
     return PollState(
         poll_seconds=_arguments.seconds("poll_seconds", poll_seconds, exclusive=True),

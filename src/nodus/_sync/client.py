@@ -22,7 +22,7 @@ from .._enums import GpuType, JobStatus, SupplierKind
 from .._logs import logger, set_up_from_environment
 from .._models import JobSpec, JobView
 from .._poll import DEFAULT_POLL_SECONDS, DEFAULT_UNREACHABLE_SECONDS
-from . import polling
+from .completion import CompletedJobs
 from .job import Job
 from .paging import JobIterator
 from .session import HTTPClient, OnResponse, OnRetry, Session
@@ -222,12 +222,8 @@ class Client:
             ValidationError: (`invalid_argument`) an argument is outside its range.
         """
         given = builtins.list(jobs)
-        for _ in polling.wait_for_jobs(
-            given,
-            self._session,
-            poll_seconds=poll_seconds,
-            timeout_seconds=timeout_seconds,
-            unreachable_seconds=unreachable_seconds,
+        for _ in self.as_completed(
+            given, poll_seconds=poll_seconds, timeout_seconds=timeout_seconds, unreachable_seconds=unreachable_seconds
         ):
             pass
         return given
@@ -241,8 +237,8 @@ class Client:
         unreachable_seconds: float = DEFAULT_UNREACHABLE_SECONDS,
     ) -> Iterator[Job]:
         """Iterate over jobs in the order in which they end; arguments and errors as in `wait_all`."""
-        return polling.wait_for_jobs(
-            builtins.list(jobs),
+        return CompletedJobs(
+            jobs,
             self._session,
             poll_seconds=poll_seconds,
             timeout_seconds=timeout_seconds,

@@ -1,0 +1,139 @@
+# Generated from src/nodus/_async/completion.py: do not edit. Edit that file, then run tools/unasync_build.py.
+"""Waiting for many jobs at once, each given as it ends."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+
+from .. import _calls, _http
+from .._calls import Call
+from .._errors import JobTimeoutError
+from .._http import Reply
+from .._logs import logger
+from .._models import JobView
+from .._poll import GiveUp, Step, TimedOut, is_lagging
+from .._retry import Failure
+from .._watch import PAGE_SIZE, JobLook, PageLook, Round
+from .job import Job
+from .polling import poll_state
+from .session import Session
+
+
+class CompletedJobs:
+    """Gives jobs in the order in which they end; looks at those that are left once a round.
+
+    A class rather than a generator, because leaving a loop over a generator half-way makes trio warn.
+
+    Args:
+        jobs: handles, some of the same job perhaps.
+        session: makes the requests.
+        poll_seconds: seconds between two rounds.
+        timeout_seconds: seconds to wait for all of them; None waits for ever.
+        unreachable_seconds: how many seconds of nothing but failures end a wait without a timeout.
+    """
+
+    def __init__(
+        self,
+        jobs: Iterable[Job],
+        session: Session,
+        *,
+        poll_seconds: float,
+        timeout_seconds: float | None,
+        unreachable_seconds: float,
+    ) -> None:
+        self._session = session
+        self._timeout_seconds = timeout_seconds
+        self._state = poll_state(session, poll_seconds, timeout_seconds, unreachable_seconds)
+        self._pending: dict[str, list[Job]] = {}
+        self._live_pages = 1
+        self._next_step: Step | None = None
+        ended: list[Job] = []
+        for job in jobs:
+            if job.is_terminal:
+                ended.append(job)
+            else:
+                self._pending.setdefault(job.id, []).append(job)
+        self._ended = deque(sorted(ended, key=_time_of_end))
+
+    def __iter__(self) -> CompletedJobs:
+        return self
+
+    def __next__(self) -> Job:
+        while not self._ended:
+            if not self._pending:
+                raise StopIteration
+            self._pause()
+            self._look_round()
+        return self._ended.popleft()
+
+    def _pause(self) -> None:
+        """Let the time until the next round pass, if there is to be one."""
+        step = self._next_step
+        if isinstance(step, GiveUp):
+            raise step.error
+        if isinstance(step, TimedOut):
+            raise JobTimeoutError(
+                f"{len(self._pending)} jobs were not over after {self._timeout_seconds} s of waiting. They go on.",
+                job=next(iter(self._pending.values()))[0],
+            )
+        if step is not None:
+            self._session.clock.sleep(step.seconds)
+
+    def _look_round(self) -> None:
+        """Make the requests of one round, up to the first that fails."""
+        clock = self._session.clock
+        looks = Round(self._pending, self._live_pages)
+        ended: list[Job] = []
+        failure: Failure | None = None
+        while failure is None and (look := looks.next_look()) is not None:
+            deadline = self._state.look_deadline(clock.now(), self._session.settings.timeout)
+            outcome = self._session.attempt(_call(look), deadline=deadline)
+            if isinstance(outcome, Reply):
+                ended += self._take_in(self._read(look, looks, outcome))
+            elif isinstance(look, JobLook) and self._is_lagging(look, outcome):
+                looks.job(look.job_id)
+            else:
+                failure = outcome
+        self._live_pages = looks.live_pages
+        self._ended.extend(sorted(ended, key=_time_of_end))
+        if failure is None:
+            self._next_step = self._state.after_success(clock.now())
+        else:
+            failure.error.attempts = 1
+            self._next_step = self._state.after_failure(failure, clock.now())
+            logger.info("some of %d jobs could not be looked at: %s", len(self._pending), failure.error)
+
+    def _read(self, look: PageLook | JobLook, looks: Round, reply: Reply) -> Mapping[str, JobView]:
+        """Give the views that tell something new, by the id that was asked for."""
+        if isinstance(look, JobLook):
+            looks.job(look.job_id)
+            return {look.job_id: _http.parse(reply, JobView)}
+        found = looks.page(look, _http.parse_glances(reply))
+        moved = {glance.id for glance in found if not glance.agrees_with(self._pending[glance.id][0].view)}
+        return {view.id: view for view in _http.parse_page(reply).jobs if view.id in moved} if moved else {}
+
+    def _take_in(self, views: Mapping[str, JobView]) -> list[Job]:
+        """Update the handles; give those whose job has ended."""
+        ended: list[Job] = []
+        for job_id, view in views.items():
+            for job in self._pending[job_id]:
+                job._update(view)
+            if view.is_terminal:
+                ended += self._pending.pop(job_id)
+        return ended
+
+    def _is_lagging(self, look: JobLook, failure: Failure) -> bool:
+        submitted_at = self._pending[look.job_id][0].submitted_at
+        return is_lagging(failure.error, submitted_at, self._session.clock.now())
+
+
+def _call(look: PageLook | JobLook) -> Call:
+    if isinstance(look, JobLook):
+        return _calls.get_job(look.job_id)
+    return _calls.list_jobs(limit=PAGE_SIZE, cursor=look.cursor, statuses=look.statuses)
+
+
+def _time_of_end(job: Job) -> float:
+    """Sort by when a job ended; where the server gives no times, the order in which it was asked stays."""
+    return 0.0 if job.finished_at is None else job.finished_at.timestamp()
