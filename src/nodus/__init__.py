@@ -21,6 +21,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._async.client import AsyncClient
     from ._async.job import AsyncJob
+    from ._async.ledger import AsyncLedger
+    from ._async.webhooks import AsyncWebhooks
     from ._enums import (
         GpuType,
         JobStatus,
@@ -79,6 +81,8 @@ if TYPE_CHECKING:
     from ._signing import sign_request, verify_webhook
     from ._sync.client import Client
     from ._sync.job import Job
+    from ._sync.ledger import Ledger
+    from ._sync.webhooks import Webhooks
 
 __all__ = [
     "APIConnectionError",
@@ -86,6 +90,8 @@ __all__ = [
     "APITimeoutError",
     "AsyncClient",
     "AsyncJob",
+    "AsyncLedger",
+    "AsyncWebhooks",
     "AuthenticationError",
     "BudgetExceeded",
     "BudgetExceededError",
@@ -109,6 +115,7 @@ __all__ = [
     "JobTimeoutError",
     "JobView",
     "KeyView",
+    "Ledger",
     "LedgerCheckpoint",
     "LedgerEntry",
     "LedgerError",
@@ -130,6 +137,7 @@ __all__ = [
     "Webhook",
     "WebhookEvent",
     "WebhookSecret",
+    "Webhooks",
     "__version__",
     "construct_event",
     "sign_request",
@@ -145,6 +153,8 @@ _HOME = {
     "APITimeoutError": "_errors",
     "AsyncClient": "_async.client",
     "AsyncJob": "_async.job",
+    "AsyncLedger": "_async.ledger",
+    "AsyncWebhooks": "_async.webhooks",
     "AuthenticationError": "_errors",
     "BudgetExceeded": "_events",
     "BudgetExceededError": "_errors",
@@ -168,6 +178,7 @@ _HOME = {
     "JobTimeoutError": "_errors",
     "JobView": "_models",
     "KeyView": "_records",
+    "Ledger": "_sync.ledger",
     "LedgerCheckpoint": "_records",
     "LedgerEntry": "_records",
     "LedgerError": "_errors",
@@ -189,6 +200,7 @@ _HOME = {
     "Webhook": "_records",
     "WebhookEvent": "_events",
     "WebhookSecret": "_records",
+    "Webhooks": "_sync.webhooks",
     "construct_event": "_events",
     "sign_request": "_signing",
     "verify_consistency": "_ledger",

@@ -107,6 +107,50 @@ def signatures(body: bytes, header: str | None) -> None:
     assert_type(verified, bool)
 
 
+def deliveries(body: bytes, header: str | None) -> None:
+    """One class an event, told apart as any others are."""
+    event = nodus.construct_event(
+        body=body,
+        signature_header=header,
+        signing_secret=["whsec_0", "whsec_1"],
+        path="/nodus",
+        replay_guard=nodus.InMemoryReplayGuard(),
+    )
+    assert_type(event, nodus.WebhookEvent)
+    if isinstance(event, nodus.JobCompleted):
+        assert_type(event.cost_usd, float | None)
+    elif isinstance(event, nodus.BudgetExceeded):
+        assert_type(event.estimated_cost_usd, float | None)
+    assert_type(event.principal_kind, nodus.PrincipalKind | None)
+
+
+def webhooks(client: nodus.Client) -> None:
+    """Endpoints and what was delivered to them."""
+    hook = client.webhooks.create(url="https://hooks.acme.example/nodus", events=["job.completed"])
+    assert_type(hook, nodus.Webhook)
+    assert_type(hook.secret, str | None)
+    assert_type(client.webhooks.list(), list[nodus.Webhook])
+    assert_type(client.webhooks.rotate(hook.id).secret, str)
+    assert_type(client.webhooks.deliveries(hook.id), list[nodus.Delivery])
+    assert_type(client.webhooks.iter_deliveries(hook.id), Iterator[nodus.Delivery])
+    assert_type(client.webhooks.replay(hook.id, "d-1"), nodus.Delivery)
+    assert_type(client.key(), nodus.KeyView)
+
+
+async def ledger(client: nodus.AsyncClient, job: nodus.AsyncJob) -> None:
+    """Rows, checkpoints, proofs, and what verifies them."""
+    checkpoint = await client.ledger.checkpoint()
+    entries = await client.ledger.entries()
+    key = await client.ledger.key()
+    assert_type(entries, list[nodus.LedgerEntry])
+    assert_type(client.ledger.iter_entries(), AsyncIterator[nodus.LedgerEntry])
+    assert_type(await job.ledger(), list[nodus.LedgerEntry])
+    assert_type(nodus.verify_ledger(entries, checkpoint=checkpoint, public_key=key), nodus.LedgerReport)
+    assert_type(nodus.verify_ledger(["{}"], checkpoint="…", public_key=b""), nodus.LedgerReport)
+    nodus.verify_inclusion(entries[0], await client.ledger.proof(1), checkpoint=checkpoint, public_key=key.vkey)
+    nodus.verify_consistency(checkpoint, checkpoint, await client.ledger.consistency(1, 1))
+
+
 def wrong_calls(client: nodus.Client) -> None:
     """Mistakes that a checker must find: were one of these accepted, the ignore would be unused, and reported."""
     client.run("ghcr.io/acme/train:v3")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
