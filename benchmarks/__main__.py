@@ -24,12 +24,11 @@ def main() -> None:
     unknown = set(arguments.sections) - set(SECTIONS)
     if unknown:
         parser.error(f"there is no section {', '.join(sorted(unknown))}: give any of {', '.join(SECTIONS)}")
-    tables = []
     for section in arguments.sections or SECTIONS:
-        tables.append(SECTIONS[section].measure(quick=arguments.quick))
-        print(as_text(tables[-1]), flush=True)
-    if not arguments.quick:
-        save(tables, ROOT / "benchmarks" / "results.json", ROOT / "docs" / "performance")
+        table = SECTIONS[section].measure(quick=arguments.quick)
+        print(as_text(table), flush=True)
+        if not arguments.quick:
+            save(table, ROOT / "benchmarks" / "results.json", ROOT / "docs" / "performance")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import dataclasses
 import html
 import json
 import platform
-from collections.abc import Sequence
 from pathlib import Path
 
 BAR_HEIGHT, GAP, LABEL_WIDTH, PLOT_WIDTH, VALUE_WIDTH = 18, 6, 190, 420, 90
@@ -119,13 +118,9 @@ def plot_name(table: Table) -> str:
     return f"section-{table.section}.svg"
 
 
-def save(tables: Sequence[Table], results: Path, docs: Path) -> None:
-    """Write `results` (JSON) and, in the folder `docs`, a Markdown page with its plots.
-
-    Sections that were not measured this time keep what `results` holds of them.
-    """
-    kept = {table.section: table for table in load(results)}
-    kept.update((table.section, table) for table in tables)
+def save(table: Table, results: Path, docs: Path) -> None:
+    """Put one section into `results` (JSON), and write a Markdown page with plots of all of it into the folder `docs`."""
+    kept = {**{known.section: known for known in load(results)}, table.section: table}
     merged = [kept[section] for section in sorted(kept)]
     results.write_text(json.dumps([dataclasses.asdict(table) for table in merged], indent=1) + "\n", encoding="utf-8")
     docs.mkdir(parents=True, exist_ok=True)

@@ -29,6 +29,7 @@ def interleaved(measures: Mapping[_Name, Callable[[], float]], rounds: int) -> d
     return {name: statistics.median(values) for name, values in readings.items()}
 
 
-def python(*arguments: str) -> str:
+def python(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
     """Run this Python with these arguments; give what it printed."""
-    return subprocess.run([sys.executable, *arguments], check=True, capture_output=True, text=True).stdout
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout

@@ -1,7 +1,8 @@
 """A small HTTP server on loopback, in a process of its own, so that its work is not counted as a client's.
 
 The first segment of the path picks how it behaves: `/slow/…` answers after 50 ms, `/fleeting/…` at once but closes the
-connection when it has been idle for 5 ms, anything else at once. `/stats` tells how many connections were opened and
+connection when it has been idle for 5 ms, `/crowd/…` answers listings with pages of 10,000 running jobs, anything else
+answers at once with one job. `/stats` tells how many connections were opened and
 requests answered since it was last asked.
 """
 
@@ -9,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,6 +27,9 @@ JOB = (
     b'"finished_at":null,"attempts":1,"estimated_cost_usd":2.99}'
 )
 """One job as the API describes it: 379 bytes, as most calls answer."""
+
+CROWD = 10_000
+PAGE = 200
 
 SLOW_SECONDS = 0.05
 FLEETING_SECONDS = 0.005
@@ -51,6 +57,21 @@ def reply(body: bytes) -> bytes:
         f"content-length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
+
+
+def job_id(number: int) -> str:
+    """The id of one of the crowd."""
+    return f"{JOB_ID[:-5]}{number:05d}"
+
+
+@functools.cache
+def page(target: bytes) -> bytes:
+    """The page of the crowd that `target` asks for, the newest first."""
+    cursor = re.search(rb"cursor=(\d+)", target)
+    start = 0 if cursor is None else int(cursor[1])
+    jobs = b",".join(JOB.replace(JOB_ID.encode(), job_id(n).encode()) for n in range(start, start + PAGE))
+    following = f'"{start + PAGE}"' if start + PAGE < CROWD else "null"
+    return b'{"jobs":[' + jobs + b'],"next_cursor":' + following.encode() + b"}"
 
 
 class Connection(asyncio.Protocol):
@@ -87,6 +108,9 @@ class Connection(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         if target.startswith(b"/slow/"):
             loop.call_later(SLOW_SECONDS, self._transport.write, self.ANSWER)
+            return
+        if target.startswith(b"/crowd/"):
+            self._transport.write(reply(page(target)))
             return
         self._transport.write(self.ANSWER)
         if target.startswith(b"/fleeting/"):
