@@ -216,6 +216,10 @@ def test_a_method_that_nobody_can_have_signed_is_invalid() -> None:
     body = body_of()
     refused("signature_invalid", body, header_for(body), method="P\ud800ST")
 
+    assert not nodus.verify_webhook(
+        body=body, signature_header=header_for(body), signing_secret=SECRET, method="P\ud800ST", path=PATH, now=NOW
+    )
+
 
 def test_the_method_may_be_in_lower_case() -> None:
     """It is signed in upper case."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from ._enums import PrincipalKind
 from ._errors import SignatureError, ValidationError
-from ._signing import PATH, TOLERANCE_SECONDS, Signature, mac_matches, parse_signature
+from ._signing import TOLERANCE_SECONDS, Signature, is_signable, mac_matches, parse_signature
 
 if TYPE_CHECKING:
     from ._replay import ReplayGuard
@@ -197,7 +197,7 @@ def construct_event(
     raw = bytes(body)
     present = time.time() if now is None else now
     signature = _read_header(signature_header)
-    if not _is_signable(method, path) or not mac_matches(signature, signing_secret, method, path, raw):
+    if not is_signable(method, path) or not mac_matches(signature, signing_secret, method, path, raw):
         raise SignatureError(
             "The signature is not that of this body and path under this secret: check the secret, pass the body "
             "untouched, and the path without a proxy's prefix.",
@@ -226,11 +226,6 @@ def _read_header(header: str | None) -> Signature:
             code="signature_malformed",
         )
     return signature
-
-
-def _is_signable(method: str, path: str) -> bool:
-    """Whether these can have been signed at all: what cannot be encoded must not raise, it comes from the sender."""
-    return method.isascii() and PATH.match(path) is not None
 
 
 def _check_time(timestamp: int, now: float, tolerance_seconds: float) -> None:

@@ -18,12 +18,11 @@ from ._errors import ValidationError
 
 SIGNATURE_HEADER = "Nodus-Signature"
 TOLERANCE_SECONDS = 300
-PATH = re.compile(r"/[!-\"$->@-~]*\Z")
-"""What can be signed: the path alone, percent-encoded, without query or fragment."""
 
 _MAX_HEADER_LENGTH = 1024
 _MAX_PARTS = 16
 _MAX_MACS = 5
+_PATH = re.compile(r"/[!-\"$->@-~]*\Z")
 _USUAL = re.compile(r"v1=([0-9a-f]{64}),ts=([0-9]{1,12})\Z")
 _PART = re.compile(r" *(?:v1=([0-9a-f]{64})|ts=([0-9]{1,12})|(?!v1=|ts=)[a-z][a-z0-9_-]*=.*) *\Z", re.DOTALL)
 
@@ -67,7 +66,7 @@ class Signer:
 
 
 _signer = lru_cache(maxsize=32)(Signer)
-_is_path = lru_cache(maxsize=128)(PATH.match)
+_is_path = lru_cache(maxsize=128)(_PATH.match)
 
 
 def sign_request(
@@ -131,11 +130,16 @@ def verify_webhook(
     """
     _require_bytes(body)
     signature = parse_signature(signature_header)
-    if signature is None or not _is_path(path):
+    if signature is None or not is_signable(method, path):
         return False
     if not mac_matches(signature, signing_secret, method, path, body):
         return False
     return abs((time.time() if now is None else now) - int(signature.timestamp)) <= tolerance_seconds
+
+
+def is_signable(method: str, path: str) -> bool:
+    """Say whether these can have been signed at all: what cannot be encoded must not raise, a sender may choose it."""
+    return method.isascii() and _is_path(path) is not None
 
 
 class Signature(NamedTuple):
