@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import itertools
 import logging
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from nodus import AsyncClient, AsyncJob, NodusError
 from nodus._async.ledger import AsyncLedger
 from nodus._async.webhooks import AsyncWebhooks
-from tests._async.fault_calls import ALL_CALLS, CALLS, JOB_ID, assert_recovered, client_of
+from tests._async.fault_calls import ALL_CALLS, CALLS, JOB_ID, SIDE_CALLS, assert_recovered, client_of
 from tests.support.faults import FAULTS, QUICK, SLOW, FaultServer
 from tests.support.soundness import SECRETS, assert_sound
 from tests.support.together import async_together
@@ -42,7 +43,7 @@ DISRUPTIVE = [
 """Faults that end a connection in different ways, or leave it fit to be used again."""
 
 CHOSEN = settings(
-    max_examples=60,
+    max_examples=50,
     deadline=None,
     derandomize=True,
     database=None,
@@ -87,10 +88,17 @@ async def test_a_call_without_a_fault_gives_its_result(call: str) -> None:
             assert await make(client) == expected
 
 
-@pytest.mark.parametrize("call", ALL_CALLS)
+@pytest.mark.parametrize("call", CALLS)
 async def test_a_call_outlives_each_fault(call: str) -> None:
     """Whatever is met: the call ends, and leaves the client whole."""
     for fault in QUICK:
+        await face(call, [fault])
+
+
+@pytest.mark.parametrize(("call", "place"), list(zip(SIDE_CALLS, itertools.cycle(range(3)), strict=False)))
+async def test_another_call_outlives_a_share_of_the_faults(call: str, place: int) -> None:
+    """The same for the calls that are not about jobs, which share the faults among them."""
+    for fault in itertools.islice(QUICK, place, None, 3):
         await face(call, [fault])
 
 
@@ -101,10 +109,10 @@ async def test_a_call_outlives_a_fault_that_stays(call: str) -> None:
         await face(call, [fault] * 8)
 
 
-@pytest.mark.parametrize("fault", SLOW)
-async def test_a_call_ends_whatever_keeps_it_waiting(fault: str) -> None:
+@pytest.mark.parametrize(("fault", "place"), list(zip(SLOW, itertools.cycle(range(3)), strict=False)))
+async def test_a_call_ends_whatever_keeps_it_waiting(fault: str, place: int) -> None:
     """A server that stalls, drips or floods holds no call longer than its timeout."""
-    for call in CALLS:
+    for call in itertools.islice(CALLS, place, None, 3):
         await face(call, [fault])
 
 

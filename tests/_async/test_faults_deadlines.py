@@ -35,7 +35,7 @@ HINTS = st.one_of(
 ATTEMPTS = st.lists(st.tuples(OUTCOMES, st.floats(0, 100), HINTS), min_size=1, max_size=6)
 
 CHOSEN = settings(
-    max_examples=200,
+    max_examples=100,
     deadline=None,
     derandomize=True,
     database=None,

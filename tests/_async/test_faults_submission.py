@@ -61,10 +61,10 @@ async def assert_one_job(faults: list[str], key: str | None, max_retries: int) -
     assert {json.loads(body)["idempotency_key"] for body in bodies} == sent
 
 
-@pytest.mark.parametrize("fault", sorted(QUICK.keys() - REFUSALS))
-async def test_one_fault_and_one_job(fault: str) -> None:
+async def test_one_fault_and_one_job() -> None:
     """Whatever is met, once and without retries."""
-    await assert_one_job([fault], "step-7", max_retries=0)
+    for fault in sorted(QUICK.keys() - REFUSALS):
+        await assert_one_job([fault], "step-7", max_retries=0)
 
 
 @pytest.mark.parametrize("fault", SLOW)

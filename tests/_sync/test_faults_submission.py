@@ -62,10 +62,10 @@ def assert_one_job(faults: list[str], key: str | None, max_retries: int) -> None
     assert {json.loads(body)["idempotency_key"] for body in bodies} == sent
 
 
-@pytest.mark.parametrize("fault", sorted(QUICK.keys() - REFUSALS))
-def test_one_fault_and_one_job(fault: str) -> None:
+def test_one_fault_and_one_job() -> None:
     """Whatever is met, once and without retries."""
-    assert_one_job([fault], "step-7", max_retries=0)
+    for fault in sorted(QUICK.keys() - REFUSALS):
+        assert_one_job([fault], "step-7", max_retries=0)
 
 
 @pytest.mark.parametrize("fault", SLOW)
