@@ -10,13 +10,13 @@ import time
 from typing import Any
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from .faults import DROP
 
 START_SECONDS = 20.0
-SHUTDOWN_SECONDS = 1
+SHUTDOWN_SECONDS = 1.0
 BACKLOG = 2048
 
 
@@ -37,17 +37,57 @@ class _Protocol(AutoHTTPProtocol):  # type: ignore[misc,valid-type]  # which cla
         self.app_state: dict[str, Any] = {**self.app_state, DROP: drop}
 
 
+class _Requests:
+    """The requests under way in an event loop, so that stopping can cut those that would go on."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_cutting = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        self._loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a request without a task")
+        self._tasks.add(task)
+        try:
+            await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            if not self._is_cutting:
+                raise
+            # The client must not take what it has for the whole.
+            scope["state"][DROP](False)
+            while (await receive())["type"] != "http.disconnect":
+                pass
+        finally:
+            self._tasks.discard(task)
+
+    def cut_after(self, seconds: float) -> None:
+        """End what is still under way after so many seconds; called from another thread."""
+        if self._loop is not None:
+            # A loop that has closed meanwhile has nothing left to cut.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._loop.call_later, seconds, self._cut)
+
+    def _cut(self) -> None:
+        self._is_cutting = True
+        for task in self._tasks:
+            task.cancel()
+
+
 class Server:
     """Serves an application on one address until it is stopped."""
 
-    def __init__(self, app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0, drops: bool = False) -> None:
+    def __init__(self, app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> None:
         """Bind the address; port 0 picks a free one.
 
         Args:
             app: what answers.
             host: an address or name of this machine.
             port: 0 to 65535.
-            drops: lets the application cut connections, for scripted faults.
 
         Raises:
             ServerFailed: the address is taken or not this machine's.
@@ -55,9 +95,10 @@ class Server:
         self._socket = _bind(host, port)
         self.port: int = self._socket.getsockname()[1]
         self.base_url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+        self._requests = _Requests(app)
         config = uvicorn.Config(
-            app,
-            http=_Protocol if drops else "auto",
+            self._requests,
+            http=_Protocol,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -66,7 +107,6 @@ class Server:
             proxy_headers=False,
             backlog=BACKLOG,
             timeout_keep_alive=75,
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, name="nodus-http", daemon=True)
@@ -87,6 +127,7 @@ class Server:
 
     def stop(self) -> None:
         """Stop: requests under way have a second, open streams are cut."""
+        self._requests.cut_after(SHUTDOWN_SECONDS)
         self._server.should_exit = True
         if self._thread.is_alive():
             self._thread.join()

@@ -26,6 +26,7 @@ paths = st.sampled_from(
         "/healthz",
         "/v1/nope",
         "/_dev/faults",
+        "/_dev/state",
     ]
 )
 
@@ -33,7 +34,8 @@ paths = st.sampled_from(
 def assert_enveloped(answer: httpx.Response) -> None:
     """Check the envelope."""
     content = answer.json()
-    assert content["error"] and content["message"]
+    assert content["error"]
+    assert content["message"]
     assert content["request_id"] == answer.headers["x-request-id"]
 
 

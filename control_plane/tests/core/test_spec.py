@@ -34,10 +34,10 @@ def test_any_payload_is_accepted_or_refused_clearly(changes: dict[str, Any]) -> 
     """Nothing but `InvalidSpec` comes out, and what is accepted has a canonical form."""
     try:
         spec = parse_spec({**GOOD, **changes})
-    except InvalidSpec as exc:
-        assert exc.message
-    else:
-        assert spec.canonical() == parse_spec({**GOOD, **changes}).canonical()
+    except InvalidSpec:
+        return
+
+    assert spec.canonical() == parse_spec({**GOOD, **changes}).canonical()
 
 
 @pytest.mark.parametrize(

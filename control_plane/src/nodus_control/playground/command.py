@@ -155,7 +155,7 @@ def run_playground(settled: Settled) -> int:
             keys = seed_keys(plane)
             guard = Guard(settled.allowed_hosts, new_page_token() if plane.driver.runs_commands else None, keys.api_key)
             app = create_app(plane, faults=FaultScript(), guard=guard)
-            server = Server(app, host=settled.host, port=settled.port, drops=True)
+            server = Server(app, host=settled.host, port=settled.port)
             closing.callback(server.stop)
             plane.start_worker()
             server.start()

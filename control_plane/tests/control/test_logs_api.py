@@ -1,0 +1,93 @@
+"""What a job printed, over HTTP."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import httpx
+import pytest
+
+from nodus_control.testing import LocalControlPlane
+
+pytestmark = pytest.mark.anyio
+Spec = dict[str, Any]
+
+
+async def finished(client: httpx.AsyncClient, plane: LocalControlPlane, spec: Spec) -> str:
+    """Run a job to its end; give the path of its logs."""
+    job = (await client.post("/v1/jobs", json=spec)).json()
+    plane.advance(1000)
+    return f"/v1/jobs/{job['id']}/logs"
+
+
+async def test_output_grows_with_the_clock(client: httpx.AsyncClient, plane: LocalControlPlane, spec: Spec) -> None:
+    """What was printed stays; more comes after it; env and command are no part of it."""
+    job = (
+        await client.post("/v1/jobs", json={**spec, "env": {"TOKEN": "hunter2"}, "command": ["train", "hunter3"]})
+    ).json()
+    texts = []
+    for _ in range(8):
+        texts.append((await client.get(f"/v1/jobs/{job['id']}/logs")).text)
+        plane.advance(600)
+
+    assert all(later.startswith(earlier) for earlier, later in pairwise(texts))
+    assert texts[-1].endswith("finished: exit status 0\n")
+    assert len(set(texts)) > 2
+    assert "hunter" not in texts[-1]
+
+
+async def test_a_range_resumes_by_byte_offset(client: httpx.AsyncClient, plane: LocalControlPlane, spec: Spec) -> None:
+    """RFC 9110, section 14."""
+    path = await finished(client, plane, spec)
+    whole = (await client.get(path)).content
+    rest = await client.get(path, headers={"Range": "bytes=100-"})
+    part = await client.get(path, headers={"Range": "bytes=5-9"})
+    tail = await client.get(path, headers={"Range": "bytes=-7"})
+
+    assert (rest.status_code, rest.content) == (206, whole[100:])
+    assert (part.status_code, part.content) == (206, whole[5:10])
+    assert part.headers["content-range"] == f"bytes 5-9/{len(whole)}"
+    assert tail.content == whole[-7:]
+    assert rest.headers["content-type"].startswith("text/plain")
+
+
+async def test_a_range_beyond_the_end_is_not_satisfiable(
+    client: httpx.AsyncClient, plane: LocalControlPlane, spec: Spec
+) -> None:
+    """416, with the present size."""
+    path = await finished(client, plane, spec)
+    size = len((await client.get(path)).content)
+    answer = await client.get(path, headers={"Range": f"bytes={size}-"})
+
+    assert (answer.status_code, answer.json()["error"]) == (416, "range_not_satisfiable")
+    assert answer.headers["content-range"] == f"bytes */{size}"
+
+
+@pytest.mark.parametrize("header", ["bytes=", "bytes=-", "lines=1-2", "bytes=9-5", "bytes=1-2,4-5", "x"])
+async def test_a_malformed_range_is_ignored(
+    client: httpx.AsyncClient, plane: LocalControlPlane, spec: Spec, header: str
+) -> None:
+    """As RFC 9110 says."""
+    path = await finished(client, plane, spec)
+    answer = await client.get(path, headers={"Range": header})
+
+    assert answer.status_code == 200
+
+
+async def test_following_ends_with_the_job(client: httpx.AsyncClient, plane: LocalControlPlane, spec: Spec) -> None:
+    """And gives what a plain read gives."""
+    path = await finished(client, plane, spec)
+
+    assert (await client.get(f"{path}?follow=true")).text == (await client.get(path)).text
+
+
+async def test_a_job_without_a_placement_has_printed_nothing(
+    client: httpx.AsyncClient, plane: LocalControlPlane
+) -> None:
+    """An empty text, not an error."""
+    with plane.plane.worker.paused():
+        job = (await client.post("/v1/jobs", json={"image": "x", "gpu": "l40s"})).json()
+        answer = await client.get(f"/v1/jobs/{job['id']}/logs")
+
+    assert (answer.status_code, answer.content) == (200, b"")

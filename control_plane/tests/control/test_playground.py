@@ -1,0 +1,266 @@
+"""The playground as a command: what it prints and writes, whom it answers, how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from nodus_control.playground.guards import Guard, is_loopback
+
+PATIENCE_SECONDS = 30.0
+
+
+class Started:
+    """A playground in a process of its own."""
+
+    def __init__(self, directory: Path, *options: str) -> None:
+        self.ready_file = directory / "ready.json"
+        self.output = directory / "output.txt"
+        command = [sys.executable, "-m", "nodus_control.playground", "--port", "0", "--no-browser"]
+        command += ["--ready-file", str(self.ready_file), *options]
+        with self.output.open("wb") as file:
+            self.process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not self.ready_file.exists():
+            assert self.process.poll() is None, self.output.read_text()
+            assert time.monotonic() < deadline, "it never became ready"
+            time.sleep(0.02)
+        self.ready: dict[str, Any] = json.loads(self.ready_file.read_text())
+        self.client = httpx.Client(base_url=self.ready["base_url"], trust_env=False)
+
+    def end(self, how: signal.Signals) -> int:
+        """Send a signal; give the exit status."""
+        self.process.send_signal(how)
+        return self.process.wait(PATIENCE_SECONDS)
+
+
+@pytest.fixture(scope="module", params=["simulated", "process"])
+def playground(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
+    """One playground of each driver, for tests that change nothing."""
+    started = Started(tmp_path_factory.mktemp("playground"), "--driver", request.param)
+    yield started
+    started.client.close()
+    started.end(signal.SIGKILL)
+
+
+def test_the_ready_file_is_complete_and_private(playground: Started) -> None:
+    """Whoever may read it may call the API: its owner alone."""
+    assert set(playground.ready) == {
+        "base_url",
+        "page_url",
+        "api_key",
+        "agent_api_key",
+        "agent_signing_secret",
+        "pid",
+    }
+    assert playground.ready["pid"] == playground.process.pid
+    assert stat.S_IMODE(playground.ready_file.stat().st_mode) == 0o600
+    assert playground.client.get("/healthz").status_code == 200
+
+
+def test_the_banner_says_how_to_call_it(playground: Started) -> None:
+    """The page's URL, the lines to export, the signing secret, and that the state is lost on exit."""
+    banner = playground.output.read_text()
+    ready = playground.ready
+
+    assert f"export NODUS_BASE_URL={ready['base_url']} NODUS_API_KEY={ready['api_key']}" in banner
+    assert ready["page_url"] in banner
+    assert ready["agent_signing_secret"] in banner
+    assert "lost on exit" in banner
+
+
+def test_seeded_keys_are_fixed_only_where_nothing_runs(playground: Started) -> None:
+    """Keys that everybody knows must not run commands."""
+    runs_commands = (
+        playground.client.get("/_dev/state", headers={"Authorization": f"Bearer {playground.ready['api_key']}"}).json()[
+            "driver"
+        ]
+        == "process"
+    )
+
+    assert playground.ready["api_key"].startswith("nk_live_" if runs_commands else "nk_test_")
+    assert ("playground" in playground.ready["api_key"]) is not runs_commands
+
+
+def test_the_page_needs_its_token_only_where_commands_run(playground: Started) -> None:
+    """It holds an API key."""
+    runs_commands = "token=" in playground.ready["page_url"]
+    whole = playground.client.get(playground.ready["page_url"])
+    bare = playground.client.get("/")
+    wrong = playground.client.get("/?token=wrong")
+
+    assert whole.status_code == 200
+    assert playground.ready["api_key"] in whole.text
+    assert {bare.status_code, wrong.status_code} == ({403} if runs_commands else {200})
+    assert (playground.ready["api_key"] in bare.text) is not runs_commands
+
+
+def test_the_page_loads_nothing_from_elsewhere(playground: Started) -> None:
+    """Page, script and style come from here, and the policy lets nothing else in."""
+    page = playground.client.get(playground.ready["page_url"])
+    loaded = [playground.client.get(path) for path in ("/playground.js", "/playground.css")]
+
+    assert [answer.status_code for answer in loaded] == [200, 200]
+    assert all("http" not in answer.text.replace("httpOnly", "") for answer in loaded)
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "unsafe" not in page.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "", "a b", "8.8.8.8"]
+)
+def test_a_foreign_host_is_refused(playground: Started, host: str) -> None:
+    """A name that was pointed here reaches nothing."""
+    for path in ("/", "/healthz", "/v1/jobs", "/_dev/state"):
+        assert playground.client.get(path, headers={"Host": host}).status_code in {400, 421}
+
+
+@pytest.mark.parametrize("origin", ["null", "https://evil.example", "http://127.0.0.1:1", "http://localhost"])
+def test_a_foreign_origin_is_refused(playground: Started, origin: str) -> None:
+    """Another site's script gets no answer, and no leave to read one."""
+    answer = playground.client.get("/healthz", headers={"Origin": origin})
+    preflight = playground.client.options("/v1/jobs", headers={"Origin": origin})
+
+    assert (answer.status_code, answer.json()["error"]) == (403, "origin_not_allowed")
+    assert preflight.status_code == 403
+    assert not [name for name in (*answer.headers, *preflight.headers) if name.startswith("access-control")]
+
+
+def test_the_page_may_call_its_own_server(playground: Started) -> None:
+    """Its origin is this server's."""
+    headers = {"Origin": playground.ready["base_url"]}
+
+    assert playground.client.get("/healthz", headers=headers).status_code == 200
+
+
+def test_controls_need_a_key_where_commands_run(playground: Started) -> None:
+    """Whoever can reach the port is not yet the user."""
+    runs_commands = "token=" in playground.ready["page_url"]
+    headers = {"Authorization": f"Bearer {playground.ready['api_key']}"}
+
+    assert playground.client.get("/_dev/state").status_code == (401 if runs_commands else 200)
+    assert playground.client.get("/_dev/state", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_cleanly(tmp_path: Path, how: signal.Signals) -> None:
+    """Exit status 0, no traceback, with a connection open and a stream under way."""
+    started = Started(tmp_path, "--driver", "process")
+    headers = {"Authorization": f"Bearer {started.ready['api_key']}"}
+    spec = {"image": "x", "gpu": "l40s", "command": [sys.executable, "-c", "import time; print(1); time.sleep(600)"]}
+    job = started.client.post("/v1/jobs", json=spec, headers=headers).json()
+    with started.client.stream("GET", f"/v1/jobs/{job['id']}/logs?follow=true", headers=headers) as stream:
+        status = started.end(how)
+        assert stream.status_code == 200
+    started.client.close()
+
+    assert status == 0
+    assert "Traceback" not in started.output.read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "message"),
+    [
+        (["--host", "0.0.0.0"], 3, "loopback only"),
+        (["--host", "::"], 3, "loopback only"),
+        (["--host", "example.com"], 3, "loopback only"),
+        (["--db", "postgresql://localhost/x"], 3, "no support for postgresql"),
+        (["--db", "nonsense"], 3, "sqlite:///nodus.db"),
+        (["--db", "sqlite:////nonexistent/x/nodus.db"], 3, "cannot open"),
+        (["--speed", "0"], 2, "positive number"),
+        (["--speed", "fast"], 2, "positive number"),
+        (["--driver", "process", "--speed", "60"], 2, "real time"),
+        (["--port", "65536"], 2, "65535"),
+    ],
+)
+def test_what_it_cannot_start_with_is_said_in_a_line(options: list[str], status: int, message: str) -> None:
+    """An exit status that scripts can tell apart, and no traceback."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "nodus_control.playground", "--no-browser", *options],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+
+    assert ended.returncode == status
+    assert message in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_another_key_than_the_databases_is_noticed(tmp_path: Path) -> None:
+    """Before a job is accepted whose secrets nobody could open."""
+    database = f"sqlite:///{tmp_path / 'nodus.db'}"
+    first = Started(tmp_path, "--db", database)
+    first.client.close()
+    first.end(signal.SIGINT)
+    ended = subprocess.run(
+        [sys.executable, "-m", "nodus_control.playground", "--no-browser", "--port", "0", "--db", database],
+        env={**os.environ, "NODUS_KEY_ENCRYPTION_KEY": "00" * 32},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+
+    assert ended.returncode == 3
+    assert "NODUS_KEY_ENCRYPTION_KEY" in ended.stderr
+
+
+def test_operator_commands_name_both_ways_to_a_database() -> None:
+    """Exit status 3 without one."""
+    for command in ("serve", "worker"):
+        ended = subprocess.run(
+            [sys.executable, "-c", "from nodus_control.cli import main; main()", command],
+            env={name: value for name, value in os.environ.items() if name != "NODUS_DATABASE_URL"},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
+        )
+        assert ended.returncode == 3
+        assert "--db" in ended.stderr
+        assert "NODUS_DATABASE_URL" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("::1", True),
+        ("[::1]", True),
+        ("localhost", True),
+        ("LOCALHOST", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("10.0.0.1", False),
+        ("localhost.evil.example", False),
+        ("2130706433", False),
+        ("", False),
+    ],
+)
+def test_loopback_is_recognised_without_a_lookup(host: str, expected: bool) -> None:
+    """Names are not resolved: what a resolver says can change."""
+    assert is_loopback(host) is expected
+
+
+def test_a_host_can_be_allowed() -> None:
+    """Such as the name of a container's proxy."""
+    guard = Guard(frozenset({"nodus.test"}))
+
+    assert guard.admits_host("nodus.test:8787")
+    assert guard.admits_host("Nodus.Test.")
+    assert not guard.admits_host("other.test:8787")
+    assert guard.admits_origin("http://nodus.test:8787", "nodus.test:8787")
