@@ -5,14 +5,11 @@ The keys of that object, in their order: at, customer_id, job_id, key_id, kind, 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
+from json.encoder import encode_basestring
 
 FIRST_PREVIOUS_HASH = bytes(32)
 """What stands for the row before in the first one."""
-
-# Its escapes are those of RFC 8785, section 3.2.2.2.
-_ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +32,7 @@ def leaf_frame(fields: LeafFields) -> tuple[str, str]:
     The nine keys and their order are always the same, so this writes them out rather than sort them: a log of
     millions of rows is checked against it.
     """
-    text = _ENCODER.encode
+    text = _text
     before = (
         f'{{"at":{text(fields.at)},"customer_id":{text(fields.customer_id)},"job_id":{text(fields.job_id)}'
         f',"key_id":{text(fields.key_id)},"kind":{text(fields.kind)},"payload":'
@@ -45,6 +42,11 @@ def leaf_frame(fields: LeafFields) -> tuple[str, str]:
         f',"seq":{fields.seq}}}'
     )
     return before, after
+
+
+def _text(value: str | None) -> str:
+    # Its escapes are those of RFC 8785, section 3.2.2.2.
+    return "null" if value is None else encode_basestring(value)
 
 
 def leaf_text(fields: LeafFields, payload: str) -> str:

@@ -73,6 +73,16 @@ class Database:
         with self._reading, self._engine.connect() as connection:
             yield connection
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """Run statements that only read, all on what is committed when the first of them runs."""
+        with self.read() as connection:
+            connection.exec_driver_sql("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.exec_driver_sql("ROLLBACK")
+
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()

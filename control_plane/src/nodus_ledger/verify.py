@@ -1,0 +1,177 @@
+"""Verifying the whole ledger: every row, chain, head and tree, every checkpoint given out, and every sum.
+
+It reads what is stored as it is stored, below SQLAlchemy's types, in one snapshot; it needs no secret. What it cannot
+find is a history that was rewritten whole, with a key of the forger's: that takes a client who kept a checkpoint.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection
+
+from nodus_core.notes import Checkpoint
+
+from . import verify_sums
+from .database import Database
+from .ledger_signing import open_checkpoint, origin_of, public_key
+from .verify_log import MAX_FAULTS_PER_LOG, Fault, LogWalk, Row, StoredHead
+from .verify_sums import JobRow, KeyRow, Tally
+
+_CHUNK = 2000
+_ROWS = f"SELECT {', '.join(Row._fields)} FROM ledger ORDER BY customer_id, seq"
+_HEADS = f"SELECT {', '.join(StoredHead._fields)} FROM ledger_heads ORDER BY customer_id"
+_NODES = "SELECT customer_id, level, position, hash FROM ledger_nodes"
+_CHECKPOINTS = "SELECT customer_id, size, root, note FROM ledger_checkpoints ORDER BY customer_id, size"
+
+
+@dataclass
+class Report:
+    """What was verified.
+
+    Attributes:
+        rows: how many rows there are.
+        roots: customer → size and root of each log that is there.
+        checkpoints: how many checkpoints were held against the rows.
+        faults: everything that is wrong; none for a sound ledger.
+    """
+
+    rows: int = 0
+    roots: dict[str, tuple[int, str]] = field(default_factory=dict)
+    checkpoints: int = 0
+    faults: list[Fault] = field(default_factory=list)
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.faults
+
+
+def verify(database: Database) -> Report:
+    """Verify the ledger of a database, all customers' logs in it, and the tables that it accounts for."""
+    with database.snapshot() as connection:
+        try:
+            return _Verification(connection).run()
+        except sqlite3.OperationalError:
+            # A changed byte may have made some text no UTF-8. Reading with that in mind takes longer.
+            with _whatever_it_holds(connection):
+                return _Verification(connection).run()
+
+
+class _Verification:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._report = Report()
+        self._tally = Tally()
+        self._heads = {head.customer_id: head for head in map(StoredHead._make, self._rows(_HEADS))}
+        self._nodes: defaultdict[str, dict[tuple[Any, Any], Any]] = defaultdict(dict)
+        for customer_id, level, position, root in self._rows(_NODES):
+            self._nodes[customer_id][level, position] = root
+        self._checkpoints: defaultdict[str, list[tuple[Any, Any, Any]]] = defaultdict(list)
+        for customer_id, size, root, note in self._rows(_CHECKPOINTS):
+            self._checkpoints[customer_id].append((size, root, note))
+        self._public_key = public_key(connection)
+
+    def run(self) -> Report:
+        walk: LogWalk | None = None
+        faults: list[Fault] = []
+        for row in map(Row._make, self._rows(_ROWS)):
+            if walk is None or row.customer_id != walk.customer_id:
+                self._finish(walk, faults)
+                walk, faults = self._begin(row.customer_id), []
+            payload, found = walk.step(row)
+            if payload is not None:
+                found.extend(self._tally.add(row, payload))
+            if found and len(faults) < MAX_FAULTS_PER_LOG:
+                faults.extend(found)
+        self._finish(walk, faults)
+        for customer_id in {*self._heads, *self._nodes, *self._checkpoints}:
+            self._finish(self._begin(customer_id), [])
+        self._report.faults.extend(self._sums())
+        return self._report
+
+    def _begin(self, customer_id: str) -> LogWalk:
+        sizes = frozenset(size for size, _, _ in self._checkpoints.get(customer_id, ()) if type(size) is int)
+        return LogWalk(customer_id, sizes)
+
+    def _finish(self, walk: LogWalk | None, faults: list[Fault]) -> None:
+        """Hold a log that was walked through against its head, its tree and its checkpoints."""
+        if walk is None:
+            return
+        customer_id = walk.customer_id
+        faults.extend(walk.compare_head(self._heads.pop(customer_id, None)))
+        faults.extend(walk.compare_nodes(self._nodes.pop(customer_id, {})))
+        for size, root, note in self._checkpoints.pop(customer_id, ()):
+            self._report.checkpoints += 1
+            fault = self._checkpoint_fault(walk, size, root, note)
+            if fault is not None:
+                faults.append(Fault(customer_id, None, f"the checkpoint of {size!r} rows {fault}"))
+        self._report.rows += walk.size
+        self._report.roots[customer_id] = (walk.size, walk.root().hex())
+        self._report.faults.extend(faults)
+
+    def _checkpoint_fault(self, walk: LogWalk, size: Any, root: Any, note: Any) -> str | None:
+        if self._public_key is None:
+            return "cannot be verified: the public key is missing or damaged"
+        try:
+            signed = open_checkpoint(str(note), walk.customer_id, self._public_key)
+        except ValueError as exc:
+            return f"does not verify: {exc}"
+        if signed != Checkpoint(origin_of(walk.customer_id), size, root):
+            return "is not what its note says"
+        if walk.root_at(size) is None:
+            return f"was given out, and there are {walk.size} rows"
+        if walk.root_at(size) != root:
+            return "was given out, and the rows are others now"
+        return None
+
+    def _sums(self) -> Iterator[Fault]:
+        attempts = dict(self._rows(verify_sums.ATTEMPTS))
+        metered: dict[Any, tuple[Any, Any]] = {
+            identifier: (customer_id, payload) for identifier, customer_id, payload in self._rows(verify_sums.METER)
+        }
+        for job in map(JobRow._make, self._rows(verify_sums.JOBS)):
+            _, payload = metered.pop(f"job_{job.id}", (None, None))
+            value = None if payload is None else verify_sums.metered_value(payload)
+            yield from self._tally.compare_job(job, attempts.get(job.id, 0), value)
+        for identifier, (customer_id, _) in metered.items():
+            yield Fault(customer_id, None, f"the meter event {identifier} is of no settled job")
+        owners = {}
+        for key in map(KeyRow._make, self._rows(verify_sums.KEYS)):
+            owners[key.id] = key.customer_id
+            yield from self._tally.compare_key(key)
+        for key_id, month, realised in self._rows(verify_sums.SPEND):
+            yield from self._tally.compare_spend(key_id, month, realised, owners.get(key_id, ""))
+        yield from self._tally.compare_rest()
+
+    def _rows(self, query: str) -> Iterator[Any]:
+        """Run a query; give its rows as the driver reads them, some thousands in memory at a time."""
+        result = self._connection.execution_options(stream_results=True).exec_driver_sql(query)
+        cursor = result.cursor
+        assert cursor is not None
+        try:
+            while rows := cursor.fetchmany(_CHUNK):
+                yield from rows
+        finally:
+            result.close()
+
+
+@contextmanager
+def _whatever_it_holds(connection: Connection) -> Iterator[None]:
+    """Let text that is no UTF-8 be read too: SQLite keeps what it was given."""
+    driver: Any = connection.connection.dbapi_connection
+    before = driver.text_factory
+    driver.text_factory = _decode
+    try:
+        yield
+    finally:
+        driver.text_factory = before
+
+
+def _decode(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape")

@@ -1,0 +1,314 @@
+"""Adding everything up again: what the ledger says of jobs, keys and money, against what the other tables say.
+
+Pure, but for the queries' text: rows go in, faults come out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from nodus_core.money import cost_micros
+from nodus_core.times import timestamp
+
+from . import job_entries, key_entries
+from .verify_log import Fault, Row
+
+
+class JobRow(NamedTuple):
+    """What the jobs' table says of a job."""
+
+    id: str
+    customer_id: str
+    key_id: str
+    principal_kind: str
+    image: str
+    gpu: str
+    gpu_count: int
+    max_runtime_seconds: int
+    require_tiers: str
+    prefer_region: str | None
+    created_at: int
+    reserved: int
+    reserved_rate: int
+    status: str
+    events: int
+    supplier: str | None
+    region: str | None
+    rate: int | None
+    finished_at: int | None
+    error_code: str | None
+    duration_ms: int | None
+    cost: int | None
+    retail: int | None
+    ledger_seq: int | None
+    ledger_hash: bytes | None
+
+
+class KeyRow(NamedTuple):
+    """What the keys' table says of a key."""
+
+    id: str
+    customer_id: str
+    principal_kind: str
+    label: str
+    monthly_cap: int | None
+    in_flight: int
+    revoked_at: int | None
+
+
+JOBS = f"SELECT {', '.join(JobRow._fields)} FROM jobs ORDER BY seq"
+KEYS = f"SELECT {', '.join(KeyRow._fields)} FROM api_keys ORDER BY id"
+ATTEMPTS = "SELECT job_id, COUNT(*) FROM attempts WHERE supplier <> '' GROUP BY job_id"
+SPEND = "SELECT key_id, month, realised FROM monthly_spend ORDER BY key_id, month"
+METER = "SELECT identifier, customer_id, payload FROM meter_events ORDER BY identifier"
+
+
+@dataclass(slots=True)
+class _Job:
+    """What the ledger says of a job."""
+
+    customer_id: str
+    spec: tuple[Any, ...] | None = None
+    settlement: tuple[Any, ...] | None = None
+    status: str | None = None
+    transitions: int = 0
+    attempts: int = 0
+    terminal: tuple[int, bytes] | None = None
+
+
+@dataclass(slots=True)
+class _Key:
+    """What the ledger says of a key."""
+
+    owner: tuple[str, str | None]
+    label: object = None
+    cap: object = None
+    is_revoked: bool = False
+
+
+@dataclass
+class Tally:
+    """Takes the rows of all logs, then holds the other tables against them."""
+
+    _jobs: dict[str, _Job] = field(default_factory=dict)
+    _keys: dict[str, _Key] = field(default_factory=dict)
+    _spend: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _in_flight: Counter[str] = field(default_factory=Counter)
+
+    def add(self, row: Row, payload: str) -> Iterator[Fault]:
+        """Take in a row that is sound; `payload` is the text of what it records."""
+        take = _TAKERS.get(row.kind)
+        if take is None:
+            return
+        try:
+            recorded = json.loads(payload)
+            yield from take(self, row, recorded)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            yield Fault(row.customer_id, row.seq, f"its payload is not that of {row.kind}")
+
+    def compare_job(self, job: JobRow, attempts: int, metered: str | None) -> Iterator[Fault]:
+        """Hold a job's row against the ledger; `attempts` are those on record, `metered` the meter event's value."""
+        said = self._jobs.pop(job.id, None)
+        if said is None:
+            yield Fault(job.customer_id, None, f"job {job.id} is not in the ledger")
+            return
+        for what in _job_faults(job, said, attempts, metered):
+            yield Fault(job.customer_id, None, f"job {job.id}: {what}")
+
+    def compare_key(self, key: KeyRow) -> Iterator[Fault]:
+        """Hold a key's row against the ledger."""
+        said = self._keys.pop(key.id, None)
+        if said is None:
+            yield Fault(key.customer_id, None, f"key {key.id} is not in the ledger")
+            return
+        reserved = self._in_flight.pop(key.id, 0)
+        checks = (
+            ("its owner is", said.owner == (key.customer_id, key.principal_kind)),
+            ("its label is", said.label == key.label),
+            ("its monthly cap is", said.cap == key.monthly_cap),
+            ("whether it is revoked is", said.is_revoked == (key.revoked_at is not None)),
+        )
+        for what, holds in checks:
+            if not holds:
+                yield Fault(key.customer_id, None, f"key {key.id}: {what} not what the ledger says")
+        if reserved != key.in_flight:
+            what = f"{key.in_flight!r} micro-USD are in flight, and the ledger's open reservations are {reserved}"
+            yield Fault(key.customer_id, None, f"key {key.id}: {what}")
+
+    def compare_spend(self, key_id: str, month: str, realised: object, customer_id: str) -> Iterator[Fault]:
+        """Hold a key's realised spend of a month against the ledger's settlements."""
+        settled = self._spend.pop((key_id, month), 0)
+        if settled != realised:
+            what = f"{realised!r} micro-USD are realised, and the ledger's settlements are {settled}"
+            yield Fault(customer_id, None, f"key {key_id} in {month}: {what}")
+
+    def compare_rest(self) -> Iterator[Fault]:
+        """Say what is in the ledger alone, once all else was compared."""
+        for job_id, job in self._jobs.items():
+            yield Fault(job.customer_id, None, f"job {job_id} is in the ledger alone")
+        for key_id, key in self._keys.items():
+            yield Fault(key.owner[0], None, f"key {key_id} is in the ledger alone")
+        for (key_id, month), settled in self._spend.items():
+            if settled:
+                what = f"the ledger's settlements of {settled} micro-USD are not in its realised spend"
+                yield Fault("", None, f"key {key_id} in {month}: {what}")
+
+    def _submitted(self, row: Row, recorded: dict[str, Any]) -> Iterator[Fault]:
+        job = self._job(row)
+        if job.spec is not None:
+            yield Fault(row.customer_id, row.seq, f"job {row.job_id} is submitted twice")
+            return
+        job.spec = (
+            row.customer_id,
+            row.key_id,
+            row.principal_kind,
+            recorded["image"],
+            recorded["gpu"],
+            recorded["gpu_count"],
+            recorded["max_runtime_seconds"],
+            ",".join(recorded["require_tiers"]),
+            recorded["prefer_region"],
+            row.at,
+            recorded["reserved_micros"],
+            recorded["reserved_micros_per_gpu_hour"],
+        )
+        job.status = recorded["status"]
+        job.transitions = 1
+        self._in_flight[str(row.key_id)] += recorded["reserved_micros"]
+
+    def _transition(self, row: Row, recorded: dict[str, Any]) -> Iterator[Fault]:
+        job = self._job(row)
+        job.transitions += 1
+        if recorded["number"] != job.transitions:
+            yield Fault(row.customer_id, row.seq, f"transition {job.transitions} of job {row.job_id} is missing")
+            job.transitions = recorded["number"]
+        job.status = recorded["status"]
+        job.terminal = (row.seq, row.leaf_hash)
+
+    def _attempted(self, row: Row, recorded: dict[str, Any]) -> Iterator[Fault]:
+        job = self._job(row)
+        job.attempts += 1
+        yield from ()
+
+    def _settled(self, row: Row, recorded: dict[str, Any]) -> Iterator[Fault]:
+        job = self._job(row)
+        if job.settlement is not None:
+            yield Fault(row.customer_id, row.seq, f"job {row.job_id} is settled twice")
+            return
+        cost = recorded["cost_micros"]
+        job.settlement = (
+            recorded["status"],
+            recorded["error_code"],
+            recorded["supplier"],
+            recorded["region"],
+            recorded["micros_per_gpu_hour"],
+            recorded["duration_ms"],
+            cost,
+            recorded["retail_micros"],
+            row.at,
+        )
+        if cost != cost_micros(recorded["micros_per_gpu_hour"] or 0, recorded["gpu_count"], recorded["duration_ms"]):
+            yield Fault(row.customer_id, row.seq, "its cost is not rate × GPUs × time")
+        if cost > recorded["released_micros"]:
+            yield Fault(row.customer_id, row.seq, "its cost is above what was reserved")
+        self._in_flight[str(row.key_id)] -= recorded["released_micros"]
+        self._spend[str(row.key_id), row.at[:7]] += cost
+
+    def _key_event(self, row: Row, recorded: dict[str, Any]) -> Iterator[Fault]:
+        key_id = str(row.key_id)
+        if row.kind in (key_entries.MINTED, key_entries.REPLACED):
+            owner = (row.customer_id, row.principal_kind)
+            self._keys[key_id] = _Key(owner, recorded["label"], recorded["monthly_cap_micros"])
+            return
+        key = self._keys.get(key_id)
+        if key is None:
+            yield Fault(row.customer_id, row.seq, f"key {key_id} was never minted")
+        elif row.kind == key_entries.REVOKED:
+            key.is_revoked = True
+        else:
+            key.cap = recorded["monthly_cap_micros"]
+
+    def _job(self, row: Row) -> _Job:
+        job_id = str(row.job_id)
+        job = self._jobs.get(job_id)
+        if job is None:
+            job = self._jobs[job_id] = _Job(row.customer_id)
+        return job
+
+
+_TAKERS = {
+    job_entries.SUBMITTED: Tally._submitted,
+    job_entries.TRANSITION: Tally._transition,
+    job_entries.ATTEMPTED: Tally._attempted,
+    job_entries.SETTLED: Tally._settled,
+    key_entries.MINTED: Tally._key_event,
+    key_entries.REPLACED: Tally._key_event,
+    key_entries.REVOKED: Tally._key_event,
+    key_entries.CAP_SET: Tally._key_event,
+}
+
+
+def _job_faults(job: JobRow, said: _Job, attempts: int, metered: str | None) -> Iterator[str]:
+    if said.spec != (
+        job.customer_id,
+        job.key_id,
+        job.principal_kind,
+        job.image,
+        job.gpu,
+        job.gpu_count,
+        job.max_runtime_seconds,
+        job.require_tiers,
+        job.prefer_region,
+        _time(job.created_at),
+        job.reserved,
+        job.reserved_rate,
+    ):
+        yield "it is not what the ledger says was submitted"
+    if (said.status, said.transitions) != (job.status, job.events):
+        yield f"it is {job.status!r} after {job.events!r} transitions, in the ledger {said.status!r} after " + str(
+            said.transitions
+        )
+    if said.attempts != attempts:
+        yield f"it has {attempts} placement attempts, in the ledger {said.attempts}"
+    if said.settlement is None:
+        if job.finished_at is not None or job.cost is not None:
+            yield "it is over, and the ledger has no settlement"
+        return
+    if said.settlement != (
+        job.status,
+        job.error_code,
+        job.supplier,
+        job.region,
+        job.rate,
+        job.duration_ms,
+        job.cost,
+        job.retail,
+        _time(job.finished_at),
+    ):
+        yield "it is not what the ledger says was settled"
+    if said.terminal != (job.ledger_seq, job.ledger_hash):
+        yield "it does not point to its terminal row in the ledger"
+    if metered != str(said.settlement[6]):
+        yield f"its meter event says {metered!r}, and the ledger's settlement {said.settlement[6]}"
+
+
+def _time(milliseconds: object) -> str | None:
+    if type(milliseconds) is not int:
+        return None
+    try:
+        return timestamp(milliseconds)
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+def metered_value(payload: object) -> str | None:
+    """Give the value of a stored meter event; None where it has none."""
+    try:
+        value = json.loads(str(payload))["value"]
+    except (KeyError, TypeError, ValueError):
+        return None
+    return value if isinstance(value, str) else None
