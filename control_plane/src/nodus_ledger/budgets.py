@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timezone
 
 from sqlalchemy import Connection, bindparam, insert, select, update
@@ -48,17 +49,20 @@ def figures(connection: Connection, key_id: str, now: int, *, lock: bool = False
     return BudgetFigures(cap, realised or 0, in_flight, month_end(now))
 
 
-def reserve(connection: Connection, key_id: str, amount: int, now: int, *, capped: bool) -> None:
-    """Set an amount aside for a job, for as long as it is in flight.
+def reserve(connection: Connection, key_id: str, amount: int, now: int, *, capped: bool) -> BudgetFigures | None:
+    """Set an amount aside for a job, for as long as it is in flight; give the month of a capped key after it.
 
     Raises:
         BudgetExceeded: the key is capped, and this would pass its cap.
     """
+    reserved = None
     if capped:
         present = figures(connection, key_id, now, lock=True)
         if present.headroom is not None and amount > present.headroom:
             raise BudgetExceeded(amount, present)
+        reserved = replace(present, in_flight=present.in_flight + amount)
     connection.execute(_CHANGE_IN_FLIGHT, {"key": key_id, "amount": amount})
+    return reserved
 
 
 def settle(connection: Connection, released: Mapping[str, int], realised: Mapping[tuple[str, str], int]) -> None:

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import QueuePool, StaticPool
 
-from .trust_schema import metadata
+from .webhook_schema import metadata
 
 BUSY_TIMEOUT_SECONDS = 30
 _CONNECTIONS = 48

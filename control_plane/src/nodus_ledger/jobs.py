@@ -20,9 +20,10 @@ from nodus_core.money import cost_micros
 from nodus_core.spec import JobSpec
 from nodus_core.streams import stream
 
-from . import budgets, job_entries, trust_ledger
+from . import budget_events, budgets, job_entries, outbox, trust_ledger, webhook_notices
 from .database import Database
 from .errors import (
+    BudgetExceeded,
     ForbiddenPrincipal,
     IdempotencyKeyReused,
     NoSuchOffer,
@@ -35,6 +36,7 @@ from .outages import outages_now
 from .records import JOB_FIELDS, JobRecord, new_record
 from .schema import attempts, events, jobs
 from .sealing import Sealer
+from .thresholds import DEFAULT_FRACTION
 from .transitions import cancel_undispatched
 
 SUBMIT_ENDPOINT = "POST /v1/jobs"
@@ -104,11 +106,21 @@ class JobIds:
 class Jobs:
     """The jobs of all customers."""
 
-    def __init__(self, database: Database, sealer: Sealer, catalogue: Catalogue, ids: JobIds) -> None:
+    def __init__(
+        self,
+        database: Database,
+        sealer: Sealer,
+        catalogue: Catalogue,
+        ids: JobIds,
+        *,
+        threshold: float = DEFAULT_FRACTION,
+    ) -> None:
+        """`threshold` is the fraction of a key's cap at which its month is told of."""
         self._database = database
         self._sealer = sealer
         self._catalogue = catalogue
         self._ids = ids
+        self._threshold = threshold
 
     def submit(self, key: KeyRecord, spec: JobSpec, idempotency_key: str | None, now: int) -> Submitted:
         """Accept a job: the row, its reservation and its first event, in one transaction; or give the earlier one.
@@ -117,58 +129,74 @@ class Jobs:
             IdempotencyKeyReused: the key came with another spec before.
             NoSuchOffer, NoSupplier, BudgetExceeded: nothing was accepted, and the idempotency key is still free.
         """
-        fingerprint = self._sealer.fingerprint(spec.canonical())
         with self._database.write() as connection:
-            if idempotency_key is not None:
-                earlier = _by_idempotency_key(connection, key.customer_id, idempotency_key)
-                if earlier is not None:
-                    if not hmac.compare_digest(earlier.fingerprint, fingerprint):
-                        raise IdempotencyKeyReused
-                    return Submitted(earlier, replayed=True)
-            rate = self._reserved_rate(connection, spec)
-            reserved = cost_micros(rate, spec.gpu_count, spec.max_runtime_seconds * 1000)
-            budgets.reserve(connection, key.id, reserved, now, capped=key.monthly_cap is not None)
-            job_id = self._ids.new(now, lambda: _count(connection))
-            values: dict[str, Any] = {
-                "id": job_id,
+            submitted = self._submit(connection, key, spec, idempotency_key, now)
+        if isinstance(submitted, BudgetExceeded):
+            raise submitted
+        return submitted
+
+    def _submit(
+        self, connection: Connection, key: KeyRecord, spec: JobSpec, idempotency_key: str | None, now: int
+    ) -> Submitted | BudgetExceeded:
+        """Do it inside a transaction. That the budget was exceeded is given, not raised: telling of it commits."""
+        fingerprint = self._sealer.fingerprint(spec.canonical())
+        if idempotency_key is not None:
+            earlier = _by_idempotency_key(connection, key.customer_id, idempotency_key)
+            if earlier is not None:
+                if not hmac.compare_digest(earlier.fingerprint, fingerprint):
+                    raise IdempotencyKeyReused
+                return Submitted(earlier, replayed=True)
+        rate = self._reserved_rate(connection, spec)
+        reserved = cost_micros(rate, spec.gpu_count, spec.max_runtime_seconds * 1000)
+        try:
+            month = budgets.reserve(connection, key.id, reserved, now, capped=key.monthly_cap is not None)
+        except BudgetExceeded as exc:
+            budget_events.refused(connection, key, exc, now)
+            return exc
+        job_id = self._ids.new(now, lambda: _count(connection))
+        values: dict[str, Any] = {
+            "id": job_id,
+            "customer_id": key.customer_id,
+            "key_id": key.id,
+            "principal_kind": key.principal_kind,
+            "endpoint": SUBMIT_ENDPOINT,
+            "idempotency_key": idempotency_key,
+            "fingerprint": fingerprint,
+            "image": spec.image,
+            "gpu": spec.gpu,
+            "gpu_count": spec.gpu_count,
+            "max_runtime_seconds": spec.max_runtime_seconds,
+            "require_tiers": ",".join(spec.require_tiers),
+            "prefer_region": spec.prefer_region,
+            "sealed": self._seal(job_id, spec),
+            "created_at": now,
+            "reserved": reserved,
+            "reserved_rate": rate,
+            "status": JobStatus.QUEUED.value,
+            "placements": 0,
+            "events": 1,
+            "attempt": 0,
+            "open_attempt": False,
+            "due_at": now,
+            "generation": 0,
+        }
+        inserted = connection.execute(_INSERT_JOB, values)
+        connection.execute(
+            _INSERT_EVENT,
+            {
                 "customer_id": key.customer_id,
-                "key_id": key.id,
-                "principal_kind": key.principal_kind,
-                "endpoint": SUBMIT_ENDPOINT,
-                "idempotency_key": idempotency_key,
-                "fingerprint": fingerprint,
-                "image": spec.image,
-                "gpu": spec.gpu,
-                "gpu_count": spec.gpu_count,
-                "max_runtime_seconds": spec.max_runtime_seconds,
-                "require_tiers": ",".join(spec.require_tiers),
-                "prefer_region": spec.prefer_region,
-                "sealed": self._seal(job_id, spec),
-                "created_at": now,
-                "reserved": reserved,
-                "reserved_rate": rate,
+                "job_id": job_id,
+                "seq": 1,
                 "status": JobStatus.QUEUED.value,
-                "placements": 0,
-                "events": 1,
+                "at": now,
                 "attempt": 0,
-                "open_attempt": False,
-                "due_at": now,
-                "generation": 0,
-            }
-            inserted = connection.execute(_INSERT_JOB, values)
-            connection.execute(
-                _INSERT_EVENT,
-                {
-                    "customer_id": key.customer_id,
-                    "job_id": job_id,
-                    "seq": 1,
-                    "status": JobStatus.QUEUED.value,
-                    "at": now,
-                    "attempt": 0,
-                },
-            )
-            key_of_row = inserted.inserted_primary_key
-            trust_ledger.append_all(connection, [job_entries.submitted(values, spec)])
+            },
+        )
+        key_of_row = inserted.inserted_primary_key
+        outbox.publish(connection, [webhook_notices.placed(values)])
+        trust_ledger.append_all(connection, [job_entries.submitted(values, spec)])
+        if month is not None:
+            budget_events.reserved(connection, key, month, job_id, self._threshold, now)
         values["seq"] = key_of_row[0] if key_of_row is not None else 0
         return Submitted(new_record(values), replayed=False)
 

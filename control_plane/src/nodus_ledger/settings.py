@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import delete, func, insert, select, update
 
-from . import key_entries, schema, trust_schema
+from . import key_entries, schema, trust_schema, webhook_schema
 from .database import Database
 from .sealing import Sealer, UnusableKey
 
@@ -51,6 +51,7 @@ class Settings:
                 connection.execute(delete(table))
             connection.execute(update(schema.api_keys).values(in_flight=0))
             trust_schema.empty(connection)
+            webhook_schema.empty(connection)
             key_entries.record_all_again(connection)
 
     def _get(self, name: str) -> str | None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from nodus_core import lifecycle
 from nodus_core.catalogue import Catalogue
 from nodus_core.lifecycle import Change, JobStatus
 
-from . import budgets, job_entries, meter_events, trust_ledger
+from . import budgets, job_entries, meter_events, outbox, trust_ledger, webhook_notices
 from .records import JobRecord, event_values, settlement_values, state_values
 from .schema import attempts, events, jobs
 from .trust_ledger import Entry
@@ -67,6 +67,12 @@ _END_ATTEMPT = (
     .where(attempts.c.job_id == bindparam("of_job"), attempts.c.attempt == bindparam("of_attempt"))
     .values(outcome=bindparam("to_outcome"), started_at=bindparam("to_started_at"), ended_at=bindparam("to_ended_at"))
 )
+_LAST_SUPPLIER = (
+    select(attempts.c.supplier)
+    .where(attempts.c.job_id == bindparam("job"), attempts.c.outcome.in_(("lost", "outage")))
+    .order_by(attempts.c.attempt.desc())
+    .limit(1)
+)
 
 
 def write_steps(
@@ -118,6 +124,7 @@ def write_steps(
             released[job.key_id] += job.reserved
             realised[job.key_id, budgets.month_of(values["finished_at"])] += values["cost"]
     budgets.settle(connection, released, realised)
+    outbox.publish(connection, [_notice(connection, *each) for each in settled])
     meter_events.record(connection, settled)
     positions = trust_ledger.append_all(connection, entries)
     for number, row in terminal.items():
@@ -136,6 +143,14 @@ def cancel_undispatched(connection: Connection, job: JobRecord, now: int, catalo
     """Cancel a queued job that no driver has."""
     change = Change(to=JobStatus.CANCELLED, at=now, reason="requested")
     write_steps(connection, [Step(job, [change], due_at=None)], catalogue)
+
+
+def _notice(connection: Connection, job: JobRecord, values: Mapping[str, Any]) -> outbox.Notice:
+    """Tell subscribers of a job's end; one that failed in the queue names the supplier that had it last."""
+    last_supplier = values["supplier"]
+    if last_supplier is None and values["status"] == JobStatus.FAILED.value:
+        last_supplier = connection.execute(_LAST_SUPPLIER, {"job": job.id}).scalar()
+    return webhook_notices.ended(job, values, last_supplier)
 
 
 def _advance(step: Step, catalogue: Catalogue) -> tuple[dict[str, Any], list[dict[str, Any]]]:

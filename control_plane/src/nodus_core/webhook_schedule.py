@@ -1,0 +1,48 @@
+"""When a delivery is tried again, and what an answer means: pure decisions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DELAYS_SECONDS = (0, 30, 120, 600, 3600)
+"""How long each attempt waits, from the end of the one before; the first goes out at once."""
+
+SPREAD = 0.2
+"""By what fraction a delay may be shorter or longer, so that what failed together is not tried again together."""
+
+GONE = 410
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt ended: with a status, or, where no answer came, with an error. Latency in real milliseconds."""
+
+    status_code: int | None
+    latency_ms: int
+    error: str | None = None
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the endpoint took the event. A redirect is not followed, and is none."""
+        return self.status_code is not None and 200 <= self.status_code < 300
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the endpoint says that it wants no more events at all."""
+        return self.status_code == GONE
+
+
+def next_delay_ms(attempts_made: int, chance: float) -> int | None:
+    """Give how long to wait after so many failed attempts; None after the last.
+
+    Args:
+        attempts_made: 1 or more.
+        chance: from 0 to 1; where in the spread of ±20 % the delay falls.
+
+    >>> next_delay_ms(1, 0.5), next_delay_ms(4, 0.0), next_delay_ms(5, 0.5)
+    (30000, 2880000, None)
+    """
+    if attempts_made >= len(DELAYS_SECONDS):
+        return None
+    factor = 1 + SPREAD * (2 * chance - 1)
+    return round(DELAYS_SECONDS[attempts_made] * 1000 * factor)

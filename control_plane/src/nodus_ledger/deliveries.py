@@ -1,0 +1,407 @@
+"""The worker's side of webhooks: claim deliveries that are due, write what became of them; and what customers see.
+
+A claim is a lease (real time) and a generation, which every claim and every replay raises by one. Who comes back with
+an outcome after that writes the attempt, because it was made, and leaves the delivery to whom it belongs now. A worker
+that dies between the two leaves a lease that ends; then the event is delivered again, under the same id.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import secrets as random_source
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
+
+from nodus_core.times import timestamp
+from nodus_core.webhook_schedule import Outcome, next_delay_ms
+
+from . import trust_ledger
+from .database import Database
+from .errors import Refused, UnusableCursor
+from .outbox import PENDING
+from .webhook_schema import attempts, deliveries, endpoints, outbox
+from .webhooks import UnknownWebhook, give_up_all
+
+DELIVERED = "delivered"
+FAILED = "failed"
+ATTEMPTED = "webhook.attempted"
+"""The kind of an attempt's row in the Trust Ledger."""
+
+_CURSOR = re.compile(r"d([0-9]{1,18})\Z")
+
+
+class UnknownDelivery(Refused):
+    """The endpoint has no such delivery."""
+
+
+class WebhookDisabled(Refused):
+    """The endpoint answered 410: nothing is delivered to it any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A delivery that is this worker's for a while."""
+
+    id: str
+    generation: int
+    endpoint_id: str
+    url: str = field(repr=False)
+    event_id: str
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFacts:
+    """One attempt: `at` in Unix milliseconds, latency in real ones."""
+
+    at: int
+    status_code: int | None
+    latency_ms: int
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryFacts:
+    """A delivery as its customer sees it; `next_retry_at` is None where it is not tried again."""
+
+    id: str
+    event_id: str
+    event_type: str
+    status: str
+    next_retry_at: int | None
+    attempts: Sequence[AttemptFacts]
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryPage:
+    """One page of an endpoint's deliveries, newest first; `next_cursor` is None on the last one."""
+
+    deliveries: list[DeliveryFacts]
+    next_cursor: str | None
+
+
+_IS_FREE = or_(deliveries.c.lease_until.is_(None), deliveries.c.lease_until < bindparam("real_now"))
+_DUE = (
+    select(
+        deliveries.c.id,
+        deliveries.c.generation,
+        deliveries.c.endpoint_id,
+        endpoints.c.url,
+        outbox.c.id.label("event_id"),
+        outbox.c.body,
+    )
+    .select_from(
+        deliveries.join(endpoints, endpoints.c.id == deliveries.c.endpoint_id).join(
+            outbox, outbox.c.id == deliveries.c.event_id
+        )
+    )
+    .where(
+        deliveries.c.due_at <= bindparam("now"),
+        _IS_FREE,
+        deliveries.c.endpoint_id.not_in(bindparam("busy", expanding=True)),
+    )
+    .order_by(deliveries.c.due_at, deliveries.c.seq)
+    .limit(bindparam("most"))
+    .with_for_update(of=deliveries, skip_locked=True)
+)
+_IS_ANY_DUE = select(deliveries.c.seq).where(deliveries.c.due_at <= bindparam("now"), _IS_FREE).limit(1)
+_NEXT_AFTER = select(func.min(deliveries.c.due_at)).where(deliveries.c.due_at > bindparam("now"))
+_LEASE = (
+    update(deliveries)
+    .where(deliveries.c.id == bindparam("of_id"))
+    .values(generation=bindparam("to_generation"), lease_owner=bindparam("to_owner"), lease_until=bindparam("to_until"))
+)
+_VIEW = select(
+    deliveries.c.seq,
+    deliveries.c.id,
+    deliveries.c.event_id,
+    outbox.c.type,
+    deliveries.c.status,
+    deliveries.c.due_at,
+).select_from(deliveries.join(outbox, outbox.c.id == deliveries.c.event_id))
+
+
+class Deliveries:
+    """The deliveries of all customers."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def next_after(self, now: int) -> int | None:
+        """Give the earliest time after `now` at which a delivery falls due; None where none will."""
+        with self._database.read() as connection:
+            return connection.execute(_NEXT_AFTER, {"now": now}).scalar()
+
+    def claim(
+        self,
+        owner: str,
+        *,
+        now: int,
+        real_now: int,
+        lease_ms: int,
+        limit: int,
+        busy: Mapping[str, int],
+        most_per_endpoint: int,
+    ) -> list[Outgoing]:
+        """Take due deliveries, longest due first, and of each endpoint no more than it may have at once.
+
+        Args:
+            owner: who takes them.
+            now: the time, in Unix milliseconds.
+            real_now: real time, in Unix milliseconds.
+            lease_ms: for how long they are the owner's.
+            limit: how many at most.
+            busy: how many deliveries to each endpoint the owner has under way.
+            most_per_endpoint: how many it may have under way to each.
+        """
+        if limit <= 0:
+            return []
+        with self._database.read() as connection:
+            if connection.execute(_IS_ANY_DUE, {"now": now, "real_now": real_now}).first() is None:
+                return []
+        with self._database.write() as connection:
+            taken: list[Outgoing] = []
+            under_way = Counter(busy)
+            while len(taken) < limit:
+                full = [endpoint for endpoint, count in under_way.items() if count >= most_per_endpoint]
+                some = {"now": now, "real_now": real_now, "busy": full, "most": limit - len(taken)}
+                chosen: list[Outgoing] = []
+                for row in connection.execute(_DUE, some):
+                    if under_way[row.endpoint_id] < most_per_endpoint:
+                        under_way[row.endpoint_id] += 1
+                        chosen.append(
+                            Outgoing(
+                                row.id,
+                                row.generation + 1,
+                                row.endpoint_id,
+                                row.url,
+                                row.event_id,
+                                row.body.encode(),
+                            )
+                        )
+                if not chosen:
+                    break
+                until = real_now + lease_ms
+                connection.execute(
+                    _LEASE,
+                    [
+                        {"of_id": each.id, "to_generation": each.generation, "to_owner": owner, "to_until": until}
+                        for each in chosen
+                    ],
+                )
+                taken += chosen
+        return taken
+
+    def finish(
+        self, owner: str, outgoing: Outgoing, outcome: Outcome, *, began: int, ended: int, chance: float
+    ) -> None:
+        """Write an attempt, into the Trust Ledger too, and what follows from it.
+
+        Args:
+            owner: who claimed the delivery.
+            outgoing: the claim.
+            outcome: how the attempt ended.
+            began: when the attempt began, in Unix milliseconds.
+            ended: when it ended: what the next delay counts from.
+            chance: from 0 to 1; see `next_delay_ms`.
+        """
+        with self._database.write() as connection:
+            if outcome.is_gone:
+                # Before the delivery is locked: whoever locks both takes the endpoint first.
+                _disable(connection, outgoing.endpoint_id, ended)
+            query = select(deliveries).where(deliveries.c.id == outgoing.id).with_for_update()
+            delivery = connection.execute(query).mappings().first()
+            if delivery is None:
+                return
+            next_retry_at = delivery["due_at"]
+            if delivery["lease_owner"] == owner and delivery["generation"] == outgoing.generation:
+                changes = _follow_up(outcome, delivery["tries"] + 1, ended, chance)
+                connection.execute(update(deliveries).where(deliveries.c.id == outgoing.id).values(changes))
+                next_retry_at = changes["due_at"]
+            number = _record(connection, outgoing.id, outcome, began)
+            event = connection.execute(select(outbox).where(outbox.c.id == outgoing.event_id)).mappings().one()
+            trust_ledger.append(
+                connection,
+                event["customer_id"],
+                kind=ATTEMPTED,
+                at=ended,
+                job_id=event["job_id"],
+                key_id=event["key_id"],
+                principal_kind=event["principal_kind"],
+                payload={
+                    "webhook_id": outgoing.endpoint_id,
+                    "delivery_id": outgoing.id,
+                    "event_id": outgoing.event_id,
+                    "event_type": event["type"],
+                    "attempt": number,
+                    "attempted_at": timestamp(began),
+                    "status_code": outcome.status_code,
+                    "latency_ms": outcome.latency_ms,
+                    "error": outcome.error,
+                    "next_retry_at": None if next_retry_at is None else timestamp(next_retry_at),
+                },
+            )
+
+    def release(self, owner: str, delivery_ids: Sequence[str]) -> None:
+        """Give claims back: they are due as they were before."""
+        if not delivery_ids:
+            return
+        with self._database.write() as connection:
+            connection.execute(
+                update(deliveries)
+                .where(deliveries.c.id.in_(delivery_ids), deliveries.c.lease_owner == owner)
+                .values(lease_owner=None, lease_until=None)
+            )
+
+    def release_all(self) -> None:
+        """End every lease: for the one process that uses a database alone, when it starts after a crash."""
+        with self._database.write() as connection:
+            connection.execute(
+                update(deliveries)
+                .where(deliveries.c.lease_owner.is_not(None))
+                .values(lease_owner=None, lease_until=None)
+            )
+
+    def list(self, customer_id: str, endpoint_id: str, *, limit: int, cursor: str | None) -> DeliveryPage:
+        """Give a page of the deliveries to an endpoint, newest first.
+
+        Raises:
+            UnknownWebhook: this customer has no such endpoint.
+            UnusableCursor: the cursor is none that a page gave.
+        """
+        query = _VIEW.where(deliveries.c.endpoint_id == endpoint_id).order_by(deliveries.c.seq.desc())
+        if cursor is not None:
+            query = query.where(deliveries.c.seq < _read_cursor(cursor))
+        with self._database.read() as connection:
+            _require_endpoint(connection, customer_id, endpoint_id)
+            rows = connection.execute(query.limit(limit + 1)).all()
+            page = rows[:limit]
+            made = _attempts_of(connection, [row.id for row in page])
+        facts = [_facts(row, made[row.id]) for row in page]
+        return DeliveryPage(facts, _make_cursor(page[-1].seq) if len(rows) > limit else None)
+
+    def replay(self, customer_id: str, endpoint_id: str, delivery_id: str, now: int) -> DeliveryFacts:
+        """Make a delivery due at once, whatever became of it, with its whole schedule before it again.
+
+        Raises:
+            UnknownWebhook, UnknownDelivery: this customer has no such endpoint, or that endpoint no such delivery.
+            WebhookDisabled: the endpoint answered 410.
+        """
+        with self._database.write() as connection:
+            if _require_endpoint(connection, customer_id, endpoint_id) is not None:
+                raise WebhookDisabled
+            replayed = connection.execute(
+                update(deliveries)
+                .where(deliveries.c.id == delivery_id, deliveries.c.endpoint_id == endpoint_id)
+                .values(
+                    status=PENDING,
+                    tries=0,
+                    due_at=now,
+                    generation=deliveries.c.generation + 1,
+                    lease_owner=None,
+                    lease_until=None,
+                )
+            )
+            if replayed.rowcount == 0:
+                raise UnknownDelivery
+            row = connection.execute(_VIEW.where(deliveries.c.id == delivery_id)).one()
+            return _facts(row, _attempts_of(connection, [delivery_id])[delivery_id])
+
+
+def new_owner() -> str:
+    """Make the name that a worker claims under."""
+    return random_source.token_hex(8)
+
+
+def _follow_up(outcome: Outcome, tries: int, ended: int, chance: float) -> dict[str, Any]:
+    """Decide what a delivery becomes after an attempt."""
+    delay = None if outcome.is_success else next_delay_ms(tries, chance)
+    status = DELIVERED if outcome.is_success else FAILED if delay is None else PENDING
+    return {
+        "status": status,
+        "tries": tries,
+        "due_at": None if delay is None else ended + delay,
+        "lease_owner": None,
+        "lease_until": None,
+    }
+
+
+def _disable(connection: Connection, endpoint_id: str, now: int) -> None:
+    connection.execute(
+        update(endpoints)
+        .where(endpoints.c.id == endpoint_id, endpoints.c.disabled_at.is_(None))
+        .values(disabled_at=now)
+    )
+    give_up_all(connection, endpoint_id)
+
+
+def _record(connection: Connection, delivery_id: str, outcome: Outcome, began: int) -> int:
+    query = select(func.coalesce(func.max(attempts.c.number), 0)).where(attempts.c.delivery_id == delivery_id)
+    number: int = connection.execute(query).scalar_one() + 1
+    connection.execute(
+        insert(attempts).values(
+            delivery_id=delivery_id,
+            number=number,
+            at=began,
+            status_code=outcome.status_code,
+            latency_ms=outcome.latency_ms,
+            error=outcome.error,
+        )
+    )
+    return number
+
+
+def _attempts_of(connection: Connection, delivery_ids: Sequence[str]) -> Mapping[str, list[AttemptFacts]]:
+    found: defaultdict[str, list[AttemptFacts]] = defaultdict(list)
+    if delivery_ids:
+        query = (
+            select(
+                attempts.c.delivery_id,
+                attempts.c.at,
+                attempts.c.status_code,
+                attempts.c.latency_ms,
+                attempts.c.error,
+            )
+            .where(attempts.c.delivery_id.in_(delivery_ids))
+            .order_by(attempts.c.number)
+        )
+        for delivery_id, *facts in connection.execute(query):
+            found[delivery_id].append(AttemptFacts(*facts))
+    return found
+
+
+def _facts(row: Any, made: Sequence[AttemptFacts]) -> DeliveryFacts:
+    return DeliveryFacts(row.id, row.event_id, row.type, row.status, row.due_at, made)
+
+
+def _require_endpoint(connection: Connection, customer_id: str, endpoint_id: str) -> int | None:
+    """Give since when an endpoint is disabled; None for one that is live."""
+    row = connection.execute(
+        select(endpoints.c.disabled_at).where(
+            endpoints.c.id == endpoint_id, endpoints.c.customer_id == customer_id, endpoints.c.deleted_at.is_(None)
+        )
+    ).first()
+    if row is None:
+        raise UnknownWebhook
+    disabled_at: int | None = row.disabled_at
+    return disabled_at
+
+
+def _make_cursor(seq: int) -> str:
+    return base64.urlsafe_b64encode(f"d{seq}".encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> int:
+    try:
+        text = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)).decode("ascii")
+    except ValueError:
+        raise UnusableCursor from None
+    found = _CURSOR.match(text)
+    if found is None:
+        raise UnusableCursor
+    return int(found.group(1))

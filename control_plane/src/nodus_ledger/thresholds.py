@@ -1,0 +1,40 @@
+"""When a key's month passes a fraction of its cap: told once for each key, month and fraction."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from sqlalchemy import Connection, insert, select
+
+from .budgets import month_of
+from .errors import BudgetFigures
+from .webhook_schema import thresholds
+
+DEFAULT_FRACTION = 0.8
+
+_MILLION = 1_000_000
+
+
+def is_reached(figures: BudgetFigures, fraction: float) -> bool:
+    """Say whether a month stands at this fraction of its cap, or above it."""
+    if figures.cap is None:
+        return False
+    return figures.month_to_date >= Fraction(_millionths(fraction), _MILLION) * figures.cap
+
+
+def newly_reached(connection: Connection, key_id: str, figures: BudgetFigures, fraction: float, now: int) -> bool:
+    """Say whether a key's month has passed the fraction and nobody was told yet; remember that somebody is.
+
+    The caller holds the lock of the key's row.
+    """
+    if not is_reached(figures, fraction):
+        return False
+    told = {"key_id": key_id, "month": month_of(now), "fraction_millionths": _millionths(fraction)}
+    if connection.execute(select(thresholds.c.reached_at).filter_by(**told)).first() is not None:
+        return False
+    connection.execute(insert(thresholds).values(reached_at=now, **told))
+    return True
+
+
+def _millionths(fraction: float) -> int:
+    return round(fraction * _MILLION)

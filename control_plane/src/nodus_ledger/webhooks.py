@@ -1,0 +1,244 @@
+"""The endpoints that customers register, and the secrets that deliveries to them are signed with.
+
+A secret is shown when it is made, and never again; the database holds it sealed, because every delivery needs it.
+When one is made in the place of another, the older one goes on signing beside it for 24 hours of the control plane's
+clock, so that the receiver can change over in its own time. So does each of several: who lost the answer to a rotation
+and rotates again has not lost the secret that its receiver knows.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import secrets as random_source
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
+
+from .database import Database
+from .errors import IdempotencyKeyReused, Refused
+from .sealing import Sealer
+from .webhook_schema import deliveries, endpoints, secrets
+
+MAX_ENDPOINTS = 16
+"""How many endpoints a customer may have."""
+
+OLD_SECRET_SIGNS_MS = 24 * 3600 * 1000
+MAX_SECRETS = 5
+"""How many secrets sign at once: a header with more signatures is malformed."""
+
+
+class UnknownWebhook(Refused):
+    """This customer has no such endpoint."""
+
+
+class TooManyWebhooks(Refused):
+    """The customer has as many endpoints as it may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An endpoint as it is stored. Times are Unix milliseconds; `disabled_at` is when it answered 410."""
+
+    id: str
+    customer_id: str
+    url: str
+    events: str
+    created_at: int
+    disabled_at: int | None
+
+    @property
+    def event_types(self) -> list[str]:
+        """What it subscribed to."""
+        return self.events.split(",")
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """An endpoint after its registration; `secret` is None where an idempotency key gave an earlier one again."""
+
+    endpoint: Endpoint
+    secret: str | None = field(repr=False)
+
+
+_FIELDS = (
+    endpoints.c.id,
+    endpoints.c.customer_id,
+    endpoints.c.url,
+    endpoints.c.events,
+    endpoints.c.created_at,
+    endpoints.c.disabled_at,
+)
+_OF_CUSTOMER = (endpoints.c.customer_id == bindparam("customer"), endpoints.c.deleted_at.is_(None))
+_ALL = select(*_FIELDS).where(*_OF_CUSTOMER).order_by(endpoints.c.seq)
+_ONE = select(*_FIELDS).where(*_OF_CUSTOMER, endpoints.c.id == bindparam("endpoint"))
+
+
+class Webhooks:
+    """The endpoints of all customers."""
+
+    def __init__(self, database: Database, sealer: Sealer) -> None:
+        self._database = database
+        self._sealer = sealer
+
+    def register(
+        self, customer_id: str, url: str, events: Sequence[str], idempotency_key: str | None, now: int
+    ) -> Registered:
+        """Register an endpoint; or give the earlier one, without its secret, where the idempotency key made it.
+
+        Raises:
+            IdempotencyKeyReused: the key came with another URL or other events before.
+            TooManyWebhooks: there are 16.
+        """
+        fingerprint = self._sealer.fingerprint(json.dumps(["webhook", url, *events]).encode())
+        endpoint = Endpoint(
+            "wh_" + random_source.token_hex(16), customer_id, url, ",".join(events), now, disabled_at=None
+        )
+        secret = new_secret()
+        with self._database.write() as connection:
+            if idempotency_key is not None:
+                earlier = _by_idempotency_key(connection, customer_id, idempotency_key, fingerprint)
+                if earlier is not None:
+                    return Registered(earlier, None)
+            count = connection.execute(
+                select(func.count()).select_from(endpoints).where(*_OF_CUSTOMER), {"customer": customer_id}
+            ).scalar_one()
+            if count >= MAX_ENDPOINTS:
+                raise TooManyWebhooks
+            connection.execute(
+                insert(endpoints).values(
+                    id=endpoint.id,
+                    customer_id=customer_id,
+                    url=url,
+                    events=endpoint.events,
+                    created_at=now,
+                    idempotency_key=idempotency_key,
+                    fingerprint=fingerprint,
+                )
+            )
+            connection.execute(insert(secrets).values(self._sealed(endpoint.id, 1, secret)))
+        return Registered(endpoint, secret)
+
+    def list(self, customer_id: str) -> list[Endpoint]:
+        """Give a customer's endpoints, the oldest first."""
+        with self._database.read() as connection:
+            return [Endpoint(*row) for row in connection.execute(_ALL, {"customer": customer_id})]
+
+    def get(self, customer_id: str, endpoint_id: str) -> Endpoint:
+        """Give an endpoint.
+
+        Raises:
+            UnknownWebhook: this customer has none of that id.
+        """
+        with self._database.read() as connection:
+            return _require(connection, customer_id, endpoint_id)
+
+    def delete(self, customer_id: str, endpoint_id: str, now: int) -> None:
+        """Remove an endpoint: its secrets are forgotten, and nothing more is delivered to it.
+
+        Raises:
+            UnknownWebhook: this customer has none of that id.
+        """
+        with self._database.write() as connection:
+            _require(connection, customer_id, endpoint_id)
+            connection.execute(
+                update(endpoints).where(endpoints.c.id == endpoint_id).values(deleted_at=now, idempotency_key=None)
+            )
+            connection.execute(delete(secrets).where(secrets.c.endpoint_id == endpoint_id))
+            give_up_all(connection, endpoint_id)
+
+    def rotate(self, customer_id: str, endpoint_id: str, now: int) -> str:
+        """Give an endpoint a new secret; the old one signs beside it for 24 hours more.
+
+        Raises:
+            UnknownWebhook: this customer has none of that id.
+        """
+        secret = new_secret()
+        with self._database.write() as connection:
+            _require(connection, customer_id, endpoint_id, lock=True)
+            last: int = connection.execute(
+                select(func.max(secrets.c.number)).where(secrets.c.endpoint_id == endpoint_id)
+            ).scalar_one()
+            connection.execute(
+                update(secrets)
+                .where(secrets.c.endpoint_id == endpoint_id, secrets.c.number == last)
+                .values(signs_until=now + OLD_SECRET_SIGNS_MS)
+            )
+            connection.execute(insert(secrets).values(self._sealed(endpoint_id, last + 1, secret)))
+            connection.execute(
+                delete(secrets).where(
+                    secrets.c.endpoint_id == endpoint_id,
+                    or_(secrets.c.number <= last + 1 - MAX_SECRETS, secrets.c.signs_until <= now),
+                )
+            )
+        return secret
+
+    def signing_secrets(self, endpoint_id: str, now: int) -> tuple[str, ...]:
+        """Give the secrets that sign a delivery to an endpoint, the present one first; none for one that was deleted.
+
+        Raises:
+            UnusableKey: they were sealed under another key.
+        """
+        query = (
+            select(secrets.c.number, secrets.c.sealed)
+            .where(secrets.c.endpoint_id == endpoint_id)
+            .where(or_(secrets.c.signs_until.is_(None), secrets.c.signs_until > now))
+            .order_by(secrets.c.number.desc())
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        return tuple(self._sealer.open(sealed, _context(endpoint_id, number)).decode() for number, sealed in rows)
+
+    def live(self) -> list[Endpoint]:
+        """Give the endpoints of all customers, for the playground's inbox, which must know whose deliveries it gets."""
+        with self._database.read() as connection:
+            query = select(*_FIELDS).where(endpoints.c.deleted_at.is_(None)).order_by(endpoints.c.seq)
+            return [Endpoint(*row) for row in connection.execute(query)]
+
+    def _sealed(self, endpoint_id: str, number: int, secret: str) -> dict[str, Any]:
+        sealed = self._sealer.seal(secret.encode(), _context(endpoint_id, number))
+        return {"endpoint_id": endpoint_id, "number": number, "sealed": sealed}
+
+
+def new_secret() -> str:
+    """Make the secret of an endpoint."""
+    return "whsec_" + random_source.token_hex(32)
+
+
+def give_up_all(connection: Connection, endpoint_id: str) -> None:
+    """End every delivery to an endpoint that is still to be made."""
+    connection.execute(
+        update(deliveries)
+        .where(deliveries.c.endpoint_id == endpoint_id, deliveries.c.due_at.is_not(None))
+        .values(status="failed", due_at=None, lease_owner=None, lease_until=None)
+    )
+
+
+def _by_idempotency_key(
+    connection: Connection, customer_id: str, idempotency_key: str, fingerprint: bytes
+) -> Endpoint | None:
+    row = connection.execute(
+        select(*_FIELDS, endpoints.c.fingerprint).where(
+            endpoints.c.customer_id == customer_id, endpoints.c.idempotency_key == idempotency_key
+        )
+    ).first()
+    if row is None:
+        return None
+    *values, earlier = row
+    if not hmac.compare_digest(earlier, fingerprint):
+        raise IdempotencyKeyReused
+    return Endpoint(*values)
+
+
+def _require(connection: Connection, customer_id: str, endpoint_id: str, *, lock: bool = False) -> Endpoint:
+    query = _ONE.with_for_update() if lock else _ONE
+    row = connection.execute(query, {"customer": customer_id, "endpoint": endpoint_id}).first()
+    if row is None:
+        raise UnknownWebhook
+    return Endpoint(*row)
+
+
+def _context(endpoint_id: str, number: int) -> str:
+    return f"webhook secret {number} of {endpoint_id}"
