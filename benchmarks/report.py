@@ -119,7 +119,7 @@ def plot_name(table: Table) -> str:
 
 
 def save(table: Table, results: Path, docs: Path) -> None:
-    """Put one section into `results` (JSON), and write a Markdown page with plots of all of it into the folder `docs`."""
+    """Put one section into `results` (JSON); write all of them as a Markdown page with plots into the folder `docs`."""
     kept = {**{known.section: known for known in load(results)}, table.section: table}
     merged = [kept[section] for section in sorted(kept)]
     results.write_text(json.dumps([dataclasses.asdict(table) for table in merged], indent=1) + "\n", encoding="utf-8")

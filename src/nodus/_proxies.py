@@ -38,7 +38,10 @@ def environment_proxy(scheme: str, host: str, port: int | None = None) -> httpx.
         raise _invalid("is not the URL of an http, https or socks5 proxy")
     if url.scheme in _SOCKS and importlib.util.find_spec("socksio") is None:
         raise _invalid("needs the package socksio: `pip install socksio`")
-    return httpx.Proxy(url, ssl_context=tls_context() if url.scheme == "https" else None)
+    try:
+        return httpx.Proxy(url, ssl_context=tls_context() if url.scheme == "https" else None)
+    except ValueError:
+        raise _invalid(f"is of a kind, {url.scheme}, that this httpx does not know") from None
 
 
 def _invalid(problem: str) -> ConfigurationError:
