@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import Connection, bindparam, select, text
 
 from nodus_core.notes import Checkpoint
 
@@ -95,6 +95,16 @@ _ENTRY = (
 )
 
 
+def read_entries(connection: Connection, customer_id: str, *, job_id: str | None, after: int, limit: int) -> EntryPage:
+    """Give rows of a customer's log whose `seq` is above `after`; with `job_id`, those about this job alone."""
+    query = select(*_ENTRY).where(ledger.c.customer_id == customer_id, ledger.c.seq > after)
+    if job_id is not None:
+        query = query.where(ledger.c.job_id == job_id)
+    rows = connection.execute(query.order_by(ledger.c.seq).limit(limit + 1)).all()
+    found = [EntryRecord(*row) for row in rows[:limit]]
+    return EntryPage(found, found[-1].seq if len(rows) > limit else None)
+
+
 class TrustLedger:
     """The logs of all customers, to be read and attested."""
 
@@ -109,13 +119,8 @@ class TrustLedger:
 
     def entries(self, customer_id: str, *, job_id: str | None, after: int, limit: int) -> EntryPage:
         """Give rows whose `seq` is above `after`, at most `limit`; with `job_id`, those about this job alone."""
-        query = select(*_ENTRY).where(ledger.c.customer_id == customer_id, ledger.c.seq > after)
-        if job_id is not None:
-            query = query.where(ledger.c.job_id == job_id)
         with self._database.read() as connection:
-            rows = connection.execute(query.order_by(ledger.c.seq).limit(limit + 1)).all()
-        found = [EntryRecord(*row) for row in rows[:limit]]
-        return EntryPage(found, found[-1].seq if len(rows) > limit else None)
+            return read_entries(connection, customer_id, job_id=job_id, after=after, limit=limit)
 
     def checkpoint(self, customer_id: str) -> SignedCheckpoint:
         """Attest the log as it is now. What was given out is kept, so that `verify` can hold the log to it."""

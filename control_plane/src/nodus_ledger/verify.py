@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import sqlalchemy.exc
 from sqlalchemy import Connection
 
 from nodus_core.notes import Checkpoint
@@ -54,13 +55,20 @@ class Report:
 
 def verify(database: Database) -> Report:
     """Verify the ledger of a database, all customers' logs in it, and the tables that it accounts for."""
-    with database.snapshot() as connection:
-        try:
+    try:
+        with database.snapshot() as connection:
+            return _verify(connection)
+    except (sqlite3.DatabaseError, sqlalchemy.exc.DatabaseError) as exc:
+        return Report(faults=[Fault("", None, f"the database cannot be read: {exc}")])
+
+
+def _verify(connection: Connection) -> Report:
+    try:
+        return _Verification(connection).run()
+    except sqlite3.OperationalError:
+        # A changed byte may have made some text no UTF-8. Reading with that in mind takes longer.
+        with _whatever_it_holds(connection):
             return _Verification(connection).run()
-        except sqlite3.OperationalError:
-            # A changed byte may have made some text no UTF-8. Reading with that in mind takes longer.
-            with _whatever_it_holds(connection):
-                return _Verification(connection).run()
 
 
 class _Verification:

@@ -29,8 +29,8 @@ class Fault:
     what: str
 
     def __str__(self) -> str:
-        place = self.customer_id if self.seq is None else f"{self.customer_id} row {self.seq}"
-        return f"{place}: {self.what}"
+        place = [str(self.customer_id), *([] if self.seq is None else [f"row {self.seq}"])]
+        return f"{' '.join(place).strip()}: {self.what}".removeprefix(": ")
 
 
 class Row(NamedTuple):

@@ -12,7 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from nodus_core.notes import encode_verifier_key
-from nodus_ledger.ledger_reader import EntryRecord, UnknownEntry, UnknownSize
+from nodus_ledger.entry_view import entry_view
+from nodus_ledger.ledger_reader import UnknownEntry, UnknownSize
 from nodus_ledger.ledger_signing import origin_of
 
 from ..auth import authenticate
@@ -58,22 +59,6 @@ async def get_consistency(request: Request) -> Response:
 async def get_proof(request: Request) -> Response:
     """Prove that a row is in the ledger."""
     return await respond(request, _proof)
-
-
-def entry_view(entry: EntryRecord) -> dict[str, Any]:
-    """Give a row as callers see it."""
-    return {
-        "seq": entry.seq,
-        "at": entry.at,
-        "kind": entry.kind,
-        "job_id": entry.job_id,
-        "key_id": entry.key_id,
-        "principal_kind": entry.principal_kind,
-        "payload": entry.payload,
-        "prev_hash": entry.prev_hash.hex(),
-        "leaf": entry.leaf,
-        "leaf_hash": entry.leaf_hash.hex(),
-    }
 
 
 def _entries(plane: Plane, call: Call) -> Response:

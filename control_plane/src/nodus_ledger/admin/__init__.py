@@ -1,0 +1,1 @@
+"""`python -m nodus_ledger.admin`: what operators do to a database, from a shell. A command is a module."""

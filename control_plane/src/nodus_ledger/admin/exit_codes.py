@@ -1,0 +1,6 @@
+"""How the commands end."""
+
+OK = 0
+FAULTS_FOUND = 1
+USAGE = 2
+CONFIGURATION = 3
