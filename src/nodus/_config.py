@@ -190,6 +190,8 @@ def _base_url(value: object, *, allow_insecure: bool) -> str:
     try:
         url = urlsplit(text)
         host, port = url.hostname, url.port
+        if "[" in url.netloc:
+            ipaddress.IPv6Address(host or "")
     except ValueError as exc:
         raise ConfigurationError("`base_url` is not a URL.", code="invalid_base_url") from exc
     if url.scheme not in ("http", "https") or not host or not _HOST.match(host) or port == 0:
