@@ -11,14 +11,19 @@ import asyncclick
 
 from nodus_ledger.database import UnusableDatabase
 from nodus_ledger.sealing import UnusableKey
+from nodus_ledger.thresholds import DEFAULT_FRACTION
 
 from .app import create_app
 from .exit_codes import CONFIGURATION, OK
+from .interrupts import catching_interrupts
 from .plane import Plane
-from .playground.command import Misconfigured, catching_signals
+from .playground.command import Misconfigured
 from .server import Server, ServerFailed
 from .suppliers.choice import DRIVERS
 from .version import VERSION
+from .webhooks.addresses import parse_allowed
+from .webhooks.command import allow_option, threshold_option
+from .webhooks.service import WebhookOptions
 
 DATABASE_VARIABLE = "NODUS_DATABASE_URL"
 
@@ -27,6 +32,7 @@ def _with_database(command: Callable[..., Any]) -> Callable[..., Any]:
     command = asyncclick.option(
         "--driver", type=asyncclick.Choice(DRIVERS), default="simulated", show_default=True, help="What runs jobs."
     )(command)
+    command = allow_option(command)
     return asyncclick.option("--db", "database_url", metavar="URL", help=f"The database; else {DATABASE_VARIABLE}.")(
         command
     )
@@ -44,10 +50,13 @@ def program() -> None:
 @asyncclick.option(
     "--port", type=asyncclick.IntRange(0, 65_535), default=8787, show_default=True, help="The port; 0 picks a free one."
 )
-def serve(database_url: str | None, driver: str, host: str, port: int) -> int:
+@threshold_option
+def serve(
+    database_url: str | None, driver: str, webhook_allow: tuple[str, ...], threshold: float, host: str, port: int
+) -> int:
     """Answer API requests. Jobs are run by `nodus-control worker` on the same database."""
-    with catching_signals() as stopped:
-        plane = _open(database_url, driver)
+    with catching_interrupts() as interrupts:
+        plane = _open(database_url, driver, webhook_allow, threshold)
         try:
             server = Server(create_app(plane), host=host, port=port)
             server.start()
@@ -55,7 +64,7 @@ def serve(database_url: str | None, driver: str, host: str, port: int) -> int:
             plane.close()
             raise Misconfigured(str(exc)) from exc
         asyncclick.echo(f"serving {server.base_url}")
-        stopped.wait()
+        interrupts.wait()
         server.stop()
         plane.close()
     return OK
@@ -63,13 +72,13 @@ def serve(database_url: str | None, driver: str, host: str, port: int) -> int:
 
 @program.command()
 @_with_database
-def worker(database_url: str | None, driver: str) -> int:
+def worker(database_url: str | None, driver: str, webhook_allow: tuple[str, ...]) -> int:
     """Run what the API accepts: dispatch jobs, watch them, fail them over."""
-    with catching_signals() as stopped:
-        plane = _open(database_url, driver)
+    with catching_interrupts() as interrupts:
+        plane = _open(database_url, driver, webhook_allow)
         plane.start_worker()
         asyncclick.echo("working")
-        stopped.wait()
+        interrupts.wait()
         plane.close()
     return OK
 
@@ -79,12 +88,15 @@ def main() -> None:
     sys.exit(program(standalone_mode=True))
 
 
-def _open(database_url: str | None, driver: str) -> Plane:
+def _open(
+    database_url: str | None, driver: str, webhook_allow: tuple[str, ...], threshold: float = DEFAULT_FRACTION
+) -> Plane:
     url = database_url or os.environ.get(DATABASE_VARIABLE)
     if not url:
         raise Misconfigured(f"no database: give --db URL, or set {DATABASE_VARIABLE}")
     try:
-        return Plane(url, driver=driver, seed=None, is_alone=False)
+        webhooks = WebhookOptions(allowed=parse_allowed(webhook_allow), threshold=threshold)
+        return Plane(url, driver=driver, seed=None, is_alone=False, webhooks=webhooks)
     except (UnusableDatabase, UnusableKey, RuntimeError, ValueError) as exc:
         raise Misconfigured(str(exc)) from exc
 

@@ -6,10 +6,7 @@ import contextlib
 import math
 import os
 import shlex
-import signal
-import threading
 import webbrowser
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +20,7 @@ from ..app import create_app
 from ..clock import RunningClock
 from ..exit_codes import CONFIGURATION, OK
 from ..faults import FaultScript
+from ..interrupts import catching_interrupts
 from ..plane import Plane
 from ..server import Server, ServerFailed
 from ..suppliers.choice import DRIVERS
@@ -148,7 +146,7 @@ def run_playground(settled: Settled) -> int:
     Raises:
         Misconfigured: the port is taken, or the database or its key cannot be used.
     """
-    with catching_signals() as stopped, contextlib.ExitStack() as closing:
+    with catching_interrupts() as interrupts, contextlib.ExitStack() as closing:
         try:
             plane = Plane(settled.database_url, clock=make_clock(settled), driver=settled.driver, seed=settled.seed)
             closing.callback(plane.close)
@@ -165,7 +163,7 @@ def run_playground(settled: Settled) -> int:
         announce(settled, server.base_url, page_url, keys)
         if settled.opens_browser:
             webbrowser.open(page_url)
-        stopped.wait()
+        interrupts.wait()
     return OK
 
 
@@ -218,18 +216,3 @@ def announce(settled: Settled, base_url: str, page_url: str, keys: SeededKeys) -
         except OSError as exc:
             name = shlex.quote(str(settled.ready_file))
             raise Misconfigured(f"cannot write the ready file {name}: {exc.strerror}") from exc
-
-
-@contextlib.contextmanager
-def catching_signals() -> Iterator[threading.Event]:
-    """Give an event that SIGINT and SIGTERM set, instead of ending the process."""
-    stopped = threading.Event()
-    before = {
-        number: signal.signal(number, lambda _number, _frame: stopped.set())
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
