@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.metadata
 import json
 import os
@@ -18,7 +19,7 @@ from nodus._cli import reference, registry
 from nodus._cli.program import drive
 from nodus._poll import DEFAULT_POLL_SECONDS
 from tests.cli.conftest import Command
-from tests.cli.stub import Stub
+from tests.cli.stub import API_KEY, Answer, Stub
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "cli.md"
 
@@ -311,6 +312,37 @@ def test_commands_options_and_values_are_completed(
 
     assert ended.value.code == 0
     assert set(capfd.readouterr().out.split()) == expected
+
+
+def test_the_garbage_collector_is_left_as_it_was(stub: Stub, nodus: Command) -> None:
+    """It is off while the client is loaded, and not a moment longer; nothing is hidden from a host program's."""
+    stub.answer("GET /healthz", Answer(200, {"status": "ok"}))
+    states = []
+    try:
+        for switch in (gc.disable, gc.enable):
+            switch()
+            nodus("health")
+            states.append(gc.isenabled())
+    finally:
+        gc.enable()
+
+    assert states == [False, True]
+    assert gc.get_freeze_count() == 0
+
+
+def test_a_process_of_the_commands_own_is_never_searched(stub: Stub) -> None:
+    """What it loaded stays to its end, which comes the sooner."""
+    stub.answer("GET /healthz", Answer(200, {"status": "ok"}))
+    program = "import gc, sys\nfrom nodus._cli import main\nmain()\nprint(gc.isenabled(), gc.get_freeze_count() > 0)"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "health"],
+        env={**os.environ, "NODUS_API_KEY": API_KEY, "NODUS_BASE_URL": stub.base_url},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout == "ok\nTrue True\n"
 
 
 def test_python_m_nodus_is_the_command() -> None:

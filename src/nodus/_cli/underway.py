@@ -58,17 +58,13 @@ class Underway:
     def advice_after(self, error: NodusError) -> list[str]:
         """Give the lines that tell how to go on after an error; none where nothing can have come of it."""
         if self.job_id is not None:
-            return self.advice()
+            return self._about_job()
         return self.advice() if error.outcome_unknown else []
 
     def advice(self) -> list[str]:
         """Give the lines that tell how to go on from here."""
         if self.job_id is not None:
-            return [
-                f"Job {self.job_id} goes on.",
-                f"  To watch it again:  nodus wait {self.job_id}",
-                f"  To cancel it:       nodus cancel {self.job_id}",
-            ]
+            return [f"Job {self.job_id} goes on.", *self._about_job()]
         if self.idempotency_key is not None:
             return [
                 f"The job may have been submitted, with idempotency key {self.idempotency_key}.",
@@ -76,3 +72,9 @@ class Underway:
                 *(f"  {line}" for line in self.rerun),
             ]
         return []
+
+    def _about_job(self) -> list[str]:
+        return [
+            f"  To watch it again:  nodus wait {self.job_id}",
+            f"  To cancel it:       nodus cancel {self.job_id}",
+        ]
