@@ -11,13 +11,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from .api import health, jobs, keys, ledger, logs
+from .api import health, jobs, keys, ledger, logs, webhooks
 from .api.errors import ApiError
 from .api.openapi import document
 from .envelope import EnvelopeMiddleware
 from .faults import FaultMiddleware, FaultScript
 from .plane import Plane
-from .playground import controls, page
+from .playground import controls, inbox, page
 from .playground.guards import Guard, GuardMiddleware
 from .version import VERSION
 
@@ -36,10 +36,11 @@ def create_app(plane: Plane, *, faults: FaultScript | None = None, guard: Guard 
     app.state.plane = plane
     app.state.faults = faults
     app.state.guard = guard
-    for module in (health, jobs, logs, keys, ledger):
+    for module in (health, jobs, logs, keys, ledger, webhooks):
         app.include_router(module.router)
     if faults is not None:
         app.include_router(controls.router)
+        app.include_router(inbox.router)
     if guard is not None:
         app.include_router(page.router)
     setattr(app, "openapi", document)  # noqa: B010  # FastAPI's documented way of giving a document of one's own

@@ -24,6 +24,7 @@ from nodus_ledger.settings import Settings
 from .clock import Clock, RunningClock
 from .signatures import ReplayMemory
 from .suppliers.choice import make_driver
+from .webhooks.service import WebhookOptions, WebhookService
 from .worker import Worker
 from .worker_loop import WorkerLoop
 
@@ -41,6 +42,7 @@ class Plane:
         seed: what job ids and all simulated chance are derived from; None for random ids.
         is_reliable: simulated suppliers neither refuse nor lose what they were not told to.
         is_alone: no other process works on this database, so leases of the past belong to nobody.
+        webhooks: where events may be delivered to, and when a budget's threshold is reached.
     """
 
     def __init__(
@@ -52,7 +54,9 @@ class Plane:
         seed: int | None = 0,
         is_reliable: bool = False,
         is_alone: bool = True,
+        webhooks: WebhookOptions | None = None,
     ) -> None:
+        options = webhooks or WebhookOptions()
         self.database = Database(database_url)
         try:
             sealer = sealer_for(self.database.path, os.environ.get(KEY_VARIABLE))
@@ -68,7 +72,8 @@ class Plane:
             signer = signer_for(self.database, sealer, os.environ.get(SIGNING_KEY_VARIABLE))
             self.trust_ledger = TrustLedger(self.database, signer)
             ids = JobIds(secrets.randbits, seed if driver == "simulated" else None)
-            self.jobs = Jobs(self.database, sealer, self.catalogue, ids)
+            self.jobs = Jobs(self.database, sealer, self.catalogue, ids, threshold=options.threshold)
+            self.webhooks = WebhookService(self.database, sealer, self.clock, options, is_alone=is_alone)
             self.outages = Outages(self.database)
             self._claims = Claims(self.database, self.catalogue)
             if is_alone:
@@ -81,17 +86,19 @@ class Plane:
         self.worker = Worker(self.jobs, self._claims, self.driver, self.clock.now)
         self.replays = ReplayMemory()
         self.is_reliable = is_reliable
-        self._loop = WorkerLoop(self.worker, self.clock, self._store_offset)
+        self._loop = WorkerLoop(self.worker, self.clock, self._after_pass, self.webhooks.deliverer.next_due)
         self._advancing = threading.Lock()
         self._stored_offset = self.settings.clock_offset_ms()
 
     def start_worker(self) -> None:
-        """Let due work be done from now on, in a thread."""
+        """Let due work be done from now on, in threads."""
         self._loop.start()
+        self.webhooks.deliverer.start()
 
     def wake(self) -> None:
         """Tell the worker that something has fallen due."""
         self._loop.wake()
+        self.webhooks.deliverer.wake()
 
     def advance(self, seconds: float) -> int:
         """Move the clock and do everything that falls due, in order; give the new time.
@@ -103,13 +110,13 @@ class Plane:
             raise ValueError("`seconds` must be a number, 0 or more")
         with self._advancing:
             target = self.clock.now() + round(seconds * 1000)
-            self.worker.run_due()
-            while (due := self.worker.next_due()) is not None and due <= target:
+            self._run_due()
+            stuck: int | None = None
+            while (due := self._next_due()) is not None and due <= target and due != stuck:
                 self.clock.advance_to(due)
-                if not self.worker.run_due():
-                    break
+                stuck = None if self._run_due() else due
             self.clock.advance_to(target)
-            self.worker.run_due()
+            self._run_due()
             self._store_offset()
         self.wake()
         return self.clock.now()
@@ -128,20 +135,34 @@ class Plane:
 
     def reset(self) -> None:
         """Empty everything but the keys; random streams begin again."""
-        with self.worker.paused():
+        with self.worker.paused(), self.webhooks.deliverer.paused():
             self.settings.reset()
             self.replays.clear()
+            self.webhooks.inbox.clear()
 
     def close(self) -> None:
         """Stop the worker and close the database. Commands whose jobs nobody will remember are ended."""
         self._loop.stop()
         if self._private_directory is not None:
             self._end_everything()
+        self.webhooks.deliverer.stop()
         self.worker.close()
         self._store_offset()
         self.database.close()
         if self._private_directory is not None:
             shutil.rmtree(self._private_directory, ignore_errors=True)
+
+    def _run_due(self) -> int:
+        return self.worker.run_due() + self.webhooks.deliverer.run_due()
+
+    def _next_due(self) -> int | None:
+        dues = (self.worker.next_due(), self.webhooks.deliverer.next_due())
+        return min((due for due in dues if due is not None), default=None)
+
+    def _after_pass(self) -> None:
+        # Jobs that ended may have left events, and the clock may have leapt.
+        self.webhooks.deliverer.wake()
+        self._store_offset()
 
     def _end_everything(self) -> None:
         self.jobs.request_cancel_all(self.clock.now())

@@ -12,12 +12,14 @@ in one process.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from starlette.types import ASGIApp
 from typing_extensions import Self
+
+from nodus_ledger.thresholds import DEFAULT_FRACTION
 
 from .app import create_app
 from .clock import Clock, ManualClock, RunningClock
@@ -25,6 +27,7 @@ from .faults import Fault, FaultScript
 from .plane import Plane
 from .playground.seeded import seed_keys
 from .server import Server
+from .webhooks.service import options_for_this_machine
 
 
 class LocalControlPlane:
@@ -37,6 +40,8 @@ class LocalControlPlane:
         reliable: simulated suppliers neither refuse nor lose jobs by themselves.
         database: a SQLite file to keep the state in; None for memory.
         serve: listens on a loopback port; without, only `asgi_app` answers.
+        webhook_allow: networks and hosts that webhooks may lead to, besides public ones and loopback.
+        threshold: the fraction of a key's cap at which `budget.threshold_reached` fires.
 
     Attributes:
         api_key: a person's key, without a cap.
@@ -53,11 +58,14 @@ class LocalControlPlane:
         reliable: bool = True,
         database: Path | None = None,
         serve: bool = True,
+        webhook_allow: Sequence[str] = (),
+        threshold: float = DEFAULT_FRACTION,
     ) -> None:
         runs_by_itself = driver == "process" or speed is not None
         clock: Clock = RunningClock(speed=speed or 1.0) if runs_by_itself else ManualClock()
         url = "sqlite://" if database is None else f"sqlite:///{database}"
-        self.plane = Plane(url, clock=clock, driver=driver, seed=seed, is_reliable=reliable)
+        webhooks = options_for_this_machine(tuple(webhook_allow), threshold)
+        self.plane = Plane(url, clock=clock, driver=driver, seed=seed, is_reliable=reliable, webhooks=webhooks)
         keys = seed_keys(self.plane)
         self.api_key = keys.api_key
         self.agent_api_key = keys.agent_api_key

@@ -18,11 +18,18 @@ _logger = logging.getLogger(__name__)
 class WorkerLoop:
     """Runs one worker in a thread of its own."""
 
-    def __init__(self, worker: Worker, clock: Clock, after_pass: Callable[[], None]) -> None:
-        """`after_pass` is called after every round."""
+    def __init__(
+        self,
+        worker: Worker,
+        clock: Clock,
+        after_pass: Callable[[], None],
+        next_elsewhere: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        """`after_pass` is called after every round; `next_elsewhere` says what else a leaping clock must not pass."""
         self._worker = worker
         self._clock = clock
         self._after_pass = after_pass
+        self._next_elsewhere = next_elsewhere
         self._news = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -61,6 +68,10 @@ class WorkerLoop:
             pass
         self._after_pass()
         due = self._worker.next_due()
+        if self._clock.leaps:
+            elsewhere = self._next_elsewhere()
+            if elsewhere is not None and (due is None or elsewhere < due):
+                due = elsewhere
         if due is None:
             return IDLE_SECONDS
         if self._clock.leaps and due > self._clock.now():

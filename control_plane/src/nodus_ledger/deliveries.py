@@ -267,7 +267,7 @@ class Deliveries:
                 .values(lease_owner=None, lease_until=None)
             )
 
-    def list(self, customer_id: str, endpoint_id: str, *, limit: int, cursor: str | None) -> DeliveryPage:
+    def page(self, customer_id: str, endpoint_id: str, *, limit: int, cursor: str | None) -> DeliveryPage:
         """Give a page of the deliveries to an endpoint, newest first.
 
         Raises:

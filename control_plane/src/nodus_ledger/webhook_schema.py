@@ -18,7 +18,7 @@ from sqlalchemy import (
     text,
 )
 
-from .trust_schema import metadata
+from .trust_schema import metadata as metadata
 
 # SQLite numbers rows by itself only in a column of exactly this type.
 _Sequence = BigInteger().with_variant(Integer(), "sqlite")

@@ -121,7 +121,7 @@ class Webhooks:
             connection.execute(insert(secrets).values(self._sealed(endpoint.id, 1, secret)))
         return Registered(endpoint, secret)
 
-    def list(self, customer_id: str) -> list[Endpoint]:
+    def of_customer(self, customer_id: str) -> list[Endpoint]:
         """Give a customer's endpoints, the oldest first."""
         with self._database.read() as connection:
             return [Endpoint(*row) for row in connection.execute(_ALL, {"customer": customer_id})]

@@ -72,7 +72,7 @@ def _list(plane: Plane, call: Call) -> Response:
     parameters = call.parameters
     page = plane.jobs.list(
         key.customer_id,
-        limit=_limit(parameters.get("limit")),
+        limit=read_limit(parameters.get("limit")),
         cursor=parameters.get("cursor") or None,
         statuses=_statuses(parameters.get("status")),
     )
@@ -98,7 +98,12 @@ def _routing(plane: Plane, call: Call) -> Response:
     return _json(plane.jobs.decision(job.id) or {"chosen": None, "candidates": []})
 
 
-def _limit(text: str | None) -> int:
+def read_limit(text: str | None) -> int:
+    """Read the `limit` of a listing: 50 by default, at most 200.
+
+    Raises:
+        ApiError: 422 `invalid_query`.
+    """
     if text is None:
         return DEFAULT_LIMIT
     limit = 0

@@ -7,7 +7,7 @@ from typing import Any
 from nodus_core.lifecycle import JobStatus
 
 from ..version import VERSION
-from . import schemas
+from . import schemas, webhook_document
 from .ledger_document import LEDGER_SCHEMAS, ledger_paths
 from .schemas import Schema, reference
 
@@ -39,9 +39,9 @@ def document() -> Schema:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "security": [{"apiKey": []}],
-        "paths": _paths(),
+        "paths": _paths() | webhook_document.paths(_SIGNATURE, _answer, _errors),
         "components": {
-            "schemas": schemas.SCHEMAS | LEDGER_SCHEMAS,
+            "schemas": schemas.SCHEMAS | LEDGER_SCHEMAS | webhook_document.SCHEMAS,
             "securitySchemes": {
                 "apiKey": {"type": "http", "scheme": "bearer", "bearerFormat": "nk_live_… or nk_test_…"}
             },

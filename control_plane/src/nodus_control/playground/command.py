@@ -7,7 +7,7 @@ import math
 import os
 import shlex
 import webbrowser
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import asyncclick
@@ -24,6 +24,8 @@ from ..interrupts import catching_interrupts
 from ..plane import Plane
 from ..server import Server, ServerFailed
 from ..suppliers.choice import DRIVERS
+from ..webhooks.command import allow_option, threshold_option
+from ..webhooks.service import WebhookOptions, options_for_this_machine
 from .guards import Guard, is_loopback, new_page_token
 from .ready_file import write_ready_file
 from .seeded import SeededKeys, seed_keys
@@ -70,6 +72,7 @@ class Settled:
     opens_browser: bool
     ready_file: Path | None
     allowed_hosts: frozenset[str]
+    webhooks: WebhookOptions = field(default_factory=options_for_this_machine)
 
 
 @asyncclick.command(name="playground", short_help="Start a control plane on this machine, with its page.")
@@ -103,6 +106,8 @@ class Settled:
     help="Write addresses and keys to this file, as JSON, once requests are answered.",
 )
 @asyncclick.option("--allow-host", "allow_hosts", multiple=True, help="Answer to this Host name too; repeatable.")
+@allow_option
+@threshold_option
 def playground(
     host: str,
     port: int,
@@ -113,6 +118,8 @@ def playground(
     no_browser: bool,
     ready_file: Path | None,
     allow_hosts: tuple[str, ...],
+    webhook_allow: tuple[str, ...],
+    threshold: float,
 ) -> int:
     """Start a control plane on this machine, with its page.
 
@@ -124,6 +131,10 @@ def playground(
     runs_commands = driver == "process"
     if runs_commands and speed not in (None, 1.0):
         raise asyncclick.UsageError("--driver process runs commands in real time: leave --speed out")
+    try:
+        webhooks = options_for_this_machine(webhook_allow, threshold)
+    except ValueError as exc:
+        raise Misconfigured(str(exc)) from exc
     default_speed = 1.0 if runs_commands else DEFAULT_SIMULATED_SPEED
     return run_playground(
         Settled(
@@ -136,6 +147,7 @@ def playground(
             opens_browser=not no_browser,
             ready_file=ready_file,
             allowed_hosts=frozenset(name.casefold().rstrip(".") for name in allow_hosts),
+            webhooks=webhooks,
         )
     )
 
@@ -148,7 +160,13 @@ def run_playground(settled: Settled) -> int:
     """
     with catching_interrupts() as interrupts, contextlib.ExitStack() as closing:
         try:
-            plane = Plane(settled.database_url, clock=make_clock(settled), driver=settled.driver, seed=settled.seed)
+            plane = Plane(
+                settled.database_url,
+                clock=make_clock(settled),
+                driver=settled.driver,
+                seed=settled.seed,
+                webhooks=settled.webhooks,
+            )
             closing.callback(plane.close)
             keys = seed_keys(plane)
             guard = Guard(settled.allowed_hosts, new_page_token() if plane.driver.runs_commands else None, keys.api_key)

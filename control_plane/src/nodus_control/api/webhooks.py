@@ -1,0 +1,243 @@
+"""`/v1/webhooks`: register endpoints, look at them, give them new secrets, see what was delivered, deliver it again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from nodus_core.times import timestamp
+from nodus_core.webhook_events import EVENT_TYPES
+from nodus_ledger.deliveries import DeliveryFacts, UnknownDelivery, WebhookDisabled
+from nodus_ledger.errors import IdempotencyKeyReused
+from nodus_ledger.keys import KeyRecord, PrincipalKind
+from nodus_ledger.webhooks import MAX_ENDPOINTS, Endpoint, TooManyWebhooks, UnknownWebhook
+
+from ..auth import authenticate
+from ..calls import Call, respond
+from ..calls import Endpoint as Handler
+from ..plane import Plane
+from ..webhooks.addresses import AddressRefused
+from ..webhooks.urls import InvalidUrl
+from .errors import ApiError
+from .jobs import read_limit
+from .views import to_json
+
+_FIELDS = frozenset(("url", "events", "idempotency_key"))
+
+router = APIRouter()
+
+
+@router.post("/v1/webhooks", status_code=201)
+async def create_webhook(request: Request) -> Response:
+    """Register an endpoint."""
+    return await respond(request, _translating(_create))
+
+
+@router.get("/v1/webhooks")
+async def list_webhooks(request: Request) -> Response:
+    """List the endpoints."""
+    return await respond(request, _list)
+
+
+@router.get("/v1/webhooks/{webhook_id}")
+async def get_webhook(request: Request) -> Response:
+    """Get an endpoint."""
+    return await respond(request, _translating(_get))
+
+
+@router.delete("/v1/webhooks/{webhook_id}", status_code=204)
+async def delete_webhook(request: Request) -> Response:
+    """Remove an endpoint."""
+    return await respond(request, _translating(_delete))
+
+
+@router.post("/v1/webhooks/{webhook_id}/rotate")
+async def rotate_webhook(request: Request) -> Response:
+    """Give an endpoint a new secret."""
+    return await respond(request, _translating(_rotate))
+
+
+@router.get("/v1/webhooks/{webhook_id}/deliveries")
+async def list_deliveries(request: Request) -> Response:
+    """List the deliveries to an endpoint, newest first."""
+    return await respond(request, _translating(_deliveries))
+
+
+@router.post("/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/replay")
+async def replay_delivery(request: Request) -> Response:
+    """Deliver an event once more."""
+    return await respond(request, _translating(_replay))
+
+
+def _create(plane: Plane, call: Call) -> Response:
+    key = _authenticate_owner(plane, call)
+    idempotency_key = call.require_idempotency_key()
+    url, events = _registration(call.json())
+    try:
+        plane.webhooks.destinations.check(url)
+    except InvalidUrl as exc:
+        raise _invalid("url", f"`url` {exc}.") from None
+    except AddressRefused as exc:
+        raise ApiError(
+            422, "url_not_allowed", f"Nothing is delivered to this `url`: {exc}.", extra={"field": "url"}
+        ) from None
+    now = plane.clock.now()
+    registered = plane.webhooks.endpoints.register(key.customer_id, url, events, idempotency_key, now)
+    view = _endpoint_view(registered.endpoint)
+    if registered.secret is None:
+        return _json(view, headers={"Idempotent-Replayed": "true"})
+    return _json({**view, "secret": registered.secret}, status=201)
+
+
+def _list(plane: Plane, call: Call) -> Response:
+    key = authenticate(plane, call)
+    found = plane.webhooks.endpoints.of_customer(key.customer_id)
+    return _json({"webhooks": [_endpoint_view(endpoint) for endpoint in found]})
+
+
+def _get(plane: Plane, call: Call) -> Response:
+    key = authenticate(plane, call)
+    return _json(_endpoint_view(plane.webhooks.endpoints.get(key.customer_id, call.path_params["webhook_id"])))
+
+
+def _delete(plane: Plane, call: Call) -> Response:
+    key = _authenticate_owner(plane, call)
+    plane.webhooks.endpoints.delete(key.customer_id, call.path_params["webhook_id"], plane.clock.now())
+    return Response(status_code=204)
+
+
+def _rotate(plane: Plane, call: Call) -> Response:
+    key = _authenticate_owner(plane, call)
+    secret = plane.webhooks.endpoints.rotate(key.customer_id, call.path_params["webhook_id"], plane.clock.now())
+    return _json({"secret": secret})
+
+
+def _deliveries(plane: Plane, call: Call) -> Response:
+    key = authenticate(plane, call)
+    page = plane.webhooks.deliveries.page(
+        key.customer_id,
+        call.path_params["webhook_id"],
+        limit=read_limit(call.parameters.get("limit")),
+        cursor=call.parameters.get("cursor") or None,
+    )
+    return _json({"deliveries": [_delivery_view(each) for each in page.deliveries], "next_cursor": page.next_cursor})
+
+
+def _replay(plane: Plane, call: Call) -> Response:
+    key = authenticate(plane, call)
+    call.refuse_query()
+    webhook_id, delivery_id = call.path_params["webhook_id"], call.path_params["delivery_id"]
+    delivery = plane.webhooks.deliveries.replay(key.customer_id, webhook_id, delivery_id, plane.clock.now())
+    plane.wake()
+    return _json(_delivery_view(delivery))
+
+
+def _authenticate_owner(plane: Plane, call: Call) -> KeyRecord:
+    """Authenticate a call that changes endpoints: where a customer's events go is no agent's to decide."""
+    key = authenticate(plane, call)
+    call.refuse_query()
+    if key.principal_kind == PrincipalKind.AGENT.value:
+        raise ApiError(403, "forbidden_principal", "An agent's key may not create, rotate or delete webhooks.")
+    return key
+
+
+def _registration(content: Any) -> tuple[str, list[str]]:
+    """Read the body of a registration.
+
+    Raises:
+        ApiError: 422 `invalid_webhook`, with the field.
+    """
+    if not isinstance(content, dict):
+        raise ApiError(422, "invalid_webhook", "The body must be an object with `url` and `events`.")
+    unknown = sorted(set(content) - _FIELDS)
+    if unknown:
+        raise ApiError(422, "invalid_webhook", "The body has a field besides `url`, `events` and `idempotency_key`.")
+    url, events = content.get("url"), content.get("events")
+    if not isinstance(url, str) or not url:
+        raise _invalid("url", "`url` must be a string, such as https://hooks.example.com/nodus.")
+    known = ", ".join(EVENT_TYPES)
+    if not isinstance(events, list) or not events or not all(isinstance(each, str) for each in events):
+        raise _invalid("events", f"`events` must be a list of at least one of {known}.")
+    strange = [each for each in events if each not in EVENT_TYPES]
+    if strange:
+        named = ", ".join(repr(each[:64]) for each in strange[:5])
+        raise _invalid("events", f"There is no event {named}; there are {known}.")
+    if len(set(events)) < len(events):
+        raise _invalid("events", "`events` must name each event once.")
+    return url, events
+
+
+def _invalid(field: str, message: str) -> ApiError:
+    return ApiError(422, "invalid_webhook", message, extra={"field": field})
+
+
+def _translating(handler: Handler) -> Handler:
+    """Give what the ledger refuses here the status and code of webhooks."""
+
+    def translated(plane: Plane, call: Call) -> Response:
+        try:
+            return handler(plane, call)
+        except (UnknownWebhook, UnknownDelivery, TooManyWebhooks, WebhookDisabled, IdempotencyKeyReused) as exc:
+            status, code, message = _ANSWERS[type(exc)]
+        raise ApiError(status, code, message)
+
+    return translated
+
+
+_ANSWERS: Mapping[type[Exception], tuple[int, str, str]] = {
+    UnknownWebhook: (404, "webhook_not_found", "There is no such webhook."),
+    UnknownDelivery: (404, "delivery_not_found", "This webhook has no such delivery."),
+    TooManyWebhooks: (
+        422,
+        "too_many_webhooks",
+        f"A customer may have {MAX_ENDPOINTS} webhooks: delete one that is not needed.",
+    ),
+    WebhookDisabled: (
+        409,
+        "webhook_disabled",
+        "The endpoint answered 410, so nothing is delivered to it any more: register it anew.",
+    ),
+    IdempotencyKeyReused: (
+        422,
+        "idempotency_key_reused",
+        "This idempotency key came with another webhook before: use a new key for a new webhook.",
+    ),
+}
+
+
+def _endpoint_view(endpoint: Endpoint) -> dict[str, object]:
+    """Give an endpoint as callers see it: never its secret."""
+    return {
+        "id": endpoint.id,
+        "url": endpoint.url,
+        "events": endpoint.event_types,
+        "created_at": timestamp(endpoint.created_at),
+        "disabled_at": None if endpoint.disabled_at is None else timestamp(endpoint.disabled_at),
+    }
+
+
+def _delivery_view(delivery: DeliveryFacts) -> dict[str, object]:
+    return {
+        "id": delivery.id,
+        "event_id": delivery.event_id,
+        "event_type": delivery.event_type,
+        "status": delivery.status,
+        "attempts": [
+            {
+                "at": timestamp(attempt.at),
+                "status_code": attempt.status_code,
+                "latency_ms": attempt.latency_ms,
+                "error": attempt.error,
+            }
+            for attempt in delivery.attempts
+        ],
+        "next_retry_at": None if delivery.next_retry_at is None else timestamp(delivery.next_retry_at),
+    }
+
+
+def _json(content: dict[str, object], *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(to_json(content), status_code=status, headers=headers, media_type="application/json")

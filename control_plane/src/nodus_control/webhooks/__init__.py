@@ -1,0 +1,1 @@
+"""Delivering events to customers' endpoints: where they may lead, how they are reached, and when it is tried again."""

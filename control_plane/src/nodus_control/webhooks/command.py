@@ -1,0 +1,22 @@
+"""What operators say about webhooks on the command line."""
+
+from __future__ import annotations
+
+import asyncclick
+
+from nodus_ledger.thresholds import DEFAULT_FRACTION
+
+allow_option = asyncclick.option(
+    "--webhook-allow",
+    metavar="CIDR|HOST",
+    multiple=True,
+    help="Let webhooks lead to this network or host although it is not public; repeatable.",
+)
+
+threshold_option = asyncclick.option(
+    "--threshold",
+    type=asyncclick.FloatRange(0, 1, min_open=True),
+    default=DEFAULT_FRACTION,
+    show_default=True,
+    help="The fraction of a key's monthly cap at which budget.threshold_reached fires.",
+)

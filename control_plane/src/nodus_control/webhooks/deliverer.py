@@ -1,0 +1,196 @@
+"""The worker of webhooks: claims deliveries that are due, has each sent, and writes what became of it.
+
+Attempts run side by side on an event loop of their own, so many at a time and so many to one endpoint: one that answers
+slowly holds up its own deliveries alone. The loop's thread exists only once something was delivered.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+
+import anyio.to_thread
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from nodus_core.webhook_schedule import Outcome
+from nodus_ledger.deliveries import Deliveries, Outgoing, new_owner
+from nodus_ledger.sealing import UnusableKey
+from nodus_ledger.webhooks import Webhooks
+
+from ..clock import Clock
+from .sending import INTERNAL, NOT_SIGNED, Sender
+
+MOST_AT_ONCE = 256
+MOST_PER_ENDPOINT = 4
+LEASE_MS = 30_000
+"""Twice what an attempt may take."""
+
+IDLE_SECONDS = 1.0
+"""How long, in real seconds, news from another process may go unnoticed."""
+
+STOPPING_SECONDS = 2.0
+
+_logger = logging.getLogger(__name__)
+
+
+class Deliverer:
+    """Delivers what is due. Any number of them may share a database."""
+
+    def __init__(
+        self,
+        webhooks: Webhooks,
+        deliveries: Deliveries,
+        sender: Sender,
+        clock: Clock,
+        *,
+        chance: Callable[[], float] = random.random,
+        real_time: Callable[[], float] = time.time,
+    ) -> None:
+        self._webhooks = webhooks
+        self._deliveries = deliveries
+        self._sender = sender
+        self._clock = clock
+        self._chance = chance
+        self._real_time = real_time
+        self._owner = new_owner()
+        self._claiming = threading.Lock()
+        self._changed = threading.Condition()
+        self._under_way: dict[str, tuple[Outgoing, Future[None]]] = {}
+        self._completed = 0
+        self._news = threading.Event()
+        self._is_stopping = False
+        self._thread: threading.Thread | None = None
+        self._closing = contextlib.ExitStack()
+        self._portal: BlockingPortal | None = None
+
+    def start(self) -> None:
+        """Deliver from now on, in a thread."""
+        self._thread = threading.Thread(target=self._run, name="nodus-webhooks", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Say that something may have fallen due."""
+        self._news.set()
+
+    def run_due(self) -> int:
+        """Deliver all that is due now, and wait for how it ends; give how many attempts were begun."""
+        begun = 0
+        while True:
+            claimed = self._begin_due()
+            begun += claimed
+            with self._changed:
+                if not claimed and not self._under_way:
+                    return begun
+                seen = self._completed
+                self._changed.wait_for(lambda seen=seen: self._completed != seen or not self._under_way)  # type: ignore[misc]
+
+    def next_due(self) -> int | None:
+        """Give when something falls due next, later than now, in Unix milliseconds; None for nothing."""
+        return self._deliveries.next_after(self._clock.now())
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Begin nothing inside the block; what is under way goes on."""
+        with self._claiming:
+            yield
+
+    def stop(self) -> None:
+        """End: what is under way has two seconds, and is given back then, to be delivered another time."""
+        self._is_stopping = True
+        self._news.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        with self._claiming, self._changed:
+            self._changed.wait_for(lambda: not self._under_way, timeout=STOPPING_SECONDS)
+            left = list(self._under_way.values())
+        for _, task in left:
+            task.cancel()
+        self._closing.close()
+        self._portal = None
+        self._deliveries.release(self._owner, [outgoing.id for outgoing, _ in left])
+
+    def _run(self) -> None:
+        while not self._is_stopping:
+            self._news.clear()
+            try:
+                pause = self._round()
+            except Exception:
+                _logger.exception("the delivery of webhooks stumbled; it goes on in %s s", IDLE_SECONDS)
+                pause = IDLE_SECONDS
+            self._news.wait(pause)
+
+    def _round(self) -> float:
+        """Begin what is due; give how long to wait for news, in real seconds."""
+        while not self._is_stopping and self._begin_due():
+            pass
+        due = self.next_due()
+        pause = None if due is None else self._clock.real_seconds_until(due)
+        return IDLE_SECONDS if pause is None else min(max(pause, 0.002), IDLE_SECONDS)
+
+    def _begin_due(self) -> int:
+        """Claim what is due, as far as there is room, and begin to send it; give how much it was."""
+        with self._claiming:
+            if self._is_stopping:
+                return 0
+            with self._changed:
+                busy = Counter(outgoing.endpoint_id for outgoing, _ in self._under_way.values())
+            claimed = self._deliveries.claim(
+                self._owner,
+                now=self._clock.now(),
+                real_now=int(self._real_time() * 1000),
+                lease_ms=LEASE_MS,
+                limit=MOST_AT_ONCE - sum(busy.values()),
+                busy=busy,
+                most_per_endpoint=MOST_PER_ENDPOINT,
+            )
+            if claimed and self._portal is None:
+                self._portal = self._closing.enter_context(start_blocking_portal("asyncio"))
+            for outgoing in claimed:
+                assert self._portal is not None
+                with self._changed:
+                    task = self._portal.start_task_soon(self._deliver, outgoing)
+                    self._under_way[outgoing.id] = (outgoing, task)
+            return len(claimed)
+
+    async def _deliver(self, outgoing: Outgoing) -> None:
+        began = self._clock.now()
+        try:
+            outcome = await self._attempt(outgoing)
+            await anyio.to_thread.run_sync(self._finish, outgoing, outcome, began)
+        except Exception:
+            # Its lease ends, and then it is tried again.
+            _logger.exception("delivery %s: its attempt could not be recorded", outgoing.id)
+        finally:
+            with self._changed:
+                self._under_way.pop(outgoing.id, None)
+                self._completed += 1
+                self._changed.notify_all()
+            self._news.set()
+
+    async def _attempt(self, outgoing: Outgoing) -> Outcome:
+        try:
+            secrets = await anyio.to_thread.run_sync(self._secrets, outgoing.endpoint_id)
+            if not secrets:
+                return Outcome(None, 0, NOT_SIGNED)
+            return await self._sender.send(outgoing.url, outgoing.body, secrets)
+        except Exception:
+            _logger.exception("delivery %s: the attempt failed here, not at the endpoint", outgoing.id)
+            return Outcome(None, 0, INTERNAL)
+
+    def _secrets(self, endpoint_id: str) -> tuple[str, ...]:
+        try:
+            return self._webhooks.signing_secrets(endpoint_id, self._clock.now())
+        except UnusableKey:
+            return ()
+
+    def _finish(self, outgoing: Outgoing, outcome: Outcome, began: int) -> None:
+        self._deliveries.finish(
+            self._owner, outgoing, outcome, began=began, ended=self._clock.now(), chance=self._chance()
+        )

@@ -1,0 +1,64 @@
+"""What the playground's built-in receiver was sent, kept in memory."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import nodus
+
+MOST_KEPT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One delivery; `received_at` in Unix milliseconds of the control plane's clock."""
+
+    name: str
+    received_at: int
+    headers: Mapping[str, str]
+    body: str
+    event: Any
+    signature_valid: bool
+
+
+class Inbox:
+    """The last 1000 deliveries, the oldest first."""
+
+    def __init__(self) -> None:
+        self._received: deque[Received] = deque(maxlen=MOST_KEPT)
+        self._lock = threading.Lock()
+
+    def add(self, received: Received) -> None:
+        """Keep a delivery."""
+        with self._lock:
+            self._received.append(received)
+
+    def all(self) -> list[Received]:
+        """Give what is kept."""
+        with self._lock:
+            return list(self._received)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._received.clear()
+
+
+def read_event(body: bytes) -> Any:
+    """Give a body as the JSON that it is; None for any other."""
+    try:
+        return json.loads(body.decode())
+    except (ValueError, RecursionError):
+        return None
+
+
+def is_signed(secrets: Sequence[str], path: str, body: bytes, header: str | None) -> bool:
+    """Say whether one of these secrets signed a delivery, as its receiver would find out."""
+    return bool(secrets) and nodus.verify_webhook(
+        signing_secret=list(secrets), method="POST", path=path, body=body, signature_header=header
+    )

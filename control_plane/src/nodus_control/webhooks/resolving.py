@@ -1,0 +1,124 @@
+"""Where URLs lead right now: names are looked up, and all that they lead to is judged.
+
+It happens twice: when an endpoint is registered, and again at every attempt, for the very addresses that are then
+connected to. Between the two a name may have been pointed elsewhere.
+"""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+from collections.abc import Callable, Sequence
+
+import anyio
+import anyio.to_thread
+
+from .addresses import AddressRefused, Allowed, IPAddress, admit
+from .urls import Target, parse_url
+
+REGISTRATION_SECONDS = 3.0
+"""How long a name may take to be looked up when it is registered."""
+
+Resolve = Callable[[str, int], Sequence[str]]
+"""Gives all addresses of a name; blocks. Raises OSError where it has none."""
+
+_LOOKUPS = 256
+
+
+class NameNotResolved(Exception):
+    """The name has no address, as far as can be told now."""
+
+
+def system_addresses(name: str, port: int) -> Sequence[str]:
+    """Look a name up as this machine does.
+
+    Raises:
+        OSError: it has no address, or nobody answers.
+    """
+    try:
+        found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+    except UnicodeError as exc:
+        raise OSError("the name cannot be looked up") from exc
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+class Destinations:
+    """Says where deliveries to a URL may go."""
+
+    def __init__(self, allowed: Allowed, resolve: Resolve = system_addresses) -> None:
+        self._allowed = allowed
+        self._resolve = resolve
+        self._lookups: anyio.CapacityLimiter | None = None
+
+    def check(self, url: str) -> None:
+        """Judge a URL that is to be registered; blocks for at most 3 s.
+
+        A name that cannot be looked up now is let through for `https`, since it is judged again before anything is
+        sent; `http` needs to be seen to lead to this machine.
+
+        Raises:
+            InvalidUrl: it is no URL that events can be delivered to.
+            AddressRefused: it leads where nothing may be delivered to.
+        """
+        target = parse_url(url)
+        addresses = self._known(target)
+        if addresses is None:
+            addresses = _within(REGISTRATION_SECONDS, self._resolve, target.host, target.port)
+        if addresses or target.scheme != "https":
+            self._admit(target, addresses or [])
+
+    async def find(self, target: Target) -> list[IPAddress]:
+        """Give the addresses to connect to, one after the other until one answers.
+
+        Raises:
+            AddressRefused: one of all is out of bounds.
+            NameNotResolved: there is none.
+        """
+        addresses = self._known(target)
+        if addresses is None:
+            if self._lookups is None:
+                self._lookups = anyio.CapacityLimiter(_LOOKUPS)
+            try:
+                addresses = await anyio.to_thread.run_sync(
+                    self._resolve, target.host, target.port, abandon_on_cancel=True, limiter=self._lookups
+                )
+            except OSError:
+                raise NameNotResolved from None
+        if not addresses:
+            raise NameNotResolved
+        return self._admit(target, addresses)
+
+    def _admit(self, target: Target, addresses: Sequence[str]) -> list[IPAddress]:
+        return admit(
+            scheme=target.scheme, host=target.host, port=target.port, addresses=addresses, allowed=self._allowed
+        )
+
+    def _known(self, target: Target) -> Sequence[str] | None:
+        """Give the addresses that need no lookup; None for a name that does."""
+        if target.is_address:
+            return [target.host]
+        if target.host.endswith(".localhost"):
+            # RFC 6761, section 6.3: these names are this machine's, whatever a name server says.
+            return ["127.0.0.1", "::1"]
+        return None
+
+
+def _within(seconds: float, resolve: Resolve, name: str, port: int) -> Sequence[str]:
+    """Look a name up in a thread that may be left behind; give nothing where it fails or takes longer."""
+    answers: queue.SimpleQueue[Sequence[str]] = queue.SimpleQueue()
+
+    def look_up() -> None:
+        try:
+            answers.put(resolve(name, port))
+        except OSError:
+            answers.put([])
+
+    threading.Thread(target=look_up, name="nodus-lookup", daemon=True).start()
+    try:
+        return answers.get(timeout=seconds)
+    except queue.Empty:
+        return []
+
+
+__all__ = ["AddressRefused", "Destinations", "NameNotResolved", "Resolve", "system_addresses"]

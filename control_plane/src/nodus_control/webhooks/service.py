@@ -1,0 +1,57 @@
+"""The webhooks of one control plane, put together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from nodus_ledger.database import Database
+from nodus_ledger.deliveries import Deliveries
+from nodus_ledger.sealing import Sealer
+from nodus_ledger.thresholds import DEFAULT_FRACTION
+from nodus_ledger.webhooks import Webhooks
+
+from ..clock import Clock
+from .addresses import LOOPBACK, Allowed, parse_allowed
+from .deliverer import Deliverer
+from .inbox import Inbox
+from .resolving import Destinations, Resolve, system_addresses
+from .sending import Sender
+
+
+@dataclass(frozen=True)
+class WebhookOptions:
+    """What an operator decides.
+
+    Attributes:
+        allowed: where deliveries may go although it is not public.
+        threshold: the fraction of a key's cap at which `budget.threshold_reached` fires.
+        resolve: looks names up.
+    """
+
+    allowed: Allowed = field(default_factory=Allowed)
+    threshold: float = DEFAULT_FRACTION
+    resolve: Resolve = system_addresses
+
+
+def options_for_this_machine(allow: tuple[str, ...] = (), threshold: float = DEFAULT_FRACTION) -> WebhookOptions:
+    """Give the options of a playground: loopback is allowed, and what is named besides.
+
+    Raises:
+        ValueError: an entry is neither a network nor an address nor a name.
+    """
+    return WebhookOptions(allowed=parse_allowed([*LOOPBACK, *allow]), threshold=threshold)
+
+
+class WebhookService:
+    """Endpoints, where they may lead, their deliveries, and who makes them."""
+
+    def __init__(
+        self, database: Database, sealer: Sealer, clock: Clock, options: WebhookOptions, *, is_alone: bool
+    ) -> None:
+        self.endpoints = Webhooks(database, sealer)
+        self.deliveries = Deliveries(database)
+        self.destinations = Destinations(options.allowed, options.resolve)
+        self.deliverer = Deliverer(self.endpoints, self.deliveries, Sender(self.destinations), clock)
+        self.inbox = Inbox()
+        if is_alone:
+            self.deliveries.release_all()
