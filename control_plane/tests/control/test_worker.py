@@ -324,7 +324,7 @@ def test_two_workers_never_have_the_same_job(bench: Bench) -> None:
 def test_the_same_seed_and_submissions_give_the_same_transcript() -> None:
     """Suppliers, durations, refusals and losses follow from the seed, not from the time."""
 
-    def transcript(seed: int, start_ms: int) -> list[tuple[object, ...]]:
+    def transcript(seed: int, start_ms: int) -> list[tuple[str, str | None, str | None, int | None, int]]:
         plane = Plane(clock=ManualClock(start_ms), seed=seed)
         minted = plane.keys.mint(customer_id="acme", label="", principal_kind=PrincipalKind.HUMAN, now=0)
         key = plane.keys.find(minted.api_key)

@@ -39,7 +39,14 @@ def test_the_random_part_owes_nothing_to_time(one: int, other: int, seed: int) -
 
 def test_streams_depend_on_seed_and_every_label() -> None:
     """Drawing from one never shifts another."""
-    drawn = {stream(*name).random() for name in ((1, "a", 2), (1, "a", 3), (1, "b", 2), (2, "a", 2), (1, "a2"))}
+    names: list[tuple[int, tuple[str | int, ...]]] = [
+        (1, ("a", 2)),
+        (1, ("a", 3)),
+        (1, ("b", 2)),
+        (2, ("a", 2)),
+        (1, ("a2",)),
+    ]
+    drawn = {stream(seed, *labels).random() for seed, labels in names}
 
     assert len(drawn) == 5
     assert stream(1, "a", 2).random() == stream(1, "a", 2).random()
