@@ -134,7 +134,8 @@ def test_a_proxy_that_cannot_be_used_is_a_configuration_error(address: str, monk
 def test_certificates_that_cannot_be_loaded_are_a_configuration_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "absent.pem"))
+    (tmp_path / "empty.pem").touch()
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "empty.pem"))
     client = Client(API_KEY, base_url="https://api.nodus.test")
     with client, pytest.raises(ConfigurationError, match="SSL_CERT_FILE") as caught:
         client.get("job-1")
