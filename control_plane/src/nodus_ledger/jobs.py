@@ -31,6 +31,7 @@ from .errors import (
     UnknownJob,
     UnusableCursor,
 )
+from .group_commit import GroupCommit
 from .keys import KeyRecord
 from .outages import outages_now
 from .records import JOB_FIELDS, JobRecord, new_record
@@ -120,6 +121,7 @@ class Jobs:
         self._sealer = sealer
         self._catalogue = catalogue
         self._ids = ids
+        self._submissions = GroupCommit(database.write)
         self._threshold = threshold
 
     def submit(self, key: KeyRecord, spec: JobSpec, idempotency_key: str | None, now: int) -> Submitted:
@@ -129,8 +131,7 @@ class Jobs:
             IdempotencyKeyReused: the key came with another spec before.
             NoSuchOffer, NoSupplier, BudgetExceeded: nothing was accepted, and the idempotency key is still free.
         """
-        with self._database.write() as connection:
-            submitted = self._submit(connection, key, spec, idempotency_key, now)
+        submitted = self._submissions.run(lambda connection: self._submit(connection, key, spec, idempotency_key, now))
         if isinstance(submitted, BudgetExceeded):
             raise submitted
         return submitted
