@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import nodus
@@ -227,6 +227,8 @@ def test_a_fraction_of_a_second_is_cut_off() -> None:
     assert header.endswith(",ts=1767225600")
 
 
+@example(secret="s" * 64, method="GET", path="/", body=b"", now=0)
+@example(secret="s" * 65, method="GET", path="/", body=b"", now=0)
 @given(
     secret=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=100),
     method=st.sampled_from(["GET", "post", "Delete"]),
