@@ -125,6 +125,7 @@ OUTSIDE_OF_CONTROL_PLANE: dict[str, set[str]] = {
         "redis",
         "sqlalchemy",
         "starlette",
+        "typing_extensions",
         "uvicorn",
     },
 }
