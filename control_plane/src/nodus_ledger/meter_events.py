@@ -61,6 +61,25 @@ class MeterEvent:
         }
 
 
+class Metered(Protocol):
+    """What a meter event says of a job."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def customer_id(self) -> str: ...
+
+    @property
+    def key_id(self) -> str: ...
+
+    @property
+    def principal_kind(self) -> str: ...
+
+    @property
+    def gpu(self) -> str: ...
+
+
 class MeterExporter(Protocol):
     """Takes meter events to where they are billed."""
 
@@ -83,22 +102,32 @@ def record(connection: Connection, settled: Sequence[tuple[JobRecord, Mapping[st
 
 def meter_event_values(job: JobRecord, values: Mapping[str, Any], *, is_test: bool) -> dict[str, Any]:
     """Give the row of `meter_events` for a job that is being settled; `values` are its new columns."""
+    return {
+        "identifier": identifier_of(job.id),
+        "customer_id": job.customer_id,
+        "event_name": EVENT_NAME,
+        "timestamp": values["finished_at"] // 1000,
+        "livemode": not is_test,
+        "payload": payload_of(job, values["cost"]),
+    }
+
+
+def identifier_of(job_id: str) -> str:
+    """Give the identifier of a job's meter event: the same, however often it is sent."""
+    return f"job_{job_id}"
+
+
+def payload_of(job: Metered, cost: int) -> str:
+    """Give the payload of a job's meter event: who pays what (micro-USD), and who asked for it."""
     payload = {
         "stripe_customer_id": job.customer_id,
-        "value": str(values["cost"]),
+        "value": str(cost),
         "principal_kind": job.principal_kind,
         "key_id": job.key_id,
         "job_id": job.id,
         "gpu": job.gpu,
     }
-    return {
-        "identifier": f"job_{job.id}",
-        "customer_id": job.customer_id,
-        "event_name": EVENT_NAME,
-        "timestamp": values["finished_at"] // 1000,
-        "livemode": not is_test,
-        "payload": json.dumps(payload, separators=(",", ":"), sort_keys=True),
-    }
+    return json.dumps(payload, separators=(",", ":"), sort_keys=True)
 
 
 def export_pending(database: Database, exporter: MeterExporter, *, now: int, limit: int = 100) -> int:

@@ -21,6 +21,7 @@ from nodus_core.notes import Checkpoint
 from . import verify_sums
 from .database import Database
 from .ledger_signing import open_checkpoint, origin_of, public_key
+from .meter_events import identifier_of
 from .verify_log import MAX_FAULTS_PER_LOG, Fault, LogWalk, Row, StoredHead
 from .verify_sums import JobRow, KeyRow, Tally
 
@@ -144,9 +145,8 @@ class _Verification:
             identifier: (customer_id, payload) for identifier, customer_id, payload in self._rows(verify_sums.METER)
         }
         for job in map(JobRow._make, self._rows(verify_sums.JOBS)):
-            _, payload = metered.pop(f"job_{job.id}", (None, None))
-            value = None if payload is None else verify_sums.metered_value(payload)
-            yield from self._tally.compare_job(job, attempts.get(job.id, 0), value)
+            _, payload = metered.pop(identifier_of(job.id), (None, None))
+            yield from self._tally.compare_job(job, attempts.get(job.id, 0), payload)
         for identifier, (customer_id, _) in metered.items():
             yield Fault(customer_id, None, f"the meter event {identifier} is of no settled job")
         owners = {}

@@ -15,6 +15,7 @@ from nodus_core.money import cost_micros
 from nodus_core.times import timestamp
 
 from . import job_entries, key_entries
+from .meter_events import payload_of
 from .verify_log import Fault, Row
 
 
@@ -111,7 +112,7 @@ class Tally:
             yield Fault(row.customer_id, row.seq, f"its payload is not that of {row.kind}")
 
     def compare_job(self, job: JobRow, attempts: int, metered: str | None) -> Iterator[Fault]:
-        """Hold a job's row against the ledger; `attempts` are those on record, `metered` the meter event's value."""
+        """Hold a job's row against the ledger; `attempts` are those on record, `metered` its meter event's payload."""
         said = self._jobs.pop(job.id, None)
         if said is None:
             yield Fault(job.customer_id, None, f"job {job.id} is not in the ledger")
@@ -292,8 +293,10 @@ def _job_faults(job: JobRow, said: _Job, attempts: int, metered: str | None) -> 
         yield "it is not what the ledger says was settled"
     if said.terminal != (job.ledger_seq, job.ledger_hash):
         yield "it does not point to its terminal row in the ledger"
-    if metered != str(said.settlement[6]):
-        yield f"its meter event says {metered!r}, and the ledger's settlement {said.settlement[6]}"
+    if metered is None:
+        yield "it has no meter event"
+    elif metered != payload_of(job, said.settlement[6]):
+        yield "its meter event is not what the ledger says was settled"
 
 
 def _time(milliseconds: object) -> str | None:
@@ -303,12 +306,3 @@ def _time(milliseconds: object) -> str | None:
         return timestamp(milliseconds)
     except (OverflowError, ValueError, OSError):
         return None
-
-
-def metered_value(payload: object) -> str | None:
-    """Give the value of a stored meter event; None where it has none."""
-    try:
-        value = json.loads(str(payload))["value"]
-    except (KeyError, TypeError, ValueError):
-        return None
-    return value if isinstance(value, str) else None

@@ -1,0 +1,59 @@
+"""A history with everything in it that the ledger records: two customers, every ending, failover, keys, checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nodus_control.testing import LocalControlPlane
+from nodus_core.spec import parse_spec
+from nodus_ledger.keys import KeyRecord, PrincipalKind
+
+OTHER_CUSTOMER = "acme ☃ & sons"
+JOBS = 45
+ENV_VALUE = "env-value-that-nobody-may-see"
+COMMAND_WORD = "command-word-that-nobody-may-see"
+
+
+def submit(plane: LocalControlPlane, key: KeyRecord, number: int, **env: str) -> str:
+    """Submit a small job; give its id."""
+    spec = parse_spec(
+        {
+            "image": "ghcr.io/acme/train:v3",
+            "command": ["python", COMMAND_WORD],
+            "gpu": "l40s",
+            "env": {"NODUS_SIM_DURATION_SECONDS": "60", "TOKEN": ENV_VALUE, **env},
+            "max_runtime_seconds": 60 + number,
+        }
+    )
+    return plane.plane.jobs.submit(key, spec, f"job {number}", plane.plane.clock.now()).job.id
+
+
+def key_of(plane: LocalControlPlane, api_key: str) -> KeyRecord:
+    """Give the key that a caller would present."""
+    key = plane.plane.keys.find(api_key)
+    assert key is not None
+    return key
+
+
+def make_history(path: Path) -> None:
+    """Write the history into a new database."""
+    with LocalControlPlane(database=path, serve=False, reliable=False) as plane:
+        ledger, keys, now = plane.plane.trust_ledger, plane.plane.keys, plane.plane.clock.now
+        human = key_of(plane, plane.api_key)
+        minted = keys.mint(
+            customer_id=OTHER_CUSTOMER, label="planner", principal_kind=PrincipalKind.SERVICE, now=now(), is_test=True
+        )
+        other = key_of(plane, minted.api_key)
+        ids = [submit(plane, human, number) for number in range(JOBS)]
+        ids.append(submit(plane, human, JOBS, NODUS_SIM_OUTCOME="failed", NODUS_SIM_ERROR=ENV_VALUE))
+        submit(plane, other, 0)
+        plane.plane.jobs.request_cancel(human, ids[0], now())
+        ledger.checkpoint(human.customer_id)
+        plane.advance(90)
+        plane.outage("runpod")
+        plane.outage("vast")
+        plane.advance(3600)
+        ledger.checkpoint(human.customer_id)
+        ledger.checkpoint(OTHER_CUSTOMER)
+        keys.revoke(other.id, now())
+        submit(plane, human, JOBS + 1)

@@ -1,0 +1,143 @@
+"""`/v1/ledger` over HTTP: what is answered, and what is refused."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from trust_ledger.history import key_of, submit
+
+from nodus_control.testing import LocalControlPlane
+from nodus_core.merkle import root_of, verify_consistency, verify_inclusion
+from nodus_core.notes import decode_verifier_key
+from nodus_ledger.keys import PrincipalKind
+from nodus_ledger.ledger_signing import open_checkpoint
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def client(plane: LocalControlPlane, anyio_backend: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """A client with the person's key, of a customer with a job that is over."""
+    submit(plane, key_of(plane, plane.api_key), 1)
+    plane.advance(3600)
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=plane.asgi_app),
+        base_url="http://127.0.0.1",
+        headers={"Authorization": f"Bearer {plane.api_key}"},
+    ) as opened:
+        yield opened
+
+
+async def test_rows_come_in_their_order_page_by_page(client: httpx.AsyncClient) -> None:
+    """`next_after` leads on until there are no more."""
+    whole = (await client.get("/v1/ledger")).json()
+    seen, after = [], 0
+    while True:
+        page = (await client.get("/v1/ledger", params={"limit": 2, "after": after})).json()
+        seen += page["entries"]
+        if page["next_after"] is None:
+            break
+        after = page["next_after"]
+
+    assert seen == whole["entries"]
+    assert [entry["seq"] for entry in seen] == list(range(1, len(seen) + 1))
+    assert whole["next_after"] is None
+
+
+async def test_rows_can_be_asked_for_by_job(client: httpx.AsyncClient) -> None:
+    """The view of a job points to the row of its end, which is among them."""
+    job = (await client.get("/v1/jobs")).json()["jobs"][0]
+    entries = (await client.get("/v1/ledger", params={"job_id": job["id"]})).json()["entries"]
+    other = (await client.get("/v1/ledger", params={"job_id": "other"})).json()
+
+    assert {entry["job_id"] for entry in entries} == {job["id"]}
+    assert job["ledger"] in [{"seq": entry["seq"], "leaf_hash": entry["leaf_hash"]} for entry in entries]
+    assert other == {"entries": [], "next_after": None}
+
+
+async def test_a_checkpoint_and_its_proofs_verify(client: httpx.AsyncClient) -> None:
+    """With the key alone: the note, a row's inclusion, and that the log only grew."""
+    key = (await client.get("/v1/ledger/key")).json()
+    checkpoint = (await client.get("/v1/ledger/checkpoint")).json()
+    proof = (await client.get("/v1/ledger/3/proof", params={"size": checkpoint["size"]})).json()
+    ranges = {"from": 2, "to": checkpoint["size"]}
+    consistency = (await client.get("/v1/ledger/consistency", params=ranges)).json()
+    entries = (await client.get("/v1/ledger")).json()["entries"]
+    public_key = base64.b64decode(key["public_key"])
+    root = bytes.fromhex(checkpoint["root_hash"])
+    leaves = [bytes.fromhex(entry["leaf_hash"]) for entry in entries]
+    path, growth = ([bytes.fromhex(each) for each in answer["hashes"]] for answer in (proof, consistency))
+
+    assert decode_verifier_key(key["vkey"]) == (key["origin"], public_key)
+    assert open_checkpoint(checkpoint["note"], "playground", public_key) == (key["origin"], checkpoint["size"], root)
+    assert (proof["seq"], proof["leaf_hash"]) == (3, entries[2]["leaf_hash"])
+    assert verify_inclusion(leaves[2], 2, proof["size"], path, root)
+    assert {name: consistency[name] for name in ranges} == ranges
+    assert verify_consistency(2, checkpoint["size"], root_of(leaves[:2]), root, growth)
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("/v1/ledger?limit=0", 422, "invalid_query"),
+        ("/v1/ledger?limit=many", 422, "invalid_query"),
+        ("/v1/ledger?after=-1", 422, "invalid_query"),
+        ("/v1/ledger?after=١", 422, "invalid_query"),
+        ("/v1/ledger/0/proof", 404, "ledger_entry_not_found"),
+        ("/v1/ledger/x/proof", 404, "ledger_entry_not_found"),
+        (f"/v1/ledger/{10**30}/proof", 404, "ledger_entry_not_found"),
+        ("/v1/ledger/999/proof", 404, "ledger_entry_not_found"),
+        ("/v1/ledger/3/proof?size=2", 404, "ledger_size_not_found"),
+        ("/v1/ledger/3/proof?size=999", 404, "ledger_size_not_found"),
+        ("/v1/ledger/3/proof?size=0", 422, "invalid_query"),
+        ("/v1/ledger/consistency", 422, "invalid_query"),
+        ("/v1/ledger/consistency?from=1", 422, "invalid_query"),
+        ("/v1/ledger/consistency?from=0&to=1", 422, "invalid_query"),
+        ("/v1/ledger/consistency?from=3&to=2", 422, "invalid_query"),
+        (f"/v1/ledger/consistency?from=1&to={10**30}", 404, "ledger_size_not_found"),
+    ],
+)
+async def test_what_cannot_be_answered_is_refused(client: httpx.AsyncClient, path: str, status: int, code: str) -> None:
+    """With a code, never with a 500."""
+    answer = await client.get(path)
+
+    assert (answer.status_code, answer.json()["error"]) == (status, code)
+
+
+@pytest.mark.parametrize("path", ["", "/key", "/checkpoint", "/1/proof", "/consistency?from=1&to=1"])
+async def test_everything_needs_a_key(client: httpx.AsyncClient, path: str) -> None:
+    """The ledger is the customer's."""
+    answer = await client.get(f"/v1/ledger{path}", headers={"Authorization": "Bearer nk_live_nobody"})
+
+    assert (answer.status_code, answer.json()["error"]) == (401, "invalid_api_key")
+
+
+async def test_a_page_has_at_most_two_hundred_rows(plane: LocalControlPlane, client: httpx.AsyncClient) -> None:
+    """A larger limit is capped, and the default is fifty."""
+    human = key_of(plane, plane.api_key)
+    for number in range(220):
+        submit(plane, human, number + 2)
+    sizes = [
+        len((await client.get("/v1/ledger", params=params)).json()["entries"])
+        for params in ({}, {"limit": "100000000000000000000"}, {"limit": "201"})
+    ]
+
+    assert sizes == [50, 200, 200]
+
+
+async def test_customers_do_not_see_each_other(plane: LocalControlPlane, client: httpx.AsyncClient) -> None:
+    """Rows, checkpoint and origin are those of the key's customer."""
+    minted = plane.plane.keys.mint(customer_id="acme", label="a", principal_kind=PrincipalKind.HUMAN, now=0)
+    job_id = (await client.get("/v1/jobs")).json()["jobs"][0]["id"]
+    headers = {"Authorization": f"Bearer {minted.api_key}"}
+    entries = (await client.get("/v1/ledger", headers=headers)).json()["entries"]
+    of_job = (await client.get("/v1/ledger", params={"job_id": job_id}, headers=headers)).json()["entries"]
+    checkpoint = (await client.get("/v1/ledger/checkpoint", headers=headers)).json()
+
+    assert [entry["kind"] for entry in entries] == ["key.minted"]
+    assert of_job == []
+    assert (checkpoint["origin"], checkpoint["size"]) == ("nodus.run/ledger/acme", 1)
