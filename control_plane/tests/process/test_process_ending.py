@@ -15,7 +15,7 @@ from nodus_control.suppliers.process import GRACE_SECONDS, ProcessDriver
 from nodus_control.suppliers.protocol import PlacementState
 
 if TYPE_CHECKING:
-    from control_plane.tests.process.conftest import RealJobs
+    from process.conftest import RealJobs
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere only the process group is held")
 

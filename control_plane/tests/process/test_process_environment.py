@@ -19,7 +19,7 @@ from nodus_control.suppliers.process import ProcessDriver
 from nodus_control.suppliers.protocol import PlacementState, SubmissionRefused
 
 if TYPE_CHECKING:
-    from control_plane.tests.process.conftest import RealJobs
+    from process.conftest import RealJobs
 
 on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 

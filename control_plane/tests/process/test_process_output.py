@@ -13,7 +13,7 @@ from nodus_control.suppliers.process import OUTPUT_LIMIT_BYTES
 from nodus_control.suppliers.protocol import LogChunk, Placement, PlacementState
 
 if TYPE_CHECKING:
-    from control_plane.tests.process.conftest import RealJobs
+    from process.conftest import RealJobs
 
 WAIT_FOR_FILE = "import os, sys, time\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.01)\n"
 

@@ -21,7 +21,7 @@ from nodus_control.suppliers.process_launch import launch
 from nodus_control.suppliers.protocol import CapacityRefused, PlacementState
 
 if TYPE_CHECKING:
-    from control_plane.tests.process.conftest import RealJob, RealJobs
+    from process.conftest import RealJob, RealJobs
 
     WaitUntil = Callable[[Callable[[], bool]], None]
 
