@@ -13,7 +13,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 
 import anyio.to_thread
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -61,7 +60,7 @@ class Deliverer:
         self._owner = new_owner()
         self._claiming = threading.Lock()
         self._changed = threading.Condition()
-        self._under_way: dict[str, tuple[Outgoing, Future[None]]] = {}
+        self._under_way: dict[str, Outgoing] = {}
         self._completed = 0
         self._news = threading.Event()
         self._is_stopping = False
@@ -109,12 +108,12 @@ class Deliverer:
             self._thread = None
         with self._claiming, self._changed:
             self._changed.wait_for(lambda: not self._under_way, timeout=STOPPING_SECONDS)
-            left = list(self._under_way.values())
-        for _, task in left:
-            task.cancel()
+            left = list(self._under_way)
+        if self._portal is not None:
+            self._portal.call(self._portal.stop, True)
         self._closing.close()
         self._portal = None
-        self._deliveries.release(self._owner, [outgoing.id for outgoing, _ in left])
+        self._deliveries.release(self._owner, left)
 
     def _run(self) -> None:
         while not self._is_stopping:
@@ -140,7 +139,7 @@ class Deliverer:
             if self._is_stopping:
                 return 0
             with self._changed:
-                busy = Counter(outgoing.endpoint_id for outgoing, _ in self._under_way.values())
+                busy = Counter(outgoing.endpoint_id for outgoing in self._under_way.values())
             claimed = self._deliveries.claim(
                 self._owner,
                 now=self._clock.now(),
@@ -152,11 +151,12 @@ class Deliverer:
             )
             if claimed and self._portal is None:
                 self._portal = self._closing.enter_context(start_blocking_portal("asyncio"))
+            with self._changed:
+                self._under_way.update((outgoing.id, outgoing) for outgoing in claimed)
             for outgoing in claimed:
                 assert self._portal is not None
-                with self._changed:
-                    task = self._portal.start_task_soon(self._deliver, outgoing)
-                    self._under_way[outgoing.id] = (outgoing, task)
+                # Waits for the event loop, which may be waiting for `_changed`: so not while holding that.
+                self._portal.start_task_soon(self._deliver, outgoing)
             return len(claimed)
 
     async def _deliver(self, outgoing: Outgoing) -> None:

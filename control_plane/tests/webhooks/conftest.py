@@ -1,0 +1,48 @@
+"""A control plane whose clock stands, a client of it, and an endpoint that receives what it delivers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import settings
+from webhooks.receiver import Receiver
+
+import nodus
+from nodus_control.testing import LocalControlPlane
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
+
+
+@pytest.fixture
+def plane() -> Iterator[LocalControlPlane]:
+    """A control plane on loopback."""
+    with LocalControlPlane() as started:
+        yield started
+
+
+@pytest.fixture
+def client(plane: LocalControlPlane) -> Iterator[nodus.Client]:
+    """A client with the person's key."""
+    with nodus.Client(api_key=plane.api_key, base_url=plane.base_url, max_retries=0) as opened:
+        yield opened
+
+
+@pytest.fixture
+def agent(plane: LocalControlPlane) -> Iterator[nodus.Client]:
+    """A client with the agent's key, capped at $25 a month."""
+    with nodus.Client(
+        api_key=plane.agent_api_key,
+        base_url=plane.base_url,
+        signing_secret=plane.agent_signing_secret,
+        max_retries=0,
+    ) as opened:
+        yield opened
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """An endpoint on loopback."""
+    with Receiver() as listening:
+        yield listening
