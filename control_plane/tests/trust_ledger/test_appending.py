@@ -184,6 +184,7 @@ def test_a_key_is_recorded_when_it_begins_changes_and_ends(tmp_path: Path) -> No
             human = key_of(plane, plane.api_key)
             kinds.append([row["kind"] for row in rows_of(plane.plane.database, human.customer_id)])
     with LocalControlPlane(database=path, serve=False) as plane:
+        human = key_of(plane, plane.api_key)
         assert plane.plane.keys.revoke(human.id, plane.plane.clock.now())
         assert not plane.plane.keys.revoke(human.id, plane.plane.clock.now())
         last = rows_of(plane.plane.database, human.customer_id)[-1]
