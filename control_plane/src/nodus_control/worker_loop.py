@@ -7,10 +7,13 @@ import threading
 from collections.abc import Callable
 
 from .clock import Clock
-from .worker import Worker
+from .worker import BATCH, Worker
 
 IDLE_SECONDS = 1.0
 """How long, in real seconds, news from another process may go unnoticed."""
+
+GATHERING_SECONDS = 0.03
+"""How long, in real seconds, the worker lets more fall due after a pass that was not full."""
 
 _logger = logging.getLogger(__name__)
 
@@ -64,8 +67,10 @@ class WorkerLoop:
 
     def _round(self) -> float:
         """Do what is due; give how long to wait, in real seconds."""
-        while not self._stopping.is_set() and self._worker.run_batch():
-            pass
+        while not self._stopping.is_set() and (done := self._worker.run_batch()):
+            if done < BATCH and not self._clock.leaps:
+                # What comes meanwhile is dealt with together: two transactions, not two for each job.
+                self._stopping.wait(GATHERING_SECONDS)
         self._after_pass()
         due = self._worker.next_due()
         if self._clock.leaps:

@@ -10,6 +10,7 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
@@ -230,6 +231,11 @@ def _closed_attempts(connection: Connection, job_ids: Sequence[str]) -> dict[str
     return found
 
 
+@lru_cache(maxsize=256)
+def _decision_text(decision: Decision) -> str:
+    return json.dumps(decision_document(decision), separators=(",", ":"))
+
+
 def _attempt_row(job_id: str, number: int, offer: Offer | None, now: int, decision: Decision) -> dict[str, Any]:
     return {
         "job_id": job_id,
@@ -238,7 +244,7 @@ def _attempt_row(job_id: str, number: int, offer: Offer | None, now: int, decisi
         "region": "" if offer is None else offer.region,
         "rate": 0 if offer is None else offer.micros_per_gpu_hour,
         "placed_at": now,
-        "decision": json.dumps(decision_document(decision), separators=(",", ":")),
+        "decision": _decision_text(decision),
     }
 
 
