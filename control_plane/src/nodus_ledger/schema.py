@@ -40,14 +40,29 @@ api_keys = Table(
     Column("is_test", Boolean, nullable=False),
     Column("key_hash", LargeBinary, nullable=False, unique=True),
     Column("signing_required", Boolean, nullable=False),
-    Column("signing_secret", LargeBinary),  # sealed
-    Column("previous_signing_secret", LargeBinary),  # sealed
+    # A signing secret is sealed here, or in Redis, and then its SHA-256 is here.
+    Column("signing_secret", LargeBinary),
+    Column("signing_secret_hash", LargeBinary),
+    Column("previous_signing_secret", LargeBinary),
+    Column("previous_signing_secret_hash", LargeBinary),
     Column("previous_signing_secret_until", BigInteger),  # real time
     Column("monthly_cap", BigInteger),
+    Column("threshold_millionths", Integer),  # None for the control plane's own
     Column("in_flight", BigInteger, nullable=False, server_default="0"),
     Column("created_at", BigInteger, nullable=False),
     Column("revoked_at", BigInteger),
 )
+
+signature_uses = Table(
+    "signature_uses",
+    metadata,
+    Column("key_id", String, nullable=False),
+    Column("signature_hash", LargeBinary, nullable=False),
+    Column("idempotency_key", String),  # that came with its first use
+    Column("forget_at", BigInteger, nullable=False),  # real time
+    PrimaryKeyConstraint("key_id", "signature_hash"),
+)
+Index("signature_uses_over", signature_uses.c.forget_at)
 
 monthly_spend = Table(
     "monthly_spend",
