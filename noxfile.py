@@ -23,7 +23,7 @@ nox.options.error_on_missing_interpreters = True
 
 PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 SDK = ("--editable", ".[trio]")
-CONTROL_PLANE = ("--editable", "./control_plane")
+CONTROL_PLANE = ("--editable", "./control_plane[postgres,redis]")
 DISTRIBUTIONS = {"nodus_sdk": ".", "nodus_control_plane": "control_plane"}
 
 

@@ -322,6 +322,24 @@ def test_a_failure_to_prepare_is_exit_status_2_and_no_traceback(
 
 
 @posix_only
+def test_only_servers_that_are_missing_are_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As root on Debian alone."""
+    installed: list[str] = []
+    monkeypatch.setattr(environment, "install_system_package", installed.append)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(environment, "can_install_system_packages", lambda: False)
+    environment.install_servers()
+    assert installed == []
+
+    monkeypatch.setattr(environment, "can_install_system_packages", lambda: True)
+    script(tmp_path / "initdb", "exit 0")
+    script(tmp_path / "postgres", "echo 'postgres (PostgreSQL) 99.1'")
+    environment.install_servers()
+
+    assert installed == ["redis-server"]
+
+
+@posix_only
 @pytest.mark.parametrize(("text", "status"), [("exit 0", 0), ("exit 3", 3), ("kill -TERM $$", 143)])
 def test_the_exit_status_is_that_of_the_program(tmp_path: Path, text: str, status: int) -> None:
     """One that a signal ended gives 128 and the signal's number, as in a shell."""

@@ -21,7 +21,7 @@ from devtool.lock import exclusive
 
 ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
-REQUIREMENTS = ["--editable", ".[trio]", "--editable", "./control_plane", "--group", "dev"]
+REQUIREMENTS = ["--editable", ".[trio]", "--editable", "./control_plane[postgres,redis]", "--group", "dev"]
 # The first pip that installs dependency groups (PEP 735).
 OLDEST_PIP = (25, 1)
 # What pip says when its index lacks a package or cannot be reached.
@@ -127,11 +127,24 @@ def can_install_system_packages() -> bool:
     return hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
+def install_servers() -> None:
+    """Install those of the servers that the control plane's tests start which are not here, as root on Debian."""
+    if not can_install_system_packages():
+        return
+    find = ROOT / "control_plane" / "tests" / "servers" / "programs.py"
+    done = subprocess.run([sys.executable, "-I", find], capture_output=True, text=True, check=True)
+    for package in done.stdout.split():
+        install_system_package(package)
+
+
 def install_system_package(package: str) -> None:
     """Install a Debian package."""
     _say(f"Installing {package} …")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["apt-get", "update"], ["apt-get", "install", "-y", "--no-install-recommends", package]):
+    for command in (
+        ["apt-get", "update"],
+        ["apt-get", "-o", "DPkg::Lock::Timeout=300", "install", "-y", "--no-install-recommends", package],
+    ):
         done = subprocess.run(
             command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from devtool.environment import ROOT, SetupError, discard_unfinished, prepare
+from devtool.environment import ROOT, SetupError, discard_unfinished, install_servers, prepare
 from devtool.lock import exclusive
 
 
@@ -48,7 +48,10 @@ def main(arguments: Sequence[str]) -> int:
     options, rest = _parse(arguments)
     task = TASKS[options.task]
     try:
-        python = prepare(install_system_packages=options.install or os.environ.get("CI") == "true")
+        may_install = options.install or os.environ.get("CI") == "true"
+        python = prepare(install_system_packages=may_install)
+        if may_install and options.task == "test":
+            install_servers()
         if task.program is not None:
             return _run([str(python), str(ROOT / task.program), *rest])
         if task.tag is not None:

@@ -1,0 +1,1 @@
+"""Real servers for the tests: PostgreSQL and Redis, started on loopback in a temporary directory, gone afterwards."""

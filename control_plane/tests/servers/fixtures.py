@@ -1,0 +1,58 @@
+"""The fixtures: one server of each kind for the whole run, a database for each test.
+
+Where a server's program is missing its tests are skipped, by name; with `CI=true`, which installs it, they fail.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import NoReturn
+
+import pytest
+
+from .postgresql import PostgresServer
+from .programs import OLDEST_POSTGRESQL, postgresql_folder, redis_program
+from .redis import RedisServer
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A real PostgreSQL, which writes without waiting for the disk."""
+    folder = postgresql_folder()
+    if folder is None:
+        _do_without(f"PostgreSQL {OLDEST_POSTGRESQL} or newer", "postgresql")
+    with PostgresServer(folder) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A real Redis."""
+    program = redis_program()
+    if program is None:
+        _do_without("redis-server", "redis-server")
+    with RedisServer(program) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """The URL of an empty database on PostgreSQL."""
+    name = postgres_server.create_database()
+    yield postgres_server.url(name)
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """The URL of an empty Redis."""
+    redis_server.empty()
+    return redis_server.url
+
+
+def _do_without(what: str, package: str) -> NoReturn:
+    reason = f"no {what} here: install it (on Debian: apt-get install {package}), or run tools/dev.py with --install"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)

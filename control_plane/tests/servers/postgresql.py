@@ -1,0 +1,134 @@
+"""A real PostgreSQL: a cluster of its own in a temporary folder, with as many databases as tests ask for.
+
+It writes without waiting for the disk: what tests kill is the control plane, never the machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+import psycopg
+from psycopg import sql
+from typing_extensions import Self
+
+from .process import Account, ServerProcess, discard
+
+_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "max_connections": "300",
+    "shared_buffers": "64MB",
+    "fsync": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+    "log_min_messages": "warning",
+    "timezone": "UTC",
+}
+
+
+class PostgresServer:
+    """A PostgreSQL server, started by `with` and gone after it.
+
+    Args:
+        programs: the folder of `initdb` and `postgres`.
+        durable: wait for the disk at every commit, as one does outside of tests.
+    """
+
+    def __init__(self, programs: Path, *, durable: bool = False) -> None:
+        self._programs = programs
+        self._settings = {**_SETTINGS, **({"fsync": "on", "full_page_writes": "on"} if durable else {})}
+        self._account = Account()
+        self._folder = self._account.make_folder()
+        self._process = ServerProcess(self._command, self._is_ready, self._account, self._folder, ended_by="QUIT")
+        self._made = 0
+
+    def start(self) -> Self:
+        """Make the cluster and start it. `with` does it."""
+        data = self._folder / "data"
+        initdb: list[str | Path] = [
+            self._programs / "initdb",
+            "-D",
+            data,
+            "-U",
+            "nodus",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C",
+        ]
+        self._account.run([*initdb, "--no-sync"], cwd=self._folder)
+        self._process.start()
+        return self
+
+    def close(self) -> None:
+        """Stop it and remove everything. `with` does it."""
+        self._process.stop()
+        discard(self._folder)
+
+    def restart(self) -> None:
+        """Stop it, which breaks every connection, and start it again on the same port."""
+        self.stop()
+        self.start_again()
+
+    def stop(self) -> None:
+        """Stop it, which breaks every connection; what it holds stays."""
+        self._process.stop()
+
+    def start_again(self) -> None:
+        """Start it on the same port, after `stop`."""
+        self._process.start()
+
+    def create_database(self, template: str | None = None) -> str:
+        """Make a database, empty or a copy of another by its name, and give its name."""
+        self._made += 1
+        name = f"test_{self._made}"
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+            sql.Identifier(name), sql.Identifier(template or "template0")
+        )
+        self._run(statement)
+        return name
+
+    def drop_database(self, name: str) -> None:
+        """Remove a database, whoever is still connected to it."""
+        self._run(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def url(self, name: str) -> str:
+        """Give the URL under which the control plane opens a database."""
+        return f"postgresql+psycopg://nodus@127.0.0.1:{self._process.port}/{name}"
+
+    def connect(self, name: str) -> psycopg.Connection[tuple[object, ...]]:
+        """Connect to a database below the control plane; every statement is its own transaction."""
+        return _connect(self._process.port, name)
+
+    def __enter__(self) -> Self:
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self, statement: sql.Composed) -> None:
+        with _connect(self._process.port, "postgres") as connection:
+            connection.execute(statement)
+
+    def _command(self, port: int) -> Sequence[str | Path]:
+        settings = {**self._settings, "port": str(port), "unix_socket_directories": str(self._folder)}
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        return [self._programs / "postgres", "-D", self._folder / "data", *options]
+
+    def _is_ready(self, port: int) -> bool:
+        with contextlib.suppress(psycopg.OperationalError), _connect(port, "postgres"):
+            return True
+        return False
+
+
+def _connect(port: int, name: str) -> psycopg.Connection[tuple[object, ...]]:
+    return psycopg.connect(host="127.0.0.1", port=port, user="nodus", dbname=name, autocommit=True)

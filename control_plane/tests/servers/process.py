@@ -1,0 +1,197 @@
+"""A server's process: of a user that is not root, on a free port, and never there longer than who started it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+PATIENCE_SECONDS = 60.0
+
+# The shell ends the server when its input ends: closed here, or because who started it is no more.
+_KEEPER = 'exec 3<&0; "$@" 3<&- & server=$!; { read -r _ <&3; kill -s "$0" $server; } 2>/dev/null & wait $server'
+
+
+class ServerFailed(Exception):
+    """A server did not start; the message holds the end of its log."""
+
+
+class Account:
+    """The user that servers run as: this one, or another where this is root, which PostgreSQL refuses."""
+
+    def __init__(self) -> None:
+        self._entry = _unprivileged() if os.geteuid() == 0 else None
+
+    def run(self, command: Sequence[str | Path], *, cwd: Path) -> None:
+        """Run a program to its end.
+
+        Raises:
+            ServerFailed: it failed.
+        """
+        done = subprocess.run(
+            command,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            user=self._user,
+            group=self._group,
+            extra_groups=self._extra_groups,
+        )
+        if done.returncode != 0:
+            raise ServerFailed(f"{command[0]} failed:\n{done.stdout}")
+
+    def start(self, command: Sequence[str | Path], *, log: Path, ended_by: str) -> subprocess.Popen[bytes]:
+        """Start a program, kept for as long as the pipe to it is open, and ended by this signal."""
+        with log.open("ab") as output:
+            return subprocess.Popen(
+                ["/bin/sh", "-c", _KEEPER, ended_by, *command],
+                cwd=log.parent,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C is for the tests, which still need it to clean up.
+                start_new_session=True,
+                user=self._user,
+                group=self._group,
+                extra_groups=self._extra_groups,
+            )
+
+    def make_folder(self) -> Path:
+        """Make a temporary folder that is this user's, in a place that it may enter."""
+        for parent in dict.fromkeys([tempfile.gettempdir(), "/tmp", "/var/tmp"]):
+            folder = Path(tempfile.mkdtemp(prefix="nodus-server-", dir=parent))
+            if self._entry is None:
+                return folder
+            os.chown(folder, self._entry.pw_uid, self._entry.pw_gid)
+            with contextlib.suppress(ServerFailed, OSError):
+                self.run(["/bin/sh", "-c", 'cd "$1"', "enter", folder], cwd=Path("/"))
+                return folder
+            folder.rmdir()
+        raise ServerFailed("no temporary folder is open to an unprivileged user")
+
+    @property
+    def _user(self) -> int | None:
+        return None if self._entry is None else self._entry.pw_uid
+
+    @property
+    def _group(self) -> int | None:
+        return None if self._entry is None else self._entry.pw_gid
+
+    @property
+    def _extra_groups(self) -> list[int] | None:
+        return None if self._entry is None else []
+
+
+class ServerProcess:
+    """One server, on a port of its own, with a folder for what it keeps.
+
+    Args:
+        command: gives the command for a port.
+        is_ready: says whether the server on a port answers.
+        account: who runs it.
+        folder: where it runs, and where its log goes.
+        ended_by: the signal upon which it ends at once.
+    """
+
+    def __init__(
+        self,
+        command: Callable[[int], Sequence[str | Path]],
+        is_ready: Callable[[int], bool],
+        account: Account,
+        folder: Path,
+        *,
+        ended_by: str = "TERM",
+    ) -> None:
+        self._command = command
+        self._is_ready = is_ready
+        self._account = account
+        self._folder = folder
+        self._ended_by = ended_by
+        self._log = folder / "server.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = 0
+        """The port, the same after a restart."""
+
+    def start(self) -> None:
+        """Start it, and wait until it answers.
+
+        Raises:
+            ServerFailed: it ended, or never answered.
+        """
+        for _ in range(5):
+            port = self.port or free_port()
+            self._log.touch()
+            _give(self._log, self._folder)
+            said = self._log.stat().st_size
+            process = self._account.start(self._command(port), log=self._log, ended_by=self._ended_by)
+            if self._answers(process, port):
+                self.port, self._process = port, process
+                return
+            _end(process)
+            if b"already in use" not in self._log.read_bytes()[said:]:
+                break
+        raise ServerFailed(f"the server does not start:\n{self._log.read_text(errors='replace')[-2000:]}")
+
+    def stop(self) -> None:
+        """End it at once, without a farewell to its clients."""
+        if self._process is not None:
+            _end(self._process)
+            self._process = None
+
+    def _answers(self, process: subprocess.Popen[bytes], port: int) -> bool:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            if self._is_ready(port):
+                return True
+            if process.poll() is not None:
+                break
+            time.sleep(0.02)
+        return False
+
+
+def free_port() -> int:
+    """Find a port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def discard(folder: Path) -> None:
+    """Remove a server's folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    with contextlib.suppress(OSError):
+        process.stdin.close()
+    try:
+        process.wait(PATIENCE_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _give(file: Path, folder: Path) -> None:
+    owner = folder.stat()
+    if os.geteuid() == 0:
+        os.chown(file, owner.st_uid, owner.st_gid)
+
+
+def _unprivileged() -> pwd.struct_passwd:
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
+    raise ServerFailed("there is neither a user `postgres` nor `nobody` to run servers as")

@@ -1,0 +1,64 @@
+"""Where the programs of the servers are. Run as a script, it names the Debian packages of those that are missing."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+OLDEST_POSTGRESQL = 15
+
+# Where packages put them without a link on PATH: Debian, Red Hat, Homebrew on both kinds of Mac.
+_POSTGRESQL_FOLDERS = (
+    "/usr/lib/postgresql/*/bin",
+    "/usr/pgsql-*/bin",
+    "/opt/homebrew/opt/postgresql@*/bin",
+    "/usr/local/opt/postgresql@*/bin",
+)
+
+
+def postgresql_folder() -> Path | None:
+    """Find the folder of `initdb` and `postgres`, of the newest version that is new enough; None for none."""
+    found = [(_major_version(folder / "postgres"), folder) for folder in _candidates()]
+    usable = [(version, folder) for version, folder in found if version >= OLDEST_POSTGRESQL]
+    return max(usable)[1] if usable else None
+
+
+def redis_program() -> Path | None:
+    """Find `redis-server`; None for none."""
+    found = shutil.which("redis-server")
+    return Path(found) if found else None
+
+
+def _candidates() -> Iterator[Path]:
+    on_path = shutil.which("postgres")
+    if on_path is not None:
+        # A link may stand alone, `initdb` beside what it leads to.
+        yield Path(on_path).resolve().parent
+    for pattern in _POSTGRESQL_FOLDERS:
+        yield from Path("/").glob(pattern[1:])
+
+
+def _major_version(program: Path) -> int:
+    """Give a PostgreSQL's major version; 0 where there is none that starts, or no `initdb` beside it."""
+    if not program.with_name("initdb").exists():
+        return 0
+    try:
+        said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return 0
+    found = re.search(r"(\d+)", said)
+    return int(found.group(1)) if found else 0
+
+
+_DEBIAN_PACKAGES: dict[str, Callable[[], Path | None]] = {
+    "postgresql": postgresql_folder,
+    "redis-server": redis_program,
+}
+
+if __name__ == "__main__":
+    for package, find in _DEBIAN_PACKAGES.items():
+        if find() is None:
+            print(package)  # noqa: T201  # as a script, this is its answer
