@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from .api import health, jobs, keys, ledger, logs, webhooks
+from .api import events, health, jobs, keys, ledger, logs, webhooks
 from .api.errors import ApiError
 from .api.openapi import document
 from .envelope import EnvelopeMiddleware
@@ -36,7 +36,7 @@ def create_app(plane: Plane, *, faults: FaultScript | None = None, guard: Guard 
     app.state.plane = plane
     app.state.faults = faults
     app.state.guard = guard
-    for module in (health, jobs, logs, keys, ledger, webhooks):
+    for module in (health, jobs, events, logs, keys, ledger, webhooks):
         app.include_router(module.router)
     if faults is not None:
         app.include_router(controls.router)

@@ -58,7 +58,7 @@ def serve(
     with catching_interrupts() as interrupts:
         plane = _open(database_url, driver, webhook_allow, threshold)
         try:
-            server = Server(create_app(plane), host=host, port=port)
+            server = Server(create_app(plane), host=host, port=port, end_streams=plane.feed.end_streams)
             server.start()
         except ServerFailed as exc:
             plane.close()

@@ -116,29 +116,34 @@ class FaultMiddleware:
         elif fault.do == "drop_before":
             await _drop(scope, receive)
         elif fault.do == "drop_after":
-            await self._app(scope, receive, _swallow)
+            await self._handle(scope, receive)
             await _drop(scope, receive)
         else:
             await self._truncate(scope, receive, send)
 
+    async def _handle(self, scope: Scope, receive: Receive) -> list[Message]:
+        """Give what the application answers; of an answer that goes on, its beginning."""
+        messages: list[Message] = []
+        with anyio.CancelScope() as handling:
+
+            async def keep(message: Message) -> None:
+                messages.append(message)
+                goes_on = all(name != b"content-length" for name, _ in messages[0]["headers"])
+                if goes_on and message.get("body") and message.get("more_body"):
+                    handling.cancel()
+
+            await self._app(scope, receive, keep)
+        return messages
+
     async def _truncate(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Promise the whole body, give half of it, and cut the connection."""
-        messages: list[Message] = []
-
-        async def keep(message: Message) -> None:
-            messages.append(message)
-
-        await self._app(scope, receive, keep)
+        messages = await self._handle(scope, receive)
         body = b"".join(message.get("body", b"") for message in messages[1:])
         headers = [(name, value) for name, value in messages[0]["headers"] if name != b"content-length"]
         headers.append((b"content-length", str(max(1, len(body))).encode()))
         await send({**messages[0], "headers": headers})
         await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
         await _drop(scope, receive, is_orderly=True)
-
-
-async def _swallow(_message: Message) -> None:
-    return None
 
 
 async def _drop(scope: Scope, receive: Receive, *, is_orderly: bool = False) -> None:

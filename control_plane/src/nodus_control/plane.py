@@ -13,6 +13,7 @@ from pathlib import Path
 from nodus_core.catalogue import Catalogue, default_catalogue
 from nodus_ledger.claims import Claims
 from nodus_ledger.database import Database
+from nodus_ledger.event_log import EventLog
 from nodus_ledger.jobs import JobIds, Jobs
 from nodus_ledger.keys import Keys
 from nodus_ledger.ledger_reader import TrustLedger
@@ -22,6 +23,7 @@ from nodus_ledger.sealing import KEY_VARIABLE, sealer_for
 from nodus_ledger.settings import Settings
 
 from .clock import Clock, RunningClock
+from .events import EventFeed
 from .signatures import ReplayMemory
 from .suppliers.choice import make_driver
 from .webhooks.service import WebhookOptions, WebhookService
@@ -74,6 +76,7 @@ class Plane:
             ids = JobIds(secrets.randbits, seed if driver == "simulated" else None)
             self.jobs = Jobs(self.database, sealer, self.catalogue, ids, threshold=options.threshold)
             self.webhooks = WebhookService(self.database, sealer, self.clock, options, is_alone=is_alone)
+            self.feed = EventFeed(EventLog(self.database), self.keys.live)
             self.outages = Outages(self.database)
             self._claims = Claims(self.database, self.catalogue)
             if is_alone:
@@ -99,6 +102,7 @@ class Plane:
         """Tell the worker that something has fallen due."""
         self._loop.wake()
         self.webhooks.deliverer.wake()
+        self.feed.wake()
 
     def advance(self, seconds: float) -> int:
         """Move the clock and do everything that falls due, in order; give the new time.
@@ -139,6 +143,7 @@ class Plane:
             self.settings.reset()
             self.replays.clear()
             self.webhooks.inbox.clear()
+        self.feed.end_streams()
 
     def close(self) -> None:
         """Stop the worker and close the database. Commands whose jobs nobody will remember are ended."""
@@ -146,6 +151,7 @@ class Plane:
         if self._private_directory is not None:
             self._end_everything()
         self.webhooks.deliverer.stop()
+        self.feed.close()
         self.worker.close()
         self._store_offset()
         self.database.close()
@@ -162,6 +168,7 @@ class Plane:
     def _after_pass(self) -> None:
         # Jobs that ended may have left events, and the clock may have leapt.
         self.webhooks.deliverer.wake()
+        self.feed.wake()
         self._store_offset()
 
     def _end_everything(self) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
@@ -81,13 +82,21 @@ class _Requests:
 class Server:
     """Serves an application on one address until it is stopped."""
 
-    def __init__(self, app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        end_streams: Callable[[], None] = lambda: None,
+    ) -> None:
         """Bind the address; port 0 picks a free one.
 
         Args:
             app: what answers.
             host: an address or name of this machine.
             port: 0 to 65535.
+            end_streams: called when it stops, to bring answers to an end that would go on.
 
         Raises:
             ServerFailed: the address is taken or not this machine's.
@@ -96,6 +105,7 @@ class Server:
         self.port: int = self._socket.getsockname()[1]
         self.base_url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
         self._requests = _Requests(app)
+        self._end_streams = end_streams
         config = uvicorn.Config(
             self._requests,
             http=_Protocol,
@@ -126,9 +136,10 @@ class Server:
             time.sleep(0.005)
 
     def stop(self) -> None:
-        """Stop: requests under way have a second, open streams are cut."""
+        """Stop: streams are ended, what else is under way has a second and is cut then."""
         self._requests.cut_after(SHUTDOWN_SECONDS)
         self._server.should_exit = True
+        self._end_streams()
         if self._thread.is_alive():
             self._thread.join()
         self._socket.close()

@@ -74,7 +74,7 @@ class LocalControlPlane:
         """The application itself, for `httpx.ASGITransport`."""
         self._faults = FaultScript()
         self.asgi_app = create_app(self.plane, faults=self._faults)
-        self._server = Server(self.asgi_app) if serve else None
+        self._server = Server(self.asgi_app, end_streams=self.plane.feed.end_streams) if serve else None
 
     @property
     def base_url(self) -> str:

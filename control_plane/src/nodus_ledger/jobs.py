@@ -182,20 +182,21 @@ class Jobs:
             "generation": 0,
         }
         inserted = connection.execute(_INSERT_JOB, values)
+        key_of_row = inserted.inserted_primary_key
+        outbox.publish(connection, [webhook_notices.placed(values)])
+        position = trust_ledger.append_all(connection, [job_entries.submitted(values, spec)])[0]
         connection.execute(
             _INSERT_EVENT,
             {
                 "customer_id": key.customer_id,
                 "job_id": job_id,
+                "position": position.seq,
                 "seq": 1,
                 "status": JobStatus.QUEUED.value,
                 "at": now,
                 "attempt": 0,
             },
         )
-        key_of_row = inserted.inserted_primary_key
-        outbox.publish(connection, [webhook_notices.placed(values)])
-        trust_ledger.append_all(connection, [job_entries.submitted(values, spec)])
         if month is not None:
             budget_events.reserved(connection, key, month, job_id, self._threshold, now)
         values["seq"] = key_of_row[0] if key_of_row is not None else 0

@@ -12,6 +12,7 @@ import hashlib
 import secrets
 import string
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,6 +100,12 @@ class Keys:
         with self._database.read() as connection:
             row = connection.execute(_BY_HASH, {"hash": _hash(api_key)}).first()
         return None if row is None else KeyRecord(*row)
+
+    def live(self, key_ids: Sequence[str]) -> set[str]:
+        """Give those of some keys that are not revoked."""
+        query = select(api_keys.c.id).where(api_keys.c.id.in_(key_ids), api_keys.c.revoked_at.is_(None))
+        with self._database.read() as connection:
+            return set(connection.execute(query).scalars())
 
     def signing_secrets(self, key: KeyRecord, real_now: int) -> list[str]:
         """Give the secrets that verify a key's signatures at a real time: its own, and a rotated one for its last day.

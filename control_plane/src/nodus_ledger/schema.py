@@ -152,6 +152,7 @@ events = Table(
     Column("id", _Sequence, primary_key=True, autoincrement=True),
     Column("customer_id", String, nullable=False),
     Column("job_id", String, nullable=False),
+    Column("position", BigInteger, nullable=False),  # `seq` of the transition's row in the Trust Ledger
     Column("seq", Integer, nullable=False),
     Column("status", String, nullable=False),
     Column("at", BigInteger, nullable=False),
@@ -160,6 +161,7 @@ events = Table(
     Column("region", String),
     Column("reason", String),
     UniqueConstraint("job_id", "seq"),
+    UniqueConstraint("customer_id", "position"),
 )
 
 outages = Table(

@@ -87,11 +87,11 @@ def write_steps(
     """
     job_rows: list[dict[str, Any]] = []
     rescheduled: list[dict[str, Any]] = []
-    event_rows: list[dict[str, Any]] = []
     attempt_rows: list[dict[str, Any]] = []
     settled: list[tuple[JobRecord, dict[str, Any]]] = []
     entries = list(opening)
     terminal: dict[int, dict[str, Any]] = {}  # by where in `entries` the terminal transition is
+    recorded: list[tuple[int, dict[str, Any]]] = []  # rows of `events`, each with where in `entries` it is
     released: Counter[str] = Counter()
     realised: Counter[tuple[str, str]] = Counter()
     for step in steps:
@@ -113,7 +113,7 @@ def write_steps(
             rescheduled.append({"of_seq": job.seq, "to_due_at": step.due_at})
             continue
         values, history = _advance(step, catalogue)
-        event_rows.extend(history)
+        recorded.extend(enumerate(history, start=len(entries)))
         entries.extend(job_entries.transitions(job, history))
         row = {"of_seq": job.seq, **{f"to_{name}": values[name] for name in _STATE_COLUMNS}}
         job_rows.append(row)
@@ -129,6 +129,7 @@ def write_steps(
     positions = trust_ledger.append_all(connection, entries)
     for number, row in terminal.items():
         row.update(to_ledger_seq=positions[number].seq, to_ledger_hash=positions[number].leaf_hash)
+    event_rows = [{**row, "position": positions[number].seq} for number, row in recorded]
     for statement, rows in (
         (_RESCHEDULE, rescheduled),
         (_UPDATE_JOB, job_rows),

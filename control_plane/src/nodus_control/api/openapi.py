@@ -8,6 +8,7 @@ from nodus_core.lifecycle import JobStatus
 
 from ..version import VERSION
 from . import schemas, webhook_document
+from .events_document import EVENT_SCHEMAS, event_paths
 from .ledger_document import LEDGER_SCHEMAS, ledger_paths
 from .schemas import Schema, reference
 
@@ -41,7 +42,7 @@ def document() -> Schema:
         "security": [{"apiKey": []}],
         "paths": _paths() | webhook_document.paths(_SIGNATURE, _answer, _errors),
         "components": {
-            "schemas": schemas.SCHEMAS | LEDGER_SCHEMAS | webhook_document.SCHEMAS,
+            "schemas": schemas.SCHEMAS | EVENT_SCHEMAS | LEDGER_SCHEMAS | webhook_document.SCHEMAS,
             "securitySchemes": {
                 "apiKey": {"type": "http", "scheme": "bearer", "bearerFormat": "nk_live_… or nk_test_…"}
             },
@@ -102,6 +103,7 @@ def _paths() -> Schema:
                 "responses": {"200": _answer("The key.", "Key", schemas.KEY_EXAMPLE)} | _errors(401),
             },
         },
+        **event_paths(_errors, _JOB_ID, _SIGNATURE),
         **ledger_paths(_answer, _errors, _SIGNATURE),
     }
 

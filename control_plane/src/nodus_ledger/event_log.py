@@ -1,0 +1,91 @@
+"""The history of jobs as customers follow it: transitions, each at the position of its row in the Trust Ledger.
+
+Whoever appends to a customer's ledger holds the lock on its head until the transaction commits, so positions become
+visible in their order on every database: who has read up to one misses nothing before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import bindparam, select
+
+from nodus_core.lifecycle import JobStatus
+
+from .database import Database
+from .schema import events
+from .trust_schema import heads
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """A transition: number `seq` of its job, at `position` in its customer's sequence. `at` is in Unix milliseconds."""
+
+    position: int
+    job_id: str
+    seq: int
+    status: str
+    at: int
+    attempt: int
+    supplier: str | None
+    region: str | None
+    reason: str | None
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether it is the job's last."""
+        return JobStatus(self.status).is_terminal
+
+
+_EVENT = (
+    events.c.position,
+    events.c.job_id,
+    events.c.seq,
+    events.c.status,
+    events.c.at,
+    events.c.attempt,
+    events.c.supplier,
+    events.c.region,
+    events.c.reason,
+)
+_OF_CUSTOMER = (
+    select(*_EVENT)
+    .where(events.c.customer_id == bindparam("customer"), events.c.position > bindparam("after"))
+    .order_by(events.c.position)
+    .limit(bindparam("at_most"))
+)
+_OF_JOB = (
+    select(*_EVENT)
+    .where(events.c.job_id == bindparam("job"), events.c.seq > bindparam("after"))
+    .order_by(events.c.seq)
+    .limit(bindparam("at_most"))
+)
+_HEADS = select(heads.c.customer_id, heads.c.size).where(
+    heads.c.customer_id.in_(bindparam("customers", expanding=True))
+)
+
+
+class EventLog:
+    """The transitions of all customers' jobs."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def heads(self, customer_ids: Sequence[str]) -> dict[str, int]:
+        """Give how far customers' sequences have come: no event that is committed later stands at or before that."""
+        with self._database.read() as connection:
+            found = {row.customer_id: row.size for row in connection.execute(_HEADS, {"customers": customer_ids})}
+        return {customer_id: found.get(customer_id, 0) for customer_id in customer_ids}
+
+    def of_customer(self, customer_id: str, *, after: int, limit: int) -> list[EventRecord]:
+        """Give the events of a customer's jobs behind a position, in order."""
+        with self._database.read() as connection:
+            parameters = {"customer": customer_id, "after": after, "at_most": limit}
+            return [EventRecord(*row) for row in connection.execute(_OF_CUSTOMER, parameters)]
+
+    def of_job(self, job_id: str, *, after: int, limit: int) -> list[EventRecord]:
+        """Give the events of a job, whoever's it is, behind one's number, in order."""
+        with self._database.read() as connection:
+            parameters = {"job": job_id, "after": after, "at_most": limit}
+            return [EventRecord(*row) for row in connection.execute(_OF_JOB, parameters)]

@@ -1,0 +1,75 @@
+"""Reads event streams over loopback, as far as a test needs them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from nodus_control.testing import LocalControlPlane
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One event as it stood on the wire; of a comment, all fields are empty."""
+
+    id: str = ""
+    event: str = ""
+    data: Any = None
+
+
+class Stream:
+    """An open event stream."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.response = response
+        self._frames = _frames(response)
+
+    def read(self, count: int) -> list[Frame]:
+        """Give the next events and comments; fewer where the stream ends before."""
+        found: list[Frame] = []
+        for frame in self._frames:
+            found.append(frame)
+            if len(found) == count:
+                break
+        return found
+
+    def rest(self) -> list[Frame]:
+        """Give all that is still to come."""
+        return list(self._frames)
+
+
+@contextmanager
+def opened(plane: LocalControlPlane, path: str, headers: Mapping[str, str] | None = None) -> Iterator[Stream]:
+    """Open a stream with the person's key."""
+    authorization = {"Authorization": f"Bearer {plane.api_key}"}
+    with (
+        httpx.Client(base_url=plane.base_url, headers=authorization, trust_env=False, timeout=30) as client,
+        client.stream("GET", path, headers=headers) as response,
+    ):
+        yield Stream(response)
+
+
+def parse(text: str) -> list[Frame]:
+    """Read a whole stream."""
+    return [_frame(block.split("\n")) for block in text.split("\n\n") if block]
+
+
+def _frames(response: httpx.Response) -> Iterator[Frame]:
+    lines: list[str] = []
+    for line in response.iter_lines():
+        if line:
+            lines.append(line)
+        else:
+            yield _frame(lines)
+            lines = []
+
+
+def _frame(lines: list[str]) -> Frame:
+    fields = dict(line.split(":", 1) for line in lines)
+    id, event, data = (fields.get(name, "").strip() for name in ("id", "event", "data"))
+    return Frame(id, event, json.loads(data) if data else None)
