@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from devtool import sessions
 from devtool.environment import ROOT, SetupError, discard_unfinished, install_servers, prepare
 from devtool.lock import exclusive
+from devtool.sessions import EXIT_INTERRUPTED, Ending
 
 
 class Task(NamedTuple):
-    """Something to run: nox sessions by their tag, or a program of the project."""
+    """Something to run: stages of nox sessions, each stage by their tags, or a program of the project."""
 
     summary: str
-    tag: str | None = None
+    stages: tuple[tuple[str, ...], ...] = ()
     program: str | None = None
 
 
@@ -30,17 +30,19 @@ TASKS = {
     "demo": Task(
         "run real jobs on a control plane started for it, with both clients and the CLI", program="examples/demo.py"
     ),
-    "test": Task("the SDK's tests on every Python present, then the control plane's", tag="test"),
-    "lint": Task("ruff: rules and formatting", tag="lint"),
-    "typing": Task("mypy --strict, pyright, completeness of the public types", tag="typing"),
-    "drift": Task("whether _sync/ is what tools/unasync_build.py writes", tag="drift"),
+    "test": Task("the SDK's tests on every Python present, and the control plane's", (("test",), ("coverage",))),
+    "checks": Task(
+        "lint, typing, drift, build and docs, side by side", (("lint", "typing", "drift", "build", "docs"),)
+    ),
+    "lint": Task("ruff: rules and formatting", (("lint",),)),
+    "typing": Task("mypy --strict, pyright, completeness of the public types", (("typing",),)),
+    "drift": Task("whether _sync/ is what tools/unasync_build.py writes", (("drift",),)),
     "generate": Task("write _sync/ from _async/", program="tools/unasync_build.py"),
-    "build": Task("build wheels and sdists, install and import them elsewhere", tag="build"),
-    "docs": Task("check the documentation", tag="docs"),
-    "bench": Task("measure against raw httpx, in ratios", tag="bench"),
+    "build": Task("build wheels and sdists, install and import them elsewhere", (("build",),)),
+    "docs": Task("check the documentation", (("docs",),)),
+    "bench": Task("measure against raw httpx, in ratios", (("bench",),)),
     "setup": Task("only make .venv"),
 }
-EXIT_INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -54,11 +56,9 @@ def main(arguments: Sequence[str]) -> int:
             install_servers()
         if task.program is not None:
             return _run([str(python), str(ROOT / task.program), *rest])
-        if task.tag is not None:
-            with exclusive(
-                ROOT / ".nox" / f"{task.tag}.lock", f"Another run of `{options.task}` is under way; waiting for it."
-            ):
-                return _nox(python, options.task, task.tag, rest)
+        if task.stages:
+            with exclusive(ROOT / ".nox" / "lock", "Another run of this tool is under way; waiting for it."):
+                return _nox(python, options.task, task.stages, rest)
     except SetupError as error:
         print(f"tools/dev.py: {error}", file=sys.stderr)
         return 2
@@ -92,28 +92,24 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     return options, rest[1:] if rest[:1] == ["--"] else rest
 
 
-def _nox(python: Path, name: str, tag: str, rest: Sequence[str]) -> int:
+def _nox(python: Path, name: str, stages: Sequence[Sequence[str]], rest: Sequence[str]) -> int:
+    """Run the sessions of each stage side by side; a stage starts only where the one before had no failure."""
     discard_unfinished(ROOT / ".nox", now=time.time())
-    with tempfile.TemporaryDirectory(prefix="nodus-") as folder:
-        report = Path(folder) / "report.json"
-        command = [str(python), "-m", "nox", "--non-interactive", "--tags", tag, "--report", str(report)]
-        status = _run([*command, "--", *rest] if rest else command)
-        if report.exists():
-            print(_summary(name, json.loads(report.read_text(encoding="utf-8"))["sessions"]), flush=True)
-    return status
-
-
-def _summary(name: str, sessions: Sequence[dict[str, object]]) -> str:
-    """One line: `test: tests-3.10 passed, tests-3.11 skipped, …`."""
-    words = {"success": "passed"}
-    results = [f"{session['name']} {words.get(str(session['result']), session['result'])}" for session in sessions]
-    return f"{name}: {', '.join(results) or 'nothing ran'}"
+    nox = [str(python), "-m", "nox", "--non-interactive"]
+    environment = _environment(python)
+    endings: list[Ending] = []
+    for tags in stages:
+        names = sessions.find(nox, environment, ROOT, tags)
+        endings += sessions.run(nox, environment, ROOT, names, rest)
+        if any(ending.status for ending in endings):
+            break
+    print(sessions.summary(name, endings), flush=True)
+    return next((ending.status for ending in endings if ending.status), 0)
 
 
 def _run(command: Sequence[str]) -> int:
     """Run a child to its end, also through Ctrl-C, which it gets itself and may need time to clean up after."""
-    environment = {**os.environ, "PATH": os.pathsep.join([str(Path(command[0]).parent), os.environ.get("PATH", "")])}
-    with subprocess.Popen(command, cwd=ROOT, env=environment) as child:
+    with subprocess.Popen(command, cwd=ROOT, env=_environment(Path(command[0]))) as child:
         before = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
         interrupted = False
         try:
@@ -126,3 +122,8 @@ def _run(command: Sequence[str]) -> int:
         finally:
             signal.signal(signal.SIGTERM, before)
     return EXIT_INTERRUPTED if interrupted else status if status >= 0 else 128 - status
+
+
+def _environment(program: Path) -> dict[str, str]:
+    """This process's environment variables, with what is installed beside `program` found first."""
+    return {**os.environ, "PATH": os.pathsep.join([str(program.parent), os.environ.get("PATH", "")])}

@@ -1,0 +1,181 @@
+"""Run nox sessions, as many at once as there are cores.
+
+What runs beside others keeps its output to itself, and it is shown whole when the session ends; one that runs alone
+writes straight to the terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+EXIT_INTERRUPTED = 130
+_WORDS = {"success": "passed"}
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a session ended: its name, nox's exit status, and the result in one word."""
+
+    name: str
+    status: int
+    result: str
+
+
+@dataclass
+class Programs:
+    """Children that run now, which a signal to this process has to reach."""
+
+    running: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    interrupted: bool = False
+
+    @contextmanager
+    def on_sigterm_terminated(self) -> Iterator[None]:
+        """Hand a SIGTERM on to them, and start no more."""
+        before = signal.signal(signal.SIGTERM, self._terminate)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    def _terminate(self, *_: object) -> None:
+        self.interrupted = True
+        for child in list(self.running):
+            child.terminate()
+
+
+def find(nox: Sequence[str], environment: dict[str, str], folder: Path, tags: Iterable[str]) -> list[str]:
+    """The names of the sessions that have one of the tags, in the order of the noxfile."""
+    done = subprocess.run(
+        [*nox, "--list", "--json", "--tags", *tags], cwd=folder, env=environment, stdout=subprocess.PIPE, check=True
+    )
+    return [session["session"] for session in json.loads(done.stdout)]
+
+
+def run(
+    nox: Sequence[str],
+    environment: dict[str, str],
+    folder: Path,
+    names: Sequence[str],
+    arguments: Sequence[str] = (),
+    *,
+    at_once: int | None = None,
+) -> list[Ending]:
+    """Run sessions to their ends; give these in the order of `names`.
+
+    Ctrl-C reaches the sessions by itself, since they are in the same process group: each is left the time to clean up,
+    and none is started after it.
+
+    Args:
+        nox: the command that starts nox.
+        environment: its environment variables.
+        folder: where to run it.
+        names: the sessions.
+        arguments: what to hand on to them.
+        at_once: how many run side by side; as many as there are cores by default.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C or SIGTERM, once every session that had started is over.
+    """
+    lanes = min(len(names), at_once or os.cpu_count() or 1)
+    endings: dict[str, Ending] = {}
+    waiting = list(names)
+    over: queue.Queue[Ending] = queue.Queue()
+    programs = Programs()
+    with programs.on_sigterm_terminated(), tempfile.TemporaryDirectory(prefix="nodus-") as scratch:
+        runner = _Runner(nox, environment, folder, arguments, Path(scratch), programs, shares_terminal=lanes > 1)
+        under_way = 0
+        while under_way or (waiting and not programs.interrupted):
+            while waiting and under_way < lanes and not programs.interrupted:
+                runner.start(waiting.pop(0), over)
+                under_way += 1
+            try:
+                ending = over.get()
+            except KeyboardInterrupt:
+                programs.interrupted = True
+                continue
+            under_way -= 1
+            endings[ending.name] = ending
+            runner.show(ending)
+    if programs.interrupted:
+        raise KeyboardInterrupt
+    return [endings[name] for name in names]
+
+
+def summary(title: str, endings: Sequence[Ending]) -> str:
+    """One line: `test: tests-3.10 passed, tests-3.11 skipped, …`."""
+    results = [f"{ending.name} {_WORDS.get(ending.result, ending.result)}" for ending in endings]
+    return f"{title}: {', '.join(results) or 'nothing ran'}"
+
+
+class _Runner:
+    def __init__(
+        self,
+        nox: Sequence[str],
+        environment: dict[str, str],
+        folder: Path,
+        arguments: Sequence[str],
+        scratch: Path,
+        programs: Programs,
+        *,
+        shares_terminal: bool,
+    ) -> None:
+        self._nox = nox
+        self._environment = environment
+        self._folder = folder
+        self._rest = ["--", *arguments] if arguments else []
+        self._scratch = scratch
+        self._programs = programs
+        self._shares_terminal = shares_terminal
+
+    def start(self, name: str, over: queue.Queue[Ending]) -> None:
+        """Start a session; its end goes into the queue."""
+        command = [*self._nox, "--sessions", name, "--report", str(self._report(name)), *self._rest]
+        output: IO[bytes] | None = None
+        if self._shares_terminal:
+            print(f"{name}: started", flush=True)
+            output = self._output(name).open("wb")
+        child = subprocess.Popen(
+            command, cwd=self._folder, env=self._environment, stdout=output, stderr=output and subprocess.STDOUT
+        )
+        if output is not None:
+            output.close()
+        self._programs.running.append(child)
+        threading.Thread(target=self._await, args=(child, name, over), daemon=True).start()
+
+    def show(self, ending: Ending) -> None:
+        """Print what a session that did not have the terminal has to say."""
+        if self._shares_terminal:
+            text = self._output(ending.name).read_text(encoding="utf-8", errors="replace")
+            sys.stdout.write(f"\n{ending.name}: {_WORDS.get(ending.result, ending.result)}\n{text.rstrip()}\n\n")
+            sys.stdout.flush()
+
+    def _await(self, child: subprocess.Popen[bytes], name: str, over: queue.Queue[Ending]) -> None:
+        status = child.wait()
+        self._programs.running.remove(child)
+        over.put(Ending(name, status, self._result(name, status)))
+
+    def _result(self, name: str, status: int) -> str:
+        report = self._report(name)
+        if not report.exists():
+            return "failed" if status else "success"
+        sessions: list[dict[str, Any]] = json.loads(report.read_text(encoding="utf-8"))["sessions"]
+        # nox reports what a session requires before the session itself.
+        return str(sessions[-1]["result"]) if sessions else "failed"
+
+    def _report(self, name: str) -> Path:
+        return self._scratch / f"{name}.json"
+
+    def _output(self, name: str) -> Path:
+        return self._scratch / f"{name}.txt"
