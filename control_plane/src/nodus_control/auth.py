@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from nodus_ledger.keys import KeyRecord
-from nodus_ledger.sealing import UnusableKey
+from nodus_ledger.redis_store import RedisUnavailable
 
 from . import signatures
 from .api.errors import ApiError
@@ -13,6 +13,7 @@ from .calls import Call
 from .plane import Plane
 
 _SAFE_METHODS = ("GET", "HEAD")
+_REDIS_RETRY_SECONDS = 2
 
 
 def authenticate(plane: Plane, call: Call) -> KeyRecord:
@@ -20,11 +21,21 @@ def authenticate(plane: Plane, call: Call) -> KeyRecord:
 
     Raises:
         ApiError: 401 `invalid_api_key`, `signature_invalid`, `signature_stale` or `signing_secret_unavailable`; 409
-            `signature_replayed`.
+            `signature_replayed`; 503 `signatures_unavailable`.
     """
     key = _find(plane, call.header("authorization"))
     if key.signing_required:
-        _check_signature(plane, call, key)
+        try:
+            _check_signature(plane, call, key)
+        except RedisUnavailable:
+            # Nobody passes unverified; keys that need not sign never come here.
+            raise ApiError(
+                503,
+                "signatures_unavailable",
+                "Signatures cannot be verified right now, because the store that this takes does not answer: "
+                "nothing was done; try again.",
+                headers={"Retry-After": str(_REDIS_RETRY_SECONDS)},
+            ) from None
     return key
 
 
@@ -43,19 +54,16 @@ def _find(plane: Plane, authorization: str | None) -> KeyRecord:
 
 def _check_signature(plane: Plane, call: Call, key: KeyRecord) -> None:
     real_now = time.time()
-    try:
-        secrets = plane.keys.signing_secrets(key, int(real_now * 1000))
-    except UnusableKey:
-        secrets = []
-    if not secrets:
-        raise ApiError(
-            401, "signing_secret_unavailable", "The signing secret of this key is not at hand: rotate the key."
-        )
+    usable = plane.keys.signing_secrets(key, int(real_now * 1000))
     try:
         signature = signatures.verify(
-            secrets, call.method, call.raw_path, call.body, call.only_header("nodus-signature"), real_now
+            usable.secrets, call.method, call.raw_path, call.body, call.only_header("nodus-signature"), real_now
         )
     except signatures.Unsigned:
+        if not usable.is_whole or not usable.secrets:
+            raise ApiError(
+                401, "signing_secret_unavailable", "The signing secret of this key is not at hand: rotate the key."
+            ) from None
         raise ApiError(
             401,
             "signature_invalid",
@@ -76,10 +84,11 @@ def _check_signature(plane: Plane, call: Call, key: KeyRecord) -> None:
 
 def _refuse_replay(plane: Plane, call: Call, key: KeyRecord, signature: str, real_now: float) -> None:
     """Let a signature be used twice only where that changes nothing: what the request does is idempotent."""
-    first_use = plane.replays.admit(key.id, signature, call.idempotency_key(), real_now)
-    if first_use is True or call.method == "DELETE" or call.raw_path.endswith("/cancel"):
+    idempotency_key = call.idempotency_key()
+    first_use = plane.replays.admit(key.id, signature, idempotency_key, real_now)
+    if first_use is None or call.method == "DELETE" or call.raw_path.endswith("/cancel"):
         return
-    if call.raw_path == "/v1/jobs" and first_use is not None and first_use == call.idempotency_key():
+    if call.raw_path == "/v1/jobs" and idempotency_key is not None and first_use.idempotency_key == idempotency_key:
         return
     raise ApiError(
         409,

@@ -10,6 +10,7 @@ from typing import Any
 import asyncclick
 
 from nodus_ledger.database import UnusableDatabase
+from nodus_ledger.redis_store import RedisStore, UnusableRedis
 from nodus_ledger.sealing import UnusableKey
 from nodus_ledger.thresholds import DEFAULT_FRACTION
 
@@ -26,6 +27,7 @@ from .webhooks.command import allow_option, threshold_option
 from .webhooks.service import WebhookOptions
 
 DATABASE_VARIABLE = "NODUS_DATABASE_URL"
+REDIS_VARIABLE = "NODUS_REDIS_URL"
 
 
 def _with_database(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -33,6 +35,12 @@ def _with_database(command: Callable[..., Any]) -> Callable[..., Any]:
         "--driver", type=asyncclick.Choice(DRIVERS), default="simulated", show_default=True, help="What runs jobs."
     )(command)
     command = allow_option(command)
+    command = asyncclick.option(
+        "--redis",
+        "redis_url",
+        metavar="URL",
+        help=f"Where signing secrets and used signatures are kept; else {REDIS_VARIABLE}, else the database.",
+    )(command)
     return asyncclick.option("--db", "database_url", metavar="URL", help=f"The database; else {DATABASE_VARIABLE}.")(
         command
     )
@@ -52,11 +60,17 @@ def program() -> None:
 )
 @threshold_option
 def serve(
-    database_url: str | None, driver: str, webhook_allow: tuple[str, ...], threshold: float, host: str, port: int
+    database_url: str | None,
+    redis_url: str | None,
+    driver: str,
+    webhook_allow: tuple[str, ...],
+    threshold: float,
+    host: str,
+    port: int,
 ) -> int:
     """Answer API requests. Jobs are run by `nodus-control worker` on the same database."""
     with catching_interrupts() as interrupts:
-        plane = _open(database_url, driver, webhook_allow, threshold)
+        plane = _open(database_url, redis_url, driver, webhook_allow, threshold, answers_requests=True)
         try:
             server = Server(create_app(plane), host=host, port=port, end_streams=plane.feed.end_streams)
             server.start()
@@ -72,10 +86,10 @@ def serve(
 
 @program.command()
 @_with_database
-def worker(database_url: str | None, driver: str, webhook_allow: tuple[str, ...]) -> int:
+def worker(database_url: str | None, redis_url: str | None, driver: str, webhook_allow: tuple[str, ...]) -> int:
     """Run what the API accepts: dispatch jobs, watch them, fail them over."""
     with catching_interrupts() as interrupts:
-        plane = _open(database_url, driver, webhook_allow)
+        plane = _open(database_url, redis_url, driver, webhook_allow)
         plane.start_worker()
         asyncclick.echo("working")
         interrupts.wait()
@@ -89,16 +103,32 @@ def main() -> None:
 
 
 def _open(
-    database_url: str | None, driver: str, webhook_allow: tuple[str, ...], threshold: float = DEFAULT_FRACTION
+    database_url: str | None,
+    redis_url: str | None,
+    driver: str,
+    webhook_allow: tuple[str, ...],
+    threshold: float = DEFAULT_FRACTION,
+    *,
+    answers_requests: bool = False,
 ) -> Plane:
     url = database_url or os.environ.get(DATABASE_VARIABLE)
     if not url:
         raise Misconfigured(f"no database: give --db URL, or set {DATABASE_VARIABLE}")
     try:
         webhooks = WebhookOptions(allowed=parse_allowed(webhook_allow), threshold=threshold)
-        return Plane(url, driver=driver, seed=None, is_alone=False, webhooks=webhooks)
-    except (UnusableDatabase, UnusableKey, RuntimeError, ValueError) as exc:
+        redis = _open_redis(redis_url or os.environ.get(REDIS_VARIABLE), must_answer=answers_requests)
+        return Plane(url, driver=driver, seed=None, is_alone=False, webhooks=webhooks, redis=redis)
+    except (UnusableDatabase, UnusableKey, UnusableRedis, RuntimeError, ValueError) as exc:
         raise Misconfigured(str(exc)) from exc
+
+
+def _open_redis(url: str | None, *, must_answer: bool) -> RedisStore | None:
+    if not url:
+        return None
+    redis = RedisStore(url)
+    if must_answer:
+        redis.require()
+    return redis
 
 
 __all__ = ["CONFIGURATION", "main", "program"]

@@ -19,12 +19,14 @@ from nodus_ledger.keys import Keys
 from nodus_ledger.ledger_reader import TrustLedger
 from nodus_ledger.ledger_signing import SIGNING_KEY_VARIABLE, signer_for
 from nodus_ledger.outages import Outages
+from nodus_ledger.redis_store import RedisStore
+from nodus_ledger.replays import Replays, ReplaysInDatabase, ReplaysInMemory, ReplaysInRedis
 from nodus_ledger.sealing import KEY_VARIABLE, sealer_for
 from nodus_ledger.settings import Settings
+from nodus_ledger.signing_secrets import SigningSecrets
 
 from .clock import Clock, RunningClock
 from .events import EventFeed
-from .signatures import ReplayMemory
 from .suppliers.choice import make_driver
 from .webhooks.service import WebhookOptions, WebhookService
 from .worker import Worker
@@ -45,6 +47,7 @@ class Plane:
         is_reliable: simulated suppliers neither refuse nor lose what they were not told to.
         is_alone: no other process works on this database, so leases of the past belong to nobody.
         webhooks: where events may be delivered to, and when a budget's threshold is reached.
+        redis: keeps signing secrets and used signatures; closed with the control plane.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Plane:
         is_reliable: bool = False,
         is_alone: bool = True,
         webhooks: WebhookOptions | None = None,
+        redis: RedisStore | None = None,
     ) -> None:
         options = webhooks or WebhookOptions()
         self.database = Database(database_url)
@@ -70,7 +74,7 @@ class Plane:
                 self.clock.advance_to(latest)
             self.seed = seed
             self.catalogue: Catalogue = default_catalogue()
-            self.keys = Keys(self.database, sealer)
+            self.keys = Keys(self.database, SigningSecrets(sealer, redis))
             signer = signer_for(self.database, sealer, os.environ.get(SIGNING_KEY_VARIABLE))
             self.trust_ledger = TrustLedger(self.database, signer)
             ids = JobIds(secrets.randbits, seed if driver == "simulated" else None)
@@ -87,7 +91,8 @@ class Plane:
             self.database.close()
             raise
         self.worker = Worker(self.jobs, self._claims, self.driver, self.clock.now)
-        self.replays = ReplayMemory()
+        self._redis = redis
+        self.replays: Replays = _replays(self.database, redis, is_alone=is_alone)
         self.is_reliable = is_reliable
         self._loop = WorkerLoop(self.worker, self.clock, self._after_pass, self.webhooks.deliverer.next_due)
         self._advancing = threading.Lock()
@@ -155,6 +160,8 @@ class Plane:
         self.worker.close()
         self._store_offset()
         self.database.close()
+        if self._redis is not None:
+            self._redis.close()
         if self._private_directory is not None:
             shutil.rmtree(self._private_directory, ignore_errors=True)
 
@@ -196,3 +203,10 @@ class Plane:
             return
         self.settings.store_clock_offset_ms(offset)
         self._stored_offset = offset
+
+
+def _replays(database: Database, redis: RedisStore | None, *, is_alone: bool) -> Replays:
+    """Choose what remembers used signatures: all processes that answer for one database must share it."""
+    if redis is not None:
+        return ReplaysInRedis(redis)
+    return ReplaysInMemory() if is_alone else ReplaysInDatabase(database)

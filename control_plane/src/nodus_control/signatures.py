@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import re
-import threading
-from collections import OrderedDict
 
 import nodus
 
 TOLERANCE_SECONDS = 300
-REMEMBERED_SECONDS = 2 * TOLERANCE_SECONDS
 
 _TIMESTAMP = re.compile(r"(?:^|,) *ts=([0-9]{1,12}) *(?:,|\Z)")
 
@@ -50,33 +47,3 @@ def verify(secrets: list[str], method: str, path: str, body: bytes, header: str 
         raise Stale(round(skew))
     canonical = nodus.sign_request(signing_secret=secret, method=method, path=path, body=body, now=timestamp)
     return canonical["Nodus-Signature"]
-
-
-class ReplayMemory:
-    """The signatures of the last ten minutes' writes, each with the idempotency key that came with it.
-
-    Times are real Unix seconds.
-    """
-
-    def __init__(self) -> None:
-        self._seen: OrderedDict[tuple[str, str], tuple[float, str | None]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def admit(self, key_id: str, signature: str, idempotency_key: str | None, real_now: float) -> bool | str | None:
-        """Remember a signature; give True where it is new, else the idempotency key of its first use."""
-        with self._lock:
-            while self._seen:
-                oldest = next(iter(self._seen))
-                if self._seen[oldest][0] > real_now - REMEMBERED_SECONDS:
-                    break
-                del self._seen[oldest]
-            earlier = self._seen.get((key_id, signature))
-            if earlier is None:
-                self._seen[key_id, signature] = (real_now, idempotency_key)
-                return True
-            return earlier[1]
-
-    def clear(self) -> None:
-        """Forget everything."""
-        with self._lock:
-            self._seen.clear()

@@ -11,9 +11,10 @@ from .keys import KeyRecord
 
 
 def reserved(
-    connection: Connection, key: KeyRecord, figures: BudgetFigures, job_id: str, fraction: float, now: int
+    connection: Connection, key: KeyRecord, figures: BudgetFigures, job_id: str, default_fraction: float, now: int
 ) -> None:
     """Tell, once for each key, month and fraction, that a reservation crossed it; the key's row is still locked."""
+    fraction = default_fraction if key.threshold is None else key.threshold
     if thresholds.newly_reached(connection, key.id, figures, fraction, now):
         outbox.publish(connection, [webhook_notices.threshold_reached(key, figures, fraction, job_id, now)])
         entry = key_entries.threshold_reached(_owner(key), now, figures, f"{fraction:g}")

@@ -23,6 +23,7 @@ _CHANGE_IN_FLIGHT = (
     .where(api_keys.c.id == bindparam("key"))
     .values(in_flight=api_keys.c.in_flight + bindparam("amount"))
 )
+_RESERVE_UNCAPPED = _CHANGE_IN_FLIGHT.where(api_keys.c.monthly_cap.is_(None))
 _ADD_REALISED = (
     update(monthly_spend)
     .where(monthly_spend.c.key_id == bindparam("key"), monthly_spend.c.month == bindparam("of_month"))
@@ -52,17 +53,18 @@ def figures(connection: Connection, key_id: str, now: int, *, lock: bool = False
 def reserve(connection: Connection, key_id: str, amount: int, now: int, *, capped: bool) -> BudgetFigures | None:
     """Set an amount aside for a job, for as long as it is in flight; give the month of a capped key after it.
 
+    `capped` is whether the key had a cap when it was read: it may have got one, or lost it, since.
+
     Raises:
         BudgetExceeded: the key is capped, and this would pass its cap.
     """
-    reserved = None
-    if capped:
-        present = figures(connection, key_id, now, lock=True)
-        if present.headroom is not None and amount > present.headroom:
-            raise BudgetExceeded(amount, present)
-        reserved = replace(present, in_flight=present.in_flight + amount)
+    if not capped and connection.execute(_RESERVE_UNCAPPED, {"key": key_id, "amount": amount}).rowcount == 1:
+        return None
+    present = figures(connection, key_id, now, lock=True)
+    if present.headroom is not None and amount > present.headroom:
+        raise BudgetExceeded(amount, present)
     connection.execute(_CHANGE_IN_FLIGHT, {"key": key_id, "amount": amount})
-    return reserved
+    return replace(present, in_flight=present.in_flight + amount)
 
 
 def settle(connection: Connection, released: Mapping[str, int], realised: Mapping[tuple[str, str], int]) -> None:

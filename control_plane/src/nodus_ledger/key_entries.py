@@ -20,7 +20,7 @@ CAP_SET = "key.cap_set"
 THRESHOLD_REACHED = "budget.threshold_reached"
 EXCEEDED = "budget.exceeded"
 
-_SETTINGS = ("label", "is_test", "signing_required", "monthly_cap")
+_SETTINGS = ("label", "is_test", "signing_required", "monthly_cap", "threshold_millionths")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,8 @@ def minted(owner: KeyOwner, at: int, settings: Mapping[str, Any], *, is_new: boo
         "signing_required": bool(settings["signing_required"]),
         "monthly_cap_micros": settings["monthly_cap"],
     }
+    if settings["threshold_millionths"] is not None:
+        payload["threshold"] = f"{settings['threshold_millionths'] / 1_000_000:g}"
     return _about(owner, MINTED if is_new else REPLACED, at, payload)
 
 
@@ -66,14 +68,6 @@ def threshold_reached(owner: KeyOwner, at: int, figures: BudgetFigures, fraction
 def exceeded(owner: KeyOwner, at: int, figures: BudgetFigures, estimated: int) -> Entry:
     """Record that the cap stopped a submission which could have cost `estimated`."""
     return _about(owner, EXCEEDED, at, {**_month(figures), "estimated_micros": estimated})
-
-
-def owner_of(connection: Connection, key_id: str) -> KeyOwner | None:
-    """Read whose key it is; None where there is none of that id."""
-    row = connection.execute(
-        select(api_keys.c.id, api_keys.c.customer_id, api_keys.c.principal_kind).where(api_keys.c.id == key_id)
-    ).first()
-    return None if row is None else KeyOwner(*row)
 
 
 def record_all_again(connection: Connection) -> None:

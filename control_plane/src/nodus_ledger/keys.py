@@ -7,6 +7,7 @@ request its time. What a thief of the database gets cannot be turned back into a
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import hashlib
 import secrets
@@ -16,15 +17,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Column, bindparam, insert, select, update
+from sqlalchemy import Column, Connection, bindparam, insert, select, update
 
 from . import budgets, key_entries
 from .database import Database
 from .errors import BudgetFigures
 from .key_entries import KeyOwner
+from .redis_store import RedisUnavailable
 from .schema import api_keys
-from .sealing import Sealer
+from .signing_secrets import KeptSecret, SigningSecrets, UsableSecrets
+from .thresholds import millionths
 from .trust_ledger import append_all
+
+OLD_SECRET_VERIFIES_MS = 24 * 3_600_000
+"""How long, in real time, a signing secret verifies after it was rotated."""
 
 _ALPHABET = string.ascii_letters + string.digits
 _KEY_CHARACTERS = 43
@@ -40,7 +46,7 @@ class PrincipalKind(str, enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
-    """A key as it is stored: nothing in it lets anybody call. Secrets are sealed; the cap is in micro-USD."""
+    """A key as it is stored: nothing in it lets anybody call. The cap is in micro-USD."""
 
     id: str
     customer_id: str
@@ -49,14 +55,34 @@ class KeyRecord:
     is_test: bool
     signing_required: bool
     signing_secret: bytes | None = field(repr=False)
+    signing_secret_hash: bytes | None = field(repr=False)
     previous_signing_secret: bytes | None = field(repr=False)
+    previous_signing_secret_hash: bytes | None = field(repr=False)
     previous_signing_secret_until: int | None
     monthly_cap: int | None
+    threshold_millionths: int | None
+    created_at: int
+    revoked_at: int | None
 
     @property
     def sees_only_its_own_jobs(self) -> bool:
         """Whether cancelling and reading logs stop at the jobs that this very key submitted."""
         return self.principal_kind == PrincipalKind.AGENT.value
+
+    @property
+    def threshold(self) -> float | None:
+        """The fraction of its cap at which its month is told of; None for the control plane's own."""
+        return None if self.threshold_millionths is None else self.threshold_millionths / 1_000_000
+
+    @property
+    def kept_secret(self) -> KeptSecret:
+        """Its signing secret, as it is kept."""
+        return KeptSecret(self.signing_secret, self.signing_secret_hash)
+
+    @property
+    def previous_kept_secret(self) -> KeptSecret:
+        """The signing secret before that."""
+        return KeptSecret(self.previous_signing_secret, self.previous_signing_secret_hash)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,21 +102,44 @@ _FIELDS: tuple[Column[Any], ...] = (
     api_keys.c.is_test,
     api_keys.c.signing_required,
     api_keys.c.signing_secret,
+    api_keys.c.signing_secret_hash,
     api_keys.c.previous_signing_secret,
+    api_keys.c.previous_signing_secret_hash,
     api_keys.c.previous_signing_secret_until,
     api_keys.c.monthly_cap,
+    api_keys.c.threshold_millionths,
+    api_keys.c.created_at,
+    api_keys.c.revoked_at,
 )
 # Sealed afresh every time: they differ even where the secret is the same.
-_RESEALED = ("signing_secret", "previous_signing_secret", "previous_signing_secret_until")
+_RESEALED = (
+    "signing_secret",
+    "signing_secret_hash",
+    "previous_signing_secret",
+    "previous_signing_secret_hash",
+    "previous_signing_secret_until",
+)
 _BY_HASH = select(*_FIELDS).where(api_keys.c.key_hash == bindparam("hash"), api_keys.c.revoked_at.is_(None))
+_LOCKED_LIVE = (
+    select(*_FIELDS).where(api_keys.c.id == bindparam("key"), api_keys.c.revoked_at.is_(None)).with_for_update()
+)
+_CHANGE = update(api_keys).where(api_keys.c.id == bindparam("of_key"))
+
+
+class UnknownKey(Exception):
+    """There is no key of this id, or it has ended."""
+
+
+class KeyDoesNotSign(Exception):
+    """The key was minted without a signing secret."""
 
 
 class Keys:
     """The keys of all customers."""
 
-    def __init__(self, database: Database, sealer: Sealer) -> None:
+    def __init__(self, database: Database, secrets: SigningSecrets) -> None:
         self._database = database
-        self._sealer = sealer
+        self._secrets = secrets
 
     def find(self, api_key: str) -> KeyRecord | None:
         """Give the key that a caller presented; None for one that never was or is revoked.
@@ -107,16 +156,24 @@ class Keys:
         with self._database.read() as connection:
             return set(connection.execute(query).scalars())
 
-    def signing_secrets(self, key: KeyRecord, real_now: int) -> list[str]:
+    def signing_secrets(self, key: KeyRecord, real_now: int) -> UsableSecrets:
         """Give the secrets that verify a key's signatures at a real time: its own, and a rotated one for its last day.
 
         Raises:
-            UnusableKey: they were sealed under another key.
+            RedisUnavailable: they are in Redis, which does not answer.
         """
-        sealed = [key.signing_secret]
+        kept = [key.kept_secret]
         if key.previous_signing_secret_until is not None and real_now < key.previous_signing_secret_until:
-            sealed.append(key.previous_signing_secret)
-        return [self._sealer.open(secret, _context(key.id)).decode() for secret in sealed if secret is not None]
+            kept.append(key.previous_kept_secret)
+        return self._secrets.open(key.id, kept)
+
+    def all(self, customer_id: str | None = None) -> list[KeyRecord]:
+        """Give every key, revoked ones included, of one customer or of all, in the order of their making."""
+        query = select(*_FIELDS).order_by(api_keys.c.customer_id, api_keys.c.created_at, api_keys.c.id)
+        if customer_id is not None:
+            query = query.where(api_keys.c.customer_id == customer_id)
+        with self._database.read() as connection:
+            return [KeyRecord(*row) for row in connection.execute(query)]
 
     def budget(self, key_id: str, now: int) -> BudgetFigures:
         """Give a key's month."""
@@ -133,8 +190,13 @@ class Keys:
         monthly_cap: int | None = None,
         signing_required: bool = False,
         is_test: bool = False,
+        threshold: float | None = None,
     ) -> MintedKey:
-        """Make a key. `monthly_cap` is in micro-USD; a signing secret is made where signing is required."""
+        """Make a key. `monthly_cap` is in micro-USD; a signing secret is made where signing is required.
+
+        Raises:
+            RedisUnavailable: the secret is to be kept in Redis, which does not answer; nothing was made.
+        """
         minted = MintedKey(
             id=str(uuid.uuid4()),
             api_key=new_api_key(is_test=is_test),
@@ -149,6 +211,7 @@ class Keys:
             monthly_cap=monthly_cap,
             signing_required=signing_required,
             is_test=is_test,
+            threshold=threshold,
         )
         return minted
 
@@ -163,8 +226,12 @@ class Keys:
         monthly_cap: int | None,
         signing_required: bool,
         is_test: bool,
+        threshold: float | None = None,
     ) -> None:
         """Store a key that was made elsewhere; where its id exists, its secrets and settings are replaced."""
+        kept = KeptSecret(None, None)
+        if minted.signing_secret is not None:
+            kept = self._secrets.keep(minted.id, minted.signing_secret)
         values = {
             "customer_id": customer_id,
             "label": label,
@@ -172,12 +239,13 @@ class Keys:
             "is_test": is_test,
             "key_hash": _hash(minted.api_key),
             "signing_required": signing_required,
-            "signing_secret": None
-            if minted.signing_secret is None
-            else self._sealer.seal(minted.signing_secret.encode(), _context(minted.id)),
+            "signing_secret": kept.sealed,
+            "signing_secret_hash": kept.digest,
             "previous_signing_secret": None,
+            "previous_signing_secret_hash": None,
             "previous_signing_secret_until": None,
             "monthly_cap": monthly_cap,
+            "threshold_millionths": None if threshold is None else millionths(threshold),
             "revoked_at": None,
         }
         with self._database.write() as connection:
@@ -191,15 +259,69 @@ class Keys:
                 append_all(connection, [key_entries.minted(owner, now, values, is_new=before is None)])
 
     def revoke(self, key_id: str, now: int) -> bool:
-        """End a key for good; False where there is none, or it has ended already."""
+        """End a key for good; False where it has ended already.
+
+        Raises:
+            UnknownKey: there is none of this id.
+            RedisUnavailable: it has ended, but Redis, which does not answer, still has its secrets.
+        """
         with self._database.write() as connection:
-            ended = connection.execute(
-                update(api_keys).where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None)).values(revoked_at=now)
+            query = select(*_FIELDS).where(api_keys.c.id == key_id).with_for_update()
+            row = connection.execute(query).first()
+            if row is None:
+                raise UnknownKey(key_id)
+            key = KeyRecord(*row)
+            if key.revoked_at is not None:
+                return False
+            connection.execute(_CHANGE.values(revoked_at=now), {"of_key": key_id})
+            append_all(connection, [key_entries.revoked(_owner(key), now)])
+        for kept in (key.kept_secret, key.previous_kept_secret):
+            self._secrets.forget(key_id, kept)
+        return True
+
+    def rotate(self, key_id: str, now: int, real_now: int) -> str:
+        """Give a key a new signing secret, and give that; the one before verifies for 24 h more, one before that not.
+
+        Raises:
+            UnknownKey: there is none of this id, or it has ended.
+            KeyDoesNotSign: it has no signing secret.
+            RedisUnavailable: the secret is to be kept in Redis, which does not answer; nothing was changed.
+        """
+        secret = new_signing_secret()
+        with self._database.write() as connection:
+            key = _require_live(connection, key_id)
+            if not key.signing_required:
+                raise KeyDoesNotSign(key_id)
+            kept = self._secrets.keep(key_id, secret)
+            connection.execute(
+                _CHANGE.values(
+                    signing_secret=kept.sealed,
+                    signing_secret_hash=kept.digest,
+                    previous_signing_secret=key.signing_secret,
+                    previous_signing_secret_hash=key.signing_secret_hash,
+                    previous_signing_secret_until=real_now + OLD_SECRET_VERIFIES_MS,
+                ),
+                {"of_key": key_id},
             )
-            owner = key_entries.owner_of(connection, key_id)
-            if ended.rowcount == 1 and owner is not None:
-                append_all(connection, [key_entries.revoked(owner, now)])
-        return ended.rowcount == 1
+            append_all(connection, [key_entries.rotated(_owner(key), now)])
+        # The row is what counts; Redis only need not keep longer what the row no longer lets verify.
+        with contextlib.suppress(RedisUnavailable):
+            self._secrets.forget(key_id, key.kept_secret, after_ms=OLD_SECRET_VERIFIES_MS)
+            self._secrets.forget(key_id, key.previous_kept_secret)
+        return secret
+
+    def set_cap(self, key_id: str, cap: int | None, now: int) -> None:
+        """Give a key another monthly cap, in micro-USD, from the next submission on; None for no cap.
+
+        Raises:
+            UnknownKey: there is none of this id, or it has ended.
+        """
+        with self._database.write() as connection:
+            key = _require_live(connection, key_id)
+            if key.monthly_cap == cap:
+                return
+            connection.execute(_CHANGE.values(monthly_cap=cap), {"of_key": key_id})
+            append_all(connection, [key_entries.cap_set(_owner(key), now, cap, key.monthly_cap)])
 
 
 def new_api_key(*, is_test: bool = False) -> str:
@@ -216,5 +338,13 @@ def _hash(api_key: str) -> bytes:
     return hashlib.sha256(api_key.encode("utf-8", "surrogatepass")).digest()
 
 
-def _context(key_id: str) -> str:
-    return f"signing secret of {key_id}"
+def _require_live(connection: Connection, key_id: str) -> KeyRecord:
+    """Read a key that has not ended, and hold its row's lock."""
+    row = connection.execute(_LOCKED_LIVE, {"key": key_id}).first()
+    if row is None:
+        raise UnknownKey(key_id)
+    return KeyRecord(*row)
+
+
+def _owner(key: KeyRecord) -> KeyOwner:
+    return KeyOwner(key.id, key.customer_id, key.principal_kind)

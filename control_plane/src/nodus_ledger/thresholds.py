@@ -19,7 +19,7 @@ def is_reached(figures: BudgetFigures, fraction: float) -> bool:
     """Say whether a month stands at this fraction of its cap, or above it."""
     if figures.cap is None:
         return False
-    return figures.month_to_date >= Fraction(_millionths(fraction), _MILLION) * figures.cap
+    return figures.month_to_date >= Fraction(millionths(fraction), _MILLION) * figures.cap
 
 
 def newly_reached(connection: Connection, key_id: str, figures: BudgetFigures, fraction: float, now: int) -> bool:
@@ -29,12 +29,13 @@ def newly_reached(connection: Connection, key_id: str, figures: BudgetFigures, f
     """
     if not is_reached(figures, fraction):
         return False
-    told = {"key_id": key_id, "month": month_of(now), "fraction_millionths": _millionths(fraction)}
+    told = {"key_id": key_id, "month": month_of(now), "fraction_millionths": millionths(fraction)}
     if connection.execute(select(thresholds.c.reached_at).filter_by(**told)).first() is not None:
         return False
     connection.execute(insert(thresholds).values(reached_at=now, **told))
     return True
 
 
-def _millionths(fraction: float) -> int:
+def millionths(fraction: float) -> int:
+    """Give a fraction as it is stored."""
     return round(fraction * _MILLION)

@@ -1,28 +1,48 @@
-"""The options that every command has, and the database that they name."""
+"""The options that every command has, and what they name: the database, Redis, and the keys kept in both."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from ..database import Database, UnusableDatabase
+from ..keys import Keys
+from ..redis_store import RedisStore
+from ..sealing import KEY_VARIABLE, sealer_for
+from ..settings import Settings
+from ..signing_secrets import SigningSecrets
 
 DATABASE_VARIABLE = "NODUS_DATABASE_URL"
+REDIS_VARIABLE = "NODUS_REDIS_URL"
 
 
 class NoDatabase(Exception):
     """No database was named, or there is none of that name."""
 
 
+@dataclass(frozen=True)
+class KeyCabinet:
+    """The keys of a database, and what time it is there, in Unix milliseconds."""
+
+    keys: Keys
+    now: int
+    real_now: int
+
+
 def add_common_options(command: argparse.ArgumentParser) -> None:
-    """Add `--db` and `--json`."""
+    """Add `--db`, `--redis` and `--json`."""
     command.add_argument("--db", metavar="URL", help=f"the database; else {DATABASE_VARIABLE}")
+    command.add_argument(
+        "--redis", metavar="URL", help=f"where signing secrets are kept; else {REDIS_VARIABLE}, else the database"
+    )
     command.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -47,15 +67,76 @@ def existing_database(options: argparse.Namespace) -> Iterator[Database]:
         UnusableDatabase: it cannot be opened.
     """
     url = database_url(options)
-    try:
-        parsed = make_url(url)
-    except ArgumentError as exc:
-        raise UnusableDatabase("the database must be given as a URL, such as sqlite:///nodus.db") from exc
-    is_file = parsed.get_backend_name() == "sqlite"
-    if is_file and not (parsed.database and Path(parsed.database).exists()):
-        raise NoDatabase(f"there is no database at {parsed.render_as_string()}")
+    file = _file_of(url)
+    if file is not None and not file.exists():
+        raise NoDatabase(f"there is no database at {file}")
     database = Database(url)
     try:
         yield database
     finally:
         database.close()
+
+
+@contextmanager
+def existing_keys(options: argparse.Namespace) -> Iterator[KeyCabinet]:
+    """Open the keys of the database that was named, which must be there already.
+
+    Raises:
+        NoDatabase: none was named, or there is no such file.
+        UnusableDatabase, UnusableKey, UnusableRedis: it, its sealing key or Redis cannot be used.
+    """
+    with existing_database(options) as database, _cabinet(options, database) as cabinet:
+        yield cabinet
+
+
+@contextmanager
+def new_or_existing_keys(options: argparse.Namespace) -> Iterator[KeyCabinet]:
+    """Open the keys of the database that was named; a file that is not there yet is made.
+
+    Raises:
+        NoDatabase: none was named, or one in memory, which would end with the command.
+        UnusableDatabase, UnusableKey, UnusableRedis: it, its sealing key or Redis cannot be used.
+    """
+    url = database_url(options)
+    _file_of(url)
+    database = Database(url)
+    try:
+        with _cabinet(options, database) as cabinet:
+            yield cabinet
+    finally:
+        database.close()
+
+
+@contextmanager
+def _cabinet(options: argparse.Namespace, database: Database) -> Iterator[KeyCabinet]:
+    sealer = sealer_for(database.path, os.environ.get(KEY_VARIABLE))
+    settings = Settings(database)
+    settings.require_key(sealer)
+    redis_url = options.redis or os.environ.get(REDIS_VARIABLE)
+    redis = RedisStore(redis_url) if redis_url else None
+    real_now = int(time.time() * 1000)
+    # A clock that once ran ahead of real time does not go back.
+    now = max(real_now + settings.clock_offset_ms(), settings.latest_event_ms() or 0)
+    try:
+        yield KeyCabinet(Keys(database, SigningSecrets(sealer, redis)), now, real_now)
+    finally:
+        if redis is not None:
+            redis.close()
+
+
+def _file_of(url: str) -> Path | None:
+    """Give the file of an SQLite database; None for a database that is a server's.
+
+    Raises:
+        NoDatabase: it would be in memory.
+        UnusableDatabase: this is no URL.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError as exc:
+        raise UnusableDatabase("the database must be given as a URL, such as sqlite:///nodus.db") from exc
+    if parsed.get_backend_name() != "sqlite":
+        return None
+    if not parsed.database or parsed.database == ":memory:":
+        raise NoDatabase("there is no database in memory to find: give a file, such as sqlite:///nodus.db")
+    return Path(parsed.database)

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from ..database import UnusableDatabase
+from ..keys import KeyDoesNotSign, UnknownKey
+from ..redis_store import RedisUnavailable, UnusableRedis
 from ..sealing import UnusableKey
-from . import export, verify
-from .exit_codes import CONFIGURATION
+from . import export, list_keys, mint, revoke, rotate, set_cap, verify
+from .exit_codes import CONFIGURATION, NOT_FOUND, USAGE
 from .opening import NoDatabase
 
-COMMANDS: Sequence[ModuleType] = (verify, export)
+COMMANDS: Sequence[ModuleType] = (mint, list_keys, revoke, rotate, set_cap, verify, export)
 """Each has `add`, which declares it, and sets `run` as what it does."""
 
 
@@ -33,7 +35,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         status: int = options.run(options)
-    except (NoDatabase, UnusableDatabase, UnusableKey) as exc:
-        sys.stderr.write(f"error: {exc}\n")
-        return CONFIGURATION
+    except (NoDatabase, UnusableDatabase, UnusableKey, UnusableRedis, RedisUnavailable) as exc:
+        return _fail(str(exc), CONFIGURATION)
+    except UnknownKey as exc:
+        return _fail(f"there is no live key {exc}: `list` names them", NOT_FOUND)
+    except KeyDoesNotSign as exc:
+        return _fail(f"key {exc} has no signing secret to rotate: mint one with --signing-required", USAGE)
+    return status
+
+
+def _fail(message: str, status: int) -> int:
+    sys.stderr.write(f"error: {message}\n")
     return status

@@ -1,0 +1,68 @@
+"""`list`: the keys that there are, and how their month stands. No key or secret can be shown again."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from nodus_core.money import usd
+from nodus_core.times import timestamp
+
+from ..errors import BudgetFigures
+from ..keys import KeyRecord
+from . import values
+from .exit_codes import OK
+from .opening import add_common_options, existing_keys
+from .printing import money, print_json, print_table
+
+_HEADING = ("key_id", "customer_id", "label", "principal_kind", "signs", "monthly_cap", "month_to_date", "state")
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    command: argparse.ArgumentParser = commands.add_parser(
+        "list", help="list the keys", description="List the keys, revoked ones too, with what they spent this month."
+    )
+    command.add_argument("--customer-id", type=values.name, metavar="ID", help="only this customer's")
+    add_common_options(command)
+    command.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    with existing_keys(options) as cabinet:
+        found = [(key, cabinet.keys.budget(key.id, cabinet.now)) for key in cabinet.keys.all(options.customer_id)]
+    if options.json:
+        print_json({"keys": [_document(key, month) for key, month in found]})
+    else:
+        print_table([_HEADING, *(_row(key, month) for key, month in found)])
+    return OK
+
+
+def _row(key: KeyRecord, month: BudgetFigures) -> tuple[str, ...]:
+    state = "live" if key.revoked_at is None else f"revoked {timestamp(key.revoked_at)}"
+    return (
+        key.id,
+        key.customer_id,
+        key.label or "-",
+        key.principal_kind,
+        "yes" if key.signing_required else "no",
+        money(key.monthly_cap),
+        money(month.month_to_date),
+        f"test, {state}" if key.is_test else state,
+    )
+
+
+def _document(key: KeyRecord, month: BudgetFigures) -> dict[str, Any]:
+    return {
+        "key_id": key.id,
+        "customer_id": key.customer_id,
+        "label": key.label,
+        "principal_kind": key.principal_kind,
+        "test": key.is_test,
+        "signing_required": key.signing_required,
+        "monthly_cap_usd": None if key.monthly_cap is None else usd(key.monthly_cap),
+        "threshold": key.threshold,
+        "month_to_date_usd": usd(month.month_to_date),
+        "created_at": timestamp(key.created_at),
+        "revoked_at": None if key.revoked_at is None else timestamp(key.revoked_at),
+    }

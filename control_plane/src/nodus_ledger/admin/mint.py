@@ -1,0 +1,91 @@
+"""`mint`: make an API key, and show it and its signing secret once."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from nodus_core.money import usd
+
+from ..keys import PrincipalKind
+from . import values
+from .exit_codes import OK
+from .opening import add_common_options, new_or_existing_keys
+from .printing import SHOWN_ONCE, money, print_facts, print_json
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    command: argparse.ArgumentParser = commands.add_parser(
+        "mint",
+        help="make an API key",
+        description="Make an API key. It and its signing secret are printed here and nowhere else: the database "
+        "holds the key's hash alone. A SQLite file that is not there yet is made.",
+    )
+    command.add_argument("--customer-id", required=True, type=values.name, metavar="ID", help="whose key it is")
+    command.add_argument(
+        "--kind",
+        required=True,
+        choices=[kind.value for kind in PrincipalKind],
+        help="who will use it; goes with it to ledger rows, webhooks and meter events",
+    )
+    command.add_argument("--label", default="", type=values.label, metavar="TEXT", help="what you call it")
+    command.add_argument(
+        "--monthly-cap-usd", type=values.cap, metavar="N", help="what it may spend in a calendar month; else no cap"
+    )
+    command.add_argument(
+        "--threshold",
+        type=values.fraction,
+        metavar="F",
+        help="the fraction of the cap at which budget.threshold_reached fires; else the control plane's, 0.8",
+    )
+    command.add_argument(
+        "--signing-required",
+        action="store_true",
+        help="make a signing secret, and refuse requests that it did not sign",
+    )
+    command.add_argument("--test", action="store_true", help="make a key for simulations alone: nk_test_…")
+    add_common_options(command)
+    command.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    with new_or_existing_keys(options) as cabinet:
+        minted = cabinet.keys.mint(
+            customer_id=options.customer_id,
+            label=options.label,
+            principal_kind=PrincipalKind(options.kind),
+            now=cabinet.now,
+            monthly_cap=options.monthly_cap_usd,
+            signing_required=options.signing_required,
+            is_test=options.test,
+            threshold=options.threshold,
+        )
+    cap = options.monthly_cap_usd
+    if options.json:
+        print_json(
+            {
+                "api_key": minted.api_key,
+                "signing_secret": minted.signing_secret,
+                "key_id": minted.id,
+                "customer_id": options.customer_id,
+                "label": options.label,
+                "principal_kind": options.kind,
+                "test": options.test,
+                "signing_required": options.signing_required,
+                "monthly_cap_usd": None if cap is None else usd(cap),
+                "threshold": options.threshold,
+            }
+        )
+        return OK
+    secret = {} if minted.signing_secret is None else {"signing_secret": minted.signing_secret + SHOWN_ONCE}
+    print_facts(
+        {
+            "api_key": minted.api_key,
+            **secret,
+            "key_id": minted.id,
+            "principal_kind": options.kind,
+            "monthly_cap": money(cap),
+        }
+    )
+    return OK

@@ -1,0 +1,54 @@
+"""Reading what operators type: amounts, fractions, names. What is wrong is a usage error."""
+
+from __future__ import annotations
+
+import argparse
+from decimal import Decimal, InvalidOperation
+
+from nodus_core.money import MICROS_PER_USD
+
+NO_CAP = "none"
+_LARGEST_USD = Decimal(10) ** 12
+
+
+def cap(text: str) -> int:
+    """Read an amount in USD as micro-USD."""
+    try:
+        amount = Decimal(text.strip().removeprefix("$"))
+        is_amount = amount.is_finite() and 0 <= amount < _LARGEST_USD
+    except InvalidOperation:
+        is_amount = False
+    if not is_amount:
+        raise argparse.ArgumentTypeError(f"{text!r} is no amount in USD, 0 or more, such as 2500")
+    micros = amount * MICROS_PER_USD
+    if micros != micros.to_integral_value():
+        raise argparse.ArgumentTypeError(f"{text!r} has more than six decimals")
+    return int(micros)
+
+
+def cap_or_none(text: str) -> int | None:
+    """Read an amount in USD as micro-USD, or `none`."""
+    return None if text.strip().lower() == NO_CAP else cap(text)
+
+
+def fraction(text: str) -> float:
+    """Read a fraction of a cap: above 0, at most 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.000_001 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no fraction above 0 and up to 1, such as 0.8")
+    return value
+
+
+def name(text: str) -> str:
+    """Read a name that is printed and written to the ledger."""
+    if not text.strip() or not text.isprintable():
+        raise argparse.ArgumentTypeError("it must not be empty, nor hold control characters")
+    return text
+
+
+def label(text: str) -> str:
+    """Read a name that may be left empty."""
+    return name(text) if text else text

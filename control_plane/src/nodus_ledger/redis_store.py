@@ -1,0 +1,122 @@
+"""Redis, as far as the control plane needs it: names, texts that may run out, and which of two was first.
+
+Only this module knows the client, which is the extra `nodus-control-plane[redis]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+TIMEOUT_SECONDS = 2.0
+"""How long Redis may take to be reached, and again to answer: a request waits for it."""
+
+
+class UnusableRedis(Exception):
+    """A Redis that cannot be used as it was named; the message says why and what to do."""
+
+
+class RedisUnavailable(Exception):
+    """Redis does not answer, or not as it should, right now."""
+
+
+class RedisStore:
+    """One Redis, used by any number of threads. It connects when it is first asked for something."""
+
+    def __init__(self, url: str) -> None:
+        """Take note of where it is.
+
+        Args:
+            url: `redis://`, `rediss://` or `unix://`, as the client takes it.
+
+        Raises:
+            UnusableRedis: the URL is none, or the client is not installed.
+        """
+        try:
+            import redis
+            from redis.backoff import NoBackoff
+            from redis.retry import Retry
+        except ImportError as exc:
+            raise UnusableRedis(
+                "Redis needs a package that is not installed: pip install 'nodus-control-plane[redis]'"
+            ) from exc
+        self._failures = (redis.RedisError, OSError)
+        try:
+            # A command that may have been carried out is not sent again: callers hear of it, and decide.
+            self._client: Any = redis.Redis.from_url(
+                url,
+                decode_responses=True,
+                socket_timeout=TIMEOUT_SECONDS,
+                socket_connect_timeout=TIMEOUT_SECONDS,
+                retry=Retry(NoBackoff(), 0),
+            )
+        except ValueError:
+            # Not chained: the message holds what was given, which may be a password.
+            pass
+        else:
+            place = self._client.connection_pool.connection_kwargs
+            self._place = place.get("path") or f"{place.get('host', 'localhost')}:{place.get('port', 6379)}"
+            return
+        raise UnusableRedis("Redis must be given as a URL, such as redis://127.0.0.1:6379/0")
+
+    def require(self) -> None:
+        """Check that it answers.
+
+        Raises:
+            UnusableRedis: it does not.
+        """
+        try:
+            with self._translated():
+                self._client.ping()
+        except RedisUnavailable as exc:
+            raise UnusableRedis(str(exc)) from exc
+
+    def get_all(self, names: Sequence[str]) -> list[str | None]:
+        """Read texts; None for one that is not there.
+
+        Raises:
+            RedisUnavailable: it does not answer; so for every method here.
+        """
+        with self._translated():
+            found: list[str | None] = self._client.mget(names)
+        return found
+
+    def put(self, name: str, text: str) -> None:
+        """Write a text."""
+        with self._translated():
+            self._client.set(name, text)
+
+    def put_first(self, name: str, text: str, *, kept_ms: int) -> str | None:
+        """Write a text for so long, unless there is one: then give that."""
+        with self._translated():
+            if self._client.set(name, text, nx=True, px=kept_ms):
+                return None
+            # One that ran out between the two was there all the same.
+            found: str | None = self._client.get(name)
+        return "" if found is None else found
+
+    def forget(self, name: str) -> None:
+        """Remove a text."""
+        with self._translated():
+            self._client.delete(name)
+
+    def forget_after(self, name: str, *, kept_ms: int) -> None:
+        """Let a text run out."""
+        with self._translated():
+            self._client.pexpire(name, kept_ms)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._client.close()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except self._failures as exc:
+            # Not what the client says: it may quote the command, and so a secret.
+            raise RedisUnavailable(f"Redis at {self._place} does not answer ({type(exc).__name__})") from None
+
+    def __repr__(self) -> str:
+        return "RedisStore(…)"
