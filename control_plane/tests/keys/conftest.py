@@ -1,0 +1,44 @@
+"""Control planes whose keys are minted as operators mint them, called as users call them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from keys.callers import Caller, serve
+
+from nodus_control.testing import LocalControlPlane
+from nodus_ledger.sealing import KEY_VARIABLE
+
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+settings.load_profile("untimed")
+
+
+@pytest.fixture(autouse=True)
+def nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing from the developer's own environment."""
+    for name in (KEY_VARIABLE, "NODUS_DATABASE_URL", "NODUS_REDIS_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """A place for a database."""
+    return f"sqlite:///{tmp_path / 'nodus.db'}"
+
+
+@pytest.fixture
+def served(database_url: str) -> Iterator[Callable[..., Caller]]:
+    """Starts self-hosted control planes on the database, each as a process of its own would be."""
+    with ExitStack() as stack:
+        yield lambda redis_url=None: stack.enter_context(serve(database_url, redis_url))
+
+
+@pytest.fixture
+def plane() -> Iterator[LocalControlPlane]:
+    """A playground whose clock stands, on loopback."""
+    with LocalControlPlane() as started:
+        yield started

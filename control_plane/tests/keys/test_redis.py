@@ -1,0 +1,239 @@
+"""With Redis: it has the signing secrets, and the database only their hashes; and what holds while it is away."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from keys.callers import SPEC, Caller, Minted, admin, code_of, mint
+from servers.redis import RedisServer
+
+import nodus
+from nodus_ledger.admin.program import main
+from nodus_ledger.redis_store import RedisStore, UnusableRedis
+
+NOBODY = "redis://:hunter2@127.0.0.1:1/0"
+DAY_MS = 86_400_000
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[Any]:
+    """Redis itself."""
+    import redis
+
+    with redis.Redis.from_url(redis_url, decode_responses=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+def key(database_url: str, redis_url: str) -> Minted:
+    """A key that must sign, whose secret is in Redis."""
+    return mint(database_url, "--signing-required", redis_url=redis_url)
+
+
+def secrets_in(client: Any) -> set[str]:
+    """Every text that Redis has."""
+    return {client.get(name) for name in client.scan_iter("*")}
+
+
+def test_the_database_has_the_hash_and_redis_the_secret(
+    tmp_path: Path, client: Any, key: Minted, served: Callable[..., Caller], redis_url: str
+) -> None:
+    """And requests are verified with it."""
+    caller = served(redis_url)
+    record = caller.plane.keys.find(key.api_key)
+    assert record is not None
+    assert key.signing_secret is not None
+    files = b"".join(path.read_bytes() for path in tmp_path.glob("nodus.db*"))
+
+    assert record.signing_secret is None
+    assert record.signing_secret_hash == hashlib.sha256(key.signing_secret.encode()).digest()
+    assert key.signing_secret.encode() not in files
+    assert secrets_in(client) == {key.signing_secret}
+    assert caller.call(key, "POST", "/v1/jobs", SPEC).status_code == 202
+    assert code_of(caller.call(key, "GET", "/v1/key", secret="sgn_other")) == (401, "signature_invalid")
+
+
+def test_an_evicted_secret_cannot_verify_anything(
+    client: Any, key: Minted, served: Callable[..., Caller], database_url: str, redis_url: str
+) -> None:
+    """401 `signing_secret_unavailable`, whatever the signature; rotating the key is the way out."""
+    caller = served(redis_url)
+    client.flushall()
+    right = caller.call(key, "GET", "/v1/key")
+    unsigned = caller.http.get("/v1/key", headers={"Authorization": f"Bearer {key.api_key}"})
+    with (
+        nodus.Client(key.api_key, base_url=caller.base_url, signing_secret=key.signing_secret) as sdk,
+        pytest.raises(nodus.SignatureError) as caught,
+    ):
+        sdk.key()
+    admin("rotate", key.key_id, "--db", database_url, "--redis", redis_url)
+    [secret] = secrets_in(client)
+    rotated = caller.call(key, "GET", "/v1/key", secret=secret)
+
+    assert code_of(right) == code_of(unsigned) == (401, "signing_secret_unavailable")
+    assert (caught.value.code, caught.value.attempts) == ("signing_secret_unavailable", 1)
+    assert rotated.status_code == 200
+
+
+def test_a_secret_put_into_redis_by_another_verifies_nothing(
+    client: Any, key: Minted, served: Callable[..., Caller], redis_url: str
+) -> None:
+    """The database's hash decides which secret is the key's."""
+    caller = served(redis_url)
+    [name] = client.keys("*")
+    client.set(name, "sgn_forged")
+
+    assert code_of(caller.call(key, "GET", "/v1/key", secret="sgn_forged")) == (401, "signing_secret_unavailable")
+
+
+def test_rotating_keeps_the_old_secret_in_redis_for_a_day(
+    client: Any, key: Minted, served: Callable[..., Caller], database_url: str, redis_url: str
+) -> None:
+    """Both verify; of two rotations, the first secret goes at once."""
+    caller = served(redis_url)
+    [first_name] = client.keys("*")
+    admin("rotate", key.key_id, "--db", database_url, "--redis", redis_url)
+    left_ms = client.pttl(first_name)
+    [second] = secrets_in(client) - {key.signing_secret}
+    both = [caller.call(key, "GET", "/v1/key", secret=secret).status_code for secret in (key.signing_secret, second)]
+    client.delete(first_name)
+    old_gone = caller.call(key, "GET", "/v1/key"), caller.call(key, "GET", "/v1/key", secret=second)
+    admin("rotate", key.key_id, "--db", database_url, "--redis", redis_url)
+    after = [code_of(caller.call(key, "GET", "/v1/key", secret=secret)) for secret in (key.signing_secret, second)]
+
+    assert 0 < left_ms <= DAY_MS
+    assert both == [200, 200]
+    assert [code_of(answer) for answer in old_gone] == [(401, "signing_secret_unavailable"), (200, None)]
+    assert after == [(401, "signature_invalid"), (200, None)]
+    assert first_name not in client.keys("*")
+
+
+def test_revoking_takes_the_secret_out_of_redis(
+    client: Any, key: Minted, served: Callable[..., Caller], database_url: str, redis_url: str
+) -> None:
+    """And the key ends with the next request, in a process that runs."""
+    caller = served(redis_url)
+    before = caller.call(key, "GET", "/v1/key")
+    admin("revoke", key.key_id, "--db", database_url, "--redis", redis_url)
+
+    assert before.status_code == 200
+    assert code_of(caller.call(key, "GET", "/v1/key")) == (401, "invalid_api_key")
+    assert client.keys("*") == []
+
+
+def test_a_secret_sealed_before_there_was_redis_still_verifies(
+    database_url: str, redis_url: str, served: Callable[..., Caller]
+) -> None:
+    """Rotating it moves it."""
+    sealed = mint(database_url, "--signing-required")
+    caller = served(redis_url)
+    before = caller.call(sealed, "GET", "/v1/key")
+    admin("rotate", sealed.key_id, "--db", database_url, "--redis", redis_url)
+    record = caller.plane.keys.find(sealed.api_key)
+
+    assert before.status_code == 200
+    assert record is not None
+    assert (record.signing_secret, record.signing_secret_hash is None) == (None, False)
+    assert caller.call(sealed, "GET", "/v1/key").status_code == 200
+
+
+def test_without_redis_its_secrets_are_not_at_hand(key: Minted, served: Callable[..., Caller]) -> None:
+    """A control plane that was started without `--redis` says so."""
+    assert code_of(served().call(key, "GET", "/v1/key")) == (401, "signing_secret_unavailable")
+
+
+def test_while_redis_is_away_nobody_passes_unverified(
+    redis_server: RedisServer, key: Minted, served: Callable[..., Caller], database_url: str, redis_url: str
+) -> None:
+    """503 with `Retry-After` for who must sign; who need not is answered; and it is back when Redis is."""
+    plain, sealed = mint(database_url), mint(database_url, "--signing-required")
+    caller = served(redis_url)
+    assert caller.call(key, "GET", "/v1/key").status_code == 200
+    redis_server.stop()
+    try:
+        away = [caller.call(one, "POST", "/v1/jobs", SPEC) for one in (key, sealed)]
+        reads = [caller.call(one, "GET", "/v1/key").status_code for one in (key, sealed, plain)]
+        others = [caller.call(plain, "POST", "/v1/jobs", SPEC).status_code, caller.http.get("/healthz").status_code]
+        listed = caller.call(plain, "GET", "/v1/jobs").json()["jobs"]
+        revoked = main(["revoke", key.key_id, "--db", database_url, "--redis", redis_url])
+        ended = caller.call(key, "GET", "/v1/key")
+        with (
+            nodus.Client(
+                sealed.api_key, base_url=caller.base_url, signing_secret=sealed.signing_secret, max_retries=0
+            ) as sdk,
+            pytest.raises(nodus.SupplierUnavailableError) as caught,
+        ):
+            sdk.run(image="ghcr.io/acme/train:v3")
+    finally:
+        redis_server.start_again()
+    back = caller.call(sealed, "POST", "/v1/jobs", SPEC)
+
+    assert [code_of(answer) for answer in away] == [(503, "signatures_unavailable")] * 2
+    assert [answer.headers["retry-after"] for answer in away] == ["2", "2"]
+    assert reads == [503, 200, 200]
+    assert others == [202, 200]
+    assert len(listed) == 1
+    assert (revoked, code_of(ended)) == (0, (401, "invalid_api_key"))
+    assert (caught.value.code, caught.value.retry_after) == ("signatures_unavailable", 2.0)
+    assert back.status_code == 202
+
+
+def test_minting_and_rotating_need_redis(
+    redis_server: RedisServer, database_url: str, redis_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit status 3 and one line; nothing is changed, so that no key is without its secret."""
+    key = mint(database_url, "--signing-required", redis_url=redis_url)
+    place = ["--db", database_url, "--redis", redis_url]
+    redis_server.stop()
+    try:
+        statuses = [
+            main(["mint", "--customer-id", "acme", "--kind", "human", "--signing-required", *place]),
+            main(["rotate", key.key_id, *place]),
+        ]
+    finally:
+        redis_server.start_again()
+    errors = capsys.readouterr().err.splitlines()
+
+    assert statuses == [3, 3]
+    assert len(errors) == 2
+    assert all(error.startswith("error: Redis at 127.0.0.1:") for error in errors)
+    assert len(admin("list", "--db", database_url).splitlines()) == 2
+    admin("verify", "--db", database_url)
+
+
+@pytest.mark.parametrize("url", [NOBODY, "redis//nonsense", "http://:hunter2@127.0.0.1/"])
+def test_serving_needs_a_redis_that_answers(tmp_path: Path, url: str) -> None:
+    """Exit status 3; the message shows no password."""
+    program = "from nodus_control.cli import main; main()"
+    place = ["--db", f"sqlite:///{tmp_path / 'nodus.db'}", "--redis", url]
+    done = subprocess.run(
+        [sys.executable, "-c", program, "serve", "--port", "0", *place], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 3
+    assert re.search(r"^Error: Redis ", done.stderr, re.MULTILINE)
+    assert "Traceback" not in done.stderr
+    assert "hunter2" not in done.stderr + done.stdout
+
+
+def test_the_missing_client_is_named(monkeypatch: pytest.MonkeyPatch, database_url: str, capsys: Any) -> None:
+    """With what to install."""
+    monkeypatch.setitem(sys.modules, "redis", None)
+    with pytest.raises(UnusableRedis, match=r"pip install 'nodus-control-plane\[redis\]'"):
+        RedisStore("redis://127.0.0.1/0")
+    status = main(["mint", "--customer-id", "acme", "--kind", "human", "--db", database_url, "--redis", "redis://x"])
+
+    assert status == 3
+    assert capsys.readouterr().err.startswith("error: Redis needs a package")
+
+
+def test_a_redis_shows_nothing_of_itself() -> None:
+    """Its URL may hold a password."""
+    assert repr(RedisStore(NOBODY)) == "RedisStore(…)"
