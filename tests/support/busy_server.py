@@ -97,6 +97,7 @@ class _Connection(asyncio.Protocol):
         self._server.count(1)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.transport.close()  # with TLS on Python 3.10 it counts as open until it is told, even so
         self._connections.discard(self)
         self._server.count(-1)
 
