@@ -31,6 +31,7 @@ TASKS = {
         "run real jobs on a control plane started for it, with both clients and the CLI", program="examples/demo.py"
     ),
     "test": Task("the SDK's tests on every Python present, and the control plane's", (("test",), ("coverage",))),
+    "soak": Task("long campaigns of crashes and chance, of minutes each", (("soak",),)),
     "checks": Task(
         "lint, typing, drift, build and docs, side by side", (("lint", "typing", "drift", "build", "docs"),)
     ),
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         may_install = options.install or os.environ.get("CI") == "true"
         python = prepare(install_system_packages=may_install)
-        if may_install and options.task == "test":
+        if may_install and options.task in ("test", "soak"):
             install_servers()
         if task.program is not None:
             return _run([str(python), str(ROOT / task.program), *rest])

@@ -1,0 +1,51 @@
+"""kill -9 between any two SQL statements, chosen at random: nothing is lost, billed twice, wrong or left untold."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from crashes.campaign import Campaign, unreliable
+from crashes.victim import Victim
+from webhooks.receiver import Receiver
+
+Report = Callable[[str, object], None]
+
+RUNS = 20
+SOAKING = 10
+SEED_VARIABLE = "NODUS_CRASH_SEED"
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="control planes are started by forking")
+
+
+def test_crashes(tmp_path: Path, database_url: str, record_property: Report) -> None:
+    """Twenty, one after the other, each followed by a look at everything."""
+    run(tmp_path, database_url, record_property)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("number", range(SOAKING))
+def test_many_crashes(tmp_path: Path, database_url: str, record_property: Report, number: int) -> None:
+    """Two hundred, twenty on each of ten databases."""
+    run(tmp_path, database_url, record_property)
+
+
+def run(directory: Path, database_url: str, record_property: Report) -> None:
+    """Run a campaign on an empty database. Its seed is told at the end; one in NODUS_CRASH_SEED is taken instead."""
+    seed = int(os.environ.get(SEED_VARIABLE) or secrets.randbits(32))
+    record_property("crashes", f"{SEED_VARIABLE}={seed}")
+    with Receiver() as receiver, Victim(directory, database_url, seed=seed) as victim:
+        receiver.script(*unreliable())
+        campaign = Campaign(victim, receiver, database_url, seed)
+        campaign.begin()
+        for _ in range(RUNS):
+            campaign.crash()
+        campaign.finish()
+    places = Counter(" ".join(place.split()[:2]) for place in campaign.deaths)
+    told = ", ".join(f"{count} {place}" for place, count in places.most_common())
+    made = len(campaign.submissions)
+    record_property("crashes", f"{made} submissions, {len(campaign.deaths)} deaths: {told}")
