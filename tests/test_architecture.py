@@ -26,6 +26,7 @@ LAYERS = [
     {
         "_arguments",
         "_calls",
+        "_card",
         "_config",
         "_enums",
         "_errors",
@@ -39,8 +40,9 @@ LAYERS = [
         "_records",
         "_replay",
         "_signing",
+        "_sse",
     },
-    {"_concurrency", "_http", "_poll", "_proxies", "_retry", "_tls", "_watch"},
+    {"_concurrency", "_http", "_live", "_poll", "_proxies", "_retry", "_tls", "_watch"},
     {"_async", "_sync"},
     {"_cli"},
     {"__main__"},

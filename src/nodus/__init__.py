@@ -20,8 +20,10 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from ._async.client import AsyncClient
+    from ._async.event_stream import AsyncEventStream
     from ._async.job import AsyncJob
     from ._async.ledger import AsyncLedger
+    from ._async.log_stream import AsyncLogStream
     from ._async.webhooks import AsyncWebhooks
     from ._enums import (
         GpuType,
@@ -70,18 +72,23 @@ if TYPE_CHECKING:
         Delivery,
         DeliveryAttempt,
         InclusionProof,
+        JobEvent,
         KeyView,
         LedgerCheckpoint,
         LedgerEntry,
         LedgerKey,
+        Routing,
+        RoutingCandidate,
         Webhook,
         WebhookSecret,
     )
     from ._replay import InMemoryReplayGuard, ReplayGuard
     from ._signing import sign_request, verify_webhook
     from ._sync.client import Client
+    from ._sync.event_stream import EventStream
     from ._sync.job import Job
     from ._sync.ledger import Ledger
+    from ._sync.log_stream import LogStream
     from ._sync.webhooks import Webhooks
 
 __all__ = [
@@ -89,8 +96,10 @@ __all__ = [
     "APIError",
     "APITimeoutError",
     "AsyncClient",
+    "AsyncEventStream",
     "AsyncJob",
     "AsyncLedger",
+    "AsyncLogStream",
     "AsyncWebhooks",
     "AuthenticationError",
     "BudgetExceeded",
@@ -102,12 +111,14 @@ __all__ = [
     "ConsistencyProof",
     "Delivery",
     "DeliveryAttempt",
+    "EventStream",
     "GpuType",
     "InMemoryReplayGuard",
     "InclusionProof",
     "Job",
     "JobCancelled",
     "JobCompleted",
+    "JobEvent",
     "JobFailed",
     "JobPlaced",
     "JobSpec",
@@ -122,6 +133,7 @@ __all__ = [
     "LedgerKey",
     "LedgerReport",
     "LedgerRow",
+    "LogStream",
     "NodusError",
     "NotFoundError",
     "PrincipalKind",
@@ -129,6 +141,8 @@ __all__ = [
     "ReplayGuard",
     "ResponseEvent",
     "RetryEvent",
+    "Routing",
+    "RoutingCandidate",
     "SignatureError",
     "SupplierKind",
     "SupplierUnavailableError",
@@ -152,8 +166,10 @@ _HOME = {
     "APIError": "_errors",
     "APITimeoutError": "_errors",
     "AsyncClient": "_async.client",
+    "AsyncEventStream": "_async.event_stream",
     "AsyncJob": "_async.job",
     "AsyncLedger": "_async.ledger",
+    "AsyncLogStream": "_async.log_stream",
     "AsyncWebhooks": "_async.webhooks",
     "AuthenticationError": "_errors",
     "BudgetExceeded": "_events",
@@ -165,12 +181,14 @@ _HOME = {
     "ConsistencyProof": "_records",
     "Delivery": "_records",
     "DeliveryAttempt": "_records",
+    "EventStream": "_sync.event_stream",
     "GpuType": "_enums",
     "InMemoryReplayGuard": "_replay",
     "InclusionProof": "_records",
     "Job": "_sync.job",
     "JobCancelled": "_events",
     "JobCompleted": "_events",
+    "JobEvent": "_records",
     "JobFailed": "_events",
     "JobPlaced": "_events",
     "JobSpec": "_models",
@@ -185,6 +203,7 @@ _HOME = {
     "LedgerKey": "_records",
     "LedgerReport": "_ledger",
     "LedgerRow": "_models",
+    "LogStream": "_sync.log_stream",
     "NodusError": "_errors",
     "NotFoundError": "_errors",
     "PrincipalKind": "_enums",
@@ -192,6 +211,8 @@ _HOME = {
     "ReplayGuard": "_replay",
     "ResponseEvent": "_hooks",
     "RetryEvent": "_hooks",
+    "Routing": "_records",
+    "RoutingCandidate": "_records",
     "SignatureError": "_errors",
     "SupplierKind": "_enums",
     "SupplierUnavailableError": "_errors",

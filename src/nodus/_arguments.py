@@ -63,6 +63,21 @@ def job_id(value: object) -> str:
     return value
 
 
+def event_id(value: object) -> str | None:
+    """Give the id of an event to resume behind; None for none.
+
+    Raises:
+        ValidationError: (`invalid_argument`) not a whole number of at least 0, nor printable ASCII.
+    """
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return str(value)
+    if isinstance(value, str) and len(value) <= MAX_IDEMPOTENCY_KEY_LENGTH and _HEADER_VALUE.match(value):
+        return value
+    raise ValidationError(f"`after` must be the id of an event, not {value!r}.", code="invalid_argument")
+
+
 def identifier(kind: str, value: object) -> str:
     """Give the id of a `kind` of thing ("webhook") that is safe to put into a path as one segment.
 

@@ -14,6 +14,8 @@ from ._enums import JobStatus
 if TYPE_CHECKING:
     from ._models import JobSpec
 
+EVENT_STREAM = "text/event-stream"
+
 MIN_SECRET_LENGTH = 6
 """How many characters a value of `env` must have to be blanked out of an answer that repeats it."""
 
@@ -32,6 +34,8 @@ class Call:
         repeatable: whether sending it twice does no more than sending it once, so that it may be sent again after a
             drop; else only after an answer that says that nothing was done.
         secrets: what the body holds that no error may show, should the answer repeat it.
+        accept: the type of answer that is asked for.
+        headers: what else goes with it.
     """
 
     method: str
@@ -42,6 +46,8 @@ class Call:
     authenticated: bool = True
     repeatable: bool = True
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    accept: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 def healthz() -> Call:
@@ -78,6 +84,28 @@ def cancel_job(job_id: str) -> Call:
 
 def job_logs(job_id: str) -> Call:
     return Call("GET", f"/v1/jobs/{_segment(job_id)}/logs")
+
+
+def follow_logs(job_id: str, *, offset: int, follow: bool) -> Call:
+    """`GET …/logs` from a byte on: as it comes, or what there is."""
+    headers = (("Range", f"bytes={offset}-"),) if offset else ()
+    query = "follow=true" if follow else ""
+    return Call("GET", f"/v1/jobs/{_segment(job_id)}/logs", query=query, accept="text/plain", headers=headers)
+
+
+def job_routing(job_id: str) -> Call:
+    return Call("GET", f"/v1/jobs/{_segment(job_id)}/routing")
+
+
+def job_events(job_id: str, *, after: str | None) -> Call:
+    return Call("GET", f"/v1/jobs/{_segment(job_id)}/events", accept=EVENT_STREAM, headers=_last_event(after))
+
+
+def all_events(*, after: str | None, resumes: bool) -> Call:
+    """`GET /v1/events`. `after` is where the caller wants to begin, or, where it `resumes`, the last event's id."""
+    query = {} if after is None else {"after": after}
+    headers = _last_event(after) if resumes else ()
+    return Call("GET", "/v1/events", query=urlencode(query), accept=EVENT_STREAM, headers=headers)
 
 
 def key() -> Call:
@@ -144,6 +172,11 @@ def ledger_consistency(from_size: int, to_size: int) -> Call:
     start = _arguments.whole_number("from_size", from_size, minimum=1)
     query = {"from": str(start), "to": str(_arguments.whole_number("to_size", to_size, minimum=start))}
     return Call("GET", "/v1/ledger/consistency", query=urlencode(query))
+
+
+def _last_event(id: str | None) -> tuple[tuple[str, str], ...]:
+    # One that a header cannot carry is left out: what the server sends again is told apart here.
+    return (("Last-Event-ID", id),) if id is not None and id.isascii() and id.isprintable() else ()
 
 
 def _post_once(path: str, body: bytes = b"") -> Call:

@@ -9,10 +9,15 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 
 import anyio
 import anyio.lowlevel
+
+AsyncText = Coroutine[object, object, str]
+"""What a call gives that is to give text, where what kind of call it is depends on an argument."""
+
+Text = str
 
 RESOURCE_ERRORS = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.BusyResourceError, anyio.EndOfStream)
 """What a broken stream of anyio raises, should an HTTP library let it through."""

@@ -46,6 +46,8 @@ USER_AGENT = f"nodus-python/{__version__} python/{platform.python_version()} htt
 
 SIGNATURE_CODES = frozenset(("signature_invalid", "signature_stale", "signing_secret_unavailable"))
 
+JSON = "application/json"
+
 MAX_DEPTH = 100
 """How many levels the payload of an error may have: pickling and copying it takes a few calls for each."""
 
@@ -151,7 +153,7 @@ class RequestBuilder:
         self._url = functools.lru_cache(maxsize=1024)(self._parse_url)
         self._common = [
             (b"Host", base.netloc),
-            (b"Accept", b"application/json"),
+            (b"Accept", JSON.encode()),
             *((name.encode(), value.encode()) for name, value in settings.extra_headers),
         ]
         if not any(name.lower() == "user-agent" for name, _ in settings.extra_headers):
@@ -170,6 +172,9 @@ class RequestBuilder:
             ValidationError: (`invalid_argument`) the URL would be longer than can be sent.
         """
         headers = self._common.copy()
+        if call.accept != JSON:
+            headers = [(name, call.accept.encode() if name == b"Accept" else value) for name, value in headers]
+        headers.extend((name.encode(), value.encode()) for name, value in call.headers)
         if call.authenticated:
             headers.append(self._bearer)
             if self._signer is not None:

@@ -1,4 +1,4 @@
-"""What the server tells about everything but jobs: the calling key, webhooks and their deliveries, the Trust Ledger.
+"""What the server tells besides jobs: their events and routes, the calling key, webhooks, the Trust Ledger.
 
 All are frozen; fields that this version does not know are ignored.
 """
@@ -8,13 +8,87 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ._enums import PrincipalKind
+from ._enums import JobStatus, PrincipalKind, SupplierKind
 
 
 class _Record(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+
+class JobEvent(_Record):
+    """One transition of a job.
+
+    Attributes:
+        seq: which transition of its job it is, from 1 on.
+        job_id: the job.
+        status: what the job became.
+        at: when.
+        attempt: placements so far.
+        supplier: where it was placed, or, back in the queue, where it was lost; None before placement.
+        region: likewise.
+        reason: why, where there is more to say: what the supplier reported, or the error's code.
+        id: what to resume a stream behind, as `after=`; None where the events were found by polling.
+    """
+
+    seq: int
+    job_id: str
+    status: JobStatus
+    at: datetime | None = None
+    attempt: int | None = None
+    supplier: str | None = None
+    region: str | None = None
+    reason: str | None = None
+    id: str | None = None
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether it is the job's last."""
+        return self.status.is_terminal
+
+
+class RoutingCandidate(_Record):
+    """A supplier's offer, as the router judged it.
+
+    Attributes:
+        supplier: the supplier's name.
+        kind: its class.
+        region: where its GPUs are.
+        usd_per_gpu_hour: its price.
+        score: how good it was; None where it was rejected before it got one.
+        rejected: why it was not eligible; None where it was.
+    """
+
+    supplier: str
+    kind: SupplierKind | None = None
+    region: str | None = None
+    usd_per_gpu_hour: float | None = None
+    score: float | None = None
+    rejected: str | None = None
+
+
+class Routing(_Record):
+    """Why a job went where it went: its latest placement decision.
+
+    Attributes:
+        chosen: the offer that was taken; None where none was, or nothing is decided yet.
+        candidates: all that were looked at.
+    """
+
+    chosen: RoutingCandidate | None = None
+    candidates: list[RoutingCandidate] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _find_chosen(cls, content: Any) -> Any:
+        """Take the name of the chosen supplier for its candidate."""
+        if not isinstance(content, dict) or not isinstance(content.get("chosen"), str):
+            return content
+        candidates = content.get("candidates")
+        named = [each for each in candidates if isinstance(each, dict)] if isinstance(candidates, list) else []
+        found = [each for each in named if each.get("supplier") == content["chosen"]]
+        return {**content, "chosen": found[0] if found else {"supplier": content["chosen"]}}
 
 
 class KeyView(_Record):

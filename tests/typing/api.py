@@ -151,6 +151,30 @@ async def ledger(client: nodus.AsyncClient, job: nodus.AsyncJob) -> None:
     nodus.verify_consistency(checkpoint, checkpoint, await client.ledger.consistency(1, 1))
 
 
+async def live(client: nodus.AsyncClient, job: nodus.AsyncJob) -> None:
+    """Events and output as they come."""
+    async with client.events(after="latest") as events:
+        assert_type(events, nodus.AsyncEventStream)
+        async for event in events:
+            assert_type(event, nodus.JobEvent)
+            assert_type(event.status, nodus.JobStatus)
+            assert_type(event.supplier, str | None)
+    assert_type(job.events(after=2), nodus.AsyncEventStream)
+    async for text in job.logs(follow=True):
+        assert_type(text, str)
+    assert_type(await job.logs(), str)
+    assert_type(await client.logs(job.id), str)
+    assert_type((await job.routing()).chosen, nodus.RoutingCandidate | None)
+
+
+def live_sync(client: nodus.Client, job: nodus.Job) -> None:
+    """The same without waiting."""
+    assert_type(list(client.events(job.id)), list[nodus.JobEvent])
+    assert_type(job.logs(), str)
+    assert_type(client.logs(job.id, follow=True), nodus.LogStream)
+    assert_type(client.routing(job.id), nodus.Routing)
+
+
 def wrong_calls(client: nodus.Client) -> None:
     """Mistakes that a checker must find: were one of these accepted, the ignore would be unused, and reported."""
     client.run("ghcr.io/acme/train:v3")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

@@ -7,7 +7,7 @@ import random
 import warnings
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, overload
 
 from .. import _arguments, _calls, _http
 from .._concurrency import AsyncClock
@@ -29,8 +29,11 @@ from .session import AsyncHTTPClient, AsyncSession, OnResponse, OnRetry
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from .._records import KeyView
+    from .._concurrency import AsyncText
+    from .._records import KeyView, Routing
+    from .event_stream import AsyncEventStream
     from .ledger import AsyncLedger
+    from .log_stream import AsyncLogStream
     from .webhooks import AsyncWebhooks
 
 
@@ -195,6 +198,44 @@ class AsyncClient:
         """
         view = JobView(id=_arguments.job_id(job_id), status=JobStatus("unknown"))
         return AsyncJob(self._session, view)
+
+    def events(self, job_id: str | None = None, *, after: int | str | None = None) -> AsyncEventStream:
+        """Iterate over the transitions of all of the customer's jobs as they happen, on one connection.
+
+        It begins with those of the past, and goes on until it is left; with a job's id it is that job's alone, and
+        ends with the job.
+
+        Args:
+            job_id: only this job.
+            after: begin behind an event: its `id`; for one job, its `seq`. `"latest"` leaves out what has happened.
+
+        Raises:
+            ValidationError: (`invalid_job_id`, `invalid_argument`) these can be no ids.
+            NodusError: while iterating, a failure that will not pass, or lasts for 15 minutes.
+        """
+        if job_id is not None:
+            return self.job(job_id).events(after=after)
+        from .event_stream import AsyncEventStream
+
+        return AsyncEventStream(self._session, after=_arguments.event_id(after))
+
+    @overload
+    def logs(self, job_id: str, *, follow: Literal[False] = False) -> AsyncText: ...
+    @overload
+    def logs(self, job_id: str, *, follow: Literal[True]) -> AsyncLogStream: ...
+    @overload
+    def logs(self, job_id: str, *, follow: bool) -> AsyncText | AsyncLogStream: ...
+    def logs(self, job_id: str, *, follow: bool = False) -> AsyncText | AsyncLogStream:
+        """Give what a job has printed so far, or follow it; arguments and errors as in `job.logs()`."""
+        return self.job(job_id).logs(follow=follow)
+
+    async def routing(self, job_id: str) -> Routing:
+        """Say why a job went where it went: the latest placement decision, with every candidate.
+
+        Raises:
+            NodusError: the call failed.
+        """
+        return await self.job(job_id).routing()
 
     async def wait_all(
         self,

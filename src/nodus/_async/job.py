@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, overload
 
-from .. import _calls, _http
+from .. import _arguments, _calls, _http
 from .._enums import GpuType, JobStatus, PrincipalKind
 from .._models import JobView
 from .._poll import DEFAULT_POLL_SECONDS, DEFAULT_UNREACHABLE_SECONDS
@@ -14,7 +14,10 @@ from . import polling
 from .session import AsyncSession
 
 if TYPE_CHECKING:
-    from .._records import LedgerEntry
+    from .._concurrency import AsyncText
+    from .._records import LedgerEntry, Routing
+    from .event_stream import AsyncEventStream
+    from .log_stream import AsyncLogStream
 
 
 class AsyncJob:
@@ -97,13 +100,52 @@ class AsyncJob:
         self._update(await self._session.call(_calls.cancel_job(self.id), _read_view))
         return self
 
-    async def logs(self) -> str:
+    @overload
+    def logs(self, *, follow: Literal[False] = False) -> AsyncText: ...
+    @overload
+    def logs(self, *, follow: Literal[True]) -> AsyncLogStream: ...
+    @overload
+    def logs(self, *, follow: bool) -> AsyncText | AsyncLogStream: ...
+    def logs(self, *, follow: bool = False) -> AsyncText | AsyncLogStream:
         """Give what the job has printed so far, as text; bytes that are not UTF-8 become U+FFFD.
+
+        Args:
+            follow: give an iterator instead, of pieces of text as the job prints them, until it is over.
+
+        Raises:
+            NodusError: the call failed; or, while following, the server gives no output (`logs_unsupported`).
+        """
+        if not follow:
+            return self._session.call(_calls.job_logs(self.id), _http.text)
+        from .log_stream import AsyncLogStream
+
+        return AsyncLogStream(self._session, self.id, submitted_at=self._submitted_at)
+
+    def events(self, *, after: int | str | None = None) -> AsyncEventStream:
+        """Iterate over the job's transitions as they happen, from `queued` on, until it is over.
+
+        The handle stays as it is: `refresh()` brings it up to date.
+
+        Args:
+            after: the number (`seq`) of the last event that you had before; None for none.
+
+        Raises:
+            NodusError: while iterating, a failure that will not pass, or lasts for 15 minutes.
+        """
+        from .event_stream import AsyncEventStream
+
+        behind = _arguments.event_id(after)
+        return AsyncEventStream(self._session, job_id=self.id, after=behind, submitted_at=self._submitted_at)
+
+    async def routing(self) -> Routing:
+        """Say why the job went where it went: the latest placement decision, with every candidate.
 
         Raises:
             NodusError: the call failed.
         """
-        return await self._session.call(_calls.job_logs(self.id), _http.text)
+        from .._records import Routing
+
+        return await self._session.call(_calls.job_routing(self.id), lambda reply: _http.parse(reply, Routing))
 
     async def ledger(self) -> list[LedgerEntry]:
         """Give the rows of the Trust Ledger that are about this job, in their order.
@@ -237,6 +279,12 @@ class AsyncJob:
     def succeeded(self) -> bool:
         """Whether the job completed."""
         return self._view.succeeded
+
+    def _repr_html_(self) -> str:
+        """Give a card for notebooks."""
+        from .._card import card
+
+        return card(self._view)
 
     def __repr__(self) -> str:
         facts = [f"id={self.id!r}", f"status={self.status}"]

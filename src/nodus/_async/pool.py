@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from typing import NamedTuple
 
@@ -17,7 +18,9 @@ import httpx
 
 from .._concurrency import AsyncClock, AsyncLimiter, AsyncRunGuard
 from .._errors import APITimeoutError, ConfigurationError
+from .._live import MAX_STREAMS
 from .lane import KEEPALIVE_SECONDS, AsyncLane, Origin, close_all
+from .stream import AsyncStreamedAnswer
 
 DEADLINE = "nodus_deadline"
 """Request extension: the clock reading at which the attempt must be over, waiting for a connection included."""
@@ -125,6 +128,21 @@ class AsyncPool(httpx.AsyncBaseTransport):
         if self._stack.pid == os.getpid():
             await self._stack.clear()
 
+    async def take_stream_place(self) -> AsyncLimiter | None:
+        """Take one of the places of long answers, to be released; None where all are taken."""
+        await self._stack.close_forgotten()
+        places = self._stack.streams
+        return places if await places.acquire(0.0) else None
+
+    @property
+    def answers(self) -> set[AsyncStreamedAnswer]:
+        """The long answers that are open."""
+        return self._stack.answers
+
+    def forget(self, answer: AsyncStreamedAnswer) -> None:
+        """Take an answer that nobody will read on: it is closed with the next request, or with the pool."""
+        self._stack.forgotten.append(answer)
+
     @property
     def was_used(self) -> bool:
         """Whether there is, or was, a connection to close."""
@@ -143,6 +161,9 @@ class AsyncLaneStack:
         closed: whether lanes are closed when they come back.
         pid: the process that they belong to.
         run: the event loop that they belong to.
+        streams: places for answers that go on for as long as a job does.
+        answers: long answers that are open.
+        forgotten: answers that nobody will read on, to be closed by whoever comes next.
     """
 
     def __init__(self, limit: int, clock: AsyncClock, *, closed: bool = False) -> None:
@@ -152,6 +173,9 @@ class AsyncLaneStack:
         self.pid = os.getpid()
         self.run = AsyncRunGuard()
         self._clock = clock
+        self.streams = AsyncLimiter(min(MAX_STREAMS, limit // 2))
+        self.answers: set[AsyncStreamedAnswer] = set()
+        self.forgotten: deque[AsyncStreamedAnswer] = deque()
         self._idle: list[AsyncLane] = []
         self._limiter = AsyncLimiter(limit)
         self._mutex = threading.Lock()
@@ -162,6 +186,7 @@ class AsyncLaneStack:
         Raises:
             APITimeoutError: none came free within `timeout` seconds.
         """
+        await self.close_forgotten()
         if not await self._limiter.acquire(timeout):
             raise APITimeoutError(f"All {self.limit} connections stayed busy; the request was not sent.")
 
@@ -223,8 +248,21 @@ class AsyncLaneStack:
                 self._forget(1)
             self._limiter.release()
 
+    async def close_forgotten(self) -> None:
+        """Close the answers that were left half-way without being closed."""
+        while self.forgotten:
+            try:
+                answer = self.forgotten.popleft()
+            except IndexError:  # another thread was quicker
+                return
+            await answer.aclose()
+
     async def clear(self) -> None:
-        """Close the idle lanes."""
+        """Close the idle lanes, and long answers but for those that somebody is reading."""
+        await self.close_forgotten()
+        for answer in list(self.answers):
+            if not answer.is_reading:
+                await answer.aclose()
         with self._mutex:
             idle, self._idle = self._idle, []
         try:
@@ -255,6 +293,10 @@ class AsyncLaneStream(httpx.AsyncByteStream):
         if self._chunks is None:
             self._chunks = self._stream.__aiter__()
         return self._chunks
+
+    def extend(self, deadline: float) -> None:
+        """Let the reading of the body go on until a reading of the clock."""
+        self._lane.attempt.deadline = deadline
 
     async def aclose(self) -> None:
         """Give the lane back: with its connection, if the whole answer had arrived."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 import httpx
 
 from .. import _http
 from .._calls import Call
-from .._concurrency import RESOURCE_ERRORS, AsyncClock
+from .._concurrency import RESOURCE_ERRORS, AsyncClock, AsyncLimiter
 from .._config import Settings
 from .._errors import ConfigurationError, NodusError
 from .._hooks import ResponseEvent, RetryEvent
@@ -19,6 +21,7 @@ from .._logs import logger
 from .._retry import Failure, RetryState
 from .._signing import Signer
 from .pool import DEADLINE, REPEATABLE, Answer, AsyncPool, closed_error
+from .stream import AsyncStreamedAnswer
 
 OnRetry = Callable[[RetryEvent], object]
 OnResponse = Callable[[ResponseEvent], object]
@@ -124,15 +127,65 @@ class AsyncSession:
             logger.debug("%s %s: %s", call.method, call.path, failure.error)
             return failure
         reply = Reply(response.status_code, response.headers, response.content, number, self._secrets + call.secrets)
-        logger.debug("%s %s: HTTP %d", call.method, call.path, reply.status)
-        if self._on_response is not None:
-            elapsed = self.clock.now() - started
-            self._on_response(
-                ResponseEvent(call.method, call.path, reply.status, reply.headers, reply.request_id, number, elapsed)
-            )
+        self._tell_of(call, reply, self.clock.now() - started)
         if reply.is_success:
             return reply
         return _http.failure_from_reply(reply, call)
+
+    async def open(self, call: Call, *, place: AsyncLimiter | None = None) -> AsyncStreamedAnswer | Failure:
+        """Send a call once; give its answer as soon as that begins, or how it failed.
+
+        Args:
+            call: what to ask.
+            place: what the answer is to release when it is closed; released here where there is none.
+
+        Raises:
+            ConfigurationError: (`no_streaming`) the injected `http_client` cannot give an answer as it comes.
+        """
+        clock, timeout = self.clock, self.settings.timeout
+        opened: AsyncStreamedAnswer | None = None
+        try:
+            self.check_usable()
+            started = clock.now()
+            request = self._builder.build(call, retries=0, now=clock.unix_time())
+            request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), timeout)
+            try:
+                response = await self._begin(request, started + timeout)
+                head = Reply(response.status_code, response.headers, b"", 1, self._secrets)
+                self._tell_of(call, head, clock.now() - started)
+                if head.is_success:
+                    opened = AsyncStreamedAnswer(response, call, head, clock, self._pool.answers, place)
+                    return opened
+                try:
+                    content = await response.aread()
+                finally:
+                    await response.aclose()
+            except ConfigurationError:
+                raise
+            except NodusError as exc:
+                return Failure(exc)
+            except (*_http.TRANSPORT_ERRORS, *RESOURCE_ERRORS) as exc:
+                return _http.failure_from_exception(exc, call)
+            return _http.failure_from_reply(replace(head, content=content), call)
+        finally:
+            if opened is None and place is not None:
+                place.release()
+
+    async def take_stream_place(self) -> AsyncLimiter | None:
+        """Take one of the places for following single jobs; None where all are taken.
+
+        An injected client has none to give: what it holds is its own affair.
+        """
+        return await self._pool.take_stream_place()
+
+    @property
+    def can_spare_a_connection(self) -> bool:
+        """Whether a connection can be held for long, and others left for ordinary calls."""
+        return self._http_client is not None or self.settings.max_connections > 1
+
+    def forget(self, answer: AsyncStreamedAnswer) -> None:
+        """Take an answer that was left half-way, to be closed when there is occasion."""
+        self._pool.forget(answer)
 
     async def aclose(self) -> None:
         """Refuse further calls, and close the pool's connections unless they are another session's.
@@ -198,9 +251,40 @@ class AsyncSession:
         request.extensions[REPEATABLE] = repeatable
         return await self._pool.fetch(request)
 
+    async def _begin(self, request: httpx.Request, deadline: float) -> httpx.Response:
+        if self._http_client is None:
+            request.extensions[DEADLINE] = deadline
+            request.extensions[REPEATABLE] = True
+            return await self._pool.handle_async_request(request)
+        send: Any = self._http_client.send
+        if not _takes_stream(send):
+            raise ConfigurationError(
+                "This `http_client` cannot follow anything: its `send` takes no `stream=True`.", code="no_streaming"
+            )
+        response: httpx.Response = await send(request, stream=True, follow_redirects=False)
+        return response
+
+    def _tell_of(self, call: Call, reply: Reply, elapsed: float) -> None:
+        logger.debug("%s %s: HTTP %d", call.method, call.path, reply.status)
+        if self._on_response is not None:
+            self._on_response(
+                ResponseEvent(
+                    call.method, call.path, reply.status, reply.headers, reply.request_id, reply.attempts, elapsed
+                )
+            )
+
     def _announce(self, event: RetryEvent) -> None:
         error = event.error
         reason = error.code if error.status_code is None else f"{error.status_code} {error.code}"
         logger.info("retry %d of %d in %.1f s: %s", event.retry, event.max_retries, event.delay_seconds, reason)
         if self._on_retry is not None:
             self._on_retry(event)
+
+
+def _takes_stream(send: Callable[..., object]) -> bool:
+    """Whether an injected client's `send` has the `stream` of httpx's."""
+    try:
+        parameters = inspect.signature(send).parameters
+    except ValueError:
+        return False
+    return "stream" in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())

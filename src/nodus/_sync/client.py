@@ -8,7 +8,7 @@ import random
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, overload
 
 from .. import _arguments, _calls, _http
 from .._concurrency import Clock
@@ -30,8 +30,11 @@ from .session import HTTPClient, OnResponse, OnRetry, Session
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from .._records import KeyView
+    from .._concurrency import Text
+    from .._records import KeyView, Routing
+    from .event_stream import EventStream
     from .ledger import Ledger
+    from .log_stream import LogStream
     from .webhooks import Webhooks
 
 
@@ -196,6 +199,44 @@ class Client:
         """
         view = JobView(id=_arguments.job_id(job_id), status=JobStatus("unknown"))
         return Job(self._session, view)
+
+    def events(self, job_id: str | None = None, *, after: int | str | None = None) -> EventStream:
+        """Iterate over the transitions of all of the customer's jobs as they happen, on one connection.
+
+        It begins with those of the past, and goes on until it is left; with a job's id it is that job's alone, and
+        ends with the job.
+
+        Args:
+            job_id: only this job.
+            after: begin behind an event: its `id`; for one job, its `seq`. `"latest"` leaves out what has happened.
+
+        Raises:
+            ValidationError: (`invalid_job_id`, `invalid_argument`) these can be no ids.
+            NodusError: while iterating, a failure that will not pass, or lasts for 15 minutes.
+        """
+        if job_id is not None:
+            return self.job(job_id).events(after=after)
+        from .event_stream import EventStream
+
+        return EventStream(self._session, after=_arguments.event_id(after))
+
+    @overload
+    def logs(self, job_id: str, *, follow: Literal[False] = False) -> Text: ...
+    @overload
+    def logs(self, job_id: str, *, follow: Literal[True]) -> LogStream: ...
+    @overload
+    def logs(self, job_id: str, *, follow: bool) -> Text | LogStream: ...
+    def logs(self, job_id: str, *, follow: bool = False) -> Text | LogStream:
+        """Give what a job has printed so far, or follow it; arguments and errors as in `job.logs()`."""
+        return self.job(job_id).logs(follow=follow)
+
+    def routing(self, job_id: str) -> Routing:
+        """Say why a job went where it went: the latest placement decision, with every candidate.
+
+        Raises:
+            NodusError: the call failed.
+        """
+        return self.job(job_id).routing()
 
     def wait_all(
         self,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -18,7 +19,9 @@ import httpx
 
 from .._concurrency import Clock, Limiter, RunGuard
 from .._errors import APITimeoutError, ConfigurationError
+from .._live import MAX_STREAMS
 from .lane import KEEPALIVE_SECONDS, Lane, Origin, close_all
+from .stream import StreamedAnswer
 
 DEADLINE = "nodus_deadline"
 """Request extension: the clock reading at which the attempt must be over, waiting for a connection included."""
@@ -126,6 +129,21 @@ class Pool(httpx.BaseTransport):
         if self._stack.pid == os.getpid():
             self._stack.clear()
 
+    def take_stream_place(self) -> Limiter | None:
+        """Take one of the places of long answers, to be released; None where all are taken."""
+        self._stack.close_forgotten()
+        places = self._stack.streams
+        return places if places.acquire(0.0) else None
+
+    @property
+    def answers(self) -> set[StreamedAnswer]:
+        """The long answers that are open."""
+        return self._stack.answers
+
+    def forget(self, answer: StreamedAnswer) -> None:
+        """Take an answer that nobody will read on: it is closed with the next request, or with the pool."""
+        self._stack.forgotten.append(answer)
+
     @property
     def was_used(self) -> bool:
         """Whether there is, or was, a connection to close."""
@@ -144,6 +162,9 @@ class LaneStack:
         closed: whether lanes are closed when they come back.
         pid: the process that they belong to.
         run: the event loop that they belong to.
+        streams: places for answers that go on for as long as a job does.
+        answers: long answers that are open.
+        forgotten: answers that nobody will read on, to be closed by whoever comes next.
     """
 
     def __init__(self, limit: int, clock: Clock, *, closed: bool = False) -> None:
@@ -153,6 +174,9 @@ class LaneStack:
         self.pid = os.getpid()
         self.run = RunGuard()
         self._clock = clock
+        self.streams = Limiter(min(MAX_STREAMS, limit // 2))
+        self.answers: set[StreamedAnswer] = set()
+        self.forgotten: deque[StreamedAnswer] = deque()
         self._idle: list[Lane] = []
         self._limiter = Limiter(limit)
         self._mutex = threading.Lock()
@@ -163,6 +187,7 @@ class LaneStack:
         Raises:
             APITimeoutError: none came free within `timeout` seconds.
         """
+        self.close_forgotten()
         if not self._limiter.acquire(timeout):
             raise APITimeoutError(f"All {self.limit} connections stayed busy; the request was not sent.")
 
@@ -224,8 +249,21 @@ class LaneStack:
                 self._forget(1)
             self._limiter.release()
 
+    def close_forgotten(self) -> None:
+        """Close the answers that were left half-way without being closed."""
+        while self.forgotten:
+            try:
+                answer = self.forgotten.popleft()
+            except IndexError:  # another thread was quicker
+                return
+            answer.close()
+
     def clear(self) -> None:
-        """Close the idle lanes."""
+        """Close the idle lanes, and long answers but for those that somebody is reading."""
+        self.close_forgotten()
+        for answer in list(self.answers):
+            if not answer.is_reading:
+                answer.close()
         with self._mutex:
             idle, self._idle = self._idle, []
         try:
@@ -256,6 +294,10 @@ class LaneStream(httpx.SyncByteStream):
         if self._chunks is None:
             self._chunks = self._stream.__iter__()
         return self._chunks
+
+    def extend(self, deadline: float) -> None:
+        """Let the reading of the body go on until a reading of the clock."""
+        self._lane.attempt.deadline = deadline
 
     def close(self) -> None:
         """Give the lane back: with its connection, if the whole answer had arrived."""

@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 import httpx
 
 from .. import _http
 from .._calls import Call
-from .._concurrency import RESOURCE_ERRORS, Clock
+from .._concurrency import RESOURCE_ERRORS, Clock, Limiter
 from .._config import Settings
 from .._errors import ConfigurationError, NodusError
 from .._hooks import ResponseEvent, RetryEvent
@@ -20,6 +22,7 @@ from .._logs import logger
 from .._retry import Failure, RetryState
 from .._signing import Signer
 from .pool import DEADLINE, REPEATABLE, Answer, Pool, closed_error
+from .stream import StreamedAnswer
 
 OnRetry = Callable[[RetryEvent], object]
 OnResponse = Callable[[ResponseEvent], object]
@@ -125,15 +128,65 @@ class Session:
             logger.debug("%s %s: %s", call.method, call.path, failure.error)
             return failure
         reply = Reply(response.status_code, response.headers, response.content, number, self._secrets + call.secrets)
-        logger.debug("%s %s: HTTP %d", call.method, call.path, reply.status)
-        if self._on_response is not None:
-            elapsed = self.clock.now() - started
-            self._on_response(
-                ResponseEvent(call.method, call.path, reply.status, reply.headers, reply.request_id, number, elapsed)
-            )
+        self._tell_of(call, reply, self.clock.now() - started)
         if reply.is_success:
             return reply
         return _http.failure_from_reply(reply, call)
+
+    def open(self, call: Call, *, place: Limiter | None = None) -> StreamedAnswer | Failure:
+        """Send a call once; give its answer as soon as that begins, or how it failed.
+
+        Args:
+            call: what to ask.
+            place: what the answer is to release when it is closed; released here where there is none.
+
+        Raises:
+            ConfigurationError: (`no_streaming`) the injected `http_client` cannot give an answer as it comes.
+        """
+        clock, timeout = self.clock, self.settings.timeout
+        opened: StreamedAnswer | None = None
+        try:
+            self.check_usable()
+            started = clock.now()
+            request = self._builder.build(call, retries=0, now=clock.unix_time())
+            request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), timeout)
+            try:
+                response = self._begin(request, started + timeout)
+                head = Reply(response.status_code, response.headers, b"", 1, self._secrets)
+                self._tell_of(call, head, clock.now() - started)
+                if head.is_success:
+                    opened = StreamedAnswer(response, call, head, clock, self._pool.answers, place)
+                    return opened
+                try:
+                    content = response.read()
+                finally:
+                    response.close()
+            except ConfigurationError:
+                raise
+            except NodusError as exc:
+                return Failure(exc)
+            except (*_http.TRANSPORT_ERRORS, *RESOURCE_ERRORS) as exc:
+                return _http.failure_from_exception(exc, call)
+            return _http.failure_from_reply(replace(head, content=content), call)
+        finally:
+            if opened is None and place is not None:
+                place.release()
+
+    def take_stream_place(self) -> Limiter | None:
+        """Take one of the places for following single jobs; None where all are taken.
+
+        An injected client has none to give: what it holds is its own affair.
+        """
+        return self._pool.take_stream_place()
+
+    @property
+    def can_spare_a_connection(self) -> bool:
+        """Whether a connection can be held for long, and others left for ordinary calls."""
+        return self._http_client is not None or self.settings.max_connections > 1
+
+    def forget(self, answer: StreamedAnswer) -> None:
+        """Take an answer that was left half-way, to be closed when there is occasion."""
+        self._pool.forget(answer)
 
     def close(self) -> None:
         """Refuse further calls, and close the pool's connections unless they are another session's.
@@ -199,9 +252,40 @@ class Session:
         request.extensions[REPEATABLE] = repeatable
         return self._pool.fetch(request)
 
+    def _begin(self, request: httpx.Request, deadline: float) -> httpx.Response:
+        if self._http_client is None:
+            request.extensions[DEADLINE] = deadline
+            request.extensions[REPEATABLE] = True
+            return self._pool.handle_request(request)
+        send: Any = self._http_client.send
+        if not _takes_stream(send):
+            raise ConfigurationError(
+                "This `http_client` cannot follow anything: its `send` takes no `stream=True`.", code="no_streaming"
+            )
+        response: httpx.Response = send(request, stream=True, follow_redirects=False)
+        return response
+
+    def _tell_of(self, call: Call, reply: Reply, elapsed: float) -> None:
+        logger.debug("%s %s: HTTP %d", call.method, call.path, reply.status)
+        if self._on_response is not None:
+            self._on_response(
+                ResponseEvent(
+                    call.method, call.path, reply.status, reply.headers, reply.request_id, reply.attempts, elapsed
+                )
+            )
+
     def _announce(self, event: RetryEvent) -> None:
         error = event.error
         reason = error.code if error.status_code is None else f"{error.status_code} {error.code}"
         logger.info("retry %d of %d in %.1f s: %s", event.retry, event.max_retries, event.delay_seconds, reason)
         if self._on_retry is not None:
             self._on_retry(event)
+
+
+def _takes_stream(send: Callable[..., object]) -> bool:
+    """Whether an injected client's `send` has the `stream` of httpx's."""
+    try:
+        parameters = inspect.signature(send).parameters
+    except ValueError:
+        return False
+    return "stream" in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())

@@ -20,6 +20,8 @@ from .errors import ApiError
 
 CHUNK_BYTES = 256 * 1024
 FOLLOW_SECONDS = 0.25
+ATTEMPT_HEADER = "Nodus-Attempt"
+"""Says which placement's output an answer has."""
 
 _RANGE = re.compile(r"bytes=([0-9]{0,15})-([0-9]{0,15})\Z")
 _MEDIA_TYPE = "text/plain; charset=utf-8"
@@ -36,19 +38,19 @@ async def get_logs(request: Request) -> Response:
     if call.parameters.get("follow") == "true":
         return await _follow(plane, call, facts)
     total = (await in_thread(_read, plane, facts, 0, 0)).total
-    asked = _asked_range(call.only_header("range"), total)
+    asked = _asked_range(call.only_header("range"), total, _headers(facts))
     if asked is None:
         return StreamingResponse(
             _stream(plane, facts, 0, total),
-            headers={"Accept-Ranges": "bytes", "Content-Length": str(total)},
+            headers=_headers(facts) | {"Content-Length": str(total)},
             media_type=_MEDIA_TYPE,
         )
     first, last = asked
     return StreamingResponse(
         _stream(plane, facts, first, last + 1),
         status_code=206,
-        headers={
-            "Accept-Ranges": "bytes",
+        headers=_headers(facts)
+        | {
             "Content-Range": f"bytes {first}-{last}/{total}",
             "Content-Length": str(last + 1 - first),
         },
@@ -63,7 +65,7 @@ def _find(plane: Plane, call: Call) -> PlacementFacts | None:
     return plane.jobs.latest_placement(job.id)
 
 
-def _asked_range(header: str | None, total: int) -> tuple[int, int] | None:
+def _asked_range(header: str | None, total: int, headers: dict[str, str]) -> tuple[int, int] | None:
     """Read a `Range` (RFC 9110, section 14); one that is malformed or has several parts is ignored, as there.
 
     Raises:
@@ -83,9 +85,14 @@ def _asked_range(header: str | None, total: int) -> tuple[int, int] | None:
             416,
             "range_not_satisfiable",
             f"The job has printed {total} bytes so far.",
-            headers={"Content-Range": f"bytes */{total}"},
+            headers=headers | {"Content-Range": f"bytes */{total}"},
         )
     return first, min(last, total - 1)
+
+
+def _headers(facts: PlacementFacts | None) -> dict[str, str]:
+    # Offsets count within the output of one placement.
+    return {"Accept-Ranges": "bytes"} | ({} if facts is None else {ATTEMPT_HEADER: str(facts.attempt)})
 
 
 async def _stream(plane: Plane, facts: PlacementFacts | None, offset: int, end: int) -> AsyncIterator[bytes]:
@@ -103,7 +110,7 @@ async def _follow(plane: Plane, call: Call, facts: PlacementFacts | None) -> Res
     return StreamingResponse(
         _stream_live(plane, call, facts, offset),
         status_code=206 if offset else 200,
-        headers={"Accept-Ranges": "bytes"} | ({"Content-Range": f"bytes {offset}-*/*"} if offset else {}),
+        headers=_headers(facts) | ({"Content-Range": f"bytes {offset}-*/*"} if offset else {}),
         media_type=_MEDIA_TYPE,
     )
 

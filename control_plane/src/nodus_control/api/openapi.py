@@ -160,7 +160,13 @@ def _list_jobs() -> Schema:
 
 def _get_logs() -> Schema:
     text = {"text/plain": {"schema": {"type": "string"}, "example": "step 1/40  loss 2.3871\n"}}
-    headers = {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
+    headers = {
+        "X-Request-Id": {"$ref": "#/components/headers/RequestId"},
+        "Nodus-Attempt": {
+            "description": "Which placement's output it is; byte offsets count within it. Missing before the first.",
+            "schema": {"type": "integer", "minimum": 1},
+        },
+    }
     return {
         "operationId": "getLogs",
         "summary": "What the job's last placement printed.",

@@ -1,0 +1,87 @@
+"""An answer that is read as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from .. import _http
+from .._calls import Call
+from .._concurrency import RESOURCE_ERRORS, AsyncClock, AsyncLimiter
+from .._http import Reply
+
+
+class AsyncStreamedAnswer:
+    """The beginning of an answer, with its connection, until closed.
+
+    Args:
+        response: httpx's response, its body unread.
+        call: what was asked.
+        head: status and headers.
+        clock: what deadlines are read on.
+        registry: where it stands while it is open.
+        place: a place that is held as long as the connection.
+
+    Attributes:
+        is_reading: whether somebody waits for its next bytes.
+    """
+
+    def __init__(
+        self,
+        response: Any,
+        call: Call,
+        head: Reply,
+        clock: AsyncClock,
+        registry: set[AsyncStreamedAnswer],
+        place: AsyncLimiter | None = None,
+    ) -> None:
+        self.head = head
+        self.is_reading = False
+        self._response = response
+        self._call = call
+        self._clock = clock
+        self._place = place
+        self._chunks: AsyncIterator[bytes] | None = None
+        self._is_open = True
+        self._registry = registry
+        registry.add(self)
+
+    async def read(self, gap_seconds: float) -> bytes | None:
+        """Give the next bytes; None at the end of the body.
+
+        Args:
+            gap_seconds: how long silence may last.
+
+        Raises:
+            APIConnectionError: the connection broke, or was silent for too long.
+        """
+        if not self._is_open:
+            return None
+        stream = self._response.stream
+        if hasattr(stream, "extend"):
+            stream.extend(self._clock.now() + gap_seconds)
+        chunks = self._chunks
+        if chunks is None:
+            chunks = self._chunks = stream.__aiter__()
+        self.is_reading = True
+        try:
+            return await chunks.__anext__()
+        except StopAsyncIteration:
+            return None
+        except (*_http.TRANSPORT_ERRORS, *RESOURCE_ERRORS) as exc:
+            failure = _http.failure_from_exception(exc, self._call)
+        finally:
+            self.is_reading = False
+        raise failure.error
+
+    async def aclose(self) -> None:
+        """Give the connection back; closed, where not all had come."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        self._registry.discard(self)
+        try:
+            await self._response.aclose()
+        finally:
+            if self._place is not None:
+                self._place.release()

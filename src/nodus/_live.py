@@ -1,0 +1,153 @@
+"""Following jobs on event streams, without I/O: what is new, where to resume, when to come again."""
+
+from __future__ import annotations
+
+import random
+from collections import OrderedDict
+from dataclasses import replace
+
+from ._errors import NodusError
+from ._http import Reply, parse
+from ._models import JobView
+from ._poll import is_lagging
+from ._records import JobEvent
+from ._retry import MAX_DELAY, MAX_HINT, Failure, is_transient
+from ._sse import ServerSentEvent
+
+MAX_STREAMS = 20
+"""How many connections of a client single jobs may be followed on; half of all, where that is fewer."""
+
+LATEST = "latest"
+"""As `after=`: nothing of what has happened, all of what will."""
+
+NO_SUCH_ENDPOINT = frozenset((404, 405, 501))
+FOLLOWED_JOBS = 20_000
+_BASE_DELAY = 0.1
+_SETTLED_SECONDS = 10.0
+
+
+class Progress:
+    """How far a stream has come. Events that come again, as after a drop, are told by their job and number.
+
+    Args:
+        job_id: the job that is followed; None for all of them.
+        after: the id of the last event that the caller had before; None for none.
+
+    Attributes:
+        last_id: what to resume behind; None for nothing yet.
+        last: the last event.
+    """
+
+    def __init__(self, job_id: str | None, after: str | None) -> None:
+        self.last_id = after
+        self.last: JobEvent | None = None
+        # Of all jobs, those that were heard of last: a server that resumes properly needs none of them.
+        self._seen: OrderedDict[str, int] = OrderedDict()
+        if job_id is not None and after is not None and after.isdecimal():
+            self._seen[job_id] = int(after)
+
+    def is_new(self, event: JobEvent) -> bool:
+        """Take note of an event; say whether it is another than those before."""
+        if event.seq <= self._seen.get(event.job_id, 0):
+            return False
+        self._seen[event.job_id] = event.seq
+        self._seen.move_to_end(event.job_id)
+        if len(self._seen) > FOLLOWED_JOBS:
+            self._seen.popitem(last=False)
+        self.last = event
+        return True
+
+    def next_seq(self, job_id: str) -> int:
+        """Give the number of a job's next event, where no server numbers them."""
+        return self._seen.get(job_id, 0) + 1
+
+
+class Reconnection:
+    """When to come again after a stream that ended, or could not be opened.
+
+    Args:
+        unreachable_seconds: how long nothing but failures is put up with.
+        rng: the source of jitter.
+    """
+
+    def __init__(self, *, unreachable_seconds: float, rng: random.Random) -> None:
+        self._unreachable_seconds = unreachable_seconds
+        self._rng = rng
+        self._previous = _BASE_DELAY
+        self._failing_since: float | None = None
+        self._opened_at = 0.0
+
+    def opened(self, now: float) -> None:
+        """A stream was opened."""
+        self._opened_at = now
+        self._failing_since = None
+
+    def progressed(self) -> None:
+        """A stream told something new."""
+        self._previous = _BASE_DELAY
+
+    def after_end(self, now: float, retry_seconds: float | None) -> float:
+        """Give the seconds to wait before a stream that ended, in whatever way, is opened again."""
+        if now - self._opened_at >= _SETTLED_SECONDS:
+            self._previous = _BASE_DELAY
+        return max(self._delay(), min(retry_seconds or 0.0, MAX_HINT))
+
+    def after_failure(self, failure: Failure, now: float, *, submitted_at: float | None = None) -> float | None:
+        """Give the seconds to wait after a stream could not be opened; None where the error is to be raised."""
+        error = failure.error
+        if not (is_transient(failure) or is_lagging(error, submitted_at, now)):
+            return None
+        if self._failing_since is None:
+            self._failing_since = now
+        patience = self._failing_since + self._unreachable_seconds - now
+        if patience <= 0:
+            return None
+        return min(max(self._delay(), error.retry_after or 0.0), patience)
+
+    def _delay(self) -> float:
+        self._previous = min(MAX_DELAY, self._rng.uniform(_BASE_DELAY, 3 * self._previous))
+        return self._previous
+
+
+def parse_event(event: ServerSentEvent, head: Reply) -> JobEvent | None:
+    """Read an event of the stream that `head` began; None for one of a kind that this version does not know.
+
+    Raises:
+        APIError: (`invalid_response`) its data is not what an event needs.
+    """
+    if event.type not in ("status", "message"):
+        return None
+    read = parse(replace(head, content=event.data.encode()), JobEvent)
+    return read.model_copy(update={"id": event.id or None})
+
+
+def event_of_view(view: JobView, seq: int) -> JobEvent:
+    """Make an event out of what a look at a job showed."""
+    at = view.created_at if view.attempts in (None, 0) else view.started_at
+    return JobEvent(
+        seq=seq,
+        job_id=view.id,
+        status=view.status,
+        at=view.finished_at or at,
+        attempt=view.attempts,
+        supplier=view.supplier,
+        region=view.region,
+        reason=view.error_code,
+    )
+
+
+def has_no_endpoint(error: NodusError) -> bool:
+    """Whether a server that answers so knows jobs, but no such path."""
+    return error.status_code in NO_SUCH_ENDPOINT and error.code != "job_not_found"
+
+
+def is_event_stream(head: Reply) -> bool:
+    """Whether what the server sends is an event stream."""
+    return head.headers.get("content-type", "").partition(";")[0].strip().lower() == "text/event-stream"
+
+
+def has_moved(view: JobView, event: JobEvent | None) -> bool:
+    """Whether a job has gone on since an event."""
+    if event is None or view.status != event.status:
+        return True
+    return None not in (view.attempts, event.attempt) and view.attempts != event.attempt

@@ -1,0 +1,117 @@
+"""Server-sent events, out of bytes that come in pieces of any size: the WHATWG's `text/event-stream`, and no I/O.
+
+https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+MAX_EVENT_BYTES = 1024 * 1024
+"""How large one event may be: a stream that never ends a line must not fill the memory."""
+
+_BOM = b"\xef\xbb\xbf"
+_LINE_END = re.compile(b"\r\n|\r|\n")
+_DIGITS = re.compile(r"[0-9]{1,9}\Z", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSentEvent:
+    """One event of a stream.
+
+    Attributes:
+        type: `"message"` where the stream names none.
+        data: its lines, joined by newlines.
+        id: the id that was in force when it came; empty for none.
+    """
+
+    type: str
+    data: str
+    id: str
+
+
+class EventStreamParser:
+    """Reads one stream, from its first byte on.
+
+    Args:
+        last_event_id: the id that is in force before: that of the stream that this one resumes.
+
+    Attributes:
+        last_event_id: what to resume behind: the id in force at the last blank line, be it of an event or of none.
+        retry_seconds: how long the server wants to be left alone before a client comes again; None for no wish.
+    """
+
+    def __init__(self, last_event_id: str = "") -> None:
+        self.last_event_id = last_event_id
+        self.retry_seconds: float | None = None
+        self._rest = bytearray()
+        self._is_at_start = True
+        self._skips_line_feed = False
+        self._type = ""
+        self._data: list[str] = []
+        self._size = 0
+        self._id = last_event_id
+
+    def feed(self, chunk: bytes) -> list[ServerSentEvent]:
+        """Take in the next bytes; give the events that they complete.
+
+        Raises:
+            ValueError: an event is larger than `MAX_EVENT_BYTES`.
+        """
+        if self._skips_line_feed and chunk:
+            # The line ended with the carriage return that was the last byte before.
+            self._skips_line_feed = False
+            chunk = chunk.removeprefix(b"\n")
+        self._rest += chunk
+        if self._is_at_start:
+            if not self._pass_byte_order_mark():
+                return []
+        elif b"\n" not in chunk and b"\r" not in chunk:
+            self._check_size()
+            return []
+        lines = _LINE_END.split(bytes(self._rest))
+        self._skips_line_feed = self._rest.endswith(b"\r")
+        self._rest = bytearray(lines.pop())
+        events: list[ServerSentEvent] = []
+        for line in lines:
+            if line:
+                self._take(line)
+            elif (event := self._dispatch()) is not None:
+                events.append(event)
+        self._check_size()
+        return events
+
+    def _check_size(self) -> None:
+        if self._size + len(self._rest) > MAX_EVENT_BYTES:
+            raise ValueError(f"an event of more than {MAX_EVENT_BYTES} bytes")
+
+    def _pass_byte_order_mark(self) -> bool:
+        """Leave the mark out; False where it cannot be told yet whether there is one."""
+        if len(self._rest) < len(_BOM) and _BOM.startswith(self._rest):
+            return False
+        self._is_at_start = False
+        if self._rest.startswith(_BOM):
+            del self._rest[: len(_BOM)]
+        return True
+
+    def _take(self, line: bytes) -> None:
+        name, _, value = line.decode("utf-8", errors="replace").partition(":")
+        value = value.removeprefix(" ")
+        if name == "data":
+            self._size += len(line)
+            self._data.append(value)
+        elif name == "event":
+            self._type = value
+        elif name == "id" and "\0" not in value:
+            self._id = value
+        elif name == "retry" and _DIGITS.match(value):
+            self.retry_seconds = int(value) / 1000
+
+    def _dispatch(self) -> ServerSentEvent | None:
+        self.last_event_id = self._id
+        kind, data = self._type, "\n".join(self._data)
+        is_event = bool(self._data)
+        self._type, self._size = "", 0
+        self._data.clear()
+        return ServerSentEvent(kind or "message", data, self._id) if is_event else None
