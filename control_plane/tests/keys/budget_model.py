@@ -1,0 +1,80 @@
+"""A plain model of budgets: what is accepted, reserved and spent, from the price list and the calendar alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from fractions import Fraction
+from importlib import resources
+from typing import Any
+
+_DATA = json.loads(resources.files("nodus_core").joinpath("data/suppliers.json").read_text(encoding="utf-8"))
+_HOUR_MS = 3_600_000
+
+SUPPLIERS: dict[str, dict[str, Any]] = {supplier["name"]: supplier for supplier in _DATA["suppliers"]}
+Job = tuple[str, int, int, tuple[str, ...]]
+"""GPU, how many, `max_runtime_seconds`, tiers."""
+
+
+def rates(gpu: str, tiers: tuple[str, ...]) -> dict[str, int]:
+    """The micro-USD per GPU-hour of every supplier that may take a job."""
+    return {
+        name: micros(supplier["usd_per_gpu_hour"][gpu]["price"])
+        for name, supplier in SUPPLIERS.items()
+        if (not tiers or supplier["kind"] in tiers) and supplier["usd_per_gpu_hour"].get(gpu) is not None
+    }
+
+
+def micros(amount_usd: float) -> int:
+    """An amount of the price list in micro-USD, exactly."""
+    return int(Fraction(str(amount_usd)) * 1_000_000)
+
+
+def cost(rate: int, gpu_count: int, milliseconds: int) -> int:
+    """What a run costs, in micro-USD, rounded half up."""
+    exact = Fraction(rate * gpu_count * milliseconds, _HOUR_MS)
+    return int(exact + Fraction(1, 2))
+
+
+def month(milliseconds: int) -> tuple[int, int]:
+    """The calendar month of a time."""
+    at = datetime.fromtimestamp(milliseconds / 1000, timezone.utc)
+    return at.year, at.month
+
+
+@dataclass
+class Key:
+    """One key: its cap, its open reservations by job, what it spent in each month."""
+
+    cap: int | None
+    threshold: Fraction
+    reserved: dict[str, int] = field(default_factory=dict)
+    spent: dict[tuple[int, int], int] = field(default_factory=dict)
+    told: set[tuple[int, int]] = field(default_factory=set)
+    refused: int = 0
+
+    def month_to_date(self, now: int) -> int:
+        """What counts against the cap."""
+        return self.spent.get(month(now), 0) + sum(self.reserved.values())
+
+    def fits(self, job: Job, now: int) -> bool:
+        """Whether a job may be accepted."""
+        return self.cap is None or self.month_to_date(now) + reservation(job) <= self.cap
+
+    def accept(self, job_id: str, job: Job, now: int) -> None:
+        """Reserve what a job can cost at most."""
+        self.reserved[job_id] = reservation(job)
+        if self.cap is not None and self.month_to_date(now) >= self.threshold * self.cap:
+            self.told.add(month(now))
+
+    def settle(self, job_id: str, finished_at: int, amount: int) -> None:
+        """Turn a reservation into spend."""
+        del self.reserved[job_id]
+        self.spent[month(finished_at)] = self.spent.get(month(finished_at), 0) + amount
+
+
+def reservation(job: Job) -> int:
+    """What a job can cost at most: at the dearest supplier that may take it, for all of its time."""
+    gpu, gpu_count, seconds, tiers = job
+    return cost(max(rates(gpu, tiers).values()), gpu_count, seconds * 1000)
