@@ -14,6 +14,8 @@ MAX_HINT = 120.0
 
 _TRANSIENT = frozenset((408, 409, 425, 429))
 _NOTHING_DONE = frozenset((429, 503))
+# The same bytes were signed twice within a second: the next attempt is signed afresh.
+_REPLAYED = "signature_replayed"
 _CONCLUSIVE = frozenset((400, 402, 404, 422))
 
 
@@ -42,7 +44,7 @@ def is_transient(failure: Failure, *, repeatable: bool = True) -> bool:
     error = failure.error
     if failure.permanent:
         return False
-    if not repeatable and not (error.status_code in _NOTHING_DONE or _was_never_sent(error)):
+    if not repeatable and not (_says_nothing_was_done(error) or _was_never_sent(error)):
         return False
     if failure.server_verdict is not None:
         return failure.server_verdict
@@ -50,6 +52,10 @@ def is_transient(failure: Failure, *, repeatable: bool = True) -> bool:
         return True
     status = error.status_code
     return status is not None and (status in _TRANSIENT or 500 <= status < 600)
+
+
+def _says_nothing_was_done(error: NodusError) -> bool:
+    return error.status_code in _NOTHING_DONE or (error.status_code == 409 and error.code == _REPLAYED)
 
 
 def _was_never_sent(error: NodusError) -> bool:

@@ -192,10 +192,12 @@ def test_what_must_not_happen_twice_is_not_sent_twice(name: str, failure: Any) -
 
 
 @pytest.mark.parametrize("name", ONCE)
-@pytest.mark.parametrize("failure", [429, 503, httpx.ConnectError("refused")])
+@pytest.mark.parametrize(
+    "failure", [refusal(429), refusal(503), refusal(409, "signature_replayed"), httpx.ConnectError("refused")]
+)
 def test_it_is_sent_again_where_nothing_was_done(name: str, failure: Any) -> None:
     """The server said so, or never heard of it; the key stays the same."""
-    script = Script(refusal(failure) if isinstance(failure, int) else failure, reply(200, GOOD[name]))
+    script = Script(failure, reply(200, GOOD[name]))
     with scripted(script) as client:
         ONCE[name](client)
 

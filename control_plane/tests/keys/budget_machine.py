@@ -72,21 +72,22 @@ class BudgetMachine(RuleBasedStateMachine):
         model, now = self.models[number], self.now
         self.submissions += 1
         expects_room = model.fits(job, now)
+        refusal: tuple[int, int] | None = None
         has_supplier = bool(budget_model.rates(job[0], job[3]).keys() - self.outages)
+        submitted = None
         try:
             submitted = self._submit(number, job, f"job {self.submissions}", share, outcome)
-        except BudgetExceeded as exc:
-            assert has_supplier
-            assert not expects_room
-            assert exc.estimated == reservation(job)
-            assert exc.figures.month_to_date == model.month_to_date(now)
-            model.refused += 1
-            return multiple()
         except NoSupplier:
             assert not has_supplier
             return multiple()
+        except BudgetExceeded as exc:
+            refusal = exc.estimated, exc.figures.month_to_date
+            model.refused += 1
         assert has_supplier
-        assert expects_room
+        assert refusal == (None if expects_room else (reservation(job), model.month_to_date(now)))
+        if refusal is not None:
+            return multiple()
+        assert submitted is not None
         model.accept(submitted.job.id, job, now)
         self.owners[submitted.job.id] = number
         self.open[submitted.job.id] = job
