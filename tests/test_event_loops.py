@@ -31,6 +31,32 @@ def test_a_second_event_loop_is_refused(first: str, second: str) -> None:
     assert len(server.received) == 1
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # the connection of the first loop is lost with it
+@pytest.mark.parametrize("first", BACKENDS)
+@pytest.mark.parametrize("second", BACKENDS)
+def test_closing_on_a_second_event_loop_is_refused(first: str, second: str) -> None:
+    """The connections cannot be closed from there; the client is closed all the same."""
+    with LoopbackServer(then=answer(200, {"status": "ok"})) as server:
+        client = nodus.AsyncClient("k", base_url=server.url)
+        anyio.run(client.healthz, backend=first)
+        with pytest.raises(nodus.ConfigurationError, match="close it there") as caught:
+            anyio.run(client.aclose, backend=second)
+        code, is_closed = caught.value.code, client.is_closed
+        del caught, client
+        gc.collect()
+
+    assert (code, is_closed) == ("wrong_event_loop", True)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_unused_client_can_be_closed_on_any_loop(backend: str) -> None:
+    """It has no connections."""
+    client = nodus.AsyncClient("k", base_url="http://127.0.0.1:1")
+    anyio.run(client.aclose, backend=backend)
+
+    assert client.is_closed
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_client_can_be_made_before_there_is_a_loop(backend: str) -> None:
     """As a module's global often is; it belongs to the loop that uses it first."""

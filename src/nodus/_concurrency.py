@@ -19,9 +19,6 @@ AsyncText = Coroutine[object, object, str]
 
 Text = str
 
-RESOURCE_ERRORS = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.BusyResourceError, anyio.EndOfStream)
-"""What a broken stream of anyio raises, should an HTTP library let it through."""
-
 
 class AsyncClock:
     """The time, and waiting for it to pass."""

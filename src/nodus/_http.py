@@ -8,7 +8,6 @@ import functools
 import json
 import math
 import platform
-import ssl
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,9 +17,7 @@ import httpx
 import pydantic
 
 from ._errors import (
-    APIConnectionError,
     APIError,
-    APITimeoutError,
     AuthenticationError,
     BudgetExceededError,
     ConfigurationError,
@@ -61,21 +58,6 @@ _ERROR_OF_STATUS: dict[int, type[NodusError]] = {
     429: RateLimitError,
     503: SupplierUnavailableError,
 }
-
-# Raised before the request's first byte is sent: the server cannot have acted on it.
-_NEVER_SENT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-    httpx.LocalProtocolError,
-    httpx.InvalidURL,
-)
-
-
-TRANSPORT_ERRORS = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, EOFError, UnicodeError)
-"""What a transport raises when the network or the peer misbehaves; anything else is a bug and is let through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,37 +275,6 @@ def failure_from_reply(reply: Reply, call: Call) -> Failure:
         outcome_unknown=reply.status >= 500,
     )
     return Failure(error, server_verdict=should_retry(reply.headers))
-
-
-def failure_from_exception(exc: Exception, call: Call) -> Failure:
-    """Turn what a transport raised into a failed attempt, its cause chained."""
-    if isinstance(exc, httpx.RequestError):
-        exc.request = None  # type: ignore[assignment]  # it holds the bearer, and errors get logged and pickled
-    timed_out = isinstance(exc, (httpx.TimeoutException, TimeoutError))
-    kind = APITimeoutError if timed_out else APIConnectionError
-    detail = next(filter(None, map(str, chain_of(exc))), type(exc).__name__)
-    error = kind(
-        f"{call.method} {call.path} {'timed out' if timed_out else 'failed'}: {detail}",
-        outcome_unknown=not isinstance(exc, _NEVER_SENT),
-    )
-    error.__cause__ = exc
-    return Failure(error, permanent=_is_permanent(exc))
-
-
-def _is_permanent(exc: BaseException) -> bool:
-    """Whether no retry can mend it: a URL that cannot be used, or a TLS certificate that does not verify."""
-    return any(
-        isinstance(link, (ssl.SSLCertVerificationError, httpx.InvalidURL, httpx.UnsupportedProtocol))
-        for link in chain_of(exc)
-    )
-
-
-def chain_of(exc: BaseException) -> Iterator[BaseException]:
-    """Give an exception and what it came from, the latest first; libraries wrap the one that says why."""
-    link: BaseException | None = exc
-    while link is not None:
-        yield link
-        link = link.__cause__ or link.__context__
 
 
 def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:

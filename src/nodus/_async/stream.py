@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from .. import _http
+from .. import _failures
 from .._calls import Call
-from .._concurrency import RESOURCE_ERRORS, AsyncClock, AsyncLimiter
+from .._concurrency import AsyncClock, AsyncLimiter
 from .._http import Reply
 
 
@@ -68,8 +68,8 @@ class AsyncStreamedAnswer:
             return await chunks.__anext__()
         except StopAsyncIteration:
             return None
-        except (*_http.TRANSPORT_ERRORS, *RESOURCE_ERRORS) as exc:
-            failure = _http.failure_from_exception(exc, self._call)
+        except Exception as exc:
+            failure = _failures.failure_from_exception(exc, self._call)
         finally:
             self.is_reading = False
         raise failure.error

@@ -35,6 +35,14 @@ def closed_error() -> ConfigurationError:
     return ConfigurationError("This client is closed: make a new one.", code="client_closed")
 
 
+def wrong_event_loop() -> ConfigurationError:
+    """The error of a use outside the event loop in which the connections live."""
+    return ConfigurationError(
+        "This client belongs to another event loop: make one client for each `run()` of a loop, and close it there.",
+        code="wrong_event_loop",
+    )
+
+
 class Answer(NamedTuple):
     """A whole answer, under the names that httpx's response has for its parts."""
 
@@ -118,16 +126,21 @@ class Pool(httpx.BaseTransport):
         if stack.closed:
             raise closed_error()
         if not stack.run.is_home():
-            raise ConfigurationError(
-                "This client belongs to another event loop: make one client for each `run()` of a loop.",
-                code="wrong_event_loop",
-            )
+            raise wrong_event_loop()
 
     def close(self) -> None:
-        """Close the idle connections now, and the busy ones as they come back."""
-        self._stack.closed = True
-        if self._stack.pid == os.getpid():
-            self._stack.clear()
+        """Close the idle connections now, and the busy ones as they come back.
+
+        Raises:
+            ConfigurationError: (`wrong_event_loop`) there are connections, and they live in another event loop.
+        """
+        stack = self._stack
+        stack.closed = True
+        if not self.was_used:
+            return
+        if not stack.run.is_home():
+            raise wrong_event_loop()
+        stack.clear()
 
     def take_stream_place(self) -> Limiter | None:
         """Take one of the places of long answers, to be released; None where all are taken."""

@@ -11,9 +11,9 @@ from typing import Any, Protocol, TypeVar
 
 import httpx
 
-from .. import _http
+from .. import _failures, _http
 from .._calls import Call
-from .._concurrency import RESOURCE_ERRORS, Clock, Limiter
+from .._concurrency import Clock, Limiter
 from .._config import Settings
 from .._errors import ConfigurationError, NodusError
 from .._hooks import ResponseEvent, RetryEvent
@@ -118,16 +118,16 @@ class Session:
         started = self.clock.now()
         request = self._builder.build(call, retries=number - 1, now=self.clock.unix_time())
         try:
-            response = self._exchange(request, deadline, deadline - started, call.repeatable)
+            answer = self._exchange(request, deadline, deadline - started, call.repeatable)
         except ConfigurationError:
             raise
         except NodusError as exc:
             return Failure(exc)
-        except (*_http.TRANSPORT_ERRORS, *RESOURCE_ERRORS) as exc:
-            failure = _http.failure_from_exception(exc, call)
+        except Exception as exc:
+            failure = _failures.failure_from_exception(exc, call)
             logger.debug("%s %s: %s", call.method, call.path, failure.error)
             return failure
-        reply = Reply(response.status_code, response.headers, response.content, number, self._secrets + call.secrets)
+        reply = Reply(answer.status_code, answer.headers, answer.content, number, self._secrets + call.secrets)
         self._tell_of(call, reply, self.clock.now() - started)
         if reply.is_success:
             return reply
@@ -158,15 +158,15 @@ class Session:
                     opened = StreamedAnswer(response, call, head, clock, self._pool.answers, place)
                     return opened
                 try:
-                    content = response.read()
+                    content = _content_of(response) if response.is_closed else response.read()
                 finally:
                     response.close()
             except ConfigurationError:
                 raise
             except NodusError as exc:
                 return Failure(exc)
-            except (*_http.TRANSPORT_ERRORS, *RESOURCE_ERRORS) as exc:
-                return _http.failure_from_exception(exc, call)
+            except Exception as exc:
+                return _failures.failure_from_exception(exc, call)
             return _http.failure_from_reply(replace(head, content=content), call)
         finally:
             if opened is None and place is not None:
@@ -241,13 +241,11 @@ class Session:
             self._announce(RetryEvent(call.method, call.path, retry.attempts, settings.max_retries, delay, error))
             clock.sleep(delay)
 
-    def _exchange(
-        self, request: httpx.Request, deadline: float, seconds: float, repeatable: bool
-    ) -> httpx.Response | Answer:
+    def _exchange(self, request: httpx.Request, deadline: float, seconds: float, repeatable: bool) -> Answer:
         request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), max(seconds, 0.0))
         if self._http_client is not None:
-            injected: httpx.Response = self._http_client.send(request, follow_redirects=False)
-            return injected
+            response = self._send_through(self._http_client, request)
+            return Answer(response.status_code, response.headers, _content_of(response))
         request.extensions[DEADLINE] = deadline
         request.extensions[REPEATABLE] = repeatable
         return self._pool.fetch(request)
@@ -257,12 +255,27 @@ class Session:
             request.extensions[DEADLINE] = deadline
             request.extensions[REPEATABLE] = True
             return self._pool.handle_request(request)
-        send: Any = self._http_client.send
-        if not _takes_stream(send):
+        if not _takes_stream(self._http_client.send):
             raise ConfigurationError(
                 "This `http_client` cannot follow anything: its `send` takes no `stream=True`.", code="no_streaming"
             )
-        response: httpx.Response = send(request, stream=True, follow_redirects=False)
+        return self._send_through(self._http_client, request, stream=True)
+
+    def _send_through(self, http_client: HTTPClient, request: httpx.Request, **options: bool) -> httpx.Response:
+        """Let an injected client send; its hooks may raise for a status, which is an answer all the same.
+
+        Raises:
+            ConfigurationError: (`client_closed`) its owner has closed it.
+        """
+        send: Any = http_client.send
+        try:
+            response: httpx.Response = send(request, follow_redirects=False, **options)
+        except httpx.HTTPStatusError as exc:
+            return exc.response
+        except RuntimeError as exc:
+            if getattr(http_client, "is_closed", False) is not True:
+                raise
+            raise ConfigurationError("The given `http_client` is closed.", code="client_closed") from exc
         return response
 
     def _tell_of(self, call: Call, reply: Reply, elapsed: float) -> None:
@@ -289,3 +302,13 @@ def _takes_stream(send: Callable[..., object]) -> bool:
     except ValueError:
         return False
     return "stream" in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+
+
+def _content_of(response: httpx.Response) -> bytes:
+    """The body; nothing where a hook raised for the status before it was read."""
+    try:
+        return response.content
+    except httpx.ResponseNotRead:
+        if response.is_success:
+            raise
+        return b""

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from .. import _http
+from .. import _failures
 from .._calls import Call
-from .._concurrency import RESOURCE_ERRORS, Clock, Limiter
+from .._concurrency import Clock, Limiter
 from .._http import Reply
 
 
@@ -69,8 +69,8 @@ class StreamedAnswer:
             return chunks.__next__()
         except StopIteration:
             return None
-        except (*_http.TRANSPORT_ERRORS, *RESOURCE_ERRORS) as exc:
-            failure = _http.failure_from_exception(exc, self._call)
+        except Exception as exc:
+            failure = _failures.failure_from_exception(exc, self._call)
         finally:
             self.is_reading = False
         raise failure.error

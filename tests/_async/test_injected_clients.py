@@ -1,0 +1,140 @@
+"""An `http_client=` of the user's own: whatever the libraries in it raise, an error of ours comes out."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import zlib
+from collections.abc import AsyncIterator
+
+import anyio
+import h11
+import httpcore
+import httpx
+import pytest
+import trio
+
+import nodus
+from tests.support.script import AsyncScript, job_reply
+from tests.support.soundness import API_KEY, assert_sound, chain_of
+
+RAISED = [
+    httpx.CookieConflict("two cookies"),
+    httpx.ResponseNotRead(),
+    httpx.TooManyRedirects("in circles"),
+    httpcore.ConnectError("refused"),
+    httpcore.ReadTimeout("too slow"),
+    httpcore.RemoteProtocolError("garbage"),
+    httpcore.ConnectionNotAvailable(),
+    h11.RemoteProtocolError("garbage"),
+    ssl.SSLError("a bad record"),
+    json.JSONDecodeError("no JSON", "", 0),
+    zlib.error("a bad block"),
+    anyio.BrokenResourceError(),
+    anyio.IncompleteRead(),
+    anyio.WouldBlock(),
+    trio.TooSlowError(),
+    trio.ClosedResourceError(),
+]
+
+
+def client_with(http_client: object, *, max_retries: int = 0) -> nodus.AsyncClient:
+    return nodus.AsyncClient(
+        API_KEY,
+        base_url="http://127.0.0.1:1",
+        http_client=http_client,  # type: ignore[arg-type]  # some are not what they should be
+        max_retries=max_retries,
+    )
+
+
+async def error_of(http_client: object) -> nodus.NodusError:
+    """What a submission raises; checked for all that is promised of every error."""
+    async with client_with(http_client) as client:
+        with pytest.raises(nodus.NodusError) as caught:
+            await client.run(image="i")
+    assert_sound(caught.value)
+    return caught.value
+
+
+@pytest.mark.parametrize("exc", RAISED, ids=lambda exc: f"{type(exc).__module__}.{type(exc).__name__}")
+async def test_what_the_libraries_in_it_raise_is_translated(exc: Exception) -> None:
+    """With its cause chained, as the network errors of the built-in pool are."""
+    error = await error_of(AsyncScript(exc))
+
+    assert isinstance(error, nodus.APIConnectionError)
+    assert error.__cause__ is exc
+
+
+@pytest.mark.parametrize(
+    ("exc", "timed_out", "outcome_unknown"),
+    [
+        (httpcore.ConnectError("refused"), False, False),
+        (httpcore.ConnectTimeout("too slow"), True, False),
+        (httpcore.ReadTimeout("too slow"), True, True),
+        (httpcore.ReadError("reset"), False, True),
+        (trio.TooSlowError(), True, True),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_what_is_known_is_read_from_any_library(exc: Exception, timed_out: bool, outcome_unknown: bool) -> None:
+    """A time-out is one, and a failed connection sent nothing, whichever library says so."""
+    error = await error_of(AsyncScript(exc))
+
+    assert isinstance(error, nodus.APITimeoutError) is timed_out
+    assert error.outcome_unknown is outcome_unknown
+
+
+async def test_a_bug_in_it_is_let_through() -> None:
+    """To dress up a TypeError as a network error would hide where it comes from."""
+    async with client_with(AsyncScript(TypeError("send() got an unexpected argument"))) as client:
+        with pytest.raises(TypeError):
+            await client.get("a-job")
+
+
+async def test_a_hook_that_raises_for_the_status_gives_the_error_of_that_status() -> None:
+    """The answer arrived; it is told apart as any other, and its request is not kept."""
+
+    async def raise_for_status(response: httpx.Response) -> None:
+        response.raise_for_status()
+
+    answer = httpx.MockTransport(lambda _: httpx.Response(429, headers={"Retry-After": "7"}, json={"error": "slow"}))
+    async with httpx.AsyncClient(transport=answer, event_hooks={"response": [raise_for_status]}) as http_client:
+        error = await error_of(http_client)
+
+    assert isinstance(error, nodus.RateLimitError)
+    assert (error.retry_after, error.attempts) == (7.0, 1)
+    assert [one for one in chain_of(error) if getattr(one, "request", None) is not None] == []
+
+
+async def test_a_closed_one_is_a_configuration_error() -> None:
+    """Whoever owns it has closed it; no retry would help."""
+    http_client = httpx.AsyncClient()
+    await http_client.aclose()
+    async with client_with(http_client, max_retries=2) as client:
+        with pytest.raises(nodus.ConfigurationError) as caught:
+            await client.get("a-job")
+
+    assert caught.value.code == "client_closed"
+    assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+class Endless(httpx.AsyncByteStream):
+    """A body that nobody has read."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            yield b" "
+
+
+async def test_an_answer_that_was_not_read_is_an_error_of_ours() -> None:
+    """`send` is to give it whole."""
+    error = await error_of(AsyncScript(lambda _: httpx.Response(200, stream=Endless())))
+
+    assert isinstance(error.__cause__, httpx.ResponseNotRead)
+
+
+async def test_a_passing_failure_of_it_is_retried() -> None:
+    """As one of the built-in pool is."""
+    script = AsyncScript(httpcore.ReadError("reset"), then=job_reply("running"))
+    async with client_with(script, max_retries=1) as client:
+        assert (await client.get("a-job")).status == nodus.JobStatus.RUNNING
