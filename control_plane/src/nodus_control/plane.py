@@ -27,7 +27,7 @@ from nodus_ledger.signing_secrets import SigningSecrets
 
 from .clock import Clock, RunningClock
 from .events import EventFeed
-from .suppliers.choice import make_driver
+from .suppliers.choice import make_driver, state_directory
 from .webhooks.service import WebhookOptions, WebhookService
 from .worker import Worker
 from .worker_loop import WorkerLoop
@@ -45,7 +45,7 @@ class Plane:
         driver: `simulated` or `process`.
         seed: what job ids and all simulated chance are derived from; None for random ids.
         is_reliable: simulated suppliers neither refuse nor lose what they were not told to.
-        is_alone: no other process works on this database, so leases of the past belong to nobody.
+        is_alone: no other process works on this database, so leases of the past belong to nobody. Never so on a server.
         webhooks: where events may be delivered to, and when a budget's threshold is reached.
         redis: keeps signing secrets and used signatures; closed with the control plane.
     """
@@ -64,8 +64,9 @@ class Plane:
     ) -> None:
         options = webhooks or WebhookOptions()
         self.database = Database(database_url)
+        is_alone = is_alone and not self.database.is_server
         try:
-            sealer = sealer_for(self.database.path, os.environ.get(KEY_VARIABLE))
+            sealer = sealer_for(self.database, os.environ.get(KEY_VARIABLE))
             self.settings = Settings(self.database)
             self.settings.require_key(sealer)
             self.clock: Clock = RunningClock() if clock is None else clock
@@ -186,17 +187,20 @@ class Plane:
                 time.sleep(0.02)
 
     def _output_directory(self, driver: str) -> Path | None:
-        if driver != "process" or self.database.path is not None:
+        if driver != "process" or self.database.path is not None or self.database.is_server:
             return None
         return Path(tempfile.mkdtemp(prefix="nodus-jobs-"))
 
     def _kept_directory(self) -> Path | None:
+        """Give where what jobs print is kept: beside the file, or, for a server's database, in this user's state."""
         path = self.database.path
-        return None if path is None else path.with_name(path.name + ".jobs")
+        if path is not None:
+            return path.with_name(path.name + ".jobs")
+        return state_directory() / "jobs" / self.settings.database_id() if self.database.is_server else None
 
     def _store_offset(self) -> None:
         """Keep how far the clock is ahead of real time, so that a restart does not go back."""
-        if self.database.path is None:
+        if self.database.path is None and not self.database.is_server:
             return
         offset = self.clock.now() - int(time.time() * 1000)
         if self.clock.speed == 0 or abs(offset - self._stored_offset) < _OFFSET_GRAIN_MS:

@@ -38,7 +38,7 @@ class LocalControlPlane:
         speed: how fast the clock runs; None for one that stands until `advance`. Commands run at 1.
         seed: what job ids and all simulated chance come from.
         reliable: simulated suppliers neither refuse nor lose jobs by themselves.
-        database: a SQLite file to keep the state in; None for memory.
+        database: a SQLite file to keep the state in, or a database's URL; None for memory.
         serve: listens on a loopback port; without, only `asgi_app` answers.
         webhook_allow: networks and hosts that webhooks may lead to, besides public ones and loopback.
         threshold: the fraction of a key's cap at which `budget.threshold_reached` fires.
@@ -56,14 +56,14 @@ class LocalControlPlane:
         speed: float | None = None,
         seed: int = 0,
         reliable: bool = True,
-        database: Path | None = None,
+        database: Path | str | None = None,
         serve: bool = True,
         webhook_allow: Sequence[str] = (),
         threshold: float = DEFAULT_FRACTION,
     ) -> None:
         runs_by_itself = driver == "process" or speed is not None
         clock: Clock = RunningClock(speed=speed or 1.0) if runs_by_itself else ManualClock()
-        url = "sqlite://" if database is None else f"sqlite:///{database}"
+        url = "sqlite://" if database is None else database if isinstance(database, str) else f"sqlite:///{database}"
         webhooks = options_for_this_machine(tuple(webhook_allow), threshold)
         self.plane = Plane(url, clock=clock, driver=driver, seed=seed, is_reliable=reliable, webhooks=webhooks)
         keys = seed_keys(self.plane)

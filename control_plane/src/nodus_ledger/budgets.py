@@ -50,17 +50,20 @@ def figures(connection: Connection, key_id: str, now: int, *, lock: bool = False
     return BudgetFigures(cap, realised or 0, in_flight, month_end(now))
 
 
-def reserve(connection: Connection, key_id: str, amount: int, now: int, *, capped: bool) -> BudgetFigures | None:
+def reserve(
+    connection: Connection, key_id: str, amount: int, now: int, locked: BudgetFigures | None
+) -> BudgetFigures | None:
     """Set an amount aside for a job, for as long as it is in flight; give the month of a capped key after it.
 
-    `capped` is whether the key had a cap when it was read: it may have got one, or lost it, since.
+    `locked` is the key's month, if that has been read and locked; None for a key that had no cap when it was read. It
+    may have got one since.
 
     Raises:
         BudgetExceeded: the key is capped, and this would pass its cap.
     """
-    if not capped and connection.execute(_RESERVE_UNCAPPED, {"key": key_id, "amount": amount}).rowcount == 1:
+    if locked is None and connection.execute(_RESERVE_UNCAPPED, {"key": key_id, "amount": amount}).rowcount == 1:
         return None
-    present = figures(connection, key_id, now, lock=True)
+    present = locked or figures(connection, key_id, now, lock=True)
     if present.headroom is not None and amount > present.headroom:
         raise BudgetExceeded(amount, present)
     connection.execute(_CHANGE_IN_FLIGHT, {"key": key_id, "amount": amount})

@@ -121,7 +121,12 @@ class Claims:
         if not steps:
             return 0
         with self._database.write() as connection:
-            query = select(*JOB_FIELDS).where(jobs.c.seq.in_([step.job.seq for step in steps])).with_for_update()
+            query = (
+                select(*JOB_FIELDS)
+                .where(jobs.c.seq.in_([step.job.seq for step in steps]))
+                .order_by(jobs.c.seq)
+                .with_for_update()
+            )
             current = {job.seq: job for job in (JobRecord(*row) for row in connection.execute(query))}
             written = []
             for step in steps:

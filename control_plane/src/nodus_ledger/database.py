@@ -4,68 +4,101 @@ SQLite is the embedded default. A file is in WAL mode with `synchronous=FULL`, s
 power cut; one write transaction at a time takes its lock at once (`BEGIN IMMEDIATE`), so that what it read stays true
 until it commits. A database in memory is one connection that threads take in turns.
 
-Only this module knows which engine is behind it: statements elsewhere ask for row locks with `with_for_update`, which
-SQLite has no need of and leaves out.
+On PostgreSQL any number of processes write at once, in `READ COMMITTED`, and what must stay true is locked. So that no
+two of them ever wait for each other in a circle, every transaction takes its locks in this order, and of several rows
+of one kind in the order of their key:
+
+1. a name (`lock_name`), where what is to be held has no row yet;
+2. jobs, webhook endpoints, then deliveries; workers claim with `SKIP LOCKED`, and never wait here;
+3. keys, whose row guards everything about a month: `in_flight`, `monthly_spend`, the thresholds that were told;
+4. heads of logs, and behind them the rows of `ledger` and `events`. That lock is held until the transaction commits,
+   so positions become visible in their order; and it is what all of a customer's writers queue for, so it comes last.
+
+Only this module and `engines` know which engine it is: statements elsewhere ask for row locks with `with_for_update`,
+which SQLite has no need of and leaves out.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import sqlalchemy
 import sqlalchemy.exc
-from sqlalchemy import Connection, Engine, event
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.pool import QueuePool, StaticPool
+from sqlalchemy import Connection, text
 
+from .engines import POSTGRESQL, SQLITE, UnusableDatabase, open_engine, parse
+from .group_commit import GroupCommit
 from .webhook_schema import metadata
 
-BUSY_TIMEOUT_SECONDS = 30
-_CONNECTIONS = 48
+_MOST_ATTEMPTS = 5
+# A serialization failure, a deadlock, and two that inserted the same: whoever comes again finds the other's work done.
+_CONFLICTS = frozenset({"40001", "40P01", "23505"})
 
-
-class UnusableDatabase(Exception):
-    """A database URL that cannot be used; the message says why and what to give instead."""
+_Result = TypeVar("_Result")
 
 
 class Database:
-    """One database, used by any number of threads."""
+    """One database, used by any number of threads, and by any number of processes."""
 
     def __init__(self, url: str = "sqlite://") -> None:
         """Open a database and make the tables it lacks.
 
         Raises:
-            UnusableDatabase: the URL is no SQLite URL, or nothing can be opened there.
+            UnusableDatabase: the URL names neither SQLite nor PostgreSQL, or nothing can be opened there.
         """
-        parsed = _parse(url)
-        self.path = None if parsed.database in (None, "", ":memory:") else Path(str(parsed.database)).absolute()
-        """The file, or None in memory."""
-        self._engine = _engine(parsed, in_memory=self.path is None)
+        parsed = parse(url)
+        self.is_server = parsed.get_backend_name() == "postgresql"
+        """Whether it is PostgreSQL: others use it too, and it is kept on no disk of this process."""
+        is_file = not self.is_server and parsed.database not in (None, "", ":memory:")
+        self.path = Path(str(parsed.database)).absolute() if is_file else None
+        """The file; None in memory and on a server."""
+        self._dialect = POSTGRESQL if self.is_server else SQLITE
+        self._engine = open_engine(parsed, in_memory=not self.is_server and not is_file)
         # SQLite would make writers of one process poll for its lock; here they queue, and nobody is overtaken for long.
-        self._writing = threading.Lock()
-        self._reading: AbstractContextManager[Any] = self._writing if self.path is None else _Unlocked()
+        self._writing: AbstractContextManager[Any] = _Unlocked() if self.is_server else threading.Lock()
+        self._reading: AbstractContextManager[Any] = _Unlocked() if self.is_server or is_file else self._writing
+        self._group = None if self.is_server else GroupCommit(self.write)
         try:
             with self.write() as connection:
+                self.lock_name(connection, "schema")
                 metadata.create_all(connection)
         except sqlalchemy.exc.DatabaseError as exc:
             self._engine.dispose()
-            raise UnusableDatabase(f"cannot open the database {parsed.render_as_string()}: {exc.orig}") from exc
+            raise UnusableDatabase(
+                f"cannot open the database {parsed.render_as_string()}: {_in_a_line(exc.orig)}"
+            ) from exc
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Run a write transaction: alone, committed at the end, rolled back on any exception."""
+        """Run a write transaction: committed at the end, rolled back on any exception; on SQLite, alone."""
         with self._writing, self._engine.connect() as connection:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            connection.exec_driver_sql(self._dialect.begin_write)
             try:
                 yield connection
+                connection.exec_driver_sql("COMMIT")
             except BaseException:
-                connection.exec_driver_sql("ROLLBACK")
+                _roll_back(connection)
                 raise
-            connection.exec_driver_sql("COMMIT")
+
+    def run(self, work: Callable[[Connection], _Result]) -> _Result:
+        """Run `work` in a write transaction and give its result, once that is committed.
+
+        It may run again from its beginning where another transaction was in its way. SQLite, which has one writer at a
+        time, commits what comes together with one wait for the disk; what a piece of work raises undoes it alone.
+        """
+        if self._group is not None:
+            return self._group.run(work)
+        for _ in range(_MOST_ATTEMPTS - 1):
+            try:
+                return self._run_once(work)
+            except sqlalchemy.exc.DBAPIError as exc:
+                if getattr(exc.orig, "sqlstate", None) not in _CONFLICTS:
+                    raise
+        return self._run_once(work)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -77,15 +110,24 @@ class Database:
     def snapshot(self) -> Iterator[Connection]:
         """Run statements that only read, all on what is committed when the first of them runs."""
         with self.read() as connection:
-            connection.exec_driver_sql("BEGIN")
+            connection.exec_driver_sql(self._dialect.begin_snapshot)
             try:
                 yield connection
             finally:
-                connection.exec_driver_sql("ROLLBACK")
+                _roll_back(connection)
+
+    def lock_name(self, connection: Connection, name: str) -> None:
+        """Let nobody else past this name until the transaction ends: for what has no row that could be locked."""
+        if self._dialect.lock_name is not None:
+            connection.execute(text(self._dialect.lock_name), {"name": name})
 
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+
+    def _run_once(self, work: Callable[[Connection], _Result]) -> _Result:
+        with self.write() as connection:
+            return work(connection)
 
 
 class _Unlocked:
@@ -96,35 +138,15 @@ class _Unlocked:
         return None
 
 
-def _parse(url: str) -> URL:
-    try:
-        parsed = make_url(url)
-    except sqlalchemy.exc.ArgumentError as exc:
-        raise UnusableDatabase("the database must be given as a URL, such as sqlite:///nodus.db") from exc
-    if parsed.get_backend_name() != "sqlite":
-        raise UnusableDatabase(
-            f"no support for {parsed.get_backend_name()} databases: give an SQLite one, such as sqlite:///nodus.db"
-        )
-    return parsed.set(drivername="sqlite+pysqlite")
+def _in_a_line(words: object) -> str:
+    return " ".join(str(words).split())
 
 
-def _engine(url: URL, *, in_memory: bool) -> Engine:
-    arguments = {"check_same_thread": False, "timeout": BUSY_TIMEOUT_SECONDS, "isolation_level": None}
-    # Parameters hold sealed secrets and customers' data: they stay out of exceptions.
-    options: dict[str, Any] = {"connect_args": arguments, "hide_parameters": True, "isolation_level": "AUTOCOMMIT"}
-    if in_memory:
-        engine = sqlalchemy.create_engine(url, poolclass=StaticPool, **options)
-    else:
-        engine = sqlalchemy.create_engine(
-            url, poolclass=QueuePool, pool_size=_CONNECTIONS, max_overflow=-1, pool_reset_on_return=None, **options
-        )
-    event.listen(engine, "connect", _configure)
-    return engine
+def _roll_back(connection: Connection) -> None:
+    """Undo what was begun. Where the connection is lost, or the database undid it already, nothing is left to undo."""
+    if not connection.invalidated:
+        with contextlib.suppress(sqlalchemy.exc.DBAPIError):
+            connection.exec_driver_sql("ROLLBACK")
 
 
-def _configure(connection: Any, _record: object) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.close()
+__all__ = ["Database", "UnusableDatabase"]

@@ -31,7 +31,6 @@ from .errors import (
     UnknownJob,
     UnusableCursor,
 )
-from .group_commit import GroupCommit
 from .keys import KeyRecord
 from .outages import outages_now
 from .records import JOB_FIELDS, JobRecord, new_record
@@ -121,7 +120,6 @@ class Jobs:
         self._sealer = sealer
         self._catalogue = catalogue
         self._ids = ids
-        self._submissions = GroupCommit(database.write)
         self._threshold = threshold
 
     def submit(self, key: KeyRecord, spec: JobSpec, idempotency_key: str | None, now: int) -> Submitted:
@@ -131,7 +129,7 @@ class Jobs:
             IdempotencyKeyReused: the key came with another spec before.
             NoSuchOffer, NoSupplier, BudgetExceeded: nothing was accepted, and the idempotency key is still free.
         """
-        submitted = self._submissions.run(lambda connection: self._submit(connection, key, spec, idempotency_key, now))
+        submitted = self._database.run(lambda connection: self._submit(connection, key, spec, idempotency_key, now))
         if isinstance(submitted, BudgetExceeded):
             raise submitted
         return submitted
@@ -141,6 +139,11 @@ class Jobs:
     ) -> Submitted | BudgetExceeded:
         """Do it inside a transaction. That the budget was exceeded is given, not raised: telling of it commits."""
         fingerprint = self._sealer.fingerprint(spec.canonical())
+        month = None
+        if key.monthly_cap is not None:
+            # Before the look for an earlier submission: of two under one idempotency key, the one that waits here
+            # finds the other's job, and not a month that this job itself has filled.
+            month = budgets.figures(connection, key.id, now, lock=True)
         if idempotency_key is not None:
             earlier = _by_idempotency_key(connection, key.customer_id, idempotency_key)
             if earlier is not None:
@@ -150,7 +153,7 @@ class Jobs:
         rate = self._reserved_rate(connection, spec)
         reserved = cost_micros(rate, spec.gpu_count, spec.max_runtime_seconds * 1000)
         try:
-            month = budgets.reserve(connection, key.id, reserved, now, capped=key.monthly_cap is not None)
+            month = budgets.reserve(connection, key.id, reserved, now, month)
         except BudgetExceeded as exc:
             budget_events.refused(connection, key, exc, now)
             return exc

@@ -15,7 +15,6 @@ from typing import Protocol
 from sqlalchemy import Connection, bindparam, delete, select, text, tuple_
 
 from .database import Database
-from .group_commit import GroupCommit
 from .redis_store import RedisStore
 from .schema import signature_uses
 
@@ -95,7 +94,7 @@ class ReplaysInDatabase:
     """Of all processes on one database. A use is on disk before the request that came with it is carried out."""
 
     def __init__(self, database: Database) -> None:
-        self._uses = GroupCommit(database.write)
+        self._database = database
         self._swept_at = 0
 
     def admit(self, key_id: str, signature: str, idempotency_key: str | None, real_now: float) -> FirstUse | None:
@@ -111,7 +110,7 @@ class ReplaysInDatabase:
                 return None
             return FirstUse(connection.execute(_FIND, place).scalar())
 
-        return self._uses.run(use)
+        return self._database.run(use)
 
     def clear(self) -> None:
         return None

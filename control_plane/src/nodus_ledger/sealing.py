@@ -1,7 +1,8 @@
 """Secrets that must be usable later, sealed: AES-256-GCM under one key, which is kept apart from the database.
 
 The key is `NODUS_KEY_ENCRYPTION_KEY` (32 bytes in base64 or hex). A SQLite file without one gets a key file beside it,
-`<db>.key`; a database in memory a key that ends with the process.
+`<db>.key`; a database in memory a key that ends with the process. PostgreSQL does not start without one: a key that
+each process made for itself would open nothing that another sealed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from .database import Database
 
 KEY_VARIABLE = "NODUS_KEY_ENCRYPTION_KEY"
 KEY_BYTES = 32
@@ -66,21 +69,26 @@ class Sealer:
         return "Sealer(…)"
 
 
-def sealer_for(database_file: Path | None, environment: str | None = None) -> Sealer:
+def sealer_for(database: Database, environment: str | None = None) -> Sealer:
     """Give the sealer of a database: under the environment's key, else the key file's, else a new one for memory.
 
     Args:
-        database_file: the SQLite file, or None for a database in memory.
+        database: where what is sealed is kept; beside a file there may be a key file.
         environment: the value of `NODUS_KEY_ENCRYPTION_KEY`; None or empty where it is not set.
 
     Raises:
-        UnusableKey: the key is malformed, or its file is unreadable.
+        UnusableKey: the key is malformed, its file is unreadable, or there is none where a server keeps the database.
     """
     if environment:
         return Sealer(decode_key(environment, KEY_VARIABLE))
-    if database_file is None:
+    if database.is_server:
+        raise UnusableKey(
+            f"a database on PostgreSQL needs a key that is not in it: set {KEY_VARIABLE} to {KEY_BYTES} random bytes "
+            "in base64 or hex (openssl rand -base64 32), the same for every process that uses the database"
+        )
+    if database.path is None:
         return Sealer(secrets.token_bytes(KEY_BYTES))
-    return Sealer(_key_file(database_file.with_name(database_file.name + ".key")))
+    return Sealer(_key_file(database.path.with_name(database.path.name + ".key")))
 
 
 def _key_file(path: Path) -> bytes:

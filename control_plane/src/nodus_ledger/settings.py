@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, func, insert, select, update
+import secrets
+
+from sqlalchemy import bindparam, delete, func, select, text, update
 
 from . import key_entries, schema, trust_schema, webhook_schema
 from .database import Database
@@ -10,6 +12,13 @@ from .sealing import Sealer, UnusableKey
 
 _KEY_PROOF = "sealing key proof"
 _CLOCK_OFFSET = "clock offset ms"
+_DATABASE_ID = "database id"
+
+_GET = select(schema.settings.c.value).where(schema.settings.c.name == bindparam("name"))
+_PUT_FIRST = text("INSERT INTO settings (name, value) VALUES (:name, :value) ON CONFLICT DO NOTHING")
+_REPLACE = text(
+    "INSERT INTO settings (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+)
 
 
 class Settings:
@@ -26,8 +35,9 @@ class Settings:
         """
         proof = self._get(_KEY_PROOF)
         if proof is None:
-            self._put(_KEY_PROOF, sealer.seal(b"proof", _KEY_PROOF).hex())
-        elif sealer.open(bytes.fromhex(proof), _KEY_PROOF) != b"proof":
+            # Of two processes that start on a new database, one is first; the other is held to what that one put.
+            proof = self._put(_KEY_PROOF, sealer.seal(b"proof", _KEY_PROOF).hex(), replace=False)
+        if sealer.open(bytes.fromhex(proof), _KEY_PROOF) != b"proof":
             raise UnusableKey("the proof of the sealing key is damaged")
 
     def clock_offset_ms(self) -> int:
@@ -37,6 +47,10 @@ class Settings:
     def store_clock_offset_ms(self, offset: int) -> None:
         """Remember how far the clock is ahead of real time."""
         self._put(_CLOCK_OFFSET, str(offset))
+
+    def database_id(self) -> str:
+        """Give the name that a database has by itself, under whatever address it is reached."""
+        return self._get(_DATABASE_ID) or self._put(_DATABASE_ID, secrets.token_hex(8), replace=False)
 
     def latest_event_ms(self) -> int | None:
         """Give the latest time in the history: no clock may start before it."""
@@ -56,12 +70,11 @@ class Settings:
 
     def _get(self, name: str) -> str | None:
         with self._database.read() as connection:
-            return connection.execute(select(schema.settings.c.value).where(schema.settings.c.name == name)).scalar()
+            return connection.execute(_GET, {"name": name}).scalar()
 
-    def _put(self, name: str, value: str) -> None:
+    def _put(self, name: str, value: str, *, replace: bool = True) -> str:
+        """Store a value, or leave the one that is there; give what is stored then."""
         with self._database.write() as connection:
-            stored = connection.execute(
-                update(schema.settings).where(schema.settings.c.name == name).values(value=value)
-            )
-            if stored.rowcount == 0:
-                connection.execute(insert(schema.settings).values(name=name, value=value))
+            connection.execute(_REPLACE if replace else _PUT_FIRST, {"name": name, "value": value})
+            stored: str = connection.execute(_GET, {"name": name}).scalar_one()
+            return stored

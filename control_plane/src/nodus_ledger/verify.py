@@ -20,6 +20,7 @@ from nodus_core.notes import Checkpoint
 
 from . import verify_sums
 from .database import Database
+from .engines import raw_rows
 from .ledger_signing import open_checkpoint, origin_of, public_key
 from .meter_events import identifier_of
 from .verify_log import MAX_FAULTS_PER_LOG, Fault, LogWalk, Row, StoredHead
@@ -159,14 +160,7 @@ class _Verification:
 
     def _rows(self, query: str) -> Iterator[Any]:
         """Run a query; give its rows as the driver reads them, some thousands in memory at a time."""
-        result = self._connection.execution_options(stream_results=True).exec_driver_sql(query)
-        cursor = result.cursor
-        assert cursor is not None
-        try:
-            while rows := cursor.fetchmany(_CHUNK):
-                yield from rows
-        finally:
-            result.close()
+        return raw_rows(self._connection, query, at_once=_CHUNK)
 
 
 @contextmanager

@@ -55,6 +55,7 @@ def agent(plane: LocalControlPlane, client: httpx.AsyncClient) -> Agent:
     return Agent(plane, client)
 
 
+@pytest.mark.both_engines
 async def test_a_signed_request_is_answered(agent: Agent, spec: Spec) -> None:
     """Reads and writes alike; a query is no part of what is signed."""
     assert (await agent.call("GET", "/v1/key")).json()["signing_required"] is True
@@ -112,6 +113,7 @@ async def test_only_a_right_signature_is_called_stale(agent: Agent) -> None:
     assert answer.json()["error"] == "signature_invalid"
 
 
+@pytest.mark.both_engines
 async def test_the_same_signature_twice_is_for_idempotent_requests(agent: Agent, spec: Spec) -> None:
     """A submission with its key again, and a cancel, pass; a submission without one does not."""
     now = time.time()
@@ -184,6 +186,7 @@ async def test_customers_see_nothing_of_each_other(
     ]
 
 
+@pytest.mark.both_engines
 async def test_a_revoked_key_ends_with_the_next_request(client: httpx.AsyncClient, plane: LocalControlPlane) -> None:
     """Nothing remembers it."""
     minted = plane.plane.keys.mint(customer_id="x", label="", principal_kind=PrincipalKind.SERVICE, now=0, is_test=True)
@@ -210,6 +213,7 @@ async def test_a_key_shows_its_month(agent: Agent, spec: Spec) -> None:
     assert agent.plane.agent_api_key not in json.dumps(after)
 
 
+@pytest.mark.both_engines
 async def test_a_submission_past_the_cap_is_refused(agent: Agent, spec: Spec) -> None:
     """402, with the figures to shrink the spec by; a smaller one is accepted."""
     refused = await agent.call("POST", "/v1/jobs", {**spec, "gpu_count": 3, "idempotency_key": "k"})
@@ -223,6 +227,7 @@ async def test_a_submission_past_the_cap_is_refused(agent: Agent, spec: Spec) ->
     assert accepted.status_code == 202
 
 
+@pytest.mark.both_engines
 async def test_a_replay_reserves_nothing(agent: Agent, spec: Spec) -> None:
     """The same submission twice is one reservation, even where a second would not fit."""
     keyed = {**spec, "gpu_count": 2, "idempotency_key": "k"}
@@ -232,6 +237,7 @@ async def test_a_replay_reserves_nothing(agent: Agent, spec: Spec) -> None:
     assert (await agent.call("GET", "/v1/key")).json()["in_flight_usd"] == 24.58
 
 
+@pytest.mark.both_engines
 async def test_the_cap_is_for_a_calendar_month(agent: Agent, spec: Spec) -> None:
     """What was spent in January is no part of February; open reservations always count."""
     long = {

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -215,10 +214,11 @@ def test_a_client_that_leaves_is_forgotten(served: LocalControlPlane) -> None:
     assert left == 1
 
 
-def test_what_another_process_commits_is_told_here(tmp_path: Path) -> None:
+@pytest.mark.both_engines
+def test_what_another_process_commits_is_told_here(kept_database_url: str) -> None:
     """The watch is on the database."""
-    with LocalControlPlane(database=tmp_path / "nodus.db") as plane, opened(plane, "/v1/events") as stream:
-        other = Plane(f"sqlite:///{tmp_path / 'nodus.db'}", clock=plane.plane.clock, is_alone=False)
+    with LocalControlPlane(database=kept_database_url) as plane, opened(plane, "/v1/events") as stream:
+        other = Plane(kept_database_url, clock=plane.plane.clock, is_reliable=True, is_alone=False)
         elsewhere = other.worker
         jobs = submit(plane)
         other.clock.advance_to(other.clock.now() + 1_000_000)

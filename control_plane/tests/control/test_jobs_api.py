@@ -14,6 +14,7 @@ pytestmark = pytest.mark.anyio
 Spec = dict[str, Any]
 
 
+@pytest.mark.both_engines
 async def test_a_submission_is_accepted_at_once(client: httpx.AsyncClient, spec: Spec) -> None:
     """202, a view of the job, an id that sorts by time, and nothing of what is secret."""
     answer = await client.post("/v1/jobs", json={**spec, "command": ["echo", "hunter2"], "gpu_count": 8})
@@ -30,6 +31,7 @@ async def test_a_submission_is_accepted_at_once(client: httpx.AsyncClient, spec:
     assert "command" not in view
 
 
+@pytest.mark.both_engines
 async def test_a_job_goes_its_way_by_the_clock(client: httpx.AsyncClient, plane: LocalControlPlane, spec: Spec) -> None:
     """Placed at once, running once provisioned, completed when its time is over, at its price."""
     job = (await client.post("/v1/jobs", json={**spec, "gpu_count": 8})).json()
@@ -101,6 +103,7 @@ async def test_a_simulation_that_means_nothing_fails(
     assert "hunter2" not in done["error_message"]
 
 
+@pytest.mark.both_engines
 async def test_the_same_key_twice_is_one_job(client: httpx.AsyncClient, plane: LocalControlPlane, spec: Spec) -> None:
     """The second answer is 200, says that it is a replay, and shows the job as it is by then."""
     first = await client.post("/v1/jobs", json=spec, headers={"Idempotency-Key": "k 1"})
@@ -145,6 +148,7 @@ async def test_an_unusable_idempotency_key_is_refused(
     assert (await client.get("/v1/jobs")).json()["jobs"] == []
 
 
+@pytest.mark.both_engines
 async def test_a_refusal_never_pins_a_key(client: httpx.AsyncClient, plane: LocalControlPlane, spec: Spec) -> None:
     """What was refused can be put right under the same key."""
     headers = {"Idempotency-Key": "k"}
@@ -167,6 +171,7 @@ async def test_what_nobody_offers_is_told_from_what_is_out(client: httpx.AsyncCl
     assert (answer.status_code, answer.json()["error"]) == (422, "no_such_offer")
 
 
+@pytest.mark.both_engines
 async def test_a_listing_pages_through_all_jobs_newest_first(client: httpx.AsyncClient, spec: Spec) -> None:
     """Jobs that arrive meanwhile shift nothing."""
     made = [(await client.post("/v1/jobs", json=spec)).json()["id"] for _ in range(5)]
@@ -183,6 +188,7 @@ async def test_a_listing_pages_through_all_jobs_newest_first(client: httpx.Async
     assert seen == made[::-1]
 
 
+@pytest.mark.both_engines
 async def test_a_listing_can_be_of_some_statuses(
     client: httpx.AsyncClient, plane: LocalControlPlane, spec: Spec
 ) -> None:
@@ -239,6 +245,7 @@ async def test_an_unknown_job_is_not_found(client: httpx.AsyncClient, job_id: st
     assert {(answer.status_code, answer.json()["error"]) for answer in answers} == {(404, "job_not_found")}
 
 
+@pytest.mark.both_engines
 async def test_a_queued_or_running_job_can_be_cancelled(
     client: httpx.AsyncClient, plane: LocalControlPlane, spec: Spec
 ) -> None:
@@ -269,6 +276,7 @@ async def test_cancelling_a_job_that_is_over_changes_nothing(
     assert (await client.post(f"/v1/jobs/{job['id']}/cancel")).json()["status"] == "completed"
 
 
+@pytest.mark.both_engines
 async def test_routing_says_why(client: httpx.AsyncClient, plane: LocalControlPlane, spec: Spec) -> None:
     """Every offer with price, score and the reason against it."""
     job = (await client.post("/v1/jobs", json={**spec, "require_tiers": ["tier3"]})).json()

@@ -25,6 +25,9 @@ from nodus_ledger.claims import Claims
 from nodus_ledger.keys import KeyRecord, PrincipalKind
 from nodus_ledger.records import JobRecord
 
+pytestmark = pytest.mark.both_engines
+
+
 SPEC = {"image": "x", "gpu": "h100_80gb", "require_tiers": ["neocloud"], "env": {"TOKEN": "hunter2"}}
 
 
@@ -64,9 +67,9 @@ class ScriptedDriver:
 class Bench:
     """A control plane without a thread of its own, one scripted driver and one key."""
 
-    def __init__(self) -> None:
+    def __init__(self, database_url: str) -> None:
         self.clock = ManualClock()
-        self.plane = Plane(clock=self.clock)
+        self.plane = Plane(database_url, clock=self.clock)
         self.driver = ScriptedDriver()
         self.real_time = 1000.0
         self.worker = self.new_worker()
@@ -92,9 +95,9 @@ class Bench:
 
 
 @pytest.fixture
-def bench() -> Iterator[Bench]:
+def bench(database_url: str) -> Iterator[Bench]:
     """A bench, closed afterwards."""
-    made = Bench()
+    made = Bench(database_url)
     yield made
     made.plane.close()
 

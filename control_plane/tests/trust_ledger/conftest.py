@@ -17,9 +17,9 @@ settings.load_profile("untimed")
 
 
 @pytest.fixture
-def plane() -> Iterator[LocalControlPlane]:
+def plane(database_url: str) -> Iterator[LocalControlPlane]:
     """A control plane in memory, whose clock stands, without a socket."""
-    with LocalControlPlane(serve=False) as started:
+    with LocalControlPlane(database=database_url, serve=False) as started:
         yield started
 
 

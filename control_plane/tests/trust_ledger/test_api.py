@@ -32,6 +32,7 @@ async def client(plane: LocalControlPlane, anyio_backend: Any) -> AsyncIterator[
         yield opened
 
 
+@pytest.mark.both_engines
 async def test_rows_come_in_their_order_page_by_page(client: httpx.AsyncClient) -> None:
     """`next_after` leads on until there are no more."""
     whole = (await client.get("/v1/ledger")).json()
@@ -48,6 +49,7 @@ async def test_rows_come_in_their_order_page_by_page(client: httpx.AsyncClient) 
     assert whole["next_after"] is None
 
 
+@pytest.mark.both_engines
 async def test_rows_can_be_asked_for_by_job(client: httpx.AsyncClient) -> None:
     """The view of a job points to the row of its end, which is among them."""
     job = (await client.get("/v1/jobs")).json()["jobs"][0]
@@ -59,6 +61,7 @@ async def test_rows_can_be_asked_for_by_job(client: httpx.AsyncClient) -> None:
     assert other == {"entries": [], "next_after": None}
 
 
+@pytest.mark.both_engines
 async def test_a_checkpoint_and_its_proofs_verify(client: httpx.AsyncClient) -> None:
     """With the key alone: the note, a row's inclusion, and that the log only grew."""
     key = (await client.get("/v1/ledger/key")).json()

@@ -11,6 +11,8 @@ from nodus_control.testing import LocalControlPlane
 from nodus_ledger.keys import PrincipalKind
 from nodus_ledger.meter_events import EVENT_NAME, MeterEvent, export_pending
 
+pytestmark = pytest.mark.both_engines
+
 
 class Keeper:
     """An exporter that keeps what it is given, or fails."""

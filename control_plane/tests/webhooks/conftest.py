@@ -16,9 +16,9 @@ settings.load_profile("untimed")
 
 
 @pytest.fixture
-def plane() -> Iterator[LocalControlPlane]:
+def plane(database_url: str) -> Iterator[LocalControlPlane]:
     """A control plane on loopback."""
-    with LocalControlPlane() as started:
+    with LocalControlPlane(database=database_url) as started:
         yield started
 
 

@@ -13,6 +13,9 @@ from nodus_control.testing import LocalControlPlane
 from nodus_core.webhook_events import EventType
 from nodus_core.webhook_schedule import DELAYS_SECONDS, next_delay_ms
 
+pytestmark = pytest.mark.both_engines
+
+
 EVERYTHING = [kind.value for kind in EventType]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,12 @@ def make_driver(name: str, plane: Plane, directory: Path | None, is_reliable: bo
 
         return ProcessDriver(directory)
     raise ValueError(f"no driver {name!r}: choose one of {', '.join(DRIVERS)}")
+
+
+def state_directory() -> Path:
+    """Give where this user's programs keep state (XDG Base Directory)."""
+    home = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(home) if os.path.isabs(home) else Path.home() / ".local" / "state") / "nodus"
 
 
 def _recall(plane: Plane, placement: Placement) -> Recalled | None:

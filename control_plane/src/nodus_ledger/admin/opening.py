@@ -109,7 +109,7 @@ def new_or_existing_keys(options: argparse.Namespace) -> Iterator[KeyCabinet]:
 
 @contextmanager
 def _cabinet(options: argparse.Namespace, database: Database) -> Iterator[KeyCabinet]:
-    sealer = sealer_for(database.path, os.environ.get(KEY_VARIABLE))
+    sealer = sealer_for(database, os.environ.get(KEY_VARIABLE))
     settings = Settings(database)
     settings.require_key(sealer)
     redis_url = options.redis or os.environ.get(REDIS_VARIABLE)

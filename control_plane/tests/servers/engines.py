@@ -1,0 +1,76 @@
+"""The databases that tests run on: SQLite by default, and both engines where a module is marked `both_engines`."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+
+import pytest
+from psycopg import sql
+
+from nodus_ledger.database import Database
+from nodus_ledger.sealing import KEY_VARIABLE
+from nodus_ledger.webhook_schema import metadata
+
+from .postgresql import PostgresServer
+
+SQLITE = "sqlite"
+POSTGRESQL = "postgresql"
+ENGINES = (SQLITE, POSTGRESQL)
+SEALING_KEY = base64.b64encode(bytes(range(32))).decode()
+"""What tests on PostgreSQL seal with."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is marked `both_engines` on each of them."""
+    if "engine" in metafunc.fixturenames and metafunc.definition.get_closest_marker("both_engines") is not None:
+        metafunc.parametrize("engine", ENGINES, indirect=True)
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest) -> str:
+    """The kind of database that a test runs on."""
+    chosen: str = getattr(request, "param", SQLITE)
+    return chosen
+
+
+@pytest.fixture(scope="session")
+def postgres_shared(postgres_server: PostgresServer) -> str:
+    """The name of a database that has the tables, for one test after the other."""
+    name = postgres_server.create_database()
+    Database(postgres_server.url(name)).close()
+    return name
+
+
+@pytest.fixture
+def database_url(engine: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of a database that holds nothing: in memory, or on PostgreSQL, where a test may open it several times."""
+    if engine == SQLITE:
+        yield "sqlite://"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    monkeypatch.setenv(KEY_VARIABLE, SEALING_KEY)
+    name = request.getfixturevalue("postgres_shared")
+    yield server.url(name)
+    _empty(server, name)
+
+
+@pytest.fixture
+def kept_database_url(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same, in a file and not in memory: for tests that open it several times, or from several processes."""
+    if database_url != "sqlite://":
+        return database_url
+    return f"sqlite:///{tmp_path_factory.mktemp('database') / 'nodus.db'}"
+
+
+def _empty(server: PostgresServer, name: str) -> None:
+    """Take out what a test wrote, past the triggers, and begin to count anew: sooner done than another database."""
+    with server.connect(name) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        connection.execute("SET session_replication_role = replica")
+        for table in metadata.tables:
+            connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
+        connection.execute("SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S'")
