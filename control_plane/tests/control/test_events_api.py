@@ -205,6 +205,7 @@ def test_a_client_that_leaves_is_forgotten(served: LocalControlPlane) -> None:
         with opened(served, "/v1/events") as stream:
             stream.read(1)
     with opened(served, "/v1/events") as stream:
+        left = 0
         for _ in range(100):
             submit(served)
             stream.read(1)
