@@ -298,6 +298,11 @@ def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
     return wait if wait >= 0 else None
 
 
+def date_of(reply: Reply) -> float | None:
+    """Read when the server made an answer, in Unix seconds by its own clock, or None."""
+    return _http_date(reply.headers.get("date", ""))
+
+
 def should_retry(headers: Mapping[str, str]) -> bool | None:
     """Read the server's own word on whether a retry makes sense, or None."""
     return {"true": True, "false": False}.get(headers.get("x-should-retry", "").strip().lower())

@@ -1,4 +1,4 @@
-"""How to look at many jobs with few requests: pure, fed with answers.
+"""How to look at many jobs with few requests, and in which order they ended: pure, fed with answers.
 
 A round of looks reads the pages of the customer's live jobs, unless a request for each job is fewer. What is
 on no live page has ended, or is not the customer's: the pages of ended jobs are tried while they tell of several, and
@@ -7,11 +7,16 @@ the rest is asked for singly.
 
 from __future__ import annotations
 
+import bisect
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from ._enums import JobStatus
 from ._models import JobGlance, JobGlances
+
+_Job = TypeVar("_Job")
 
 PAGE_SIZE = 200
 LIVE = (JobStatus.QUEUED, JobStatus.PLACED, JobStatus.RUNNING)
@@ -42,11 +47,13 @@ class Round:
 
     Attributes:
         live_pages: how many there are, for the next round.
+        is_of_one_instant: whether one answer told which of the jobs were live.
     """
 
     def __init__(self, awaited: Iterable[str], live_pages: int) -> None:
         self._unseen = dict.fromkeys(awaited)
         self.live_pages = live_pages
+        self.is_of_one_instant = False
         self._pages_read = 0
         self._next: PageLook | None = None
         if len(self._unseen) > live_pages:
@@ -81,9 +88,59 @@ class Round:
     def _count_live_page(self, more: bool) -> None:
         self._pages_read += 1
         self.live_pages = self._pages_read
+        self.is_of_one_instant = self._pages_read == 1 and not more
         if more and self._pages_read >= len(self._unseen):
             # Most live jobs are not awaited here: asking singly is cheaper, and will be in the next rounds too.
             self.live_pages = 2 * self._pages_read
             self._next = None
         elif not more and len(self._unseen) > 1:
             self._next = PageLook(ENDED, None)
+
+
+class EndOrder(Generic[_Job]):
+    """Puts jobs in the order in which they ended, although a round of looks takes a while.
+
+    A job that was seen alive early in a round may have ended before one whose end was found later in it, and only the
+    next round will show that. So what ended after the round began waits for the next one.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[float, _Job]] = []
+        self._latest_end = -math.inf
+        self._server_ahead = -math.inf
+        self._began = 0.0
+        self._known_before = -math.inf
+
+    def begin_round(self, now: float) -> None:
+        """Take note of the clock reading before the first look of a round."""
+        self._began = now
+        self._known_before = self._latest_end
+
+    def note_time(self, server_time: float | None, now: float) -> None:
+        """Take note of what an answer says of the server's time, in Unix seconds; it was so before `now`."""
+        if server_time is not None:
+            self._server_ahead = max(self._server_ahead, server_time - now)
+
+    def add(self, job: _Job, ended_at: float) -> None:
+        """Take in a job that is over, since `ended_at` by the server's time."""
+        self._waiting.append((ended_at, job))
+        self._latest_end = max(self._latest_end, ended_at)
+
+    def settled(self) -> list[_Job]:
+        """Give the jobs that nothing can precede any more, once every job was looked at in this round."""
+        # By the server's time, the round began no earlier than any end that was known by then.
+        return self._give(max(self._began + self._server_ahead, self._known_before))
+
+    def all(self) -> list[_Job]:
+        """Give all the jobs that there are."""
+        return self._give(math.inf)
+
+    def _give(self, until: float) -> list[_Job]:
+        self._waiting.sort(key=_end)
+        count = bisect.bisect_right(self._waiting, until, key=_end)
+        given, self._waiting = self._waiting[:count], self._waiting[count:]
+        return [job for _, job in given]
+
+
+def _end(entry: tuple[float, object]) -> float:
+    return entry[0]

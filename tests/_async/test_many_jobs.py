@@ -10,7 +10,7 @@ import pytest
 import nodus
 from nodus import AsyncClient, AsyncJob
 from tests._async.clients import scripted
-from tests.support.clock import AsyncFakeClock
+from tests.support.clock import NEW_YEAR, AsyncFakeClock
 from tests.support.fleet import Fleet
 from tests.support.script import AsyncScript, refusal
 
@@ -20,6 +20,12 @@ def fleet_of(ends: dict[str, float], failed: frozenset[str] = frozenset()) -> tu
     clock = AsyncFakeClock()
     fleet = Fleet(clock, ends, failed)
     return clock, fleet, scripted(AsyncScript(then=fleet), clock)
+
+
+def end_of(job: AsyncJob) -> float:
+    """When a job of a fleet ended, on the clock."""
+    assert job.finished_at is not None
+    return job.finished_at.timestamp() - NEW_YEAR
 
 
 def handles(client: AsyncClient, ids: list[str]) -> list[AsyncJob]:
@@ -55,6 +61,49 @@ async def test_as_completed_gives_jobs_in_the_order_of_their_ends() -> None:
         order = [job.id async for job in client.as_completed(handles(client, list(ends)))]
 
     assert order == sorted(ends, key=lambda job_id: ends[job_id])
+
+
+@pytest.mark.parametrize("says_date", [False, True])
+async def test_the_order_is_true_although_a_round_takes_a_while(says_date: bool) -> None:
+    """A job seen alive early in a round may end before one whose end is found later in it."""
+    ends = {f"job-{n}": (n * 7919 % 1009) / 1009 * 30 for n in range(1000)}
+    clock = AsyncFakeClock()
+    fleet = Fleet(clock, ends, answer_seconds=0.1, says_date=says_date)
+    fleet.down += [500] * 2
+    async with scripted(AsyncScript(then=fleet), clock) as client:
+        order = [end_of(job) async for job in client.as_completed(handles(client, list(ends)))]
+
+    assert order == sorted(order)
+    assert len(order) == 1000
+
+
+async def test_a_job_waits_for_its_place_no_longer_than_it_must() -> None:
+    """A server that tells its time lets a job be given in the round that finds its end, unless that was in the round.
+
+    Until it is known how far apart the two clocks are, a `Date` is a second late, and so may a job be given a round.
+    """
+    ends = {f"job-{n}": 0.5 + n for n in range(500)}
+    a_round = 2.0 * 1.1 + 0.05 * 6
+    clock = AsyncFakeClock()
+    fleet = Fleet(clock, ends, answer_seconds=0.05, says_date=True)
+    async with scripted(AsyncScript(then=fleet), clock) as client:
+        late = [clock.now() - end_of(job) async for job in client.as_completed(handles(client, list(ends)))]
+
+    assert sum(seconds > a_round for seconds in late) < 0.1 * len(late)
+    assert max(late) < 2 * a_round
+
+
+async def test_what_waits_for_its_place_is_given_before_the_wait_ends() -> None:
+    """A timeout takes nothing away that had ended."""
+    ends = {f"job-{n}": math.inf for n in range(400)} | {"a": 0.35, "b": 0.25}
+    clock = AsyncFakeClock()
+    fleet = Fleet(clock, ends, answer_seconds=0.1)
+    ended: list[str] = []
+    async with scripted(AsyncScript(then=fleet), clock) as client:
+        with pytest.raises(nodus.JobTimeoutError, match="400 jobs"):
+            await collect(client.as_completed(handles(client, list(ends)), timeout_seconds=1.0), ended)
+
+    assert ended == ["b", "a"]
 
 
 async def test_a_round_over_many_jobs_costs_a_request_for_two_hundred() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import email.utils
 
 import httpx
 
@@ -17,20 +18,39 @@ class Fleet:
         clock: what says which are over.
         ends: seconds on the clock at which each ends, by id; the first was submitted last.
         failed: ids of those that end as failed.
+        answer_seconds: how long each answer takes.
+        says_date: whether answers have a `Date`, as those of almost every server do.
 
     Attributes:
         requests: path and query of each request, in order.
         down: statuses to answer with before anything else, one a request.
     """
 
-    def __init__(self, clock: AsyncFakeClock | FakeClock, ends: dict[str, float], failed: frozenset[str] = frozenset()):
+    def __init__(
+        self,
+        clock: AsyncFakeClock | FakeClock,
+        ends: dict[str, float],
+        failed: frozenset[str] = frozenset(),
+        *,
+        answer_seconds: float = 0.0,
+        says_date: bool = False,
+    ) -> None:
         self._clock = clock
         self._ends = ends
         self._failed = failed
+        self._answer_seconds = answer_seconds
+        self._says_date = says_date
         self.requests: list[str] = []
         self.down: list[int] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
+        answer = self._answer(request)
+        if self._says_date:
+            answer.headers["Date"] = email.utils.formatdate(self._clock.unix_time(), usegmt=True)
+        self._clock.advance(self._answer_seconds)
+        return answer
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
         self.requests.append(str(request.url.raw_path, "ascii"))
         if self.down:

@@ -13,7 +13,7 @@ from .._logs import logger
 from .._models import JobView
 from .._poll import GiveUp, Step, TimedOut, is_lagging
 from .._retry import Failure
-from .._watch import PAGE_SIZE, JobLook, PageLook, Round
+from .._watch import PAGE_SIZE, EndOrder, JobLook, PageLook, Round
 from .job import AsyncJob
 from .polling import poll_state
 from .session import AsyncSession
@@ -47,13 +47,13 @@ class AsyncCompletedJobs:
         self._pending: dict[str, list[AsyncJob]] = {}
         self._live_pages = 1
         self._next_step: Step | None = None
-        ended: list[AsyncJob] = []
+        self._order: EndOrder[AsyncJob] = EndOrder()
         for job in jobs:
             if job.is_terminal:
-                ended.append(job)
+                self._order.add(job, _time_of_end(job))
             else:
                 self._pending.setdefault(job.id, []).append(job)
-        self._ended = deque(sorted(ended, key=_time_of_end))
+        self._ended = deque(self._order.all())
 
     def __aiter__(self) -> AsyncCompletedJobs:
         return self
@@ -62,6 +62,10 @@ class AsyncCompletedJobs:
         while not self._ended:
             if not self._pending:
                 raise StopAsyncIteration
+            if isinstance(self._next_step, (GiveUp, TimedOut)):
+                self._ended.extend(self._order.all())
+                if self._ended:
+                    break
             await self._pause()
             await self._look_round()
         return self._ended.popleft()
@@ -83,20 +87,22 @@ class AsyncCompletedJobs:
         """Make the requests of one round, up to the first that fails."""
         clock = self._session.clock
         looks = Round(self._pending, self._live_pages)
-        ended: list[AsyncJob] = []
         failure: Failure | None = None
+        self._order.begin_round(clock.now())
         while failure is None and (look := looks.next_look()) is not None:
             deadline = self._state.look_deadline(clock.now(), self._session.settings.timeout)
             outcome = await self._session.attempt(_call(look), deadline=deadline)
             if isinstance(outcome, Reply):
-                ended += self._take_in(self._read(look, looks, outcome))
+                self._order.note_time(_http.date_of(outcome), clock.now())
+                self._take_in(self._read(look, looks, outcome))
             elif isinstance(look, JobLook) and self._is_lagging(look, outcome):
                 looks.job(look.job_id)
             else:
                 failure = outcome
         self._live_pages = looks.live_pages
-        self._ended.extend(sorted(ended, key=_time_of_end))
         if failure is None:
+            is_settled = looks.is_of_one_instant or not self._pending
+            self._ended.extend(self._order.all() if is_settled else self._order.settled())
             self._next_step = self._state.after_success(clock.now())
         else:
             failure.error.attempts = 1
@@ -112,15 +118,14 @@ class AsyncCompletedJobs:
         moved = {glance.id for glance in found if not glance.agrees_with(self._pending[glance.id][0].view)}
         return {view.id: view for view in _http.parse_page(reply).jobs if view.id in moved} if moved else {}
 
-    def _take_in(self, views: Mapping[str, JobView]) -> list[AsyncJob]:
-        """Update the handles; give those whose job has ended."""
-        ended: list[AsyncJob] = []
+    def _take_in(self, views: Mapping[str, JobView]) -> None:
+        """Update the handles, and let go of those whose job has ended."""
         for job_id, view in views.items():
             for job in self._pending[job_id]:
                 job._update(view)
             if view.is_terminal:
-                ended += self._pending.pop(job_id)
-        return ended
+                for job in self._pending.pop(job_id):
+                    self._order.add(job, _time_of_end(job))
 
     def _is_lagging(self, look: JobLook, failure: Failure) -> bool:
         submitted_at = self._pending[look.job_id][0].submitted_at
