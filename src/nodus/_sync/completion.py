@@ -5,19 +5,29 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from .. import _calls, _http
 from .._calls import Call
 from .._errors import JobTimeoutError
 from .._http import Reply
 from .._logs import logger
-from .._models import JobView
+from .._models import JobGlance, JobGlances, JobView
 from .._poll import GiveUp, Step, TimedOut, is_lagging
 from .._retry import Failure
-from .._watch import PAGE_SIZE, EndOrder, JobLook, PageLook, Round
+from .._watch import LIVE, PAGE_SIZE, EndOrder, JobLook, PageLook, Round
 from .job import Job
 from .polling import poll_state
 from .session import Session
+
+
+class _LivePage(NamedTuple):
+    """A page of live jobs, as it was."""
+
+    content: bytes
+    glances: JobGlances
+    found: list[JobGlance]
+    """What of it was about jobs that are waited for."""
 
 
 class CompletedJobs:
@@ -47,6 +57,9 @@ class CompletedJobs:
         self._state = poll_state(session, poll_seconds, timeout_seconds, unreachable_seconds)
         self._pending: dict[str, list[Job]] = {}
         self._live_pages = 1
+        # Jobs run for hours: most pages are, byte for byte, what they were in the round before.
+        self._live_page: dict[PageLook, _LivePage] = {}
+        self._live_page_now: dict[PageLook, _LivePage] = {}
         self._next_step: Step | None = None
         self._order: EndOrder[Job] = EndOrder()
         for job in jobs:
@@ -101,6 +114,7 @@ class CompletedJobs:
             else:
                 failure = outcome
         self._live_pages = looks.live_pages
+        self._live_page, self._live_page_now = self._live_page_now, {}
         if failure is None:
             is_settled = looks.is_of_one_instant or not self._pending
             self._ended.extend(self._order.all() if is_settled else self._order.settled())
@@ -115,7 +129,14 @@ class CompletedJobs:
         if isinstance(look, JobLook):
             looks.job(look.job_id)
             return {look.job_id: _http.parse(reply, JobView)}
-        found = looks.page(look, _http.parse_glances(reply))
+        before = self._live_page.get(look)
+        is_unchanged = before is not None and before.content == reply.content
+        glances = before.glances if before is not None and is_unchanged else _http.parse_glances(reply)
+        found = looks.page(look, glances)
+        if look.statuses is LIVE:
+            self._live_page_now[look] = _LivePage(reply.content, glances, found)
+        if before is not None and is_unchanged and before.found == found:
+            return {}
         moved = {glance.id for glance in found if not glance.agrees_with(self._pending[glance.id][0].view)}
         return {view.id: view for view in _http.parse_page(reply).jobs if view.id in moved} if moved else {}
 
