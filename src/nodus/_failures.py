@@ -58,7 +58,9 @@ def failure_from_exception(exc: Exception, call: Call) -> Failure:
     names = {kind.__name__ for kind in type(exc).__mro__}
     timed_out = bool(names & _TIMEOUTS)
     kind = APITimeoutError if timed_out else APIConnectionError
-    detail = next(filter(None, map(str, chain_of(exc))), type(exc).__name__)
+    # An event loop says in words of its own that it cancelled what took too long: no news for the user.
+    texts = (str(link) for link in chain_of(exc) if isinstance(link, Exception))
+    detail = next(filter(None, texts), type(exc).__name__)
     error = kind(
         f"{call.method} {call.path} {'timed out' if timed_out else 'failed'}: {detail}",
         outcome_unknown=not names & _NEVER_SENT,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from ._errors import APIConnectionError, NodusError
+from ._errors import APIConnectionError, APITimeoutError, NodusError
 
 BASE_DELAY = 0.5
 MAX_DELAY = 8.0
@@ -70,9 +70,24 @@ class RetryState:
         deadline: the clock reading at which the whole call must be over, or None.
         repeatable: see `is_transient`.
         rng: the source of jitter.
+
+    Attributes:
+        attempts: how many have failed.
+        outcome_unknown: whether the server may have acted on one of them.
+        error: what to raise if none follows.
     """
 
-    __slots__ = ("_deadline", "_max_retries", "_previous", "_repeatable", "_rng", "attempts", "outcome_unknown")
+    __slots__ = (
+        "_deadline",
+        "_is_cut_short",
+        "_max_retries",
+        "_previous",
+        "_repeatable",
+        "_rng",
+        "attempts",
+        "error",
+        "outcome_unknown",
+    )
 
     def __init__(
         self, *, max_retries: int, deadline: float | None, repeatable: bool = True, rng: random.Random
@@ -82,16 +97,22 @@ class RetryState:
         self._repeatable = repeatable
         self._rng = rng
         self._previous = BASE_DELAY
+        self._is_cut_short = False
         self.attempts = 0
         self.outcome_unknown = False
+        self.error: NodusError | None = None
 
     def attempt_deadline(self, now: float, timeout: float) -> float:
         """When the attempt that starts at `now` must be over: after `timeout` seconds, or with the whole call."""
+        self._is_cut_short = self._deadline is not None and self._deadline < now + timeout
         return now + timeout if self._deadline is None else min(now + timeout, self._deadline)
 
     def delay_after(self, failure: Failure, now: float) -> float | None:
-        """Take note of a failed attempt; give the seconds to sleep before the next, or None to raise its error."""
+        """Take note of a failed attempt; give the seconds to sleep before the next, or None to raise `error`."""
         self.attempts += 1
+        if self.error is None or not (self._is_cut_short and isinstance(failure.error, APITimeoutError)):
+            # Else the whole call ran out of time, and what was seen before says more than that.
+            self.error = failure.error
         if failure.error.status_code in _CONCLUSIVE:
             # The server has looked at the idempotency key: an earlier attempt that it had taken would have shown.
             self.outcome_unknown = False

@@ -251,6 +251,30 @@ async def test_the_last_error_is_raised_when_the_total_timeout_is_over() -> None
     assert caught.value.attempts == len(script.requests) > 1
 
 
+async def test_an_attempt_that_the_total_timeout_ends_hides_no_error() -> None:
+    """What the server said before tells more than that time is up; and the cut attempt may have been acted on."""
+    clock = AsyncFakeClock()
+    script = AsyncScript(refusal(503, "no_supplier"), then=times_out(clock))
+    async with scripted(script, clock, timeout=30, total_timeout=20) as client:
+        with pytest.raises(nodus.SupplierUnavailableError) as caught:
+            await client.run(image="i")
+
+    assert clock.seconds == pytest.approx(20)
+    assert (caught.value.attempts, caught.value.outcome_unknown) == (2, True)
+    assert caught.value.idempotency_key is not None
+
+
+async def test_an_attempt_that_had_its_whole_time_is_told() -> None:
+    """Only what the total cuts short is passed over."""
+    clock = AsyncFakeClock()
+    script = AsyncScript(refusal(503, "no_supplier"), then=times_out(clock))
+    async with scripted(script, clock, timeout=5, total_timeout=1000) as client:
+        with pytest.raises(nodus.APITimeoutError) as caught:
+            await client.get("a-job")
+
+    assert caught.value.attempts == 3
+
+
 async def test_a_hint_past_the_total_timeout_raises_at_once() -> None:
     """It is not slept in vain."""
     clock = AsyncFakeClock()

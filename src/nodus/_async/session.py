@@ -231,7 +231,7 @@ class AsyncSession:
             if isinstance(outcome, Reply):
                 return outcome
             delay = retry.delay_after(outcome, clock.now())
-            error = outcome.error
+            error = outcome.error if delay is not None or retry.error is None else retry.error
             error.attempts = retry.attempts
             error.idempotency_key = call.idempotency_key
             error.outcome_unknown = retry.outcome_unknown
