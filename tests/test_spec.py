@@ -240,17 +240,35 @@ def test_several_mistakes_are_told_at_once() -> None:
     assert all(f"`{field}`" in message for field in ("image", "gpu", "gpu_count"))
 
 
+def test_what_is_missing_or_misspelt_is_named() -> None:
+    """In words, as the other mistakes are."""
+    with pytest.raises(nodus.ValidationError) as caught:
+        nodus.JobSpec.model_validate({"imag": "i"})
+
+    assert caught.value.message == "`image` is missing; `imag` is nothing that a spec has."
+
+
 @pytest.mark.parametrize("field", ["image", "gpu_count", "env"])
 def test_a_spec_does_not_change(field: str) -> None:
     """What was checked stays checked."""
     spec = nodus.JobSpec(image="i")
 
-    with pytest.raises(ValueError, match="frozen"):
-        setattr(spec, field, "x")
+    with pytest.raises(nodus.ValidationError, match="does not change") as set_it:
+        setattr(spec, field, SECRET)
+    with pytest.raises(nodus.ValidationError, match="does not change"):
+        delattr(spec, field)
+
+    assert SECRET not in "".join(traceback.format_exception(set_it.value)).replace("setattr(spec, field, SECRET)", "")
+    assert spec == nodus.JobSpec(image="i")
 
 
 @pytest.mark.parametrize(
-    "make", [nodus.JobSpec.model_validate, lambda fields: nodus.JobSpec.model_validate_json(json.dumps(fields))]
+    "make",
+    [
+        nodus.JobSpec.model_validate,
+        nodus.JobSpec.model_validate_strings,
+        lambda fields: nodus.JobSpec.model_validate_json(json.dumps(fields)),
+    ],
 )
 def test_a_spec_can_be_made_from_data(make: Any) -> None:
     """From a mapping or from JSON, under the same rules."""

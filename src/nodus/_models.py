@@ -84,6 +84,18 @@ class JobSpec(BaseModel):
         """Make a spec from JSON; raises `nodus.ValidationError` like the constructor."""
         return _checked(lambda: super(JobSpec, cls).model_validate_json(json_data, **options))
 
+    @classmethod
+    def model_validate_strings(cls, obj: object, **options: Any) -> Self:
+        """Make a spec from a mapping whose values are all text; raises `nodus.ValidationError` like the constructor."""
+        return _checked(lambda: super(JobSpec, cls).model_validate_strings(obj, **options))
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # pydantic refuses too, but with an error that shows the value.
+        raise ValidationError(f"A spec does not change, so `{name}` cannot be set: make another one.")
+
+    def __delattr__(self, name: str) -> None:
+        raise ValidationError(f"A spec does not change, so `{name}` cannot be deleted.")
+
     @field_validator("image")
     @classmethod
     def _check_image(cls, image: str) -> str:
@@ -293,6 +305,9 @@ def _checked(build: Callable[[], _Built]) -> _Built:
     raise error
 
 
+_RULES = {"missing": "is missing", "extra_forbidden": "is nothing that a spec has"}
+
+
 def _explain(error: pydantic.ValidationError) -> ValidationError:
     findings = []
     for finding in error.errors(include_input=False, include_url=False):
@@ -300,6 +315,9 @@ def _explain(error: pydantic.ValidationError) -> ValidationError:
         if isinstance(reason, ValidationError):
             return reason
         where = "".join(f"[{step!r}]" if index else str(step) for index, step in enumerate(finding["loc"]))
+        if finding["type"] in _RULES:
+            findings.append(f"`{where}` {_RULES[finding['type']]}")
+            continue
         rule = re.sub("^(Value error, |String (?=should)|Input (?=should))", "", finding["msg"])
         findings.append(f"`{where}` {rule}" if where else rule)
     return ValidationError("; ".join(findings) + ".", code="invalid_spec")
