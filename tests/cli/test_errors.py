@@ -185,7 +185,7 @@ def test_every_error_has_a_status_of_the_table(kind: type[sdk.NodusError]) -> No
 
 def test_the_statuses_are_those_that_scripts_rely_on() -> None:
     """They never change."""
-    assert list(exit_codes.MEANINGS) == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 124, 130, 143]
+    assert list(exit_codes.MEANINGS) == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 74, 124, 130, 143]
 
 
 def test_nothing_under_way_has_no_advice() -> None:

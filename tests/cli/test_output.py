@@ -11,6 +11,7 @@ from datetime import datetime
 
 import pytest
 
+from nodus._cli import exit_codes
 from nodus._cli.jobs import dollars, local_time
 from nodus._cli.output import Output, aligned, printable
 from tests.cli.conftest import Command
@@ -174,7 +175,41 @@ def test_a_reader_that_never_listened_is_no_error_either(words: list[str]) -> No
     finally:
         os.close(writing)
 
-    assert done.stderr == b""
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a disk that is always full is Linux's")
+@pytest.mark.parametrize("words", [["--version"], ["--help"], ["completion", "fish"], ["list"], ["list", "--json"]])
+def test_a_full_disk_is_told_in_a_line(stub: Stub, words: list[str]) -> None:
+    """Its status is none that speaks of a job, or of the API."""
+    stub.answer("GET /v1/jobs", Answer(200, {"jobs": [job("a")]}))
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "nodus", *words],
+            env={**os.environ, "NODUS_API_KEY": API_KEY, "NODUS_BASE_URL": stub.base_url},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    assert done.returncode == exit_codes.OUTPUT_LOST
+    assert done.stderr == "Error: Stdout cannot be written to: No space left on device.\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a disk that is always full is Linux's")
+def test_notes_that_cannot_be_written_change_nothing(stub: Stub) -> None:
+    """What was asked for was done, and stdout and the exit status say so."""
+    stub.answer("POST /v1/jobs", Answer(202, job("a", "queued")))
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "nodus", "run", "--image", "i"],
+            env={**os.environ, "NODUS_API_KEY": API_KEY, "NODUS_BASE_URL": stub.base_url},
+            stdout=subprocess.PIPE,
+            stderr=full,
+            text=True,
+        )
+
+    assert (done.returncode, done.stdout) == (0, "a\n")
 
 
 @posix_only

@@ -16,8 +16,7 @@ def main() -> int:
     arguments = sys.argv[1:]
     try:
         if arguments == ["--version"]:
-            _print_version()
-            return 0
+            return _print_version()
         from .program import run_program
 
         return run_program(arguments)
@@ -26,13 +25,22 @@ def main() -> int:
         return 130
 
 
-def _print_version() -> None:
-    """Print it, unless nobody can read it."""
+def _print_version() -> int:
+    """Print it, unless nobody can read it; give the exit status."""
     if sys.stdout is None:
-        return
+        return 0
     try:
         sys.stdout.write(f"nodus {__version__}\n")
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as exc:
         # The interpreter flushes once more at its exit, and would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(exc, BrokenPipeError):
+            return 0
+        from .exit_codes import OUTPUT_LOST
+        from .output import Output
+
+        output = Output()
+        output.note(f"Error: {output.lost(exc)}")
+        return OUTPUT_LOST
+    return 0

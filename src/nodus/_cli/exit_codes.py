@@ -15,6 +15,7 @@ BUDGET = 7
 NETWORK = 8
 SIGNATURE = 9
 API_ERROR = 10
+OUTPUT_LOST = 74
 WAIT_TIMED_OUT = 124
 INTERRUPTED = 130
 TERMINATED = 143
@@ -31,6 +32,7 @@ MEANINGS = {
     NETWORK: "the control plane cannot be reached, or did not answer in time",
     SIGNATURE: "a signature is missing, stale or wrong",
     API_ERROR: "any other error of the API",
+    OUTPUT_LOST: "what was to be printed could not be written, to a full disk for example; the command may have worked",
     WAIT_TIMED_OUT: "`--timeout` passed before the job was over; the job goes on",
     INTERRUPTED: "interrupted by Ctrl-C; the job goes on, unless `--cancel-on-interrupt` was given",
     TERMINATED: "the same, by SIGTERM",

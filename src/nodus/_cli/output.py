@@ -28,6 +28,10 @@ STATUS_COLOURS = {
 _GAP = "  "
 
 
+class OutputLostError(Exception):
+    """Stdout cannot be written to, and not because its reader went away: a full disk, for example."""
+
+
 class Output:
     """The two streams of one invocation.
 
@@ -63,18 +67,25 @@ class Output:
         self.data(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
     def raw(self, text: str) -> None:
-        """Write data as it is."""
+        """Write data as it is.
+
+        Raises:
+            OutputLostError: it cannot be written.
+        """
         if self.reader_gone:
             return
         try:
             self._stdout.write(text)
             self._stdout.flush()
         except BrokenPipeError:
-            self._drop_stdout()
+            self.reader_gone = True
+            self.drop_stdout()
+        except OSError as exc:
+            raise self.lost(exc) from exc
 
     def note(self, text: str) -> None:
         """Write a line for people."""
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(OSError):
             self._stderr.write(text + "\n")
             self._stderr.flush()
 
@@ -102,9 +113,13 @@ class Output:
         # https://no-color.org: any value that is not empty.
         return _is_terminal(stream) and not self._environ.get("NO_COLOR") and self._environ.get("TERM") != "dumb"
 
-    def _drop_stdout(self) -> None:
-        """Let nothing more go to the closed pipe, the interpreter's own flush at exit included."""
-        self.reader_gone = True
+    def lost(self, error: OSError) -> OutputLostError:
+        """Drop what stdout did not take; give the error that says why."""
+        self.drop_stdout()
+        return OutputLostError(f"Stdout cannot be written to: {error.strerror or error}.")
+
+    def drop_stdout(self) -> None:
+        """Let nothing more go where nothing can be written, the interpreter's own flush at exit included."""
         with contextlib.suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stdout.fileno())

@@ -19,7 +19,7 @@ from .. import __version__
 from .._errors import NodusError
 from . import exit_codes, registry
 from .invocation import Invocation
-from .output import Output
+from .output import Output, OutputLostError
 
 PROGRAM_NAME = "nodus"
 
@@ -127,6 +127,9 @@ def run_program(arguments: Sequence[str]) -> int:
     except asyncclick.ClickException as exc:
         status = exc.exit_code
         _explain(invocation.output, exc)
+    except OutputLostError as exc:
+        status = exit_codes.OUTPUT_LOST
+        invocation.output.note(f"Error: {exc}")
     except NodusError as exc:
         from .failures import show_error
 
@@ -150,9 +153,18 @@ def drive(work: Coroutine[object, object, _Result]) -> _Result:
 
 
 async def _parse(arguments: Sequence[str], invocation: Invocation) -> Prepared | int:
-    parsed: Prepared | int | None = await program.main(
-        list(arguments), prog_name=PROGRAM_NAME, standalone_mode=False, obj=invocation
-    )
+    try:
+        parsed: Prepared | int | None = await program.main(
+            list(arguments), prog_name=PROGRAM_NAME, standalone_mode=False, obj=invocation
+        )
+    except SystemExit as exc:
+        if isinstance(exc.__context__, BrokenPipeError):
+            # So asyncclick ends where nobody reads its help, with the status that here is a failed job's.
+            return exit_codes.OK
+        raise
+    except OSError as exc:
+        # Parsing reads no file, so that it was a help text that could not be printed.
+        raise invocation.output.lost(exc) from exc
     return exit_codes.OK if parsed is None else parsed
 
 
@@ -171,5 +183,5 @@ def _explain(output: Output, error: asyncclick.ClickException) -> None:
 def _flush() -> None:
     """Let a reader that went away be no error at the interpreter's exit either."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(BrokenPipeError, ValueError, AttributeError):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()
