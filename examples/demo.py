@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -60,7 +61,7 @@ def command_line() -> None:
     """The same in one shell line."""
     options = ["--image", IMAGE, "--gpu", "h100_80gb", "--wait", "--timeout", str(int(JOB_SECONDS)), "--json"]
     command = [*NODUS, "run", *options, "--", *TRAIN]
-    print("$ nodus", *command[len(NODUS) :])
+    print("$", shlex.join(["nodus", *command[len(NODUS) :]]))
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
         raise DemoError(f"`nodus run` ended with exit status {done.returncode}")

@@ -17,6 +17,7 @@ import argparse
 import ast
 import difflib
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -271,7 +272,7 @@ def tidy(root: Path, destination: Path, written: list[str]) -> list[Problem]:
 def ruff() -> list[str]:
     """The command that runs ruff: the one of this Python, else the one on PATH."""
     if importlib.util.find_spec("ruff") is not None:
-        return [sys.executable, "-m", "ruff"]
+        return [os.path.abspath(sys.executable), "-m", "ruff"]
     found = shutil.which("ruff")
     if found is None:
         print("tools/unasync_build.py needs ruff: install the dependency group `generate`.", file=sys.stderr)

@@ -331,3 +331,12 @@ def test_a_job_shows_where_it_stands() -> None:
     facts = "id='7', status=JobStatus.COMPLETED, supplier='lambda', region='us-west-2', cost_usd=47.62"
 
     assert repr(handle) == f"{nodus.Job.__name__}({facts})"
+
+
+def test_a_job_that_cost_nothing_says_so() -> None:
+    """Zero dollars are known, unlike no figure at all."""
+    script = Script(job_reply("cancelled", id="7", cost_usd=0))
+    with scripted(script) as client:
+        handle = client.get("7")
+
+    assert repr(handle) == f"{nodus.Job.__name__}(id='7', status=JobStatus.CANCELLED, cost_usd=0.0)"

@@ -288,7 +288,10 @@ class AsyncJob:
 
     def __repr__(self) -> str:
         facts = [f"id={self.id!r}", f"status={self.status}"]
-        facts += [f"{name}={value!r}" for name in ("supplier", "region", "cost_usd") if (value := getattr(self, name))]
+        for name in ("supplier", "region", "cost_usd"):
+            value = getattr(self, name)
+            if value is not None:
+                facts.append(f"{name}={value!r}")
         return f"{type(self).__name__}({', '.join(facts)})"
 
 
