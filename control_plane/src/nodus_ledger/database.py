@@ -30,6 +30,7 @@ from typing import Any, TypeVar
 import sqlalchemy.exc
 from sqlalchemy import Connection, text
 
+from . import migrations
 from .engines import POSTGRESQL, SQLITE, UnusableDatabase, open_engine, parse
 from .group_commit import GroupCommit
 from .webhook_schema import metadata
@@ -45,10 +46,11 @@ class Database:
     """One database, used by any number of threads, and by any number of processes."""
 
     def __init__(self, url: str = "sqlite://") -> None:
-        """Open a database and make the tables it lacks.
+        """Open a database; make its tables where it has none, and bring older ones up to what they are now.
 
         Raises:
-            UnusableDatabase: the URL names neither SQLite nor PostgreSQL, or nothing can be opened there.
+            UnusableDatabase: the URL names neither SQLite nor PostgreSQL, nothing can be opened there, or a newer
+                version has been there before.
         """
         parsed = parse(url)
         self.is_server = parsed.get_backend_name() == "postgresql"
@@ -63,13 +65,12 @@ class Database:
         self._reading: AbstractContextManager[Any] = _Unlocked() if self.is_server or is_file else self._writing
         self._group = None if self.is_server else GroupCommit(self.write)
         try:
-            with self.write() as connection:
-                self.lock_name(connection, "schema")
-                metadata.create_all(connection)
-        except sqlalchemy.exc.DatabaseError as exc:
+            self._bring_up()
+        except (sqlalchemy.exc.DBAPIError, migrations.NewerSchema) as exc:
             self._engine.dispose()
+            reason = exc.orig if isinstance(exc, sqlalchemy.exc.DBAPIError) else exc
             raise UnusableDatabase(
-                f"cannot open the database {parsed.render_as_string()}: {_in_a_line(exc.orig)}"
+                f"cannot open the database {parsed.render_as_string()}: {_in_a_line(reason)}"
             ) from exc
 
     @contextmanager
@@ -124,6 +125,15 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+
+    def _bring_up(self) -> None:
+        with self.read() as connection:
+            if migrations.is_newest(connection):
+                return
+        with self.write() as connection:
+            # Of several that start at once, one does it.
+            self.lock_name(connection, "schema")
+            migrations.bring_up(connection, metadata)
 
     def _run_once(self, work: Callable[[Connection], _Result]) -> _Result:
         with self.write() as connection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from psycopg import sql
@@ -53,6 +54,15 @@ def database_url(engine: str, request: pytest.FixtureRequest, monkeypatch: pytes
     name = request.getfixturevalue("postgres_shared")
     yield server.url(name)
     _empty(server, name)
+
+
+@pytest.fixture
+def empty_database_url(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a database that has no tables yet, in a file or on PostgreSQL."""
+    if engine == SQLITE:
+        return f"sqlite:///{tmp_path / 'empty.db'}"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
 
 
 @pytest.fixture

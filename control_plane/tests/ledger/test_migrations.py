@@ -1,0 +1,261 @@
+"""Every database comes to the same tables, whichever way it came, and keeps what it holds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from servers.engines import POSTGRESQL, SEALING_KEY
+from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy.engine.interfaces import ReflectedIndex
+from sqlalchemy.exc import DatabaseError
+from trust_ledger.history import key_of, make_history, submit
+
+from nodus_control.testing import LocalControlPlane
+from nodus_ledger import migrations
+from nodus_ledger.database import Database, UnusableDatabase
+from nodus_ledger.sealing import KEY_VARIABLE
+from nodus_ledger.verify import verify
+from nodus_ledger.webhook_schema import metadata
+
+PREVIOUS = migrations.REVISIONS[-2]
+
+
+@pytest.fixture
+def bare(empty_database_url: str) -> Iterator[Engine]:
+    """A database without tables, below the control plane; every statement is its own transaction."""
+    opened = sqlalchemy.create_engine(empty_database_url, isolation_level="AUTOCOMMIT")
+    yield opened
+    opened.dispose()
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database of today with everything in it."""
+    path = tmp_path_factory.mktemp("history") / "nodus.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(KEY_VARIABLE, SEALING_KEY)
+        make_history(path)
+    return path
+
+
+def bring_up(engine: Engine, to: str) -> None:
+    """Bring a database up to a revision, by its migrations alone."""
+    with engine.connect() as connection:
+        for revision in migrations.REVISIONS[: migrations.REVISIONS.index(to) + 1]:
+            migrations.bring_up(connection, sqlalchemy.MetaData(), to=revision)
+
+
+def contents(connection: Connection) -> dict[str, list[tuple[Any, ...]]]:
+    """Read all tables, each sorted."""
+    return {
+        name: sorted((tuple(row) for row in connection.execute(table.select())), key=repr)
+        for name, table in metadata.tables.items()
+    }
+
+
+def description(connection: Connection) -> dict[str, Any]:
+    """Describe all that makes a schema, but for the order of columns and the names of constraints."""
+    found = inspect(connection)
+    tables = {
+        name: {
+            "columns": sorted(
+                (column["name"], repr(column["type"]), column["nullable"], column["default"])
+                for column in found.get_columns(name)
+            ),
+            "key": found.get_pk_constraint(name)["constrained_columns"],
+            "unique": sorted(one["column_names"] for one in found.get_unique_constraints(name)),
+            "indexes": sorted(
+                (str(one["name"]), one["column_names"], one["unique"], options_of(one))
+                for one in found.get_indexes(name)
+            ),
+        }
+        for name in found.get_table_names()
+    }
+    if connection.dialect.name == "sqlite":
+        triggers = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY name"
+        rowids = "SELECT name FROM sqlite_master WHERE sql LIKE '%WITHOUT ROWID%' ORDER BY name"
+        return {"tables": tables, "triggers": rows(connection, triggers), "without rowid": rows(connection, rowids)}
+    triggers = (
+        "SELECT tgname, pg_get_triggerdef(oid), pg_get_functiondef(tgfoid) FROM pg_trigger "
+        "WHERE NOT tgisinternal ORDER BY tgname"
+    )
+    return {"tables": tables, "triggers": rows(connection, triggers)}
+
+
+def options_of(index: ReflectedIndex) -> list[tuple[str, str]]:
+    """Give what only this kind of database says of an index: which rows it holds."""
+    return sorted((name, str(value)) for name, value in index.get("dialect_options", {}).items())
+
+
+def rows(connection: Connection, query: str) -> list[tuple[Any, ...]]:
+    """Run a query; give its rows."""
+    return [tuple(row) for row in connection.execute(text(query))]
+
+
+def copy_what_fits(source: Path, target: Engine) -> None:
+    """Fill the tables of an older revision with the rows of a database of today, as far as they have its columns."""
+    older = sqlalchemy.MetaData()
+    older.reflect(target)
+    original = sqlalchemy.create_engine(f"sqlite:///{source}")
+    with original.connect() as reading, target.connect() as writing:
+        for name, table in older.tables.items():
+            if name == migrations.VERSION_TABLE:
+                continue
+            columns = [column for column in metadata.tables[name].columns if column.name in table.columns]
+            found = [dict(row) for row in reading.execute(sqlalchemy.select(*columns)).mappings()]
+            if found:
+                writing.execute(table.insert(), found)
+        if target.dialect.name == "postgresql":
+            writing.execute(
+                text(
+                    "SELECT setval(pg_get_serial_sequence(table_name, column_name), 1000) "
+                    "FROM information_schema.columns WHERE column_default LIKE 'nextval%'"
+                )
+            )
+    original.dispose()
+
+
+def test_the_revisions_are_those_that_alembic_finds() -> None:
+    """In one line, the newest last."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    found = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+
+    assert tuple(reversed(found)) == migrations.REVISIONS
+
+
+@pytest.mark.both_engines
+def test_migrations_from_nothing_lead_to_the_tables_of_today(bare: Engine, engine: str) -> None:
+    """The same tables, indexes and triggers as a new database gets at once, and what the code works with."""
+    bring_up(bare, migrations.REVISIONS[-1])
+    with bare.connect() as connection:
+        migrated = description(connection)
+        differences = compare_metadata(MigrationContext.configure(connection), metadata)
+        for name in [*metadata.tables, migrations.VERSION_TABLE]:
+            cascade = " CASCADE" if engine == POSTGRESQL else ""
+            connection.execute(text(f'DROP TABLE "{name}"{cascade}'))
+    Database(bare.url.render_as_string(hide_password=False)).close()
+    with bare.connect() as connection:
+        made_at_once = description(connection)
+
+    assert differences == []
+    assert migrated == made_at_once
+
+
+@pytest.mark.both_engines
+def test_the_previous_revision_is_migrated_with_all_it_holds(
+    bare: Engine, empty_database_url: str, history: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not a value is lost, what is new is filled in, the ledger verifies, its triggers hold, and life goes on."""
+    monkeypatch.setenv(KEY_VARIABLE, SEALING_KEY)
+    bring_up(bare, PREVIOUS)
+    copy_what_fits(history, bare)
+    database = Database(empty_database_url)
+    with database.read() as connection:
+        migrated = contents(connection)
+    report = verify(database)
+    for statement in ("UPDATE ledger SET kind = 'other'", "DELETE FROM ledger_heads", "DELETE FROM ledger_nodes"):
+        with pytest.raises(DatabaseError, match="append-only"), database.write() as connection:
+            connection.execute(text(statement))
+    database.close()
+    original = Database(f"sqlite:///{history}")
+    with original.read() as connection:
+        expected = contents(connection)
+    original.close()
+
+    assert migrated == expected
+    assert report.is_sound
+    assert report.rows > 100
+    with LocalControlPlane(database=empty_database_url, serve=False) as plane:
+        submit(plane, key_of(plane, plane.api_key), 10_000)
+        plane.advance(3600)
+        assert verify(plane.plane.database).is_sound
+
+
+@pytest.mark.both_engines
+def test_tables_from_before_there_were_revisions_are_the_first(bare: Engine, empty_database_url: str) -> None:
+    """They are migrated like those."""
+    bring_up(bare, migrations.REVISIONS[0])
+    with bare.connect() as connection:
+        connection.execute(text(f"DROP TABLE {migrations.VERSION_TABLE}"))
+    Database(empty_database_url).close()
+
+    with bare.connect() as connection:
+        assert migrations.revision_of(connection) == migrations.REVISIONS[-1]
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+@pytest.mark.both_engines
+def test_a_database_that_a_newer_version_migrated_is_refused(bare: Engine, empty_database_url: str) -> None:
+    """Nothing is done to it, and the message says what to do."""
+    Database(empty_database_url).close()
+    with bare.connect() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    with pytest.raises(UnusableDatabase, match="at revision 9999, and this nodus-control-plane knows them up to"):
+        Database(empty_database_url)
+
+
+@pytest.mark.both_engines
+@pytest.mark.parametrize("begin", ["empty", "previous"])
+def test_of_several_that_start_at_once_one_migrates(bare: Engine, empty_database_url: str, begin: str) -> None:
+    """The others wait for it and find the work done."""
+    if begin == "previous":
+        bring_up(bare, PREVIOUS)
+    ready = threading.Barrier(6)
+    opened: list[Database] = []
+
+    def start() -> None:
+        ready.wait()
+        opened.append(Database(empty_database_url))
+
+    threads = [threading.Thread(target=start) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for database in opened:
+        database.close()
+
+    assert len(opened) == 6
+    with bare.connect() as connection:
+        assert migrations.revision_of(connection) == migrations.REVISIONS[-1]
+
+
+@pytest.mark.both_engines
+def test_a_migration_that_fails_leaves_the_database_as_it_was(bare: Engine, empty_database_url: str) -> None:
+    """All of it is one transaction."""
+    bring_up(bare, migrations.REVISIONS[0])
+    with bare.connect() as connection:
+        # In the way of a table that the second revision makes.
+        connection.execute(text("CREATE TABLE signature_uses (only_column INTEGER)"))
+        before = description(connection)
+    with pytest.raises(UnusableDatabase, match="signature_uses"):
+        Database(empty_database_url)
+
+    with bare.connect() as connection:
+        assert description(connection) == before
+        assert migrations.revision_of(connection) == migrations.REVISIONS[0]
+
+
+def test_alembic_is_not_loaded_where_there_is_nothing_to_migrate(tmp_path: Path) -> None:
+    """A playground in memory, a new file and one that is up to date start without it."""
+    program = (
+        "import sys; from nodus_ledger.database import Database\n"
+        "for url in ('sqlite://', sys.argv[1], sys.argv[1]): Database(url).close()\n"
+        "sys.exit('alembic' in sys.modules)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program, f"sqlite:///{tmp_path / 'nodus.db'}"], check=False)
+
+    assert ended.returncode == 0
