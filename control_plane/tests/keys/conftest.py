@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -25,16 +24,10 @@ def nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    """A place for a database."""
-    return f"sqlite:///{tmp_path / 'nodus.db'}"
-
-
-@pytest.fixture
-def served(database_url: str) -> Iterator[Callable[..., Caller]]:
+def served(kept_database_url: str) -> Iterator[Callable[..., Caller]]:
     """Starts self-hosted control planes on the database, each as a process of its own would be."""
     with ExitStack() as stack:
-        yield lambda redis_url=None: stack.enter_context(serve(database_url, redis_url))
+        yield lambda redis_url=None: stack.enter_context(serve(kept_database_url, redis_url))
 
 
 @pytest.fixture

@@ -312,3 +312,32 @@ def test_keys_and_secrets_are_new_every_time(run: Run) -> None:
 
     assert len({one["api_key"] for one in minted} | {new_api_key() for _ in range(5)}) == 10
     assert len({one["signing_secret"] for one in minted}) == 5
+
+
+@pytest.mark.both_engines
+def test_the_commands_work_on_either_engine(run: Run, kept_database_url: str) -> None:
+    """From the first key to its end."""
+    place = ["--db", kept_database_url]
+    minted = json.loads(run(*MINT, "--signing-required", "--monthly-cap-usd", "25", "--json", *place))
+    rotated = json.loads(run("rotate", minted["key_id"], "--json", *place))
+    run("set-cap", minted["key_id"], "--monthly-cap-usd", "none", *place)
+    plane = Plane(kept_database_url, is_alone=False)
+    key = plane.keys.find(minted["api_key"])
+    assert key is not None
+    secrets = plane.keys.signing_secrets(key, 0).secrets
+    run("revoke", minted["key_id"], *place)
+    after = plane.keys.find(minted["api_key"])
+    plane.close()
+    [listed] = json.loads(run("list", "--json", *place))["keys"]
+
+    assert secrets == [rotated["signing_secret"], minted["signing_secret"]]
+    assert key.monthly_cap is None
+    assert after is None
+    assert listed["revoked_at"] is not None
+    assert "the ledger is sound" in run("verify", *place)
+
+
+def test_postgresql_without_a_sealing_key_is_refused(postgres_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit status 3, and the variable is named."""
+    assert main([*MINT, "--db", postgres_url]) == 3
+    assert KEY_VARIABLE in capsys.readouterr().err

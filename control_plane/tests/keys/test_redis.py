@@ -32,9 +32,9 @@ def client(redis_url: str) -> Iterator[Any]:
 
 
 @pytest.fixture
-def key(database_url: str, redis_url: str) -> Minted:
+def key(kept_database_url: str, redis_url: str) -> Minted:
     """A key that must sign, whose secret is in Redis."""
-    return mint(database_url, "--signing-required", redis_url=redis_url)
+    return mint(kept_database_url, "--signing-required", redis_url=redis_url)
 
 
 def secrets_in(client: Any) -> set[str]:
@@ -43,14 +43,15 @@ def secrets_in(client: Any) -> set[str]:
 
 
 def test_the_database_has_the_hash_and_redis_the_secret(
-    tmp_path: Path, client: Any, key: Minted, served: Callable[..., Caller], redis_url: str
+    kept_database_url: str, client: Any, key: Minted, served: Callable[..., Caller], redis_url: str
 ) -> None:
     """And requests are verified with it."""
     caller = served(redis_url)
     record = caller.plane.keys.find(key.api_key)
     assert record is not None
     assert key.signing_secret is not None
-    files = b"".join(path.read_bytes() for path in tmp_path.glob("nodus.db*"))
+    file = Path(kept_database_url.removeprefix("sqlite:///"))
+    files = b"".join(path.read_bytes() for path in file.parent.glob("nodus.db*"))
 
     assert record.signing_secret is None
     assert record.signing_secret_hash == hashlib.sha256(key.signing_secret.encode()).digest()
@@ -60,8 +61,9 @@ def test_the_database_has_the_hash_and_redis_the_secret(
     assert code_of(caller.call(key, "GET", "/v1/key", secret="sgn_other")) == (401, "signature_invalid")
 
 
+@pytest.mark.both_engines
 def test_an_evicted_secret_cannot_verify_anything(
-    client: Any, key: Minted, served: Callable[..., Caller], database_url: str, redis_url: str
+    client: Any, key: Minted, served: Callable[..., Caller], kept_database_url: str, redis_url: str
 ) -> None:
     """401 `signing_secret_unavailable`, whatever the signature; rotating the key is the way out."""
     caller = served(redis_url)
@@ -73,7 +75,7 @@ def test_an_evicted_secret_cannot_verify_anything(
         pytest.raises(nodus.SignatureError) as caught,
     ):
         sdk.key()
-    admin("rotate", key.key_id, "--db", database_url, "--redis", redis_url)
+    admin("rotate", key.key_id, "--db", kept_database_url, "--redis", redis_url)
     [secret] = secrets_in(client)
     rotated = caller.call(key, "GET", "/v1/key", secret=secret)
 
@@ -93,19 +95,20 @@ def test_a_secret_put_into_redis_by_another_verifies_nothing(
     assert code_of(caller.call(key, "GET", "/v1/key", secret="sgn_forged")) == (401, "signing_secret_unavailable")
 
 
+@pytest.mark.both_engines
 def test_rotating_keeps_the_old_secret_in_redis_for_a_day(
-    client: Any, key: Minted, served: Callable[..., Caller], database_url: str, redis_url: str
+    client: Any, key: Minted, served: Callable[..., Caller], kept_database_url: str, redis_url: str
 ) -> None:
     """Both verify; of two rotations, the first secret goes at once."""
     caller = served(redis_url)
     [first_name] = client.keys("*")
-    admin("rotate", key.key_id, "--db", database_url, "--redis", redis_url)
+    admin("rotate", key.key_id, "--db", kept_database_url, "--redis", redis_url)
     left_ms = client.pttl(first_name)
     [second] = secrets_in(client) - {key.signing_secret}
     both = [caller.call(key, "GET", "/v1/key", secret=secret).status_code for secret in (key.signing_secret, second)]
     client.delete(first_name)
     old_gone = caller.call(key, "GET", "/v1/key"), caller.call(key, "GET", "/v1/key", secret=second)
-    admin("rotate", key.key_id, "--db", database_url, "--redis", redis_url)
+    admin("rotate", key.key_id, "--db", kept_database_url, "--redis", redis_url)
     after = [code_of(caller.call(key, "GET", "/v1/key", secret=secret)) for secret in (key.signing_secret, second)]
 
     assert 0 < left_ms <= DAY_MS
@@ -116,12 +119,12 @@ def test_rotating_keeps_the_old_secret_in_redis_for_a_day(
 
 
 def test_revoking_takes_the_secret_out_of_redis(
-    client: Any, key: Minted, served: Callable[..., Caller], database_url: str, redis_url: str
+    client: Any, key: Minted, served: Callable[..., Caller], kept_database_url: str, redis_url: str
 ) -> None:
     """And the key ends with the next request, in a process that runs."""
     caller = served(redis_url)
     before = caller.call(key, "GET", "/v1/key")
-    admin("revoke", key.key_id, "--db", database_url, "--redis", redis_url)
+    admin("revoke", key.key_id, "--db", kept_database_url, "--redis", redis_url)
 
     assert before.status_code == 200
     assert code_of(caller.call(key, "GET", "/v1/key")) == (401, "invalid_api_key")
@@ -129,13 +132,13 @@ def test_revoking_takes_the_secret_out_of_redis(
 
 
 def test_a_secret_sealed_before_there_was_redis_still_verifies(
-    database_url: str, redis_url: str, served: Callable[..., Caller]
+    kept_database_url: str, redis_url: str, served: Callable[..., Caller]
 ) -> None:
     """Rotating it moves it."""
-    sealed = mint(database_url, "--signing-required")
+    sealed = mint(kept_database_url, "--signing-required")
     caller = served(redis_url)
     before = caller.call(sealed, "GET", "/v1/key")
-    admin("rotate", sealed.key_id, "--db", database_url, "--redis", redis_url)
+    admin("rotate", sealed.key_id, "--db", kept_database_url, "--redis", redis_url)
     record = caller.plane.keys.find(sealed.api_key)
 
     assert before.status_code == 200
@@ -149,11 +152,12 @@ def test_without_redis_its_secrets_are_not_at_hand(key: Minted, served: Callable
     assert code_of(served().call(key, "GET", "/v1/key")) == (401, "signing_secret_unavailable")
 
 
+@pytest.mark.both_engines
 def test_while_redis_is_away_nobody_passes_unverified(
-    redis_server: RedisServer, key: Minted, served: Callable[..., Caller], database_url: str, redis_url: str
+    redis_server: RedisServer, key: Minted, served: Callable[..., Caller], kept_database_url: str, redis_url: str
 ) -> None:
     """503 with `Retry-After` for who must sign; who need not is answered; and it is back when Redis is."""
-    plain, sealed = mint(database_url), mint(database_url, "--signing-required")
+    plain, sealed = mint(kept_database_url), mint(kept_database_url, "--signing-required")
     caller = served(redis_url)
     assert caller.call(key, "GET", "/v1/key").status_code == 200
     redis_server.stop()
@@ -162,7 +166,7 @@ def test_while_redis_is_away_nobody_passes_unverified(
         reads = [caller.call(one, "GET", "/v1/key").status_code for one in (key, sealed, plain)]
         others = [caller.call(plain, "POST", "/v1/jobs", SPEC).status_code, caller.http.get("/healthz").status_code]
         listed = caller.call(plain, "GET", "/v1/jobs").json()["jobs"]
-        revoked = main(["revoke", key.key_id, "--db", database_url, "--redis", redis_url])
+        revoked = main(["revoke", key.key_id, "--db", kept_database_url, "--redis", redis_url])
         ended = caller.call(key, "GET", "/v1/key")
         with (
             nodus.Client(
@@ -186,11 +190,11 @@ def test_while_redis_is_away_nobody_passes_unverified(
 
 
 def test_minting_and_rotating_need_redis(
-    redis_server: RedisServer, database_url: str, redis_url: str, capsys: pytest.CaptureFixture[str]
+    redis_server: RedisServer, kept_database_url: str, redis_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Exit status 3 and one line; nothing is changed, so that no key is without its secret."""
-    key = mint(database_url, "--signing-required", redis_url=redis_url)
-    place = ["--db", database_url, "--redis", redis_url]
+    key = mint(kept_database_url, "--signing-required", redis_url=redis_url)
+    place = ["--db", kept_database_url, "--redis", redis_url]
     redis_server.stop()
     try:
         statuses = [
@@ -204,8 +208,8 @@ def test_minting_and_rotating_need_redis(
     assert statuses == [3, 3]
     assert len(errors) == 2
     assert all(error.startswith("error: Redis at 127.0.0.1:") for error in errors)
-    assert len(admin("list", "--db", database_url).splitlines()) == 2
-    admin("verify", "--db", database_url)
+    assert len(admin("list", "--db", kept_database_url).splitlines()) == 2
+    admin("verify", "--db", kept_database_url)
 
 
 @pytest.mark.parametrize("url", [NOBODY, "redis//nonsense", "http://:hunter2@127.0.0.1/"])
@@ -223,12 +227,14 @@ def test_serving_needs_a_redis_that_answers(tmp_path: Path, url: str) -> None:
     assert "hunter2" not in done.stderr + done.stdout
 
 
-def test_the_missing_client_is_named(monkeypatch: pytest.MonkeyPatch, database_url: str, capsys: Any) -> None:
+def test_the_missing_client_is_named(monkeypatch: pytest.MonkeyPatch, kept_database_url: str, capsys: Any) -> None:
     """With what to install."""
     monkeypatch.setitem(sys.modules, "redis", None)
     with pytest.raises(UnusableRedis, match=r"pip install 'nodus-control-plane\[redis\]'"):
         RedisStore("redis://127.0.0.1/0")
-    status = main(["mint", "--customer-id", "acme", "--kind", "human", "--db", database_url, "--redis", "redis://x"])
+    status = main(
+        ["mint", "--customer-id", "acme", "--kind", "human", "--db", kept_database_url, "--redis", "redis://x"]
+    )
 
     assert status == 3
     assert capsys.readouterr().err.startswith("error: Redis needs a package")
