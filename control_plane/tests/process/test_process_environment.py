@@ -92,7 +92,10 @@ def test_nothing_is_inherited_but_the_output(jobs: RealJobs) -> None:
 @on_linux
 def test_secrets_are_in_no_argv_of_ours_and_in_no_file(jobs: RealJobs) -> None:
     """Environment and command go to the runner over a pipe; its own command line and environment hold neither."""
-    script = f"echo ready; until test -e {jobs.state_dir}/go; do sleep 0.01; done; : {SECRET}"
+    gate = jobs.state_dir / "gate"
+    os.mkfifo(gate)
+    # It waits by itself: a `sleep` would show this command line too, from its fork to its exec.
+    script = f"echo ready; read line < {gate}; : {SECRET}"
     job = jobs.make(("sh", "-c", script), env={"TOKEN": SECRET}).submit().until_printed(b"ready")
     program = records.read_program(str(job.directory))
     claim = records.read_claim(str(job.directory))
@@ -105,7 +108,7 @@ def test_secrets_are_in_no_argv_of_ours_and_in_no_file(jobs: RealJobs) -> None:
     # The program's own command line is the job's; everybody else's is ours.
     assert showing <= {program.process.pid}
     assert _read(pathlib.Path(f"/proc/{claim.runner.pid}/environ")) == b""
-    (jobs.state_dir / "go").touch()
+    gate.write_text("go\n")
     assert job.finish().state is PlacementState.COMPLETED
     files = [path for path in jobs.state_dir.rglob("*") if path.is_file()]
     assert len(files) >= 4
