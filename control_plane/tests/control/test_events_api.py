@@ -210,6 +210,7 @@ def test_a_client_that_leaves_is_forgotten(served: LocalControlPlane) -> None:
         with opened(served, "/v1/events") as stream:
             stream.read(1)
     with opened(served, "/v1/events") as stream:
+        left = 0
         for _ in range(100):
             submit(served)
             stream.read(1)
@@ -226,8 +227,8 @@ def test_what_another_process_commits_is_told_here(kept_database_url: str) -> No
         other = Plane(kept_database_url, clock=plane.plane.clock, is_reliable=True, is_alone=False)
         elsewhere = other.worker
         jobs = submit(plane)
-        other.clock.advance_to(other.clock.now() + 1_000_000)
         while stream_status(plane, jobs[0]) != "completed":
+            other.clock.advance_to(other.clock.now() + 1_000_000)
             elsewhere.run_due()
         told = stream.read(4)
         other.close()
