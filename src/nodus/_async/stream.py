@@ -36,7 +36,7 @@ class AsyncStreamedAnswer:
         place: AsyncLimiter | None = None,
     ) -> None:
         self.head = head
-        self.is_reading = False
+        self.is_reading: bool = False
         self._response = response
         self._call = call
         self._clock = clock

@@ -37,7 +37,7 @@ class StreamedAnswer:
         place: Limiter | None = None,
     ) -> None:
         self.head = head
-        self.is_reading = False
+        self.is_reading: bool = False
         self._response = response
         self._call = call
         self._clock = clock
