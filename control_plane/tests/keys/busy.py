@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 from keys.callers import Minted, admin, mint
+from psycopg import sql
 from webhooks.receiver import Answer, Receiver
 
 import nodus
@@ -23,6 +25,7 @@ from nodus_control.plane import Plane
 from nodus_control.server import Server
 from nodus_control.webhooks.service import options_for_this_machine
 from nodus_ledger.redis_store import RedisStore
+from nodus_ledger.webhook_schema import metadata
 
 ENV_VALUE = "env-value-9c41d7-☃"
 OTHER_ENV_VALUE = "env-value-77ab20"
@@ -56,11 +59,10 @@ class Traces:
 
 
 class BusyRun:
-    """One control plane on a file, whose users do all that users do, well and badly."""
+    """One control plane, whose users do all that users do, well and badly."""
 
-    def __init__(self, folder: Path, redis_url: str | None, log: Callable[[], str]) -> None:
-        self.file = folder / "nodus.db"
-        self.url = f"sqlite:///{self.file}"
+    def __init__(self, url: str, redis_url: str | None, log: Callable[[], str]) -> None:
+        self.url = url
         self.redis_url = redis_url
         self.traces = Traces()
         self._log = log
@@ -183,11 +185,13 @@ class BusyRun:
         self.traces.secrets[what] = secret
 
     def _collect(self, when: str) -> None:
-        for path in self.file.parent.glob("nodus.db*"):
-            self.traces.found[f"{path.name} {when}"] = path.read_bytes()
-        with sqlite3.connect(self.file) as connection:
-            self.traces.found[f"the dump {when}"] = "\n".join(connection.iterdump()).encode("utf-8", "surrogatepass")
-        connection.close()
+        if self.url.startswith("sqlite:///"):
+            file = Path(self.url.removeprefix("sqlite:///"))
+            for path in file.parent.glob("nodus.db*"):
+                self.traces.found[f"{path.name} {when}"] = path.read_bytes()
+            self.traces.found[f"the dump {when}"] = _sqlite_dump(file)
+        else:
+            self.traces.found[f"the dump {when}"] = _postgresql_dump(self.url)
         if self.redis_url is not None:
             self.traces.found[f"Redis {when}"] = _everything_in(self.redis_url, self.traces.signing_secrets)
 
@@ -216,6 +220,24 @@ class LogOfEverything(logging.Handler):
     def text(self) -> str:
         """All of it."""
         return "\n".join(self.lines)
+
+
+def _sqlite_dump(file: Path) -> bytes:
+    connection = sqlite3.connect(file)
+    dump = "\n".join(connection.iterdump()).encode("utf-8", "surrogatepass")
+    connection.close()
+    return dump
+
+
+def _postgresql_dump(url: str) -> bytes:
+    """Every row of every table, as `pg_dump` would copy it."""
+    copied: list[bytes] = []
+    with psycopg.connect(url.replace("+psycopg", "")) as connection, connection.cursor() as cursor:
+        for name in metadata.tables:
+            copied.append(name.encode())
+            with cursor.copy(sql.SQL("COPY {} TO STDOUT").format(sql.Identifier(name))) as copy:
+                copied += map(bytes, copy)
+    return b"\n".join(copied)
 
 
 def _everything_in(redis_url: str, signing_secrets: set[str]) -> bytes:
