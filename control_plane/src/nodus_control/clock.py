@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 RealTime = Callable[[], float]
 """Gives real Unix time, in seconds."""
@@ -40,16 +40,24 @@ class Clock(Protocol):
         ...
 
 
+class Pace(NamedTuple):
+    """How a running clock runs. A paused one stands, and keeps the speed that it goes on with."""
+
+    speed: float
+    leaps: bool = False
+    is_paused: bool = False
+
+
 class RunningClock:
     """A clock that runs by itself, `speed` times as fast as real time, from `offset_ms` ahead of it."""
 
     def __init__(
         self, *, speed: float = 1.0, offset_ms: int = 0, leaps: bool = False, real_time: RealTime = time.time
     ) -> None:
-        if not 0 < speed < float("inf"):
-            raise ValueError("`speed` must be a positive number")
+        _require_speed(speed)
         self._speed = speed
         self._leaps = leaps
+        self._is_paused = False
         self._real_time = real_time
         self._lock = threading.Lock()
         self._real_anchor = real_time()
@@ -58,13 +66,29 @@ class RunningClock:
 
     @property
     def speed(self) -> float:
-        """As given."""
-        return self._speed
+        """As given; 0 while it is paused."""
+        return 0.0 if self._is_paused else self._speed
 
     @property
     def leaps(self) -> bool:
-        """As given."""
-        return self._leaps
+        """As given; not while it is paused."""
+        return self._leaps and not self._is_paused
+
+    @property
+    def pace(self) -> Pace:
+        """How it was set to run."""
+        return Pace(self._speed, self._leaps, self._is_paused)
+
+    def set_pace(self, pace: Pace) -> None:
+        """Run otherwise from now on.
+
+        Raises:
+            ValueError: the speed is not a positive number.
+        """
+        _require_speed(pace.speed)
+        with self._lock:
+            self._anchor, self._real_anchor = float(self._now()), self._real_time()
+            self._speed, self._leaps, self._is_paused = pace
 
     def now(self) -> int:
         """Give the time; it never goes back, even where real time is set back."""
@@ -80,11 +104,14 @@ class RunningClock:
                 self._last = max(self._last, milliseconds)
 
     def real_seconds_until(self, milliseconds: int) -> float | None:
-        """Give how long until a time, in real seconds; 0 for one that has come."""
-        return max(0.0, (milliseconds - self.now()) / 1000 / self._speed)
+        """Give how long until a time, in real seconds; 0 for one that has come, None where a paused one has not."""
+        left = (milliseconds - self.now()) / 1000
+        if left <= 0:
+            return 0.0
+        return None if self._is_paused else left / self._speed
 
     def _now(self) -> int:
-        passed = (self._real_time() - self._real_anchor) * 1000 * self._speed
+        passed = (self._real_time() - self._real_anchor) * 1000 * self.speed
         self._last = max(self._last, int(self._anchor + passed))
         return self._last
 
@@ -118,3 +145,8 @@ class ManualClock:
     def real_seconds_until(self, milliseconds: int) -> float | None:
         """Give 0 for a time that has come, else None."""
         return 0.0 if milliseconds <= self._now else None
+
+
+def _require_speed(speed: float) -> None:
+    if not 0 < speed < float("inf"):
+        raise ValueError("`speed` must be a positive number")

@@ -28,6 +28,7 @@ from nodus_ledger.signing_secrets import SigningSecrets
 from .clock import Clock, RunningClock
 from .events import EventFeed
 from .suppliers.choice import make_driver, state_directory
+from .suppliers.simulated import SimulatedDriver
 from .webhooks.service import WebhookOptions, WebhookService
 from .worker import Worker
 from .worker_loop import WorkerLoop
@@ -78,8 +79,8 @@ class Plane:
             self.keys = Keys(self.database, SigningSecrets(sealer, redis))
             signer = signer_for(self.database, sealer, os.environ.get(SIGNING_KEY_VARIABLE))
             self.trust_ledger = TrustLedger(self.database, signer)
-            ids = JobIds(secrets.randbits, seed if driver == "simulated" else None)
-            self.jobs = Jobs(self.database, sealer, self.catalogue, ids, threshold=options.threshold)
+            self.job_ids = JobIds(secrets.randbits, seed if driver == "simulated" else None)
+            self.jobs = Jobs(self.database, sealer, self.catalogue, self.job_ids, threshold=options.threshold)
             self.webhooks = WebhookService(self.database, sealer, self.clock, options, is_alone=is_alone)
             self.feed = EventFeed(EventLog(self.database), self.keys.live)
             self.outages = Outages(self.database)
@@ -95,6 +96,8 @@ class Plane:
         self._redis = redis
         self.replays: Replays = _replays(self.database, redis, is_alone=is_alone)
         self.is_reliable = is_reliable
+        self.epoch = secrets.token_hex(8)
+        """Another one after every start and reset: what was read before may be gone."""
         self._loop = WorkerLoop(self.worker, self.clock, self._after_pass, self.webhooks.deliverer.next_due)
         self._advancing = threading.Lock()
         self._stored_offset = self.settings.clock_offset_ms()
@@ -143,12 +146,21 @@ class Plane:
         self.worker.run_due()
         self.wake()
 
-    def reset(self) -> None:
-        """Empty everything but the keys; random streams begin again."""
+    def reset(self, *, seed: int | None = None, passed_over: int = 0) -> None:
+        """Empty everything but the keys; random streams begin again, after so many submissions.
+
+        Another `seed` is for a control plane that nothing outlives: a database would be found again without it.
+        """
         with self.worker.paused(), self.webhooks.deliverer.paused():
             self.settings.reset()
             self.replays.clear()
             self.webhooks.inbox.clear()
+            if self.seed is not None:
+                self.seed = self.seed if seed is None else seed
+                self.job_ids.begin(self.seed, passed_over)
+                if isinstance(self.driver, SimulatedDriver):
+                    self.driver.reseed(self.seed)
+            self.epoch = secrets.token_hex(8)
         self.feed.end_streams()
 
     def close(self) -> None:

@@ -96,11 +96,19 @@ class JobIds:
     def __init__(self, random_bits: RandomBits, seed: int | None = None) -> None:
         self._random_bits = random_bits
         self._seed = seed
+        self.passed_over = 0
+        """How many submissions the seed's sequence began after."""
+
+    def begin(self, seed: int, passed_over: int) -> None:
+        """Begin again from a seed, as if so many jobs had been submitted before; random ids stay random."""
+        if self._seed is not None:
+            self._seed, self.passed_over = seed, passed_over
 
     def new(self, now: int, ordinal: Callable[[], int]) -> str:
         """Make the id of a job; `ordinal` tells how many jobs there were before it."""
-        bits = self._random_bits if self._seed is None else stream(self._seed, "job", ordinal()).getrandbits
-        return str(uuid7(now, bits))
+        if self._seed is None:
+            return str(uuid7(now, self._random_bits))
+        return str(uuid7(now, stream(self._seed, "job", self.passed_over + ordinal()).getrandbits))
 
 
 class Jobs:

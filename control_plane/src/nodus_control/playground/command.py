@@ -169,7 +169,7 @@ def run_playground(settled: Settled) -> int:
             )
             closing.callback(plane.close)
             keys = seed_keys(plane)
-            guard = Guard(settled.allowed_hosts, new_page_token() if plane.driver.runs_commands else None, keys.api_key)
+            guard = Guard(settled.allowed_hosts, new_page_token() if plane.driver.runs_commands else None, keys)
             app = create_app(plane, faults=FaultScript(), guard=guard)
             server = Server(app, host=settled.host, port=settled.port, end_streams=plane.feed.end_streams)
             closing.callback(server.stop)

@@ -9,17 +9,24 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from nodus_core.money import usd
+from nodus_core.routing import Wish, ceiling_micros, decide
 from nodus_core.times import timestamp
+from nodus_ledger.claims import decision_document
 
 from ..api.errors import ApiError
 from ..api.views import to_json
 from ..auth import authenticate
 from ..calls import Call, in_thread, read_call, translated
+from ..clock import Pace, RunningClock
 from ..faults import ACTIONS, Fault, FaultScript
 from ..plane import Plane
+from .seeded import CUSTOMER_ID
 
 MAX_ADVANCE_SECONDS = 10 * 365 * 86_400
 MAX_DELAY_SECONDS = 3600
+MIN_SPEED, MAX_SPEED = 0.01, 1_000_000
+MAX_SEED = 2**53 - 1
 
 router = APIRouter()
 
@@ -34,6 +41,24 @@ async def get_state(request: Request) -> Response:
 async def advance_clock(request: Request) -> Response:
     """Move the clock, and do what falls due."""
     return await _respond(request, _advance)
+
+
+@router.post("/_dev/clock")
+async def set_clock(request: Request) -> Response:
+    """Change how fast the clock runs, or pause it."""
+    return await _respond(request, _pace)
+
+
+@router.get("/_dev/routing")
+async def preview_routing(request: Request) -> Response:
+    """Say where a job would go if it were submitted now."""
+    return await _respond(request, _preview)
+
+
+@router.get("/_dev/runs/{job_id}")
+async def get_run(request: Request) -> Response:
+    """Say what repeats a job: the seed, and how many were submitted before it."""
+    return await _respond(request, _run)
 
 
 @router.post("/_dev/suppliers/{name}/outage")
@@ -93,9 +118,11 @@ def _state(control: _Control) -> dict[str, Any]:
     plane = control.plane
     out = plane.outages.names()
     return {
-        "now": timestamp(plane.clock.now()),
-        "speed": "instant" if plane.clock.leaps else plane.clock.speed,
+        **_clock(plane),
         "seed": plane.seed,
+        "epoch": plane.epoch,
+        "is_kept": plane.database.path is not None,
+        "inbox_received": plane.webhooks.inbox.received,
         "driver": plane.driver.name,
         "suppliers": [
             {"name": supplier.name, "kind": supplier.kind.value, "outage": supplier.name in out}
@@ -105,10 +132,59 @@ def _state(control: _Control) -> dict[str, Any]:
     }
 
 
+def _clock(plane: Plane) -> dict[str, Any]:
+    clock = plane.clock
+    pace = clock.pace if isinstance(clock, RunningClock) else Pace(clock.speed, is_paused=True)
+    return {
+        "now": timestamp(clock.now()),
+        "speed": "instant" if pace.leaps else pace.speed,
+        "paused": pace.is_paused,
+    }
+
+
+def _pace(control: _Control) -> dict[str, Any]:
+    body, plane = control.body(), control.plane
+    if plane.driver.runs_commands:
+        raise _real_clock()
+    if not isinstance(plane.clock, RunningClock):
+        raise ApiError(409, "clock_is_manual", "This clock stands until it is advanced.")
+    pace = plane.clock.pace
+    if body.get("speed") == "instant":
+        pace = pace._replace(leaps=True)
+    elif "speed" in body:
+        pace = pace._replace(leaps=False, speed=_number(body, "speed", None, MAX_SPEED, lowest=MIN_SPEED))
+    is_paused = body.get("paused", pace.is_paused)
+    if not isinstance(is_paused, bool):
+        raise ApiError(422, "invalid_request", "`paused` must be true or false.")
+    plane.clock.set_pace(pace._replace(is_paused=is_paused))
+    plane.wake()
+    return _clock(plane)
+
+
+def _preview(control: _Control) -> dict[str, Any]:
+    plane, parameters = control.plane, control.call.parameters
+    tiers = tuple(sorted(filter(None, (parameters.get("require_tiers") or "").split(","))))
+    offers = plane.catalogue.offers(parameters.get("gpu") or "")
+    wish = Wish(
+        require_tiers=tiers,
+        prefer_region=parameters.get("prefer_region") or None,
+        outages=plane.outages.names(),
+        ceiling_micros=ceiling_micros(offers, tiers),
+    )
+    reserved = None if wish.ceiling_micros is None else usd(wish.ceiling_micros)
+    return {**decision_document(decide(offers, wish)), "reserved_usd_per_gpu_hour": reserved}
+
+
+def _run(control: _Control) -> dict[str, Any]:
+    plane = control.plane
+    job = plane.jobs.get(CUSTOMER_ID, control.call.path_params["job_id"])
+    return {"seed": plane.seed, "passed_over": plane.job_ids.passed_over + job.seq - 1}
+
+
 def _advance(control: _Control) -> dict[str, Any]:
     seconds = _number(control.body(), "seconds", None, MAX_ADVANCE_SECONDS)
     if control.plane.driver.runs_commands:
-        raise ApiError(409, "clock_is_real", "Commands run in real time: with this driver the clock cannot be moved.")
+        raise _real_clock()
     return {"now": timestamp(control.plane.advance(seconds))}
 
 
@@ -156,9 +232,19 @@ def _clear_faults(control: _Control) -> dict[str, Any]:
 def _reset(control: _Control) -> dict[str, Any]:
     if control.plane.driver.runs_commands:
         raise ApiError(409, "commands_are_running", "With a driver that runs commands there is no reset: restart.")
+    body = control.body() if control.call.body else {}
+    seed = control.plane.seed or 0
+    wanted = int(_number(body, "seed", seed, MAX_SEED, lowest=-MAX_SEED))
+    passed_over = int(_number(body, "passed_over", 0, 1_000_000_000))
+    if wanted != seed and control.plane.database.path is not None:
+        raise ApiError(409, "seed_is_kept", f"A kept database keeps its seed: start a playground with --seed {wanted}.")
     control.faults.clear()
-    control.plane.reset()
+    control.plane.reset(seed=wanted, passed_over=passed_over)
     return _state(control)
+
+
+def _real_clock() -> ApiError:
+    return ApiError(409, "clock_is_real", "Commands run in real time: with this driver the clock cannot be moved.")
 
 
 def _number(body: Mapping[str, Any], name: str, default: float | None, highest: float, *, lowest: float = 0) -> float:

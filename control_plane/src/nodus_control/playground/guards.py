@@ -16,6 +16,7 @@ from starlette.datastructures import Headers, QueryParams
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..api.errors import ApiError
+from .seeded import SeededKeys
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
@@ -36,12 +37,12 @@ _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?\Z")
 class Guard:
     """What a playground checks. `page_token` is None where its page is open to whoever may connect.
 
-    The page calls the API with `page_api_key`.
+    The page calls the API with these keys.
     """
 
     allowed_hosts: frozenset[str] = frozenset()
     page_token: str | None = field(default=None, repr=False)
-    page_api_key: str = field(default="", repr=False)
+    page_keys: SeededKeys | None = field(default=None, repr=False)
 
     def admits_host(self, host: str | None) -> bool:
         """Say whether a `Host` value names this machine, or a name that was allowed."""

@@ -1,4 +1,4 @@
-"""The playground's page: one document, its style and its script, all from this server."""
+"""The playground's page: one document, its style and its scripts, all from this server."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from .guards import Guard, page_token_of
 
 router = APIRouter()
 
+_MEDIA_TYPES = {"css": "text/css", "js": "text/javascript"}
+
 
 @router.get("/", include_in_schema=False)
 async def get_page(request: Request) -> Response:
@@ -22,25 +24,28 @@ async def get_page(request: Request) -> Response:
     guard: Guard = request.app.state.guard
     if not guard.admits_page(page_token_of(request.scope)):
         raise ApiError(403, "page_token_required", "Open the page with the whole URL that the banner printed.")
-    text = _file("page.html")
-    seen = {"@api_key@": guard.page_api_key, "@driver@": request.app.state.plane.driver.name}
+    text = _files()["page.html"]
+    seen = {"@driver@": request.app.state.plane.driver.name}
+    if guard.page_keys is not None:
+        seen["@api_key@"] = guard.page_keys.api_key
+        seen["@agent_api_key@"] = guard.page_keys.agent_api_key
+        seen["@agent_signing_secret@"] = guard.page_keys.agent_signing_secret
     for mark, value in seen.items():
         text = text.replace(mark, html.escape(value, quote=True))
     return Response(text, media_type="text/html", headers={"Cache-Control": "no-store"})
 
 
-@router.get("/playground.js", include_in_schema=False)
-async def get_script() -> Response:
-    """Give the page's script."""
-    return Response(_file("playground.js"), media_type="text/javascript")
+@router.get("/{name}.{suffix}", include_in_schema=False)
+async def get_file(name: str, suffix: str) -> Response:
+    """Give a script or the style; there is nothing secret in them."""
+    text = _files().get(f"{name}.{suffix}")
+    if text is None or suffix not in _MEDIA_TYPES:
+        raise ApiError(404, "not_found", "There is nothing at this path.")
+    return Response(text, media_type=_MEDIA_TYPES[suffix], headers={"Cache-Control": "no-cache"})
 
 
-@router.get("/playground.css", include_in_schema=False)
-async def get_style() -> Response:
-    """Give the page's style."""
-    return Response(_file("playground.css"), media_type="text/css")
-
-
-@lru_cache(maxsize=8)
-def _file(name: str) -> str:
-    return resources.files("nodus_control.playground").joinpath("static").joinpath(name).read_text(encoding="utf-8")
+@lru_cache(maxsize=1)
+def _files() -> dict[str, str]:
+    """Read what the page is made of, by name."""
+    folder = resources.files("nodus_control.playground").joinpath("static")
+    return {file.name: file.read_text(encoding="utf-8") for file in folder.iterdir() if file.is_file()}

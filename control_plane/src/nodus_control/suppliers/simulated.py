@@ -85,6 +85,10 @@ class SimulatedDriver:
         self._cancelled: dict[tuple[str, int], float] = {}
         self._lock = threading.Lock()
 
+    def reseed(self, seed: int) -> None:
+        """Derive all chance from another seed: for a control plane that was emptied."""
+        self._seed = seed
+
     @property
     def name(self) -> str:
         """`simulated`."""
