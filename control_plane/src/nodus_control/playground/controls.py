@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from nodus_core.money import usd
+from nodus_core.money import cost_micros, usd
 from nodus_core.routing import Wish, ceiling_micros, decide
 from nodus_core.times import timestamp
 from nodus_ledger.claims import decision_document
@@ -21,7 +21,10 @@ from ..calls import Call, in_thread, read_call, translated
 from ..clock import Pace, RunningClock
 from ..faults import ACTIONS, Fault, FaultScript
 from ..plane import Plane
-from .seeded import CUSTOMER_ID
+from .drafts import read_fields, write_fields
+from .guards import Guard
+from .seeded import AGENT_API_KEY, AGENT_SIGNING_SECRET, API_KEY, CUSTOMER_ID, SeededKeys
+from .snippets import Caller, snippets
 
 MAX_ADVANCE_SECONDS = 10 * 365 * 86_400
 MAX_DELAY_SECONDS = 3600
@@ -49,10 +52,10 @@ async def set_clock(request: Request) -> Response:
     return await _respond(request, _pace)
 
 
-@router.get("/_dev/routing")
-async def preview_routing(request: Request) -> Response:
-    """Say where a job would go if it were submitted now."""
-    return await _respond(request, _preview)
+@router.post("/_dev/draft")
+async def read_draft(request: Request) -> Response:
+    """Say what a job that is being written would be: its spec or its faults, its code, and where it would go now."""
+    return await _respond(request, _draft)
 
 
 @router.get("/_dev/runs/{job_id}")
@@ -88,10 +91,11 @@ async def reset(request: Request) -> Response:
 class _Control:
     """A control's surroundings: the plane, the fault script, and the call."""
 
-    def __init__(self, plane: Plane, faults: FaultScript, call: Call) -> None:
+    def __init__(self, plane: Plane, faults: FaultScript, call: Call, keys: SeededKeys | None) -> None:
         self.plane = plane
         self.faults = faults
         self.call = call
+        self.keys = keys
 
     def body(self) -> Mapping[str, Any]:
         content = self.call.json()
@@ -103,12 +107,14 @@ class _Control:
 async def _respond(request: Request, control: Any) -> Response:
     plane: Plane = request.app.state.plane
     faults: FaultScript = request.app.state.faults
+    guard: Guard | None = request.app.state.guard
+    keys = None if guard is None else guard.page_keys
     call = await read_call(request)
 
     def run(plane: Plane, call: Call) -> dict[str, Any]:
         if plane.driver.runs_commands:
             authenticate(plane, call)
-        content: dict[str, Any] = control(_Control(plane, faults, call))
+        content: dict[str, Any] = control(_Control(plane, faults, call, keys))
         return content
 
     return Response(to_json(await in_thread(translated, run, plane, call)), media_type="application/json")
@@ -161,18 +167,37 @@ def _pace(control: _Control) -> dict[str, Any]:
     return _clock(plane)
 
 
-def _preview(control: _Control) -> dict[str, Any]:
-    plane, parameters = control.plane, control.call.parameters
-    tiers = tuple(sorted(filter(None, (parameters.get("require_tiers") or "").split(","))))
-    offers = plane.catalogue.offers(parameters.get("gpu") or "")
+def _draft(control: _Control) -> dict[str, Any]:
+    body = control.body()
+    fields = body.get("fields")
+    if not isinstance(fields, dict):
+        spec = body.get("spec")
+        fields = write_fields(spec if isinstance(spec, dict) else {})
+    payload, errors = read_fields(fields)
+    code = {} if errors else snippets(payload, _caller(control, is_agent=body.get("as") == "agent"))
+    return {"fields": fields, "spec": payload, "errors": errors, "code": code, **_routing(control.plane, payload)}
+
+
+def _caller(control: _Control, *, is_agent: bool) -> Caller:
+    base_url = f"http://{control.call.header('host')}"
+    keys = control.keys or SeededKeys(API_KEY, AGENT_API_KEY, AGENT_SIGNING_SECRET)
+    return Caller(base_url, keys.agent_api_key, keys.agent_signing_secret) if is_agent else Caller(base_url, keys.api_key)
+
+
+def _routing(plane: Plane, payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Say where a job would go if it were submitted now, and what would be reserved for it."""
+    tiers = tuple(sorted(payload.get("require_tiers", ())))
+    offers = plane.catalogue.offers(payload.get("gpu", ""))
+    ceiling = ceiling_micros(offers, tiers)
     wish = Wish(
         require_tiers=tiers,
-        prefer_region=parameters.get("prefer_region") or None,
+        prefer_region=payload.get("prefer_region"),
         outages=plane.outages.names(),
-        ceiling_micros=ceiling_micros(offers, tiers),
+        ceiling_micros=ceiling,
     )
-    reserved = None if wish.ceiling_micros is None else usd(wish.ceiling_micros)
-    return {**decision_document(decide(offers, wish)), "reserved_usd_per_gpu_hour": reserved}
+    count, seconds = payload.get("gpu_count"), payload.get("max_runtime_seconds")
+    reserved = None if ceiling is None or not count or not seconds else usd(cost_micros(ceiling, count, seconds * 1000))
+    return {"routing": decision_document(decide(offers, wish)), "reserved_usd": reserved}
 
 
 def _run(control: _Control) -> dict[str, Any]:

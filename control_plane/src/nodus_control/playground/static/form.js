@@ -1,174 +1,193 @@
-// The form, the same job as code beside it, and the address that carries both.
+// The form, the same job as code beside it, and the address that carries the job. The server reads what is written:
+// limits and quoting have one place, and it is not here.
 
-import { $, copy, h, say, text, usd } from "./dom.js";
-import { Refused, call, isSimulated, keys } from "./api.js";
-import { read, write } from "./spec.js";
-import { LANGUAGES, coloured } from "./snippets.js";
-import { previewed, setOutage, showPreviewOf } from "./route.js";
-import { emit, on, refresh, select, world } from "./world.js";
-import { runOf } from "./run.js";
+import { $, button, copy, h, say, text, usd } from "./dom.js";
+import { Refused, call, get, isSimulated, post } from "./api.js";
+import { setOutage } from "./route.js";
+import { emit, on, refresh, select, task, world } from "./world.js";
 
-const NAMES = ["image", "command", "gpu", "gpu_count", "max_runtime_seconds", "prefer_region", "env", "idempotency_key"];
-const HINTS = { command: "as in a shell; empty for the image’s own", env: "kept in this tab until you run the job" };
+const GPUS = ["h100_80gb", "a100_80gb", "a100_40gb", "l40s", "a10g"];
+const TIERS = ["hyperscaler", "tier3", "neocloud"];
+const LANGUAGES = { python: "Python", async: "async Python", cli: "CLI", curl: "curl" };
+const HINTS = {
+	command: "as in a shell; empty for the image’s own",
+	gpu_count: "1 to 8",
+	max_runtime_seconds: "60 to 172,800",
+	prefer_region: "a wish, not a demand",
+	env: "NAME=value, one a line",
+	idempotency_key: "empty: a new one",
+};
 const TRAIN = { image: "ghcr.io/acme/train:v3", command: ["python", "train.py", "--epochs", "10"], max_runtime_seconds: 1200 };
 const EXAMPLES = {
-  "Quick run": TRAIN,
-  "8 GPUs, 18 hours": { ...TRAIN, gpu_count: 8, max_runtime_seconds: 64800 },
-  "Hyperscalers in Europe": { ...TRAIN, gpu: "a100_80gb", require_tiers: ["hyperscaler"], prefer_region: "eu-west-1" },
-  "A job that fails": { ...TRAIN, env: { NODUS_SIM_OUTCOME: "failed", NODUS_SIM_ERROR: "CUDA out of memory" } },
+	"Quick run": TRAIN,
+	"8 GPUs for 18 h": { ...TRAIN, gpu_count: 8, max_runtime_seconds: 64800 },
+	"Hyperscalers in Europe": { ...TRAIN, gpu: "a100_80gb", require_tiers: ["hyperscaler"], prefer_region: "eu-west-1" },
+	"One that fails": { ...TRAIN, env: { NODUS_SIM_ERROR: "CUDA out of memory" } },
 };
 const HELLO = { image: "python:3", command: ["python3", "-c", "print('hello')"], max_runtime_seconds: 600 };
+const INPUTS = ["image", "command", "gpu", "gpu_count", "max_runtime_seconds", "prefer_region", "env", "idempotency_key"];
 
 let language = "python";
-let checked = { spec: {}, errors: {} };
+let wanted; // a spec that is to be filled in
 
 const tiers = () => [...document.getElementsByName("tier")];
-const as = () => $("as").value;
+
+function field(name, label, tag, look = "", options = []) {
+	const note = h("small", { id: `e-${name}` }, HINTS[name] ?? "");
+	return h("div", `field ${look}`, h("label", { htmlFor: name }, label),
+		h(tag, { id: name, "aria-describedby": note.id }, ...options.map(([value, words]) => h("option", { value }, words))), note);
+}
+
+function makeFields() {
+	const boxes = TIERS.map((value) => h("label", "", h("input", { type: "checkbox", name: "tier", value }), value));
+	const tierField = h("fieldset", "field wide", h("legend", "", "require_tiers"), h("div", "acts", ...boxes));
+	const plain = (name, tag = "input", look = "") => field(name, name, tag, look);
+	$("form").prepend(
+		plain("image", "input", "wide"), plain("command", "input", "wide"),
+		field("gpu", "gpu", "select", "", GPUS.map((gpu) => [gpu, gpu])), plain("gpu_count"),
+		plain("max_runtime_seconds"), plain("prefer_region"), tierField, plain("env", "textarea", "wide"), plain("idempotency_key"),
+		field("as", "submit as", "select", "", [["human", "you"], ["agent", "the agent"]]));
+}
 
 export function setUp() {
-  $("examples").append(...Object.entries(EXAMPLES).map(([name, spec]) => h("button", { type: "button", onclick: () => fill(spec) }, name)));
-  $("tabs").append(...Object.entries(LANGUAGES).map(([name, [label]]) =>
-    h("button", { type: "button", role: "tab", id: `tab-${name}`, "aria-controls": "snippet", onclick: () => show(name) }, label)));
-  $("tabs").onkeydown = (event) => {
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    const names = Object.keys(LANGUAGES);
-    if (step) show(names[(names.indexOf(language) + step + names.length) % names.length], true);
-  };
-  $("copy").onclick = () => copy($("snippet").textContent, $("copy"));
-  $("form").oninput = () => changed(true);
-  $("form").onsubmit = (event) => {
-    event.preventDefault();
-    submit();
-  };
-  on("preview", estimate);
-  const { spec, as: given } = new Linked();
-  $("as").value = given === "agent" ? given : "human";
-  fill(spec ?? (isSimulated ? TRAIN : HELLO), false);
-  show(language);
+	makeFields();
+	$("examples").append(...Object.entries(EXAMPLES).map(([name, spec]) => button(name, () => fill(spec))));
+	const names = Object.keys(LANGUAGES);
+	$("tabs").append(...names.map((name) => button(LANGUAGES[name], () => show(name), { role: "tab", id: `tab-${name}`, "aria-controls": "snippet" })));
+	$("tabs").onkeydown = ({ key }) => {
+		const step = { ArrowRight: 1, ArrowLeft: 3 }[key];
+		if (!step) return;
+		show(names[(names.indexOf(language) + step) % 4]);
+		$(`tab-${language}`).focus();
+	};
+	$("copy").onclick = () => copy($("snippet").textContent, $("copy"));
+	$("share").onclick = () => copy(location.href, $("share"));
+	$("form").oninput = () => {
+		world.isEditing = true;
+		refresh("draft");
+	};
+	$("form").onsubmit = (event) => {
+		event.preventDefault();
+		submit();
+	};
+	task("draft", readDraft);
+	on("job", () => ($("share").hidden = !world.job || linked().job !== world.job.id));
+	const { as, spec } = linked();
+	if (as === "agent") $("as").value = as;
+	wanted = spec ?? (isSimulated ? TRAIN : HELLO);
+	refresh("draft");
 }
 
-// What the address carries after its #: it never leaves the browser.
-export class Linked {
-  constructor(hash = location.hash) {
-    const carried = new URLSearchParams(hash.slice(1));
-    try {
-      this.spec = carried.has("spec") ? JSON.parse(carried.get("spec")) : null;
-    } catch {
-      this.spec = null;
-    }
-    for (const name of ["as", "seed", "passed_over", "job"]) this[name] = carried.get(name);
-  }
+// What the address carries behind its #, which no server sees.
+export function linked() {
+	const given = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+	try {
+		given.spec = JSON.parse(given.spec);
+	} catch {
+		delete given.spec;
+	}
+	return given;
 }
 
-export function addressOf(spec, more = {}) {
-  const carried = new URLSearchParams({ spec: JSON.stringify(spec), as: as(), ...more });
-  return `${location.pathname}${location.search}#${carried}`;
+const carry = (more) =>
+	history.replaceState(null, "", `${location.search}#${new URLSearchParams({ spec: JSON.stringify(world.draft.spec), as: $("as").value, ...more })}`);
+
+export function fill(spec) {
+	wanted = spec;
+	world.isEditing = true;
+	return readDraft();
 }
 
-export function fill(spec, isEdit = true) {
-  const fields = write(spec);
-  for (const name of NAMES) $(name).value = fields[name];
-  for (const box of tiers()) box.checked = fields.require_tiers.includes(box.value);
-  changed(isEdit);
+async function readDraft() {
+	const asked = wanted;
+	const fields = { ...Object.fromEntries(INPUTS.map((name) => [name, $(name).value])), require_tiers: tiers().filter((box) => box.checked).map((box) => box.value) };
+	const draft = await post("/_dev/draft", { as: $("as").value, ...(asked ? { spec: asked } : { fields }) });
+	if (asked && asked === wanted) {
+		for (const name of INPUTS) $(name).value = draft.fields[name];
+		for (const box of tiers()) box.checked = draft.fields.require_tiers.includes(box.value);
+		wanted = null;
+	}
+	world.draft = draft;
+	if (world.isEditing) carry();
+	for (const name of INPUTS) mark(name, draft.errors[name]);
+	text($("e-as"), $("as").value === "agent" ? "signed, $25 a month" : "no cap");
+	text($("estimate"), draft.reserved_usd ? `at most ${usd(draft.reserved_usd)}` : "");
+	show(language);
+	emit("draft");
 }
 
-function changed(isEdit) {
-  const fields = Object.fromEntries(NAMES.map((name) => [name, $(name).value]));
-  checked = read({ ...fields, require_tiers: tiers().filter((box) => box.checked).map((box) => box.value) });
-  for (const name of [...NAMES, "require_tiers"]) tell(name, checked.errors[name]);
-  text($("e-as"), as() === "agent" ? "signed; $25 a month" : "no cap");
-  text($("run"), as() === "agent" ? "Run job as the agent" : "Run job");
-  if (isEdit) {
-    world.editing = true;
-    history.replaceState(null, "", addressOf(checked.spec));
-  }
-  show(language);
-  showPreviewOf(checked.spec);
+function mark(name, error) {
+	text($(`e-${name}`), error?.replaceAll("`", "") ?? HINTS[name] ?? "");
+	$(`e-${name}`).className = error ? "wrong" : "";
+	$(name).ariaInvalid = Boolean(error);
 }
 
-function tell(name, error) {
-  text($(`e-${name}`), error ?? HINTS[name] ?? "");
-  $(`e-${name}`).className = error ? "wrong" : "";
-  $(name)?.setAttribute("aria-invalid", String(Boolean(error)));
-}
+const TOKENS = /("(?:[^"\\]|\\.)*"|'[^']*'|\b(?:import|with|async|await|def|as|print|export|curl|nodus run)\b)/;
 
-function show(name, isFocused = false) {
-  language = name;
-  for (const tab of $("tabs").children) {
-    const isMine = tab.id === `tab-${name}`;
-    tab.setAttribute("aria-selected", String(isMine));
-    tab.tabIndex = isMine ? 0 : -1;
-    if (isMine && isFocused) tab.focus();
-  }
-  $("snippet").setAttribute("aria-labelledby", `tab-${name}`);
-  const isWhole = !Object.keys(checked.errors).length;
-  const code = isWhole ? LANGUAGES[name][1](checked.spec, { baseUrl: location.origin, ...keys[as()] }) : "Correct the fields marked in the form, and the code is here.\n";
-  $("snippet").firstChild.replaceChildren(...(isWhole ? coloured(code) : [[code, "com"]]).map(([part, look]) => (look ? h("span", { className: look }, part) : part)));
-  $("copy").disabled = !isWhole;
-}
-
-function estimate() {
-  const rate = previewed()?.reserved_usd_per_gpu_hour;
-  const { gpu_count: count, max_runtime_seconds: seconds } = checked.spec;
-  text($("estimate"), rate && count && seconds ? `costs at most ${usd((rate * count * seconds) / 3600)}` : "");
+function show(name) {
+	language = name;
+	for (const tab of $("tabs").children) {
+		const isShown = tab.id === `tab-${name}`;
+		tab.ariaSelected = isShown;
+		tab.tabIndex = isShown ? 0 : -1;
+	}
+	$("snippet").setAttribute("aria-labelledby", `tab-${name}`);
+	const code = world.draft?.code[name];
+	$("copy").disabled = !code;
+	const parts = (code ?? "Correct what is marked in the form, and the code is here.").split(TOKENS);
+	$("snippet").replaceChildren(...parts.map((part, at) => (at % 2 ? h("span", { className: /^["']/.test(part) ? "str" : "key" }, part) : part)));
 }
 
 export async function submit() {
-  const [wrong] = Object.keys(checked.errors);
-  if (wrong) {
-    $(wrong)?.focus();
-    return say(checked.errors[wrong]);
-  }
-  const { spec } = checked;
-  const button = $("run");
-  if (button.getAttribute("aria-disabled") === "true") return undefined;
-  button.setAttribute("aria-disabled", "true");
-  $("refusal").hidden = true;
-  try {
-    const { payload, isReplayed } = await call("POST", "/v1/jobs", spec, as());
-    world.editing = false;
-    select(payload);
-    if (isReplayed) refuse(null, "The same job again", "This idempotency key came before, so the control plane answered with the first job: nothing ran twice.");
-    refresh("jobs", "ledger", "budget", "hooks");
-    $("h-run").scrollIntoView({ block: "nearest" });
-    const run = isSimulated ? await runOf(payload.id) : {};
-    history.replaceState(null, "", addressOf(spec, { ...run, job: payload.id }));
-  } catch (error) {
-    explain(error, spec);
-    $("h-run").scrollIntoView({ block: "nearest" });
-  }
-  button.removeAttribute("aria-disabled");
-  return undefined;
+	if ($("run").ariaDisabled === "true") return;
+	$("run").ariaDisabled = "true";
+	$("refusal").hidden = true;
+	try {
+		await readDraft();
+		const [wrong] = Object.keys(world.draft.errors);
+		if (wrong) {
+			say(world.draft.errors[wrong]);
+			$(wrong).focus();
+		} else await send();
+	} catch (error) {
+		explain(error);
+	}
+	$("run").ariaDisabled = "false";
 }
 
-function refuse(error, title, words, ...acts) {
-  const raw = error?.payload && h("details", {}, h("summary", {}, "The answer as it came"), h("pre", { tabIndex: 0 }, JSON.stringify(error.payload, null, 2)));
-  $("refusal").className = `refusal${error ? "" : " mild"}`;
-  $("refusal").replaceChildren(h("b", {}, title), h("p", {}, words), h("div", { className: "acts" }, ...acts), raw ?? "");
-  $("refusal").hidden = false;
+async function send() {
+	$("h-run").scrollIntoView({ block: "nearest" });
+	const answer = await call("POST", "/v1/jobs", world.draft.spec, $("as").value);
+	const job = await answer.json();
+	carry({ ...(isSimulated && (await get(`/_dev/runs/${job.id}`))), job: job.id });
+	select(job);
+	if (answer.headers.has("Idempotent-Replayed")) tell("mild", "The same job again", "This idempotency key came before: the control plane answered with its job, and nothing ran twice.");
+	refresh("jobs ledger budget hooks");
 }
 
-const act = (label, onclick) => h("button", { type: "button", onclick }, label);
+function tell(look, title, words, ...more) {
+	$("refusal").className = look;
+	$("refusal").replaceChildren(h("b", "", title), h("p", "", words), ...more);
+	$("refusal").hidden = false;
+}
 
-function explain(error, spec) {
-  if (!(error instanceof Refused)) return refuse(error, "No answer", "The control plane cannot be reached. Whether the job was accepted is not known: with an idempotency key of your own, running it again is safe.");
-  const title = `${error.status} ${error.code}`;
-  const it = error.payload;
-  if (error.code === "budget_exceeded") {
-    refresh("budget");
-    const left = it.monthly_spend_cap_usd - it.month_to_date_usd;
-    const shorter = Math.floor((spec.max_runtime_seconds * left) / it.estimated_cost_usd);
-    const words = `The job could cost up to ${usd(it.estimated_cost_usd)}, and ${usd(left)} of the agent’s ${usd(it.monthly_spend_cap_usd)} a month are left: ${usd(it.realised_usd)} is spent, ${usd(it.in_flight_usd)} is reserved for jobs in flight. Nothing was submitted.`;
-    return refuse(error, title, words, shorter >= 60 ? act(`Shrink it to ${shorter} s`, () => fill({ ...spec, max_runtime_seconds: shorter })) : "");
-  }
-  if (error.code === "no_supplier") {
-    const out = [...new Set((previewed()?.candidates ?? []).filter((each) => each.rejected === "outage").map((each) => each.supplier))];
-    const words = `Every supplier that has ${spec.gpu}${spec.require_tiers ? ` in ${spec.require_tiers.join(", ")}` : ""} is out${out.length ? `: ${out.join(", ")}` : ""}. Nothing was submitted and nothing reserved, and the idempotency key stays free. The SDK raises SupplierUnavailableError after its retries: back off, allow more tiers, or end an outage.`;
-    return refuse(error, title, words, ...out.slice(0, 3).map((name) => act(`End ${name}’s outage`, () => setOutage(name, false))));
-  }
-  if (it.field && $(`e-${it.field}`)) {
-    tell(it.field, error.message);
-    $(it.field)?.focus();
-  }
-  return refuse(error, title, error.message);
+function explain(error) {
+	if (!(error instanceof Refused)) return tell("", "No answer", "Whether the job was accepted is not known. With an idempotency key of your own, running it again is safe.");
+	const { payload: it } = error;
+	const { spec, routing } = world.draft;
+	let words = error.message;
+	let acts = [];
+	if (error.code === "budget_exceeded") {
+		const left = it.monthly_spend_cap_usd - it.month_to_date_usd;
+		const shorter = Math.floor((spec.max_runtime_seconds * left) / it.estimated_cost_usd);
+		words = `The job could cost ${usd(it.estimated_cost_usd)}. Of the agent’s ${usd(it.monthly_spend_cap_usd)} a month ${usd(left)} are left: ${usd(it.realised_usd)} is spent, ${usd(it.in_flight_usd)} reserved for jobs in flight. Nothing was submitted.`;
+		if (shorter >= 60) acts = [button(`Shrink it to ${shorter} s`, () => fill({ ...spec, max_runtime_seconds: shorter }))];
+	} else if (error.code === "no_supplier") {
+		const out = [...new Set(routing.candidates.filter((each) => each.rejected === "outage").map((each) => each.supplier))];
+		words = `Every supplier that could take this job is out: ${out.join(", ")}. Nothing was submitted or reserved, and the idempotency key stays free. Try again later, allow more tiers, or end an outage.`;
+		acts = out.slice(0, 3).map((name) => button(`End ${name}’s outage`, () => setOutage(name, false)));
+	}
+	refresh("budget");
+	return tell("", `${error.status} ${error.code}`, words, h("div", "acts", ...acts),
+		h("details", "", h("summary", "", "The answer as it came"), h("pre", { tabIndex: 0 }, JSON.stringify(it, null, 2))));
 }

@@ -1,0 +1,129 @@
+"""A job as it is being written in the page's form: from text to a spec, and what is wrong with it, field by field.
+
+The limits are those of submissions, from the one place that has them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nodus_core.catalogue import GpuType
+from nodus_core.spec import DEFAULT_MAX_RUNTIME_SECONDS, InvalidSpec, is_idempotency_key, parse_spec
+
+Fields = dict[str, Any]
+
+_INTEGER = re.compile(r"[0-9]{1,9}\Z")
+_VALID = {"image": "image", "gpu": GpuType.L40S.value}
+
+
+def write_fields(payload: Mapping[str, Any]) -> Fields:
+    """Give the form's text for a payload, whoever wrote it and whether it is valid or not."""
+    command, env = payload.get("command"), payload.get("env")
+    tiers = payload.get("require_tiers")
+    return {
+        "image": _text(payload, "image"),
+        "command": shlex.join(map(str, command)) if isinstance(command, list) else "",
+        "gpu": _text(payload, "gpu", GpuType.H100_80GB.value),
+        "gpu_count": _text(payload, "gpu_count", "1"),
+        "max_runtime_seconds": _text(payload, "max_runtime_seconds", str(DEFAULT_MAX_RUNTIME_SECONDS)),
+        "require_tiers": [str(tier) for tier in tiers] if isinstance(tiers, list) else [],
+        "prefer_region": _text(payload, "prefer_region"),
+        "env": "\n".join(_setting(*pair) for pair in env.items()) if isinstance(env, dict) else "",
+        "idempotency_key": _text(payload, "idempotency_key"),
+    }
+
+
+def read_fields(fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Read the form's text; give the payload, without what is left to its default, and the errors by field."""
+    payload: dict[str, Any] = {}
+    errors: dict[str, str] = {}
+    for name, reader in _READERS.items():
+        try:
+            value = reader(fields.get(name))
+            if value is not None or name == "image":
+                _check(name, value)
+                payload[name] = value
+        except InvalidSpec as exc:
+            errors[name] = exc.message
+    return payload, errors
+
+
+def _check(name: str, value: object) -> None:
+    if name != "idempotency_key":
+        parse_spec({**_VALID, name: value})
+    elif not is_idempotency_key(value):
+        raise InvalidSpec("An idempotency key is 1 to 128 printable ASCII characters.")
+
+
+def _read_text(text: object) -> str | None:
+    return text if isinstance(text, str) and text else None
+
+
+def _read_integer(text: object) -> object:
+    value = str(text).strip()
+    return int(value) if _INTEGER.match(value) else value
+
+
+def _read_tiers(tiers: object) -> object:
+    return tiers or None
+
+
+def _read_command(text: object) -> list[str] | None:
+    try:
+        return shlex.split(str(text or "")) or None
+    except ValueError as exc:
+        raise InvalidSpec(f"`command` is no line that a shell would take: {str(exc).lower()}.") from None
+
+
+def _read_env(text: object) -> dict[str, str] | None:
+    env: dict[str, str] = {}
+    for number, line in enumerate(str(text or "").split("\n"), start=1):
+        if not line.strip():
+            continue
+        name, equals, value = line.partition("=")
+        if not equals or not name.strip():
+            raise InvalidSpec(f"Line {number} must be NAME=value.")
+        if name.strip() in env:
+            raise InvalidSpec(f"Line {number} sets a name that is set before.")
+        env[name.strip()] = _unquoted(value, number)
+    return env or None
+
+
+def _unquoted(value: str, number: int) -> str:
+    """Read a value; one in double quotes is JSON, which is how a line break gets in."""
+    if not value.startswith('"'):
+        return value
+    try:
+        content = json.loads(value)
+    except ValueError:
+        content = None
+    if not isinstance(content, str):
+        raise InvalidSpec(f"Line {number} begins its value with a double quote, so it must be a JSON string.")
+    return content
+
+
+def _setting(name: str, value: object) -> str:
+    text = str(value)
+    return f"{name}={json.dumps(text) if text.startswith(chr(34)) or not text.isprintable() else text}"
+
+
+def _text(payload: Mapping[str, Any], name: str, default: str = "") -> str:
+    value = payload.get(name)
+    return default if value is None else str(value)
+
+
+_READERS: Mapping[str, Callable[[object], object]] = {
+    "image": _read_text,
+    "command": _read_command,
+    "gpu": _read_text,
+    "gpu_count": _read_integer,
+    "env": _read_env,
+    "max_runtime_seconds": _read_integer,
+    "require_tiers": _read_tiers,
+    "prefer_region": _read_text,
+    "idempotency_key": _read_text,
+}
