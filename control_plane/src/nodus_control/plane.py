@@ -96,8 +96,6 @@ class Plane:
         self._redis = redis
         self.replays: Replays = _replays(self.database, redis, is_alone=is_alone)
         self.is_reliable = is_reliable
-        self.epoch = secrets.token_hex(8)
-        """Another one after every start and reset: what was read before may be gone."""
         self._loop = WorkerLoop(self.worker, self.clock, self._after_pass, self.webhooks.deliverer.next_due)
         self._advancing = threading.Lock()
         self._stored_offset = self.settings.clock_offset_ms()
@@ -160,7 +158,6 @@ class Plane:
                 self.job_ids.begin(self.seed, passed_over)
                 if isinstance(self.driver, SimulatedDriver):
                     self.driver.reseed(self.seed)
-            self.epoch = secrets.token_hex(8)
         self.feed.end_streams()
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from .sealing import Sealer, UnusableKey
 _KEY_PROOF = "sealing key proof"
 _CLOCK_OFFSET = "clock offset ms"
 _DATABASE_ID = "database id"
+_EPOCH = "epoch"
 
 _GET = select(schema.settings.c.value).where(schema.settings.c.name == bindparam("name"))
 _PUT_FIRST = text("INSERT INTO settings (name, value) VALUES (:name, :value) ON CONFLICT DO NOTHING")
@@ -52,6 +53,10 @@ class Settings:
         """Give the name that a database has by itself, under whatever address it is reached."""
         return self._get(_DATABASE_ID) or self._put(_DATABASE_ID, secrets.token_hex(8), replace=False)
 
+    def epoch(self) -> str:
+        """Give the name of the present history: another one after every reset."""
+        return self._get(_EPOCH) or self._put(_EPOCH, secrets.token_hex(8), replace=False)
+
     def latest_event_ms(self) -> int | None:
         """Give the latest time in the history: no clock may start before it."""
         with self._database.read() as connection:
@@ -60,6 +65,7 @@ class Settings:
 
     def reset(self) -> None:
         """Empty everything but the keys, which get their budget back."""
+        self._put(_EPOCH, secrets.token_hex(8))
         with self._database.write() as connection:
             for table in (schema.jobs, schema.attempts, schema.events, schema.outages, schema.monthly_spend):
                 connection.execute(delete(table))

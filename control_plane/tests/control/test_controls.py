@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -183,3 +185,106 @@ def test_the_sdk_survives_a_lost_answer(served: LocalControlPlane) -> None:
         listed = client.list()
 
     assert [one.id for one in listed] == [job.id]
+
+
+@pytest.fixture
+def running() -> Iterator[LocalControlPlane]:
+    """A control plane whose clock runs by itself."""
+    with LocalControlPlane(speed=60.0) as plane:
+        yield plane
+
+
+def milliseconds(timestamp: str) -> int:
+    """Read a time."""
+    return round(datetime.fromisoformat(timestamp.replace("Z", "+00:00")).timestamp() * 1000)
+
+
+def set_clock(plane: LocalControlPlane, **change: object) -> httpx.Response:
+    """Change how the clock runs."""
+    return httpx.post(f"{plane.base_url}/_dev/clock", json=change, trust_env=False)
+
+
+def test_a_paused_clock_stands_and_goes_on_where_it_was(running: LocalControlPlane) -> None:
+    """It can still be advanced, and keeps its speed."""
+    paused = set_clock(running, paused=True).json()
+    later = httpx.post(f"{running.base_url}/_dev/clock/advance", json={"seconds": 10}, trust_env=False).json()
+    state = httpx.get(f"{running.base_url}/_dev/state", trust_env=False).json()
+
+    assert (paused["paused"], paused["speed"]) == (True, 60.0)
+    assert milliseconds(later["now"]) - milliseconds(paused["now"]) == 10_000
+    assert (state["paused"], state["now"]) == (True, later["now"])
+    assert set_clock(running, paused=False).json()["paused"] is False
+    assert running.plane.clock.speed == 60.0
+
+
+def test_a_paused_clock_lets_nothing_fall_due(running: LocalControlPlane, spec: Spec) -> None:
+    """What is due when it goes on, is done then."""
+    with nodus.Client(api_key=running.api_key, base_url=running.base_url) as client:
+        set_clock(running, paused=True)
+        job = client.run(**spec)
+        stands = running.plane.clock.now()
+        set_clock(running, paused=False, speed="instant")
+        job.wait(poll_seconds=0.05, timeout_seconds=30)
+
+    assert job.succeeded
+    assert running.plane.clock.now() > stands
+
+
+def test_speed_changes_without_a_leap(running: LocalControlPlane) -> None:
+    """Time goes on from where it is."""
+    before = running.plane.clock.now()
+    answer = set_clock(running, speed=1).json()
+
+    assert answer["speed"] == 1
+    assert 0 <= milliseconds(answer["now"]) - before < 60 * 60_000
+
+
+@pytest.mark.parametrize("change", [{"speed": 0}, {"speed": -1}, {"speed": "fast"}, {"speed": 1e9}, {"paused": "yes"}])
+def test_a_pace_that_is_none_is_refused(running: LocalControlPlane, change: dict[str, object]) -> None:
+    """And changes nothing."""
+    assert set_clock(running, **change).status_code == 422
+    assert running.plane.clock.speed == 60.0
+
+
+def test_a_manual_clock_has_no_pace(served: LocalControlPlane) -> None:
+    """It is advanced."""
+    assert set_clock(served, speed=60).json()["error"] == "clock_is_manual"
+
+
+def test_a_run_is_repeated_from_its_seed_and_place() -> None:
+    """Reset to what `/_dev/runs` says, the next submission goes as the one did that it was asked about."""
+    with (
+        LocalControlPlane(reliable=False, seed=7) as plane,
+        nodus.Client(api_key=plane.api_key, base_url=plane.base_url) as client,
+    ):
+        spec: Spec = {"image": "x", "gpu": "a10g", "max_runtime_seconds": 172_800}
+        for _ in range(3):
+            client.run(**spec)
+        plane.advance(14 * 86_400)
+        third = client.list(limit=1)[0]
+        run = httpx.get(f"{plane.base_url}/_dev/runs/{third.id}", trust_env=False).json()
+        state = httpx.post(f"{plane.base_url}/_dev/reset", json={"seed": 9}, trust_env=False).json()
+        client.run(**spec)
+        again = httpx.post(f"{plane.base_url}/_dev/reset", json=run, trust_env=False).json()
+        job = client.run(**spec)
+        plane.advance(14 * 86_400)
+        job.refresh()
+
+    assert run == {"seed": 7, "passed_over": 2}
+    assert (state["seed"], again["seed"]) == (9, 7)
+    assert state["epoch"] != again["epoch"]
+    assert job.id[-20:] == third.id[-20:]
+    assert (job.supplier, job.region, job.cost_usd) == (third.supplier, third.region, third.cost_usd)
+
+
+def test_a_kept_database_keeps_its_seed_and_epoch(tmp_path: Path) -> None:
+    """The next start would not know of another; what was read before the restart is still true after it."""
+    epochs = []
+    for _ in range(2):
+        with LocalControlPlane(database=tmp_path / "nodus.db") as plane:
+            refused = httpx.post(f"{plane.base_url}/_dev/reset", json={"seed": 9}, trust_env=False)
+            state = httpx.get(f"{plane.base_url}/_dev/state", trust_env=False).json()
+            assert refused.json()["error"] == "seed_is_kept"
+            epochs.append(state["epoch"])
+
+    assert epochs[0] == epochs[1]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -106,13 +108,28 @@ def test_the_page_needs_its_token_only_where_commands_run(playground: Started) -
     assert (playground.ready["api_key"] in bare.text) is not runs_commands
 
 
+def test_a_page_is_small() -> None:
+    """All of it, as it is stored: 60 kB."""
+    static = resources.files("nodus_control.playground").joinpath("static")
+
+    assert sum(len(file.read_bytes()) for file in static.iterdir()) <= 60_000
+
+
+@pytest.mark.parametrize("path", ["/page.html", "/guards.py", "/..%2Fguards.py", "/static/playground.js", "/none.js"])
+def test_nothing_else_is_served(playground: Started, path: str) -> None:
+    """The document with its marks unfilled, and what stands beside the folder, are nobody's."""
+    assert playground.client.get(path).status_code == 404
+
+
 def test_the_page_loads_nothing_from_elsewhere(playground: Started) -> None:
     """Page, script and style come from here, and the policy lets nothing else in."""
     page = playground.client.get(playground.ready["page_url"])
-    loaded = [playground.client.get(path) for path in ("/playground.js", "/playground.css")]
+    static = resources.files("nodus_control.playground").joinpath("static")
+    loaded = [playground.client.get(f"/{file.name}") for file in static.iterdir() if file.name != "page.html"]
 
-    assert [answer.status_code for answer in loaded] == [200, 200]
-    assert all("http" not in answer.text.replace("httpOnly", "") for answer in loaded)
+    assert {answer.status_code for answer in loaded} == {200}
+    assert {answer.headers["content-type"].split(";")[0] for answer in loaded} == {"text/css", "text/javascript"}
+    assert all(not re.search("[a-z]+://", answer.text) for answer in [page, *loaded])
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert "unsafe" not in page.headers["content-security-policy"]
 

@@ -126,7 +126,7 @@ def _state(control: _Control) -> dict[str, Any]:
     return {
         **_clock(plane),
         "seed": plane.seed,
-        "epoch": plane.epoch,
+        "epoch": plane.settings.epoch(),
         "is_kept": plane.database.path is not None,
         "inbox_received": plane.webhooks.inbox.received,
         "driver": plane.driver.name,
@@ -181,7 +181,9 @@ def _draft(control: _Control) -> dict[str, Any]:
 def _caller(control: _Control, *, is_agent: bool) -> Caller:
     base_url = f"http://{control.call.header('host')}"
     keys = control.keys or SeededKeys(API_KEY, AGENT_API_KEY, AGENT_SIGNING_SECRET)
-    return Caller(base_url, keys.agent_api_key, keys.agent_signing_secret) if is_agent else Caller(base_url, keys.api_key)
+    return (
+        Caller(base_url, keys.agent_api_key, keys.agent_signing_secret) if is_agent else Caller(base_url, keys.api_key)
+    )
 
 
 def _routing(plane: Plane, payload: Mapping[str, Any]) -> dict[str, Any]:

@@ -85,11 +85,12 @@ def _read_env(text: object) -> dict[str, str] | None:
         if not line.strip():
             continue
         name, equals, value = line.partition("=")
-        if not equals or not name.strip():
-            raise InvalidSpec(f"Line {number} must be NAME=value.")
-        if name.strip() in env:
+        name = name.strip()
+        if not equals or not name or any(mark.isspace() for mark in name):
+            raise InvalidSpec(f"Line {number} must be NAME=value, without spaces in the name.")
+        if name in env:
             raise InvalidSpec(f"Line {number} sets a name that is set before.")
-        env[name.strip()] = _unquoted(value, number)
+        env[name] = _unquoted(value, number)
     return env or None
 
 

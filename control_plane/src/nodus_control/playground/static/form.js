@@ -9,14 +9,17 @@ import { emit, on, refresh, select, task, world } from "./world.js";
 const GPUS = ["h100_80gb", "a100_80gb", "a100_40gb", "l40s", "a10g"];
 const TIERS = ["hyperscaler", "tier3", "neocloud"];
 const LANGUAGES = { python: "Python", async: "async Python", cli: "CLI", curl: "curl" };
-const HINTS = {
+const FIELDS = {
+	image: "an OCI image reference",
 	command: "as in a shell; empty for the image’s own",
+	gpu: "",
 	gpu_count: "1 to 8",
 	max_runtime_seconds: "60 to 172,800",
 	prefer_region: "a wish, not a demand",
 	env: "NAME=value, one a line",
 	idempotency_key: "empty: a new one",
 };
+const INPUTS = Object.keys(FIELDS);
 const TRAIN = { image: "ghcr.io/acme/train:v3", command: ["python", "train.py", "--epochs", "10"], max_runtime_seconds: 1200 };
 const EXAMPLES = {
 	"Quick run": TRAIN,
@@ -25,28 +28,24 @@ const EXAMPLES = {
 	"One that fails": { ...TRAIN, env: { NODUS_SIM_ERROR: "CUDA out of memory" } },
 };
 const HELLO = { image: "python:3", command: ["python3", "-c", "print('hello')"], max_runtime_seconds: 600 };
-const INPUTS = ["image", "command", "gpu", "gpu_count", "max_runtime_seconds", "prefer_region", "env", "idempotency_key"];
 
 let language = "python";
 let wanted; // a spec that is to be filled in
 
 const tiers = () => [...document.getElementsByName("tier")];
 
-function field(name, label, tag, look = "", options = []) {
-	const note = h("small", { id: `e-${name}` }, HINTS[name] ?? "");
-	return h("div", `field ${look}`, h("label", { htmlFor: name }, label),
-		h(tag, { id: name, "aria-describedby": note.id }, ...options.map(([value, words]) => h("option", { value }, words))), note);
+function field(name, options, label = name) {
+	const note = h("small", { id: `e-${name}` }, FIELDS[name] ?? "");
+	const input = h(options ? "select" : name === "env" ? "textarea" : "input", { id: name, "aria-describedby": note.id }, ...(options || []));
+	return h("div", `field ${["image", "command", "env"].includes(name) ? "wide" : ""}`, h("label", { htmlFor: name }, label), input, note);
 }
 
 function makeFields() {
+	const fields = INPUTS.map((name) => field(name, name === "gpu" && GPUS.map((gpu) => h("option", "", gpu))));
 	const boxes = TIERS.map((value) => h("label", "", h("input", { type: "checkbox", name: "tier", value }), value));
-	const tierField = h("fieldset", "field wide", h("legend", "", "require_tiers"), h("div", "acts", ...boxes));
-	const plain = (name, tag = "input", look = "") => field(name, name, tag, look);
-	$("form").prepend(
-		plain("image", "input", "wide"), plain("command", "input", "wide"),
-		field("gpu", "gpu", "select", "", GPUS.map((gpu) => [gpu, gpu])), plain("gpu_count"),
-		plain("max_runtime_seconds"), plain("prefer_region"), tierField, plain("env", "textarea", "wide"), plain("idempotency_key"),
-		field("as", "submit as", "select", "", [["human", "you"], ["agent", "the agent"]]));
+	fields.splice(6, 0, h("fieldset", "field wide", h("legend", "", "require_tiers"), h("div", "acts", ...boxes)));
+	const callers = [["human", "you"], ["agent", "the agent"]].map(([value, words]) => h("option", { value }, words));
+	$("form").prepend(...fields, field("as", callers, "submit as"));
 }
 
 export function setUp() {
@@ -117,7 +116,7 @@ async function readDraft() {
 }
 
 function mark(name, error) {
-	text($(`e-${name}`), error?.replaceAll("`", "") ?? HINTS[name] ?? "");
+	text($(`e-${name}`), error?.replace(/^`\w+` (must be )?/, "") ?? FIELDS[name]);
 	$(`e-${name}`).className = error ? "wrong" : "";
 	$(name).ariaInvalid = Boolean(error);
 }

@@ -13,7 +13,7 @@ const LINKS = {
 };
 
 export function notify(words, ...acts) {
-	$("notice").replaceChildren(h("p", "", words), ...acts);
+	$("notice").replaceChildren(h("p", "", words), ...(acts.length ? acts : [button("Dismiss", () => notify(""))]));
 	$("notice").hidden = !words;
 }
 

@@ -36,14 +36,15 @@ function render() {
 		const mine = offers(name);
 		const [best] = mine;
 		const rank = open.indexOf(name);
+		const places = mine.slice(rank ? 0 : 1).map((each) => each.region + (rank >= 0 && each.rejected ? " ✕" : ""));
 		const reasons = [...new Set(mine.map((each) => WHY[each.rejected] ?? each.rejected))].join("; ");
 		const [, cost, score, why, out] = row.cells;
 		row.className = rank === 0 ? "chosen" : rank > 0 ? "" : "rejected";
 		text(cost, best?.usd_per_gpu_hour.toFixed(2) ?? "");
 		text(score.lastChild, best?.score.toFixed(3) ?? "");
 		score.firstChild.style.setProperty("--share", best ? best.score / 1.1 : 0);
-		text(why.firstChild, rank === 0 ? (ofJob ? "chosen" : "would be chosen") : rank > 0 ? `no. ${rank + 1}` : reasons || "does not offer this GPU");
-		text(why.lastChild, mine.slice(0, 3).map((each) => each.region + (rank >= 0 && each.rejected ? " ✕" : "")).join(", ") + (mine.length > 3 ? ` +${mine.length - 3}` : ""));
+		text(why.firstChild, rank === 0 ? `${ofJob ? "chosen" : "would be chosen"}: ${best.region}` : rank > 0 ? `no. ${rank + 1}` : reasons || "does not offer this GPU");
+		text(why.lastChild, places.slice(0, 3).join(", ") + (places.length > 3 ? ` +${places.length - 3}` : ""));
 		why.lastChild.title = mine.map((each) => `${each.region}: ${WHY[each.rejected] ?? "open"}`).join("\n");
 		out.firstChild.setAttribute("aria-checked", outage);
 	});

@@ -50,7 +50,7 @@ function render() {
 	say(job ? `Job ${job.status}${job.supplier ? ` at ${job.supplier}, ${job.region}` : ""}` : "");
 	const list = $("timeline");
 	const isAtEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
-	const told = history.filter((entry) => /^(job|attempt)\./.test(entry.kind));
+	const told = history.filter((entry) => /^job|attempt\.(opened|ended)/.test(entry.kind) && !["completed", "failed", "cancelled"].includes(entry.payload.outcome));
 	keyed(list, told.length ? told : [null], (entry) => entry?.seq, (entry) => {
 		if (!entry) return h("li", "empty", job ? "…" : "Run a job: placement, attempts, failover and settlement are written here as they happen.");
 		const [title, detail, look] = telling(entry);
@@ -78,6 +78,7 @@ export function telling({ kind, payload: it }) {
 			it.status === "queued" ? `failing over: ${it.reason}` : [it.supplier, it.region, it.reason].filter(Boolean).join(", "),
 			it.status,
 		],
+		"webhook.attempted": () => ["Webhook sent", `${it.event_type}: ${it.status_code ?? it.error}`],
 		"job.settled": () => ["Settled", `${micros(it.cost_micros)}, ${micros(it.retail_micros)} at retail; ${micros(it.released_micros)} released`],
 	}[kind];
 	return told?.() ?? [kind, Object.entries(it).filter(([, value]) => ["string", "number"].includes(typeof value)).slice(0, 2).map((pair) => pair.join(" ")).join(", ")];
