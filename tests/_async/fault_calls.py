@@ -86,6 +86,22 @@ async def child(client: AsyncClient) -> object:
     return (await client.with_options(max_retries=1, headers={"X-Team": "a"}).get(JOB_ID)).id
 
 
+async def events(client: AsyncClient) -> object:
+    """However the events were come by, the last one is that the job is over."""
+    told = [event.status.value async for event in client.job(JOB_ID).events()]
+    return told[-1]
+
+
+async def output(client: AsyncClient) -> object:
+    """What a job prints, followed to its end: whatever bytes come."""
+    return type("".join([text async for text in client.job(JOB_ID).logs(follow=True)]))
+
+
+async def routing(client: AsyncClient) -> object:
+    """Any object may be one: a decision that is not made yet has nothing in it."""
+    return type(await client.job(JOB_ID).routing()).__name__
+
+
 async def key(client: AsyncClient) -> object:
     return (await client.key()).id
 
@@ -171,6 +187,9 @@ CALLS: dict[str, tuple[Call, object]] = {
 """The calls about jobs by name, and what each gives where nothing is wrong."""
 
 SIDE_CALLS: dict[str, tuple[Call, object]] = {
+    "events": (events, "completed"),
+    "logs, followed": (output, str),
+    "routing": (routing, "Routing"),
     "key": (key, "key-1"),
     "webhooks.create": (create_webhook, "wh_1"),
     "webhooks.list": (list_webhooks, ["wh_1"]),

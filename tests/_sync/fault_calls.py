@@ -87,6 +87,22 @@ def child(client: Client) -> object:
     return (client.with_options(max_retries=1, headers={"X-Team": "a"}).get(JOB_ID)).id
 
 
+def events(client: Client) -> object:
+    """However the events were come by, the last one is that the job is over."""
+    told = [event.status.value for event in client.job(JOB_ID).events()]
+    return told[-1]
+
+
+def output(client: Client) -> object:
+    """What a job prints, followed to its end: whatever bytes come."""
+    return type("".join([text for text in client.job(JOB_ID).logs(follow=True)]))
+
+
+def routing(client: Client) -> object:
+    """Any object may be one: a decision that is not made yet has nothing in it."""
+    return type(client.job(JOB_ID).routing()).__name__
+
+
 def key(client: Client) -> object:
     return (client.key()).id
 
@@ -172,6 +188,9 @@ CALLS: dict[str, tuple[Call, object]] = {
 """The calls about jobs by name, and what each gives where nothing is wrong."""
 
 SIDE_CALLS: dict[str, tuple[Call, object]] = {
+    "events": (events, "completed"),
+    "logs, followed": (output, str),
+    "routing": (routing, "Routing"),
     "key": (key, "key-1"),
     "webhooks.create": (create_webhook, "wh_1"),
     "webhooks.list": (list_webhooks, ["wh_1"]),

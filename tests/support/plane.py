@@ -7,6 +7,7 @@ import threading
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.support.server import Received
+from tests.support.streams import COURSE
 
 JOB_IDS = ("job-1", "job-2", "job-3", "job-4", "job-5")
 """Jobs that are there from the start, newest first."""
@@ -16,6 +17,8 @@ LOOKS = 2
 
 PAGE_LIMIT = 2
 """Jobs a page at most, so that listing them takes several requests."""
+
+EVENT_STREAM = "text/event-stream"
 
 LOGS = "epoch 1\nepoch 2\n"
 
@@ -35,6 +38,7 @@ _ROW = {
 }
 
 FIXED: dict[str, object] = {
+    "GET /v1/jobs/job-1/routing": {"chosen": "lambda", "candidates": [{"supplier": "lambda"}]},
     "GET /v1/key": {"id": "key-1", "label": "ci"},
     "GET /v1/webhooks": {"webhooks": [_WEBHOOK]},
     "POST /v1/webhooks": _WEBHOOK,
@@ -91,9 +95,20 @@ class Plane:
             return 404, {"error": "job_not_found", "message": "There is no such job."}, {}
         if segments[3:] == ["logs"]:
             return 200, LOGS, {"content_type": "text/plain"}
+        if segments[3:] == ["events"]:
+            return 200, self._events(job_id, int(request.header("last-event-id") or 0)), {"content_type": EVENT_STREAM}
         if segments[3:] == ["cancel"]:
             self._cancelled.add(job_id)
         return 200, self._look(job_id), {}
+
+    def _events(self, job_id: str, after: int) -> str:
+        """What remains of a job's stream; when it has been told, the job is over."""
+        self._looks[job_id] = LOOKS
+        events = [
+            f"id: {seq}\nevent: status\ndata: {json.dumps({'seq': seq, 'job_id': job_id, 'status': status})}\n\n"
+            for seq, status in enumerate(COURSE, start=1)
+        ]
+        return "".join(events[after:])
 
     def _submit(self, request: Received) -> tuple[int, object, dict[str, str]]:
         key = request.header("idempotency-key")
