@@ -31,7 +31,7 @@ def served(kept_database_url: str) -> Iterator[Callable[..., Caller]]:
 
 
 @pytest.fixture
-def plane() -> Iterator[LocalControlPlane]:
+def plane(database_url: str) -> Iterator[LocalControlPlane]:
     """A playground whose clock stands, on loopback."""
-    with LocalControlPlane() as started:
+    with LocalControlPlane(database=database_url) as started:
         yield started

@@ -1,0 +1,136 @@
+"""Who asked for it: the principal's kind goes from the key to everything that is told of what it did."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import pytest
+from keys.callers import Minted
+from webhooks.receiver import Receiver
+
+import nodus
+from nodus_control.testing import LocalControlPlane
+from nodus_ledger.keys import PrincipalKind
+from nodus_ledger.meter_events import MeterEvent, export_pending
+
+KINDS = [kind.value for kind in PrincipalKind]
+EVENTS = ["job.placed", "job.completed", "job.failed", "job.cancelled", "budget.threshold_reached", "budget.exceeded"]
+QUICK = {"NODUS_SIM_DURATION_SECONDS": "60"}
+
+
+class Meter:
+    """An exporter that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.events: list[MeterEvent] = []
+
+    def export(self, events: Sequence[MeterEvent]) -> None:
+        """Take them."""
+        self.events.extend(events)
+
+
+def mint(
+    plane: LocalControlPlane, kind: str, customer_id: str, cap_usd: int | None = 30, threshold: float | None = None
+) -> Minted:
+    """Mint a test key."""
+    minted = plane.plane.keys.mint(
+        customer_id=customer_id,
+        label=f"{kind}'s",
+        principal_kind=PrincipalKind(kind),
+        now=plane.plane.clock.now(),
+        monthly_cap=None if cap_usd is None else cap_usd * 1_000_000,
+        is_test=True,
+        threshold=threshold,
+    )
+    return Minted(minted.id, minted.api_key, minted.signing_secret)
+
+
+@pytest.mark.both_engines
+@pytest.mark.parametrize("kind", KINDS)
+def test_everything_that_is_told_of_a_job_says_who_asked(plane: LocalControlPlane, kind: str) -> None:
+    """Ledger rows, webhooks, meter events, views: each names the key and its principal's kind."""
+    owner, key = mint(plane, "human", "acme", None), mint(plane, kind, "acme")
+    with ExitStack() as stack:
+        receiver = stack.enter_context(Receiver())
+        owning = stack.enter_context(nodus.Client(owner.api_key, base_url=plane.base_url))
+        client = stack.enter_context(nodus.Client(key.api_key, base_url=plane.base_url))
+        owning.webhooks.create(receiver.url, EVENTS)
+        jobs = [
+            client.run(image="train", env=QUICK),
+            client.run(image="train", env={**QUICK, "NODUS_SIM_OUTCOME": "failed"}),
+        ]
+        with pytest.raises(nodus.BudgetExceededError):
+            client.run(image="train", gpu_count=8)
+        plane.advance(3600)
+        jobs.append(client.run(image="train", env=QUICK))
+        jobs[-1].cancel()
+        plane.advance(3600)
+        bodies = [json.loads(request.body) for request in receiver.wait_for(8)]
+        entries = [entry for entry in owning.ledger.entries() if entry.key_id == key.key_id]
+        shown = client.key()
+        views = [plane.plane.jobs.get("acme", job.id).principal_kind for job in jobs]
+    meter = Meter()
+    export_pending(plane.plane.database, meter, now=plane.plane.clock.now())
+
+    assert {body["type"] for body in bodies} == set(EVENTS)
+    assert {body["data"]["principal_kind"] for body in bodies} == {kind}
+    assert {entry.kind for entry in entries} >= {
+        "key.minted",
+        "job.submitted",
+        "attempt.opened",
+        "attempt.ended",
+        "job.transition",
+        "job.settled",
+        "budget.threshold_reached",
+        "budget.exceeded",
+    }
+    assert {str(entry.principal_kind.value) for entry in entries if entry.principal_kind} == {kind}
+    assert all(entry.principal_kind is not None for entry in entries)
+    assert {event.payload["principal_kind"] for event in meter.events} == {kind}
+    assert {event.payload["key_id"] for event in meter.events} == {key.key_id}
+    assert len(meter.events) == 3
+    assert (shown.principal_kind, set(views)) == (nodus.PrincipalKind(kind), {kind})
+
+
+@pytest.mark.parametrize(("own", "expected"), [(None, 0.8), (0.3, 0.3), (1.0, None)])
+def test_a_key_may_have_a_threshold_of_its_own(
+    plane: LocalControlPlane, own: float | None, expected: float | None
+) -> None:
+    """Else the control plane's; it is told as it was configured, once, whatever else the month brings."""
+    owner, key = mint(plane, "human", "acme", None), mint(plane, "agent", "acme", 30, own)
+    with (
+        Receiver() as receiver,
+        nodus.Client(owner.api_key, base_url=plane.base_url) as owning,
+        nodus.Client(key.api_key, base_url=plane.base_url) as client,
+    ):
+        owning.webhooks.create(receiver.url, ["budget.threshold_reached"])
+        for _ in range(2):
+            client.run(image="train", gpu_count=2, env=QUICK)
+            plane.advance(7200)
+        told = [json.loads(request.body)["data"] for request in receiver.requests]
+        rows = [entry for entry in owning.ledger.entries() if entry.kind == "budget.threshold_reached"]
+
+    assert [data["fraction"] for data in told] == ([] if expected is None else [expected])
+    assert [row.payload["fraction"] for row in rows] == ([] if expected is None else [f"{expected:g}"])
+
+
+def test_a_cap_that_comes_meanwhile_counts(plane: LocalControlPlane) -> None:
+    """A submission that was authenticated before the operator set it is held to it all the same."""
+    from nodus_core.spec import parse_spec
+    from nodus_ledger.errors import BudgetExceeded
+
+    minted = mint(plane, "agent", "acme", None)
+    keys, jobs, now = plane.plane.keys, plane.plane.jobs, plane.plane.clock.now()
+    before = keys.find(minted.api_key)
+    assert before is not None
+    spec = parse_spec({"image": "train", "gpu": "h100_80gb"})
+    keys.set_cap(minted.key_id, 1_000_000, now)
+    with pytest.raises(BudgetExceeded):
+        jobs.submit(before, spec, None, now)
+    keys.set_cap(minted.key_id, None, now)
+    capped = keys.find(minted.api_key)
+    assert capped is not None
+
+    assert jobs.submit(capped, spec, None, now).job.reserved == 12_290_000
