@@ -57,7 +57,7 @@ UPWARD_TYPES = {
 # What is loaded by whom: outside package -> the modules of the SDK that may import it.
 OUTSIDE_OF_SDK: dict[str, set[str]] = {
     # The command is the program that starts the event loop, and that receives signals on it.
-    "anyio": {"_concurrency", "_cli.event_loop"},
+    "anyio": {"_concurrency", "_cli.event_loop", "_cli.listening"},
     "asyncclick": {"_cli"},
     "cryptography": {"_notes"},
     "httpcore": {"_async.network", "_sync.network"},
@@ -65,6 +65,7 @@ OUTSIDE_OF_SDK: dict[str, set[str]] = {
         "_async.lane",
         "_async.pool",
         "_async.session",
+        "_cli.listening",
         "_failures",
         "_http",
         "_proxies",
@@ -108,7 +109,15 @@ IO_OF_HTTPX = {
     "request",
     "stream",
 }
-DOES_IO = {"_async.lane", "_async.pool", "_async.session", "_sync.lane", "_sync.pool", "_sync.session"}
+DOES_IO = {
+    "_cli.listening",
+    "_async.lane",
+    "_async.pool",
+    "_async.session",
+    "_sync.lane",
+    "_sync.pool",
+    "_sync.session",
+}
 
 # The control plane: package -> what it may import besides the standard library and itself.
 OUTSIDE_OF_CONTROL_PLANE: dict[str, set[str]] = {

@@ -151,6 +151,9 @@ _KIND_OF_TYPE: dict[str, type[WebhookEvent]] = {
     "budget.exceeded": BudgetExceeded,
 }
 
+EVENT_TYPES = tuple(_KIND_OF_TYPE)
+"""The types of events that there are to subscribe to."""
+
 _ENVELOPE = frozenset(("id", "type", "created_at", "data"))
 
 

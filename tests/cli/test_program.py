@@ -16,11 +16,13 @@ import pytest
 
 from nodus import __version__
 from nodus._cli import reference, registry
+from nodus._cli.groups import Subcommands
 from nodus._cli.program import drive
 from nodus._poll import DEFAULT_POLL_SECONDS
 from tests.cli.conftest import Command
 from tests.cli.stub import API_KEY, Answer, Stub
 
+PATHS = [path for name in registry.COMMANDS for path, _ in registry.leaves(name)]
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "cli.md"
 
 
@@ -46,7 +48,19 @@ def test_the_version_loads_nothing() -> None:
     assert modules.isdisjoint({"asyncclick", "anyio", "httpx", "pydantic", "typing"})
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help"), ("list", "-h"), ("doctor", "--help")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",),
+        ("run", "--help"),
+        ("list", "-h"),
+        ("doctor", "--help"),
+        ("events", "--help"),
+        ("webhooks", "--help"),
+        ("webhooks", "listen", "--help"),
+        ("ledger", "verify", "--help"),
+    ],
+)
 def test_help_loads_neither_the_http_stack_nor_an_event_loop(arguments: tuple[str, ...]) -> None:
     """Nor any other command's module."""
     printed, modules = loaded_by(*arguments)
@@ -55,7 +69,8 @@ def test_help_loads_neither_the_http_stack_nor_an_event_loop(arguments: tuple[st
     assert printed.startswith("Usage: nodus")
     # Some versions of asyncclick load anyio themselves, which starts nothing.
     assert modules.isdisjoint({"httpx", "pydantic", "asyncio", "trio", "nodus._async", "nodus._cli.event_loop"})
-    assert commands == ({f"nodus._cli.commands.{arguments[0]}"} if len(arguments) == 2 else set())
+    words = arguments[:-1]
+    assert commands == {".".join(("nodus._cli.commands", *words[:count])) for count in range(1, len(words) + 1)}
 
 
 def test_a_command_of_our_own_looks_for_no_others() -> None:
@@ -65,19 +80,35 @@ def test_a_command_of_our_own_looks_for_no_others() -> None:
     assert "importlib.metadata" not in modules
 
 
-@pytest.mark.parametrize("name", registry.COMMANDS)
-def test_every_command_has_help_and_is_documented(command: Command, name: str) -> None:
-    """Its first sentence is the one in the list of all commands; each option says what it does; each has `--json`."""
-    loaded = registry.load(name)
-    assert loaded is not None
+@pytest.mark.parametrize("path", PATHS)
+def test_every_command_has_help_and_is_documented(command: Command, path: str) -> None:
+    """Its first sentence is the one in the list of commands; each option says what it does; each has `--json`."""
+    name, *inner = path.split(" ")
+    loaded = dict(registry.leaves(name))[path]
+    group = registry.load(name)
+    sentences = group.sentences if isinstance(group, Subcommands) else registry.COMMANDS
     options = [parameter for parameter in loaded.params if isinstance(parameter, asyncclick.Option)]
 
-    result = command(name, "--help")
+    result = command(name, *inner, "--help")
 
     assert result.status == 0
-    assert (loaded.help or "").splitlines()[0] == registry.COMMANDS[name]
+    assert (loaded.help or "").splitlines()[0] == sentences[inner[0] if inner else name]
     assert [option.name for option in options if not option.help] == []
     assert "--json" in result.stdout
+    assert f"## nodus {path}\n" in PAGE.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["webhooks", "ledger"])
+def test_a_group_has_help_and_says_what_is_in_it(command: Command, name: str) -> None:
+    """On stdout where it was asked for, else on stderr; its sentence is the one in the list of all commands."""
+    asked, bare, unknown = command(name, "--help"), command(name), command(name, "xyzzy")
+    group = registry.load(name)
+
+    assert isinstance(group, Subcommands)
+    assert group.help == registry.COMMANDS[name]
+    assert (asked.status, bare.status, unknown.status) == (0, 2, 2)
+    assert all(sentence in " ".join(asked.stdout.split()) for sentence in group.sentences.values())
+    assert bare.stdout == ""
     assert f"### nodus {name}\n" in PAGE.read_text(encoding="utf-8")
 
 
@@ -108,10 +139,10 @@ def test_the_help_names_the_librarys_interval() -> None:
 @pytest.mark.parametrize(
     "option", ["--api-key", "--key", "--token", "--signing-secret", "--secret", "--webhook-secret"]
 )
-@pytest.mark.parametrize("name", registry.COMMANDS)
-def test_no_command_takes_a_secret(stub: Stub, nodus: Command, name: str, option: str) -> None:
+@pytest.mark.parametrize("path", PATHS)
+def test_no_command_takes_a_secret(stub: Stub, nodus: Command, path: str, option: str) -> None:
     """It would show in process lists; the variable to use is named, and the secret is not repeated."""
-    result = nodus(name, f"{option}=nk_live_hush")
+    result = nodus(*path.split(" "), f"{option}=nk_live_hush")
 
     assert (result.status, result.stdout, stub.requests) == (2, "", [])
     assert "NODUS_" in result.stderr

@@ -51,6 +51,8 @@ def hint(error: NodusError) -> str:
         return _budget_hint(error.payload)
     if isinstance(error, SignatureError):
         return _SIGNATURE_HINTS.get(error.code, "")
+    if isinstance(error, NotFoundError) and error.code not in ("job_not_found", "http_error"):
+        return ""
     if error.retry_after is not None:
         return f"The server asks to be tried again in {error.retry_after:g} s."
     for kind, text in _HINTS.items():

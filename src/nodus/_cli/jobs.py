@@ -41,7 +41,7 @@ def show_rows(output: Output, views: Sequence[JobView]) -> None:
 
 def show_tab_separated(output: Output, view: JobView) -> None:
     """Write one job for `cut` and `awk`: tabs between the columns, no header, times in UTC."""
-    output.data("\t".join(_cells(view, _utc)))
+    output.data("\t".join(_cells(view, utc_time)))
 
 
 def dollars(amount: float) -> str:
@@ -60,7 +60,8 @@ def local_time(when: datetime) -> str:
     return when.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _utc(when: datetime) -> str:
+def utc_time(when: datetime) -> str:
+    """Give a time in UTC, for programs."""
     return when.isoformat().replace("+00:00", "Z")
 
 

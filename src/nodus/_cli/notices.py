@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from .._logs import logger
 from .output import Output, printable
 
-_ABOUT_TROUBLE = ("session", "polling")
+_ABOUT_TROUBLE = ("session", "polling", "event_stream", "log_stream", "looks")
 
 
 class RetryNotices(logging.Handler):

@@ -6,24 +6,20 @@ Parsing needs no event loop, so help and usage errors start none; a command that
 from __future__ import annotations
 
 import contextlib
-import difflib
-import inspect
 import io
 import sys
-from collections.abc import Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
 
 import asyncclick
 
 from .. import __version__
 from .._errors import NodusError
 from . import exit_codes, registry
+from .groups import Prepared, PreparingGroup, drive
 from .invocation import Invocation
 from .output import Output, OutputLostError
 
 PROGRAM_NAME = "nodus"
-
-_Result = TypeVar("_Result")
 
 # Options that people try, and the variables that hold what they mean: a command line shows in process lists and logs.
 _SECRET_OPTIONS = {
@@ -36,59 +32,8 @@ _SECRET_OPTIONS = {
 }
 
 
-class Prepared:
-    """A command whose command line is parsed: what is left is to run it.
-
-    Args:
-        context: its context.
-        own: whether the command is this distribution's.
-    """
-
-    def __init__(self, context: asyncclick.Context, *, own: bool) -> None:
-        self._context = context
-        self._own = own
-
-    def run(self, invocation: Invocation) -> int:
-        """Run the command, on an event loop if it waits; give its exit status."""
-        if not self._waits:
-            return drive(self._invoke())
-        from . import event_loop
-
-        if not self._own:
-            return event_loop.run(self._invoke)
-        return event_loop.run_interruptible(self._invoke, invocation.underway)
-
-    async def _invoke(self) -> int:
-        async with self._context as context:
-            status = await context.command.invoke(context)
-        return status if isinstance(status, int) else exit_codes.OK
-
-    @property
-    def _waits(self) -> bool:
-        command = self._context.command
-        callback: Any = command.callback
-        return isinstance(command, asyncclick.Group) or inspect.iscoroutinefunction(inspect.unwrap(callback))
-
-
-class CommandGroup(asyncclick.Group):
-    """A group that imports a command when it is called, and prepares it rather than runs it."""
-
-    async def parse_args(self, ctx: asyncclick.Context, args: list[str]) -> list[str]:
-        if not args and not ctx.resilient_parsing:
-            sys.stderr.write(ctx.get_help() + "\n")
-            raise asyncclick.exceptions.Exit(exit_codes.USAGE)
-        return await asyncclick.Command.parse_args(self, ctx, args)
-
-    async def invoke(self, ctx: asyncclick.Context) -> Prepared:
-        if not ctx.args:
-            ctx.fail("Missing command.")
-        name, *arguments = ctx.args
-        command = self.get_command(ctx, name)
-        if command is None:
-            nearest = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
-            ctx.fail(f"No such command {name!r}." + (f" Did you mean {nearest[0]!r}?" if nearest else ""))
-        ctx.invoked_subcommand = name
-        return Prepared(await command.make_context(name, arguments, parent=ctx), own=registry.is_own(name))
+class Commands(PreparingGroup):
+    """The group of all commands, those of other distributions included."""
 
     def list_commands(self, ctx: asyncclick.Context) -> list[str]:
         return registry.names()
@@ -96,14 +41,16 @@ class CommandGroup(asyncclick.Group):
     def get_command(self, ctx: asyncclick.Context, cmd_name: str) -> asyncclick.Command | None:
         return registry.load(cmd_name)
 
-    def format_commands(self, ctx: asyncclick.Context, formatter: asyncclick.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, registry.short_help(name)) for name in self.list_commands(ctx)])
+    def is_own(self, name: str) -> bool:
+        return registry.is_own(name)
+
+    def sentence_on(self, name: str) -> str:
+        return registry.short_help(name)
 
 
 @asyncclick.group(
     name=PROGRAM_NAME,
-    cls=CommandGroup,
+    cls=Commands,
     context_settings={"help_option_names": ["--help", "-h"]},
     epilog="Credentials come from the environment: NODUS_API_KEY, NODUS_BASE_URL, NODUS_SIGNING_SECRET, "
     "NODUS_WEBHOOK_SECRET. NODUS_BACKEND chooses the event loop: asyncio or trio.",
@@ -139,17 +86,6 @@ def run_program(arguments: Sequence[str]) -> int:
         status = exit_codes.INTERRUPTED
     _flush()
     return status
-
-
-def drive(work: Coroutine[object, object, _Result]) -> _Result:
-    """Run a coroutine that never waits to its end, without an event loop: that saves most of a `--help`'s time."""
-    try:
-        work.send(None)
-    except StopIteration as stop:
-        result: _Result = stop.value
-        return result
-    work.close()
-    raise RuntimeError("parsing a command line must not wait")
 
 
 async def _parse(arguments: Sequence[str], invocation: Invocation) -> Prepared | int:

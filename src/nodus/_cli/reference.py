@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import asyncclick
 
 from . import exit_codes, registry
+from .groups import Subcommands
 
 _INTRODUCTION = """\
 # The command line
@@ -28,6 +29,7 @@ appears on a terminal only, and not where `NO_COLOR` is set.
 | `NODUS_BASE_URL` | The API's address, `https://api.nodus.run` by default. |
 | `NODUS_SIGNING_SECRET` | The key's signing secret: every request is signed with it. |
 | `NODUS_WEBHOOK_SECRET` | A webhook endpoint's secret, for `nodus verify`. |
+| `NODUS_LEDGER_KEY` | The Trust Ledger's public key as it was pinned, for `nodus ledger verify`. |
 | `NODUS_BACKEND` | The event loop to run on: `asyncio`, the default, or `trio` (`pip install "nodus-sdk[trio]"`). |
 | `NODUS_LOG` | `info` or `debug`: show the library's log on stderr. |
 """
@@ -36,7 +38,8 @@ _INTERRUPTS = """\
 ## Interrupts
 
 Ctrl-C or SIGTERM while `run --wait`, `get --wait` or `wait` watches a job ends the watching: the job goes on, and the
-lines to watch it again and to cancel it are printed. Where a submission has not been answered yet, its idempotency
+lines to watch it again and to cancel it are printed. The same goes for `logs --follow` and `events`; `events` of all
+jobs prints the line that goes on behind the last one. Where a submission has not been answered yet, its idempotency
 key is printed, with the line that submits again under that key and so finds the same job; it names the variables of
 `--env` without their values. With `--cancel-on-interrupt` the job is cancelled, within 5 seconds. A second interrupt
 ends the command at once.
@@ -48,8 +51,10 @@ def page() -> str:
     parts = [_INTRODUCTION, _exit_codes(), _INTERRUPTS, "## Commands\n"]
     for name in registry.COMMANDS:
         command = registry.load(name)
-        if command is not None:
-            parts.append("\n".join(_command(name, command)) + "\n")
+        if isinstance(command, Subcommands):
+            parts.append(f"### nodus {name}\n\n{command.help}\n")
+        for path, leaf in registry.leaves(name):
+            parts.append("\n".join(_command(path, leaf)) + "\n")
     for name, (sentence, install) in registry.ELSEWHERE.items():
         parts.append(f"### nodus {name}\n\n{sentence} It comes with the control plane: `{install}`.\n")
     return "\n".join(parts)
@@ -63,7 +68,7 @@ def _exit_codes() -> str:
 def _command(name: str, command: asyncclick.Command) -> Iterator[str]:
     context = asyncclick.Context(command, info_name=name)
     usage = " ".join(["nodus", name, *command.collect_usage_pieces(context)])
-    yield f"### nodus {name}"
+    yield f"{'####' if ' ' in name else '###'} nodus {name}"
     yield ""
     yield f"    {usage}"
     yield ""

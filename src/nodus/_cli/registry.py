@@ -21,7 +21,11 @@ COMMANDS = {
     "get": "Show one job.",
     "wait": "Wait until a job is over.",
     "cancel": "Cancel a job.",
-    "logs": "Print what a job has printed so far.",
+    "logs": "Print what a job has printed, or follow it.",
+    "events": "Follow jobs as they go, one line a transition.",
+    "key": "Show the calling key and what is left of its budget.",
+    "webhooks": "Manage the endpoints that events are delivered to.",
+    "ledger": "Read and verify the Trust Ledger.",
     "health": "Ask the control plane whether it is up.",
     "sign": "Sign a request; print the header to send with it.",
     "verify": "Check the signature of a webhook delivery.",
@@ -79,6 +83,18 @@ def load(name: str) -> asyncclick.Command | None:
             code="missing_command",
         )
     return loaded
+
+
+def leaves(name: str) -> list[tuple[str, asyncclick.Command]]:
+    """Give a command of this distribution by its path; of a group, those that are in it."""
+    from .groups import Subcommands
+
+    command = load(name)
+    if not isinstance(command, Subcommands):
+        return [] if command is None else [(name, command)]
+    context = asyncclick.Context(command, info_name=name)
+    inner = [(f"{name} {each}", command.get_command(context, each)) for each in command.sentences]
+    return [(path, found) for path, found in inner if found is not None]
 
 
 def is_own(name: str) -> bool:

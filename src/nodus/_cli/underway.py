@@ -17,6 +17,7 @@ class Underway:
         idempotency_key: the key of a submission that was begun.
         rerun: the line that submits again with that key.
         job_id: the job that is waited for, once known.
+        resume: the line that goes on where this command was, where there is one.
         cancel: asks for the job's end and gives its status; set where an interrupt should do that.
     """
 
@@ -25,6 +26,7 @@ class Underway:
         self.idempotency_key: str | None = None
         self.rerun: list[str] = []
         self.job_id: str | None = None
+        self.resume: str | None = None
         self.cancel: Callable[[], Awaitable[str]] | None = None
 
     def begin(self, idempotency_key: str, rerun: list[str]) -> None:
@@ -65,6 +67,8 @@ class Underway:
         """Give the lines that tell how to go on from here."""
         if self.job_id is not None:
             return [f"Job {self.job_id} goes on.", *self._about_job()]
+        if self.resume is not None:
+            return [f"  To go on from there:  {self.resume}"]
         if self.idempotency_key is not None:
             return [
                 f"The job may have been submitted, with idempotency key {self.idempotency_key}.",

@@ -1,4 +1,4 @@
-"""`nodus logs`: what a job printed."""
+"""`nodus logs`: what a job printed, or prints."""
 
 from __future__ import annotations
 
@@ -11,14 +11,31 @@ from ..options import json_option
 
 @asyncclick.command("logs")
 @asyncclick.argument("job_id", metavar="ID")
+@asyncclick.option("--follow", "-f", is_flag=True, help="Go on as the job prints, until it is over.")
 @json_option
 @asyncclick.pass_obj
-async def command(invocation: Invocation, /, job_id: str, as_json: bool) -> int:
-    """Print what a job has printed so far."""
+async def command(invocation: Invocation, /, job_id: str, follow: bool, as_json: bool) -> int:
+    """Print what a job has printed, or follow it.
+
+    With --follow, a connection that drops is opened again where it had come to, and with --json each piece is an object
+    of its own.
+    """
+    output = invocation.output
     async with invocation.client() as client:
-        text = await client.job(job_id).logs()
+        if not follow:
+            _write(invocation, job_id, await client.logs(job_id), as_json=as_json)
+            return exit_codes.OK
+        invocation.underway.job_id = job_id
+        async with client.logs(job_id, follow=True) as pieces:
+            async for text in pieces:
+                _write(invocation, job_id, text, as_json=as_json)
+                if output.reader_gone:
+                    break
+    return exit_codes.OK
+
+
+def _write(invocation: Invocation, job_id: str, text: str, *, as_json: bool) -> None:
     if as_json:
         invocation.output.json({"job_id": job_id, "text": text})
     else:
         invocation.output.raw(text)
-    return exit_codes.OK

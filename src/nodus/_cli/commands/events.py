@@ -1,0 +1,64 @@
+"""`nodus events`: transitions as they happen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import asyncclick
+
+from .. import exit_codes
+from ..invocation import Invocation
+from ..jobs import local_time, utc_time
+from ..options import json_option
+from ..output import STATUS_COLOURS, Output, printable
+
+if TYPE_CHECKING:
+    from ..._records import JobEvent
+
+
+@asyncclick.command("events")
+@asyncclick.argument("job_id", metavar="[ID]", required=False)
+@asyncclick.option(
+    "--after",
+    metavar="ID",
+    help="Begin behind this event: its id, or, of one job, its number. `latest` leaves out what has happened.",
+)
+@json_option
+@asyncclick.pass_obj
+async def command(invocation: Invocation, /, job_id: str | None, after: str | None, as_json: bool) -> int:
+    """Follow jobs as they go, one line a transition.
+
+    Of one job, from its submission to its end; without ID, of all jobs, those of the past first, until interrupted.
+    Dropped connections are opened again; no transition is missed or shown twice. Where no person reads, the columns are
+    separated by tabs: id, time, job, number, status, placements, supplier, region, reason.
+    """
+    output = invocation.output
+    async with invocation.client() as client:
+        if job_id is not None:
+            invocation.underway.job_id = job_id
+        async with client.events(job_id, after=after) as events:
+            async for event in events:
+                _show(output, event, as_json=as_json)
+                if job_id is None and event.id is not None:
+                    invocation.underway.resume = f"nodus events --after {event.id}"
+                if output.reader_gone:
+                    break
+    return exit_codes.OK
+
+
+def _show(output: Output, event: JobEvent, *, as_json: bool) -> None:
+    if as_json:
+        output.data(event.model_dump_json())
+        return
+    status = printable(event.status.value)
+    where = ", ".join(printable(part) for part in (event.supplier, event.region) if part)
+    reason = printable(event.reason or "")
+    if not output.is_terminal:
+        at = "" if event.at is None else utc_time(event.at)
+        cells = [event.id, at, event.job_id, event.seq, event.status.value, event.attempt, event.supplier, event.region]
+        output.data("\t".join(printable("" if cell is None else str(cell)) for cell in [*cells, event.reason]))
+        return
+    at = "-" * 19 if event.at is None else local_time(event.at)
+    painted = output.paint(status, STATUS_COLOURS.get(status)) + " " * (9 - len(status))
+    line = f"{at}  {printable(event.job_id)}  {painted}  {where}{f'  ({reason})' if reason else ''}"
+    output.data(line.rstrip())

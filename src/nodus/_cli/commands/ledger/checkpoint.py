@@ -1,0 +1,26 @@
+"""`nodus ledger checkpoint`: what the ledger is now."""
+
+from __future__ import annotations
+
+import asyncclick
+
+from ... import exit_codes
+from ...invocation import Invocation
+from ...options import json_option
+
+
+@asyncclick.command("checkpoint")
+@json_option
+@asyncclick.pass_obj
+async def command(invocation: Invocation, /, as_json: bool) -> int:
+    """Print the signed size and root of the ledger as it is now.
+
+    As a signed note (C2SP). Keep it in a file, to hold later ledgers against it: `nodus ledger verify --known FILE`.
+    """
+    async with invocation.client() as client:
+        checkpoint = await client.ledger.checkpoint()
+    if as_json:
+        invocation.output.data(checkpoint.model_dump_json())
+    else:
+        invocation.output.raw(checkpoint.note)
+    return exit_codes.OK

@@ -1,0 +1,45 @@
+"""`nodus ledger entries`: rows."""
+
+from __future__ import annotations
+
+import asyncclick
+
+from ... import exit_codes
+from ...facts import tab_separated
+from ...invocation import Invocation
+from ...options import json_option
+
+MAX_PAGE_SIZE = 200
+
+
+@asyncclick.command("entries")
+@asyncclick.option("--job", "job_id", metavar="ID", help="Only rows about this job.")
+@asyncclick.option(
+    "--after", type=asyncclick.IntRange(min=0), default=0, metavar="SEQ", help="Only rows behind this one."
+)
+@asyncclick.option("--limit", type=asyncclick.IntRange(min=1), metavar="N", help="How many at most. By default all.")
+@json_option
+@asyncclick.pass_obj
+async def command(invocation: Invocation, /, job_id: str | None, after: int, limit: int | None, as_json: bool) -> int:
+    """Print rows in their order.
+
+    The columns are separated by tabs: number, time, kind, job, key, principal, leaf hash. With --json a line is all
+    that there is of a row: `nodus ledger verify --file` takes such an export.
+    """
+    output = invocation.output
+    page_size = MAX_PAGE_SIZE if limit is None else min(limit, MAX_PAGE_SIZE)
+    shown = 0
+    async with invocation.client() as client:
+        async for entry in client.ledger.iter_entries(job_id=job_id, after=after, page_size=page_size):
+            if as_json:
+                output.data(entry.model_dump_json())
+            else:
+                principal = None if entry.principal_kind is None else entry.principal_kind.value
+                cells = (entry.seq, entry.at, entry.kind, entry.job_id, entry.key_id, principal, entry.leaf_hash)
+                tab_separated(output, cells)
+            shown += 1
+            if shown == limit or output.reader_gone:
+                break
+    if not shown:
+        output.note("No rows.")
+    return exit_codes.OK

@@ -1,0 +1,54 @@
+"""`nodus ledger verify`: whether it is all true."""
+
+from __future__ import annotations
+
+import asyncclick
+
+from ...invocation import Invocation
+from ...options import json_option
+
+KEY_VARIABLE = "NODUS_LEDGER_KEY"
+
+
+@asyncclick.command("verify")
+@asyncclick.option(
+    "--public-key",
+    "key",
+    metavar="KEY",
+    envvar=KEY_VARIABLE,
+    help="The public key as it was pinned, from `nodus ledger key`. By default the server's word for it is taken.",
+    show_envvar=True,
+)
+@asyncclick.option(
+    "--known", metavar="FILE", help="A checkpoint that was kept: the ledger must still begin as it did then."
+)
+@asyncclick.option(
+    "--file",
+    "export",
+    metavar="FILE",
+    help="Verify this export of `nodus ledger entries --json`, - for stdin, without a network.",
+)
+@asyncclick.option("--checkpoint", metavar="FILE", help="With --file: the checkpoint that belongs to it.")
+@json_option
+@asyncclick.pass_obj
+async def command(
+    invocation: Invocation,
+    /,
+    key: str | None,
+    known: str | None,
+    export: str | None,
+    checkpoint: str | None,
+    as_json: bool,
+) -> int:
+    """Verify the whole ledger: rows, chain, tree and signature.
+
+    Every row must be what its hash says and follow the one before, and all of them have the root that was signed. The
+    exit status is 9 where something does not verify. Signatures need `pip install "nodus-sdk[ledger]"`.
+    """
+    from ...ledger import Evidence, verify
+
+    if checkpoint is not None and export is None:
+        raise asyncclick.UsageError("--checkpoint needs --file.")
+    if key is not None and export is not None and checkpoint is None and known is None:
+        raise asyncclick.UsageError("--public-key verifies a checkpoint: give --checkpoint or --known too.")
+    return await verify(invocation, Evidence(key, known, export, checkpoint), as_json=as_json)

@@ -1,0 +1,55 @@
+"""`nodus webhooks listen`: events on this machine."""
+
+from __future__ import annotations
+
+import asyncclick
+
+from ... import exit_codes
+from ...invocation import Invocation
+from ...options import json_option
+
+
+@asyncclick.command("listen")
+@asyncclick.option(
+    "--forward-to",
+    required=True,
+    metavar="URL",
+    help="Where to post every delivery, as it came, such as a server here.",
+)
+@asyncclick.option(
+    "--event", "events", multiple=True, metavar="TYPE", help="A type to receive. Repeatable. By default all there are."
+)
+@asyncclick.option(
+    "--port",
+    type=asyncclick.IntRange(0, 65_535),
+    default=0,
+    show_default=True,
+    help="The loopback port to receive on; 0 picks a free one.",
+)
+@asyncclick.option(
+    "--public-url",
+    metavar="URL",
+    help="Where the control plane reaches that port, with the path of --forward-to, if it runs elsewhere: a tunnel.",
+)
+@json_option
+@asyncclick.pass_obj
+async def command(
+    invocation: Invocation,
+    /,
+    forward_to: str,
+    events: tuple[str, ...],
+    port: int,
+    public_url: str | None,
+    as_json: bool,
+) -> int:
+    """Receive events on this machine and forward them.
+
+    Registers an endpoint for as long as it runs, and prints its secret on stderr: set NODUS_WEBHOOK_SECRET to it in the
+    server that is forwarded to, which gets each delivery byte for byte, signature included. What it answers is passed
+    on, so that failed deliveries are repeated. A control plane on this machine delivers to loopback; for any other give
+    --public-url.
+    """
+    from ...listening import Listening, listen
+
+    await listen(invocation, Listening(forward_to, events, port, public_url), as_json=as_json)
+    return exit_codes.OK

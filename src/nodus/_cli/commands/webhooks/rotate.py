@@ -1,0 +1,29 @@
+"""`nodus webhooks rotate`: a new secret."""
+
+from __future__ import annotations
+
+import asyncclick
+
+from ... import exit_codes
+from ...invocation import Invocation
+from ...options import json_option
+from ...webhooks import show_secret_note
+
+
+@asyncclick.command("rotate")
+@asyncclick.argument("webhook_id", metavar="ID")
+@json_option
+@asyncclick.pass_obj
+async def command(invocation: Invocation, /, webhook_id: str, as_json: bool) -> int:
+    """Give an endpoint a new secret; print it, this once.
+
+    The old secret signs beside the new one for 24 hours.
+    """
+    async with invocation.client() as client:
+        rotated = await client.webhooks.rotate(webhook_id)
+    if as_json:
+        invocation.output.json({"id": webhook_id, "secret": rotated.secret})
+    else:
+        invocation.output.data(rotated.secret)
+    show_secret_note(invocation.output, "The new secret")
+    return exit_codes.OK

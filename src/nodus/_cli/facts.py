@@ -1,0 +1,20 @@
+"""A block of facts: a name and a value a line, aligned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .output import Output, printable
+
+
+def show_facts(output: Output, facts: Iterable[tuple[str, str | None]]) -> None:
+    """Write facts to stdout; those that are None or empty are left out."""
+    known = [(name, value) for name, value in facts if value]
+    width = max((len(name) for name, _ in known), default=0)
+    for name, value in known:
+        output.data(f"{name.ljust(width)}  {printable(value)}")
+
+
+def tab_separated(output: Output, cells: Iterable[object]) -> None:
+    """Write a row for `cut` and `awk`."""
+    output.data("\t".join(printable("" if cell is None else str(cell)) for cell in cells))

@@ -1,0 +1,126 @@
+"""Groups of commands that prepare a command rather than run it: parsing then needs no event loop."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import sys
+from collections.abc import Coroutine, Mapping
+from typing import Any, TypeVar
+
+import asyncclick
+
+from . import exit_codes
+from .invocation import Invocation
+
+_Result = TypeVar("_Result")
+
+
+class Prepared:
+    """A command whose command line is parsed: what is left is to run it.
+
+    Args:
+        context: its context.
+        own: whether the command is this distribution's.
+    """
+
+    def __init__(self, context: asyncclick.Context, *, own: bool) -> None:
+        self._context = context
+        self._own = own
+
+    def run(self, invocation: Invocation) -> int:
+        """Run the command, on an event loop if it waits; give its exit status."""
+        if not self._waits:
+            return drive(self._invoke())
+        from . import event_loop
+
+        if not self._own:
+            return event_loop.run(self._invoke)
+        return event_loop.run_interruptible(self._invoke, invocation.underway)
+
+    async def _invoke(self) -> int:
+        async with self._context as context:
+            status = await context.command.invoke(context)
+        return status if isinstance(status, int) else exit_codes.OK
+
+    @property
+    def _waits(self) -> bool:
+        command = self._context.command
+        callback: Any = command.callback
+        return isinstance(command, asyncclick.Group) or inspect.iscoroutinefunction(inspect.unwrap(callback))
+
+
+class PreparingGroup(asyncclick.Group):
+    """A group that imports a command when it is called, and prepares it rather than runs it; groups in it likewise."""
+
+    async def parse_args(self, ctx: asyncclick.Context, args: list[str]) -> list[str]:
+        if not args and not ctx.resilient_parsing:
+            sys.stderr.write(ctx.get_help() + "\n")
+            raise asyncclick.exceptions.Exit(exit_codes.USAGE)
+        return await asyncclick.Command.parse_args(self, ctx, args)
+
+    async def invoke(self, ctx: asyncclick.Context) -> Prepared:
+        if not ctx.args:
+            ctx.fail("Missing command.")
+        name, *arguments = ctx.args
+        command = self.get_command(ctx, name)
+        if command is None:
+            nearest = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
+            ctx.fail(f"No such command {name!r}." + (f" Did you mean {nearest[0]!r}?" if nearest else ""))
+        ctx.invoked_subcommand = name
+        context = await command.make_context(name, arguments, parent=ctx)
+        if isinstance(command, PreparingGroup):
+            return await command.invoke(context)
+        return Prepared(context, own=self.is_own(name))
+
+    def format_commands(self, ctx: asyncclick.Context, formatter: asyncclick.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self.sentence_on(name)) for name in self.list_commands(ctx)])
+
+    def is_own(self, name: str) -> bool:
+        """Whether a command is this distribution's."""
+        return True
+
+    def sentence_on(self, name: str) -> str:
+        """Give one sentence on a command."""
+        raise NotImplementedError
+
+
+class Subcommands(PreparingGroup):
+    """The commands of one subject, a module each in `package`.
+
+    Args:
+        name: the subject.
+        package: where the modules are.
+        sentences: what each command does, by its name: the first sentence of its help.
+        help: what they are all about.
+    """
+
+    def __init__(self, name: str, package: str, sentences: Mapping[str, str], *, help: str) -> None:
+        super().__init__(name, help=help)
+        self.sentences = sentences
+        self._package = package
+
+    def list_commands(self, ctx: asyncclick.Context) -> list[str]:
+        return list(self.sentences)
+
+    def get_command(self, ctx: asyncclick.Context, cmd_name: str) -> asyncclick.Command | None:
+        if cmd_name not in self.sentences:
+            return None
+        command: asyncclick.Command = importlib.import_module(f"{self._package}.{cmd_name}").command
+        return command
+
+    def sentence_on(self, name: str) -> str:
+        return self.sentences[name]
+
+
+def drive(work: Coroutine[object, object, _Result]) -> _Result:
+    """Run a coroutine that never waits to its end, without an event loop: that saves most of a `--help`'s time."""
+    try:
+        work.send(None)
+    except StopIteration as stop:
+        result: _Result = stop.value
+        return result
+    work.close()
+    raise RuntimeError("parsing a command line must not wait")

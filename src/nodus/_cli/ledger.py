@@ -1,0 +1,125 @@
+"""Verifying the Trust Ledger, of the server or of files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import asyncclick
+
+from .._errors import ConfigurationError
+from .._ledger import LedgerReport, verify_ledger
+from . import exit_codes
+from .body import read_body
+from .facts import show_facts
+from .invocation import Invocation
+
+if TYPE_CHECKING:
+    from .._records import LedgerCheckpoint, LedgerEntry, LedgerKey
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """What there is to verify with.
+
+    Attributes:
+        key: the pinned key.
+        known: the file of a checkpoint that was kept.
+        export: the file with the rows; None for the server's.
+        checkpoint: the file of the checkpoint that belongs to the export.
+    """
+
+    key: str | None
+    known: str | None
+    export: str | None
+    checkpoint: str | None
+
+
+async def verify(invocation: Invocation, evidence: Evidence, *, as_json: bool) -> int:
+    """Verify, and say what was; give the exit status.
+
+    Raises:
+        LedgerError: something does not verify.
+    """
+    known = None if evidence.known is None else _read_checkpoint(invocation, evidence.known)
+    checkpoint: LedgerCheckpoint | Mapping[str, object] | str | None = None
+    key: LedgerKey | str | None = evidence.key
+    entries: list[LedgerEntry] | list[str]
+    if evidence.export is not None:
+        entries = _read_text(invocation, evidence.export).splitlines()
+        entries = [line for line in entries if line.strip()]
+        if evidence.checkpoint is not None:
+            checkpoint = _read_checkpoint(invocation, evidence.checkpoint)
+    else:
+        async with invocation.client() as client:
+            checkpoint = await client.ledger.checkpoint()
+            if key is None:
+                key = await client.ledger.key()
+            entries = await client.ledger.entries()
+    report = _verify(invocation, entries, checkpoint, known, key, is_pinned=evidence.key is not None)
+    if as_json:
+        invocation.output.json(dataclasses.asdict(report))
+        return exit_codes.OK
+    _show(invocation, report, is_pinned=evidence.key is not None)
+    return exit_codes.OK
+
+
+def _verify(
+    invocation: Invocation,
+    entries: list[LedgerEntry] | list[str],
+    checkpoint: LedgerCheckpoint | Mapping[str, object] | str | None,
+    known: Mapping[str, object] | str | None,
+    key: LedgerKey | str | None,
+    *,
+    is_pinned: bool,
+) -> LedgerReport:
+    try:
+        return verify_ledger(entries, checkpoint=checkpoint, public_key=key, known_checkpoint=known)
+    except ConfigurationError as exc:
+        if exc.code != "missing_extra" or is_pinned:
+            raise
+        invocation.output.note(f"The signature is not verified. {exc.message}")
+        return verify_ledger(entries, checkpoint=checkpoint, known_checkpoint=known)
+
+
+def _show(invocation: Invocation, report: LedgerReport, *, is_pinned: bool) -> None:
+    signed = "not verified"
+    if report.signature_verified:
+        signed = "verified" if is_pinned else "verified, with the key that the server gives"
+    covered = None if report.checkpoint_size is None else f"{report.checkpoint_size} rows"
+    show_facts(
+        invocation.output,
+        [
+            ("ledger", "verified"),
+            ("rows", str(report.size)),
+            ("root", report.root_hash),
+            ("checkpoint", covered),
+            ("signature", signed),
+            ("known before", None if report.known_size is None else f"{report.known_size} rows"),
+        ],
+    )
+    if report.signature_verified and not is_pinned:
+        invocation.output.note("Pin the key, so that nobody can change it unnoticed: nodus ledger key")
+
+
+def _read_checkpoint(invocation: Invocation, source: str) -> Mapping[str, object] | str:
+    """Read a checkpoint that was kept: a note, or what `--json` printed."""
+    text = _read_text(invocation, source)
+    if not text.lstrip().startswith("{"):
+        return text
+    try:
+        content = json.loads(text)
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise asyncclick.UsageError(f"{source}: it holds no checkpoint.")
+    return content
+
+
+def _read_text(invocation: Invocation, source: str) -> str:
+    try:
+        return read_body(source, invocation.output).decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise asyncclick.UsageError(f"{source}: it is not UTF-8 text.") from exc

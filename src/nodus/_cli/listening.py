@@ -1,0 +1,255 @@
+"""Receives deliveries on a loopback port and posts them on, byte for byte."""
+
+from __future__ import annotations
+
+import http
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import anyio
+import anyio.abc
+import asyncclick
+import httpx
+
+from .._concurrency import AsyncClock, async_shielded
+from .._errors import NodusError
+from .._events import EVENT_TYPES
+from .._signing import verify_webhook
+from .invocation import Invocation
+from .output import printable
+
+if TYPE_CHECKING:
+    from .._async.client import AsyncClient
+
+MAX_HEAD_BYTES = 64 * 1024
+MAX_BODY_BYTES = 1024 * 1024
+FORWARD_SECONDS = 14.0
+"""The control plane gives a delivery 15 s."""
+
+LEAVING_SECONDS = 5.0
+PASSED_ON = frozenset(("content-type", "nodus-signature", "user-agent"))
+
+_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*\Z")
+
+
+@dataclass(frozen=True)
+class Listening:
+    """What to receive, and where it goes; as the command line says.
+
+    Raises:
+        BadParameter: an address that cannot be.
+    """
+
+    forward_to: str
+    events: tuple[str, ...]
+    port: int
+    public_url: str | None
+
+    def __post_init__(self) -> None:
+        for option, url in (("--forward-to", self.forward_to), ("--public-url", self.public_url)):
+            if url is not None and not _is_http(url):
+                raise asyncclick.BadParameter(f"{url!r} is no http or https URL.", param_hint=option)
+        if self.public_url is not None and self._path_of(self.public_url) != self.path:
+            # The signature covers the path that the control plane posts to.
+            raise asyncclick.BadParameter(
+                f"its path must be that of --forward-to, {self.path}.", param_hint="--public-url"
+            )
+
+    @property
+    def path(self) -> str:
+        """The path that deliveries are signed for."""
+        return self._path_of(self.forward_to)
+
+    def endpoint(self, port: int) -> str:
+        """Give the URL to register."""
+        return self.public_url or f"http://127.0.0.1:{port}{self.path}"
+
+    def _path_of(self, url: str) -> str:
+        return urlsplit(url).path or "/"
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A request that arrived."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+class _Refused(Exception):
+    """A request that is answered here."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+
+
+async def listen(invocation: Invocation, how: Listening, *, as_json: bool) -> None:
+    """Receive and forward until interrupted.
+
+    Raises:
+        NodusError: the endpoint cannot be registered.
+    """
+    try:
+        listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=how.port)
+    except OSError as exc:
+        raise asyncclick.UsageError(f"cannot listen on port {how.port}: {exc.strerror or exc}.") from exc
+    port: int = listener.extra(anyio.abc.SocketAttribute.local_port)
+    async with listener, invocation.client() as client:
+        hook = await client.webhooks.create(url=how.endpoint(port), events=how.events or EVENT_TYPES)
+        invocation.output.note(f"Forwarding {hook.url} to {how.forward_to}. Ctrl-C ends it.")
+        invocation.output.note(f"export NODUS_WEBHOOK_SECRET={hook.secret or ''}")
+        try:
+            async with (
+                httpx.AsyncClient(trust_env=False, timeout=FORWARD_SECONDS) as forwarding,
+                anyio.create_task_group() as tasks,
+            ):
+                receiver = _Receiver(invocation, how, hook.secret or "", forwarding, as_json=as_json)
+                receiver.leave = tasks.cancel_scope.cancel
+                await listener.serve(receiver.serve, tasks)
+        finally:
+            await async_shielded(lambda: _unregister(invocation, client, hook.id), LEAVING_SECONDS)
+
+
+async def _unregister(invocation: Invocation, client: AsyncClient, webhook_id: str) -> None:
+    hurried = client.with_options(timeout=LEAVING_SECONDS, total_timeout=LEAVING_SECONDS)
+    try:
+        await hurried.webhooks.delete(webhook_id)
+    except NodusError as exc:
+        invocation.output.note(f"The endpoint is still registered: nodus webhooks delete {webhook_id}")
+        invocation.output.note(printable(str(exc)))
+
+
+class _Receiver:
+    """Answers connections.
+
+    Attributes:
+        leave: ends the listening; called when nobody reads what is printed.
+    """
+
+    def __init__(
+        self, invocation: Invocation, how: Listening, secret: str, forwarding: httpx.AsyncClient, *, as_json: bool
+    ) -> None:
+        self._invocation = invocation
+        self._how = how
+        self._secret = secret
+        self._forwarding = forwarding
+        self._as_json = as_json
+        self.leave: Callable[[], None] = lambda: None
+        self._clock = AsyncClock()
+
+    async def serve(self, stream: anyio.abc.ByteStream) -> None:
+        """Receive one delivery, forward it, and pass the answer on."""
+        async with stream:
+            try:
+                with anyio.fail_after(2 * FORWARD_SECONDS):
+                    await stream.send(_answer(await self._handle(stream)))
+            except (anyio.BrokenResourceError, anyio.EndOfStream, TimeoutError):
+                pass  # whoever it was has gone, and will come again
+
+    async def _handle(self, stream: anyio.abc.ByteStream) -> int:
+        try:
+            delivery = await _receive(stream)
+            self._check(delivery)
+        except _Refused as exc:
+            return exc.status
+        started = self._clock.now()
+        status, problem = await self._forward(delivery)
+        self._show(delivery, status, problem, self._clock.now() - started)
+        return status or 502
+
+    def _check(self, delivery: Delivery) -> None:
+        path = delivery.target.partition("?")[0]
+        if delivery.method != "POST" or path != self._how.path:
+            raise _Refused(404)
+        genuine = verify_webhook(
+            signing_secret=self._secret,
+            method=delivery.method,
+            path=path,
+            body=delivery.body,
+            signature_header=delivery.headers.get("nodus-signature"),
+        )
+        if not genuine:
+            # Any page and any user of this machine can post here.
+            self._invocation.output.note("A request without a valid signature was refused.")
+            raise _Refused(401)
+
+    async def _forward(self, delivery: Delivery) -> tuple[int | None, str]:
+        headers = {name: value for name, value in delivery.headers.items() if name in PASSED_ON}
+        try:
+            answer = await self._forwarding.post(self._how.forward_to, content=delivery.body, headers=headers)
+        except (httpx.HTTPError, httpx.InvalidURL) as exc:
+            return None, str(exc) or type(exc).__name__
+        return answer.status_code, ""
+
+    def _show(self, delivery: Delivery, status: int | None, problem: str, seconds: float) -> None:
+        event = _event_of(delivery.body)
+        output = self._invocation.output
+        latency_ms = math.ceil(seconds * 1000)
+        if self._as_json:
+            facts = {"status": status, "error": problem or None, "latency_ms": latency_ms, "event": event}
+            output.json(facts)
+        else:
+            outcome = problem if status is None else str(status)
+            cells = (str(event.get("type", "")), str(event.get("id", "")), outcome, f"{latency_ms} ms")
+            output.data("\t".join(map(printable, cells)))
+        if output.reader_gone:
+            self.leave()
+
+
+async def _receive(stream: anyio.abc.ByteStream) -> Delivery:
+    """Read one HTTP/1.1 request, with its length announced.
+
+    Raises:
+        _Refused: it is none, or too large.
+    """
+    data = b""
+    while b"\r\n\r\n" not in data:
+        if len(data) > MAX_HEAD_BYTES:
+            raise _Refused(431)
+        data += await stream.receive()
+    head, _, body = data.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    words = first.split(" ")
+    fields = [_HEADER.match(line) for line in lines]
+    if len(words) != 3 or not words[2].startswith("HTTP/1.") or None in fields:
+        raise _Refused(400)
+    headers = {found[1].lower(): found[2] for found in fields if found is not None}
+    length = headers.get("content-length", "")
+    if not length.isdecimal() or len(length) > 9:
+        raise _Refused(411)
+    if int(length) > MAX_BODY_BYTES:
+        raise _Refused(413)
+    while len(body) < int(length):
+        body += await stream.receive()
+    return Delivery(words[0], words[1], headers, body[: int(length)])
+
+
+def _answer(status: int) -> bytes:
+    try:
+        reason = http.HTTPStatus(status).phrase
+    except ValueError:
+        reason = "Status"
+    return f"HTTP/1.1 {status} {reason}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
+
+
+def _event_of(body: bytes) -> Mapping[str, object]:
+    try:
+        content = json.loads(body)
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and url.isascii() and url.isprintable()
+    except ValueError:
+        return False

@@ -1,0 +1,138 @@
+"""`nodus ledger`: read from the server, verified there or from files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Command
+from tests.cli.stub import Answer, Stub
+from tests.support.ledger import (
+    OTHER_PRIVATE,
+    Row,
+    checkpoint_of,
+    consistency_proof,
+    inclusion_proof,
+    key_of,
+    leaf_hashes,
+    rows,
+)
+
+ROWS = rows(5)
+
+
+def serve(stub: Stub, made: list[Row] = ROWS, **options: Any) -> None:
+    """Let the stub have a ledger."""
+    stub.answer("GET /v1/ledger", Answer(200, {"entries": made, "next_after": None}))
+    stub.answer("GET /v1/ledger/checkpoint", Answer(200, checkpoint_of(made, **options)))
+    stub.answer("GET /v1/ledger/key", Answer(200, key_of()))
+
+
+def test_rows_are_printed_in_their_order(stub: Stub, nodus: Command) -> None:
+    """As columns, and as JSON that holds all there is of them."""
+    serve(stub)
+    shown = nodus("ledger", "entries", "--limit", "2")
+    as_json = nodus("ledger", "entries", "--json")
+    nodus("ledger", "entries", "--job", "job-2", "--after", "1")
+
+    first = ["1", ROWS[0]["at"], "job.transition", "", "key-1", "agent", ROWS[0]["leaf_hash"]]
+    lines = shown.stdout.splitlines()
+    assert (lines[0].split("\t"), len(lines)) == (first, 2)
+    assert [json.loads(line) for line in as_json.stdout.splitlines()] == ROWS
+    assert stub.requests[-1].query == {"after": ["1"], "job_id": ["job-2"], "limit": ["200"]}
+
+
+def test_checkpoint_and_key_are_printed_as_they_are_kept(stub: Stub, nodus: Command) -> None:
+    """The note, and the verifier's key."""
+    serve(stub)
+
+    assert nodus("ledger", "checkpoint").stdout == checkpoint_of(ROWS)["note"]
+    assert json.loads(nodus("ledger", "checkpoint", "--json").stdout) == checkpoint_of(ROWS)
+    assert nodus("ledger", "key").stdout == key_of()["vkey"] + "\n"
+    assert json.loads(nodus("ledger", "key", "--json").stdout) == key_of()
+
+
+def test_proofs_are_printed(stub: Stub, nodus: Command) -> None:
+    """As they came."""
+    hashes = leaf_hashes(ROWS)
+    inclusion = {
+        "seq": 3,
+        "size": 5,
+        "leaf_hash": ROWS[2]["leaf_hash"],
+        "hashes": [each.hex() for each in inclusion_proof(hashes, 2)],
+    }
+    consistency = {"from": 2, "to": 5, "hashes": [each.hex() for each in consistency_proof(hashes, 2)]}
+    stub.answer("GET /v1/ledger/3/proof", Answer(200, inclusion))
+    stub.answer("GET /v1/ledger/consistency", Answer(200, consistency))
+
+    assert json.loads(nodus("ledger", "proof", "3", "--size", "5", "--json").stdout) == inclusion
+    assert json.loads(nodus("ledger", "consistency", "2", "5", "--json").stdout) == consistency
+    assert inclusion["leaf_hash"] in nodus("ledger", "proof", "3").stdout
+    assert nodus("ledger", "consistency", "2", "5").stdout.startswith("from  2\nto    5\npath  ")
+
+
+@pytest.mark.parametrize("words", [("proof", "0"), ("proof", "3", "--size", "2"), ("consistency", "5", "2")])
+def test_what_cannot_be_proved_is_not_asked_for(stub: Stub, nodus: Command, words: tuple[str, ...]) -> None:
+    """A mistake in the command line."""
+    assert nodus("ledger", *words).status == 2
+    assert stub.requests == []
+
+
+def test_the_servers_ledger_is_verified(stub: Stub, nodus: Command) -> None:
+    """With the key that was pinned, or with a word that it was not."""
+    serve(stub)
+    trusting = nodus("ledger", "verify")
+    pinned = nodus("ledger", "verify", "--public-key", key_of()["vkey"], "--json")
+
+    assert (trusting.status, pinned.status) == (0, 0)
+    assert "the key that the server gives" in trusting.stdout
+    assert "Pin the key" in trusting.stderr
+    assert {name: json.loads(pinned.stdout)[name] for name in ("size", "checkpoint_size", "signature_verified")} == {
+        "size": 5,
+        "checkpoint_size": 5,
+        "signature_verified": True,
+    }
+
+
+def test_what_does_not_verify_exits_9(stub: Stub, nodus: Command) -> None:
+    """A row that was changed; a checkpoint that another key signed."""
+    serve(stub, [*ROWS[:2], {**ROWS[2], "kind": "job.settled"}, *ROWS[3:]])
+    changed = nodus("ledger", "verify")
+    serve(stub, private=OTHER_PRIVATE)
+    forged = nodus("ledger", "verify", "--public-key", key_of()["public_key"])
+
+    assert (changed.status, changed.stdout) == (9, "")
+    assert "row 3" in changed.stderr.lower()
+    assert (forged.status, forged.stdout) == (9, "")
+
+
+def test_files_are_verified_without_a_network(stub: Stub, nodus: Command, tmp_path: Path) -> None:
+    """An export with its checkpoint, and one that was kept, as a note or as JSON."""
+    export, checkpoint, known = tmp_path / "rows", tmp_path / "checkpoint", tmp_path / "known"
+    export.write_text("\n".join(json.dumps(row) for row in ROWS) + "\n", encoding="utf-8")
+    checkpoint.write_text(checkpoint_of(ROWS)["note"], encoding="utf-8")
+    known.write_text(json.dumps(checkpoint_of(ROWS[:3])), encoding="utf-8")
+    words = ("ledger", "verify", "--file", str(export), "--known", str(known), "--json")
+    whole = nodus(*words, "--checkpoint", str(checkpoint), "--public-key", key_of()["vkey"])
+    known.write_text(json.dumps(checkpoint_of(rows(3, kind="other"))), encoding="utf-8")
+    rewritten = nodus(*words)
+
+    assert json.loads(whole.stdout)["known_size"] == 3
+    assert rewritten.status == 9
+    assert stub.requests == []
+
+
+def test_evidence_that_is_none_is_a_usage_error(nodus: Command, tmp_path: Path) -> None:
+    """So is evidence for nothing."""
+    file = tmp_path / "file"
+    file.write_bytes(b"{\xff")
+
+    assert nodus("ledger", "verify", "--known", str(file)).status == 2
+    assert nodus("ledger", "verify", "--known", str(tmp_path / "absent")).status == 2
+    assert nodus("ledger", "verify", "--checkpoint", str(file)).status == 2
+    file.write_text("{", encoding="utf-8")
+    assert nodus("ledger", "verify", "--known", str(file)).status == 2
+    assert nodus("ledger", "verify", "--file", str(file), "--public-key", key_of()["vkey"]).status == 2
