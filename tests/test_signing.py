@@ -201,6 +201,13 @@ def test_an_empty_secret_neither_signs_nor_verifies() -> None:
     assert [signing.value.code, verifying.value.code] == ["invalid_signing_secret"] * 2
 
 
+@pytest.mark.parametrize("method", [None, b"POST", 7])
+def test_a_method_is_text(method: Any) -> None:
+    """Anything else is a mistake of the program's."""
+    with pytest.raises(TypeError, match="method"):
+        nodus.sign_request(signing_secret="k", method=method, path="/")
+
+
 @pytest.mark.parametrize("secret", [b"bytes", 7, None])
 def test_a_secret_is_text(secret: Any) -> None:
     """Its printed form, whole, is the key."""

@@ -47,6 +47,17 @@ def whole_number(name: str, value: object, *, minimum: int) -> int:
     )
 
 
+def word(name: str, value: object) -> str:
+    """Give the argument `name` as a value of one of the protocol's vocabularies, known to this version or not.
+
+    Raises:
+        ValidationError: (`invalid_argument`) not a string, or empty, or with other than printable ASCII characters.
+    """
+    if isinstance(value, str) and value and value.isascii() and str.isprintable(value):
+        return value
+    raise ValidationError(f"`{name}` must be a word such as 'running', not {value!r}.", code="invalid_argument")
+
+
 def job_id(value: object) -> str:
     """Give a job id that is safe to put into a path as one segment.
 

@@ -86,11 +86,13 @@ def sign_request(
     Raises:
         ValidationError: (`invalid_path`) `path` does not start with `/`, or has a query, a fragment, a space, a
             control or a non-ASCII character; (`invalid_signing_secret`) the secret is empty.
-        TypeError: `body` is not bytes.
+        TypeError: `body` is not bytes, or `method` not a string.
 
     >>> sign_request(signing_secret="sgn_0", method="GET", path="/v1/jobs", now=1767225600)["Nodus-Signature"][-13:]
     'ts=1767225600'
     """
+    if not isinstance(method, str):
+        raise TypeError(f"`method` must be a str, not {type(method).__name__}")
     if not _is_path(path):
         raise ValidationError(
             f"{path!r} cannot be signed: give the path alone, percent-encoded, such as '/v1/jobs'.", code="invalid_path"

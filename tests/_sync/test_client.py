@@ -242,6 +242,22 @@ def test_list_filters_by_status(status: Any, query: bytes) -> None:
     assert script.requests[0].url.query == query
 
 
+@pytest.mark.parametrize(
+    "status", ["", b"running", 7, object(), ["running", ""], [None], [7], "r\u00fcnning", "\ud800", "a\nb"]
+)
+def test_what_cannot_be_a_status_is_refused_before_sending(status: Any) -> None:
+    """An empty one too, which would filter nothing."""
+    script = Script()
+    with scripted(script) as client:
+        with pytest.raises(nodus.ValidationError) as listing:
+            client.list(status=status)
+        with pytest.raises(nodus.ValidationError) as iterating:
+            client.iter_jobs(status=status)
+
+    assert listing.value.code == iterating.value.code == "invalid_argument"
+    assert script.requests == []
+
+
 def test_a_bare_array_is_a_listing_too() -> None:
     """Older servers have no envelope."""
     script = Script(then=reply(200, [job(id="2"), job(id="1")]))

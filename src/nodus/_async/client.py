@@ -166,7 +166,7 @@ class AsyncClient:
             status: only jobs in this status, or in one of these.
 
         Raises:
-            ValidationError: (`invalid_argument`) `limit` is below 1; nothing was sent.
+            ValidationError: (`invalid_argument`) `limit` is below 1, or `status` cannot be one; nothing was sent.
             NodusError: any other failure.
         """
         page = await self._session.call(_calls.list_jobs(limit=limit, statuses=_statuses(status)), _http.parse_page)
@@ -182,7 +182,7 @@ class AsyncClient:
             status: only jobs in this status, or in one of these.
 
         Raises:
-            ValidationError: (`invalid_argument`) `page_size` is below 1; nothing was sent.
+            ValidationError: (`invalid_argument`) `page_size` is below 1, or `status` cannot be one; nothing was sent.
             NodusError: while iterating, any other failure.
         """
         size = _arguments.whole_number("page_size", page_size, minimum=1)
@@ -385,7 +385,13 @@ def _read_submission(reply: _http.Reply) -> tuple[JobView, bool]:
     return _http.parse(reply, JobView), reply.headers.get("idempotent-replayed", "").lower() == "true"
 
 
-def _statuses(status: JobStatus | str | Sequence[JobStatus | str] | None) -> list[JobStatus]:
+def _statuses(status: object) -> list[JobStatus]:
+    """Give the statuses to ask for; none for any.
+
+    Raises:
+        ValidationError: (`invalid_argument`) one of them cannot be a status.
+    """
     if status is None:
         return []
-    return [JobStatus(one) for one in ([status] if isinstance(status, str) else status)]
+    given = status if isinstance(status, Iterable) and not isinstance(status, (str, bytes)) else [status]
+    return [JobStatus(_arguments.word("status", one)) for one in given]
