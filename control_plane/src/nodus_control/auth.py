@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from nodus_core.spec import is_idempotency_key
 from nodus_ledger.keys import KeyRecord
 from nodus_ledger.redis_store import RedisUnavailable
 
@@ -85,6 +86,8 @@ def _check_signature(plane: Plane, call: Call, key: KeyRecord) -> None:
 def _refuse_replay(plane: Plane, call: Call, key: KeyRecord, signature: str, real_now: float) -> None:
     """Let a signature be used twice only where that changes nothing: what the request does is idempotent."""
     idempotency_key = call.idempotency_key()
+    if idempotency_key is not None and not is_idempotency_key(idempotency_key):
+        idempotency_key = None  # nothing is submitted under it
     first_use = plane.replays.admit(key.id, signature, idempotency_key, real_now)
     if first_use is None or call.method == "DELETE" or call.raw_path.endswith("/cancel"):
         return

@@ -1,8 +1,8 @@
 """API keys: who calls, for which customer, with which rights.
 
-Of an API key only its SHA-256 is stored. That is enough because the key is 43 characters from `secrets`, over 250
-random bits: nobody can run through the candidates, so a slow password hash would protect nothing and cost every
-request its time. What a thief of the database gets cannot be turned back into a key.
+Of an API key only its SHA-256 is stored. That is enough because the key is 43 characters from `secrets`, 256 random
+bits: nobody can run through the candidates, so a slow password hash would protect nothing and cost every request its
+time. What a thief of the database gets cannot be turned back into a key.
 """
 
 from __future__ import annotations

@@ -146,6 +146,7 @@ async def test_an_unexpected_failure_is_a_500_without_details(
     assert answer.headers["x-request-id"] in caplog.text
 
 
+@pytest.mark.both_engines
 @settings(max_examples=150)
 @given(
     method=st.sampled_from(["GET", "POST", "DELETE", "PUT"]),

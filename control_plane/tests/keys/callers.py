@@ -19,7 +19,7 @@ from nodus_ledger.admin.program import main
 from nodus_ledger.redis_store import RedisStore
 
 SPEC = {"image": "ghcr.io/acme/train:v3", "gpu": "h100_80gb", "max_runtime_seconds": 60}
-WEBHOOK = {"url": "https://hooks.example.com/nodus", "events": ["job.completed"]}
+WEBHOOK = {"url": "https://hooks.example.com/nodus", "events": ["budget.exceeded"]}
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -341,3 +342,20 @@ def test_postgresql_without_a_sealing_key_is_refused(postgres_url: str, capsys: 
     """Exit status 3, and the variable is named."""
     assert main([*MINT, "--db", postgres_url]) == 3
     assert KEY_VARIABLE in capsys.readouterr().err
+
+
+def test_a_database_that_cannot_be_written_is_told_in_a_line(
+    run: Run, database: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit status 3, without a traceback; another program holds its lock here."""
+    minted = mint(run)
+    monkeypatch.setattr("nodus_ledger.engines.BUSY_TIMEOUT_SECONDS", 0)
+    holder = sqlite3.connect(database, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    status = main(["revoke", minted["key_id"]])
+    holder.close()
+
+    assert status == 3
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert "locked" in line

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
+import sqlalchemy.exc
+
 from ..database import UnusableDatabase
 from ..keys import KeyDoesNotSign, UnknownKey
 from ..redis_store import RedisUnavailable, UnusableRedis
@@ -37,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status: int = options.run(options)
     except (NoDatabase, UnusableDatabase, UnusableKey, UnusableRedis, RedisUnavailable) as exc:
         return _fail(str(exc), CONFIGURATION)
+    except sqlalchemy.exc.DBAPIError as exc:
+        return _fail(f"the database does not do it: {' '.join(str(exc.orig).split())}", CONFIGURATION)
     except UnknownKey as exc:
         return _fail(f"there is no live key {exc}: `list` names them", NOT_FOUND)
     except KeyDoesNotSign as exc:
