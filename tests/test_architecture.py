@@ -133,7 +133,7 @@ OUTSIDE_OF_CONTROL_PLANE: dict[str, set[str]] = {
         "nodus_core",
         "nodus_ledger",
         "pydantic",
-        "pytest",  # testing.py is a pytest plugin
+        "pytest",  # pytest_plugin.py, which pytest alone loads
         "redis",
         "sqlalchemy",
         "starlette",
