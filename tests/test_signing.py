@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -119,6 +120,22 @@ def test_any_of_several_secrets_will_do(secret: str) -> None:
     assert verify(iter(secrets))
     assert not verify([one for one in secrets if one != secret])
     assert not verify([])
+
+
+def test_every_signature_is_compared_with_every_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In constant time, and whichever is right: how long it takes says nothing about which one was."""
+    compared: list[bool] = []
+
+    def compare_digest(one: Any, other: Any) -> bool:
+        compared.append(hmac.compare_digest(one, other))
+        return compared[-1]
+
+    monkeypatch.setattr("nodus._signing.hmac", SimpleNamespace(compare_digest=compare_digest))
+    wrong = f"v1={'0' * 64}"
+    header = f"{wrong},{DELIVERY['header']},{wrong}"
+
+    assert accepts(signing_secret=[DELIVERY["secret"], "whsec_other"], signature_header=header)
+    assert (len(compared), compared.count(True)) == (6, 1)
 
 
 @pytest.mark.parametrize("count", [1, 5, 6])

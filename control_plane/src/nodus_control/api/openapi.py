@@ -202,11 +202,13 @@ def _answer(description: str, schema: str, example: Any) -> Schema:
 
 def _errors(*statuses: int) -> Schema:
     answers: Schema = {}
-    for status in (*statuses, 405, 500):
+    # Wherever a signature may be asked for, it may be that none can be verified right now.
+    unavailable = (503,) if 401 in statuses and 503 not in statuses else ()
+    for status in (*statuses, 405, 500, *unavailable):
         description, code, extra = schemas.ERRORS[status]
         envelope = {"error": code, "message": description, "request_id": "req_5f0c6b1f9a0e4d72b8c3a1d9", **extra}
         schema = "BudgetError" if status == 402 else "Error"
         answers[str(status)] = _answer(description, schema, envelope)
-        if status == 409:
+        if status in (409, 503):
             answers[str(status)]["headers"]["Retry-After"] = {"$ref": "#/components/headers/RetryAfter"}
     return answers

@@ -238,5 +238,9 @@ ERRORS: Mapping[int, tuple[str, str, Schema]] = {
     416: ("The job has not printed that much yet.", "range_not_satisfiable", {}),
     422: ("A field is outside its limits.", "invalid_spec", {"field": "gpu_count"}),
     500: ("Something went wrong here.", "internal_error", {}),
-    503: ("Every supplier that offers this is out right now.", "no_supplier", {}),
+    503: (
+        "Not right now: every supplier that offers this is out, or signatures cannot be verified.",
+        "no_supplier",
+        {},
+    ),
 }
