@@ -106,7 +106,17 @@ def control_plane(session: nox.Session) -> None:
         session.skip("the arguments are for the SDK's tests")
     install(session, *SDK, *CONTROL_PLANE, *group("test"))
     with session.chdir("control_plane"):
-        session.run("pytest")
+        session.run("pytest", "--ignore", "tests/browser")
+
+
+@nox.session(tags=["test"])
+def browser(session: nox.Session) -> None:
+    """The playground's page, in a real browser."""
+    if session.posargs:
+        session.skip("the arguments are for the SDK's tests")
+    install(session, *SDK, *CONTROL_PLANE, *group("test"), *group("browser"))
+    with session.chdir("control_plane"):
+        session.run("pytest", "tests/browser")
 
 
 @nox.session(tags=["soak"])

@@ -1,4 +1,4 @@
-"""Where the programs of the servers are. Run as a script, it names the Debian packages of those that are missing."""
+"""Where the tests find servers and a browser. Run as a script, it names the Debian packages of those missing."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ _POSTGRESQL_FOLDERS = (
     "/usr/local/opt/postgresql@*/bin",
 )
 
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
 
 def postgresql_folder() -> Path | None:
     """Find the folder of `initdb` and `postgres`, of the newest version that is new enough; None for none."""
@@ -30,6 +32,15 @@ def redis_program() -> Path | None:
     """Find `redis-server`; None for none."""
     found = shutil.which("redis-server")
     return Path(found) if found else None
+
+
+def browser_program() -> Path | None:
+    """Find Chromium, or a browser made of it; None for none."""
+    for name in _BROWSERS:
+        found = shutil.which(name)
+        if found is not None:
+            return Path(found)
+    return None
 
 
 def _candidates() -> Iterator[Path]:
@@ -56,6 +67,7 @@ def _major_version(program: Path) -> int:
 _DEBIAN_PACKAGES: dict[str, Callable[[], Path | None]] = {
     "postgresql": postgresql_folder,
     "redis-server": redis_program,
+    "chromium": browser_program,
 }
 
 if __name__ == "__main__":

@@ -82,7 +82,8 @@ def _exports(caller: Caller) -> str:
 def _command_line(payload: Mapping[str, Any]) -> str:
     command = payload.get("command")
     program = [f"-- {shlex.join(command)}"] if command else []
-    return " \\\n    ".join(["nodus run", *_options(payload), "--wait", *program]) + "\n"
+    first, *options = _options(payload)
+    return " \\\n    ".join([f"nodus run {first}", *options, "--wait", *program]) + "\n"
 
 
 def _options(payload: Mapping[str, Any]) -> Iterator[str]:

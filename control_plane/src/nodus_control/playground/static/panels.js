@@ -24,7 +24,7 @@ export function setUp() {
 		const [label, words] = LINKS[next];
 		text($("link"), label);
 		$("link").className = `link ${next}`;
-		if (words || link === "lost") notify(words);
+		if (words || $("notice").textContent.startsWith(LINKS.lost[1])) notify(words);
 		link = next;
 	});
 	setUpClock();

@@ -50,12 +50,13 @@ function render() {
 	say(job ? `Job ${job.status}${job.supplier ? ` at ${job.supplier}, ${job.region}` : ""}` : "");
 	const list = $("timeline");
 	const isAtEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
-	const told = history.filter((entry) => /^job|attempt\.(opened|ended)/.test(entry.kind) && !["completed", "failed", "cancelled"].includes(entry.payload.outcome));
-	keyed(list, told.length ? told : [null], (entry) => entry?.seq, (entry) => {
+	const shown = history.filter((entry) => /^job|attempt\.(opened|ended)/.test(entry.kind) && !["completed", "failed", "cancelled"].includes(entry.payload.outcome));
+	keyed(list, shown.length ? shown : [null], (entry) => entry?.seq, (entry) => {
 		if (!entry) return h("li", "empty", job ? "…" : "Run a job: placement, attempts, failover and settlement are written here as they happen.");
-		const [title, detail, look] = telling(entry);
+		const [title, told, look] = telling(entry);
+		const detail = look === "failed" && entry.kind === "job.transition" ? job.error_message : told;
 		return h("li", `is-${look}`,
-			h("time", { className: "num", dateTime: entry.at, title: entry.at }, `+${duration((Date.parse(entry.at) - Date.parse(told[0].at)) / 1000)}`),
+			h("time", { className: "num", dateTime: entry.at, title: entry.at }, `+${duration((Date.parse(entry.at) - Date.parse(shown[0].at)) / 1000)}`),
 			h("div", "", h("b", "", title), ` ${detail}`),
 			h("small", { className: "num", title: "row of the Trust Ledger" }, `#${entry.seq}`));
 	});

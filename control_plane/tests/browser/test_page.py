@@ -1,0 +1,239 @@
+"""The page at work: a job runs, fails over, lands in the ledger; budget, webhooks, clock."""
+
+from __future__ import annotations
+
+from browser.conftest import Playground
+from browser.reading import FIELDS, card, checks, told, verdicts
+from playwright.sync_api import Page, expect
+
+ALL = ["aws", "gcp", "azure", "oci", "coreweave", "lambda", "crusoe", "runpod", "vast", "hyperbolic"]
+
+
+def run_job(page: Page) -> str:
+    """Press the button; give the id of the job that it made."""
+    before = card(page)["id"]
+    page.get_by_role("button", name="Run job").click()
+    expect(page.locator("#card dd").first).not_to_have_text(before)
+    return card(page)["id"]
+
+
+def expect_status(page: Page, status: str) -> None:
+    """Wait for the card to say it."""
+    expect(page.locator("#card dd").nth(1)).to_have_text(status)
+
+
+def test_one_click_and_a_job_runs_to_its_end(page: Page, playground: Playground) -> None:
+    """No key typed, nothing filled in: queued, placed, running, completed, and all eight fields."""
+    assert card(page).keys() == set(FIELDS)
+    job_id = run_job(page)
+    expect_status(page, "placed")
+    playground.advance(60)
+    expect_status(page, "running")
+    expect(page.locator("#track .here")).to_have_text("running")
+    playground.advance(3600)
+    expect_status(page, "completed")
+
+    assert "–" not in card(page).values()
+    assert told(page) == ["Queued", "Attempt 1: hyperbolic, default", "Placed", "Running", "Completed", "Settled"]
+    assert [title.lower() for title in told(page) if title.lower() in FIELDS or " " not in title][
+        :-1
+    ] == playground.history(job_id)
+    assert page.locator("#track .on").count() == 4
+
+
+def test_an_outage_while_a_job_runs_is_seen_whole(page: Page, playground: Playground) -> None:
+    """The loss, the exclusion, the new placement; and the ledger shows the attempt."""
+    job_id = run_job(page)
+    playground.advance(60)
+    expect_status(page, "running")
+    page.get_by_role("switch", name="Outage of hyperbolic").click()
+    expect(page.locator("#card dd").nth(2)).to_have_text("vast")
+    expect(page.locator("#suppliers .chosen th")).to_contain_text("vast")
+
+    assert told(page)[4:] == ["Lost in an outage", "Back in the queue", "Attempt 2: vast, asia", "Placed"]
+    assert verdicts(page)["hyperbolic"] == "out"
+    expect(page.locator("#entries")).to_contain_text("Lost in an outage")
+    playground.advance(3600)
+    expect_status(page, "completed")
+    assert playground.call("GET", f"/v1/jobs/{job_id}")["attempts"] == 2
+
+
+def test_the_route_says_why_of_everyone(page: Page, playground: Playground) -> None:
+    """Price, score and reason of ten suppliers, for the job in the form, as it is written."""
+    page.get_by_label("neocloud").check()
+    playground.outage("vast")
+    expect(page.locator("#suppliers tr").nth(1).locator(".why b")).to_have_text("out")
+    page.get_by_role("combobox", name="gpu", exact=True).select_option("a100_40gb")
+    expect(page.locator("#suppliers .chosen th")).to_contain_text("runpod")
+    seen = verdicts(page)
+
+    assert len(seen) == 10
+    assert seen["runpod"] == "would be chosen: CA-MTL-1"
+    assert seen["vast"] == "out"
+    assert seen["hyperbolic"] == "does not offer this GPU"
+    assert seen["aws"] == "not in the required tiers"
+    assert page.locator("#suppliers tr", has_text="aws").locator(".num").all_inner_texts() == ["2.74", "0.328"]
+
+
+def test_nobody_left_is_explained(page: Page, playground: Playground) -> None:
+    """503 `no_supplier`: who is out, that nothing was kept, and a way on."""
+    playground.outage(*ALL)
+    expect(page.locator("#suppliers .rejected")).to_have_count(10)
+    page.get_by_role("button", name="Run job").click()
+    refusal = page.get_by_role("alert")
+    expect(refusal).to_contain_text("503 no_supplier")
+
+    assert all(name in refusal.inner_text() for name in ALL)
+    assert playground.call("GET", "/v1/jobs")["jobs"] == []
+    refusal.get_by_role("button", name="End hyperbolic’s outage").click()
+    expect(page.locator("#suppliers .chosen")).to_have_count(1)
+    run_job(page)
+    expect(refusal).to_be_hidden()
+
+
+def test_the_agents_cap_holds_and_says_what_is_left(page: Page, playground: Playground) -> None:
+    """The true 402, signed in the browser; the job that is shrunk to fit is accepted and fills the bar."""
+    page.get_by_label("submit as").select_option("agent")
+    page.get_by_label("gpu_count").fill("8")
+    page.get_by_role("button", name="Run job").click()
+    refusal = page.get_by_role("alert")
+    expect(refusal).to_contain_text("402 budget_exceeded")
+    expect(refusal).to_contain_text("The job could cost $32.77. Of the agent’s $25.00 a month $25.00 are left")
+    refusal.get_by_role("button", name="Shrink it to 915 s").click()
+    expect(page.get_by_label("max_runtime_seconds")).to_have_value("915")
+    job_id = run_job(page)
+    expect(page.get_by_role("meter")).to_have_attribute("aria-valuetext", "$24.99 of $25.00")
+
+    assert playground.call("GET", f"/v1/jobs/{job_id}")["principal_kind"] == "agent"
+    playground.advance(3600)
+    expect(page.locator(".reserved dd")).to_have_text("$0.00")
+
+
+def test_the_ledger_is_verified_here_and_tampering_found(page: Page, playground: Playground) -> None:
+    """However cunning: each forgery fails where it must, in a copy that can be put back."""
+    run_job(page)
+    playground.advance(7200)
+    expect_status(page, "completed")
+    page.get_by_role("button", name="Verify").click()
+    expect(page.locator("#report")).to_contain_text("are as they were written")
+    whole = checks(page)
+    found = {}
+    for cunning in ("alone", "and its hash", "and all hashes after"):
+        page.get_by_label("Tamper with row").fill("4")
+        page.get_by_label("How").select_option(label=cunning)
+        page.get_by_role("button", name="Tamper").click()
+        expect(page.locator("#report")).to_contain_text("you changed row 4: supplier from hyperbolic to forged")
+        expect(page.locator("#entries .bad td").first).to_have_text("4")
+        found[cunning] = [name for name, ok in checks(page).items() if not ok]
+        page.get_by_role("button", name="Put it back").click()
+        expect(page.locator("#report")).to_contain_text("are as they were written")
+
+    assert whole == dict.fromkeys(["Leaf hashes", "Chain", "Contents", "Merkle root", "Signature", "Inclusion"], True)
+    assert found == {
+        "alone": ["Leaf hashes", "Merkle root", "Inclusion"],
+        "and its hash": ["Chain", "Merkle root", "Inclusion"],
+        "and all hashes after": ["Merkle root", "Inclusion"],
+    }
+
+
+def test_deliveries_are_shown_with_their_signature(page: Page, playground: Playground) -> None:
+    """One click registers the inbox; each event arrives signed, and can be delivered again."""
+    page.get_by_role("button", name="Register the inbox").click()
+    expect(page.locator("#no-hooks")).to_contain_text("Registered")
+    run_job(page)
+    playground.advance(7200)
+    delivered = page.locator("#deliveries li")
+    expect(delivered).to_have_count(2)
+    expect(delivered.first).to_contain_text("job.completed")
+    expect(page.locator("#deliveries .good")).to_have_count(2)
+    before = len(playground.call("GET", "/_dev/inbox")["deliveries"])
+    page.get_by_role("button", name="Replay job.completed").click()
+    expect(delivered.first).to_contain_text("2 attempts")
+
+    assert len(playground.call("GET", "/_dev/inbox")["deliveries"]) == before + 1
+    delivered.first.locator("summary").click()
+    assert "Nodus-Signature: v1=" in delivered.first.locator("pre").inner_text()
+
+
+def test_the_clock_is_the_users(page: Page, playground: Playground) -> None:
+    """Speed, pause, an hour skipped."""
+    run_job(page)
+    page.get_by_role("button", name="Skip one hour").click()
+    expect_status(page, "completed")
+    page.get_by_label("Speed").select_option("3600")
+    page.get_by_role("button", name="Go on").click()
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    state = playground.call("GET", "/_dev/state")
+
+    assert (state["speed"], state["paused"]) == (3600, False)
+
+
+def test_a_failure_says_why(page: Page, playground: Playground) -> None:
+    """The program's own message, as text whatever it looks like."""
+    page.get_by_label("env").fill("NODUS_SIM_ERROR=<img src=x onerror=alert(1)>")
+    run_job(page)
+    playground.advance(7200)
+    expect_status(page, "failed")
+
+    expect(page.locator("#timeline")).to_contain_text("<img src=x onerror=alert(1)>")
+    assert page.locator("#track .on").all_inner_texts() == ["queued", "placed", "running", "failed"]
+
+
+def test_a_job_is_cancelled(page: Page) -> None:
+    """While it lives."""
+    run_job(page)
+    page.get_by_role("button", name="Cancel job").click()
+    expect_status(page, "cancelled")
+
+    expect(page.get_by_role("button", name="Cancel job")).to_be_hidden()
+
+
+def test_faults_are_told_beside_their_field(page: Page, playground: Playground) -> None:
+    """All at once, as they are typed; nothing is submitted, and the first of them gets the focus."""
+    page.get_by_label("gpu_count").fill("9")
+    page.get_by_label("max_runtime_seconds").fill("59")
+    page.get_by_label("command").fill("python 'x")
+    expect(page.locator("#snippet")).to_have_text("Correct what is marked in the form, and the code is here.")
+    expect(page.locator("#e-gpu_count")).to_have_text("an integer from 1 to 8.")
+    expect(page.locator("#e-max_runtime_seconds")).to_have_text("an integer from 60 to 172800.")
+    expect(page.locator("#e-command")).to_contain_text("no closing quotation")
+    page.get_by_role("button", name="Run job").click()
+    expect(page.get_by_label("command")).to_be_focused()
+
+    assert page.locator("[aria-invalid=true]").count() == 3
+    assert playground.call("GET", "/v1/jobs")["jobs"] == []
+
+
+def test_the_same_job_is_code_ready_to_copy(page: Page) -> None:
+    """In four languages, chosen by mouse or arrow keys; what is copied is what the server wrote."""
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_label("image").fill("it's")
+    expect(page.locator("#snippet")).to_contain_text('image="it\'s",')
+    page.get_by_role("tab", name="Python", exact=True).press("ArrowRight")
+    expect(page.get_by_role("tab", name="async Python")).to_be_focused()
+    expect(page.locator("#snippet")).to_contain_text("await client.run(")
+    page.get_by_role("tab", name="CLI").click()
+    page.get_by_role("button", name="Copy", exact=True).click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    copied = page.evaluate("navigator.clipboard.readText()")
+
+    assert copied == page.locator("#snippet").text_content()
+    assert "nodus run --image 'it'\"'\"'s' \\\n" in copied
+
+
+def test_everything_is_reached_with_the_keyboard(page: Page, playground: Playground) -> None:
+    """From the skip link to a job that runs, and an outage flipped."""
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the job")).to_be_focused()
+    page.keyboard.press("Enter")
+    for _ in range(5):
+        page.keyboard.press("Tab")
+    expect(page.get_by_label("image")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect_status(page, "placed")
+    page.get_by_role("switch", name="Outage of hyperbolic").focus()
+    page.keyboard.press("Space")
+    expect(page.get_by_role("switch", name="Outage of hyperbolic")).to_have_attribute("aria-checked", "true")
+    expect(page.get_by_role("switch", name="Outage of hyperbolic")).to_be_focused()
+    playground.advance(7200)
+    expect(page.locator("#say")).to_contain_text("Job completed at vast")

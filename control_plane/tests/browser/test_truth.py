@@ -1,0 +1,180 @@
+"""What the page shows after a reload, in a second tab, after a restart, and from a link: the truth, once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browser.conftest import Open, Playground
+from browser.reading import card, told
+from browser.test_page import expect_status, run_job
+from playwright.sync_api import Page, expect
+
+SPEC = {"image": "ghcr.io/acme/train:v3", "gpu": "h100_80gb", "max_runtime_seconds": 1200}
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Iterator[Playground]:
+    """A playground whose state outlives it."""
+    with Playground(tmp_path, "--db", f"sqlite:///{tmp_path / 'nodus.db'}") as playground:
+        playground.pause()
+        yield playground
+
+
+@pytest.fixture
+def forgetful(tmp_path: Path) -> Iterator[Playground]:
+    """A playground whose state is lost when it ends."""
+    with Playground(tmp_path) as playground:
+        yield playground
+
+
+@pytest.fixture
+def running_commands(tmp_path: Path) -> Iterator[Playground]:
+    """A playground that really runs commands."""
+    with Playground(tmp_path, "--driver", "process") as playground:
+        yield playground
+
+
+def connected(page: Page) -> None:
+    """Wait until it is."""
+    expect(page.locator("#link")).to_have_text("Live")
+
+
+def shown_jobs(page: Page) -> dict[str, str]:
+    """Give the state of each recent job, by id."""
+    rows = page.locator("#jobs tr")
+    ids = rows.locator("button").evaluate_all("buttons => buttons.map(each => each.title)")
+    return dict(zip(ids, rows.locator("td:nth-child(2)").all_inner_texts(), strict=True))
+
+
+def expect_truth(page: Page, playground: Playground, job_id: str) -> None:
+    """Hold a page to what the control plane says: of one terminal job every state, of all jobs the last one."""
+    jobs = {job["id"]: job["status"] for job in playground.call("GET", "/v1/jobs")["jobs"]}
+    expect(page.locator("#jobs tr")).to_have_count(len(jobs))
+    for status in jobs.values():
+        expect(page.locator("#jobs")).to_contain_text(status)
+    ledger = playground.call("GET", "/v1/ledger/checkpoint")
+    expect(page.locator("#rows")).to_have_text(f"{ledger['size']} rows")
+    page.locator(f"button[title='{job_id}']").click()
+    expect_status(page, jobs[job_id])
+    expect(page.locator("#timeline")).to_contain_text("Settled")
+    rows = [int(text[1:]) for text in page.locator("#timeline small").all_inner_texts()]
+    states = {"Queued", "Back in the queue", "Placed", "Running", "Completed"}
+    transitions = ["queued" if "ueue" in title else title.lower() for title in told(page) if title in states]
+
+    assert shown_jobs(page) == jobs
+    assert rows == sorted(set(rows))
+    assert transitions == playground.history(job_id)
+
+
+def test_reload_second_tab_and_restart_end_with_the_truth(open_page: Open, kept: Playground) -> None:
+    """Whatever happened while nobody looked: no transition twice, none missing, in both tabs."""
+    first = open_page(kept)
+    connected(first)
+    job_id = run_job(first)
+    kept.advance(60)
+    expect_status(first, "running")
+    kept.outage("hyperbolic")
+    expect(first.locator("#card dd").nth(2)).to_have_text("vast")
+    first.reload()
+    connected(first)
+    assert card(first)["id"] == job_id
+    second = open_page(kept, first.url, beside=first)
+    connected(second)
+    kept.stop()
+    for page in (first, second):
+        expect(page.locator("#link")).to_have_text("Disconnected")
+        expect(page.locator("#notice")).to_contain_text("does not answer")
+    kept.start()
+    kept.pause()
+    kept.call("POST", "/v1/jobs", SPEC)
+    kept.advance(4 * 3600)
+    for page in (first, second):
+        connected(page)
+        expect(page.locator("#notice")).to_be_hidden()
+        assert card(page)["id"] == job_id
+        expect_truth(page, kept, job_id)
+
+
+def test_a_memory_that_is_gone_is_told_of(open_page: Open, forgetful: Playground) -> None:
+    """Started again without a database, the playground is another: so the page says, and shows that one."""
+    page = open_page(forgetful)
+    connected(page)
+    run_job(page)
+    forgetful.stop()
+    expect(page.locator("#link")).to_have_text("Disconnected")
+    forgetful.start()
+    connected(page)
+    expect(page.locator("#notice")).to_contain_text("began anew")
+    expect(page.locator("#no-jobs")).to_be_visible()
+
+    assert set(card(page).values()) == {"–"}
+    forgetful.pause()
+    run_job(page)
+    expect_status(page, "placed")
+
+
+def test_many_jobs_from_elsewhere_appear(page: Page, playground: Playground) -> None:
+    """Submitted by another client, faster than the page could draw each."""
+    ids = {playground.call("POST", "/v1/jobs", SPEC)["id"] for _ in range(30)}
+    playground.advance(3600)
+    expect(page.locator("#jobs .is-completed")).to_have_count(30)
+
+    assert shown_jobs(page) == dict.fromkeys(ids, "completed")
+
+
+def test_a_link_repeats_a_run(page: Page, playground: Playground, open_page: Open) -> None:
+    """In a playground that starts over, the same job goes the same way: nothing is lost before the user says so."""
+    playground.call("POST", "/v1/jobs", SPEC)
+    page.get_by_label("env").fill('NOTE="two\\nlines"')
+    run_job(page)
+    playground.advance(7200)
+    expect_status(page, "completed")
+    link, first = page.url, card(page)
+    page.get_by_role("button", name="Start over…").click()
+    page.get_by_role("button", name="Keep everything").click()
+    assert len(playground.call("GET", "/v1/jobs")["jobs"]) == 2
+    page.get_by_role("button", name="Start over…").click()
+    page.get_by_role("dialog").get_by_role("button", name="Start over").click()
+    expect(page.locator("#no-jobs")).to_be_visible()
+    again = open_page(playground, link)
+    expect(again.locator("#notice")).to_contain_text("its seed is 0, after 1 other job")
+    expect(again.get_by_label("env")).to_have_value('NOTE="two\\nlines"')
+    assert playground.call("GET", "/v1/jobs")["jobs"] == []
+    again.get_by_role("button", name="Start over and run it…").click()
+    again.get_by_role("dialog").get_by_role("button", name="Start over").click()
+    expect_status(again, "placed")
+    playground.advance(7200)
+    expect_status(again, "completed")
+    second = card(again)
+
+    assert first.pop("id")[-20:] == second.pop("id")[-20:]
+    assert first == second
+
+
+def test_a_link_is_no_way_in(open_page: Open, playground: Playground) -> None:
+    """Whatever it carries is text, and runs nothing by itself."""
+    spec = '{"image":"<img src=x onerror=alert(1)>","command":5,"env":[],"require_tiers":"x","gpu_count":{}}'
+    page = open_page(playground, f"{playground.page_url}#spec={spec}&seed=<b>&passed_over=x&job=../../healthz")
+    connected(page)
+    expect(page.get_by_label("image")).to_have_value("<img src=x onerror=alert(1)>")
+
+    assert playground.call("GET", "/v1/jobs")["jobs"] == []
+
+
+def test_commands_really_run_where_the_driver_says_so(open_page: Open, running_commands: Playground) -> None:
+    """The page opens by its token, says so, has no clock to turn, and notices when its keys are old."""
+    page = open_page(running_commands)
+    connected(page)
+    page.get_by_label("command").fill(f"{sys.executable} -c 'print(1)'")
+    run_job(page)
+    expect_status(page, "completed")
+    expect(page.get_by_role("button", name="Pause")).to_be_hidden()
+
+    assert "Commands run on this machine" in page.locator("#about").inner_text()
+    assert "–" not in card(page).values()
+    running_commands.stop()
+    running_commands.start()
+    expect(page.locator("#link")).to_have_text("Other keys")
