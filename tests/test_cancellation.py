@@ -25,6 +25,7 @@ from tests.support.certificates import make_certificates
 from tests.support.clock import AsyncFakeClock
 from tests.support.script import job
 from tests.support.server import STALL, Action, LoopbackServer, Peer, Received, answer, answer_and_hang_up, decide
+from tests.support.streams import frames, streams
 
 MOST_POINTS = 400
 """A scenario that waits more often than this is stuck."""
@@ -221,6 +222,39 @@ async def until(condition: Callable[[], bool]) -> None:
     with anyio.fail_after(10):
         while not condition():
             await anyio.lowlevel.checkpoint()
+
+
+async def test_while_a_stream_is_read() -> None:
+    """Cancelled anywhere, it can be read on: no event is lost or comes twice, and its place is free afterwards."""
+
+    def serve(request: Received) -> Action:
+        if not request.target.endswith("/events"):
+            return echo(request)
+        behind = int(request.header("last-event-id") or 0)
+        return streams(frames(*range(behind + 1, min(behind + 3, 5))), ends=behind >= 2)
+
+    async def follow(stream: nodus.AsyncEventStream, told: list[int]) -> None:
+        async for event in stream:
+            told.append(event.seq)
+
+    with LoopbackServer(then=decide(serve)) as server:
+        async with on_loopback(server, max_connections=2) as client:
+            points = MOST_POINTS
+            for point in range(1, MOST_POINTS):
+                stream, told = client.job("a-job").events(), list[int]()
+                counting = Points(cancel_at=point)
+                with anyio.CancelScope() as scope:
+                    await counting.drive(follow(stream, told), scope)
+                with anyio.fail_after(10):
+                    await follow(stream, told)
+                    assert (await client.get("after")).id == "after"
+                assert told == [1, 2, 3, 4]
+                if counting.passed < point:
+                    points = counting.passed
+                    break
+
+            assert 4 <= points < MOST_POINTS
+            assert client._session._pool._stack.streams.free == 1
 
 
 async def test_while_closing() -> None:

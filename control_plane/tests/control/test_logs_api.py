@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -91,3 +94,47 @@ async def test_a_job_without_a_placement_has_printed_nothing(
         answer = await client.get(f"/v1/jobs/{job['id']}/logs")
 
     assert (answer.status_code, answer.content) == (200, b"")
+
+
+def test_output_is_followed_as_it_comes(spec: Spec) -> None:
+    """From before the first placement to the end; a follower that waits is told by the feed, not by the database."""
+    with LocalControlPlane() as plane, opened_logs(plane, spec) as response:
+        chunks = response.iter_bytes()
+        for _ in range(40):
+            plane.advance(5)
+        text = b"".join(chunks).decode()
+        left = plane.plane.feed.streams
+
+    assert text.endswith("finished: exit status 0\n")
+    assert left <= 1
+
+
+def test_a_server_that_stops_breaks_output_off(spec: Spec) -> None:
+    """A client must not take what it has for the whole."""
+    plane = LocalControlPlane().start()
+    try:
+        with opened_logs(plane, spec) as response:
+            plane.advance(30)
+            chunks = response.iter_bytes()
+            next(chunks)
+            closing = threading.Thread(target=plane.close)
+            closing.start()
+            with pytest.raises(httpx.RemoteProtocolError):
+                list(chunks)
+            closing.join()
+    finally:
+        plane.close()
+
+
+@contextmanager
+def opened_logs(plane: LocalControlPlane, spec: Spec) -> Iterator[httpx.Response]:
+    """Submit a job, and follow what it prints."""
+    headers = {"Authorization": f"Bearer {plane.api_key}"}
+    with httpx.Client(base_url=plane.base_url, headers=headers, trust_env=False, timeout=30) as client:
+        with plane.plane.worker.paused():
+            job = client.post("/v1/jobs", json=spec).json()
+            response = client.send(client.build_request("GET", f"/v1/jobs/{job['id']}/logs?follow=true"), stream=True)
+        try:
+            yield response
+        finally:
+            response.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 import anyio
 from fastapi import APIRouter
@@ -11,9 +12,12 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from nodus_ledger.jobs import PlacementFacts, require_own
+from nodus_ledger.keys import KeyRecord
+from nodus_ledger.records import JobRecord
 
 from ..auth import authenticate
 from ..calls import Call, in_thread, read_call, translated
+from ..faults import DROP
 from ..plane import Plane
 from ..suppliers.protocol import LogChunk, Placement
 from .errors import ApiError
@@ -34,9 +38,10 @@ async def get_logs(request: Request) -> Response:
     """Get what a job printed."""
     plane: Plane = request.app.state.plane
     call = await read_call(request)
-    facts = await in_thread(translated, _find, plane, call)
+    found = await in_thread(translated, _find, plane, call)
+    facts = found.facts
     if call.parameters.get("follow") == "true":
-        return await _follow(plane, call, facts)
+        return _follow(request, call, found)
     total = (await in_thread(_read, plane, facts, 0, 0)).total
     asked = _asked_range(call.only_header("range"), total, _headers(facts))
     if asked is None:
@@ -58,11 +63,20 @@ async def get_logs(request: Request) -> Response:
     )
 
 
-def _find(plane: Plane, call: Call) -> PlacementFacts | None:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Whose output is asked for, by whom, and where the job runs or ran; None before its first placement."""
+
+    key: KeyRecord
+    job: JobRecord
+    facts: PlacementFacts | None
+
+
+def _find(plane: Plane, call: Call) -> _Found:
     key = authenticate(plane, call)
     job = plane.jobs.get(key.customer_id, call.path_params["job_id"])
     require_own(key, job)
-    return plane.jobs.latest_placement(job.id)
+    return _Found(key, job, plane.jobs.latest_placement(job.id))
 
 
 def _asked_range(header: str | None, total: int, headers: dict[str, str]) -> tuple[int, int] | None:
@@ -104,32 +118,48 @@ async def _stream(plane: Plane, facts: PlacementFacts | None, offset: int, end: 
         yield chunk.data
 
 
-async def _follow(plane: Plane, call: Call, facts: PlacementFacts | None) -> Response:
-    found = _RANGE.match(call.only_header("range") or "")
-    offset = int(found.group(1) or 0) if found else 0
+def _follow(request: Request, call: Call, found: _Found) -> Response:
+    asked = _RANGE.match(call.only_header("range") or "")
+    offset = int(asked.group(1) or 0) if asked else 0
     return StreamingResponse(
-        _stream_live(plane, call, facts, offset),
+        _stream_live(request, found, offset),
         status_code=206 if offset else 200,
-        headers=_headers(facts) | ({"Content-Range": f"bytes {offset}-*/*"} if offset else {}),
+        headers=_headers(found.facts) | ({"Content-Range": f"bytes {offset}-*/*"} if offset else {}),
         media_type=_MEDIA_TYPE,
     )
 
 
-async def _stream_live(plane: Plane, call: Call, facts: PlacementFacts | None, offset: int) -> AsyncIterator[bytes]:
+async def _stream_live(request: Request, found: _Found, offset: int) -> AsyncIterator[bytes]:
     """Give output as it comes, until the placement's is complete or the job is over."""
-    job_id: str = call.path_params["job_id"]
-    while True:
-        is_over = await in_thread(plane.jobs.is_over, job_id)
-        if facts is None:
-            facts = await in_thread(plane.jobs.latest_placement, job_id)
-        chunk: LogChunk = await in_thread(_read, plane, facts, offset, CHUNK_BYTES)
-        if chunk.data:
-            offset += len(chunk.data)
-            yield chunk.data
-        elif is_over or (facts is not None and chunk.complete):
-            return
-        else:
-            await anyio.sleep(FOLLOW_SECONDS)
+    plane: Plane = request.app.state.plane
+    job, facts = found.job, found.facts
+    is_over = job.is_terminal
+    place = plane.feed.subscribe(job.customer_id, found.key.id, job_id=job.id, after=job.events)
+    try:
+        while not place.is_closed:
+            news = plane.feed.arm(place)
+            events = plane.feed.recent(place)
+            if events is None:
+                events = await in_thread(plane.feed.read, place)
+            # Seen before it is read, so that what is read last is all there is.
+            is_over = is_over or any(event.is_terminal for event in events)
+            if facts is None and events:
+                facts = await in_thread(plane.jobs.latest_placement, job.id)
+            chunk: LogChunk = await in_thread(_read, plane, facts, offset, CHUNK_BYTES)
+            if chunk.data:
+                offset += len(chunk.data)
+                yield chunk.data
+            elif is_over or (facts is not None and chunk.complete):
+                return
+            else:
+                with anyio.move_on_after(FOLLOW_SECONDS):
+                    await news.wait()
+        # The server stops, or the key was revoked: nobody must take what there is for the whole.
+        drop = request.scope.get("state", {}).get(DROP)
+        if drop is not None:
+            drop(False)
+    finally:
+        plane.feed.unsubscribe(place)
 
 
 def _read(plane: Plane, facts: PlacementFacts | None, offset: int, limit: int) -> LogChunk:
