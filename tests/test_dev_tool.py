@@ -315,7 +315,7 @@ def test_a_failure_to_prepare_is_exit_status_2_and_no_traceback(
 
 
 @posix_only
-def test_only_servers_that_are_missing_are_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_programs_that_are_missing_are_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As root on Debian alone."""
     installed: list[str] = []
     monkeypatch.setattr(environment, "install_system_package", installed.append)
@@ -329,7 +329,7 @@ def test_only_servers_that_are_missing_are_installed(tmp_path: Path, monkeypatch
     script(tmp_path / "postgres", "echo 'postgres (PostgreSQL) 99.1'")
     environment.install_servers()
 
-    assert installed == ["redis-server"]
+    assert installed == ["redis-server", "chromium"]
 
 
 @posix_only

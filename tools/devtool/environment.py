@@ -128,7 +128,7 @@ def can_install_system_packages() -> bool:
 
 
 def install_servers() -> None:
-    """Install those of the servers that the control plane's tests start which are not here, as root on Debian."""
+    """Install those of the servers and the browser that tests start which are not here, as root on Debian."""
     if not can_install_system_packages():
         return
     find = ROOT / "control_plane" / "tests" / "servers" / "programs.py"
