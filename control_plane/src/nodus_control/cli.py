@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import socket
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import asyncclick
@@ -16,10 +19,11 @@ from nodus_ledger.thresholds import DEFAULT_FRACTION
 
 from .app import create_app
 from .exit_codes import CONFIGURATION, OK
-from .interrupts import catching_interrupts
+from .interrupts import Interrupts, catching_interrupts
 from .plane import Plane
 from .playground.command import Misconfigured
-from .server import Server, ServerFailed
+from .processes import Processes
+from .server import Server, ServerFailed, base_url_of, bind
 from .suppliers.choice import DRIVERS
 from .version import VERSION
 from .webhooks.addresses import parse_allowed
@@ -28,6 +32,17 @@ from .webhooks.service import WebhookOptions
 
 DATABASE_VARIABLE = "NODUS_DATABASE_URL"
 REDIS_VARIABLE = "NODUS_REDIS_URL"
+
+
+@dataclass(frozen=True)
+class Hosting:
+    """What a self-hosted control plane stands on, and what it allows."""
+
+    database_url: str = field(repr=False)
+    redis_url: str | None = field(repr=False)
+    driver: str
+    webhook_allow: tuple[str, ...]
+    threshold: float
 
 
 def _with_database(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -58,6 +73,13 @@ def program() -> None:
 @asyncclick.option(
     "--port", type=asyncclick.IntRange(0, 65_535), default=8787, show_default=True, help="The port; 0 picks a free one."
 )
+@asyncclick.option(
+    "--workers",
+    type=asyncclick.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="How many processes answer, behind the one address.",
+)
 @threshold_option
 def serve(
     database_url: str | None,
@@ -67,20 +89,21 @@ def serve(
     threshold: float,
     host: str,
     port: int,
+    workers: int,
 ) -> int:
     """Answer API requests. Jobs are run by `nodus-control worker` on the same database."""
+    hosting = _hosting(database_url, redis_url, driver, webhook_allow, threshold)
+    answer = functools.partial(_answer, hosting)
     with catching_interrupts() as interrupts:
-        plane = _open(database_url, redis_url, driver, webhook_allow, threshold, answers_requests=True)
         try:
-            server = Server(create_app(plane), host=host, port=port, end_streams=plane.feed.end_streams)
-            server.start()
+            listening = bind(host, port)
+            say_ready = functools.partial(asyncclick.echo, f"serving {base_url_of(host, listening)}")
+            if workers == 1:
+                answer(listening, say_ready, interrupts)
+            else:
+                _answer_in_processes(hosting, Processes(answer, listening, workers), say_ready, interrupts)
         except ServerFailed as exc:
-            plane.close()
             raise Misconfigured(str(exc)) from exc
-        asyncclick.echo(f"serving {server.base_url}")
-        interrupts.wait()
-        server.stop()
-        plane.close()
     return OK
 
 
@@ -89,7 +112,7 @@ def serve(
 def worker(database_url: str | None, redis_url: str | None, driver: str, webhook_allow: tuple[str, ...]) -> int:
     """Run what the API accepts: dispatch jobs, watch them, fail them over."""
     with catching_interrupts() as interrupts:
-        plane = _open(database_url, redis_url, driver, webhook_allow)
+        plane = _open(_hosting(database_url, redis_url, driver, webhook_allow))
         plane.start_worker()
         asyncclick.echo("working")
         interrupts.wait()
@@ -102,22 +125,58 @@ def main() -> None:
     sys.exit(program(standalone_mode=True))
 
 
-def _open(
+def _hosting(
     database_url: str | None,
     redis_url: str | None,
     driver: str,
     webhook_allow: tuple[str, ...],
     threshold: float = DEFAULT_FRACTION,
-    *,
-    answers_requests: bool = False,
-) -> Plane:
+) -> Hosting:
     url = database_url or os.environ.get(DATABASE_VARIABLE)
     if not url:
         raise Misconfigured(f"no database: give --db URL, or set {DATABASE_VARIABLE}")
+    return Hosting(url, redis_url or os.environ.get(REDIS_VARIABLE), driver, webhook_allow, threshold)
+
+
+def _answer(
+    hosting: Hosting, listening: socket.socket, say_ready: Callable[[], object], interrupts: Interrupts
+) -> None:
+    """Answer requests that come to a socket, until a signal comes."""
+    plane = _open(hosting, answers_requests=True)
     try:
-        webhooks = WebhookOptions(allowed=parse_allowed(webhook_allow), threshold=threshold)
-        redis = _open_redis(redis_url or os.environ.get(REDIS_VARIABLE), must_answer=answers_requests)
-        return Plane(url, driver=driver, seed=None, is_alone=False, webhooks=webhooks, redis=redis)
+        server = Server(create_app(plane), listening=listening, end_streams=plane.feed.end_streams)
+        server.start()
+        say_ready()
+        interrupts.wait()
+        server.stop()
+    finally:
+        plane.close()
+
+
+def _answer_in_processes(
+    hosting: Hosting, processes: Processes, say_ready: Callable[[], object], interrupts: Interrupts
+) -> None:
+    # What is wrong is said once, and a database that is older is migrated once.
+    plane = _open(hosting, answers_requests=True)
+    is_shared = plane.database.is_shared
+    plane.close()
+    if not is_shared:
+        raise Misconfigured("--workers needs a database that several processes can open: a file, or PostgreSQL")
+    try:
+        processes.start()
+        say_ready()
+        processes.watch(interrupts)
+    finally:
+        processes.stop()
+
+
+def _open(hosting: Hosting, *, answers_requests: bool = False) -> Plane:
+    try:
+        webhooks = WebhookOptions(allowed=parse_allowed(hosting.webhook_allow), threshold=hosting.threshold)
+        redis = _open_redis(hosting.redis_url, must_answer=answers_requests)
+        return Plane(
+            hosting.database_url, driver=hosting.driver, seed=None, is_alone=False, webhooks=webhooks, redis=redis
+        )
     except (UnusableDatabase, UnusableKey, UnusableRedis, RuntimeError, ValueError) as exc:
         raise Misconfigured(str(exc)) from exc
 

@@ -20,6 +20,10 @@ class Interrupts:
     def __init__(self, reader: socket.socket) -> None:
         self._reader = reader
 
+    def fileno(self) -> int:
+        """Give what becomes readable once a signal came."""
+        return self._reader.fileno()
+
     def wait(self) -> signal.Signals:
         """Wait for one of the signals; give it. Those that came before count."""
         while True:

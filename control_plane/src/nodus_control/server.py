@@ -88,6 +88,7 @@ class Server:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        listening: socket.socket | None = None,
         end_streams: Callable[[], None] = lambda: None,
     ) -> None:
         """Bind the address; port 0 picks a free one.
@@ -96,14 +97,15 @@ class Server:
             app: what answers.
             host: an address or name of this machine.
             port: 0 to 65535.
+            listening: a socket that is bound already, in the place of host and port.
             end_streams: called when it stops, to bring answers to an end that would go on.
 
         Raises:
             ServerFailed: the address is taken or not this machine's.
         """
-        self._socket = _bind(host, port)
+        self._socket = bind(host, port) if listening is None else listening
         self.port: int = self._socket.getsockname()[1]
-        self.base_url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+        self.base_url = base_url_of(host, self._socket)
         self._requests = _Requests(app)
         self._end_streams = end_streams
         config = uvicorn.Config(
@@ -152,7 +154,17 @@ class Server:
             self._failure = exc
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def base_url_of(host: str, bound: socket.socket) -> str:
+    """Give where what answers on a socket is found."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Bind a socket; port 0 picks a free one.
+
+    Raises:
+        ServerFailed: the address is taken or not this machine's.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

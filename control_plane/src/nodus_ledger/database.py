@@ -58,6 +58,8 @@ class Database:
         is_file = not self.is_server and parsed.database not in (None, "", ":memory:")
         self.path = Path(str(parsed.database)).absolute() if is_file else None
         """The file; None in memory and on a server."""
+        self.is_shared = self.is_server or is_file
+        """Whether other processes can open it too."""
         self._dialect = POSTGRESQL if self.is_server else SQLITE
         self._engine = open_engine(parsed, in_memory=not self.is_server and not is_file)
         # SQLite would make writers of one process poll for its lock; here they queue, and nobody is overtaken for long.

@@ -1,0 +1,92 @@
+"""`nodus-control` as processes of their own, on a database that they share with the test."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from typing_extensions import Self
+
+PATIENCE_SECONDS = 60.0
+_PROGRAM = "from nodus_control.cli import main; main()"
+
+
+def eventually(condition: Callable[[], bool], hint: Callable[[], str] = lambda: "it never happened") -> None:
+    """Look until `condition` holds; generous, because the machine may be busy."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, hint()
+        time.sleep(0.02)
+
+
+class Hosted:
+    """Starts `nodus-control serve` and `worker` on one database; ends by a signal what is left of them."""
+
+    def __init__(self, database_url: str, directory: Path) -> None:
+        self._environment = {**os.environ, "NODUS_DATABASE_URL": database_url, "XDG_STATE_HOME": str(directory)}
+        self._directory = directory
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def serve(self, *options: str) -> str:
+        """Start answering requests on a free port; give where."""
+        process, output = self._start("serve", "--port", "0", *options)
+        return self._until(process, output, r"serving (http://\S+)")
+
+    def serve_all(self, count: int) -> list[str]:
+        """Start several that answer, side by side; give where."""
+        started = [self._start("serve", "--port", "0") for _ in range(count)]
+        return [self._until(process, output, r"serving (http://\S+)") for process, output in started]
+
+    def work(self, *options: str) -> subprocess.Popen[bytes]:
+        """Start a worker."""
+        process, output = self._start("worker", *options)
+        self._until(process, output, r"(working)")
+        return process
+
+    def output(self) -> str:
+        """Give what they all printed."""
+        return "\n".join(file.read_text() for file in sorted(self._directory.glob("hosted-*.txt")))
+
+    def stop(self) -> list[int]:
+        """End them all with a signal; give their exit statuses."""
+        for process in self.processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        return [process.wait(PATIENCE_SECONDS) for process in self.processes]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            self.stop()
+        finally:
+            for process in self.processes:
+                process.kill()
+
+    def _start(self, *arguments: str) -> tuple[subprocess.Popen[bytes], Path]:
+        path = self._directory / f"hosted-{len(self.processes)}.txt"
+        with path.open("wb") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-u", "-c", _PROGRAM, *arguments],
+                env=self._environment,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+        self.processes.append(process)
+        return process, path
+
+    def _until(self, process: subprocess.Popen[bytes], output: Path, pattern: str) -> str:
+        eventually(lambda: process.poll() is not None or re.search(pattern, output.read_text()) is not None)
+        found = re.search(pattern, output.read_text())
+        assert found is not None, output.read_text()
+        return found.group(1)

@@ -1,0 +1,187 @@
+"""The self-hosted form: API and workers as processes of their own, any number of them on one database."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+import pytest
+from hosted.processes import PATIENCE_SECONDS, Hosted, eventually
+from servers.engines import POSTGRESQL
+from sqlalchemy import func, select
+
+from nodus_control.plane import Plane
+from nodus_ledger.keys import PrincipalKind
+from nodus_ledger.schema import attempts, jobs
+from nodus_ledger.verify import verify
+
+SPEC = {"image": "x", "gpu": "h100_80gb", "max_runtime_seconds": 60}
+
+
+def client_of(plane: Plane, base_url: str) -> httpx.Client:
+    """Make a client with a new key."""
+    minted = plane.keys.mint(customer_id="acme", label="", principal_kind=PrincipalKind.HUMAN, now=plane.clock.now())
+    headers = {"Authorization": f"Bearer {minted.api_key}"}
+    return httpx.Client(base_url=base_url, headers=headers, trust_env=False, timeout=PATIENCE_SECONDS)
+
+
+def submit(client: httpx.Client, count: int) -> list[str]:
+    """Submit jobs; give their ids."""
+    return [client.post("/v1/jobs", json=SPEC).raise_for_status().json()["id"] for _ in range(count)]
+
+
+def submit_commands(client: httpx.Client, file: Path, count: int) -> list[str]:
+    """Submit commands that take a second and write their name to a file; give the names."""
+    names = [f"job {number}" for number in range(count)]
+    for name in names:
+        command = ["sh", "-c", 'echo "$NAME" >> "$FILE"; sleep 1']
+        client.post(
+            "/v1/jobs", json={**SPEC, "command": command, "env": {"NAME": name, "FILE": str(file)}}
+        ).raise_for_status()
+    return names
+
+
+def ran(file: Path) -> list[str]:
+    """Give the names that commands wrote."""
+    return sorted(file.read_text().splitlines())
+
+
+def counts(plane: Plane) -> Mapping[str, int]:
+    """Count the jobs by their status."""
+    with plane.database.read() as connection:
+        query = select(jobs.c.status, func.count()).group_by(jobs.c.status)
+        return {row[0]: row[1] for row in connection.execute(query)}
+
+
+@pytest.mark.both_engines
+def test_a_job_that_one_process_accepts_another_runs(hosted: Hosted, here: Plane) -> None:
+    """Without seeded keys and without the playground's controls; both end with a signal."""
+    base_url = hosted.serve()
+    hosted.work()
+    with client_of(here, base_url) as client:
+        job_id = submit(client, 1)[0]
+        eventually(lambda: client.get(f"/v1/jobs/{job_id}").json()["status"] != "queued", hosted.output)
+        controls = client.get("/_dev/state")
+        page = client.get("/")
+
+    assert (controls.status_code, page.status_code) == (404, 404)
+    assert hosted.stop() == [0, 0]
+
+
+@pytest.mark.parametrize("engine", [POSTGRESQL], indirect=True)
+def test_two_workers_share_the_work_and_run_nothing_twice(hosted: Hosted, here: Plane, tmp_path: Path) -> None:
+    """Real commands, each of which says that it ran; both workers claim from the one table."""
+    base_url = hosted.serve("--driver", "process")
+    hosted.work("--driver", "process")
+    hosted.work("--driver", "process")
+    with client_of(here, base_url) as client:
+        names = submit_commands(client, tmp_path / "ran", 8)
+        eventually(lambda: counts(here) == {"completed": 8}, hosted.output)
+
+    assert ran(tmp_path / "ran") == names
+    with here.database.read() as connection:
+        per_job = select(func.count()).select_from(attempts).group_by(attempts.c.job_id)
+        assert list(connection.execute(per_job).scalars()) == [1] * 8
+    assert verify(here.database).is_sound
+
+
+@pytest.mark.parametrize("engine", [POSTGRESQL], indirect=True)
+def test_what_a_killed_worker_had_another_takes_over(hosted: Hosted, here: Plane, tmp_path: Path) -> None:
+    """Once its leases have run out, which is hastened here: nothing stays behind, and nothing runs again."""
+    base_url = hosted.serve("--driver", "process")
+    doomed = hosted.work("--driver", "process")
+    with client_of(here, base_url) as client:
+        names = submit_commands(client, tmp_path / "ran", 4)
+        eventually(lambda: "queued" not in counts(here), hosted.output)
+        doomed.kill()
+        doomed.wait()
+        with here.database.write() as connection:
+            # As if it had died between a claim and what came of it.
+            left = jobs.update().where(jobs.c.due_at.is_not(None))
+            connection.execute(left.values(lease_owner="the dead", lease_until=int(time.time() * 1000) + 1000))
+        hosted.work("--driver", "process")
+        eventually(lambda: counts(here) == {"completed": 4}, hosted.output)
+
+    assert ran(tmp_path / "ran") == names
+    assert verify(here.database).is_sound
+
+
+@pytest.mark.parametrize("engine", [POSTGRESQL], indirect=True)
+def test_several_processes_answer_behind_one_address(hosted: Hosted, here: Plane) -> None:
+    """One that dies is replaced, and all end with the one that started them."""
+    base_url = hosted.serve("--workers", "2")
+    server = hosted.processes[0]
+    children = children_of(server.pid)
+    os.kill(children[0], signal.SIGKILL)
+    eventually(lambda: len(children_of(server.pid)) == 2 and children[0] not in children_of(server.pid), hosted.output)
+    children = children_of(server.pid)
+    with client_of(here, base_url) as client:
+        submit(client, 10)
+
+    assert counts(here) == {"queued": 10}
+    assert hosted.stop() == [0]
+    eventually(lambda: not any(map(is_alive, children)))
+
+
+def test_they_end_with_the_one_that_was_killed(hosted: Hosted, here: Plane) -> None:
+    """Nobody goes on answering whom nobody can stop."""
+    hosted.serve("--workers", "2")
+    server = hosted.processes[0]
+    children = children_of(server.pid)
+    server.kill()
+    server.wait()
+
+    assert len(children) == 2
+    eventually(lambda: not any(map(is_alive, children)))
+
+
+@pytest.mark.parametrize(
+    ("command", "url", "environment", "message"),
+    [
+        ("serve", "{url}", {"NODUS_KEY_ENCRYPTION_KEY": ""}, "set NODUS_KEY_ENCRYPTION_KEY"),
+        ("worker", "{url}", {"NODUS_KEY_ENCRYPTION_KEY": ""}, "set NODUS_KEY_ENCRYPTION_KEY"),
+        ("serve", "postgresql+psycopg://127.0.0.1:1/x", {}, "cannot open the database"),
+        ("serve", "sqlite://", {}, "--workers needs a database that several processes can open"),
+    ],
+)
+def test_what_it_cannot_start_with_is_said_in_a_line(
+    postgres_url: str, command: str, url: str, environment: dict[str, str], message: str
+) -> None:
+    """With exit status 3, and without a traceback."""
+    options = ["--workers", "2"] if command == "serve" else []
+    ended = subprocess.run(
+        [sys.executable, "-c", "from nodus_control.cli import main; main()", command, *options],
+        env={**os.environ, "NODUS_DATABASE_URL": url.format(url=postgres_url), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_SECONDS,
+    )
+
+    assert ended.returncode == 3
+    assert message in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def children_of(pid: int) -> list[int]:
+    """Give the processes that a process has started to answer requests."""
+    return [child for child, parent, _, command in listed_processes() if parent == pid and "spawn_main" in command]
+
+
+def is_alive(pid: int) -> bool:
+    """Say whether a process is still there, and more than a name that nobody has asked for yet."""
+    return any(one == pid and not state.startswith("Z") for one, _, state, _ in listed_processes())
+
+
+def listed_processes() -> list[tuple[int, int, str, str]]:
+    """List all processes: pid, parent's pid, state, command."""
+    command = ["ps", "-A", "-ww", "-o", "pid=,ppid=,stat=,args="]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = [line.split(None, 3) for line in listed.stdout.splitlines()]
+    return [(int(pid), int(parent), state, " ".join(rest)) for pid, parent, state, *rest in found]
