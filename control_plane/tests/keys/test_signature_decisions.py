@@ -400,7 +400,7 @@ def test_the_sdk_signs_afresh_and_succeeds(service: Service) -> None:
         service.minted.api_key, base_url=service.plane.base_url, signing_secret=service.secret, _clock=clock
     ) as client:
         webhook = client.webhooks.create("https://hooks.example.com/nodus", ["job.completed"])
-        secrets = {client.webhooks.rotate(webhook.id) for _ in range(2)}
+        secrets = {client.webhooks.rotate(webhook.id).secret for _ in range(2)}
 
     assert len(secrets) == 2
     assert len(clock.slept) == 1

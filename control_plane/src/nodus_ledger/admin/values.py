@@ -15,12 +15,11 @@ def cap(text: str) -> int:
     """Read an amount in USD as micro-USD."""
     try:
         amount = Decimal(text.strip().removeprefix("$"))
-        is_amount = amount.is_finite() and 0 <= amount < _LARGEST_USD
     except InvalidOperation:
-        is_amount = False
-    if not is_amount:
+        amount = Decimal("NaN")
+    if not (amount.is_finite() and 0 <= amount < _LARGEST_USD):
         raise argparse.ArgumentTypeError(f"{text!r} is no amount in USD, 0 or more, such as 2500")
-    micros = amount * MICROS_PER_USD
+    micros: Decimal = amount * MICROS_PER_USD
     if micros != micros.to_integral_value():
         raise argparse.ArgumentTypeError(f"{text!r} has more than six decimals")
     return int(micros)
