@@ -1,0 +1,138 @@
+"""Two hundred submissions at once on a key with $25: never past the cap, and nothing refused that would have fitted."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import httpx
+import pytest
+from keys.callers import Minted, mint, serve
+
+from nodus_control.plane import Plane
+from nodus_ledger.verify import verify
+
+SUBMISSIONS = 200
+CAP_MICROS = 25_000_000
+
+
+@contextmanager
+def processes(database_url: str, count: int) -> Iterator[list[str]]:
+    """Run `nodus-control serve` so many times on one database; give where each answers."""
+    program = "from nodus_control.cli import main; main()"
+    command = [sys.executable, "-u", "-c", program, "serve", "--port", "0", "--db", database_url]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
+    try:
+        lines = [process.stdout.readline() for process in started if process.stdout is not None]
+        yield [line.removeprefix("serving ").strip() for line in lines]
+    finally:
+        for process in started:
+            process.terminate()
+        for process in started:
+            process.communicate()
+
+
+class Watch:
+    """Looks at the key's month all the time, from outside of whoever answers."""
+
+    def __init__(self, plane: Plane, key_id: str) -> None:
+        self.highest = 0
+        self.looks = 0
+        self._plane = plane
+        self._key_id = key_id
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._over.wait(0.003):
+            figures = self._plane.keys.budget(self._key_id, self._plane.clock.now())
+            self.highest = max(self.highest, figures.month_to_date)
+            self.looks += 1
+
+
+async def submit_all(base_urls: list[str], key: Minted) -> list[int]:
+    """Submit jobs of many sizes at once; every fourth that is accepted is cancelled at once, which makes room again."""
+    limits = httpx.Limits(max_connections=SUBMISSIONS, max_keepalive_connections=SUBMISSIONS)
+    headers = {"Authorization": f"Bearer {key.api_key}"}
+    async with httpx.AsyncClient(headers=headers, limits=limits, timeout=60, trust_env=False) as client:
+
+        async def submit(number: int) -> int:
+            base_url = base_urls[number % len(base_urls)]
+            spec = {
+                "image": "train",
+                "gpu": ("h100_80gb", "l40s", "a10g")[number % 3],
+                "gpu_count": 1 + number % 4,
+                "max_runtime_seconds": 300 + 37 * (number % 50),
+                "idempotency_key": f"job {number}",
+            }
+            answer = await client.post(f"{base_url}/v1/jobs", json=spec)
+            if answer.status_code == 202 and number % 4 == 0:
+                await client.post(f"{base_url}/v1/jobs/{answer.json()['id']}/cancel")
+            return answer.status_code
+
+        return await asyncio.gather(*(submit(number) for number in range(SUBMISSIONS)))
+
+
+def walk(plane: Plane) -> Counter[str]:
+    """Go through the ledger in its order: each decision must have been the right one just then."""
+    counted: Counter[str] = Counter()
+    reserved: dict[str, int] = {}
+    realised = 0
+    after: int | None = 0
+    while after is not None:
+        page = plane.trust_ledger.entries("acme", job_id=None, after=after, limit=1000)
+        for entry in page.entries:
+            payload: dict[str, Any] = entry.payload
+            month_to_date = realised + sum(reserved.values())
+            counted[entry.kind] += 1
+            if entry.kind == "job.submitted":
+                reserved[str(entry.job_id)] = payload["reserved_micros"]
+                assert month_to_date + payload["reserved_micros"] <= CAP_MICROS
+            elif entry.kind == "budget.exceeded":
+                assert (payload["realised_micros"], payload["in_flight_micros"]) == (realised, sum(reserved.values()))
+                assert month_to_date + payload["estimated_micros"] > CAP_MICROS
+            elif entry.kind == "job.settled":
+                del reserved[str(entry.job_id)]
+                realised += payload["cost_micros"]
+        after = page.next_after
+    return counted
+
+
+@pytest.mark.parametrize(
+    ("engine", "count"), [("sqlite", 1), ("postgresql", 1), ("postgresql", 3)], indirect=["engine"]
+)
+def test_a_cap_holds_against_all_at_once(kept_database_url: str, count: int) -> None:
+    """At every instant, and for every decision in the order in which they were made."""
+    key = mint(kept_database_url, "--monthly-cap-usd", "25")
+    plane = Plane(kept_database_url, seed=None, is_alone=False)
+    with ExitStack() as stack:
+        stack.callback(plane.close)
+        if count == 1:
+            base_urls = [stack.enter_context(serve(kept_database_url)).base_url]
+        else:
+            base_urls = stack.enter_context(processes(kept_database_url, count))
+        with Watch(plane, key.key_id) as watch:
+            statuses = Counter(asyncio.run(submit_all(base_urls, key)))
+        counted = walk(plane)
+        report = verify(plane.database)
+
+    assert set(statuses) == {202, 402}
+    assert (counted["job.submitted"], counted["budget.exceeded"]) == (statuses[202], statuses[402])
+    assert sum(statuses.values()) == SUBMISSIONS
+    assert 0 < watch.highest <= CAP_MICROS
+    assert watch.looks > 1
+    assert report.faults == []
