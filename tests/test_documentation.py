@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import doctest
 import importlib
+import inspect
 import pkgutil
 import re
 from pathlib import Path
 
 import pytest
 
+import api_reference
 import nodus
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,6 +47,30 @@ def test_pages_tell_the_truth(page: Path) -> None:
     results = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
 
     assert results.failed == 0
+
+
+def test_the_reference_is_what_the_code_says() -> None:
+    """Else write it again: `python tools/api_reference.py`."""
+    assert api_reference.PAGE.read_text(encoding="utf-8") == api_reference.page()
+
+
+def test_the_reference_has_every_public_name_once() -> None:
+    """A new one needs a place on the page."""
+    named = [name for names in api_reference.PARTS.values() for name in names]
+
+    assert sorted(named) == sorted(set(nodus.__all__) - {"__version__"})
+
+
+def test_every_public_name_says_what_it_is() -> None:
+    """So do its methods and properties, to who asks `help()`."""
+    silent = []
+    for name in set(nodus.__all__) - {"__version__"}:
+        thing = getattr(nodus, name)
+        members = [] if not isinstance(thing, type) else [one for one in dir(thing) if one in vars(thing)]
+        described = [thing, *(getattr(thing, one) for one in members if not one.startswith("_"))]
+        silent += [one for one in described if callable(one) and not inspect.getdoc(one)]
+
+    assert silent == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
