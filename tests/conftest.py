@@ -34,6 +34,12 @@ def pytest_pycollect_makeitem(name: str, obj: object) -> None:
         pytest.mark.anyio(obj)
 
 
+def pytest_collection_finish() -> None:
+    """Keep the collector out of thousands of collected tests: it is run after many of them, to find what they left."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take away every setting that the machine may have, the user's proxy included."""

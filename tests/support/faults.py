@@ -358,11 +358,16 @@ class FaultServer(LoopbackServer):
     Args:
         faults: names from `FAULTS`.
         plane: what answers where there is no fault, or a fault lets it.
+
+    Attributes:
+        is_slow: whether a fault lasts until the attempt's time is over.
     """
 
     def __init__(self, faults: Iterable[str] = (), plane: Plane | None = None) -> None:
+        names = list(faults)
         self.plane = Plane() if plane is None else plane
-        super().__init__(*(FAULTS[name](self.plane) for name in faults), then=GOOD(self.plane))
+        self.is_slow = not SLOW.keys().isdisjoint(names)
+        super().__init__(*(FAULTS[name](self.plane) for name in names), then=GOOD(self.plane))
 
     def heal(self) -> None:
         """Commit no more faults."""
