@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import AsyncIterator
 
+import httpx
 import pytest
 
 import nodus
@@ -275,6 +276,35 @@ async def test_an_injected_client_that_cannot_stream_is_used_to_look() -> None:
         events = [event async for event in client.job(JOB).events()]
 
     assert statuses(events) == ["queued", "completed"]
+
+
+async def test_an_injected_client_that_can_stream_does() -> None:
+    """And a loop that is left half-way leaves nothing of it behind, on any event loop."""
+    with LoopbackServer(hangs(frames(1)), hangs(frames(1, 2)), streams(frames(1, 2, 3, 4))) as server:
+        async with httpx.AsyncClient(trust_env=False) as injected, on_loopback(server, http_client=injected) as client:
+            await take(client.job(JOB).events(), 1)
+            async with client.job(JOB).events() as stream:
+                left = await take(stream, 2)
+            whole = [event async for event in client.job(JOB).events()]
+            open_answers = len(client._session._pool.answers)
+    gc.collect()
+
+    assert (statuses(left), tuple(statuses(whole))) == (["queued", "placed"], COURSE)
+    assert open_answers == 0
+
+
+async def test_children_share_the_places_of_streams() -> None:
+    """As they share the connections."""
+    with LoopbackServer(hangs(frames(1)), then=answer(200, view(id=JOB))) as server:
+        async with on_loopback(server, max_connections=2) as client:
+            child = client.with_options(timeout=5)
+            async with child.job(JOB).events() as stream:
+                await take(stream, 1)
+                places = await client._session.take_stream_place()
+            again = await client._session.take_stream_place()
+
+    assert places is None
+    assert again is not None
 
 
 async def test_a_job_that_is_not_there_is_an_error() -> None:

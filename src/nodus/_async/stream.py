@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -82,6 +83,19 @@ class AsyncStreamedAnswer:
         self._registry.discard(self)
         try:
             await self._response.aclose()
+            if not hasattr(self._response.stream, "extend"):
+                await self._run_out()
         finally:
             if self._place is not None:
                 self._place.release()
+
+    async def _run_out(self) -> None:
+        """End the generators that an injected client reads with: left hanging, an event loop would have to end them.
+
+        They give what has arrived already; the first read of the connection, which is closed, then ends them all.
+        """
+        if self._chunks is None:
+            return
+        with contextlib.suppress(Exception):
+            async for _ in self._chunks:
+                pass

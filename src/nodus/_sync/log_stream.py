@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import codecs
+import logging
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from .. import _calls, _http
-from .._errors import NodusError
+from .._errors import APITimeoutError, NodusError
 from .._http import Reply
 from .._live import Reconnection, has_no_endpoint
 from .._logs import logger
@@ -107,7 +108,9 @@ class LogStream:
         try:
             chunk = answer.read(self._session.settings.timeout)
         except NodusError as exc:
-            logger.info("the output of job %s broke off, and is resumed: %s", self._job_id, exc)
+            # A job may be silent for long, and its output has no sign of life of its own.
+            level = logging.DEBUG if isinstance(exc, APITimeoutError) else logging.INFO
+            logger.log(level, "the output of job %s broke off, and is resumed: %s", self._job_id, exc)
             self._release()
             self._pause_seconds = self._reconnection.after_end(self._session.clock.now(), None)
             return ""

@@ -136,7 +136,7 @@ class Pool(httpx.BaseTransport):
         """
         stack = self._stack
         stack.closed = True
-        if not self.was_used:
+        if stack.pid != os.getpid() or not (stack.lanes or stack.answers):
             return
         if not stack.run.is_home():
             raise wrong_event_loop()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -83,6 +84,19 @@ class StreamedAnswer:
         self._registry.discard(self)
         try:
             self._response.close()
+            if not hasattr(self._response.stream, "extend"):
+                self._run_out()
         finally:
             if self._place is not None:
                 self._place.release()
+
+    def _run_out(self) -> None:
+        """End the generators that an injected client reads with: left hanging, an event loop would have to end them.
+
+        They give what has arrived already; the first read of the connection, which is closed, then ends them all.
+        """
+        if self._chunks is None:
+            return
+        with contextlib.suppress(Exception):
+            for _ in self._chunks:
+                pass
