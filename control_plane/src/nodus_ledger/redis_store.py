@@ -5,12 +5,16 @@ Only this module knows the client, which is the extra `nodus-control-plane[redis
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 TIMEOUT_SECONDS = 2.0
 """How long Redis may take to be reached, and again to answer: a request waits for it."""
+PAUSE_SECONDS = 1.0
+"""How long nobody waits for it again once it took longer: those who need it would take every thread from the others."""
 
 
 class UnusableRedis(Exception):
@@ -24,11 +28,12 @@ class RedisUnavailable(Exception):
 class RedisStore:
     """One Redis, used by any number of threads. It connects when it is first asked for something."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         """Take note of where it is.
 
         Args:
             url: `redis://`, `rediss://` or `unix://`, as the client takes it.
+            clock: gives seconds; from one moment to another is all that counts.
 
         Raises:
             UnusableRedis: the URL is none, or the client is not installed.
@@ -42,6 +47,9 @@ class RedisStore:
                 "Redis needs a package that is not installed: pip install 'nodus-control-plane[redis]'"
             ) from exc
         self._failures = (redis.RedisError, OSError)
+        self._timed_out = (redis.TimeoutError, TimeoutError)
+        self._clock = clock
+        self._paused_until = -math.inf
         try:
             # A command that may have been carried out is not sent again: callers hear of it, and decide.
             self._client: Any = redis.Redis.from_url(
@@ -112,9 +120,13 @@ class RedisStore:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
+        if self._clock() < self._paused_until:
+            raise RedisUnavailable(f"Redis at {self._place} did not answer a moment ago")
         try:
             yield
         except self._failures as exc:
+            if isinstance(exc, self._timed_out):
+                self._paused_until = self._clock() + PAUSE_SECONDS
             # Not what the client says: it may quote the command, and so a secret.
             raise RedisUnavailable(f"Redis at {self._place} does not answer ({type(exc).__name__})") from None
 

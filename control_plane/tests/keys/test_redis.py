@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +18,7 @@ from servers.redis import RedisServer
 
 import nodus
 from nodus_ledger.admin.program import main
-from nodus_ledger.redis_store import RedisStore, UnusableRedis
+from nodus_ledger.redis_store import RedisStore, RedisUnavailable, UnusableRedis
 
 NOBODY = "redis://:hunter2@127.0.0.1:1/0"
 DAY_MS = 86_400_000
@@ -210,6 +212,33 @@ def test_minting_and_rotating_need_redis(
     assert all(error.startswith("error: Redis at 127.0.0.1:") for error in errors)
     assert len(admin("list", "--db", kept_database_url).splitlines()) == 2
     admin("verify", "--db", kept_database_url)
+
+
+def test_a_redis_that_keeps_silent_is_not_waited_for_by_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who comes within a second of one who waited in vain is told at once; the next one tries again."""
+    monkeypatch.setattr("nodus_ledger.redis_store.TIMEOUT_SECONDS", 0.05)
+    now = 0.0
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(0)
+        store = RedisStore(f"redis://127.0.0.1:{silent.getsockname()[1]}/0", clock=lambda: now)
+
+        def ask_and_count() -> int:
+            with pytest.raises(RedisUnavailable, match=r"Redis at 127\.0\.0\.1:\d+ d"):
+                store.get_all(["name"])
+            count = 0
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    silent.accept()[0].close()
+                    count += 1
+            return count
+
+        connections = []
+        for moment in (0.0, 0.5, 0.99, 1.5, 2.0):
+            now = moment
+            connections.append(ask_and_count())
+        store.close()
+
+    assert connections == [1, 0, 0, 1, 0]
 
 
 @pytest.mark.parametrize("url", [NOBODY, "redis//nonsense", "http://:hunter2@127.0.0.1/"])
