@@ -58,30 +58,32 @@ class WorkerLoop:
         while not self._stopping.is_set():
             self._news.clear()
             try:
-                pause = self._round()
+                pause = self.round()
             except Exception:
                 _logger.exception("the worker stumbled; it goes on in %s s", IDLE_SECONDS)
                 pause = IDLE_SECONDS
             if pause > 0:
                 self._news.wait(pause)
 
-    def _round(self) -> float:
+    def round(self) -> float:
         """Do what is due; give how long to wait, in real seconds."""
+        looked_at = self._clock.now()
         while not self._stopping.is_set() and (done := self._worker.run_batch()):
             if done < BATCH and not self._clock.leaps:
                 # What comes meanwhile is dealt with together: two transactions, not two for each job.
                 self._stopping.wait(GATHERING_SECONDS)
+            looked_at = self._clock.now()
         self._after_pass()
         due = self._worker.next_due()
         if self._clock.leaps:
             elsewhere = self._next_elsewhere()
             if elsewhere is not None and (due is None or elsewhere < due):
                 due = elsewhere
-        if due is None:
+        if due is None or due <= looked_at:
+            # What is due but was not to be had is leased to another worker.
             return IDLE_SECONDS
         if self._clock.leaps and due > self._clock.now():
             self._clock.advance_to(due)
             return 0.0
         pause = self._clock.real_seconds_until(due)
-        # What is due but not to be had is leased to another worker.
         return IDLE_SECONDS if pause is None else min(max(pause, 0.002), IDLE_SECONDS)

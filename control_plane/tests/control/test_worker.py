@@ -20,6 +20,7 @@ from nodus_control.suppliers.protocol import (
     Workload,
 )
 from nodus_control.worker import LEASE_MS, Worker
+from nodus_control.worker_loop import IDLE_SECONDS, WorkerLoop
 from nodus_core.spec import parse_spec
 from nodus_ledger.claims import Claims
 from nodus_ledger.keys import KeyRecord, PrincipalKind
@@ -290,6 +291,21 @@ def test_a_worker_that_died_is_replaced_after_its_lease(bench: Bench) -> None:
     assert too_early == 0
     assert bench.job(job_id).status == "running"
     assert [(placement.attempt, placement.region) for placement in bench.driver.submitted] == [(1, "default")] * 2
+
+
+def test_what_another_has_is_not_asked_for_all_the_time(bench: Bench) -> None:
+    """A worker that cannot have what is due looks again after a second, or when it hears news."""
+
+    def die(placement: Placement) -> None:
+        raise SystemExit
+
+    bench.driver.on_submit = die
+    bench.submit()
+    with pytest.raises(SystemExit):
+        bench.worker.run_due()
+    successor = WorkerLoop(bench.new_worker(), bench.clock, lambda: None)
+
+    assert successor.round() == IDLE_SECONDS
 
 
 def test_a_worker_that_comes_back_too_late_writes_nothing(bench: Bench) -> None:
