@@ -99,6 +99,8 @@ def open_engine(url: URL, *, in_memory: bool) -> Engine:
             pool_size=_SQLITE_CONNECTIONS,
             max_overflow=-1,
             pool_reset_on_return=None,
+            # What another connection wrote empties the cache of pages: so use the one that wrote last.
+            pool_use_lifo=True,
             connect_args=arguments,
             **options,
         )
