@@ -16,6 +16,7 @@ from .api.errors import ApiError
 from .api.openapi import document
 from .envelope import EnvelopeMiddleware
 from .faults import FaultMiddleware, FaultScript
+from .hot_paths import HotPaths
 from .plane import Plane
 from .playground import controls, inbox, page
 from .playground.guards import Guard, GuardMiddleware
@@ -48,6 +49,7 @@ def create_app(plane: Plane, *, faults: FaultScript | None = None, guard: Guard 
     app.add_exception_handler(HTTPException, _answer(_from_http))
     app.add_exception_handler(RequestValidationError, _answer(_from_validation))
     # What is added last is outermost.
+    app.add_middleware(HotPaths)
     if faults is not None:
         app.add_middleware(FaultMiddleware, script=faults)
     if guard is not None:

@@ -28,7 +28,7 @@ router = APIRouter()
 @router.post("/v1/jobs", status_code=202)
 async def submit_job(request: Request) -> Response:
     """Submit a job."""
-    return await respond(request, _submit)
+    return await respond(request, submit)
 
 
 @router.get("/v1/jobs")
@@ -40,7 +40,7 @@ async def list_jobs(request: Request) -> Response:
 @router.get("/v1/jobs/{job_id}")
 async def get_job(request: Request) -> Response:
     """Get a job."""
-    return await respond(request, _get)
+    return await respond(request, get)
 
 
 @router.post("/v1/jobs/{job_id}/cancel")
@@ -55,7 +55,7 @@ async def get_routing(request: Request) -> Response:
     return await respond(request, _routing)
 
 
-def _submit(plane: Plane, call: Call) -> Response:
+def submit(plane: Plane, call: Call) -> Response:
     key = authenticate(plane, call)
     call.refuse_query()
     idempotency_key = call.require_idempotency_key()
@@ -79,7 +79,7 @@ def _list(plane: Plane, call: Call) -> Response:
     return _json(page_view(page.jobs, page.next_cursor))
 
 
-def _get(plane: Plane, call: Call) -> Response:
+def get(plane: Plane, call: Call) -> Response:
     key = authenticate(plane, call)
     return _json(job_view(plane.jobs.get(key.customer_id, call.path_params["job_id"])))
 

@@ -11,6 +11,7 @@ import ipaddress
 import re
 import secrets
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from starlette.datastructures import Headers, QueryParams
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -64,6 +65,7 @@ class Guard:
         return bare in self.allowed_hosts or is_loopback(bare)
 
 
+@lru_cache(maxsize=64)
 def is_loopback(host: str) -> bool:
     """Say whether a host name or address is this machine's loopback: nothing else is taken for it, by no lookup."""
     if host.casefold() == "localhost":
