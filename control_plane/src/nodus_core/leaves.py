@@ -5,15 +5,14 @@ The keys of that object, in their order: at, customer_id, job_id, key_id, kind, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from json.encoder import encode_basestring
+from typing import NamedTuple
 
 FIRST_PREVIOUS_HASH = bytes(32)
 """What stands for the row before in the first one."""
 
 
-@dataclass(frozen=True, slots=True)
-class LeafFields:
+class LeafFields(NamedTuple):
     """What a row says beside its payload. `at` is RFC 3339; `previous_hash` is the leaf hash of the row before."""
 
     customer_id: str

@@ -65,6 +65,7 @@ JOBS = f"SELECT {', '.join(JobRow._fields)} FROM jobs ORDER BY seq"
 KEYS = f"SELECT {', '.join(KeyRow._fields)} FROM api_keys ORDER BY id"
 ATTEMPTS = "SELECT job_id, COUNT(*) FROM attempts WHERE supplier <> '' GROUP BY job_id"
 SPEND = "SELECT key_id, month, realised FROM monthly_spend ORDER BY key_id, month"
+_DECODER = json.JSONDecoder()
 METER = "SELECT identifier, customer_id, payload FROM meter_events ORDER BY identifier"
 
 
@@ -106,7 +107,9 @@ class Tally:
         if take is None:
             return
         try:
-            recorded = json.loads(payload)
+            recorded, end = _DECODER.raw_decode(payload)
+            if end != len(payload):
+                raise ValueError("more than one JSON value")
             yield from take(self, row, recorded)
         except (AttributeError, KeyError, TypeError, ValueError):
             yield Fault(row.customer_id, row.seq, f"its payload is not that of {row.kind}")
