@@ -1,16 +1,8 @@
-"""Empty databases, and a word at the end of a run on the crashes that there were, so that they can be had again."""
+"""A word at the end of a run on the crashes that there were, so that they can be had again."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-
-
-@pytest.fixture(params=["sqlite"])
-def database_url(tmp_path: Path) -> str:
-    """The URL of an empty database."""
-    return f"sqlite:///{tmp_path / 'nodus.db'}"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

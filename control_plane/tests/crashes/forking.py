@@ -14,8 +14,13 @@ from typing import NoReturn
 
 from crashes.tripwire import Tripwire
 
+from nodus_control import worker
 from nodus_control.cli import main as control
 from nodus_control.playground.command import playground
+from nodus_control.webhooks import deliverer
+
+LEASE_MS = 500
+"""Where several share a database, what a dead worker had is another's after this, and not after many seconds."""
 
 
 def serve_orders() -> None:
@@ -40,6 +45,7 @@ def run(command: str, arguments: list[str], tripwire: Path, log: Path) -> NoRetu
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for descriptor, takes in ((0, nothing), (1, output), (2, output)):
         os.dup2(takes, descriptor)
+    worker.LEASE_MS = deliverer.LEASE_MS = LEASE_MS
     Tripwire(tripwire).install()
     sys.argv = [command, *arguments]
     if command == "playground":

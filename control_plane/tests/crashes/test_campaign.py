@@ -19,19 +19,22 @@ RUNS = 20
 SOAKING = 10
 SEED_VARIABLE = "NODUS_CRASH_SEED"
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="control planes are started by forking")
+pytestmark = [
+    pytest.mark.both_engines,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="control planes are started by forking"),
+]
 
 
-def test_crashes(tmp_path: Path, database_url: str, record_property: Report) -> None:
+def test_crashes(tmp_path: Path, kept_database_url: str, record_property: Report) -> None:
     """Twenty, one after the other, each followed by a look at everything."""
-    run(tmp_path, database_url, record_property)
+    run(tmp_path, kept_database_url, record_property)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("number", range(SOAKING))
-def test_many_crashes(tmp_path: Path, database_url: str, record_property: Report, number: int) -> None:
+def test_many_crashes(tmp_path: Path, kept_database_url: str, record_property: Report, number: int) -> None:
     """Two hundred, twenty on each of ten databases."""
-    run(tmp_path, database_url, record_property)
+    run(tmp_path, kept_database_url, record_property)
 
 
 def run(directory: Path, database_url: str, record_property: Report) -> None:
