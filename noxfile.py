@@ -188,5 +188,5 @@ def docs(session: nox.Session) -> None:
 @nox.session(tags=["bench"])
 def bench(session: nox.Session) -> None:
     """Ratios against the bare tools underneath; never a pass or a fail."""
-    install(session, *SDK, *group("bench"))
+    install(session, *SDK, *CONTROL_PLANE, *group("bench"))
     session.run("python", "-m", "benchmarks", *session.posargs)

@@ -1,0 +1,184 @@
+"""Section 7: a control plane on an SQLite file, over real HTTP on loopback; beside it, the least that each step costs.
+
+Times are wall-clock: what a caller waits for, the disk included. So other work on the machine counts too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from .report import Bar, Table
+from .rounds import interleaved, python
+from .server import JOB_ID
+
+CONNECTIONS = 32
+LIVE_JOBS = 10_000
+STARTING_SECONDS = 30.0
+
+
+class Plane(NamedTuple):
+    """A control plane in a process of its own."""
+
+    address: str
+    api_key: str
+    pid: int
+    database: Path
+
+
+def measure(*, quick: bool = False) -> Table:
+    """Measure submissions, lookups, verification and memory."""
+    rounds, submissions, lookups = (2, 500, 2000) if quick else (5, 2000, 6000)
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+        with playground(Path(folder)) as plane, bare_server() as bare:
+            job_id = submit(plane, 1)
+            measures: dict[str, Callable[[], float]] = {
+                "submit": lambda: load("submit", plane, job_id, submissions),
+                "bare submit": lambda: load("submit", plane._replace(address=bare), job_id, submissions),
+                "commit": lambda: commits(Path(folder) / "floor.db", submissions),
+                "get": lambda: load("get", plane, job_id, lookups),
+                "bare get": lambda: load("get", plane._replace(address=bare), job_id, lookups),
+            }
+            took = interleaved(measures, rounds)
+            live = 1 + rounds * submissions
+            if live < LIVE_JOBS:
+                load("submit", plane, job_id, LIVE_JOBS - live)
+            wait_until_placed(plane)
+            memory = resident_megabytes(plane.pid)
+        verified = interleaved(
+            {"verify": lambda: verify(plane.database), "hash": lambda: hash_all(plane.database)}, rounds
+        )
+    table = Table(
+        "7", "The control plane, on an SQLite file", "wall-clock µs each", columns=("µs", "a second", "÷ floor")
+    )
+    add(table, "accepted submission", took["submit"], took["bare submit"], of="nodus")
+    add(table, "the same bytes, answered by bare uvicorn", took["bare submit"], took["bare submit"], of="uvicorn")
+    add(table, "one row committed to SQLite, alone", took["commit"], took["bare submit"], of="sqlite3")
+    add(table, "job looked up", took["get"], took["bare get"], of="nodus")
+    add(table, "the same bytes, answered by bare uvicorn", took["bare get"], took["bare get"], of="uvicorn")
+    add(table, "ledger row verified, sums included", verified["verify"], verified["hash"], of="nodus")
+    add(table, "the same rows read and hashed", verified["hash"], verified["hash"], of="sqlite3")
+    table.bars += [
+        Bar("µs an accepted submission (300 a second)", took["submit"], 1e6 / 300),
+        Bar("µs a lookup (1,000 a second)", took["get"], 1e6 / 1000),
+        Bar("µs a ledger row verified (50,000 a second)", verified["verify"], 1e6 / 50_000),
+        Bar(f"MB resident with {max(live, LIVE_JOBS):,} live jobs", memory, 300),
+    ]
+    return table
+
+
+def add(table: Table, label: str, took: float, floor: float, *, of: str) -> None:
+    table.add(label, took, 1e6 / took, took / floor, of=of)
+
+
+@contextlib.contextmanager
+def playground(folder: Path) -> Iterator[Plane]:
+    """Run a playground on a file in this folder, its clock at the speed of real time."""
+    ready, database = folder / "ready.json", folder / "nodus.db"
+    command = [sys.executable, "-m", "nodus_control.playground", "--port", "0", "--no-browser", "--speed", "1"]
+    command += ["--db", f"sqlite:///{database}", "--ready-file", str(ready)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + STARTING_SECONDS
+        while not ready.exists():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError("the playground did not start")
+            time.sleep(0.05)
+        said = json.loads(ready.read_text(encoding="utf-8"))
+        try:
+            yield Plane(said["base_url"], said["api_key"], said["pid"], database)
+        finally:
+            process.terminate()
+
+
+@contextlib.contextmanager
+def bare_server() -> Iterator[str]:
+    """Run `bare_app`; give its address."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.bare_app"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        process.stdin.close()
+
+
+def load(kind: str, plane: Plane, job_id: str, count: int) -> float:
+    """Send so many requests; give the µs that one took."""
+    arguments = (kind, plane.address, plane.api_key, job_id, str(CONNECTIONS), str(count))
+    return float(python("-m", "benchmarks.load", *arguments)) / count * 1e6
+
+
+def submit(plane: Plane, count: int) -> str:
+    """Submit jobs; give the id of the newest."""
+    arguments = ("submit", plane.address, plane.api_key, JOB_ID, "1", str(count))
+    python("-m", "benchmarks.load", *arguments)
+    with contextlib.closing(sqlite3.connect(plane.database)) as connection:
+        found: str = connection.execute("SELECT id FROM jobs ORDER BY seq DESC").fetchone()[0]
+    return found
+
+
+def wait_until_placed(plane: Plane) -> None:
+    """Wait until the worker has found a place for every job."""
+    deadline = time.monotonic() + STARTING_SECONDS
+    with contextlib.closing(sqlite3.connect(plane.database)) as connection:
+        while connection.execute("SELECT COUNT(*) FROM jobs WHERE status = 'queued'").fetchone()[0]:
+            if time.monotonic() > deadline:
+                raise RuntimeError("jobs stay in the queue")
+            time.sleep(0.1)
+
+
+def commits(path: Path, count: int) -> float:
+    """Commit rows one by one, each safe on the disk; give the µs that one took."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("CREATE TABLE IF NOT EXISTS rows (value TEXT)")
+        began = time.perf_counter()
+        for _ in range(count):
+            connection.execute("INSERT INTO rows VALUES ('one')")
+        return (time.perf_counter() - began) / count * 1e6
+
+
+def verify(path: Path) -> float:
+    """Verify the ledger; give the µs that one row took."""
+    from nodus_ledger.database import Database
+    from nodus_ledger.verify import verify
+
+    database = Database(f"sqlite:///{path}")
+    try:
+        began = time.perf_counter()
+        report = verify(database)
+        took = time.perf_counter() - began
+    finally:
+        database.close()
+    if not report.is_sound:
+        raise RuntimeError(f"the ledger is not sound: {report.faults[0]}")
+    return took / report.rows * 1e6
+
+
+def hash_all(path: Path) -> float:
+    """Read every row and hash its leaf, and no more; give the µs that one row took."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        began = time.perf_counter()
+        rows = 0
+        for row in connection.execute("SELECT * FROM ledger ORDER BY customer_id, seq"):
+            hashlib.sha256(b"\0" + row[8].encode()).digest()
+            rows += 1
+        return (time.perf_counter() - began) / rows * 1e6
+
+
+def resident_megabytes(pid: int) -> float:
+    """Give how much memory a process has, as the system counts it."""
+    kilobytes = subprocess.run(
+        ["ps", "-o", "rss=", "-p", str(pid)], check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+    return int(kilobytes) / 1000
