@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -55,6 +55,7 @@ class RedisStore:
             self._client: Any = redis.Redis.from_url(
                 url,
                 decode_responses=True,
+                encoding_errors="replace",  # what somebody else put there is no text of ours
                 socket_timeout=TIMEOUT_SECONDS,
                 socket_connect_timeout=TIMEOUT_SECONDS,
                 retry=Retry(NoBackoff(), 0),
@@ -80,14 +81,14 @@ class RedisStore:
         except RedisUnavailable as exc:
             raise UnusableRedis(str(exc)) from exc
 
-    def get_all(self, names: Sequence[str]) -> list[str | None]:
-        """Read texts; None for one that is not there.
+    def get(self, name: str) -> str | None:
+        """Read a text; None for one that is not there.
 
         Raises:
             RedisUnavailable: it does not answer; so for every method here.
         """
         with self._translated():
-            found: list[str | None] = self._client.mget(names)
+            found: str | None = self._client.get(name)
         return found
 
     def put(self, name: str, text: str) -> None:

@@ -88,7 +88,7 @@ class SigningSecrets:
                 return None
         if kept.digest is None or self._redis is None:
             return None
-        found = self._redis.get_all([_name(key_id, kept.digest)])[0]
+        found = self._redis.get(_name(key_id, kept.digest))
         # Who can write to Redis cannot make up a secret.
         if found is None or not hmac.compare_digest(hash_of(found), kept.digest):
             return None
