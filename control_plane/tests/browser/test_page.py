@@ -46,7 +46,7 @@ def test_an_outage_while_a_job_runs_is_seen_whole(page: Page, playground: Playgr
     job_id = run_job(page)
     playground.advance(60)
     expect_status(page, "running")
-    page.get_by_role("switch", name="Outage of hyperbolic").click()
+    page.get_by_role("switch", name="Simulate an outage of hyperbolic").click()
     expect(page.locator("#card dd").nth(2)).to_have_text("vast")
     expect(page.locator("#suppliers .chosen th")).to_contain_text("vast")
 
@@ -231,9 +231,11 @@ def test_everything_is_reached_with_the_keyboard(page: Page, playground: Playgro
     expect(page.get_by_label("image")).to_be_focused()
     page.keyboard.press("Enter")
     expect_status(page, "placed")
-    page.get_by_role("switch", name="Outage of hyperbolic").focus()
+    page.get_by_role("switch", name="Simulate an outage of hyperbolic").focus()
     page.keyboard.press("Space")
-    expect(page.get_by_role("switch", name="Outage of hyperbolic")).to_have_attribute("aria-checked", "true")
-    expect(page.get_by_role("switch", name="Outage of hyperbolic")).to_be_focused()
+    expect(page.get_by_role("switch", name="Simulate an outage of hyperbolic")).to_have_attribute(
+        "aria-checked", "true"
+    )
+    expect(page.get_by_role("switch", name="Simulate an outage of hyperbolic")).to_be_focused()
     playground.advance(7200)
     expect(page.locator("#say")).to_contain_text("Job completed at vast")

@@ -13,11 +13,12 @@ from starlette.responses import Response
 
 from nodus_core.times import timestamp
 
+from ..api.jobs import read_limit
 from ..api.views import to_json
 from ..auth import authenticate
 from ..calls import Call, in_thread, read_call, translated
 from ..plane import Plane
-from ..webhooks.inbox import Received, is_signed, read_event
+from ..webhooks.inbox import MOST_KEPT, Received, is_signed, read_event
 from ..webhooks.urls import parse_url
 
 router = APIRouter()
@@ -27,7 +28,7 @@ _own_threads: RunVar[anyio.CapacityLimiter] = RunVar("nodus_control_inbox_thread
 
 @router.get("/_dev/inbox")
 async def get_inbox(request: Request) -> Response:
-    """Show what was received, the oldest first."""
+    """Show what was received, the oldest first; with `limit`, the latest of it."""
     return await _respond(request, _show)
 
 
@@ -83,13 +84,14 @@ async def _respond(request: Request, control: Any) -> Response:
     def run(plane: Plane, call: Call) -> dict[str, Any]:
         if plane.driver.runs_commands:
             authenticate(plane, call)
-        content: dict[str, Any] = control(plane)
+        content: dict[str, Any] = control(plane, call)
         return content
 
     return Response(to_json(await in_thread(translated, run, plane, call)), media_type="application/json")
 
 
-def _show(plane: Plane) -> dict[str, Any]:
+def _show(plane: Plane, call: Call) -> dict[str, Any]:
+    limit = read_limit(call.parameters["limit"]) if "limit" in call.parameters else MOST_KEPT
     return {
         "deliveries": [
             {
@@ -100,11 +102,11 @@ def _show(plane: Plane) -> dict[str, Any]:
                 "event": each.event,
                 "signature_valid": each.signature_valid,
             }
-            for each in plane.webhooks.inbox.all()
+            for each in plane.webhooks.inbox.all()[-limit:]
         ]
     }
 
 
-def _clear(plane: Plane) -> dict[str, Any]:
+def _clear(plane: Plane, _call: Call) -> dict[str, Any]:
     plane.webhooks.inbox.clear()
     return {"deliveries": []}

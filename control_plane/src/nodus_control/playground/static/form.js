@@ -1,5 +1,5 @@
-// The form, the same job as code beside it, and the address that carries the job. The server reads what is written:
-// limits and quoting have one place, and it is not here.
+// The form, the same job as code, and the address that carries it. The server reads what is written: limits and quoting
+// have one place.
 
 import { $, button, copy, h, say, text, usd } from "./dom.js";
 import { Refused, call, get, isSimulated, post } from "./api.js";

@@ -1,6 +1,6 @@
 // The Trust Ledger: rows as they land, verified here, and tampered with in a copy.
 
-import { $, clock, h, keyed, plural, say, short, text } from "./dom.js";
+import { $, clock, h, keyed, plural, short, text } from "./dom.js";
 import { get } from "./api.js";
 import { allEntries, on, world } from "./world.js";
 import { tamper, verify } from "./proof.js";
@@ -29,7 +29,7 @@ function render() {
 	const tail = forged?.copy.slice(-200) ?? world.tail;
 	text($("rows"), tail.length ? plural(tail.at(-1).seq, "row") : "");
 	$("restore").hidden = !forged;
-	keyed($("entries"), tail.length ? tail.toReversed() : [null], (entry) => entry && entry.leaf_hash + entry.leaf, (entry) => {
+	keyed($("entries"), tail.length ? tail.toReversed() : [null], (entry) => entry && entry.leaf_hash + (forged?.seq === entry.seq), (entry) => {
 		if (!entry) return h("tr", "", h("td", { colSpan: 4 }, "Reading…"));
 		const [title, detail] = telling(entry);
 		return h("tr", forged?.seq === entry.seq ? "bad" : "",
@@ -67,7 +67,7 @@ function report(words, checks = []) {
 
 async function forge() {
 	const { size } = await get("/v1/ledger/checkpoint");
-	const seq = Number($("victim").value || size);
+	const seq = Number($("victim").value || (world.tail.findLast((entry) => entry.kind === "job.settled")?.seq ?? size));
 	if (!Number.isInteger(seq) || seq < 1 || seq > size) return report(`There are rows 1 to ${size}.`);
 	forged = { seq, ...(await tamper((await allEntries()).slice(0, size), seq, $("cunning").value)) };
 	return check();

@@ -7,9 +7,10 @@ import { now, on, refresh, refreshAll, select, task, world } from "./world.js";
 const INBOX = "/_dev/inbox/page";
 const EVENTS = ["job.placed", "job.completed", "job.failed", "job.cancelled", "budget.threshold_reached", "budget.exceeded"];
 const LINKS = {
+	waiting: ["Connecting…", ""],
 	live: ["Live", ""],
-	lost: ["Disconnected", "The control plane does not answer. What you see is the last that was heard; the page goes on by itself once nodus playground runs again."],
-	keys: ["Other keys", "The playground was started again, with other keys: open the address that it printed."],
+	lost: ["Disconnected", "The control plane does not answer. What you see is the last that was heard; the page goes on by itself when it is back."],
+	keys: ["Other keys", "The playground started again with other keys: open the address that it printed."],
 };
 
 export function notify(words, ...acts) {
@@ -37,7 +38,7 @@ function setUpClock() {
 	const set = (change) => post("/_dev/clock", change).catch(fail).finally(() => refresh("state"));
 	$("speed").onchange = ({ target }) => set({ speed: Number(target.value) || target.value });
 	$("pause").onclick = () => set({ paused: !world.state.paused });
-	$("skip").onclick = () => post("/_dev/clock/advance", { seconds: 3600 }).catch(fail).finally(refreshAll);
+	$("skip").onclick = () => post("/_dev/clock/advance", { seconds: 3600 }).catch(fail).finally(() => refreshAll());
 	on("state", () => {
 		const { speed, paused } = world.state;
 		if (![...$("speed").options].some((option) => option.value === String(speed))) $("speed").add(new Option(`${speed}×`, speed));
@@ -67,7 +68,7 @@ function setUpHooks() {
 		const { webhooks } = await get("/v1/webhooks");
 		const mine = webhooks.find((each) => each.url.endsWith(INBOX));
 		const { deliveries } = mine ? await get(`/v1/webhooks/${mine.id}/deliveries?limit=20`) : { deliveries: [] };
-		const received = mine ? (await get("/_dev/inbox")).deliveries : [];
+		const received = mine ? (await get("/_dev/inbox?limit=100")).deliveries : [];
 		$("register").hidden = Boolean(mine);
 		text($("no-hooks"), deliveries.length ? "" : mine ? "Registered: what happens to the next job is delivered here, signed." : "The playground has a receiver of its own: register it, and every event is delivered to it, signed.");
 		keyed($("deliveries"), deliveries, (each) => each.id, (each) => makeDelivery(each, mine.id), (item, each) =>

@@ -7,7 +7,7 @@ import * as ledger from "./ledger.js";
 import * as panels from "./panels.js";
 import * as route from "./route.js";
 import * as run from "./run.js";
-import { on, pause, refresh, select, start, world } from "./world.js";
+import { on, refresh, select, start, world } from "./world.js";
 
 const GONE = "All jobs, the ledger, budgets, webhooks and outages of this playground are removed; the keys stay.";
 

@@ -51,7 +51,7 @@ function render() {
 }
 
 function makeRow({ name, kind }) {
-	const toggle = button("", () => setOutage(name, toggle.getAttribute("aria-checked") === "false"), { role: "switch", className: "switch", ariaLabel: `Outage of ${name}` });
+	const toggle = button("", () => setOutage(name, toggle.getAttribute("aria-checked") === "false"), { role: "switch", className: "switch", ariaLabel: `Simulate an outage of ${name}` });
 	return h("tr", {},
 		h("th", { scope: "row" }, name, h("small", "", kind)),
 		h("td", "r num"),

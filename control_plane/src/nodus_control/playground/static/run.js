@@ -1,6 +1,6 @@
 // The run: its states as they come, the card of eight fields, and what happened, row by row of the ledger.
 
-import { $, clock, duration, fail, h, keyed, none, say, text, usd } from "./dom.js";
+import { $, duration, fail, h, keyed, none, say, text, usd } from "./dom.js";
 import { post } from "./api.js";
 import { now, on, refresh, world } from "./world.js";
 
@@ -16,6 +16,8 @@ const CARD = {
 	"you saved": (job) => usd(job.saved_usd, 4) + (job.saved_usd && job.retail_cost_usd ? ` (${Math.round((100 * job.saved_usd) / job.retail_cost_usd)} %)` : ""),
 };
 
+// Hours, minutes and seconds from one time to another.
+const since = (first, at) => new Date(Date.parse(at) - Date.parse(first)).toISOString().slice(11, 19).replace(/^00:/, "");
 const isOver = (job) => ["completed", "failed", "cancelled"].includes(job.status);
 const isRunning = (job) => job.status === "running" && job.started_at && world.state;
 
@@ -56,8 +58,8 @@ function render() {
 		const [title, told, look] = telling(entry);
 		const detail = look === "failed" && entry.kind === "job.transition" ? job.error_message : told;
 		return h("li", `is-${look}`,
-			h("time", { className: "num", dateTime: entry.at, title: entry.at }, `+${duration((Date.parse(entry.at) - Date.parse(shown[0].at)) / 1000)}`),
-			h("div", "", h("b", "", title), ` ${detail}`),
+			h("time", { className: "num", dateTime: entry.at, title: entry.at }, since(shown[0].at, entry.at)),
+			h("div", "", h("b", "", title), " ", h("span", "", detail)),
 			h("small", { className: "num", title: "row of the Trust Ledger" }, `#${entry.seq}`));
 	});
 	if (isAtEnd) list.scrollTop = list.scrollHeight;

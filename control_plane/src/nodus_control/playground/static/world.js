@@ -44,7 +44,7 @@ export function task(name, read) {
 }
 
 export const refresh = (names) => names.split(" ").forEach((name) => tasks[name]());
-export const refreshAll = () => refresh(Object.keys(tasks).join(" "));
+export const refreshAll = (but) => refresh(Object.keys(tasks).filter((name) => name !== but).join(" "));
 
 // The present time of the control plane's clock, in milliseconds.
 export function now() {
@@ -62,15 +62,16 @@ task("state", async () => {
 	readAt = performance.now();
 	if (isAnew) beginAnew();
 	emit("state");
-	if (isStreaming) emit("link", "live");
-	if (failed.size) refresh([...failed].join(" "));
+	emit("link", isStreaming ? "live" : "waiting");
+	// Without the stream, looking now and then must do.
+	if (failed.size || !isStreaming) refreshAll("state");
 });
 
 // What was asked for before the control plane began anew is not taken for an answer about it.
 async function current(path) {
 	const asked = epoch;
 	const answer = await get(path);
-	if (asked !== epoch) throw new Error("the control plane began anew");
+	if (asked !== epoch) throw new Error("stale");
 	return answer;
 }
 
@@ -130,7 +131,7 @@ function beginAnew() {
 }
 
 // Reads server-sent events; calls back with each, and at every sign of life.
-export async function readEvents(body, onEvent, onLife) {
+async function readEvents(body, onEvent, onLife) {
 	const reader = body.pipeThrough(new TextDecoderStream()).getReader();
 	let rest = "";
 	for (;;) {
@@ -157,6 +158,7 @@ async function stream() {
 		const answer = await call("GET", `/v1/events?after=${lastEvent}`, undefined, "human", { signal: stopping.signal });
 		onLife();
 		isStreaming = true;
+		emit("link", "live");
 		refreshAll();
 		await readEvents(answer.body, ({ id, data }) => {
 			if (stopping.signal.aborted) return;
