@@ -44,7 +44,7 @@ function render() {
 		text(score.lastChild, best?.score.toFixed(3) ?? "");
 		score.firstChild.style.setProperty("--share", best ? best.score / 1.1 : 0);
 		text(why.firstChild, rank === 0 ? `${ofJob ? "chosen" : "would be chosen"}: ${best.region}` : rank > 0 ? `no. ${rank + 1}` : reasons || "does not offer this GPU");
-		text(why.lastChild, places.slice(0, 3).join(", ") + (places.length > 3 ? ` +${places.length - 3}` : ""));
+		text(why.lastChild, places.slice(0, 2).join(", ") + (places.length > 2 ? ` +${places.length - 2}` : ""));
 		why.lastChild.title = mine.map((each) => `${each.region}: ${WHY[each.rejected] ?? "open"}`).join("\n");
 		out.firstChild.setAttribute("aria-checked", outage);
 	});
