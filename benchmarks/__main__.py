@@ -1,6 +1,7 @@
 """`python -m benchmarks [section …] [--quick]`: measure, print the tables, write them down.
 
-Sections: 1 imports, 2 one request, 3 parsing, 4 signatures, 5 many waiters, 7 the control plane; all by default.
+Sections: 1 imports, 2 one request, 3 parsing, 4 signatures, 5 many waiters, 6 the command line, 7 the control plane;
+all by default.
 """
 
 from __future__ import annotations
@@ -8,17 +9,25 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from . import control_plane, imports, one_request, parsing, signatures, waiters
+from . import command_line, control_plane, imports, one_request, parsing, signatures, waiters
 from .report import as_text, save
 
 ROOT = Path(__file__).resolve().parents[1]
 
-SECTIONS = {"1": imports, "2": one_request, "3": parsing, "4": signatures, "5": waiters, "7": control_plane}
+SECTIONS = {
+    "1": imports,
+    "2": one_request,
+    "3": parsing,
+    "4": signatures,
+    "5": waiters,
+    "6": command_line,
+    "7": control_plane,
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("sections", nargs="*", metavar="section", help="1 to 5, or 7; all by default")
+    parser.add_argument("sections", nargs="*", metavar="section", help="1 to 7; all by default")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, and nothing is written down")
     arguments = parser.parse_args()
     unknown = set(arguments.sections) - set(SECTIONS)

@@ -7,6 +7,7 @@ import importlib.util
 import os
 import resource
 import tempfile
+from collections.abc import Callable
 
 from .report import Bar, Table
 from .rounds import interleaved, python
@@ -34,9 +35,7 @@ PEERS = ("openai", "anthropic", "stripe", "replicate", "modal", "runpod")
 def measure(*, quick: bool = False) -> Table:
     """Measure imports, and first calls over plain http on loopback."""
     with running() as base, tempfile.TemporaryDirectory() as bytecode:
-        # An installed package has its bytecode beside it; a checkout need not, so all of it is kept where it can be.
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-        environment["PYTHONPYCACHEPREFIX"] = bytecode
+        environment = bytecode_in(bytecode)
         programs = {
             "bare python": "pass",
             "import nodus": "import nodus",
@@ -66,9 +65,20 @@ def measure(*, quick: bool = False) -> Table:
     return table
 
 
+def bytecode_in(folder: str) -> dict[str, str]:
+    """Give an environment that keeps bytecode in a folder: a checkout need not have it beside it, as a package has."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**environment, "PYTHONPYCACHEPREFIX": folder}
+
+
 def cpu_ms(program: str, environment: dict[str, str]) -> float:
     """Run a program in a fresh Python; give the CPU ms of the whole process."""
+    return cpu_ms_of(lambda: python("-c", program, environment=environment))
+
+
+def cpu_ms_of(run: Callable[[], object]) -> float:
+    """Give the CPU ms of the processes that `run` starts and waits for."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    python("-c", program, environment=environment)
+    run()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return (after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime) * 1000
