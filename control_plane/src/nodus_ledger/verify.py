@@ -24,7 +24,7 @@ from .engines import raw_rows
 from .ledger_signing import open_checkpoint, origin_of, public_key
 from .meter_events import identifier_of
 from .verify_log import MAX_FAULTS_PER_LOG, Fault, LogWalk, Row, StoredHead
-from .verify_sums import JobRow, KeyRow, Tally
+from .verify_sums import JobRow, KeyRow, MeterRow, Tally
 
 _CHUNK = 2000
 _ROWS = f"SELECT {', '.join(Row._fields)} FROM ledger ORDER BY customer_id, seq"
@@ -142,14 +142,12 @@ class _Verification:
 
     def _sums(self) -> Iterator[Fault]:
         attempts = dict(self._rows(verify_sums.ATTEMPTS))
-        metered: dict[Any, tuple[Any, Any]] = {
-            identifier: (customer_id, payload) for identifier, customer_id, payload in self._rows(verify_sums.METER)
-        }
+        metered = {row.identifier: row for row in map(MeterRow._make, self._rows(verify_sums.METER))}
         for job in map(JobRow._make, self._rows(verify_sums.JOBS)):
-            _, payload = metered.pop(identifier_of(job.id), (None, None))
-            yield from self._tally.compare_job(job, attempts.get(job.id, 0), payload)
-        for identifier, (customer_id, _) in metered.items():
-            yield Fault(customer_id, None, f"the meter event {identifier} is of no settled job")
+            row = metered.pop(identifier_of(job.id), None)
+            yield from self._tally.compare_job(job, attempts.get(job.id, 0), row)
+        for row in metered.values():
+            yield Fault(row.customer_id, None, f"the meter event {row.identifier} is of no settled job")
         owners = {}
         for key in map(KeyRow._make, self._rows(verify_sums.KEYS)):
             owners[key.id] = key.customer_id

@@ -117,6 +117,8 @@ class LogWalk:
             return
         if type(head.size) is not int or head.size != self.size:
             yield Fault(self.customer_id, _last_missing(head, self.size), _head_size(head, self.size))
+        elif not self.size:
+            yield Fault(self.customer_id, None, "there is a head, and no row was ever written")
         elif head.last_hash != self.last_hash:
             yield Fault(self.customer_id, None, "the head's last_hash is not the leaf_hash of the last row")
         elif self.is_sound and head.subtrees != b"".join(self._tree.subtrees):

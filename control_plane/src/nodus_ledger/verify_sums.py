@@ -15,7 +15,7 @@ from nodus_core.money import cost_micros
 from nodus_core.times import timestamp
 
 from . import job_entries, key_entries
-from .meter_events import payload_of
+from .meter_events import EVENT_NAME, payload_of
 from .verify_log import Fault, Row
 
 
@@ -56,9 +56,22 @@ class KeyRow(NamedTuple):
     customer_id: str
     principal_kind: str
     label: str
+    is_test: bool
+    signing_required: bool
     monthly_cap: int | None
     in_flight: int
     revoked_at: int | None
+
+
+class MeterRow(NamedTuple):
+    """What a meter event says."""
+
+    identifier: str
+    customer_id: str
+    event_name: str
+    timestamp: int
+    livemode: bool
+    payload: str
 
 
 JOBS = f"SELECT {', '.join(JobRow._fields)} FROM jobs ORDER BY seq"
@@ -66,7 +79,7 @@ KEYS = f"SELECT {', '.join(KeyRow._fields)} FROM api_keys ORDER BY id"
 ATTEMPTS = "SELECT job_id, COUNT(*) FROM attempts WHERE supplier <> '' GROUP BY job_id"
 SPEND = "SELECT key_id, month, realised FROM monthly_spend ORDER BY key_id, month"
 _DECODER = json.JSONDecoder()
-METER = "SELECT identifier, customer_id, payload FROM meter_events ORDER BY identifier"
+METER = f"SELECT {', '.join(MeterRow._fields)} FROM meter_events ORDER BY identifier"
 
 
 @dataclass(slots=True)
@@ -80,6 +93,7 @@ class _Job:
     transitions: int = 0
     attempts: int = 0
     terminal: tuple[int, bytes] | None = None
+    is_live: bool | None = None
 
 
 @dataclass(slots=True)
@@ -89,6 +103,8 @@ class _Key:
     owner: tuple[str, str | None]
     label: object = None
     cap: object = None
+    is_test: object = None
+    signing_required: object = None
     is_revoked: bool = False
 
 
@@ -114,8 +130,8 @@ class Tally:
         except (AttributeError, KeyError, TypeError, ValueError):
             yield Fault(row.customer_id, row.seq, f"its payload is not that of {row.kind}")
 
-    def compare_job(self, job: JobRow, attempts: int, metered: str | None) -> Iterator[Fault]:
-        """Hold a job's row against the ledger; `attempts` are those on record, `metered` its meter event's payload."""
+    def compare_job(self, job: JobRow, attempts: int, metered: MeterRow | None) -> Iterator[Fault]:
+        """Hold a job's row against the ledger; `attempts` are those on record, `metered` is its meter event."""
         said = self._jobs.pop(job.id, None)
         if said is None:
             yield Fault(job.customer_id, None, f"job {job.id} is not in the ledger")
@@ -134,6 +150,8 @@ class Tally:
             ("its owner is", said.owner == (key.customer_id, key.principal_kind)),
             ("its label is", said.label == key.label),
             ("its monthly cap is", said.cap == key.monthly_cap),
+            ("whether it is a test key is", said.is_test == key.is_test),
+            ("whether it must sign is", said.signing_required == key.signing_required),
             ("whether it is revoked is", said.is_revoked == (key.revoked_at is not None)),
         )
         for what, holds in checks:
@@ -219,6 +237,8 @@ class Tally:
             yield Fault(row.customer_id, row.seq, "its cost is not rate × GPUs × time")
         if cost > recorded["released_micros"]:
             yield Fault(row.customer_id, row.seq, "its cost is above what was reserved")
+        key = self._keys.get(str(row.key_id))
+        job.is_live = None if key is None else not key.is_test
         self._in_flight[str(row.key_id)] -= recorded["released_micros"]
         self._spend[str(row.key_id), row.at[:7]] += cost
 
@@ -226,7 +246,13 @@ class Tally:
         key_id = str(row.key_id)
         if row.kind in (key_entries.MINTED, key_entries.REPLACED):
             owner = (row.customer_id, row.principal_kind)
-            self._keys[key_id] = _Key(owner, recorded["label"], recorded["monthly_cap_micros"])
+            self._keys[key_id] = _Key(
+                owner,
+                recorded["label"],
+                recorded["monthly_cap_micros"],
+                recorded["is_test"],
+                recorded["signing_required"],
+            )
             return
         key = self._keys.get(key_id)
         if key is None:
@@ -256,7 +282,7 @@ _TAKERS = {
 }
 
 
-def _job_faults(job: JobRow, said: _Job, attempts: int, metered: str | None) -> Iterator[str]:
+def _job_faults(job: JobRow, said: _Job, attempts: int, metered: MeterRow | None) -> Iterator[str]:
     if said.spec != (
         job.customer_id,
         job.key_id,
@@ -298,7 +324,13 @@ def _job_faults(job: JobRow, said: _Job, attempts: int, metered: str | None) -> 
         yield "it does not point to its terminal row in the ledger"
     if metered is None:
         yield "it has no meter event"
-    elif metered != payload_of(job, said.settlement[6]):
+    elif metered[1:] != (
+        said.customer_id,
+        EVENT_NAME,
+        job.finished_at // 1000 if type(job.finished_at) is int else None,
+        said.is_live,
+        payload_of(job, said.settlement[6]),
+    ):
         yield "its meter event is not what the ledger says was settled"
 
 

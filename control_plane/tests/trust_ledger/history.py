@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from pathlib import Path
 
 from nodus_control.testing import LocalControlPlane
 from nodus_core.spec import parse_spec
+from nodus_ledger.errors import BudgetExceeded
 from nodus_ledger.keys import KeyRecord, PrincipalKind
 
 OTHER_CUSTOMER = "acme ☃ & sons"
 JOBS = 45
+CAP = 120_000
+NOBODY_THERE = "http://127.0.0.1:9/nodus"
 ENV_VALUE = "env-value-that-nobody-may-see"
 COMMAND_WORD = "command-word-that-nobody-may-see"
 
@@ -35,19 +40,41 @@ def key_of(plane: LocalControlPlane, api_key: str) -> KeyRecord:
     return key
 
 
-def make_history(path: Path) -> None:
+def spend_too_much(plane: LocalControlPlane, customer_id: str) -> None:
+    """Have a key rotated and its cap lowered; bring it to its cap, and be refused beyond."""
+    keys, now = plane.plane.keys, plane.plane.clock.now()
+    minted = keys.mint(
+        customer_id=customer_id,
+        label="spender",
+        principal_kind=PrincipalKind.AGENT,
+        now=now,
+        monthly_cap=CAP,
+        signing_required=True,
+        is_test=True,
+    )
+    keys.rotate(minted.id, now, int(time.time() * 1000))
+    submit(plane, key_of(plane, minted.api_key), JOBS + 2)
+    keys.set_cap(minted.id, 1, now)
+    with contextlib.suppress(BudgetExceeded):
+        submit(plane, key_of(plane, minted.api_key), JOBS + 3)
+
+
+def make_history(database: Path | str) -> None:
     """Write the history into a new database."""
-    with LocalControlPlane(database=path, serve=False, reliable=False) as plane:
+    with LocalControlPlane(database=database, serve=False, reliable=False) as plane:
         ledger, keys, now = plane.plane.trust_ledger, plane.plane.keys, plane.plane.clock.now
         human = key_of(plane, plane.api_key)
         minted = keys.mint(
             customer_id=OTHER_CUSTOMER, label="planner", principal_kind=PrincipalKind.SERVICE, now=now(), is_test=True
         )
         other = key_of(plane, minted.api_key)
+        webhooks = plane.plane.webhooks.endpoints
+        webhooks.register(human.customer_id, NOBODY_THERE, ["budget.exceeded"], None, now())
         ids = [submit(plane, human, number) for number in range(JOBS)]
         ids.append(submit(plane, human, JOBS, NODUS_SIM_OUTCOME="failed", NODUS_SIM_ERROR=ENV_VALUE))
         submit(plane, other, 0)
         plane.plane.jobs.request_cancel(human, ids[0], now())
+        spend_too_much(plane, human.customer_id)
         ledger.checkpoint(human.customer_id)
         plane.advance(90)
         plane.outage("runpod")

@@ -213,6 +213,12 @@ SUMS = {
     "UPDATE meter_events SET identifier = 'other' || identifier": "is of no settled job",
     'UPDATE meter_events SET payload = replace(payload, \'"value":"\', \'"value":"1\')': "its meter event is not",
     "UPDATE meter_events SET payload = replace(payload, 'human', 'agent')": "its meter event is not",
+    "UPDATE meter_events SET customer_id = 'other'": "its meter event is not",
+    "UPDATE meter_events SET event_name = 'other'": "its meter event is not",
+    "UPDATE meter_events SET timestamp = timestamp + 1": "its meter event is not",
+    "UPDATE meter_events SET livemode = 1 - livemode": "its meter event is not",
+    "UPDATE api_keys SET is_test = 1 - is_test": "whether it is a test key is",
+    "UPDATE api_keys SET signing_required = 1 - signing_required": "whether it must sign is",
 }
 
 
