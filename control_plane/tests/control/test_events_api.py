@@ -92,6 +92,22 @@ async def test_streams_are_for_those_who_may_read(client: httpx.AsyncClient) -> 
     assert (nobody.status_code, nobody.json()["error"]) == (401, "invalid_api_key")
 
 
+async def test_a_key_that_must_sign_signs_here_too(
+    client: httpx.AsyncClient, plane: LocalControlPlane, spec: Spec
+) -> None:
+    """The path, without its query; what an agent may look at, it may follow."""
+    job = (await client.post("/v1/jobs", json=spec)).json()
+    plane.advance(1000)
+    path = f"/v1/jobs/{job['id']}/events"
+    client.headers["authorization"] = f"Bearer {plane.agent_api_key}"
+    signed = nodus.sign_request(signing_secret=plane.agent_signing_secret, method="GET", path=path, body=b"")
+    unsigned = await client.get(path)
+    answer = await client.get(f"{path}?after=2", headers=signed)
+
+    assert (unsigned.status_code, unsigned.json()["error"]) == (401, "signature_invalid")
+    assert [frame.id for frame in parse(answer.text)] == ["3", "4"]
+
+
 def test_all_jobs_come_on_one_stream(served: LocalControlPlane) -> None:
     """Those of the past first; every id is greater than the one before."""
     before = submit(served, 3)

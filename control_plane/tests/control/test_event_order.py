@@ -1,0 +1,104 @@
+"""A reader that resumes misses nothing, whoever commits what, and when."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from control.sse import opened
+from sqlalchemy import insert
+
+from nodus_control.plane import Plane
+from nodus_control.testing import LocalControlPlane
+from nodus_core.spec import parse_spec
+from nodus_ledger import schema
+from nodus_ledger.event_log import EventLog
+from nodus_ledger.trust_ledger import Entry, append_all
+
+pytestmark = pytest.mark.both_engines
+JOBS = 40
+
+
+def test_positions_become_visible_in_their_order(kept_database_url: str) -> None:
+    """While several processes submit and work at the same time, a reader who goes on from what it had sees all."""
+    seen: list[int] = []
+    is_over = threading.Event()
+    with LocalControlPlane(database=kept_database_url, serve=False) as served:
+        planes = [
+            served.plane,
+            *(
+                Plane(kept_database_url, clock=served.plane.clock, is_reliable=True, is_alone=False, seed=None)
+                for _ in range(2)
+            ),
+        ]
+        key = served.plane.keys.find(served.api_key)
+        assert key is not None
+        spec = parse_spec({"image": "x", "gpu": "l40s", "env": {"NODUS_SIM_DURATION_SECONDS": "1"}})
+        log = EventLog(served.plane.database)
+
+        def submit(number: int) -> None:
+            plane = planes[number % len(planes)]
+            plane.jobs.submit(key, spec, None, plane.clock.now())
+            plane.clock.advance_to(plane.clock.now() + 10_000)
+            plane.worker.run_due()
+
+        def read() -> None:
+            while not is_over.is_set():
+                after = seen[-1] if seen else 0
+                seen.extend(event.position for event in log.of_customer(key.customer_id, after=after, limit=7))
+
+        with ThreadPoolExecutor(7) as threads:
+            reading = threads.submit(read)
+            list(threads.map(submit, range(JOBS)))
+            is_over.set()
+            reading.result()
+        after = seen[-1] if seen else 0
+        seen += [event.position for event in log.of_customer(key.customer_id, after=after, limit=10_000)]
+        truth = [event.position for event in log.of_customer(key.customer_id, after=0, limit=10_000)]
+        for plane in planes[1:]:
+            plane.close()
+
+    assert seen == truth
+    assert len(truth) >= JOBS
+
+
+def test_an_event_is_told_after_what_stands_before_it(kept_database_url: str) -> None:
+    """A transaction that has its position holds up those behind it until it has committed."""
+    with LocalControlPlane(database=kept_database_url) as plane, opened(plane, "/v1/events?after=latest") as stream:
+        stream.read(1)
+        key = plane.plane.keys.find(plane.api_key)
+        assert key is not None
+        database = plane.plane.database
+        has_position, second_began = threading.Event(), threading.Event()
+
+        def write(name: str, *, is_first: bool) -> int:
+            if not is_first:
+                has_position.wait()
+                second_began.set()
+            with database.write() as connection:
+                (position,) = append_all(connection, [Entry(key.customer_id, "test", 0, {}, key_id=key.id)])
+                if is_first:
+                    has_position.set()
+                    second_began.wait()
+                connection.execute(
+                    insert(schema.events),
+                    {
+                        "customer_id": key.customer_id,
+                        "job_id": name,
+                        "position": position.seq,
+                        "seq": 1,
+                        "status": "queued",
+                        "at": 0,
+                        "attempt": 0,
+                    },
+                )
+            return position.seq
+
+        with ThreadPoolExecutor(2) as threads:
+            second = threads.submit(write, "second", is_first=False)
+            first = threads.submit(write, "first", is_first=True)
+            told = stream.read(2)
+
+    assert [frame.data["job_id"] for frame in told] == ["first", "second"]
+    assert [int(frame.id) for frame in told] == [first.result(), second.result()]
