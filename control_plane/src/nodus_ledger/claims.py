@@ -100,6 +100,7 @@ class Claims:
     def renew(self, owner: str, seqs: Sequence[int], *, real_now: int, lease_ms: int) -> None:
         """Keep claims whose work takes long."""
         with self._database.write() as connection:
+            connection.execute(select(jobs.c.seq).where(jobs.c.seq.in_(seqs)).order_by(jobs.c.seq).with_for_update())
             connection.execute(
                 update(jobs)
                 .where(jobs.c.seq.in_(seqs), jobs.c.lease_owner == owner)

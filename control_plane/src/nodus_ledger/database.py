@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 import sqlalchemy.exc
 from sqlalchemy import Connection, text
@@ -65,7 +66,9 @@ class Database:
         # SQLite would make writers of one process poll for its lock; here they queue, and nobody is overtaken for long.
         self._writing: AbstractContextManager[Any] = _Unlocked() if self.is_server else threading.Lock()
         self._reading: AbstractContextManager[Any] = _Unlocked() if self.is_server or is_file else self._writing
-        self._group = None if self.is_server else GroupCommit(self.write)
+        # By lane; each lives for as long as somebody runs in it.
+        self._groups: WeakValueDictionary[str | None, GroupCommit] = WeakValueDictionary()
+        self._grouping = threading.Lock()
         try:
             self._bring_up()
         except (sqlalchemy.exc.DBAPIError, migrations.NewerSchema) as exc:
@@ -87,21 +90,20 @@ class Database:
                 _roll_back(connection)
                 raise
 
-    def run(self, work: Callable[[Connection], _Result]) -> _Result:
+    def run(self, work: Callable[[Connection], _Result], *, lane: str | None = None) -> _Result:
         """Run `work` in a write transaction and give its result, once that is committed.
 
-        It may run again from its beginning where another transaction was in its way. SQLite, which has one writer at a
-        time, commits what comes together with one wait for the disk; what a piece of work raises undoes it alone.
+        It may run again from its beginning where another transaction was in its way. What would wait for each other
+        anyway, and comes together, shares a transaction and one wait for the disk: on SQLite everything, on PostgreSQL
+        work in the same `lane`, all of which takes the same locks. What a piece of work raises undoes it alone.
         """
-        if self._group is not None:
-            return self._group.run(work)
         for _ in range(_MOST_ATTEMPTS - 1):
             try:
-                return self._run_once(work)
+                return self._run_once(work, lane)
             except sqlalchemy.exc.DBAPIError as exc:
                 if getattr(exc.orig, "sqlstate", None) not in _CONFLICTS:
                     raise
-        return self._run_once(work)
+        return self._run_once(work, lane)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -137,9 +139,18 @@ class Database:
             self.lock_name(connection, "schema")
             migrations.bring_up(connection, metadata)
 
-    def _run_once(self, work: Callable[[Connection], _Result]) -> _Result:
-        with self.write() as connection:
-            return work(connection)
+    def _run_once(self, work: Callable[[Connection], _Result], lane: str | None) -> _Result:
+        if self.is_server and lane is None:
+            with self.write() as connection:
+                return work(connection)
+        return self._group(lane if self.is_server else None).run(work)
+
+    def _group(self, lane: str | None) -> GroupCommit:
+        with self._grouping:
+            group = self._groups.get(lane)
+            if group is None:
+                group = self._groups[lane] = GroupCommit(self.write)
+            return group
 
 
 class _Unlocked:

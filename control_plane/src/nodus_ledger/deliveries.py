@@ -25,7 +25,7 @@ from .database import Database
 from .errors import Refused, UnusableCursor
 from .outbox import PENDING
 from .webhook_schema import attempts, deliveries, endpoints, outbox
-from .webhooks import UnknownWebhook, give_up_all
+from .webhooks import UnknownWebhook, give_up_all, lock_in_order
 
 DELIVERED = "delivered"
 FAILED = "failed"
@@ -252,6 +252,7 @@ class Deliveries:
         if not delivery_ids:
             return
         with self._database.write() as connection:
+            lock_in_order(connection, deliveries.c.id.in_(delivery_ids))
             connection.execute(
                 update(deliveries)
                 .where(deliveries.c.id.in_(delivery_ids), deliveries.c.lease_owner == owner)

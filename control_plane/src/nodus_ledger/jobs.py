@@ -137,7 +137,9 @@ class Jobs:
             IdempotencyKeyReused: the key came with another spec before.
             NoSuchOffer, NoSupplier, BudgetExceeded: nothing was accepted, and the idempotency key is still free.
         """
-        submitted = self._database.run(lambda connection: self._submit(connection, key, spec, idempotency_key, now))
+        submitted = self._database.run(
+            lambda connection: self._submit(connection, key, spec, idempotency_key, now), lane=key.id
+        )
         if isinstance(submitted, BudgetExceeded):
             raise submitted
         return submitted

@@ -29,11 +29,12 @@ class Outages:
     def set(self, supplier: str, *, on: bool, now: int) -> None:
         """Begin or end an outage. Jobs that are there fall due at once, to be found lost."""
         with self._database.write() as connection:
+            self._database.lock_name(connection, "outages")
             is_out = supplier in outages_now(connection)
             if on and not is_out:
                 connection.execute(insert(outages).values(supplier=supplier, since=now))
-                connection.execute(
-                    update(jobs).where(jobs.c.supplier == supplier, jobs.c.due_at.is_not(None)).values(due_at=now)
-                )
+                hit = (jobs.c.supplier == supplier, jobs.c.due_at.is_not(None))
+                connection.execute(select(jobs.c.seq).where(*hit).order_by(jobs.c.seq).with_for_update())
+                connection.execute(update(jobs).where(*hit).values(due_at=now))
             elif is_out and not on:
                 connection.execute(delete(outages).where(outages.c.supplier == supplier))

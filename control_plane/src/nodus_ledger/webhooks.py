@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, or_, select, update
 
 from .database import Database
 from .errors import IdempotencyKeyReused, Refused
@@ -98,6 +98,7 @@ class Webhooks:
         )
         secret = new_secret()
         with self._database.write() as connection:
+            self._database.lock_name(connection, f"webhooks of {customer_id}")
             if idempotency_key is not None:
                 earlier = _by_idempotency_key(connection, customer_id, idempotency_key, fingerprint)
                 if earlier is not None:
@@ -207,8 +208,14 @@ def new_secret() -> str:
     return "whsec_" + random_source.token_hex(32)
 
 
+def lock_in_order(connection: Connection, *which: ColumnElement[bool]) -> None:
+    """Lock deliveries in the order of their `seq`, as everybody does who is about to change several."""
+    connection.execute(select(deliveries.c.seq).where(*which).order_by(deliveries.c.seq).with_for_update())
+
+
 def give_up_all(connection: Connection, endpoint_id: str) -> None:
     """End every delivery to an endpoint that is still to be made."""
+    lock_in_order(connection, deliveries.c.endpoint_id == endpoint_id, deliveries.c.due_at.is_not(None))
     connection.execute(
         update(deliveries)
         .where(deliveries.c.endpoint_id == endpoint_id, deliveries.c.due_at.is_not(None))

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from hosted.processes import PATIENCE_SECONDS, Hosted, eventually
 from servers.engines import POSTGRESQL
+from servers.postgresql import PostgresServer
 from sqlalchemy import func, select
 
 from nodus_control.plane import Plane
@@ -127,6 +128,24 @@ def test_several_processes_answer_behind_one_address(hosted: Hosted, here: Plane
     assert counts(here) == {"queued": 10}
     assert hosted.stop() == [0]
     eventually(lambda: not any(map(is_alive, children)))
+
+
+@pytest.mark.parametrize("engine", [POSTGRESQL], indirect=True)
+def test_a_restarted_database_needs_no_restart_here(
+    hosted: Hosted, here: Plane, postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    """API and worker lose all their connections, and go on with new ones."""
+    base_url = hosted.serve("--driver", "process")
+    hosted.work("--driver", "process")
+    with client_of(here, base_url) as client:
+        before = submit_commands(client, tmp_path / "before", 2)
+        eventually(lambda: counts(here) == {"completed": 2}, hosted.output)
+        postgres_server.restart()
+        after = submit_commands(client, tmp_path / "after", 2)
+        eventually(lambda: counts(here) == {"completed": 4}, hosted.output)
+
+    assert (ran(tmp_path / "before"), ran(tmp_path / "after")) == (before, after)
+    assert verify(here.database).is_sound
 
 
 def test_they_end_with_the_one_that_was_killed(hosted: Hosted, here: Plane) -> None:
