@@ -162,10 +162,13 @@ def open_page(chromium: Browser) -> Iterator[Open]:
         faults.append(f"asked for {route.request.url}")
         route.abort()
 
-    def open_one(playground: Playground, url: str = "", *, beside: Page | None = None, **options: Any) -> Page:
+    def open_one(
+        playground: Playground, url: str = "", *, beside: Page | None = None, script: str = "", **options: Any
+    ) -> Page:
         if beside is None:
             context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
             context.set_default_timeout(PATIENCE_MS)
+            context.add_init_script(script)
             contexts.append(context)
             own = re.escape(playground.base_url)
             context.route(re.compile(f"^(?!{own}/|data:|blob:)"), refuse)

@@ -188,6 +188,31 @@ def test_a_job_is_cancelled(page: Page) -> None:
     expect(page.get_by_role("button", name="Cancel job")).to_be_hidden()
 
 
+def test_the_same_key_gives_the_same_job(page: Page, playground: Playground) -> None:
+    """And the page says that nothing ran twice."""
+    page.get_by_label("idempotency_key").fill("mine")
+    job_id = run_job(page)
+    page.get_by_role("button", name="Run job").click()
+    expect(page.get_by_role("alert")).to_contain_text("nothing ran twice")
+
+    assert card(page)["id"] == job_id
+    assert len(playground.call("GET", "/v1/jobs")["jobs"]) == 1
+
+
+def test_the_page_goes_on_without_its_stream(page: Page, playground: Playground) -> None:
+    """It says so, and looks now and then."""
+    fault = {"match": {"method": "GET", "path": "/v1/events"}, "do": "status", "status": 500, "times": 1000}
+    playground.call("POST", "/_dev/faults", fault)
+    playground.call("POST", "/_dev/reset")
+    playground.call("POST", "/_dev/faults", fault)
+    expect(page.locator("#link")).to_have_text("Connecting…")
+    run_job(page)
+    playground.advance(7200)
+    expect_status(page, "completed")
+    playground.call("DELETE", "/_dev/faults")
+    expect(page.locator("#link")).to_have_text("Live")
+
+
 def test_faults_are_told_beside_their_field(page: Page, playground: Playground) -> None:
     """All at once, as they are typed; nothing is submitted, and the first of them gets the focus."""
     page.get_by_label("gpu_count").fill("9")

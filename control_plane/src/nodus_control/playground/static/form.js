@@ -27,7 +27,7 @@ const EXAMPLES = {
 	"Hyperscalers in Europe": { ...TRAIN, gpu: "a100_80gb", require_tiers: ["hyperscaler"], prefer_region: "eu-west-1" },
 	"One that fails": { ...TRAIN, env: { NODUS_SIM_ERROR: "CUDA out of memory" } },
 };
-const HELLO = { image: "python:3", command: ["python3", "-c", "print('hello')"], max_runtime_seconds: 600 };
+const HELLO = { image: "python:3", command: ["python3", "-c", "print('hello')"] };
 
 let language = "python";
 let wanted; // a spec that is to be filled in

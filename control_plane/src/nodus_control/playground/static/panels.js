@@ -1,11 +1,11 @@
-// The smaller panels: the connection, the clock, the agent's budget, the webhook inbox, recent jobs.
+// The smaller panels: connection, clock, the agent's budget, webhook inbox, recent jobs.
 
 import { $, button, duration, fail, h, keyed, none, plural, short, text, usd } from "./dom.js";
 import { get, post } from "./api.js";
 import { now, on, refresh, refreshAll, select, task, world } from "./world.js";
 
 const INBOX = "/_dev/inbox/page";
-const EVENTS = ["job.placed", "job.completed", "job.failed", "job.cancelled", "budget.threshold_reached", "budget.exceeded"];
+const EVENTS = "job.placed job.completed job.failed job.cancelled budget.threshold_reached budget.exceeded".split(" ");
 const LINKS = {
 	waiting: ["Connecting…", ""],
 	live: ["Live", ""],

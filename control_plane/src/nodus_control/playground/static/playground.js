@@ -54,6 +54,7 @@ route.setUp();
 run.setUp();
 ledger.setUp();
 form.setUp();
+document.querySelector("main").className = "on"; // whole: nothing jumps into place
 on("anew", () => panels.notify("The playground began anew: what was there before is gone."));
 start();
 openLinked().catch(fail);

@@ -36,7 +36,7 @@ function render() {
 		const mine = offers(name);
 		const [best] = mine;
 		const rank = open.indexOf(name);
-		const places = mine.slice(rank ? 0 : 1).map((each) => each.region + (rank >= 0 && each.rejected ? " ✕" : ""));
+		const places = mine.slice(rank ? 0 : 1).map((each) => each.region + (rank >= 0 && each.rejected ? " ✕" : "")).sort((a, b) => b.endsWith("✕") - a.endsWith("✕"));
 		const reasons = [...new Set(mine.map((each) => WHY[each.rejected] ?? each.rejected))].join("; ");
 		const [, cost, score, why, out] = row.cells;
 		row.className = rank === 0 ? "chosen" : rank > 0 ? "" : "rejected";

@@ -58,7 +58,7 @@ function render() {
 		const [title, told, look] = telling(entry);
 		const detail = look === "failed" && entry.kind === "job.transition" ? job.error_message : told;
 		return h("li", `is-${look}`,
-			h("time", { className: "num", dateTime: entry.at, title: entry.at }, since(shown[0].at, entry.at)),
+			h("time", { className: "num", title: entry.at }, since(shown[0].at, entry.at)),
 			h("div", "", h("b", "", title), " ", h("span", "", detail)),
 			h("small", { className: "num", title: "row of the Trust Ledger" }, `#${entry.seq}`));
 	});

@@ -1,5 +1,5 @@
-// What the page knows, and when it asks again. The truth is always read, never added up: the one event stream only says
-// when to look, so nothing is counted twice or missed after a reload, a restart or a lost line.
+// What the page knows, and when it asks again. The truth is read, never added up: the one event stream only says when to
+// look, so nothing is counted twice or missed after a reload, a restart or a lost line.
 
 import { Refused, call, get } from "./api.js";
 
@@ -67,7 +67,7 @@ task("state", async () => {
 	if (failed.size || !isStreaming) refreshAll("state");
 });
 
-// What was asked for before the control plane began anew is not taken for an answer about it.
+// What was asked before a new beginning is no answer about it.
 async function current(path) {
 	const asked = epoch;
 	const answer = await get(path);
@@ -155,8 +155,8 @@ async function stream() {
 		quiet = setTimeout(stopStream, QUIET_MS);
 	};
 	try {
-		const answer = await call("GET", `/v1/events?after=${lastEvent}`, undefined, "human", { signal: stopping.signal });
 		onLife();
+		const answer = await call("GET", `/v1/events?after=${lastEvent}`, undefined, "human", { signal: stopping.signal });
 		isStreaming = true;
 		emit("link", "live");
 		refreshAll();
