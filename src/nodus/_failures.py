@@ -79,9 +79,9 @@ def chain_of(exc: BaseException) -> Iterator[BaseException]:
 
 def _forget_request(exc: httpx.HTTPError) -> None:
     """Let go of the request: it holds the bearer, and errors get logged and pickled."""
-    exc.request = None  # type: ignore[assignment]
+    exc.request = None  # type: ignore[assignment]  # httpx sees to it that it is set, not that it can be unset
     if isinstance(exc, httpx.HTTPStatusError):
-        exc.response = None  # type: ignore[assignment]
+        exc.response = None  # type: ignore[assignment]  # likewise
 
 
 def _is_permanent(exc: BaseException) -> bool:

@@ -22,5 +22,5 @@ def set_up_from_environment() -> None:
     logger.setLevel(level)
 
 
-class _EnvironmentHandler(logging.StreamHandler):  # type: ignore[type-arg]
+class _EnvironmentHandler(logging.StreamHandler):  # type: ignore[type-arg]  # generic for checkers alone
     """The handler that `NODUS_LOG` asked for; its own class, so that it is added once."""

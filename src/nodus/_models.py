@@ -25,6 +25,8 @@ _Built = TypeVar("_Built")
 class JobSpec(BaseModel):
     """A job as it is submitted, checked when it is made.
 
+    To submit one: `client.run(**spec.model_dump())`.
+
     Attributes:
         image: OCI image reference, such as `ghcr.io/acme/train:v3`.
         command: argv list; None for the image's own command.

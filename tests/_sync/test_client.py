@@ -48,6 +48,19 @@ def test_run_sends_every_argument_by_its_name() -> None:
     assert body_of(script.requests[0]) == {**spec, "gpu": "a100_40gb", "require_tiers": ["tier3", "neocloud"]}
 
 
+@pytest.mark.parametrize("mode", ["python", "json"])
+def test_a_spec_made_ahead_is_submitted_as_it_is(mode: str) -> None:
+    """Its fields are the arguments of `run()`, in either form that it can be dumped in."""
+    spec = nodus.JobSpec(
+        image="i", command=("a", "b"), gpu="l40s", env={"A": "1"}, require_tiers=["tier3"], idempotency_key="k"
+    )
+    script = Script(job_reply("queued"))
+    with scripted(script) as client:
+        client.run(**spec.model_dump(mode=mode))
+
+    assert body_of(script.requests[0]) == spec.model_dump(mode="json", exclude_none=True)
+
+
 def test_run_gives_a_handle_at_once() -> None:
     """The handle shows what the server said, and one request was enough."""
     script = Script(reply(202, job("queued")))
