@@ -76,6 +76,14 @@ def test_a_name_that_leads_inside_is_refused_at_registration(address: str) -> No
         "https://2130706433/",
         "https://0x7f.1/",
         "https://017700000001/",
+        "https://127.0.0.1./",
+        "https://0/",
+        "https://0X7F.0x1/",
+        "https://[::]/",
+        "https://[::FFFF:7F00:0001]/",
+        "https://[fec0::1]/",
+        "https://[2001:0:7f00:1::]/",
+        "https://224.0.0.1/",
         "https://[::1]/",
         "https://[::ffff:7f00:1]/",
         "https://[64:ff9b::7f00:1]/",
@@ -92,6 +100,13 @@ def test_addresses_are_judged_without_a_lookup(url: str) -> None:
     with pytest.raises(AddressRefused):
         Destinations(Allowed(), names).check(url)
     assert [name for name, _ in names.asked if name != "hooks.example.com"] == []
+
+
+@pytest.mark.parametrize("name", ["localhost", "LocalHost.", "hooks.localhost", "hooks.localhost."])
+def test_this_machine_is_found_under_its_names(name: str) -> None:
+    """As the system's own resolver looks them up."""
+    with pytest.raises(AddressRefused):
+        Destinations(Allowed()).check(f"https://{name}/")
 
 
 def test_a_name_that_is_not_known_yet_can_be_registered() -> None:
