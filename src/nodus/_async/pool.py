@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import httpx
 
+from .. import _bodies
 from .._concurrency import AsyncClock, AsyncLimiter, AsyncRunGuard
 from .._errors import APITimeoutError, ConfigurationError
 from .._live import MAX_STREAMS
@@ -74,23 +75,38 @@ class AsyncPool(httpx.AsyncBaseTransport):
         )
 
     async def fetch(self, request: httpx.Request) -> Answer:
-        """Send a request and read its whole answer. Cheaper than reading that of `handle_async_request`."""
+        """Send a request and read its whole answer. Cheaper than reading that of `handle_async_request`.
+
+        Raises:
+            APIError: (`invalid_response`) the body is larger than a program can bear.
+        """
         stack, lane, response = await self._send(request)
         try:
-            stream = response.stream
-            assert isinstance(stream, httpx.AsyncByteStream)
-            chunks: list[bytes] = []
-            async for chunk in stream:
-                chunks.append(chunk)
-            await stream.aclose()
-            content = b"".join(chunks)
-            if "content-encoding" in response.headers:
-                content = httpx.Response(response.status_code, headers=response.headers, content=content).content
+            content = await self._read(response, lane)
         except BaseException:
             await stack.discard(lane)
             raise
         await stack.give_back(lane)
         return Answer(response.status_code, response.headers, content)
+
+    async def _read(self, response: httpx.Response, lane: AsyncLane) -> bytes:
+        stream = response.stream
+        assert isinstance(stream, httpx.AsyncByteStream)
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            async for chunk in stream:
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > _bodies.MAX_BYTES:
+                    lane.attempt.abandoned = True
+            await stream.aclose()
+        except httpx.TransportError:
+            _bodies.check_size(size, response)
+            raise
+        _bodies.check_size(size, response)
+        content = b"".join(chunks)
+        return _bodies.unpacked(content, response) if "content-encoding" in response.headers else content
 
     async def _send(self, request: httpx.Request) -> tuple[AsyncLaneStack, AsyncLane, httpx.Response]:
         self.check_usable()

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import httpx
 
+from .. import _bodies
 from .._concurrency import Clock, Limiter, RunGuard
 from .._errors import APITimeoutError, ConfigurationError
 from .._live import MAX_STREAMS
@@ -75,23 +76,38 @@ class Pool(httpx.BaseTransport):
         )
 
     def fetch(self, request: httpx.Request) -> Answer:
-        """Send a request and read its whole answer. Cheaper than reading that of `handle_request`."""
+        """Send a request and read its whole answer. Cheaper than reading that of `handle_request`.
+
+        Raises:
+            APIError: (`invalid_response`) the body is larger than a program can bear.
+        """
         stack, lane, response = self._send(request)
         try:
-            stream = response.stream
-            assert isinstance(stream, httpx.SyncByteStream)
-            chunks: list[bytes] = []
-            for chunk in stream:
-                chunks.append(chunk)
-            stream.close()
-            content = b"".join(chunks)
-            if "content-encoding" in response.headers:
-                content = httpx.Response(response.status_code, headers=response.headers, content=content).content
+            content = self._read(response, lane)
         except BaseException:
             stack.discard(lane)
             raise
         stack.give_back(lane)
         return Answer(response.status_code, response.headers, content)
+
+    def _read(self, response: httpx.Response, lane: Lane) -> bytes:
+        stream = response.stream
+        assert isinstance(stream, httpx.SyncByteStream)
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            for chunk in stream:
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > _bodies.MAX_BYTES:
+                    lane.attempt.abandoned = True
+            stream.close()
+        except httpx.TransportError:
+            _bodies.check_size(size, response)
+            raise
+        _bodies.check_size(size, response)
+        content = b"".join(chunks)
+        return _bodies.unpacked(content, response) if "content-encoding" in response.headers else content
 
     def _send(self, request: httpx.Request) -> tuple[LaneStack, Lane, httpx.Response]:
         self.check_usable()
