@@ -8,7 +8,7 @@ import random
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,6 +55,8 @@ class Campaign:
     receiver: Receiver
     database_url: str
     seed: int
+    program: Callable[[int], list[str]] | None = None
+    """The command of a submission, by its number, where commands really run."""
     deaths: list[str] = field(default_factory=list)
     submissions: list[Submission] = field(default_factory=list)
 
@@ -133,6 +135,13 @@ class Campaign:
             status = admin(["verify", "--db", self.database_url])
         assert status == 0, output.getvalue()
 
+    def ended(self) -> Iterator[tuple[Submission, nodus.Job]]:
+        """Give every accepted submission with its job."""
+        with self._clients() as (client, _):
+            for submission in self.submissions:
+                if submission.job_id is not None:
+                    yield submission, client.get(submission.job_id)
+
     def finish(self) -> None:
         """See once more, as a customer who reads the whole ledger; then stop it in an orderly way."""
         with self._clients() as (client, _):
@@ -166,7 +175,8 @@ class Campaign:
             nodus.APIConnectionError: the control plane died.
         """
         made = [self._new_submission() for _ in range(count)]
-        outage = self._chance.choice(SUPPLIERS) if self._chance.random() < 0.5 else None
+        has_outage = self.program is None and self._chance.random() < 0.5
+        outage = self._chance.choice(SUPPLIERS) if has_outage else None
         with self._clients() as clients:
             if outage is not None:
                 self._set_outage(outage, on=True)
@@ -189,10 +199,13 @@ class Campaign:
 
     def _new_submission(self) -> Submission:
         chance, number = self._chance, len(self.submissions)
-        env = {"NODUS_SIM_DURATION_SECONDS": str(chance.randint(0, 50))}
-        if chance.random() < 0.2:
-            env["NODUS_SIM_OUTCOME"] = "failed"
-        arguments: dict[str, Any] = {"gpu": chance.choice(["l40s", "h100_80gb"]), "env": env}
+        arguments: dict[str, Any] = {"gpu": chance.choice(["l40s", "h100_80gb"])}
+        if self.program is None:
+            outcome = "failed" if chance.random() < 0.2 else "completed"
+            steering = {"NODUS_SIM_DURATION_SECONDS": str(chance.randint(0, 50)), "NODUS_SIM_OUTCOME": outcome}
+            arguments["env"] = steering
+        else:
+            arguments["command"] = self.program(number)
         by_agent = number % CALLERS == 0
         is_too_dear = by_agent and chance.random() < 0.3
         size = {"gpu_count": 8, "max_runtime_seconds": 172_800} if is_too_dear else {"max_runtime_seconds": 60}

@@ -38,9 +38,8 @@ def test_many_crashes(tmp_path: Path, kept_database_url: str, record_property: R
 
 
 def run(directory: Path, database_url: str, record_property: Report) -> None:
-    """Run a campaign on an empty database. Its seed is told at the end; one in NODUS_CRASH_SEED is taken instead."""
-    seed = int(os.environ.get(SEED_VARIABLE) or secrets.randbits(32))
-    record_property("crashes", f"{SEED_VARIABLE}={seed}")
+    """Run a campaign on an empty database."""
+    seed = new_seed(record_property)
     with Receiver() as receiver, Victim(directory, database_url, seed=seed) as victim:
         receiver.script(*unreliable())
         campaign = Campaign(victim, receiver, database_url, seed)
@@ -48,6 +47,18 @@ def run(directory: Path, database_url: str, record_property: Report) -> None:
         for _ in range(RUNS):
             campaign.crash()
         campaign.finish()
+    tell(campaign, record_property)
+
+
+def new_seed(record_property: Report) -> int:
+    """Give a seed, and have it told at the end; one in NODUS_CRASH_SEED is taken instead."""
+    seed = int(os.environ.get(SEED_VARIABLE) or secrets.randbits(32))
+    record_property("crashes", f"{SEED_VARIABLE}={seed}")
+    return seed
+
+
+def tell(campaign: Campaign, record_property: Report) -> None:
+    """Have it told where the control plane died."""
     places = Counter(" ".join(place.split()[:2]) for place in campaign.deaths)
     told = ", ".join(f"{count} {place}" for place, count in places.most_common())
     made = len(campaign.submissions)

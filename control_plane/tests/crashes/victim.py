@@ -23,17 +23,18 @@ class Died(Exception):
 
 
 class Victim:
-    """A playground at full speed on one database: API, worker and webhooks in a process that is killed again and again.
+    """A playground on one database, as fast as it goes: API, worker and webhooks in one process, killed time and again.
 
     Attributes:
         tripwire: where it is to die.
         base_url, api_key, agent_api_key, agent_signing_secret: as its ready file says, once it was started.
     """
 
-    def __init__(self, directory: Path, database_url: str, *, seed: int) -> None:
+    def __init__(self, directory: Path, database_url: str, *, seed: int, driver: str = "simulated") -> None:
         self._directory = directory
-        self._options = ["--port", "0", "--no-browser", "--speed", "instant", "--seed", str(seed)]
-        self._options += ["--db", database_url]
+        self._options = ["--port", "0", "--no-browser", "--db", database_url, "--driver", driver, "--seed", str(seed)]
+        if driver == "simulated":
+            self._options += ["--speed", "instant"]
         self._ready = directory / "ready.json"
         self._log = directory / "log.txt"
         self.tripwire = Tripwire(directory / "tripwire")
