@@ -21,6 +21,8 @@ _POSTGRESQL_CONNECTIONS = 16
 """Kept by each process; as many requests are handled side by side."""
 _POSTGRESQL_OVERFLOW = 4
 
+_IDLE_IN_TRANSACTION_SECONDS = 60
+
 _numbers = itertools.count(1)
 
 # A server that vanished without a word, behind a firewall or with its machine, is noticed within a minute.
@@ -148,8 +150,23 @@ def _postgresql(url: URL, options: dict[str, Any]) -> Engine:
         raise UnusableDatabase(
             'PostgreSQL needs psycopg, which is not here: pip install "nodus-control-plane[postgres]"'
         ) from exc
+    event.listen(engine, "connect", _configure_postgresql)
     event.listen(engine, "checkout", _refuse_lost)
     return engine
+
+
+def _configure_postgresql(connection: Any, _record: object) -> None:
+    from psycopg.types.string import StrDumper
+
+    class TextDumper(StrDumper):
+        """Sends text with a NUL in it, which PostgreSQL cannot hold, with a mark in the place: it is found nowhere."""
+
+        def dump(self, obj: str) -> Any:
+            return super().dump(obj.replace("\0", "\ufffd"))
+
+    connection.adapters.register_dumper(str, TextDumper)
+    # A process that is stopped in the middle of a transaction does not keep everybody else waiting for ever.
+    connection.execute(f"SET idle_in_transaction_session_timeout = '{_IDLE_IN_TRANSACTION_SECONDS}s'")
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:

@@ -237,6 +237,7 @@ async def test_a_page_has_at_most_200_jobs(client: httpx.AsyncClient, spec: Spec
 
 
 @pytest.mark.parametrize("job_id", ["nope", "0198c0de-0000-7000-8000-000000000001", "%00", "%2e%2e", "a%20b"])
+@pytest.mark.both_engines
 async def test_an_unknown_job_is_not_found(client: httpx.AsyncClient, job_id: str) -> None:
     """On every path of a job."""
     paths = [f"/v1/jobs/{job_id}", f"/v1/jobs/{job_id}/routing", f"/v1/jobs/{job_id}/logs"]

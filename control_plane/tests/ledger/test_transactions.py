@@ -300,3 +300,25 @@ def test_a_server_that_is_away_is_an_error_until_it_is_back(
     put(database, "kept")
 
     assert names(database) == ["kept"]
+
+
+@on_postgresql
+def test_who_stops_in_the_middle_of_a_transaction_does_not_hold_its_locks_for_ever(database: Database) -> None:
+    """The server ends it after a minute; no transaction here waits for anything but the database."""
+    with database.read() as connection:
+        limit = connection.execute(text("SHOW idle_in_transaction_session_timeout")).scalar_one()
+
+    assert limit == "1min"
+
+
+@pytest.mark.both_engines
+def test_no_text_breaks_a_look(database: Database) -> None:
+    """Callers put anything into a path; what cannot be stored is simply not there."""
+    put(database, "here")
+    with database.read() as connection:
+        found = [
+            connection.execute(select(settings.c.value).where(settings.c.name == name)).scalar()
+            for name in ("\0", "here\0", "here", "☃", "a" * 100_000)
+        ]
+
+    assert found == [None, None, "", None, None]
