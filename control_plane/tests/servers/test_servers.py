@@ -108,7 +108,11 @@ def test_a_server_ends_with_the_process_that_started_it(redis_server: RedisServe
         [sys.executable, "-c", program, redis_server.program],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "TMPDIR": str(folder)},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path]),
+            "TMPDIR": str(folder),
+        },
     )
     with starter:
         assert starter.stdout is not None
