@@ -127,7 +127,7 @@ def _state(control: _Control) -> dict[str, Any]:
         **_clock(plane),
         "seed": plane.seed,
         "epoch": plane.settings.epoch(),
-        "is_kept": plane.database.path is not None,
+        "is_kept": plane.database.is_shared,
         "inbox_received": plane.webhooks.inbox.received,
         "driver": plane.driver.name,
         "suppliers": [
@@ -263,7 +263,7 @@ def _reset(control: _Control) -> dict[str, Any]:
     seed = control.plane.seed or 0
     wanted = int(_number(body, "seed", seed, MAX_SEED, lowest=-MAX_SEED))
     passed_over = int(_number(body, "passed_over", 0, 1_000_000_000))
-    if wanted != seed and control.plane.database.path is not None:
+    if wanted != seed and control.plane.database.is_shared:
         raise ApiError(409, "seed_is_kept", f"A kept database keeps its seed: start a playground with --seed {wanted}.")
     control.faults.clear()
     control.plane.reset(seed=wanted, passed_over=passed_over)

@@ -14,6 +14,8 @@ from typing import Any
 from nodus_core.catalogue import GpuType
 from nodus_core.spec import DEFAULT_MAX_RUNTIME_SECONDS, InvalidSpec, is_idempotency_key, parse_spec
 
+from .shell import join
+
 Fields = dict[str, Any]
 
 _INTEGER = re.compile(r"[0-9]{1,9}\Z")
@@ -26,7 +28,7 @@ def write_fields(payload: Mapping[str, Any]) -> Fields:
     tiers = payload.get("require_tiers")
     return {
         "image": _text(payload, "image"),
-        "command": shlex.join(map(str, command)) if isinstance(command, list) else "",
+        "command": join(map(str, command)) if isinstance(command, list) else "",
         "gpu": _text(payload, "gpu", GpuType.H100_80GB.value),
         "gpu_count": _text(payload, "gpu_count", "1"),
         "max_runtime_seconds": _text(payload, "max_runtime_seconds", str(DEFAULT_MAX_RUNTIME_SECONDS)),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import shlex
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from nodus_core.catalogue import SupplierKind
+
+from .shell import join, quote
 
 _PLAIN_OPTIONS = ("image", "gpu", "gpu_count", "max_runtime_seconds", "prefer_region", "idempotency_key")
 
@@ -76,12 +77,12 @@ def _exports(caller: Caller) -> str:
     variables = {"NODUS_BASE_URL": caller.base_url, "NODUS_API_KEY": caller.api_key}
     if caller.signing_secret is not None:
         variables["NODUS_SIGNING_SECRET"] = caller.signing_secret
-    return f"export {' '.join(f'{name}={shlex.quote(value)}' for name, value in variables.items())}\n"
+    return f"export {' '.join(f'{name}={quote(value)}' for name, value in variables.items())}\n"
 
 
 def _command_line(payload: Mapping[str, Any]) -> str:
     command = payload.get("command")
-    program = [f"-- {shlex.join(command)}"] if command else []
+    program = [f"-- {join(command)}"] if command else []
     first, *options = _options(payload)
     return " \\\n    ".join([f"nodus run {first}", *options, "--wait", *program]) + "\n"
 
@@ -99,12 +100,12 @@ def _options(payload: Mapping[str, Any]) -> Iterator[str]:
 def _option(name: str, value: object) -> str:
     text = str(value)
     # A value that looks like an option must be joined to its own.
-    return f"--{name.replace('_', '-')}{'=' if text.startswith('-') else ' '}{shlex.quote(text)}"
+    return f"--{name.replace('_', '-')}{'=' if text.startswith('-') else ' '}{quote(text)}"
 
 
 def _curl(payload: Mapping[str, Any], caller: Caller) -> str:
     signature = ""
-    lines = [f"body={shlex.quote(json.dumps(payload, ensure_ascii=False))}"]
+    lines = [f"body={quote(json.dumps(payload, ensure_ascii=False))}"]
     if caller.signing_secret is not None:
         lines += [
             "ts=$(date +%s)",
