@@ -74,9 +74,16 @@ class Stage:
         self.submit()
         for _ in range(3):
             with self._turn:
-                self.plane.advance(20)
+                self._pass(20)
         self.restarted.wait()
-        self.plane.advance(2000)
+        self._pass(2000)
+
+    def _pass(self, seconds: int) -> None:
+        """Let time pass at once, rather than from one due moment to the next as `advance` does: that takes longer."""
+        plane = self.plane.plane
+        plane.clock.advance_to(plane.clock.now() + 1000 * seconds)
+        plane.worker.run_due()
+        plane.wake()
 
     def _start(self) -> LocalControlPlane:
         plane = LocalControlPlane(database=self._database).start()
