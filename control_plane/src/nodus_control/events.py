@@ -75,7 +75,8 @@ class _Log:
         self.recent.extend(events)
         while len(self.recent) > RECENT:
             self.complete_after = self.recent.popleft().position
-        self.head = head
+        # The events were read after the head, and may go beyond it.
+        self.head = max([head, *(event.position for event in events[-1:])])
 
     def since(self, position: int) -> list[EventRecord] | None:
         """Give the events behind a position; None where not all of them are here."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -13,11 +15,12 @@ from nodus_control.plane import Plane
 from nodus_control.testing import LocalControlPlane
 from nodus_core.spec import parse_spec
 from nodus_ledger import schema
-from nodus_ledger.event_log import EventLog
+from nodus_ledger.event_log import EventLog, EventRecord
 from nodus_ledger.trust_ledger import Entry, append_all
 
 pytestmark = pytest.mark.both_engines
 JOBS = 40
+RACES = 10
 
 
 def test_positions_become_visible_in_their_order(kept_database_url: str) -> None:
@@ -102,3 +105,52 @@ def test_an_event_is_told_after_what_stands_before_it(kept_database_url: str) ->
 
     assert [frame.data["job_id"] for frame in told] == ["first", "second"]
     assert [int(frame.id) for frame in told] == [first.result(), second.result()]
+
+
+def test_what_is_committed_while_the_feed_looks_is_told_once(kept_database_url: str) -> None:
+    """Between its look at how far the sequence has come, and its reading of what is new."""
+    with LocalControlPlane(database=kept_database_url, serve=False) as served, served.plane.worker.paused():
+        plane = served.plane
+        key = plane.keys.find(served.api_key)
+        assert key is not None
+        log = plane.feed._events
+        racing = Racing(log, lambda: plane.jobs.submit(key, parse_spec({"image": "x", "gpu": "l40s"}), None, 0))
+        plane.feed._events = racing
+
+        async def told() -> list[int]:
+            place = plane.feed.subscribe(key.customer_id, key.id, after=log.heads([key.customer_id])[key.customer_id])
+            await asyncio.to_thread(racing.is_over.wait)
+            found: list[int] = []
+            while len(found) < RACES:
+                news = plane.feed.arm(place)
+                found += [event.position for event in plane.feed.recent(place) or []]
+                if len(found) < RACES:
+                    await news.wait()
+            return found
+
+        positions = asyncio.run(told())
+        truth = [event.position for event in log.of_customer(key.customer_id, after=0, limit=10 * RACES)]
+
+    assert positions == truth
+
+
+class Racing(EventLog):
+    """A log that grows whenever it was asked how long it is, so many times."""
+
+    def __init__(self, log: EventLog, grow: Callable[[], object]) -> None:
+        self._log = log
+        self._grow = grow
+        self._left = RACES
+        self.is_over = threading.Event()
+
+    def heads(self, customer_ids: Sequence[str]) -> dict[str, int]:
+        heads = self._log.heads(customer_ids)
+        if self._left:
+            self._left -= 1
+            self._grow()
+        else:
+            self.is_over.set()
+        return heads
+
+    def of_customer(self, customer_id: str, *, after: int, limit: int) -> list[EventRecord]:
+        return self._log.of_customer(customer_id, after=after, limit=limit)

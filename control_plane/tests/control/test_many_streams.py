@@ -1,0 +1,83 @@
+"""A thousand event streams at once."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections.abc import Iterator
+
+import pytest
+
+import nodus
+from nodus_control.testing import LocalControlPlane
+
+pytestmark = pytest.mark.soak
+STREAMS = 1000
+SILENT = 20
+JOBS = 50
+COURSE = 4
+
+
+@pytest.fixture
+def many_sockets() -> Iterator[None]:
+    """Room for both ends of every stream in one process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 4 * STREAMS
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        pytest.skip("this system allows too few open files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_sockets")
+def test_a_thousand_streams_are_told_everything() -> None:
+    """Some of them read nothing, and hold nobody up; once begun, the database is read for all of them together."""
+    with LocalControlPlane() as plane:
+        told, reads = asyncio.run(follow(plane))
+        left = plane.plane.feed.streams
+
+    assert told == [JOBS * COURSE] * (STREAMS - SILENT)
+    assert reads < STREAMS + JOBS * COURSE
+    assert left == 0
+
+
+async def follow(plane: LocalControlPlane) -> tuple[list[int], int]:
+    """Open all streams, let jobs go their course, and count what each is told, and what was read for that."""
+    port = int(plane.base_url.rpartition(":")[2])
+    request = f"GET /v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {plane.api_key}\r\n\r\n".encode()
+    feed = plane.plane.feed
+    of_customer = feed._events.of_customer
+    reads = 0
+
+    def counted(customer_id: str, *, after: int, limit: int) -> list[object]:
+        nonlocal reads
+        reads += 1
+        return of_customer(customer_id, after=after, limit=limit)  # type: ignore[return-value]
+
+    async def stream(*, is_read: bool) -> tuple[int, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request)
+        await reader.readuntil(b"\r\n\r\n")
+        opened.release()
+        count, rest = 0, b""
+        while is_read and count < JOBS * COURSE:
+            lines, end, rest = (rest + await reader.read(65536)).rpartition(b"\n")
+            count += (lines + end).count(b"event: status\n")
+        return count, writer
+
+    opened = asyncio.Semaphore(0)
+    streams = [asyncio.create_task(stream(is_read=number >= SILENT)) for number in range(STREAMS)]
+    for _ in range(STREAMS):
+        await opened.acquire()
+    feed._events.of_customer = counted  # type: ignore[method-assign,assignment]
+    async with nodus.AsyncClient(api_key=plane.api_key, base_url=plane.base_url) as client:
+        for _ in range(JOBS):
+            await client.run(image="x", env={"NODUS_SIM_DURATION_SECONDS": "60"})
+        await asyncio.to_thread(plane.advance, 2000)
+        results = await asyncio.gather(*streams)
+        for _, writer in results:
+            writer.close()
+        while feed.streams:
+            await client.healthz()
+    return [count for count, _ in results[SILENT:]], reads
