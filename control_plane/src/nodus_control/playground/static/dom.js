@@ -20,7 +20,7 @@ export function text(element, value) {
 	if (element.textContent !== value) element.textContent = value;
 }
 
-// Makes the children of `parent` those of `items`, in order; what stays is neither made again nor moved.
+// Makes the children of `parent` those of `items`; what stays is neither made again nor moved.
 export function keyed(parent, items, keyOf, make, update) {
 	const present = new Map([...parent.children].map((child) => [child.dataset.key, child]));
 	let place = parent.firstElementChild;

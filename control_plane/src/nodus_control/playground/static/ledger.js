@@ -1,7 +1,7 @@
 // The Trust Ledger: rows as they land, verified here, and tampered with in a copy.
 
 import { $, clock, h, keyed, plural, short, text } from "./dom.js";
-import { get } from "./api.js";
+import { NO_CRYPTO, get } from "./api.js";
 import { allEntries, on, world } from "./world.js";
 import { tamper, verify } from "./proof.js";
 import { telling } from "./run.js";
@@ -42,7 +42,7 @@ function render() {
 
 async function check() {
 	render();
-	if (!crypto.subtle) return report("Browsers give WebCrypto to 127.0.0.1 and localhost only: open the page there.");
+	if (!crypto.subtle) return report(NO_CRYPTO);
 	text($("report"), "Verifying…");
 	try {
 		const checkpoint = await get("/v1/ledger/checkpoint");

@@ -60,7 +60,7 @@ function render() {
 		return h("li", `is-${look}`,
 			h("time", { className: "num", title: entry.at }, since(shown[0].at, entry.at)),
 			h("div", "", h("b", "", title), " ", h("span", "", detail)),
-			h("small", { className: "num", title: "row of the Trust Ledger" }, `#${entry.seq}`));
+			h("small", "num", `#${entry.seq}`));
 	});
 	if (isAtEnd) list.scrollTop = list.scrollHeight;
 }
