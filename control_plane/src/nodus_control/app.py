@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from .api import events, health, jobs, keys, ledger, logs, webhooks
 from .api.errors import ApiError
@@ -37,13 +38,14 @@ def create_app(plane: Plane, *, faults: FaultScript | None = None, guard: Guard 
     app.state.plane = plane
     app.state.faults = faults
     app.state.guard = guard
-    for module in (health, jobs, events, logs, keys, ledger, webhooks):
-        app.include_router(module.router)
+    routers = [module.router for module in (health, jobs, events, logs, keys, ledger, webhooks)]
     if faults is not None:
-        app.include_router(controls.router)
-        app.include_router(inbox.router)
+        routers += [controls.router, inbox.router]
     if guard is not None:
-        app.include_router(page.router)
+        routers.append(page.router)
+    for router in routers:
+        app.include_router(router)
+    app.state.routes = [route for router in routers for route in router.routes]
     setattr(app, "openapi", document)  # noqa: B010  # FastAPI's documented way of giving a document of one's own
     app.add_exception_handler(ApiError, _answer(_from_api))
     app.add_exception_handler(HTTPException, _answer(_from_http))
@@ -58,24 +60,34 @@ def create_app(plane: Plane, *, faults: FaultScript | None = None, guard: Guard 
     return app
 
 
-def _answer(translate: Callable[[Exception], ApiError]) -> Callable[[Request, Exception], Awaitable[Response]]:
+def _answer(
+    translate: Callable[[Request, Exception], ApiError],
+) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def answer(request: Request, exc: Exception) -> Response:
-        return translate(exc).response(request.state.request_id)
+        return translate(request, exc).response(request.state.request_id)
 
     return answer
 
 
-def _from_api(exc: Exception) -> ApiError:
+def _from_api(_request: Request, exc: Exception) -> ApiError:
     assert isinstance(exc, ApiError)
     return exc
 
 
-def _from_http(exc: Exception) -> ApiError:
+def _from_http(request: Request, exc: Exception) -> ApiError:
     assert isinstance(exc, HTTPException)
     code, message = _CODES.get(exc.status_code, ("http_error", "The request cannot be answered."))
     headers: dict[str, Any] = dict(exc.headers or {})
+    if exc.status_code == 405 and (methods := _methods_of(request)):
+        headers["Allow"] = ", ".join(sorted(methods))
     return ApiError(exc.status_code, code, message, headers=headers)
 
 
-def _from_validation(_exc: Exception) -> ApiError:
+def _methods_of(request: Request) -> set[str]:
+    """Every method that the path has: a route for each is tried, and the framework tells those of the first alone."""
+    routes = [route for route in request.app.state.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return {method for route in routes for method in route.methods}
+
+
+def _from_validation(_request: Request, _exc: Exception) -> ApiError:
     return ApiError(422, "invalid_request", "The request is not what this path takes.")

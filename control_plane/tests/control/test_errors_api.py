@@ -58,7 +58,24 @@ async def test_unknown_routes_have_the_envelope(
 
     assert (answer.status_code, answer.json()["error"]) == (status, code)
     assert_enveloped(answer)
-    assert "allow" in answer.headers or status != 405
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/v1/jobs", "GET, POST"),
+        ("POST", "/v1/key", "GET"),
+        ("PUT", "/v1/webhooks/wh_1", "DELETE, GET"),
+        ("GET", "/v1/jobs/j/cancel", "POST"),
+    ],
+)
+async def test_a_method_that_a_path_lacks_is_answered_with_those_that_it_has(
+    client: httpx.AsyncClient, method: str, path: str, allowed: str
+) -> None:
+    """All of them, as RFC 9110 (section 15.5.6) asks."""
+    answer = await client.request(method, path)
+
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
 
 
 @pytest.mark.parametrize(
