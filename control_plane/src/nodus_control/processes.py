@@ -50,10 +50,10 @@ class Processes:
         """Start them all; back once all answer requests.
 
         Raises:
-            ServerFailed: one ended before, or has not begun within 20 s.
+            ServerFailed: one ended before, or they have not begun within 20 s for each.
         """
         started = [self._start() for _ in range(self._count)]
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + START_SECONDS * self._count
         for process, ready in started:
             try:
                 if not ready.poll(max(0.0, deadline - time.monotonic())):

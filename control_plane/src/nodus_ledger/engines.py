@@ -17,9 +17,8 @@ from sqlalchemy.pool import QueuePool, StaticPool
 
 BUSY_TIMEOUT_SECONDS = 30
 _SQLITE_CONNECTIONS = 48
-_POSTGRESQL_CONNECTIONS = 16
-"""Kept by each process; as many requests are handled side by side."""
-_POSTGRESQL_OVERFLOW = 4
+_POSTGRESQL_CONNECTIONS = 10
+"""Of each process at most: a server has a hundred for everybody, unless told otherwise."""
 
 _IDLE_IN_TRANSACTION_SECONDS = 60
 
@@ -142,7 +141,7 @@ def _postgresql(url: URL, options: dict[str, Any]) -> Engine:
             url,
             poolclass=QueuePool,
             pool_size=_POSTGRESQL_CONNECTIONS,
-            max_overflow=_POSTGRESQL_OVERFLOW,
+            max_overflow=0,
             connect_args=parameters,
             **options,
         )
