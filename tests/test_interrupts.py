@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anyio
 import httpx
 import pytest
 
@@ -70,3 +71,16 @@ def test_an_interrupt_on_the_wire_costs_no_connection(monkeypatch: pytest.Monkey
 def pressed(*arguments: object, **options: object) -> None:
     """Somebody presses Ctrl-C in the middle of a system call."""
     raise KeyboardInterrupt
+
+
+def test_an_interrupt_while_trio_connects_is_not_in_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It tries the addresses of a name in tasks of their own; who catches Ctrl-C need not know."""
+    monkeypatch.setattr("trio._highlevel_open_tcp_stream.socket", pressed)
+
+    async def main() -> None:
+        async with nodus.AsyncClient("k", base_url="http://127.0.0.1:1", max_connections=1) as client:
+            for _ in range(2):
+                with pytest.raises(KeyboardInterrupt):
+                    await client.get("a-job")
+
+    anyio.run(main, backend="trio")

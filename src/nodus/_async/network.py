@@ -118,6 +118,11 @@ class AsyncDeadlineBackend(httpcore.AsyncNetworkBackend):
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
                 if left == 1:
                     raise
+            except BaseException as exc:
+                interrupt = _interrupt_in(exc)
+                if interrupt is None:
+                    raise
+                raise interrupt from None
             else:
                 self._opened = stream
                 attempt.connected = True
@@ -140,3 +145,11 @@ class AsyncDeadlineBackend(httpcore.AsyncNetworkBackend):
         if self._opened is not None:
             opened, self._opened = self._opened, None
             await opened.aclose()
+
+
+def _interrupt_in(exc: BaseException) -> KeyboardInterrupt | None:
+    """The Ctrl-C in a group of one, where there is one: trio tries the addresses of a name in tasks of their own."""
+    members: tuple[BaseException, ...] = getattr(exc, "exceptions", ())
+    if len(members) != 1:
+        return None
+    return members[0] if isinstance(members[0], KeyboardInterrupt) else _interrupt_in(members[0])
