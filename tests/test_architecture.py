@@ -123,7 +123,7 @@ DOES_IO = {
 # The control plane: package -> what it may import besides the standard library and itself.
 OUTSIDE_OF_CONTROL_PLANE: dict[str, set[str]] = {
     "nodus_core": set(),
-    "nodus_ledger": {"alembic", "cryptography", "nodus_core", "redis", "sqlalchemy"},
+    "nodus_ledger": {"alembic", "cryptography", "nodus_core", "psycopg", "redis", "sqlalchemy"},
     "nodus_control": {
         "anyio",
         "asyncclick",
