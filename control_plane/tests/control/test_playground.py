@@ -71,6 +71,23 @@ def test_the_ready_file_is_complete_and_private(playground: Started) -> None:
     assert playground.client.get("/healthz").status_code == 200
 
 
+def test_json_is_all_that_a_script_reads(tmp_path: Path) -> None:
+    """One line on stdout, once requests are answered; the banner, for people, goes to stderr."""
+    command = [sys.executable, "-m", "nodus_control.playground", "--port", "0", "--no-browser", "--json"]
+    banner = tmp_path / "banner.txt"
+    with banner.open("wb") as file:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=file, text=True)
+    with process:
+        assert process.stdout is not None
+        ready = json.loads(process.stdout.readline())
+        health = httpx.get(f"{ready['base_url']}/healthz", trust_env=False)
+        process.send_signal(signal.SIGTERM)
+        rest = process.stdout.read()
+
+    assert (health.status_code, rest, ready["pid"]) == (200, "", process.pid)
+    assert f"export NODUS_BASE_URL={ready['base_url']} NODUS_API_KEY={ready['api_key']}" in banner.read_text()
+
+
 def test_the_banner_says_how_to_call_it(playground: Started) -> None:
     """The page's URL, the lines to export, the signing secret, and that the state is lost on exit."""
     banner = playground.output.read_text()

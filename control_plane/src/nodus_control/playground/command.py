@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import os
 import shlex
@@ -71,6 +72,7 @@ class Settled:
     seed: int
     opens_browser: bool
     ready_file: Path | None
+    as_json: bool
     allowed_hosts: frozenset[str]
     webhooks: WebhookOptions = field(default_factory=options_for_this_machine)
 
@@ -105,6 +107,7 @@ class Settled:
     type=asyncclick.Path(dir_okay=False, path_type=Path),
     help="Write addresses and keys to this file, as JSON, once requests are answered.",
 )
+@asyncclick.option("--json", "as_json", is_flag=True, help="Print the same as one line, and the banner on stderr.")
 @asyncclick.option("--allow-host", "allow_hosts", multiple=True, help="Answer to this Host name too; repeatable.")
 @allow_option
 @threshold_option
@@ -117,6 +120,7 @@ def playground(
     driver: str,
     no_browser: bool,
     ready_file: Path | None,
+    as_json: bool,
     allow_hosts: tuple[str, ...],
     webhook_allow: tuple[str, ...],
     threshold: float,
@@ -146,6 +150,7 @@ def playground(
             seed=seed,
             opens_browser=not no_browser,
             ready_file=ready_file,
+            as_json=as_json,
             allowed_hosts=frozenset(name.casefold().rstrip(".") for name in allow_hosts),
             webhooks=webhooks,
         )
@@ -198,7 +203,7 @@ def make_clock(settled: Settled) -> RunningClock:
 
 
 def announce(settled: Settled, base_url: str, page_url: str, keys: SeededKeys) -> None:
-    """Print the banner, and write the ready file."""
+    """Print the banner, and say the same to scripts."""
     lines = [
         "Nodus playground",
         "",
@@ -219,16 +224,18 @@ def announce(settled: Settled, base_url: str, page_url: str, keys: SeededKeys) -
     else:
         lines.append("  State is kept in the database that you named.")
     lines.append("  Ctrl-C stops it.")
-    asyncclick.echo("\n".join(lines))
+    asyncclick.echo("\n".join(lines), err=settled.as_json)
+    ready = {
+        "base_url": base_url,
+        "page_url": page_url,
+        "api_key": keys.api_key,
+        "agent_api_key": keys.agent_api_key,
+        "agent_signing_secret": keys.agent_signing_secret,
+        "pid": os.getpid(),
+    }
+    if settled.as_json:
+        asyncclick.echo(json.dumps(ready))
     if settled.ready_file is not None:
-        ready = {
-            "base_url": base_url,
-            "page_url": page_url,
-            "api_key": keys.api_key,
-            "agent_api_key": keys.agent_api_key,
-            "agent_signing_secret": keys.agent_signing_secret,
-            "pid": os.getpid(),
-        }
         try:
             write_ready_file(settled.ready_file, ready)
         except OSError as exc:
