@@ -1,4 +1,4 @@
-"""Two hundred submissions at once on a key with $25: never past the cap, and nothing refused that would have fitted."""
+"""Two hundred jobs of many sizes at once under one cap, while others end: each decision is right where it stands."""
 
 from __future__ import annotations
 
@@ -112,9 +112,7 @@ def walk(plane: Plane) -> Counter[str]:
     return counted
 
 
-@pytest.mark.parametrize(
-    ("engine", "count"), [("sqlite", 1), ("postgresql", 1), ("postgresql", 3)], indirect=["engine"]
-)
+@pytest.mark.parametrize(("engine", "count"), [("sqlite", 1), ("postgresql", 3)], indirect=["engine"])
 def test_a_cap_holds_against_all_at_once(kept_database_url: str, count: int) -> None:
     """At every instant, and for every decision in the order in which they were made."""
     key = mint(kept_database_url, "--monthly-cap-usd", "25")
