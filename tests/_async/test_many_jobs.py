@@ -12,7 +12,7 @@ from nodus import AsyncClient, AsyncJob
 from tests._async.clients import scripted
 from tests.support.clock import NEW_YEAR, AsyncFakeClock
 from tests.support.fleet import Fleet
-from tests.support.script import AsyncScript, refusal
+from tests.support.script import AsyncScript, refusal, reply
 
 
 def fleet_of(ends: dict[str, float], failed: frozenset[str] = frozenset()) -> tuple[AsyncFakeClock, Fleet, AsyncClient]:
@@ -190,6 +190,17 @@ async def test_a_job_that_does_not_exist_ends_the_wait() -> None:
     async with client:
         with pytest.raises(nodus.NotFoundError):
             await client.wait_all(handles(client, ["a", "nobody"]))
+
+
+async def test_ends_without_a_time_zone_are_in_utc_and_have_their_place() -> None:
+    """However old: a server may say year 1 for a time that it does not know."""
+    ends = {"a": "2026-01-01T12:00:00+01:00", "b": "2026-01-01T11:30:00", "c": "0001-01-01T00:00:00"}
+    jobs = [{"id": job_id, "status": "completed", "finished_at": end} for job_id, end in ends.items()]
+    script = AsyncScript(then=lambda request: reply(200, {"jobs": jobs if "completed" in str(request.url) else []}))
+    async with scripted(script) as client:
+        order = [job.id async for job in client.as_completed(handles(client, list(ends)))]
+
+    assert order == ["c", "a", "b"]
 
 
 async def test_the_timeout_leaves_what_ended_before_it() -> None:

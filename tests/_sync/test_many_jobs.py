@@ -13,7 +13,7 @@ from nodus import Client, Job
 from tests._sync.clients import scripted
 from tests.support.clock import NEW_YEAR, FakeClock
 from tests.support.fleet import Fleet
-from tests.support.script import Script, refusal
+from tests.support.script import Script, refusal, reply
 
 
 def fleet_of(ends: dict[str, float], failed: frozenset[str] = frozenset()) -> tuple[FakeClock, Fleet, Client]:
@@ -191,6 +191,17 @@ def test_a_job_that_does_not_exist_ends_the_wait() -> None:
     with client:
         with pytest.raises(nodus.NotFoundError):
             client.wait_all(handles(client, ["a", "nobody"]))
+
+
+def test_ends_without_a_time_zone_are_in_utc_and_have_their_place() -> None:
+    """However old: a server may say year 1 for a time that it does not know."""
+    ends = {"a": "2026-01-01T12:00:00+01:00", "b": "2026-01-01T11:30:00", "c": "0001-01-01T00:00:00"}
+    jobs = [{"id": job_id, "status": "completed", "finished_at": end} for job_id, end in ends.items()]
+    script = Script(then=lambda request: reply(200, {"jobs": jobs if "completed" in str(request.url) else []}))
+    with scripted(script) as client:
+        order = [job.id for job in client.as_completed(handles(client, list(ends)))]
+
+    assert order == ["c", "a", "b"]
 
 
 def test_the_timeout_leaves_what_ended_before_it() -> None:

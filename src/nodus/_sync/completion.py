@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from datetime import timezone
 from typing import NamedTuple
 
 from .. import _calls, _http
@@ -162,4 +163,6 @@ def _call(look: PageLook | JobLook) -> Call:
 
 def _time_of_end(job: Job) -> float:
     """Sort by when a job ended; where the server gives no times, the order in which it was asked stays."""
-    return 0.0 if job.finished_at is None else job.finished_at.timestamp()
+    end = job.finished_at
+    # A time without a zone is UTC, as all the server's are, and not this machine's own.
+    return 0.0 if end is None else end.replace(tzinfo=end.tzinfo or timezone.utc).timestamp()
