@@ -94,6 +94,20 @@ def test_nothing_jumps_while_a_job_runs(open_page: Open, playground: Playground,
     assert sum(shifts) < 0.1, shifts
 
 
+def test_a_phone_is_taken_to_what_happens(open_page: Open, playground: Playground) -> None:
+    """To the card of the run, to the refusal, and back to the field that is at fault."""
+    page = open_page(playground, viewport={"width": 360, "height": 800}, reduced_motion="reduce")
+    run_job(page)
+    expect(page.locator("#card")).to_be_in_viewport(ratio=0.9)
+    page.get_by_label("gpu_count").fill("8")
+    page.get_by_label("submit as").select_option("agent")
+    page.get_by_role("button", name="Run job").click()
+    expect(page.get_by_role("alert").get_by_text("402")).to_be_in_viewport()
+    page.get_by_label("gpu_count").fill("9")
+    page.get_by_role("button", name="Run job").click()
+    expect(page.get_by_label("gpu_count")).to_be_in_viewport()
+
+
 def test_motion_is_reduced_where_it_is_not_wanted(open_page: Open, playground: Playground) -> None:
     """Nothing moves by itself; elsewhere the present state breathes."""
     still = open_page(playground, reduced_motion="reduce")

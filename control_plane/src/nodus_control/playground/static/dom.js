@@ -36,6 +36,7 @@ export function keyed(parent, items, keyOf, make, update) {
 	for (const gone of present.values()) gone.remove();
 }
 
+export const see = (id) => $(id).scrollIntoView({ block: "nearest" });
 export const say = (words) => text($("say"), words);
 export const fail = (error) => say(error.message);
 

@@ -1,7 +1,7 @@
 // The form, the same job as code, and the address that carries it. The server reads what is written: limits and quoting
 // have one place.
 
-import { $, button, copy, h, say, text, usd } from "./dom.js";
+import { $, button, copy, h, say, see, text, usd } from "./dom.js";
 import { Refused, call, get, isSimulated, post } from "./api.js";
 import { setOutage } from "./route.js";
 import { emit, on, refresh, select, task, world } from "./world.js";
@@ -15,7 +15,7 @@ const FIELDS = {
 	gpu: "",
 	gpu_count: "1 to 8",
 	max_runtime_seconds: "60 to 172,800",
-	prefer_region: "a wish, not a demand",
+	prefer_region: "a preference",
 	env: "NAME=value, one a line",
 	idempotency_key: "empty: a new one",
 };
@@ -155,11 +155,11 @@ export async function submit() {
 }
 
 async function send() {
-	$("h-run").scrollIntoView({ block: "nearest" });
 	const answer = await call("POST", "/v1/jobs", world.draft.spec, $("as").value);
 	const job = await answer.json();
 	carry({ ...(isSimulated && (await get(`/_dev/runs/${job.id}`))), job: job.id });
 	select(job);
+	see("card");
 	if (answer.headers.has("Idempotent-Replayed")) tell("mild", "The same job again", "This idempotency key came before: the control plane answered with its job, and nothing ran twice.");
 	refresh("jobs ledger budget hooks");
 }
@@ -168,6 +168,7 @@ function tell(look, title, words, ...more) {
 	$("refusal").className = look;
 	$("refusal").replaceChildren(h("b", "", title), h("p", "", words), ...more);
 	$("refusal").hidden = false;
+	see("refusal");
 }
 
 function explain(error) {

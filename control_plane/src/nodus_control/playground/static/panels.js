@@ -1,6 +1,6 @@
 // The smaller panels: connection, clock, the agent's budget, webhook inbox, recent jobs.
 
-import { $, button, duration, fail, h, keyed, none, plural, short, text, usd } from "./dom.js";
+import { $, button, duration, fail, h, keyed, none, plural, see, short, text, usd } from "./dom.js";
 import { get, post } from "./api.js";
 import { now, on, refresh, refreshAll, select, task, world } from "./world.js";
 
@@ -115,7 +115,7 @@ function setUpJobs() {
 function makeJob(job) {
 	const pick = () => {
 		select(world.jobs.find((each) => each.id === job.id));
-		$("h-run").scrollIntoView({ block: "nearest" });
+		see("card");
 	};
 	const looks = ["", "", "opt", "r num opt", "r num", "r num opt"];
 	return h("tr", "", h("th", { scope: "row" }, button(short(job.id), pick, { className: "pick num", title: job.id })), ...looks.map((className) => h("td", className)));

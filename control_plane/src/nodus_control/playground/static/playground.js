@@ -9,7 +9,7 @@ import * as route from "./route.js";
 import * as run from "./run.js";
 import { on, refresh, select, start, world } from "./world.js";
 
-const GONE = "All jobs, the ledger, budgets, webhooks and outages of this playground are removed; the keys stay.";
+const GONE = "Jobs, ledger, budgets, webhooks and outages of this playground are removed; the keys stay.";
 
 // Resolves once the page has seen that the control plane began anew.
 async function startOver(seed, passed_over) {
