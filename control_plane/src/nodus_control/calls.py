@@ -56,7 +56,7 @@ class Call:
     @property
     def parameters(self) -> QueryParams:
         """The query, read."""
-        return QueryParams([(name, _storable(value)) for name, value in QueryParams(self.query).multi_items()])
+        return QueryParams(self.query)
 
     def json(self) -> Any:
         """Give the decoded body.
@@ -137,7 +137,7 @@ async def read_call(request: Request) -> Call:
         query=scope["query_string"].decode("latin-1"),
         headers=scope["headers"],
         body=await _read_body(request),
-        path_params={name: _storable(value) for name, value in scope["path_params"].items()},
+        path_params=scope["path_params"],
     )
 
 
@@ -186,11 +186,6 @@ def translated(function: Callable[[Plane, Call], _Result], plane: Plane, call: C
         return function(plane, call)
     except (Refused, InvalidSpec) as exc:
         raise translate(exc) from None
-
-
-def _storable(text: str) -> str:
-    """Give a text that may be looked up: PostgreSQL refuses a NUL, and nothing that is kept has one."""
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _decode(body: bytes) -> Any:
