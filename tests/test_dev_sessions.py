@@ -112,12 +112,15 @@ def test_after_a_signal_nothing_is_started_and_nothing_left(
             os.kill(int(pid.read_text()), number)
         os.kill(os.getpid(), number)
 
+    # Whoever was started in the background of a shell finds SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     thread = threading.Thread(target=interrupt)
     thread.start()
 
     with pytest.raises(KeyboardInterrupt):
         run(nox, "waits+", "passes", at_once=1)
     thread.join()
+    signal.signal(signal.SIGINT, before)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
