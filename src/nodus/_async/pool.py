@@ -19,6 +19,7 @@ import httpx
 from .. import _bodies
 from .._concurrency import AsyncClock, AsyncLimiter, AsyncRunGuard
 from .._errors import APITimeoutError, ConfigurationError
+from .._failures import chain_of
 from .._live import MAX_STREAMS
 from .lane import KEEPALIVE_SECONDS, AsyncLane, Origin, close_all
 from .stream import AsyncStreamedAnswer
@@ -352,5 +353,7 @@ class AsyncLaneStream(httpx.AsyncByteStream):
         try:
             async for _ in self._chunks:
                 pass
-        except httpx.TransportError:
-            pass
+        except httpx.TransportError as exc:
+            # Frames and errors that hold each other would keep whoever is calling alive, until they are collected.
+            for link in chain_of(exc):
+                link.__traceback__ = None

@@ -20,6 +20,7 @@ import httpx
 from .. import _bodies
 from .._concurrency import Clock, Limiter, RunGuard
 from .._errors import APITimeoutError, ConfigurationError
+from .._failures import chain_of
 from .._live import MAX_STREAMS
 from .lane import KEEPALIVE_SECONDS, Lane, Origin, close_all
 from .stream import StreamedAnswer
@@ -353,5 +354,7 @@ class LaneStream(httpx.SyncByteStream):
         try:
             for _ in self._chunks:
                 pass
-        except httpx.TransportError:
-            pass
+        except httpx.TransportError as exc:
+            # Frames and errors that hold each other would keep whoever is calling alive, until they are collected.
+            for link in chain_of(exc):
+                link.__traceback__ = None
