@@ -79,6 +79,16 @@ def tests_on_oldest_dependencies(interpreter: Path) -> None:
         session.run("pytest", *session.posargs)
 
 
+@nox.session(tags=["test"])
+def control_plane(session: nox.Session) -> None:
+    """The control plane's tests; they take the longest, and so begin first."""
+    if session.posargs:
+        session.skip("the arguments are for the SDK's tests")
+    install(session, *SDK, *CONTROL_PLANE, *group("test"))
+    with session.chdir("control_plane"):
+        session.run("pytest", "--ignore", "tests/browser")
+
+
 CURRENT = "{}.{}".format(*sys.version_info[:2])
 FOUND = {version: find_interpreter(version) for version in dict.fromkeys([*supported_versions(), CURRENT])}
 for python_version, found in FOUND.items():
@@ -97,16 +107,6 @@ def coverage(session: nox.Session) -> None:
     install(session, "coverage[toml]")
     session.run("coverage", "combine")
     session.run("coverage", "report")
-
-
-@nox.session(tags=["test"])
-def control_plane(session: nox.Session) -> None:
-    """The control plane's tests."""
-    if session.posargs:
-        session.skip("the arguments are for the SDK's tests")
-    install(session, *SDK, *CONTROL_PLANE, *group("test"))
-    with session.chdir("control_plane"):
-        session.run("pytest", "--ignore", "tests/browser")
 
 
 @nox.session(tags=["test"])
