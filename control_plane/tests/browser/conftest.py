@@ -168,13 +168,13 @@ def open_page(chromium: Browser) -> Iterator[Open]:
         if beside is None:
             context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
             context.set_default_timeout(PATIENCE_MS)
-            context.add_init_script(script)
             contexts.append(context)
             own = re.escape(playground.base_url)
             context.route(re.compile(f"^(?!{own}/|data:|blob:)"), refuse)
         else:
             context = beside.context
         page = context.new_page()
+        page.add_init_script(script)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", note)
         page.goto(url or playground.page_url)

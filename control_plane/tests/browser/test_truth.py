@@ -14,6 +14,12 @@ from playwright.sync_api import Page, expect
 
 SPEC = {"image": "ghcr.io/acme/train:v3", "gpu": "h100_80gb", "max_runtime_seconds": 1200}
 
+# What a page sees of a control plane that answers no call in its first second.
+UNREACHABLE_AT_FIRST = """
+const reached = fetch;
+window.fetch = (...asked) => (performance.now() < 1000 ? Promise.reject(new TypeError("Failed to fetch")) : reached(...asked));
+"""
+
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Iterator[Playground]:
@@ -97,6 +103,17 @@ def test_reload_second_tab_and_restart_end_with_the_truth(open_page: Open, kept:
         expect(page.locator("#notice")).to_be_hidden()
         expect(page.locator("#card dd").first).to_have_text(job_id)
         expect_truth(page, kept, job_id)
+
+
+def test_a_page_opened_while_nobody_answers_ends_with_its_job(open_page: Open, kept: Playground) -> None:
+    """What the address names is asked for again: a control plane that was away a moment is not one without the job."""
+    first = open_page(kept)
+    connected(first)
+    job_id = run_job(first)
+    kept.advance(4 * 3600)
+    late = open_page(kept, first.url, beside=first, script=UNREACHABLE_AT_FIRST)
+    expect(late.locator("#card dd").first).to_have_text(job_id)
+    expect_truth(late, kept, job_id)
 
 
 def test_a_memory_that_is_gone_is_told_of(open_page: Open, forgetful: Playground) -> None:

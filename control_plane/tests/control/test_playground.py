@@ -125,11 +125,14 @@ def test_the_page_needs_its_token_only_where_commands_run(playground: Started) -
     assert (playground.ready["api_key"] in bare.text) is not runs_commands
 
 
-def test_a_page_is_small() -> None:
-    """All of it, as it is stored: 60 kB."""
+def test_a_page_is_small(playground: Started) -> None:
+    """All of it, as it is sent: 60 kB."""
     static = resources.files("nodus_control.playground").joinpath("static")
+    names = [file.name for file in static.iterdir() if file.name != "page.html"]
+    sent = [playground.client.get(path) for path in (playground.ready["page_url"], *names)]
 
-    assert sum(len(file.read_bytes()) for file in static.iterdir()) <= 60_000
+    assert {answer.status_code for answer in sent} == {200}
+    assert sum(len(answer.content) for answer in sent) <= 60_000
 
 
 @pytest.mark.parametrize("path", ["/page.html", "/guards.py", "/..%2Fguards.py", "/static/playground.js", "/none.js"])

@@ -50,7 +50,6 @@ export async function copy(words, from) {
 export const none = "–";
 export const usd = (amount, digits = 2) => (amount == null ? none : `${amount < 0 ? "−" : ""}$${Math.abs(amount).toFixed(digits)}`);
 export const short = (id) => `…${id.slice(-6)}`;
-export const clock = (at) => at.slice(11, 19);
 export const plural = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
 export function duration(seconds) {

@@ -1,6 +1,6 @@
 // The Trust Ledger: rows as they land, verified here, and tampered with in a copy.
 
-import { $, clock, h, keyed, plural, short, text } from "./dom.js";
+import { $, h, keyed, plural, short, text } from "./dom.js";
 import { NO_CRYPTO, get } from "./api.js";
 import { allEntries, on, world } from "./world.js";
 import { tamper, verify } from "./proof.js";
@@ -34,7 +34,7 @@ function render() {
 		const [title, detail] = telling(entry);
 		return h("tr", forged?.seq === entry.seq ? "bad" : "",
 			h("td", "r num", entry.seq),
-			h("td", "num", clock(entry.at)),
+			h("td", "num", entry.at.slice(11, 19)),
 			h("td", "", h("b", "", title), " ", h("small", "", entry.job_id ? `${short(entry.job_id)} ${detail}` : detail)),
 			h("td", { className: "num opt", title: entry.leaf_hash }, entry.leaf_hash.slice(0, 8)));
 	});

@@ -1,8 +1,8 @@
 // The smaller panels: connection, clock, the agent's budget, webhook inbox, recent jobs.
 
-import { $, button, duration, fail, h, keyed, none, plural, see, short, text, usd } from "./dom.js";
-import { get, post } from "./api.js";
-import { now, on, refresh, refreshAll, select, task, world } from "./world.js";
+import { $, button, duration, h, keyed, none, plural, see, short, text, usd } from "./dom.js";
+import { get } from "./api.js";
+import { act, now, on, refresh, select, task, world } from "./world.js";
 
 const INBOX = "/_dev/inbox/page";
 const EVENTS = "job.placed job.completed job.failed job.cancelled budget.threshold_reached budget.exceeded".split(" ");
@@ -35,10 +35,10 @@ export function setUp() {
 }
 
 function setUpClock() {
-	const set = (change) => post("/_dev/clock", change).catch(fail).finally(() => refresh("state"));
+	const set = (change) => act("state", "/_dev/clock", change);
 	$("speed").onchange = ({ target }) => set({ speed: Number(target.value) || target.value });
 	$("pause").onclick = () => set({ paused: !world.state.paused });
-	$("skip").onclick = () => post("/_dev/clock/advance", { seconds: 3600 }).catch(fail).finally(() => refreshAll());
+	$("skip").onclick = () => act("state job jobs ledger budget hooks", "/_dev/clock/advance", { seconds: 3600 });
 	on("state", () => {
 		const { speed, paused } = world.state;
 		if (![...$("speed").options].some((option) => option.value === String(speed))) $("speed").add(new Option(`${speed}×`, speed));
@@ -63,7 +63,7 @@ function setUpBudget() {
 
 function setUpHooks() {
 	let seen;
-	$("register").onclick = () => post("/v1/webhooks", { url: location.origin + INBOX, events: EVENTS }).catch(fail).finally(() => refresh("hooks"));
+	$("register").onclick = () => act("hooks", "/v1/webhooks", { url: location.origin + INBOX, events: EVENTS });
 	task("hooks", async () => {
 		const { webhooks } = await get("/v1/webhooks");
 		const mine = webhooks.find((each) => each.url.endsWith(INBOX));
@@ -80,7 +80,7 @@ function setUpHooks() {
 }
 
 function makeDelivery({ id, event_type: type }, hook) {
-	const replay = () => post(`/v1/webhooks/${hook}/deliveries/${id}/replay`).catch(fail).finally(() => refresh("hooks"));
+	const replay = () => act("hooks", `/v1/webhooks/${hook}/deliveries/${id}/replay`);
 	return h("li", {},
 		h("details", "", h("summary", "", h("b", "", type), " ", h("small"), " ", h("small")), h("pre", { tabIndex: 0 })),
 		button("Replay", replay, { ariaLabel: `Replay ${type}` }));

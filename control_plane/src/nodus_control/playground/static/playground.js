@@ -7,7 +7,7 @@ import * as ledger from "./ledger.js";
 import * as panels from "./panels.js";
 import * as route from "./route.js";
 import * as run from "./run.js";
-import { on, refresh, select, start, world } from "./world.js";
+import { on, pause, refresh, select, start, world } from "./world.js";
 
 const GONE = "Jobs, ledger, budgets, webhooks and outages of this playground are removed; the keys stay.";
 
@@ -19,20 +19,23 @@ async function startOver(seed, passed_over) {
 	await begun;
 }
 
+// Null where that is refused; asked again as long as nobody answers.
+const ask = (path) => get(path).catch((error) => (error.status < 500 ? null : pause(500).then(() => ask(path))));
+
 // The address may name a run: of this playground, to look at, or of another, to repeat.
 async function openLinked() {
 	const { spec, job: id, seed, passed_over: before = 0 } = form.linked();
-	const found = id && (await get(`/v1/jobs/${encodeURIComponent(id)}`).catch(() => null));
-	const { jobs } = await get("/v1/jobs?limit=1");
-	select(found || (jobs[0] ?? null));
-	if (found || !seed || !isSimulated) return;
-	const state = await get("/_dev/state");
+	const found = id && (await ask(`/v1/jobs/${encodeURIComponent(id)}`));
+	const jobs = (await ask("/v1/jobs?limit=1"))?.jobs;
+	if (!world.job) select(found || (jobs?.[0] ?? null));
+	if (found || !jobs || !seed || !isSimulated) return;
+	const state = await ask("/_dev/state");
 	const isOther = Number(seed) !== state.seed;
 	const carried = `This link carries a run: its job is in the form, its seed is ${seed}, after ${plural(Number(before), "other job")}.`;
 	if (isOther && state.is_kept) return panels.notify(`${carried} To see that run, start a playground with --seed ${seed}: this one keeps its state under seed ${state.seed}.`);
 	const isFresh = !jobs.length && !isOther && Number(before) === 0;
 	const repeat = async () => {
-		if (!isFresh && !(await panels.isConfirmed(`What chance brings follows from the seed and from how many jobs came before, so the playground starts over from there. ${GONE}`))) return;
+		if (!isFresh && !(await panels.isConfirmed(`Chance follows from the seed and from how many jobs came before, so the playground starts over from there. ${GONE}`))) return;
 		if (!isFresh) await startOver(seed, before);
 		panels.notify("");
 		await form.fill(spec);

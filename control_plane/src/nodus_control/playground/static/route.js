@@ -46,12 +46,12 @@ function render() {
 		text(why.firstChild, rank === 0 ? `${ofJob ? "chosen" : "would be chosen"}: ${best.region}` : rank > 0 ? `no. ${rank + 1}` : reasons || "does not offer this GPU");
 		text(why.lastChild, places.slice(0, 2).join(", ") + (places.length > 2 ? ` +${places.length - 2}` : ""));
 		why.lastChild.title = mine.map((each) => `${each.region}: ${WHY[each.rejected] ?? "open"}`).join("\n");
-		out.firstChild.setAttribute("aria-checked", outage);
+		out.firstChild.ariaChecked = outage;
 	});
 }
 
 function makeRow({ name, kind }) {
-	const toggle = button("", () => setOutage(name, toggle.getAttribute("aria-checked") === "false"), { role: "switch", className: "switch", ariaLabel: `Simulate an outage of ${name}` });
+	const toggle = button("", () => setOutage(name, toggle.ariaChecked === "false"), { role: "switch", className: "switch", ariaLabel: `Simulate an outage of ${name}` });
 	return h("tr", {},
 		h("th", { scope: "row" }, name, h("small", "", kind)),
 		h("td", "r num"),

@@ -1,8 +1,7 @@
 // The run: its states as they come, the card of eight fields, and what happened, row by row of the ledger.
 
-import { $, duration, fail, h, keyed, none, say, text, usd } from "./dom.js";
-import { post } from "./api.js";
-import { now, on, refresh, world } from "./world.js";
+import { $, duration, h, keyed, none, say, text, usd } from "./dom.js";
+import { act, now, on, world } from "./world.js";
 
 const STEPS = ["queued", "placed", "running", "completed"];
 const CARD = {
@@ -18,14 +17,14 @@ const CARD = {
 
 // Hours, minutes and seconds from one time to another.
 const since = (first, at) => new Date(Date.parse(at) - Date.parse(first)).toISOString().slice(11, 19).replace(/^00:/, "");
-const isOver = (job) => ["completed", "failed", "cancelled"].includes(job.status);
+const ENDS = ["completed", "failed", "cancelled"];
+const isOver = (job) => ENDS.includes(job.status);
 const isRunning = (job) => job.status === "running" && job.started_at && world.state;
 
 export function setUp() {
 	$("track").append(...STEPS.map(() => h("li")));
 	$("card").append(...Object.keys(CARD).map((name) => h("div", "", h("dt", "", name), h("dd", "num"))));
-	$("cancel").onclick = () =>
-		post(`/v1/jobs/${world.job.id}/cancel`).catch(fail).finally(() => refresh("job jobs"));
+	$("cancel").onclick = () => act("job jobs", `/v1/jobs/${world.job.id}/cancel`);
 	on("job", render);
 	setInterval(tick, 200);
 	render();
@@ -44,7 +43,7 @@ function render() {
 		const status = at === 3 && reached === 3 ? job.status : STEPS[at];
 		const isSkipped = job && isOver(job) && ((at === 1 && !job.supplier) || (at === 2 && !job.started_at));
 		step.className = `is-${status} ${at <= reached && !isSkipped ? "on" : ""} ${at === reached && at < 3 ? "here" : ""}`;
-		step.setAttribute("aria-current", at === reached && "step");
+		step.ariaCurrent = at === reached && "step";
 		text(step, status);
 	});
 	$("card").children[1].lastChild.className = `num is-${job?.status}`;
@@ -52,7 +51,7 @@ function render() {
 	say(job ? `Job ${job.status}${job.supplier ? ` at ${job.supplier}, ${job.region}` : ""}` : "");
 	const list = $("timeline");
 	const isAtEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
-	const shown = history.filter((entry) => /^job|attempt\.(opened|ended)/.test(entry.kind) && !["completed", "failed", "cancelled"].includes(entry.payload.outcome));
+	const shown = history.filter((entry) => /^job|attempt\.(opened|ended)/.test(entry.kind) && !ENDS.includes(entry.payload.outcome));
 	keyed(list, shown.length ? shown : [null], (entry) => entry?.seq, (entry) => {
 		if (!entry) return h("li", "empty", job ? "…" : "Run a job: placement, attempts, failover and settlement are written here as they happen.");
 		const [title, told, look] = telling(entry);
@@ -84,5 +83,5 @@ export function telling({ kind, payload: it }) {
 		"webhook.attempted": () => ["Webhook sent", `${it.event_type}: ${it.status_code ?? it.error}`],
 		"job.settled": () => ["Settled", `${micros(it.cost_micros)}, ${micros(it.retail_micros)} at retail; ${micros(it.released_micros)} released`],
 	}[kind];
-	return told?.() ?? [kind, Object.entries(it).filter(([, value]) => ["string", "number"].includes(typeof value)).slice(0, 2).map((pair) => pair.join(" ")).join(", ")];
+	return told?.() ?? [kind, Object.entries(it).filter(([, value]) => typeof value !== "object").slice(0, 2).map((pair) => pair.join(" ")).join(", ")];
 }

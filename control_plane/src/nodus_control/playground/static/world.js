@@ -1,7 +1,8 @@
 // What the page knows, and when it asks again. The truth is read, never added up: the one event stream only says when to
 // look, so nothing is counted twice or missed after a reload, a restart or a lost line.
 
-import { Refused, call, get } from "./api.js";
+import { fail } from "./dom.js";
+import { Refused, call, get, post } from "./api.js";
 
 export const world = { state: null, jobs: [], tail: [], job: null, routing: null, history: [], draft: null, isEditing: false };
 
@@ -45,6 +46,9 @@ export function task(name, read) {
 
 export const refresh = (names) => names.split(" ").forEach((name) => tasks[name]());
 export const refreshAll = (but) => refresh(Object.keys(tasks).filter((name) => name !== but).join(" "));
+
+// Changes something, then reads again what that changed.
+export const act = (names, path, content) => post(path, content).catch(fail).finally(() => refresh(names));
 
 // The present time of the control plane's clock, in milliseconds.
 export function now() {
