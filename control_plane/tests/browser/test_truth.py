@@ -17,7 +17,8 @@ SPEC = {"image": "ghcr.io/acme/train:v3", "gpu": "h100_80gb", "max_runtime_secon
 # What a page sees of a control plane that answers no call in its first second.
 UNREACHABLE_AT_FIRST = """
 const reached = fetch;
-window.fetch = (...asked) => (performance.now() < 1000 ? Promise.reject(new TypeError("Failed to fetch")) : reached(...asked));
+const failed = () => Promise.reject(new TypeError("Failed to fetch"));
+window.fetch = (...asked) => (performance.now() < 1000 ? failed() : reached(...asked));
 """
 
 
