@@ -21,6 +21,22 @@ const failed = () => Promise.reject(new TypeError("Failed to fetch"));
 window.fetch = (...asked) => (performance.now() < 1000 ? failed() : reached(...asked));
 """
 
+# A network that loses calls, answers and the ends of streams, until `isBad` is false.
+BAD_NETWORK = """
+const reached = fetch;
+let seed = 1;
+window.isBad = true;
+const isLost = (share) => (seed = (seed * 48271) % 2147483647) < share * 2147483647 && window.isBad;
+const loss = () => new TypeError("Failed to fetch");
+window.fetch = async (...asked) => {
+  if (isLost(0.3)) throw loss();
+  const answer = await reached(...asked);
+  if (isLost(0.2)) throw loss();
+  const transform = (chunk, stream) => (isLost(0.3) ? stream.error(loss()) : stream.enqueue(chunk));
+  return new Response(answer.body.pipeThrough(new TransformStream({ transform })), answer);
+};
+"""
+
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Iterator[Playground]:
@@ -115,6 +131,24 @@ def test_a_page_opened_while_nobody_answers_ends_with_its_job(open_page: Open, k
     late = open_page(kept, first.url, beside=first, script=UNREACHABLE_AT_FIRST)
     expect(late.locator("#card dd").first).to_have_text(job_id)
     expect_truth(late, kept, job_id)
+
+
+def test_a_bad_network_ends_with_the_truth(open_page: Open, kept: Playground) -> None:
+    """Calls, answers and streams are lost at random while a job fails over and others come and go."""
+    submitted = [kept.call("POST", "/v1/jobs", SPEC)["id"]]
+    page = open_page(kept, script=BAD_NETWORK)
+    for supplier in ("hyperbolic", "vast", "crusoe", "lambda"):
+        submitted.append(kept.call("POST", "/v1/jobs", SPEC)["id"])
+        kept.advance(60)
+        page.wait_for_timeout(400)
+        kept.outage(supplier)
+        page.wait_for_timeout(400)
+    kept.advance(4 * 3600)
+    page.evaluate("window.isBad = false")
+    connected(page)
+    expect(page.locator("#card dd").first).not_to_have_text("–")
+    for job_id in submitted:
+        expect_truth(page, kept, job_id)
 
 
 def test_a_memory_that_is_gone_is_told_of(open_page: Open, forgetful: Playground) -> None:
