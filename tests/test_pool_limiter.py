@@ -22,7 +22,7 @@ CHOSEN = settings(
     derandomize=True,
     database=None,
     # The event loop is chosen by a fixture; it is the same one for all examples of a test.
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 

@@ -85,12 +85,13 @@ async def test_a_drop_on_a_new_connection_is_a_failed_attempt(drop: Action) -> N
 
 async def test_a_connection_that_is_refused_leaves_nothing_unknown() -> None:
     """It is tried again, and no byte was sent."""
-    async with nodus.AsyncClient(
-        API_KEY, base_url=f"http://127.0.0.1:{unused_port()}", max_retries=1, _rng=random.Random(1)
-    ).with_options() as client:
-        client._session.clock.sleep = no_sleep  # type: ignore[method-assign]
-        with pytest.raises(nodus.APIConnectionError) as caught:
-            await client.run(image="i")
+    with unused_port() as port:
+        async with nodus.AsyncClient(
+            API_KEY, base_url=f"http://127.0.0.1:{port}", max_retries=1, _rng=random.Random(1)
+        ).with_options() as client:
+            client._session.clock.sleep = no_sleep  # type: ignore[method-assign]
+            with pytest.raises(nodus.APIConnectionError) as caught:
+                await client.run(image="i")
 
     assert (caught.value.code, caught.value.attempts, caught.value.outcome_unknown) == ("connection_error", 2, False)
 
@@ -141,8 +142,10 @@ ENDLESS = {
 @pytest.mark.parametrize("name", ENDLESS)
 async def test_an_attempt_ends_with_its_timeout(name: str) -> None:
     """A byte now and then does not keep it alive."""
-    with LoopbackServer(then=ENDLESS[name]) as server:
+    with LoopbackServer(answer(200, job()), then=ENDLESS[name]) as server:
         async with on_loopback(server, timeout=0.2, max_retries=0, clock=AsyncClock()) as client:
+            # So that the time is not over, on a busy machine, before anything was sent.
+            await client.with_options(timeout=30.0).get("a-job")
             with pytest.raises(nodus.APITimeoutError) as caught:
                 await client.run(image="i")
 

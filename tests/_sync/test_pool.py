@@ -263,11 +263,14 @@ def test_a_packed_answer_is_unpacked() -> None:
 )
 def test_an_answer_that_does_not_end_ends_with_the_attempt(action: Action) -> None:
     """However slowly it comes: the timeout bounds the attempt, not the wait for each byte."""
-    with LoopbackServer(action, then=answer(200, JOB)) as server:
+    with LoopbackServer(answer(200, JOB), action, then=answer(200, JOB)) as server:
         with client_of(server, timeout=SOON) as client:
+            patient = client.with_options(timeout=30)
+            # So that the time is not over, on a busy machine, before anything was sent.
+            patient.get("job-1")
             with pytest.raises(APITimeoutError) as caught:
                 client.get("job-1")
-            assert (client.with_options(timeout=30).get("job-1")).id == "job-1"
+            assert (patient.get("job-1")).id == "job-1"
 
         assert caught.value.outcome_unknown
 

@@ -9,7 +9,7 @@ import ssl
 import struct
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -280,8 +280,10 @@ def _shut_down(open_socket: socket.socket) -> None:
         open_socket.shutdown(socket.SHUT_RDWR)
 
 
-def unused_port() -> int:
-    """A port on which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+@contextlib.contextmanager
+def unused_port() -> Iterator[int]:
+    """A port on which nobody listens, held so that nobody begins to."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        port: int = holder.getsockname()[1]
+        yield port
