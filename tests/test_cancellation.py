@@ -78,7 +78,7 @@ async def cancelled_everywhere(client: nodus.AsyncClient, act: Act, *, before: A
         points = Points(cancel_at=point)
         with anyio.CancelScope() as scope:
             await points.drive(act(client), scope)
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             assert (await client.get("after")).id == "after"
         if points.passed < point:
             return points.passed
@@ -219,7 +219,7 @@ async def test_in_the_queue_for_a_connection() -> None:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Let other tasks run until something has come true."""
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         while not condition():
             await anyio.lowlevel.checkpoint()
 
@@ -245,7 +245,7 @@ async def test_while_a_stream_is_read() -> None:
                 counting = Points(cancel_at=point)
                 with anyio.CancelScope() as scope:
                     await counting.drive(follow(stream, told), scope)
-                with anyio.fail_after(10):
+                with anyio.fail_after(60):
                     await follow(stream, told)
                     assert (await client.get("after")).id == "after"
                 assert told == [1, 2, 3, 4]

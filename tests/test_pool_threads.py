@@ -24,12 +24,12 @@ forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not
 
 
 def in_a_child(work: Callable[[], bool]) -> bool:
-    """Run `work` in a forked child, which is given half a minute; say whether it returned True."""
+    """Run `work` in a forked child, which is given two minutes; say whether it returned True."""
     pid = os.fork()
     if not pid:
         status = 1
         try:
-            threading.Timer(30, os._exit, (2,)).start()
+            threading.Timer(120, os._exit, (2,)).start()
             status = 0 if work() else 1
         finally:
             os._exit(status)

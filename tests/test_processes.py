@@ -24,7 +24,7 @@ def python(code: str, *arguments: str, **environ: str) -> subprocess.CompletedPr
         [sys.executable, "-W", "error", "-c", code, *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         env={**os.environ, "PYTHONPATH": SOURCE, **environ},
     )
     assert done.returncode == 0, done.stderr

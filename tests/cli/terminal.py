@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 
 # The new session has no terminal until it takes one; Ctrl-C is then a signal to it.
 _TAKE_TERMINAL = (

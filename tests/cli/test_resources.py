@@ -162,7 +162,7 @@ def test_deliveries_are_received_here_and_forwarded(stub: Stub, nodus: Command, 
     def deliver(url: str) -> None:
         path = "/hooks/nodus"
         signed = sdk.sign_request(signing_secret=SECRET, method="POST", path=path, body=body)
-        with httpx.Client(trust_env=False) as control_plane:
+        with httpx.Client(trust_env=False, timeout=60) as control_plane:
             answers.append(control_plane.post(url, content=body, headers=signed).status_code)
             application.status = 500
             answers.append(control_plane.post(url, content=body, headers=signed).status_code)

@@ -60,7 +60,7 @@ class Receiver:
 
     def post(self, body: bytes, header: str | None) -> tuple[int, str]:
         """Send a delivery; give the status and the text of the answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         headers = {"Content-Type": "application/json", **({} if header is None else {"Nodus-Signature": header})}
         try:
             connection.request("POST", "/nodus", body, headers)
@@ -72,7 +72,7 @@ class Receiver:
     def stop(self) -> list[str]:
         """End it; give the lines that it printed, without those of the servers themselves."""
         self.process.terminate()
-        printed, _ = self.process.communicate(timeout=30)
+        printed, _ = self.process.communicate(timeout=60)
         return [line for line in printed.splitlines() if not line.startswith(("INFO:", " * "))]
 
 

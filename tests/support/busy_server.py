@@ -54,9 +54,9 @@ class BusyServer:
         self._thread.join()
 
     def wait_until_open(self, connections: int) -> bool:
-        """Wait until exactly so many connections are open; False if that takes over half a minute."""
+        """Wait until exactly so many connections are open; False if that takes over two minutes."""
         with self._changed:
-            return self._changed.wait_for(lambda: self.open == connections, timeout=30)
+            return self._changed.wait_for(lambda: self.open == connections, timeout=120)
 
     def count(self, change: int) -> None:
         """Take note that a connection was opened (1) or closed (-1)."""
