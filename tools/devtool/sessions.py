@@ -39,18 +39,36 @@ class Programs:
 
     running: list[subprocess.Popen[bytes]] = field(default_factory=list)
     interrupted: bool = False
+    terminated: bool = False
+
+    def add(self, child: subprocess.Popen[bytes]) -> None:
+        """Take one that has just been started, perhaps while the signal came."""
+        self.running.append(child)
+        if self.terminated:
+            child.terminate()
 
     @contextmanager
-    def on_sigterm_terminated(self) -> Iterator[None]:
-        """Hand a SIGTERM on to them, and start no more."""
-        before = signal.signal(signal.SIGTERM, self._terminate)
+    def ended_by_signals(self) -> Iterator[None]:
+        """After Ctrl-C or a SIGTERM, start no more; hand the latter on to those that run.
+
+        Nothing is raised meanwhile: wherever the signal comes, those that run are waited for.
+        """
+        handlers = {signal.SIGTERM: self._terminate}
+        # Whoever was started in the background of a shell finds it ignored, and leaves it so.
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            handlers[signal.SIGINT] = self._interrupt
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             yield
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _interrupt(self, *_: object) -> None:
+        self.interrupted = True
 
     def _terminate(self, *_: object) -> None:
-        self.interrupted = True
+        self.interrupted = self.terminated = True
         for child in list(self.running):
             child.terminate()
 
@@ -93,18 +111,14 @@ def run(
     waiting = list(names)
     over: queue.Queue[Ending] = queue.Queue()
     programs = Programs()
-    with programs.on_sigterm_terminated(), tempfile.TemporaryDirectory(prefix="nodus-") as scratch:
+    with programs.ended_by_signals(), tempfile.TemporaryDirectory(prefix="nodus-") as scratch:
         runner = _Runner(nox, environment, folder, arguments, Path(scratch), programs, shares_terminal=lanes > 1)
         under_way = 0
         while under_way or (waiting and not programs.interrupted):
             while waiting and under_way < lanes and not programs.interrupted:
                 runner.start(waiting.pop(0), over)
                 under_way += 1
-            try:
-                ending = over.get()
-            except KeyboardInterrupt:
-                programs.interrupted = True
-                continue
+            ending = over.get()
             under_way -= 1
             endings[ending.name] = ending
             runner.show(ending)
@@ -151,7 +165,7 @@ class _Runner:
         )
         if output is not None:
             output.close()
-        self._programs.running.append(child)
+        self._programs.add(child)
         threading.Thread(target=self._await, args=(child, name, over), daemon=True).start()
 
     def show(self, ending: Ending) -> None:
