@@ -14,7 +14,9 @@ import pytest
 from nodus_control.suppliers.process import ProcessDriver
 from nodus_control.suppliers.protocol import Placement, PlacementState, Report, Workload
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
+AMPLE_SECONDS = 30.0
+"""For what ends by itself: it may take its time on a busy machine, and costs none on an idle one."""
 TOKEN = "NODUS_TEST_TOKEN"
 
 
@@ -73,10 +75,15 @@ class RealJobs:
         self.driver = self.new_driver()
         self._made: list[RealJob] = []
 
-    def new_driver(self, *, grace_seconds: float = 0.3, output_limit_bytes: int = 64 << 20) -> ProcessDriver:
-        """A driver as a restarted control plane has it. The grace is short, so that tests are."""
+    def new_driver(
+        self, *, grace_seconds: float = 0.3, linger_seconds: float = 0.2, output_limit_bytes: int = 64 << 20
+    ) -> ProcessDriver:
+        """A driver as a restarted control plane has it. Grace and linger are short, so that tests are."""
         return ProcessDriver(
-            self.state_dir, grace_seconds=grace_seconds, linger_seconds=0.2, output_limit_bytes=output_limit_bytes
+            self.state_dir,
+            grace_seconds=grace_seconds,
+            linger_seconds=linger_seconds,
+            output_limit_bytes=output_limit_bytes,
         )
 
     def make(

@@ -8,6 +8,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import uuid
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 
-SECRET = "xyzzy-4711-plugh"
+SECRET = f"xyzzy-{uuid.uuid4().hex}-plugh"
 SHOW_ENVIRONMENT = "import json, os; print(json.dumps(dict(os.environ)))"
 
 
@@ -38,8 +39,9 @@ def test_the_environment_is_the_jobs_over_the_documented_minimum(
     seen = json.loads(job.output())
     # What CPython itself may add when it starts (PEP 538).
     seen.pop("LC_CTYPE", None)
+    own = os.path.dirname(os.path.abspath(sys.executable))
     assert seen == {
-        "PATH": f"{os.path.dirname(sys.executable)}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "PATH": f"{own}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": str(job.directory / "work"),
         "TMPDIR": str(job.directory / "tmp"),
         "LANG": "C.UTF-8",
