@@ -118,10 +118,10 @@ def test_several_processes_answer_behind_one_address(hosted: Hosted, here: Plane
     """One that dies is replaced, and all end with the one that started them."""
     base_url = hosted.serve("--workers", "2")
     server = hosted.processes[0]
-    children = children_of(server.pid)
-    os.kill(children[0], signal.SIGKILL)
-    eventually(lambda: len(children_of(server.pid)) == 2 and children[0] not in children_of(server.pid), hosted.output)
-    children = children_of(server.pid)
+    doomed = both_children_of(server.pid)[0]
+    os.kill(doomed, signal.SIGKILL)
+    eventually(lambda: doomed not in children_of(server.pid), hosted.output)
+    children = both_children_of(server.pid)
     with client_of(here, base_url) as client:
         submit(client, 10)
 
@@ -152,11 +152,10 @@ def test_they_end_with_the_one_that_was_killed(hosted: Hosted, here: Plane) -> N
     """Nobody goes on answering whom nobody can stop."""
     hosted.serve("--workers", "2")
     server = hosted.processes[0]
-    children = children_of(server.pid)
+    children = both_children_of(server.pid)
     server.kill()
     server.wait()
 
-    assert len(children) == 2
     eventually(lambda: not any(map(is_alive, children)))
 
 
@@ -191,6 +190,12 @@ def test_what_it_cannot_start_with_is_said_in_a_line(
 def children_of(pid: int) -> list[int]:
     """Give the processes that a process has started to answer requests."""
     return [child for child, parent, _, command in listed_processes() if parent == pid and "spawn_main" in command]
+
+
+def both_children_of(pid: int) -> list[int]:
+    """Wait until a process has two of them: one may answer before the other is there."""
+    eventually(lambda: len(children_of(pid)) == 2)
+    return children_of(pid)
 
 
 def is_alive(pid: int) -> bool:
