@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -75,8 +76,10 @@ def test_a_worker_killed_while_the_endpoint_answers(tmp_path: Path, receiver: Re
     """Whether it got the event nobody knows, so it gets it again, under the same id."""
     database = tmp_path / "nodus.db"
     hook, secret = prepare(database, receiver)
+    started: Future[int] = Future()
+    receiver.script(Answer(first=lambda: os.kill(started.result(), signal.SIGKILL)))
     worker = subprocess.Popen([sys.executable, "-c", WORKER, f"sqlite:///{database}", ""])
-    receiver.script(Answer(first=lambda: os.kill(worker.pid, signal.SIGKILL)))
+    started.set_result(worker.pid)
     receiver.wait_for(1)
     worker.wait()
 
