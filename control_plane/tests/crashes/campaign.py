@@ -6,7 +6,6 @@ import contextlib
 import io
 import random
 import signal
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,7 @@ from typing import Any
 
 import httpx
 import sqlalchemy
-from crashes.victim import Died, Victim, eventually
+from crashes.victim import PATIENCE_SECONDS, Died, Victim, eventually
 from webhooks.receiver import Answer, Receiver
 
 import nodus
@@ -104,9 +103,12 @@ class Campaign:
             self._make_all([each for each in self.submissions if not each.is_done], *clients)
             accepted = {each.job_id for each in self.submissions if each.job_id}
             over: dict[str, nodus.Job] = {}
-            while not accepted <= over.keys():
-                time.sleep(0.01)
-                over = {job.id: job for job in clients[0].iter_jobs(page_size=200) if job.is_terminal}
+
+            def all_are_over() -> bool:
+                over.update((job.id, job) for job in clients[0].iter_jobs(page_size=200) if job.is_terminal)
+                return accepted <= over.keys()
+
+            eventually(all_are_over, lambda: f"no end came of {accepted - over.keys()}")
         expected = {(job.id, f"job.{job.status.value}") for job in over.values()}
         expected |= {(job_id, "job.placed") for job_id in over}
         eventually(
@@ -162,6 +164,7 @@ class Campaign:
             self._bury()
 
     def _bury(self) -> None:
+        eventually(lambda: not self.victim.is_alive, lambda: f"it gave no answer, and lives:\n{self.victim.log}")
         status = self.victim.end()
         place = self.victim.tripwire.tripped_at
         assert status == -signal.SIGKILL, f"it ended by itself, with status {status}:\n{self.victim.log}"
@@ -240,7 +243,7 @@ class Campaign:
     def _set_outage(self, supplier: str, *, on: bool) -> None:
         url = f"{self.victim.base_url}/_dev/suppliers/{supplier}/outage"
         try:
-            httpx.post(url, json={"on": on}, trust_env=False).raise_for_status()
+            httpx.post(url, json={"on": on}, trust_env=False, timeout=PATIENCE_SECONDS).raise_for_status()
         except httpx.TransportError as exc:
             raise Died from exc
 

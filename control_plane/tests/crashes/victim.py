@@ -15,7 +15,7 @@ from types import TracebackType
 from crashes.tripwire import Tripwire
 from typing_extensions import Self
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 
 
 class Died(Exception):
