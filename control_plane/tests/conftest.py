@@ -1,5 +1,6 @@
-"""Fixtures for all tests of the control plane."""
+"""Fixtures for all tests of the control plane, and how their property tests run."""
 
+from hypothesis import HealthCheck, settings
 from servers.engines import (
     database_url,
     empty_database_url,
@@ -9,6 +10,16 @@ from servers.engines import (
     pytest_generate_tests,
 )
 from servers.fixtures import postgres_server, postgres_url, redis_server, redis_url
+
+# What a test finds must not depend on the run, on which files run with it, nor on how busy the machine is.
+settings.register_profile(
+    "nodus",
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.load_profile("nodus")
 
 __all__ = [
     "database_url",

@@ -7,12 +7,8 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, settings
 
 from nodus_control.testing import LocalControlPlane
-
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-settings.load_profile("untimed")
 
 
 @pytest.fixture

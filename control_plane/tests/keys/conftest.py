@@ -6,14 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
-from hypothesis import HealthCheck, settings
 from keys.callers import Caller, serve
 
 from nodus_control.testing import LocalControlPlane
 from nodus_ledger.sealing import KEY_VARIABLE
-
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)

@@ -13,14 +13,8 @@ from servers.postgresql import PostgresServer
 
 from nodus_ledger.sealing import KEY_VARIABLE
 
-UNTIMED = settings(
-    stateful_step_count=30,
-    deadline=None,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
-ALIKE = settings(UNTIMED, derandomize=True)
-LONG = settings(UNTIMED, stateful_step_count=60, print_blob=True)
+ALIKE = settings(stateful_step_count=30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+LONG = settings(ALIKE, stateful_step_count=60, derandomize=False, print_blob=True)
 
 MakeUrl = Callable[[], str]
 

@@ -6,14 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 from trust_ledger.history import make_history
 from trust_ledger.tampering import Forger
 
 from nodus_control.testing import LocalControlPlane
-
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-settings.load_profile("untimed")
 
 
 @pytest.fixture
