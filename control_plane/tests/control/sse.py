@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+from patience import PATIENCE_SECONDS
 
 from nodus_control.testing import LocalControlPlane
 
@@ -48,7 +49,9 @@ def opened(plane: LocalControlPlane, path: str, headers: Mapping[str, str] | Non
     """Open a stream with the person's key."""
     authorization = {"Authorization": f"Bearer {plane.api_key}"}
     with (
-        httpx.Client(base_url=plane.base_url, headers=authorization, trust_env=False, timeout=30) as client,
+        httpx.Client(
+            base_url=plane.base_url, headers=authorization, trust_env=False, timeout=PATIENCE_SECONDS
+        ) as client,
         client.stream("GET", path, headers=headers) as response,
     ):
         yield Stream(response)

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from patience import PATIENCE_SECONDS
 
 import nodus
 from nodus_control.testing import LocalControlPlane
@@ -27,7 +28,7 @@ def served() -> Iterator[LocalControlPlane]:
 def http(served: LocalControlPlane) -> Iterator[httpx.Client]:
     """A bare client of it."""
     headers = {"Authorization": f"Bearer {served.api_key}"}
-    with httpx.Client(base_url=served.base_url, headers=headers, trust_env=False) as client:
+    with httpx.Client(base_url=served.base_url, headers=headers, trust_env=False, timeout=PATIENCE_SECONDS) as client:
         yield client
 
 
@@ -151,10 +152,14 @@ def test_several_live_in_one_process(spec: Spec) -> None:
     with LocalControlPlane() as one, LocalControlPlane() as other:
         for plane in (one, other):
             headers = {"Authorization": f"Bearer {plane.api_key}"}
-            httpx.post(f"{plane.base_url}/v1/jobs", json=spec, headers=headers, trust_env=False)
+            httpx.post(
+                f"{plane.base_url}/v1/jobs", json=spec, headers=headers, trust_env=False, timeout=PATIENCE_SECONDS
+            )
         one.advance(1000)
         statuses = [
-            httpx.get(f"{plane.base_url}/v1/jobs", headers=headers, trust_env=False).json()["jobs"][0]["status"]
+            httpx.get(f"{plane.base_url}/v1/jobs", headers=headers, trust_env=False, timeout=PATIENCE_SECONDS).json()[
+                "jobs"
+            ][0]["status"]
             for plane in (one, other)
         ]
 
@@ -201,14 +206,16 @@ def milliseconds(timestamp: str) -> int:
 
 def set_clock(plane: LocalControlPlane, **change: object) -> httpx.Response:
     """Change how the clock runs."""
-    return httpx.post(f"{plane.base_url}/_dev/clock", json=change, trust_env=False)
+    return httpx.post(f"{plane.base_url}/_dev/clock", json=change, trust_env=False, timeout=PATIENCE_SECONDS)
 
 
 def test_a_paused_clock_stands_and_goes_on_where_it_was(running: LocalControlPlane) -> None:
     """It can still be advanced, and keeps its speed."""
     paused = set_clock(running, paused=True).json()
-    later = httpx.post(f"{running.base_url}/_dev/clock/advance", json={"seconds": 10}, trust_env=False).json()
-    state = httpx.get(f"{running.base_url}/_dev/state", trust_env=False).json()
+    later = httpx.post(
+        f"{running.base_url}/_dev/clock/advance", json={"seconds": 10}, trust_env=False, timeout=PATIENCE_SECONDS
+    ).json()
+    state = httpx.get(f"{running.base_url}/_dev/state", trust_env=False, timeout=PATIENCE_SECONDS).json()
 
     assert (paused["paused"], paused["speed"]) == (True, 60.0)
     assert milliseconds(later["now"]) - milliseconds(paused["now"]) == 10_000
@@ -262,10 +269,12 @@ def test_a_run_is_repeated_from_its_seed_and_place() -> None:
             client.run(**spec)
         plane.advance(14 * 86_400)
         third = client.list(limit=1)[0]
-        run = httpx.get(f"{plane.base_url}/_dev/runs/{third.id}", trust_env=False).json()
-        state = httpx.post(f"{plane.base_url}/_dev/reset", json={"seed": 9}, trust_env=False).json()
+        run = httpx.get(f"{plane.base_url}/_dev/runs/{third.id}", trust_env=False, timeout=PATIENCE_SECONDS).json()
+        state = httpx.post(
+            f"{plane.base_url}/_dev/reset", json={"seed": 9}, trust_env=False, timeout=PATIENCE_SECONDS
+        ).json()
         client.run(**spec)
-        again = httpx.post(f"{plane.base_url}/_dev/reset", json=run, trust_env=False).json()
+        again = httpx.post(f"{plane.base_url}/_dev/reset", json=run, trust_env=False, timeout=PATIENCE_SECONDS).json()
         job = client.run(**spec)
         plane.advance(14 * 86_400)
         job.refresh()
@@ -282,8 +291,10 @@ def test_a_kept_database_keeps_its_seed_and_epoch(tmp_path: Path) -> None:
     epochs = []
     for _ in range(2):
         with LocalControlPlane(database=tmp_path / "nodus.db") as plane:
-            refused = httpx.post(f"{plane.base_url}/_dev/reset", json={"seed": 9}, trust_env=False)
-            state = httpx.get(f"{plane.base_url}/_dev/state", trust_env=False).json()
+            refused = httpx.post(
+                f"{plane.base_url}/_dev/reset", json={"seed": 9}, trust_env=False, timeout=PATIENCE_SECONDS
+            )
+            state = httpx.get(f"{plane.base_url}/_dev/state", trust_env=False, timeout=PATIENCE_SECONDS).json()
             assert refused.json()["error"] == "seed_is_kept"
             epochs.append(state["epoch"])
 

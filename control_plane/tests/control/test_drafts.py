@@ -16,6 +16,7 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from patience import PATIENCE_SECONDS
 
 import nodus
 from nodus_control.playground.drafts import read_fields, write_fields
@@ -114,7 +115,7 @@ def plane() -> Iterator[LocalControlPlane]:
 
 def draft(plane: LocalControlPlane, **body: Any) -> dict[str, Any]:
     """Ask for a draft."""
-    answer = httpx.post(f"{plane.base_url}/_dev/draft", json=body, trust_env=False)
+    answer = httpx.post(f"{plane.base_url}/_dev/draft", json=body, trust_env=False, timeout=PATIENCE_SECONDS)
     assert answer.status_code == 200, answer.text
     content: dict[str, Any] = answer.json()
     return content
@@ -145,7 +146,10 @@ def test_all_code_submits_the_same_job(plane: LocalControlPlane, tmp_path: Path,
     assert _run([sys.executable, "-c", code["async"]], environment).startswith("JobStatus.COMPLETED ")
     assert job["id"] in _run(["bash", "-c", code["cli"]], environment)
     listed = httpx.get(
-        f"{plane.base_url}/v1/jobs", headers={"Authorization": f"Bearer {plane.api_key}"}, trust_env=False
+        f"{plane.base_url}/v1/jobs",
+        headers={"Authorization": f"Bearer {plane.api_key}"},
+        trust_env=False,
+        timeout=PATIENCE_SECONDS,
     )
     assert len(listed.json()["jobs"]) == 1
 

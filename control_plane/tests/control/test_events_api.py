@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from control.sse import Frame, opened, parse
+from patience import PATIENCE_SECONDS
 
 import nodus
 from nodus_control.plane import Plane
@@ -199,15 +200,15 @@ def test_a_stream_is_one_row_of_a_watch_that_all_share(served: LocalControlPlane
     def follow() -> list[str]:
         with opened(served, f"/v1/jobs/{job_id}/events") as stream:
             first = stream.read(1)
-            arrived.wait(30)
+            arrived.wait(PATIENCE_SECONDS)
             return statuses(first + stream.rest())
 
     with ThreadPoolExecutor(100) as threads:
         following = [threads.submit(follow) for _ in range(100)]
-        arrived.wait(30)
+        arrived.wait(PATIENCE_SECONDS)
         served.plane.feed._events = Counting()  # type: ignore[assignment]
         served.advance(1000)
-        told = [each.result(30) for each in following]
+        told = [each.result(PATIENCE_SECONDS) for each in following]
         served.plane.feed._events = reading
     for _ in range(100):
         if served.plane.feed.streams == 0:

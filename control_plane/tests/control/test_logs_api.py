@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from patience import PATIENCE_SECONDS
 
 from nodus_control.testing import LocalControlPlane
 
@@ -130,7 +131,7 @@ def test_a_server_that_stops_breaks_output_off(spec: Spec) -> None:
 def opened_logs(plane: LocalControlPlane, spec: Spec) -> Iterator[httpx.Response]:
     """Submit a job, and follow what it prints."""
     headers = {"Authorization": f"Bearer {plane.api_key}"}
-    with httpx.Client(base_url=plane.base_url, headers=headers, trust_env=False, timeout=30) as client:
+    with httpx.Client(base_url=plane.base_url, headers=headers, trust_env=False, timeout=PATIENCE_SECONDS) as client:
         with plane.plane.worker.paused():
             job = client.post("/v1/jobs", json=spec).json()
             response = client.send(client.build_request("GET", f"/v1/jobs/{job['id']}/logs?follow=true"), stream=True)

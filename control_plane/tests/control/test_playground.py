@@ -17,10 +17,9 @@ from typing import Any
 
 import httpx
 import pytest
+from patience import PATIENCE_SECONDS
 
 from nodus_control.playground.guards import Guard, is_loopback
-
-PATIENCE_SECONDS = 30.0
 
 
 class Started:
@@ -39,7 +38,7 @@ class Started:
             assert time.monotonic() < deadline, "it never became ready"
             time.sleep(0.02)
         self.ready: dict[str, Any] = json.loads(self.ready_file.read_text())
-        self.client = httpx.Client(base_url=self.ready["base_url"], trust_env=False)
+        self.client = httpx.Client(base_url=self.ready["base_url"], trust_env=False, timeout=PATIENCE_SECONDS)
 
     def end(self, how: signal.Signals) -> int:
         """Send a signal; give the exit status."""
@@ -80,7 +79,7 @@ def test_json_is_all_that_a_script_reads(tmp_path: Path) -> None:
     with process:
         assert process.stdout is not None
         ready = json.loads(process.stdout.readline())
-        health = httpx.get(f"{ready['base_url']}/healthz", trust_env=False)
+        health = httpx.get(f"{ready['base_url']}/healthz", trust_env=False, timeout=PATIENCE_SECONDS)
         process.send_signal(signal.SIGTERM)
         rest = process.stdout.read()
 

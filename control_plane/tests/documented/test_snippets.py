@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI, HTTPException
+from patience import PATIENCE_SECONDS
 from starlette.requests import Request
 
 import nodus
@@ -168,7 +169,7 @@ def test_a_delivery_is_verified(plane: LocalControlPlane, monkeypatch: pytest.Mo
             client.run(image="ghcr.io/acme/train:v3", env={"NODUS_SIM_DURATION_SECONDS": "1"})
             plane.advance(3600)
             [delivery] = client.webhooks.deliveries(hook.id)
-        forged = httpx.post(f"{receiver.base_url}/nodus", json={"type": "job.completed"})
+        forged = httpx.post(f"{receiver.base_url}/nodus", json={"type": "job.completed"}, timeout=PATIENCE_SECONDS)
     finally:
         receiver.stop()
 

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import psycopg
 from keys.callers import Minted, admin, mint
+from patience import PATIENCE_SECONDS
 from psycopg import sql
 from webhooks.receiver import Answer, Receiver
 
@@ -144,7 +145,7 @@ class BusyRun:
             [BAD_ENV_VALUE],
         ]
         headers = {"Authorization": f"Bearer {person.api_key}"}
-        with httpx.Client(base_url=base_url, headers=headers, trust_env=False) as http:
+        with httpx.Client(base_url=base_url, headers=headers, trust_env=False, timeout=PATIENCE_SECONDS) as http:
             answers = [http.post("/v1/jobs", content=json.dumps(body).encode()) for body in bodies]
             answers += [http.post("/v1/jobs", content=b'{"env": {"TOKEN": "' + BAD_ENV_VALUE.encode())]
             answers += [http.post(f"/v1/jobs?token={BAD_ENV_VALUE}", json=good)]

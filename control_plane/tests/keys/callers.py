@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+from patience import PATIENCE_SECONDS
 
 import nodus
 from nodus_control.app import create_app
@@ -37,7 +38,7 @@ class Caller:
     def __init__(self, plane: Plane, base_url: str) -> None:
         self.plane = plane
         self.base_url = base_url
-        self.http = httpx.Client(base_url=base_url, trust_env=False)
+        self.http = httpx.Client(base_url=base_url, trust_env=False, timeout=PATIENCE_SECONDS)
 
     def call(
         self,

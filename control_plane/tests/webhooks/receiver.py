@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 
+from patience import PATIENCE_SECONDS
 from typing_extensions import Self
 
 import nodus
@@ -110,7 +111,7 @@ class Receiver:
     def wait_for(self, count: int) -> list[Request]:
         """Wait until so many requests have come; give them."""
         with self._arrived:
-            assert self._arrived.wait_for(lambda: len(self.requests) >= count, timeout=30)
+            assert self._arrived.wait_for(lambda: len(self.requests) >= count, timeout=PATIENCE_SECONDS)
             return list(self.requests)
 
     def _take(self, request: Request) -> Answer:

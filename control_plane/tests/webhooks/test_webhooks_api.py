@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from patience import PATIENCE_SECONDS
 from webhooks.receiver import Receiver
 
 import nodus
@@ -26,7 +27,7 @@ GOOD = {"url": URL, "events": ["job.completed", "job.failed", "budget.threshold_
 def http(plane: LocalControlPlane) -> Iterator[httpx.Client]:
     """Bare HTTP with the person's key."""
     headers = {"Authorization": f"Bearer {plane.api_key}"}
-    with httpx.Client(base_url=plane.base_url, headers=headers, trust_env=False) as opened:
+    with httpx.Client(base_url=plane.base_url, headers=headers, trust_env=False, timeout=PATIENCE_SECONDS) as opened:
         yield opened
 
 
@@ -231,7 +232,7 @@ def test_every_call_needs_a_key(plane: LocalControlPlane) -> None:
     """No path of webhooks answers a stranger."""
     paths = [path for path in document()["paths"] if path.startswith("/v1/webhooks")]
     methods = [(method, path) for path in paths for method in document()["paths"][path] if method != "parameters"]
-    with httpx.Client(base_url=plane.base_url, trust_env=False) as bare:
+    with httpx.Client(base_url=plane.base_url, trust_env=False, timeout=PATIENCE_SECONDS) as bare:
         statuses = {
             bare.request(method.upper(), path.replace("{", "").replace("}", "")).status_code for method, path in methods
         }
@@ -273,7 +274,12 @@ def test_the_inbox_tells_a_forged_delivery(plane: LocalControlPlane, client: nod
     secret = str(hook.secret)
 
     def post(path: str, body: bytes, headers: dict[str, str]) -> None:
-        assert httpx.post(plane.base_url + path, content=body, headers=headers, trust_env=False).status_code == 204
+        assert (
+            httpx.post(
+                plane.base_url + path, content=body, headers=headers, trust_env=False, timeout=PATIENCE_SECONDS
+            ).status_code
+            == 204
+        )
 
     def sign(secret: str, path: str, body: bytes) -> dict[str, str]:
         return nodus.sign_request(signing_secret=secret, method="POST", path=path, body=body)
@@ -286,5 +292,5 @@ def test_the_inbox_tells_a_forged_delivery(plane: LocalControlPlane, client: nod
     shown = inbox(plane)
     assert [each["signature_valid"] for each in shown] == [True, False, False, False]
     assert [each["event"] for each in shown] == [{}, {}, {}, None]
-    httpx.delete(f"{plane.base_url}/_dev/inbox", trust_env=False)
+    httpx.delete(f"{plane.base_url}/_dev/inbox", trust_env=False, timeout=PATIENCE_SECONDS)
     assert inbox(plane) == []
