@@ -18,14 +18,16 @@ from typing import Any
 
 import httpx
 import pytest
+from patience import PATIENCE_SECONDS
 
 pytest.importorskip("playwright", reason="the browser's tests need the dependency group `browser`")
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Route, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Route, expect, sync_playwright
+from servers.process import free_port
 from servers.programs import browser_program
 
 SCREENS = Path(__file__).resolve().parents[3] / "artifacts" / "playground"
-PATIENCE_MS = 15_000
+PATIENCE_MS = PATIENCE_SECONDS * 1000
 SWITCHES = [
     "--no-sandbox",  # as root, Chromium starts in no other way
     "--disable-gpu",
@@ -44,7 +46,7 @@ class Playground:
     def __init__(self, directory: Path, *options: str) -> None:
         self._directory = directory
         self._options = options
-        self._port = 0
+        self._port = free_port()
         self.start()
 
     def start(self) -> None:
@@ -56,18 +58,17 @@ class Playground:
             self._process = subprocess.Popen(
                 [*command, "--ready-file", str(ready_file), *self._options], stdout=output, stderr=subprocess.STDOUT
             )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not ready_file.exists():
             assert self._process.poll() is None, (self._directory / "output.txt").read_text()
             assert time.monotonic() < deadline, "it never became ready"
             time.sleep(0.02)
         self.ready: dict[str, str] = json.loads(ready_file.read_text())
-        self._port = int(self.base_url.rsplit(":", 1)[1])
 
     def stop(self) -> None:
         """End it as Ctrl-C does."""
         self._process.send_signal(signal.SIGINT)
-        self._process.wait(30)
+        self._process.wait(PATIENCE_SECONDS)
 
     def __enter__(self) -> Playground:
         return self
@@ -89,7 +90,9 @@ class Playground:
     def call(self, method: str, path: str, content: object = None) -> Any:
         """Call the API with the person's key; give the answer's JSON."""
         headers = {"Authorization": f"Bearer {self.ready['api_key']}"}
-        answer = httpx.request(method, self.base_url + path, json=content, headers=headers, trust_env=False, timeout=30)
+        answer = httpx.request(
+            method, self.base_url + path, json=content, headers=headers, trust_env=False, timeout=PATIENCE_SECONDS
+        )
         assert answer.is_success, answer.text
         return answer.json()
 
@@ -109,7 +112,9 @@ class Playground:
     def history(self, job_id: str) -> list[str]:
         """Give the states that a terminal job went through, as its own event stream has them."""
         headers = {"Authorization": f"Bearer {self.ready['api_key']}"}
-        text = httpx.get(f"{self.base_url}/v1/jobs/{job_id}/events", headers=headers, trust_env=False).text
+        text = httpx.get(
+            f"{self.base_url}/v1/jobs/{job_id}/events", headers=headers, trust_env=False, timeout=PATIENCE_SECONDS
+        ).text
         return [json.loads(line[6:])["status"] for line in text.split("\n") if line.startswith("data: ")]
 
 
@@ -124,6 +129,7 @@ def chromium() -> Iterator[Browser]:
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=SWITCHES)
         yield browser

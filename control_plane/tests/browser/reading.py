@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import Page
+from playwright.sync_api import Locator, Page
 
 FIELDS = ["id", "status", "supplier", "region", "duration", "cost_usd", "vs retail", "you saved"]
 
@@ -14,9 +14,9 @@ def card(page: Page) -> dict[str, str]:
     )
 
 
-def told(page: Page) -> list[str]:
+def told(page: Page) -> Locator:
     """Give the titles of what happened, in order."""
-    return page.locator("#timeline b").all_inner_texts()
+    return page.locator("#timeline b")
 
 
 def verdicts(page: Page) -> dict[str, str]:

@@ -86,7 +86,9 @@ def expect_truth(page: Page, playground: Playground, job_id: str) -> None:
     expect(page.locator("#timeline")).to_contain_text("Settled")
     rows = [int(text[1:]) for text in page.locator("#timeline small").all_inner_texts()]
     states = {"Queued", "Back in the queue", "Placed", "Running", "Completed"}
-    transitions = ["queued" if "ueue" in title else title.lower() for title in told(page) if title in states]
+    transitions = [
+        "queued" if "ueue" in title else title.lower() for title in told(page).all_inner_texts() if title in states
+    ]
 
     assert shown_jobs(page) == jobs
     assert rows == sorted(set(rows))
