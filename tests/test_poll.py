@@ -89,8 +89,8 @@ def test_no_sleep_passes_the_deadline() -> None:
 )
 def test_a_look_may_pass_the_deadline_by_five_seconds_at_most(now: float, timeout: float, expected: float) -> None:
     """So that a wait ends, whatever hangs."""
-    assert state(deadline=100.0).look_deadline(now, timeout) == now + expected
-    assert state().look_deadline(now, timeout) == now + timeout
+    assert state(deadline=100.0).poll_deadline(now, timeout) == now + expected
+    assert state().poll_deadline(now, timeout) == now + timeout
 
 
 def test_fifteen_minutes_of_nothing_but_failures_end_an_endless_wait() -> None:

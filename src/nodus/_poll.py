@@ -1,4 +1,4 @@
-"""When to look at a job again, what to put up with, and when to give up: pure, fed with outcomes and clock readings."""
+"""When to poll a job again, what to tolerate, and when to give up: pure, fed with outcomes and clock readings."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ LAST_POLL_SECONDS = 5.0
 """How long the one poll that starts at the deadline may take."""
 
 CANCEL_SECONDS = 5.0
-"""How long a wait that is left may take to cancel its job, where it was asked to."""
+"""How long leaving a wait may take to cancel its job, if `cancel_on_exit` was given."""
 
 NOT_FOUND_GRACE_SECONDS = 5.0
-"""How long after its submission a job may read as absent: a replica may lag behind."""
+"""How long after its submission a job may be answered with 404: a replica may lag behind."""
 
 _JITTER = 0.1
 _MAX_WIDENING_SECONDS = 30.0
@@ -27,19 +27,19 @@ _SHORTEST_PAUSE_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """Look again after `seconds`."""
+    """Poll again after `seconds`."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class TimedOut:
-    """The deadline has passed, and the last look was taken."""
+    """The deadline has passed, and the last poll was made."""
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """End the wait with `error`, which the look met."""
+    """End the wait with `error`, which the last poll met."""
 
     error: NodusError
 
@@ -48,7 +48,7 @@ Step = Sleep | TimedOut | GiveUp
 
 
 def is_lagging(error: NodusError, submitted_at: float | None, now: float) -> bool:
-    """Whether a job reads as absent because its submission is too recent for every replica to know it."""
+    """Whether a job may be answered with 404 only because it is too new for every replica to know it."""
     return error.status_code == 404 and submitted_at is not None and now - submitted_at <= NOT_FOUND_GRACE_SECONDS
 
 
@@ -58,7 +58,7 @@ class PollState:
     Args:
         poll_seconds: the base interval; every interval varies by 10 % around it.
         deadline: the clock reading at which to stop, or None.
-        unreachable_seconds: how long nothing but failures is put up with, where there is no deadline.
+        unreachable_seconds: how many seconds of nothing but failures to tolerate, if there is no deadline.
         rng: the source of jitter.
     """
 
@@ -86,25 +86,25 @@ class PollState:
         self._failing_since: float | None = None
         self._rng = rng
 
-    def look_deadline(self, now: float, timeout: float) -> float:
-        """When a look that starts at `now` must be over: the last one may pass the deadline, by 5 s at most."""
+    def poll_deadline(self, now: float, timeout: float) -> float:
+        """When a poll that starts at `now` must be over: the last one may pass the deadline, by 5 s at most."""
         if self._deadline is None:
             return now + timeout
         return now + min(timeout, max(self._deadline - now, LAST_POLL_SECONDS))
 
     def after_success(self, now: float) -> Step:
-        """The job was seen, and is not terminal."""
+        """Decide what follows a poll that found the job still going."""
         self._failing_since = None
         self._interval = self._poll_seconds
         return self._sleep(now, self._vary(self._poll_seconds))
 
     def after_failure(self, failure: Failure, now: float, *, submitted_at: float | None = None) -> Step:
-        """The look failed: widen the interval while that may pass, end the wait where it cannot.
+        """Decide what follows a poll that failed: widen the interval, or end the wait if the failure is permanent.
 
         Args:
-            failure: what the look met.
+            failure: what the poll met.
             now: the clock reading.
-            submitted_at: the clock reading at which `run()` gave the job, or None for a job found otherwise.
+            submitted_at: the clock reading at which `run()` returned the job; None for a job from elsewhere.
         """
         if not (is_transient(failure) or is_lagging(failure.error, submitted_at, now)):
             return GiveUp(failure.error)
@@ -119,7 +119,7 @@ class PollState:
         hint = failure.error.retry_after
         seconds = self._vary(self._interval) if hint is None else hint
         if not is_first:
-            # A server that asks for no pause and goes on failing would be asked without one for a quarter of an hour.
+            # A server that keeps failing with `Retry-After: 0` would be polled without pause for a quarter of an hour.
             seconds = max(seconds, min(self._poll_seconds, _SHORTEST_PAUSE_SECONDS))
         self._interval = min(self._interval * 2, max(self._poll_seconds, _MAX_WIDENING_SECONDS))
         return self._sleep(now, min(seconds, patience))

@@ -1,8 +1,8 @@
-"""How to look at many jobs with few requests, and in which order they ended: pure, fed with answers.
+"""How to poll many jobs with few requests, and in which order they ended: pure, fed with responses.
 
-A round of looks reads the pages of the customer's live jobs, unless a request for each job is fewer. What is
-on no live page has ended, or is not the customer's: the pages of ended jobs are tried while they tell of several, and
-the rest is asked for singly.
+A round reads the pages of the customer's live jobs, unless one request per job is fewer. A job that is on no live page
+has ended, or is not the customer's: pages of ended jobs are read while they hold several of these, and the rest are
+asked for one by one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ENDED = (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True)
-class PageLook:
+class PageRequest:
     """Ask for a page of the jobs in one of `statuses`."""
 
     statuses: Sequence[JobStatus]
@@ -32,14 +32,14 @@ class PageLook:
 
 
 @dataclass(frozen=True, slots=True)
-class JobLook:
+class JobRequest:
     """Ask for one job."""
 
     job_id: str
 
 
 class Round:
-    """One round of looks at the jobs waited for.
+    """One poll of all the jobs that are waited for.
 
     Args:
         awaited: ids of the jobs.
@@ -47,7 +47,7 @@ class Round:
 
     Attributes:
         live_pages: how many there are, for the next round.
-        is_of_one_instant: whether one answer told which of the jobs were live.
+        is_of_one_instant: whether a single response told which of the jobs were live.
     """
 
     def __init__(self, awaited: Iterable[str], live_pages: int) -> None:
@@ -55,34 +55,34 @@ class Round:
         self.live_pages = live_pages
         self.is_of_one_instant = False
         self._pages_read = 0
-        self._next: PageLook | None = None
+        self._next: PageRequest | None = None
         if len(self._unseen) > live_pages:
-            self._next = PageLook(LIVE, None)
+            self._next = PageRequest(LIVE, None)
 
-    def next_look(self) -> PageLook | JobLook | None:
-        """Give the next request to make, or None once every awaited job was looked at."""
+    def next_request(self) -> PageRequest | JobRequest | None:
+        """Return the next request to make, or None once every awaited job was seen."""
         if not self._unseen:
             return None
         if self._next is not None:
             return self._next
-        return JobLook(next(iter(self._unseen)))
+        return JobRequest(next(iter(self._unseen)))
 
-    def page(self, look: PageLook, page: JobGlances) -> list[JobGlance]:
-        """Take in a page; give the part of it that is about awaited jobs."""
+    def page(self, request: PageRequest, page: JobGlances) -> list[JobGlance]:
+        """Take the response to `request`; return the part of it that is about awaited jobs."""
         # By id, because a listing that changes while it is read may name a job twice.
         found = list({glance.id: glance for glance in page.jobs if glance.id in self._unseen}.values())
         for glance in found:
             del self._unseen[glance.id]
-        more = page.next_cursor is not None and page.next_cursor != look.cursor
-        self._next = PageLook(look.statuses, page.next_cursor) if more else None
-        if look.statuses is LIVE:
+        more = page.next_cursor is not None and page.next_cursor != request.cursor
+        self._next = PageRequest(request.statuses, page.next_cursor) if more else None
+        if request.statuses is LIVE:
             self._count_live_page(more)
         elif len(found) < 2:
             self._next = None
         return found
 
     def job(self, job_id: str) -> None:
-        """Take note that a job was looked at singly, whatever came of it."""
+        """Record that a job was asked for by itself, whatever the outcome."""
         del self._unseen[job_id]
 
     def _count_live_page(self, more: bool) -> None:
@@ -90,18 +90,18 @@ class Round:
         self.live_pages = self._pages_read
         self.is_of_one_instant = self._pages_read == 1 and not more
         if more and self._pages_read >= len(self._unseen):
-            # Most live jobs are not awaited here: asking singly is cheaper, and will be in the next rounds too.
+            # Most live jobs are not awaited here: asking one by one is cheaper, and will be in the next rounds too.
             self.live_pages = 2 * self._pages_read
             self._next = None
         elif not more and len(self._unseen) > 1:
-            self._next = PageLook(ENDED, None)
+            self._next = PageRequest(ENDED, None)
 
 
 class EndOrder(Generic[_Job]):
-    """Puts jobs in the order in which they ended, although a round of looks takes a while.
+    """Puts jobs in the order in which they ended, although a round of requests takes a while.
 
     A job that was seen alive early in a round may have ended before one whose end was found later in it, and only the
-    next round will show that. So what ended after the round began waits for the next one.
+    next round will show that. So jobs that ended after the round began wait for the next one.
     """
 
     def __init__(self) -> None:
@@ -112,27 +112,27 @@ class EndOrder(Generic[_Job]):
         self._known_before = -math.inf
 
     def begin_round(self, now: float) -> None:
-        """Take note of the clock reading before the first look of a round."""
+        """Record the clock reading before the first request of a round."""
         self._began = now
         self._known_before = self._latest_end
 
     def note_time(self, server_time: float | None, now: float) -> None:
-        """Take note of what an answer says of the server's time, in Unix seconds; it was so before `now`."""
+        """Record the server's time according to a response, in Unix seconds; `now` is the clock's, later."""
         if server_time is not None:
             self._server_ahead = max(self._server_ahead, server_time - now)
 
     def add(self, job: _Job, ended_at: float) -> None:
-        """Take in a job that is over, since `ended_at` by the server's time."""
+        """Add a job that ended at `ended_at`, by the server's time."""
         self._waiting.append((ended_at, job))
         self._latest_end = max(self._latest_end, ended_at)
 
     def settled(self) -> list[_Job]:
-        """Give the jobs that nothing can precede any more, once every job was looked at in this round."""
+        """Return the jobs that no other can precede any more, once every job was seen in this round."""
         # By the server's time, the round began no earlier than any end that was known by then.
         return self._give(max(self._began + self._server_ahead, self._known_before))
 
     def all(self) -> list[_Job]:
-        """Give all the jobs that there are."""
+        """Return all the jobs."""
         return self._give(math.inf)
 
     def _give(self, until: float) -> list[_Job]:

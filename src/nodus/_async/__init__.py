@@ -1,1 +1,1 @@
-"""All that waits, by hand; `nodus._sync` is generated from it."""
+"""Everything that waits, written by hand; `nodus._sync` is generated from it."""

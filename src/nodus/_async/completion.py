@@ -1,4 +1,4 @@
-"""Waiting for many jobs at once, each given as it ends."""
+"""Waiting for many jobs at once, yielding each as it ends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .._logs import logger
 from .._models import JobGlance, JobGlances, JobView
 from .._poll import GiveUp, Step, TimedOut, is_lagging
 from .._retry import Failure
-from .._watch import LIVE, PAGE_SIZE, EndOrder, JobLook, PageLook, Round
+from .._watch import LIVE, PAGE_SIZE, EndOrder, JobRequest, PageRequest, Round
 from .job import AsyncJob
 from .polling import poll_state
 from .session import AsyncSession
@@ -27,20 +27,20 @@ class _LivePage(NamedTuple):
     content: bytes
     glances: JobGlances
     found: list[JobGlance]
-    """What of it was about jobs that are waited for."""
+    """The part of it about jobs that are waited for."""
 
 
 class AsyncCompletedJobs:
-    """Gives jobs in the order in which they end; looks at those that are left once a round.
+    """Yields jobs in the order in which they end; polls those that are left once per round.
 
     A class rather than a generator, because leaving a loop over a generator half-way makes trio warn.
 
     Args:
-        jobs: handles, some of the same job perhaps.
+        jobs: handles; several may be of the same job.
         session: makes the requests.
         poll_seconds: seconds between two rounds.
         timeout_seconds: seconds to wait for all of them; None waits for ever.
-        unreachable_seconds: how many seconds of nothing but failures end a wait without a timeout.
+        unreachable_seconds: how many seconds of nothing but failures end a wait that has no timeout.
     """
 
     def __init__(
@@ -58,8 +58,8 @@ class AsyncCompletedJobs:
         self._pending: dict[str, list[AsyncJob]] = {}
         self._live_pages = 1
         # Jobs run for hours: most pages are, byte for byte, what they were in the round before.
-        self._live_page: dict[PageLook, _LivePage] = {}
-        self._live_page_now: dict[PageLook, _LivePage] = {}
+        self._live_page: dict[PageRequest, _LivePage] = {}
+        self._live_page_now: dict[PageRequest, _LivePage] = {}
         self._next_step: Step | None = None
         self._order: EndOrder[AsyncJob] = EndOrder()
         for job in jobs:
@@ -81,67 +81,67 @@ class AsyncCompletedJobs:
                 if self._ended:
                     break
             await self._pause()
-            await self._look_round()
+            await self._poll_round()
         return self._ended.popleft()
 
     async def _pause(self) -> None:
-        """Let the time until the next round pass, if there is to be one."""
+        """Sleep until the next round is due, or raise if there is to be none."""
         step = self._next_step
         if isinstance(step, GiveUp):
             raise step.error
         if isinstance(step, TimedOut):
             raise JobTimeoutError(
-                f"{len(self._pending)} jobs were not over after {self._timeout_seconds} s of waiting. They go on.",
+                f"{len(self._pending)} jobs had not ended after {self._timeout_seconds} s of waiting. They go on.",
                 job=next(iter(self._pending.values()))[0],
             )
         if step is not None:
             await self._session.clock.sleep(step.seconds)
 
-    async def _look_round(self) -> None:
+    async def _poll_round(self) -> None:
         """Make the requests of one round, up to the first that fails."""
         clock = self._session.clock
-        looks = Round(self._pending, self._live_pages)
+        poll = Round(self._pending, self._live_pages)
         failure: Failure | None = None
         self._order.begin_round(clock.now())
-        while failure is None and (look := looks.next_look()) is not None:
-            deadline = self._state.look_deadline(clock.now(), self._session.settings.timeout)
-            outcome = await self._session.attempt(_call(look), deadline=deadline)
+        while failure is None and (request := poll.next_request()) is not None:
+            deadline = self._state.poll_deadline(clock.now(), self._session.settings.timeout)
+            outcome = await self._session.attempt(_call(request), deadline=deadline)
             if isinstance(outcome, Reply):
                 self._order.note_time(_http.date_of(outcome), clock.now())
-                self._take_in(self._read(look, looks, outcome))
-            elif isinstance(look, JobLook) and self._is_lagging(look, outcome):
-                looks.job(look.job_id)
+                self._take_in(self._read(request, poll, outcome))
+            elif isinstance(request, JobRequest) and self._is_lagging(request, outcome):
+                poll.job(request.job_id)
             else:
                 failure = outcome
-        self._live_pages = looks.live_pages
+        self._live_pages = poll.live_pages
         self._live_page, self._live_page_now = self._live_page_now, {}
         if failure is None:
-            is_settled = looks.is_of_one_instant or not self._pending
+            is_settled = poll.is_of_one_instant or not self._pending
             self._ended.extend(self._order.all() if is_settled else self._order.settled())
             self._next_step = self._state.after_success(clock.now())
         else:
             failure.error.attempts = 1
             self._next_step = self._state.after_failure(failure, clock.now())
-            logger.info("some of %d jobs could not be looked at: %s", len(self._pending), failure.error)
+            logger.info("could not poll all of %d jobs, trying again: %s", len(self._pending), failure.error)
 
-    def _read(self, look: PageLook | JobLook, looks: Round, reply: Reply) -> Mapping[str, JobView]:
-        """Give the views that tell something new, by the id that was asked for."""
-        if isinstance(look, JobLook):
-            looks.job(look.job_id)
-            return {look.job_id: _http.parse(reply, JobView)}
-        before = self._live_page.get(look)
+    def _read(self, request: PageRequest | JobRequest, poll: Round, reply: Reply) -> Mapping[str, JobView]:
+        """Return the views that bring news, by the id that was asked for."""
+        if isinstance(request, JobRequest):
+            poll.job(request.job_id)
+            return {request.job_id: _http.parse(reply, JobView)}
+        before = self._live_page.get(request)
         is_unchanged = before is not None and before.content == reply.content
         glances = before.glances if before is not None and is_unchanged else _http.parse_glances(reply)
-        found = looks.page(look, glances)
-        if look.statuses is LIVE:
-            self._live_page_now[look] = _LivePage(reply.content, glances, found)
+        found = poll.page(request, glances)
+        if request.statuses is LIVE:
+            self._live_page_now[request] = _LivePage(reply.content, glances, found)
         if before is not None and is_unchanged and before.found == found:
             return {}
         moved = {glance.id for glance in found if not glance.agrees_with(self._pending[glance.id][0].view)}
         return {view.id: view for view in _http.parse_page(reply).jobs if view.id in moved} if moved else {}
 
     def _take_in(self, views: Mapping[str, JobView]) -> None:
-        """Update the handles, and let go of those whose job has ended."""
+        """Update the handles, and stop waiting for those whose job has ended."""
         for job_id, view in views.items():
             for job in self._pending[job_id]:
                 job._update(view)
@@ -149,19 +149,19 @@ class AsyncCompletedJobs:
                 for job in self._pending.pop(job_id):
                     self._order.add(job, _time_of_end(job))
 
-    def _is_lagging(self, look: JobLook, failure: Failure) -> bool:
-        submitted_at = self._pending[look.job_id][0].submitted_at
+    def _is_lagging(self, request: JobRequest, failure: Failure) -> bool:
+        submitted_at = self._pending[request.job_id][0].submitted_at
         return is_lagging(failure.error, submitted_at, self._session.clock.now())
 
 
-def _call(look: PageLook | JobLook) -> Call:
-    if isinstance(look, JobLook):
-        return _calls.get_job(look.job_id)
-    return _calls.list_jobs(limit=PAGE_SIZE, cursor=look.cursor, statuses=look.statuses)
+def _call(request: PageRequest | JobRequest) -> Call:
+    if isinstance(request, JobRequest):
+        return _calls.get_job(request.job_id)
+    return _calls.list_jobs(limit=PAGE_SIZE, cursor=request.cursor, statuses=request.statuses)
 
 
 def _time_of_end(job: AsyncJob) -> float:
-    """Sort by when a job ended; where the server gives no times, the order in which it was asked stays."""
+    """Return when a job ended, to sort by; without times, jobs stay in the order in which they were polled."""
     end = job.finished_at
-    # A time without a zone is UTC, as all the server's are, and not this machine's own.
+    # A time without a zone is UTC, like all of the server's, not local time.
     return 0.0 if end is None else end.replace(tzinfo=end.tzinfo or timezone.utc).timestamp()

@@ -1,45 +1,41 @@
-"""Following jobs as they go: one connection, opened again when it drops, and no event missed or given twice."""
+"""Following jobs live: one connection, reopened when it drops, with no event missed or repeated."""
 
 from __future__ import annotations
 
 from collections import deque
-from types import TracebackType
-from typing import TYPE_CHECKING
 
 from .. import _calls, _http
 from .._concurrency import AsyncLimiter
 from .._errors import ConfigurationError, NodusError
 from .._http import Reply
-from .._live import LATEST, Progress, Reconnection, has_moved, has_no_endpoint, is_event_stream, parse_event
+from .._live import LATEST, Progress, has_moved, has_no_endpoint, is_event_stream, parse_event
 from .._logs import logger
 from .._models import JobView
-from .._poll import DEFAULT_POLL_SECONDS, DEFAULT_UNREACHABLE_SECONDS
+from .._poll import DEFAULT_POLL_SECONDS
 from .._records import JobEvent
 from .._retry import Failure
 from .._sse import EventStreamParser, ServerSentEvent
-from .looks import AsyncAllLooks, AsyncJobLooks, AsyncLooks
+from .live_stream import AsyncLiveStream
+from .polled_events import AsyncPolledAllEvents, AsyncPolledEvents, AsyncPolledJobEvents
 from .session import AsyncSession
 from .stream import AsyncStreamedAnswer
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
 CATCHING_UP_SECONDS = 5.0
-"""How long a stream that has no place of its own may be read without a word."""
+"""How long a stream without a place of its own may stay silent before it is given up."""
 
 
-class AsyncEventStream:
-    """The transitions of a job, or of all the customer's jobs, in their order, as they happen.
+class AsyncEventStream(AsyncLiveStream):
+    """The transitions of a job, or of all the customer's jobs, in order, as they happen.
 
-    Iterate over it. A connection that drops, or is silent for the client's `timeout` (a server shows every 15 s that it
-    is there), is opened again behind the last event: none is missed, none comes twice. The stream of a job ends with
-    the job; that of all jobs goes on until it is left. With a control plane that is away it goes on trying, for
-    15 minutes or the client's `total_timeout`.
+    Iterate over it. A connection that drops, or is silent for the client's `timeout` (servers send a heartbeat every
+    15 s), is reopened after the last event, so that no event is missed or repeated. The stream of one job ends with
+    the job; that of all jobs goes on until you leave it. While the control plane is unreachable the stream keeps
+    trying, for 15 minutes or for the client's `total_timeout`.
 
-    The loop can be left half-way. As a context manager, or with `aclose()`, the connection is given back at once;
-    otherwise with the client's next request.
+    You can leave the loop at any time. As a context manager, or with `aclose()`, the stream gives its connection back
+    at once; otherwise the client takes it back with its next request.
 
-    A server without event streams is looked at every 2 s instead: what comes and goes between two looks is not told.
+    A server without event streams is polled every 2 s instead; transitions that fall between two polls are missed.
     """
 
     def __init__(
@@ -50,34 +46,26 @@ class AsyncEventStream:
         after: str | None = None,
         submitted_at: float | None = None,
     ) -> None:
-        total = session.settings.total_timeout
-        self._unreachable_seconds = DEFAULT_UNREACHABLE_SECONDS if total is None else total
-        self._session = session
+        super().__init__(session, submitted_at=submitted_at)
         self._job_id = job_id
-        self._submitted_at = submitted_at
         self._progress = Progress(job_id, after)
-        self._reconnection = Reconnection(unreachable_seconds=self._unreachable_seconds, rng=session.rng)
         self._ready: deque[JobEvent] = deque()
         self._given_id = after
-        self._answer: AsyncStreamedAnswer | None = None
         self._parser = EventStreamParser()
-        self._looks: AsyncLooks | None = None
-        self._pause_seconds = 0.0
+        self._polled: AsyncPolledEvents | None = None
         self._brought_news = False
-        self._was_terminal = False
-        self._target: JobView | None = None  # what a stream without a place of its own is to catch up with
-        self._is_over = False
+        self._target: JobView | None = None  # what a stream without a place of its own has to catch up with
 
     @property
     def last_event_id(self) -> str | None:
-        """What to resume behind, in another process too: pass it as `after=`. None for the beginning."""
+        """Where to resume, in another process too: pass it as `after=`. None for the beginning."""
         return self._given_id
 
     def __aiter__(self) -> AsyncEventStream:
         return self
 
     async def __anext__(self) -> JobEvent:
-        while not self._ready:
+        while self._is_closed or not self._ready:
             if self._is_over:
                 raise StopAsyncIteration
             try:
@@ -89,23 +77,15 @@ class AsyncEventStream:
         self._given_id = event.id or self._given_id
         return event
 
-    async def aclose(self) -> None:
-        """Give the connection back. Iterating afterwards gives nothing more."""
-        self._is_over = True
-        self._ready.clear()
-        await self._release()
-
     async def _advance(self) -> None:
         """Take one step: wait, open a connection, or read from it."""
         if self._answer is not None:
             await self._read(self._answer)
             return
-        if self._pause_seconds:
-            pause, self._pause_seconds = self._pause_seconds, 0.0
-            await self._session.clock.sleep(pause)
-        if self._looks is not None:
-            self._ready.extend(await self._looks.look())
-            self._is_over = self._looks.is_over
+        await self._pause()
+        if self._polled is not None:
+            self._ready.extend(await self._polled.poll())
+            self._is_over = self._polled.is_over
         elif self._job_id is not None:
             await self._open_for_job(self._job_id)
         elif self._session.can_spare_a_connection:
@@ -114,7 +94,7 @@ class AsyncEventStream:
             self._fall_back()
 
     async def _open_for_job(self, job_id: str) -> None:
-        """Open a connection where there is a place; else look whether it is worth while to do so for a moment."""
+        """Open a connection if a place is free; otherwise poll, and open one for a moment if the job has moved."""
         if self._target is not None:
             await self._open()
             return
@@ -122,7 +102,7 @@ class AsyncEventStream:
         if place is not None:
             await self._open(place)
             return
-        outcome = await self._look(job_id)
+        outcome = await self._poll_job(job_id)
         if isinstance(outcome, Failure):
             self._come_again(outcome)
         elif has_moved(outcome, self._progress.last):
@@ -169,7 +149,7 @@ class AsyncEventStream:
         try:
             chunk = await answer.read(gap_seconds)
         except NodusError as exc:
-            logger.info("an event stream broke off, and is resumed: %s", exc)
+            logger.info("event stream interrupted, resuming: %s", exc)
             await self._end(answer, is_whole=False)
             return
         if chunk is None:
@@ -202,21 +182,21 @@ class AsyncEventStream:
         self._is_over = self._job_id is not None and event.is_terminal
 
     async def _end(self, answer: AsyncStreamedAnswer, *, is_whole: bool) -> None:
-        """Give up a connection that has nothing more to tell."""
+        """Give up a connection that will bring nothing more."""
         await self._release()
         self._target = None
         clock = self._session.clock
         self._pause_seconds = self._reconnection.after_end(clock.now(), self._parser.retry_seconds)
         if self._job_id is None or not is_whole or self._brought_news:
             return
-        # Either the server stops, or the job had ended before. The latter is certain where it was known before.
+        # Either the server is stopping, or the job had already ended; the latter is certain if it was terminal before.
         if self._was_terminal:
             self._is_over = True
             return
-        outcome = await self._look(self._job_id)
+        outcome = await self._poll_job(self._job_id)
         self._was_terminal = isinstance(outcome, JobView) and outcome.is_terminal
 
-    async def _look(self, job_id: str) -> JobView | Failure:
+    async def _poll_job(self, job_id: str) -> JobView | Failure:
         session = self._session
         deadline = session.clock.now() + session.settings.timeout
         outcome = await session.attempt(_calls.get_job(job_id), deadline=deadline)
@@ -226,7 +206,7 @@ class AsyncEventStream:
         """Wait before the next attempt.
 
         Raises:
-            NodusError: that of the failure, where it will not pass or has lasted for too long.
+            NodusError: the failure is permanent, or has lasted too long.
         """
         now = self._session.clock.now()
         pause = self._reconnection.after_failure(failure, now, submitted_at=self._submitted_at)
@@ -234,19 +214,19 @@ class AsyncEventStream:
         if pause is None:
             raise failure.error
         self._pause_seconds = pause
-        logger.info("an event stream could not be opened, again in %.1f s: %s", pause, failure.error)
+        logger.info("could not open an event stream, trying again in %.1f s: %s", pause, failure.error)
 
     def _fall_back(self) -> None:
-        logger.info("there is no event stream to be had: looking at jobs now and then")
+        logger.info("no event stream available, polling instead")
         if self._job_id is None:
-            self._looks = AsyncAllLooks(
+            self._polled = AsyncPolledAllEvents(
                 self._session,
                 self._progress,
                 unreachable_seconds=self._unreachable_seconds,
                 only_later=self._progress.last_id == LATEST,
             )
         else:
-            self._looks = AsyncJobLooks(
+            self._polled = AsyncPolledJobEvents(
                 self._session,
                 self._progress,
                 unreachable_seconds=self._unreachable_seconds,
@@ -254,27 +234,9 @@ class AsyncEventStream:
                 submitted_at=self._submitted_at,
             )
 
-    async def _release(self) -> None:
-        answer, self._answer = self._answer, None
-        if answer is not None:
-            await answer.aclose()
-
     def __repr__(self) -> str:
         what = "all jobs" if self._job_id is None else self._job_id
         return f"<{type(self).__name__} of {what}>"
-
-    def __del__(self) -> None:
-        answer: AsyncStreamedAnswer | None = getattr(self, "_answer", None)
-        if answer is not None:
-            self._session.forget(answer)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
 
 AsyncEventStream.__module__ = "nodus"

@@ -1,4 +1,4 @@
-"""The handle of a job: one snapshot of it, swapped whole, and the calls that concern it."""
+"""A job's handle: the latest snapshot of the job, always replaced whole, and the calls that concern it."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class AsyncJob:
         self._submitted_at = submitted_at
 
     async def refresh(self) -> AsyncJob:
-        """Fetch the job's present state into this handle.
+        """Fetch the job's current state into this handle.
 
         Raises:
             NotFoundError: the server knows no such job.
-            NodusError: any other failure of the call; the handle keeps what it had.
+            NodusError: any other failure of the call; the handle keeps its previous state.
         """
         self._update(await self._session.call(_calls.get_job(self.id), _read_view))
         return self
@@ -56,22 +56,22 @@ class AsyncJob:
         on_update: Callable[[AsyncJob], object] | None = None,
         cancel_on_exit: bool = False,
     ) -> AsyncJob:
-        """Look at the job until it is completed, failed or cancelled.
+        """Poll the job until it is completed, failed or cancelled.
 
-        A control plane that is away, restarts or answers 429 or 5xx does not end the wait: the looks become rarer
-        until it is back. Leaving the wait, by its timeout or by cancellation, leaves the job running.
+        A control plane that is down, restarts, or answers 429 or 5xx does not end the wait: it is polled less and less
+        often until it is back. Leaving the wait, by its timeout or by cancellation, leaves the job running.
 
         Args:
-            poll_seconds: seconds between two looks, above 0; varied by 10 %. A `Retry-After` of the server wins.
-            timeout_seconds: seconds to wait, from 0 on; None waits for ever. A last look is taken at the end.
-            unreachable_seconds: where `timeout_seconds` is None, how many seconds of nothing but failures end the
-                wait with the last of them.
-            on_update: called with this handle whenever a look shows something new.
+            poll_seconds: seconds between two polls, above 0; varied by 10 %. A `Retry-After` takes precedence.
+            timeout_seconds: seconds to wait, 0 or more; None waits for ever. The job is polled once more at the end.
+            unreachable_seconds: when `timeout_seconds` is None, raise the last failure after this many seconds of
+                nothing but failures.
+            on_update: called with this handle whenever a poll shows something new.
             cancel_on_exit: ask the server to cancel the job if the wait ends before the job does.
 
         Raises:
-            JobTimeoutError: `timeout_seconds` passed first; also a `TimeoutError`.
-            NodusError: a failure that will not pass, such as a revoked key.
+            JobTimeoutError: `timeout_seconds` passed first; it is also a `TimeoutError`.
+            NodusError: a permanent failure, such as a revoked key.
             ValidationError: (`invalid_argument`) an argument is outside its range.
         """
         try:
@@ -90,9 +90,9 @@ class AsyncJob:
         return self
 
     async def cancel(self) -> AsyncJob:
-        """Ask the server to end the job; on a terminal job this changes nothing.
+        """Ask the server to cancel the job; has no effect on a job that is already over.
 
-        A running job becomes `CANCELLED` once its supplier confirms, usually within 10 s: `wait()` sees it.
+        A running job becomes `CANCELLED` once its supplier confirms, usually within 10 s; `wait()` returns then.
 
         Raises:
             NodusError: the call failed.
@@ -107,13 +107,13 @@ class AsyncJob:
     @overload
     def logs(self, *, follow: bool) -> AsyncText | AsyncLogStream: ...
     def logs(self, *, follow: bool = False) -> AsyncText | AsyncLogStream:
-        """Give what the job has printed so far, as text; bytes that are not UTF-8 become U+FFFD.
+        """Fetch what the job has printed so far, as text; bytes that are not UTF-8 become U+FFFD.
 
         Args:
-            follow: give an iterator instead, of pieces of text as the job prints them, until it is over.
+            follow: return an iterator instead, over pieces of text as the job prints them, until it is over.
 
         Raises:
-            NodusError: the call failed; or, while following, the server gives no output (`logs_unsupported`).
+            NodusError: the call failed; or, while following, the server does not serve output (`logs_unsupported`).
         """
         if not follow:
             return self._session.call(_calls.job_logs(self.id), _http.text)
@@ -124,13 +124,14 @@ class AsyncJob:
     def events(self, *, after: int | str | None = None) -> AsyncEventStream:
         """Iterate over the job's transitions as they happen, from `queued` on, until it is over.
 
-        The handle stays as it is: `refresh()` brings it up to date.
+        Iterating does not update this handle; `refresh()` does.
 
         Args:
-            after: the number (`seq`) of the last event that you had before; None for none.
+            after: the number (`seq`) of the last event that you have already seen; None to start with the first.
 
         Raises:
-            NodusError: while iterating, a failure that will not pass, or lasts for 15 minutes.
+            ValidationError: (`invalid_argument`) `after` cannot be the number of an event.
+            NodusError: while iterating, a permanent failure, or nothing but failures for 15 minutes.
         """
         from .event_stream import AsyncEventStream
 
@@ -138,7 +139,7 @@ class AsyncJob:
         return AsyncEventStream(self._session, job_id=self.id, after=behind, submitted_at=self._submitted_at)
 
     async def routing(self) -> Routing:
-        """Say why the job went where it went: the latest placement decision, with every candidate.
+        """Explain why the job went where it went: the latest placement decision, with every candidate.
 
         Raises:
             NodusError: the call failed.
@@ -148,7 +149,7 @@ class AsyncJob:
         return await self._session.call(_calls.job_routing(self.id), lambda reply: _http.parse(reply, Routing))
 
     async def ledger(self) -> list[LedgerEntry]:
-        """Give the rows of the Trust Ledger that are about this job, in their order.
+        """Fetch the rows of the Trust Ledger that are about this job, in order.
 
         Raises:
             NodusError: the call failed.
@@ -167,7 +168,7 @@ class AsyncJob:
 
     @property
     def submitted_at(self) -> float | None:
-        """The client clock's reading at which `run()` gave this handle; None for one found otherwise."""
+        """When `run()` returned this handle, on the client's monotonic clock; None for a handle from elsewhere."""
         return self._submitted_at
 
     @property
@@ -177,7 +178,7 @@ class AsyncJob:
 
     @property
     def status(self) -> JobStatus:
-        """Where the job stood when last seen."""
+        """The job's status when it was last fetched."""
         return self._view.status
 
     @property
@@ -187,7 +188,7 @@ class AsyncJob:
 
     @property
     def region(self) -> str | None:
-        """Region that the job landed in; None until placement."""
+        """Region that the job runs in; None until placement."""
         return self._view.region
 
     @property
@@ -207,17 +208,17 @@ class AsyncJob:
 
     @property
     def image(self) -> str | None:
-        """Image as submitted."""
+        """Image, as submitted."""
         return self._view.image
 
     @property
     def gpu(self) -> GpuType | None:
-        """GPU model as submitted."""
+        """GPU model, as submitted."""
         return self._view.gpu
 
     @property
     def gpu_count(self) -> int | None:
-        """GPUs as submitted."""
+        """Number of GPUs, as submitted."""
         return self._view.gpu_count
 
     @property
@@ -227,7 +228,7 @@ class AsyncJob:
 
     @property
     def started_at(self) -> datetime | None:
-        """When the last placement began to run."""
+        """When the job began to run at its last placement."""
         return self._view.started_at
 
     @property
@@ -237,37 +238,37 @@ class AsyncJob:
 
     @property
     def duration_s(self) -> float | None:
-        """Running time of the last placement, in seconds."""
+        """How long the job ran at its last placement, in seconds; None until terminal."""
         return self._view.duration_s
 
     @property
     def estimated_cost_usd(self) -> float | None:
-        """Upper bound of the cost, in US dollars."""
+        """Upper bound of the cost, reserved at submission, in US dollars."""
         return self._view.estimated_cost_usd
 
     @property
     def retail_cost_usd(self) -> float | None:
-        """What the cheapest hyperscaler would have asked, in US dollars."""
+        """What the cheapest hyperscaler would have charged, in US dollars; None until terminal."""
         return self._view.retail_cost_usd
 
     @property
     def saved_usd(self) -> float | None:
-        """Retail minus cost, in US dollars; may be negative."""
+        """Retail cost minus cost, in US dollars; may be negative. None until terminal."""
         return self._view.saved_usd
 
     @property
     def attempts(self) -> int | None:
-        """Placements so far."""
+        """Number of placements so far."""
         return self._view.attempts
 
     @property
     def principal_kind(self) -> PrincipalKind | None:
-        """Whose key submitted the job."""
+        """Kind of principal whose key submitted the job."""
         return self._view.principal_kind
 
     @property
     def replayed(self) -> bool:
-        """Whether `run()` gave a job that an earlier submission with the same idempotency key had made."""
+        """Whether `run()` returned a job that an earlier submission with the same idempotency key had created."""
         return self._replayed
 
     @property
@@ -281,7 +282,7 @@ class AsyncJob:
         return self._view.succeeded
 
     def _repr_html_(self) -> str:
-        """Give a card for notebooks."""
+        """Render the job as a card, for notebooks."""
         from .._card import card
 
         return card(self._view)

@@ -1,12 +1,11 @@
-"""A lane is a way to one server: an httpx transport that never holds more than one connection, nor queues."""
+"""A lane leads to one server: an httpx transport that never holds more than one connection, and never queues."""
 
 from __future__ import annotations
-
-import logging
 
 import httpx
 
 from .._concurrency import AsyncClock
+from .._logs import logger
 from .._proxies import environment_proxy
 from .._tls import tls_context, unused_context
 from .network import AsyncDeadlineBackend, Attempt
@@ -14,8 +13,6 @@ from .network import AsyncDeadlineBackend, Attempt
 KEEPALIVE_SECONDS = 30.0
 
 _DEAD_CONNECTION = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError, httpx.CloseError)
-
-logger = logging.getLogger("nodus")
 
 Origin = tuple[str, str, "int | None"]
 
@@ -25,7 +22,7 @@ class AsyncLane:
 
     Attributes:
         origin: scheme, host and port.
-        attempt: what its sockets know of the request on the way.
+        attempt: what its sockets know of the request under way.
         idle_since: the clock reading at which it was last given back.
     """
 
@@ -38,10 +35,10 @@ class AsyncLane:
         self._open()
 
     async def send(self, request: httpx.Request, *, deadline: float | None, repeatable: bool) -> httpx.Response:
-        """Send a request; give its answer, the body still to be read.
+        """Send a request; return the response, its body still to be read.
 
-        The server may have closed the connection while it was idle. That says nothing about this request, so it goes
-        out again at once on a fresh connection, if it is repeatable and not a byte of an answer had come.
+        The server may have closed the connection while it was idle. That says nothing about this request, so it is sent
+        again at once on a fresh connection, if it is repeatable and not a byte of a response has arrived.
         """
         attempt = self.attempt
         attempt.begin(deadline)
@@ -50,14 +47,14 @@ class AsyncLane:
         except _DEAD_CONNECTION:
             if attempt.connected or not attempt.sent or attempt.answered or not repeatable:
                 raise
-        logger.debug("an idle connection had been closed: sending again on a new one")
+        logger.debug("the server had closed an idle connection, sending again on a new one")
         await self.aclose()
         self._open()
         attempt.begin(deadline)
         return await self._transport.handle_async_request(request)
 
     def has_more_than_the_answer(self) -> bool:
-        """Whether the server sent more than one answer: the next request would take the rest for its own."""
+        """Whether the server sent more than one response; the next request would mistake the rest for its own."""
         for connection in self._transport._pool.connections:
             inner: object = connection
             while (deeper := getattr(inner, "_connection", None)) is not None:
@@ -68,7 +65,7 @@ class AsyncLane:
         return False
 
     async def aclose(self) -> None:
-        """Close the connection, whatever state it is in. How that fails is of no interest: it is gone either way."""
+        """Close the connection, whatever its state. If that fails, it is gone all the same."""
         try:
             await self._transport.aclose()
         except Exception as exc:
@@ -83,7 +80,7 @@ class AsyncLane:
             limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE_SECONDS),
             proxy=environment_proxy(scheme, host, port),
         )
-        # httpx takes no network backend, httpcore's pool behind it does; only through it can every read be bounded.
+        # httpx takes no network backend, but httpcore's pool behind it does; only through it can every read be bounded.
         pool = self._transport._pool
         self._backend = pool._network_backend = AsyncDeadlineBackend(pool._network_backend, self.attempt)
 
@@ -93,7 +90,7 @@ class AsyncLane:
 
 
 async def close_all(lanes: list[AsyncLane]) -> None:
-    """Close every lane, even where a cancellation comes in between: it is raised once all are closed."""
+    """Close every lane, even if a cancellation comes in between; that is raised once all are closed."""
     interruption: BaseException | None = None
     for lane in lanes:
         try:

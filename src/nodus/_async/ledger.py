@@ -1,13 +1,13 @@
-"""The customer's Trust Ledger: its rows, its signed checkpoints, and proofs of both."""
+"""`client.ledger`: the rows of the customer's Trust Ledger, its signed checkpoints, and proofs of both."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING
 
 from .. import _arguments, _calls, _http
 from .._records import ConsistencyProof, InclusionProof, LedgerCheckpoint, LedgerEntry, LedgerKey, LedgerPage
+from .paging import AsyncPageIterator
 
 if TYPE_CHECKING:
     from .session import AsyncSession
@@ -18,8 +18,9 @@ _PAGE_SIZE = 200
 class AsyncLedger:
     """`client.ledger`: what was recorded, and what proves it.
 
-    Nothing here verifies: that is `nodus.verify_ledger`, `verify_inclusion` and `verify_consistency`, which need no
-    network. Get the checkpoint first and the rows after it, so that the rows reach at least as far.
+    These calls only fetch. To verify what they return, use `nodus.verify_ledger`, `verify_inclusion` and
+    `verify_consistency`, which need no network. Fetch the checkpoint before the rows, so that the rows reach at least
+    as far.
     """
 
     __slots__ = ("_session",)
@@ -30,15 +31,15 @@ class AsyncLedger:
     async def entries(
         self, *, job_id: str | None = None, after: int = 0, limit: int | None = None
     ) -> list[LedgerEntry]:
-        """Give rows in their order, as many requests as that may take.
+        """Fetch rows in order, with as many requests as it takes.
 
         Args:
             job_id: only rows about this job.
-            after: only rows whose `seq` is above this, from 0 on.
-            limit: how many at most, from 1 on; None for all.
+            after: only rows whose `seq` is above this, 0 or more.
+            limit: the most rows to return, 1 or more; None for all.
 
         Raises:
-            ValidationError: (`invalid_argument`, `invalid_job_id`) an argument cannot be right; nothing was sent.
+            ValidationError: (`invalid_argument`, `invalid_job_id`) an argument is invalid; nothing was sent.
             NodusError: any other failure.
         """
         if limit is not None:
@@ -54,15 +55,15 @@ class AsyncLedger:
     def iter_entries(
         self, *, job_id: str | None = None, after: int = 0, page_size: int = _PAGE_SIZE
     ) -> AsyncIterator[LedgerEntry]:
-        """Iterate over rows in their order, a page at a time.
+        """Iterate over rows in order, fetching a page at a time.
 
         Args:
             job_id: only rows about this job.
-            after: only rows whose `seq` is above this, from 0 on.
-            page_size: rows a request, from 1 on; the server caps it.
+            after: only rows whose `seq` is above this, 0 or more.
+            page_size: rows per request, 1 or more; the server caps it at 200.
 
         Raises:
-            ValidationError: (`invalid_argument`, `invalid_job_id`) an argument cannot be right.
+            ValidationError: (`invalid_argument`, `invalid_job_id`) an argument is invalid.
             NodusError: while iterating, any other failure.
         """
         _arguments.whole_number("after", after, minimum=0)
@@ -71,7 +72,7 @@ class AsyncLedger:
         return AsyncLedgerIterator(self._session, job_id=wanted, after=after, page_size=page_size)
 
     async def checkpoint(self) -> LedgerCheckpoint:
-        """Give the signed size and root of the ledger as it is now. Keep it, to hold later ones against it.
+        """Fetch the signed size and root of the ledger as it is now. Keep it, to check later ones against it.
 
         Raises:
             NodusError: the call failed.
@@ -79,7 +80,7 @@ class AsyncLedger:
         return await self._session.call(_calls.ledger_checkpoint(), _read_checkpoint)
 
     async def key(self) -> LedgerKey:
-        """Give the public key that checkpoints are signed with. Get it once, and keep it.
+        """Fetch the public key that checkpoints are signed with. Pin it: fetch it once, and keep it.
 
         Raises:
             NodusError: the call failed.
@@ -87,29 +88,30 @@ class AsyncLedger:
         return await self._session.call(_calls.ledger_key(), _read_key)
 
     async def proof(self, seq: int, *, size: int | None = None) -> InclusionProof:
-        """Give the proof that a row is in the ledger.
+        """Fetch the proof that a row is in the ledger.
 
         Args:
-            seq: the row, from 1 on.
-            size: the size of the ledger to prove it for, `checkpoint.size`, at least `seq`; None for its present one.
+            seq: the row's number, 1 or more.
+            size: the size of the ledger to prove it for, such as `checkpoint.size`, at least `seq`; None for its
+                current size.
 
         Raises:
             NotFoundError: the ledger has no such row, or is not that large.
-            ValidationError: (`invalid_argument`) an argument cannot be right; nothing was sent.
+            ValidationError: (`invalid_argument`) an argument is invalid; nothing was sent.
             NodusError: any other failure.
         """
         return await self._session.call(_calls.ledger_proof(seq, size=size), _read_inclusion)
 
     async def consistency(self, from_size: int, to_size: int) -> ConsistencyProof:
-        """Give the proof that the ledger of one size begins with the ledger of another.
+        """Fetch the proof that the ledger of one size begins with the ledger of another.
 
         Args:
-            from_size: the earlier size, from 1 on.
+            from_size: the earlier size, 1 or more.
             to_size: the later size, at least `from_size`.
 
         Raises:
             NotFoundError: the ledger is not that large.
-            ValidationError: (`invalid_argument`) an argument cannot be right; nothing was sent.
+            ValidationError: (`invalid_argument`) an argument is invalid; nothing was sent.
             NodusError: any other failure.
         """
         return await self._session.call(_calls.ledger_consistency(from_size, to_size), _read_consistency)
@@ -118,41 +120,28 @@ class AsyncLedger:
 AsyncLedger.__module__ = "nodus"
 
 
-class AsyncLedgerIterator:
-    """Gives ledger rows one by one; asks for a page when the one before is used up.
+class AsyncLedgerIterator(AsyncPageIterator[LedgerEntry, int]):
+    """Yields ledger rows in order.
 
     Args:
         session: makes the requests.
         job_id: only rows about this job, or None.
         after: only rows whose `seq` is above this.
-        page_size: rows a request.
+        page_size: rows per request.
     """
 
     def __init__(self, session: AsyncSession, *, job_id: str | None, after: int, page_size: int) -> None:
+        super().__init__(after)
         self._session = session
         self._job_id = job_id
-        self._after = after
         self._page_size = page_size
-        self._page: deque[LedgerEntry] = deque()
-        self._is_last_page = False
 
-    def __aiter__(self) -> AsyncLedgerIterator:
-        return self
-
-    async def __anext__(self) -> LedgerEntry:
-        while not self._page:
-            if self._is_last_page:
-                raise StopAsyncIteration
-            await self._turn_page()
-        return self._page.popleft()
-
-    async def _turn_page(self) -> None:
-        call = _calls.ledger_entries(job_id=self._job_id, after=self._after, limit=self._page_size)
+    async def _fetch(self, position: int | None) -> tuple[Iterable[LedgerEntry], int | None]:
+        after = position or 0
+        call = _calls.ledger_entries(job_id=self._job_id, after=after, limit=self._page_size)
         page = await self._session.call(call, _read_page)
-        self._page.extend(page.entries)
-        # A position that does not advance would lead in circles.
-        self._is_last_page = page.next_after is None or page.next_after <= self._after
-        self._after = self._after if page.next_after is None else page.next_after
+        # A position that goes back would lead in circles.
+        return page.entries, page.next_after if page.next_after is not None and page.next_after > after else None
 
 
 def _read_page(reply: _http.Reply) -> LedgerPage:

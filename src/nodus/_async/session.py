@@ -1,4 +1,4 @@
-"""One logical call: sign, send, retry. The only loop around HTTP."""
+"""Carries out one logical call: sign, send, retry. The only loop around HTTP."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _Result = TypeVar("_Result")
 
 
 class AsyncHTTPClient(Protocol):
-    """What `http_client=` must offer: httpx's `send`, which takes an `httpx.Request` and gives a response read whole.
+    """What `http_client=` must offer: httpx's `send`, which takes an `httpx.Request` and returns a response, body read.
 
-    The types are left open: no type of httpx is part of the public interface.
+    The types are left open, because no type of httpx is part of the public interface.
     """
 
     async def send(self, request: Any, *, follow_redirects: bool) -> Any: ...
@@ -43,12 +43,12 @@ class AsyncSession:
 
     Args:
         settings: checked settings.
-        http_client: an object with httpx's `send`, in place of the pool.
+        http_client: an object with httpx's `send`, to use instead of the pool.
         pool: a pool to share with another session.
         clock: the time, and how to wait.
         rng: the source of jitter.
-        on_retry: told before each retry.
-        on_response: told of each answer.
+        on_retry: called before each retry.
+        on_response: called after each response.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class AsyncSession:
         self._secrets = tuple(filter(None, (settings.api_key, settings.signing_secret)))
 
     def sharing_pool(self, settings: Settings) -> AsyncSession:
-        """Give a session with other settings and the same pool, clock and hooks."""
+        """Return a session with other settings and the same pool, clock and hooks."""
         return AsyncSession(
             settings,
             http_client=self._http_client,
@@ -88,11 +88,11 @@ class AsyncSession:
         )
 
     async def call(self, call: Call, read: Callable[[Reply], _Result]) -> _Result:
-        """Make a call, again where that may help, and read the first good answer.
+        """Make a call, retry it where that may help, and read the first successful response.
 
         Args:
             call: what to ask.
-            read: turns the answer into the result.
+            read: turns the response into the result.
 
         Raises:
             NodusError: the last attempt's error, with what is known of all attempts.
@@ -106,7 +106,7 @@ class AsyncSession:
             raise
 
     async def attempt(self, call: Call, *, deadline: float, number: int = 1) -> Reply | Failure:
-        """Send a call once; give its answer, or how it failed.
+        """Send a call once; return the response, or how it failed.
 
         Args:
             call: what to ask.
@@ -133,14 +133,14 @@ class AsyncSession:
         return _http.failure_from_reply(reply, call)
 
     async def open(self, call: Call, *, place: AsyncLimiter | None = None) -> AsyncStreamedAnswer | Failure:
-        """Send a call once; give its answer as soon as that begins, or how it failed.
+        """Send a call once; return the response as soon as it begins, or how it failed.
 
         Args:
             call: what to ask.
-            place: what the answer is to release when it is closed; released here where there is none.
+            place: the place that the response releases when it is closed; released here if the call fails.
 
         Raises:
-            ConfigurationError: (`no_streaming`) the injected `http_client` cannot give an answer as it comes.
+            ConfigurationError: (`no_streaming`) the injected `http_client` cannot stream a response.
         """
         clock, timeout = self.clock, self.settings.timeout
         opened: AsyncStreamedAnswer | None = None
@@ -172,32 +172,32 @@ class AsyncSession:
                 place.release()
 
     async def take_stream_place(self) -> AsyncLimiter | None:
-        """Take one of the places for following single jobs; None where all are taken.
+        """Take one of the places for following single jobs; None if all are taken.
 
-        An injected client has none to give: what it holds is its own affair.
+        They limit this session's streams with an injected client too.
         """
         return await self._pool.take_stream_place()
 
     @property
     def can_spare_a_connection(self) -> bool:
-        """Whether a connection can be held for long, and others left for ordinary calls."""
+        """Whether one connection can be held for a long time and others remain for ordinary calls."""
         return self._http_client is not None or self.settings.max_connections > 1
 
     def forget(self, answer: AsyncStreamedAnswer) -> None:
-        """Take an answer that was left half-way, to be closed when there is occasion."""
+        """Take over a response that its reader abandoned, to be closed later."""
         self._pool.forget(answer)
 
     async def aclose(self) -> None:
-        """Refuse further calls, and close the pool's connections unless they are another session's.
+        """Refuse further calls, and close the pool unless it belongs to another session.
 
-        An injected client stays its owner's to close.
+        An injected client is left for its owner to close.
         """
         self._closed = True
         if self._owns_pool:
             await self._pool.aclose()
 
     def check_usable(self) -> None:
-        """Make sure that a call may start here.
+        """Check that a call may start here.
 
         Raises:
             ConfigurationError: `client_closed`, or `wrong_event_loop`.
@@ -256,14 +256,14 @@ class AsyncSession:
             return await self._pool.handle_async_request(request)
         if not _takes_stream(self._http_client.send):
             raise ConfigurationError(
-                "This `http_client` cannot follow anything: its `send` takes no `stream=True`.", code="no_streaming"
+                "This `http_client` cannot stream: its `send` does not take `stream=True`.", code="no_streaming"
             )
         return await self._send_through(self._http_client, request, stream=True)
 
     async def _send_through(
         self, http_client: AsyncHTTPClient, request: httpx.Request, **options: bool
     ) -> httpx.Response:
-        """Let an injected client send; its hooks may raise for a status, which is an answer all the same.
+        """Send through an injected client; its hooks may raise for a status, which is a response all the same.
 
         Raises:
             ConfigurationError: (`client_closed`) its owner has closed it.
@@ -306,7 +306,7 @@ def _takes_stream(send: Callable[..., object]) -> bool:
 
 
 def _content_of(response: httpx.Response) -> bytes:
-    """The body; nothing where a hook raised for the status before it was read."""
+    """The body; empty if a hook raised for the status before it was read."""
     try:
         return response.content
     except httpx.ResponseNotRead:

@@ -1,15 +1,15 @@
-"""The endpoints that events are delivered to, and the deliveries."""
+"""`client.webhooks`: the endpoints that events are delivered to, and the deliveries."""
 
 from __future__ import annotations
 
 import builtins
-from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from .. import _arguments, _calls, _http
 from .._errors import APIError, NotFoundError, ValidationError
 from .._records import Delivery, DeliveryPage, Webhook, WebhookPage, WebhookSecret
+from .paging import AsyncPageIterator
 
 if TYPE_CHECKING:
     from .session import AsyncSession
@@ -20,8 +20,8 @@ _Secret = TypeVar("_Secret", Webhook, WebhookSecret)
 class AsyncWebhooks:
     """`client.webhooks`: registers endpoints, and shows and replays what was delivered to them.
 
-    `create`, `rotate` and `replay` are never sent again after a connection broke or timed out: they raise, and
-    `.outcome_unknown` says that the server may have acted.
+    `create`, `rotate` and `replay` are never retried after a connection broke or timed out: they raise, with
+    `.outcome_unknown` set if the server may have acted.
     """
 
     __slots__ = ("_session",)
@@ -30,23 +30,23 @@ class AsyncWebhooks:
         self._session = session
 
     async def create(self, url: str, events: Sequence[str]) -> Webhook:
-        """Register an endpoint. The answer is the only one that has its `secret`: store it.
+        """Register an endpoint. Store the returned `secret`: the server never shows it again.
 
         Args:
-            url: where to post deliveries: `https`, at an address that the public can reach.
-            events: the types to deliver, such as `["job.completed", "job.failed"]`.
+            url: where to post deliveries: an `https` URL with a publicly reachable address.
+            events: the event types to deliver, such as `["job.completed", "job.failed"]`.
 
         Raises:
-            ValidationError: (`invalid_argument`, nothing was sent) an argument is not of its kind, or the server
-                refuses the address or a type.
+            ValidationError: an argument is of the wrong type (`invalid_argument`, nothing was sent), or the server
+                refused the address or an event type.
             AuthenticationError: (`forbidden_principal`) an agent's key may not do this.
-            NodusError: any other failure; where `.outcome_unknown` is true, look at `list()` before trying again.
+            NodusError: any other failure; if `.outcome_unknown` is true, check `list()` before trying again.
         """
         call = _calls.create_webhook(_url(url), _event_types(events))
         return await self._session.call(call, _read_created)
 
     async def list(self) -> builtins.list[Webhook]:
-        """Give the customer's endpoints.
+        """List the customer's endpoints.
 
         Raises:
             NodusError: the call failed.
@@ -54,20 +54,20 @@ class AsyncWebhooks:
         return (await self._session.call(_calls.list_webhooks(), _read_webhooks)).webhooks
 
     async def get(self, webhook_id: str) -> Webhook:
-        """Look an endpoint up.
+        """Look up an endpoint.
 
         Raises:
-            NotFoundError: there is no such endpoint, or it is another customer's.
+            NotFoundError: there is no such endpoint, or it belongs to another customer.
             ValidationError: (`invalid_webhook_id`) this cannot be its id; nothing was sent.
             NodusError: any other failure.
         """
         return await self._session.call(_calls.get_webhook(webhook_id), _read_webhook)
 
     async def delete(self, webhook_id: str) -> None:
-        """Remove an endpoint: nothing more is delivered to it.
+        """Remove an endpoint; nothing more is delivered to it.
 
         Raises:
-            NotFoundError: there is no such endpoint, or it is another customer's.
+            NotFoundError: there is no such endpoint, or it belongs to another customer.
             AuthenticationError: (`forbidden_principal`) an agent's key may not do this.
             ValidationError: (`invalid_webhook_id`) this cannot be its id; nothing was sent.
             NodusError: any other failure.
@@ -75,56 +75,56 @@ class AsyncWebhooks:
         try:
             await self._session.call(_calls.delete_webhook(webhook_id), _read_nothing)
         except NotFoundError as exc:
-            # On a retry, it was an attempt before that removed it, and whose answer was lost.
+            # On a retry, an earlier attempt removed it, and its answer was lost.
             if exc.attempts <= 1:
                 raise
 
     async def rotate(self, webhook_id: str) -> WebhookSecret:
-        """Give an endpoint a new secret. For 24 hours deliveries are signed with the old one too.
+        """Replace an endpoint's secret. For 24 hours, deliveries are signed with the old one too.
 
         Raises:
-            NotFoundError: there is no such endpoint, or it is another customer's.
+            NotFoundError: there is no such endpoint, or it belongs to another customer.
             AuthenticationError: (`forbidden_principal`) an agent's key may not do this.
             ValidationError: (`invalid_webhook_id`) this cannot be its id; nothing was sent.
-            NodusError: any other failure; where `.outcome_unknown` is true, the secret may have changed: rotate again.
+            NodusError: any other failure; if `.outcome_unknown` is true, the secret may have changed: rotate again.
         """
         return await self._session.call(_calls.rotate_webhook(webhook_id), _read_secret)
 
     async def deliveries(self, webhook_id: str, *, limit: int = 50) -> builtins.list[Delivery]:
-        """Give the most recent deliveries to an endpoint, newest first.
+        """List the most recent deliveries to an endpoint, newest first.
 
         Args:
             webhook_id: the endpoint.
-            limit: how many at most, from 1 on; the server caps it.
+            limit: the most deliveries to return, 1 or more; the server caps it at 200.
 
         Raises:
-            NotFoundError: there is no such endpoint, or it is another customer's.
-            ValidationError: (`invalid_webhook_id`, `invalid_argument`) an argument cannot be right; nothing was sent.
+            NotFoundError: there is no such endpoint, or it belongs to another customer.
+            ValidationError: (`invalid_webhook_id`, `invalid_argument`) an argument is invalid; nothing was sent.
             NodusError: any other failure.
         """
         return (await self._session.call(_calls.list_deliveries(webhook_id, limit=limit), _read_page)).deliveries
 
     def iter_deliveries(self, webhook_id: str, *, page_size: int = 50) -> AsyncIterator[Delivery]:
-        """Iterate over all deliveries to an endpoint, newest first, a page at a time.
+        """Iterate over all deliveries to an endpoint, newest first, fetching a page at a time.
 
         Args:
             webhook_id: the endpoint.
-            page_size: deliveries a request, from 1 on; the server caps it.
+            page_size: deliveries per request, 1 or more; the server caps it at 200.
 
         Raises:
-            ValidationError: (`invalid_webhook_id`, `invalid_argument`) an argument cannot be right.
+            ValidationError: (`invalid_webhook_id`, `invalid_argument`) an argument is invalid.
             NodusError: while iterating, any other failure.
         """
         _arguments.whole_number("page_size", page_size, minimum=1)
         return AsyncDeliveryIterator(self._session, _arguments.identifier("webhook", webhook_id), page_size)
 
     async def replay(self, webhook_id: str, delivery_id: str) -> Delivery:
-        """Deliver an event once more, now, under the same event id.
+        """Deliver an event again, now, under the same event id.
 
         Raises:
-            NotFoundError: there is no such endpoint or delivery, or it is another customer's.
+            NotFoundError: there is no such endpoint or delivery, or it belongs to another customer.
             ValidationError: (`invalid_webhook_id`, `invalid_delivery_id`) this cannot be an id; nothing was sent.
-            NodusError: any other failure; where `.outcome_unknown` is true, it may be delivered all the same.
+            NodusError: any other failure; if `.outcome_unknown` is true, the event may be delivered all the same.
         """
         call = _calls.replay_delivery(webhook_id, delivery_id)
         delivery = await self._session.call(call, _read_replayed)
@@ -134,42 +134,25 @@ class AsyncWebhooks:
 AsyncWebhooks.__module__ = "nodus"
 
 
-class AsyncDeliveryIterator:
-    """Gives deliveries one by one; asks for a page when the one before is used up.
+class AsyncDeliveryIterator(AsyncPageIterator[Delivery, str]):
+    """Yields the deliveries to an endpoint.
 
     Args:
         session: makes the requests.
         webhook_id: the endpoint.
-        page_size: deliveries a request.
+        page_size: deliveries per request.
     """
 
     def __init__(self, session: AsyncSession, webhook_id: str, page_size: int) -> None:
+        super().__init__()
         self._session = session
         self._webhook_id = webhook_id
         self._page_size = page_size
-        self._cursor: str | None = None
-        # A cursor that comes back would lead in circles.
-        self._seen: set[str | None] = {None, ""}
-        self._page: deque[Delivery] = deque()
-        self._is_last_page = False
 
-    def __aiter__(self) -> AsyncDeliveryIterator:
-        return self
-
-    async def __anext__(self) -> Delivery:
-        while not self._page:
-            if self._is_last_page:
-                raise StopAsyncIteration
-            await self._turn_page()
-        return self._page.popleft()
-
-    async def _turn_page(self) -> None:
-        call = _calls.list_deliveries(self._webhook_id, limit=self._page_size, cursor=self._cursor)
+    async def _fetch(self, position: str | None) -> tuple[Iterable[Delivery], str | None]:
+        call = _calls.list_deliveries(self._webhook_id, limit=self._page_size, cursor=position)
         page = await self._session.call(call, _read_page)
-        self._page.extend(page.deliveries)
-        self._cursor = page.next_cursor
-        self._is_last_page = self._cursor in self._seen
-        self._seen.add(self._cursor)
+        return page.deliveries, page.next_cursor or None
 
 
 def _url(url: object) -> str:
@@ -218,7 +201,7 @@ def _read_nothing(reply: _http.Reply) -> None:
 
 
 def _without_payload(reply: _http.Reply, model: type[_Secret]) -> _Secret:
-    """Read an answer that has a secret in it: an error about it must not carry it on."""
+    """Read an answer that holds a secret; an error about it must not carry the secret."""
     try:
         return _http.parse(reply, model)
     except APIError as exc:

@@ -1,4 +1,4 @@
-"""Shows on stderr what the library logs about retries and looks that failed: a command that waits says for what."""
+"""Shows on stderr what the library logs about retries and failed polls, so that a user knows why a command waits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from .._logs import logger
 from .output import Output, printable
 
-_ABOUT_TROUBLE = ("session", "polling", "event_stream", "log_stream", "looks")
+_ABOUT_TROUBLE = ("session", "polling", "event_stream", "log_stream", "polled_events")
 
 
 class RetryNotices(logging.Handler):
@@ -26,7 +26,7 @@ class RetryNotices(logging.Handler):
 
 @contextlib.contextmanager
 def shown_retries(output: Output) -> Iterator[None]:
-    """Write notes for a while, unless the user turned the library's whole log on."""
+    """Show notes inside the block, unless the user has turned on the library's whole log."""
     level = logger.level
     if logger.isEnabledFor(logging.INFO) and level != logging.NOTSET:
         yield

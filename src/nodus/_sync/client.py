@@ -39,29 +39,31 @@ if TYPE_CHECKING:
 
 
 class Client:
-    """A client of the Nodus REST API. One for a process is enough: it keeps its connections and reuses them.
+    """A client of the Nodus REST API. One per process is enough: it keeps its connections open and reuses them.
 
-    Use it as a context manager, or call `close()`.
+    Use it as a context manager, or call `close()` when you are done.
 
     Args:
-        api_key: the key, `nk_live_…` or `nk_test_…`; the environment variable `NODUS_API_KEY` by default.
-        base_url: the API's address, `https` unless its host is loopback; `NODUS_BASE_URL`, else
-            `https://api.nodus.run`, by default.
-        timeout: seconds that one attempt at a request may take, above 0: waiting for a free connection, connecting,
-            sending and reading together. (A synchronous name look-up cannot be interrupted, and may take longer.)
-        max_retries: retries after transient failures (network, 408, 409, 425, 429, 5xx); 0 disables.
-        total_timeout: seconds that a whole call may take, retries and the waiting between them included; None for
-            no such bound.
-        signing_secret: the key's `sgn_…` secret: every request is signed with it. `NODUS_SIGNING_SECRET` by default,
-            if the key came from the environment too.
-        max_connections: connections open at once, from 1 on; further requests wait their turn.
-        http_client: an object with httpx's `send`, such as an httpx client with transports or hooks of your own, in
-            place of the built-in pool. It stays yours to close.
+        api_key: the key, `nk_live_…` or `nk_test_…`. Default: the environment variable `NODUS_API_KEY`.
+        base_url: the API's address; `https`, unless its host is loopback. Default: the environment variable
+            `NODUS_BASE_URL`, else `https://api.nodus.run`.
+        timeout: how long one attempt at a request may take, in seconds, above 0: waiting for a free connection,
+            connecting, sending and reading together. (The synchronous client cannot interrupt a DNS lookup, which may
+            take longer.)
+        max_retries: how many times to retry after a transient failure (network, 408, 409, 425, 429, 5xx); 0 disables
+            retries.
+        total_timeout: how long a whole call may take, in seconds, including retries and the pauses between them;
+            None for no limit.
+        signing_secret: the key's `sgn_…` secret, with which every request is signed. Default: the environment
+            variable `NODUS_SIGNING_SECRET`, if the key came from the environment too.
+        max_connections: how many connections may be open at once, 1 or more; further requests wait their turn.
+        http_client: an object with httpx's `send` method, such as an httpx client with your own transports or hooks,
+            to use instead of the built-in pool. Closing it remains your responsibility.
         on_retry: called with a `RetryEvent` before each retry.
-        on_response: called with a `ResponseEvent` after each answer.
+        on_response: called with a `ResponseEvent` after each response.
 
     Raises:
-        ConfigurationError: no key (`missing_api_key`), or a setting that cannot work. Nothing is sent.
+        ConfigurationError: there is no key (`missing_api_key`), or a setting is invalid. Nothing is sent.
     """
 
     def __init__(
@@ -107,29 +109,29 @@ class Client:
         prefer_region: str | None = None,
         idempotency_key: str | None = None,
     ) -> Job:
-        """Submit a job; return at once with its handle.
+        """Submit a job and return its handle at once, without waiting for the job to run.
 
-        The submission carries an idempotency key, so that a retry never makes a second job. To wrap this call in a
-        timeout of your own, pass a key: a cancelled call cannot tell you the one it made (it logs it at INFO).
+        The submission carries an idempotency key, so a retry never creates a second job. If you wrap this call in a
+        timeout of your own, pass a key: a cancelled call cannot tell you which key it generated (it logs it at INFO).
 
         Args:
             image: OCI image reference, such as `ghcr.io/acme/train:v3`.
-            command: argv list; None for the image's own command.
+            command: argv list; None to run the image's own command.
             gpu: GPU model, as a `GpuType` or its wire value.
-            gpu_count: GPUs, 1 to 8.
-            env: environment variables of the container.
-            max_runtime_seconds: seconds after which the job is stopped, 60 to 172 800 (48 hours).
-            require_tiers: only suppliers of these classes; None or empty for any.
-            prefer_region: a region that is favoured, not demanded.
-            idempotency_key: 1 to 128 printable ASCII characters; the same key twice gives the first job again.
+            gpu_count: number of GPUs, 1 to 8.
+            env: environment variables to set in the container.
+            max_runtime_seconds: how long the job may run before it is stopped, 60 to 172 800 (48 hours).
+            require_tiers: use only suppliers of these classes; None or empty for any.
+            prefer_region: a region to favour, but not to insist on.
+            idempotency_key: 1 to 128 printable ASCII characters; submitting the same key twice returns the first job.
 
         Raises:
-            ValidationError: the spec is outside its limits (`invalid_spec`, nothing was sent), or the server refuses
+            ValidationError: the spec is outside its limits (`invalid_spec`, nothing was sent), or the server refused
                 it.
-            BudgetExceededError: it might take the key past its monthly cap.
-            SupplierUnavailableError: no supplier can take it right now.
-            NodusError: any other failure. `.idempotency_key` is the key to submit again with, and
-                `.outcome_unknown` says whether the job may exist.
+            BudgetExceededError: the job might take the key past its monthly cap.
+            SupplierUnavailableError: no supplier can take the job right now.
+            NodusError: any other failure. `.idempotency_key` is the key to submit again with, and `.outcome_unknown`
+                says whether the job may exist.
         """
         spec = JobSpec(
             image=image,
@@ -148,10 +150,10 @@ class Client:
         return Job(self._session, view, replayed=replayed, submitted_at=self._session.clock.now())
 
     def get(self, job_id: str) -> Job:
-        """Look a job up.
+        """Look up a job.
 
         Raises:
-            NotFoundError: there is no such job, or it is another customer's.
+            NotFoundError: there is no such job, or it belongs to another customer.
             ValidationError: (`invalid_job_id`) this cannot be a job id; nothing was sent.
             NodusError: any other failure.
         """
@@ -160,10 +162,10 @@ class Client:
     def list(
         self, *, limit: int = 50, status: JobStatus | str | Sequence[JobStatus | str] | None = None
     ) -> builtins.list[Job]:
-        """Give the customer's most recent jobs, newest first.
+        """List the customer's most recent jobs, newest first.
 
         Args:
-            limit: how many at most, from 1 on; the server caps it.
+            limit: the most jobs to return, 1 or more; the server caps it at 200.
             status: only jobs in this status, or in one of these.
 
         Raises:
@@ -176,10 +178,10 @@ class Client:
     def iter_jobs(
         self, *, page_size: int = 50, status: JobStatus | str | Sequence[JobStatus | str] | None = None
     ) -> Iterator[Job]:
-        """Iterate over all of the customer's jobs, newest first, a page at a time.
+        """Iterate over all of the customer's jobs, newest first, fetching a page at a time.
 
         Args:
-            page_size: jobs a request, from 1 on; the server caps it.
+            page_size: jobs per request, 1 or more; the server caps it at 200.
             status: only jobs in this status, or in one of these.
 
         Raises:
@@ -203,16 +205,17 @@ class Client:
     def events(self, job_id: str | None = None, *, after: int | str | None = None) -> EventStream:
         """Iterate over the transitions of all of the customer's jobs as they happen, on one connection.
 
-        It begins with those of the past, and goes on until it is left; with a job's id it is that job's alone, and
-        ends with the job.
+        The stream begins with past transitions and goes on until you leave it. With a job's id, it has the transitions
+        of that job alone, and ends with the job.
 
         Args:
-            job_id: only this job.
-            after: begin behind an event: its `id`; for one job, its `seq`. `"latest"` leaves out what has happened.
+            job_id: follow only this job.
+            after: start after this event: its `id`, or, when following one job, its `seq`. `"latest"` skips everything
+                that has already happened.
 
         Raises:
-            ValidationError: (`invalid_job_id`, `invalid_argument`) these can be no ids.
-            NodusError: while iterating, a failure that will not pass, or lasts for 15 minutes.
+            ValidationError: (`invalid_job_id`, `invalid_argument`) an argument cannot be an id.
+            NodusError: while iterating, a permanent failure, or nothing but failures for 15 minutes.
         """
         if job_id is not None:
             return self.job(job_id).events(after=after)
@@ -227,11 +230,11 @@ class Client:
     @overload
     def logs(self, job_id: str, *, follow: bool) -> Text | LogStream: ...
     def logs(self, job_id: str, *, follow: bool = False) -> Text | LogStream:
-        """Give what a job has printed so far, or follow it; arguments and errors as in `job.logs()`."""
+        """Fetch what a job has printed so far, or follow it; arguments and errors as in `job.logs()`."""
         return self.job(job_id).logs(follow=follow)
 
     def routing(self, job_id: str) -> Routing:
-        """Say why a job went where it went: the latest placement decision, with every candidate.
+        """Explain why a job went where it went: the latest placement decision, with every candidate.
 
         Raises:
             NodusError: the call failed.
@@ -246,20 +249,20 @@ class Client:
         timeout_seconds: float | None = None,
         unreachable_seconds: float = DEFAULT_UNREACHABLE_SECONDS,
     ) -> builtins.list[Job]:
-        """Wait until every job is over; give the same handles in the order given, updated in place.
+        """Wait until every job is over; return the same handles in the order given, updated in place.
 
-        Ten thousand jobs cost fifty requests a round: their state is read from pages of the live jobs.
+        Ten thousand jobs cost fifty requests per round, because their state is read from pages of the live jobs.
 
         Args:
             jobs: handles of this customer's jobs.
             poll_seconds: seconds between two rounds, above 0; varied by 10 %.
-            timeout_seconds: seconds to wait for all of them; None waits for ever.
-            unreachable_seconds: where `timeout_seconds` is None, how many seconds of nothing but failures end the
-                wait with the last of them.
+            timeout_seconds: seconds to wait for all of them together; None waits for ever.
+            unreachable_seconds: when `timeout_seconds` is None, raise the last failure after this many seconds of
+                nothing but failures.
 
         Raises:
-            JobTimeoutError: `timeout_seconds` passed first; `.job` is one that was not over.
-            NodusError: a failure that will not pass.
+            JobTimeoutError: `timeout_seconds` passed first; `.job` is one of those that had not ended.
+            NodusError: a permanent failure.
             ValidationError: (`invalid_argument`) an argument is outside its range.
         """
         given = builtins.list(jobs)
@@ -287,15 +290,15 @@ class Client:
         )
 
     def healthz(self) -> dict[str, object]:
-        """Ask the control plane whether it is up; a smoke test for deployments. Sends no credentials.
+        """Check that the control plane is up: a smoke test for deployments. Sends no credentials.
 
         Raises:
-            NodusError: it is not, or cannot be reached.
+            NodusError: it is not up, or cannot be reached.
         """
         return self._session.call(_calls.healthz(), _http.parse_object)
 
     def key(self) -> KeyView:
-        """Give the calling key and its budget: what is spent, reserved and left this month.
+        """Fetch the calling key and its budget: what is spent, reserved and left this month.
 
         Raises:
             NodusError: the call failed.
@@ -327,18 +330,18 @@ class Client:
         total_timeout: float | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Client:
-        """Give a client that differs in these settings and shares this one's connections.
+        """Return a client with other settings that shares this one's connections.
 
         Closing it leaves this client open.
 
         Args:
-            timeout: seconds that one attempt may take; None keeps this client's.
-            max_retries: retries after transient failures; None keeps this client's.
-            total_timeout: seconds that a whole call may take; None keeps this client's.
-            headers: headers to add to every request.
+            timeout: how long one attempt may take, in seconds, above 0; None keeps this client's.
+            max_retries: how many times to retry after a transient failure; None keeps this client's.
+            total_timeout: how long a whole call may take, in seconds, above 0; None keeps this client's.
+            headers: headers to add to every request; the SDK's own, such as `Authorization`, cannot be replaced.
 
         Raises:
-            ConfigurationError: a setting that cannot work.
+            ConfigurationError: a setting is invalid.
         """
         settings = self._session.settings.changed(
             timeout=timeout, max_retries=max_retries, total_timeout=total_timeout, headers=headers
@@ -348,7 +351,7 @@ class Client:
         return child
 
     def close(self) -> None:
-        """Close the client's connections. Calling it twice does no harm; using the client afterwards raises."""
+        """Close the client's connections; closing twice is harmless. Later calls raise `ConfigurationError`."""
         self._session.close()
 
     @property
@@ -362,7 +365,7 @@ class Client:
     def __del__(self) -> None:
         session: Session | None = getattr(self, "_session", None)
         if session is not None and session.is_leaking:
-            message = f"unclosed {self!r}: use it as a context manager, or close it"
+            message = f"unclosed {self!r}: use it as a context manager, or call its close method"
             warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
 
     def __enter__(self) -> Self:
@@ -387,7 +390,7 @@ def _read_submission(reply: _http.Reply) -> tuple[JobView, bool]:
 
 
 def _statuses(status: object) -> list[JobStatus]:
-    """Give the statuses to ask for; none for any.
+    """Return the statuses to filter by; an empty list for no filter.
 
     Raises:
         ValidationError: (`invalid_argument`) one of them cannot be a status.

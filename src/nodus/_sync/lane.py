@@ -1,13 +1,12 @@
 # Generated from src/nodus/_async/lane.py: do not edit. Edit that file, then run tools/unasync_build.py.
-"""A lane is a way to one server: an httpx transport that never holds more than one connection, nor queues."""
+"""A lane leads to one server: an httpx transport that never holds more than one connection, and never queues."""
 
 from __future__ import annotations
-
-import logging
 
 import httpx
 
 from .._concurrency import Clock
+from .._logs import logger
 from .._proxies import environment_proxy
 from .._tls import tls_context, unused_context
 from .network import Attempt, DeadlineBackend
@@ -15,8 +14,6 @@ from .network import Attempt, DeadlineBackend
 KEEPALIVE_SECONDS = 30.0
 
 _DEAD_CONNECTION = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError, httpx.CloseError)
-
-logger = logging.getLogger("nodus")
 
 Origin = tuple[str, str, "int | None"]
 
@@ -26,7 +23,7 @@ class Lane:
 
     Attributes:
         origin: scheme, host and port.
-        attempt: what its sockets know of the request on the way.
+        attempt: what its sockets know of the request under way.
         idle_since: the clock reading at which it was last given back.
     """
 
@@ -39,10 +36,10 @@ class Lane:
         self._open()
 
     def send(self, request: httpx.Request, *, deadline: float | None, repeatable: bool) -> httpx.Response:
-        """Send a request; give its answer, the body still to be read.
+        """Send a request; return the response, its body still to be read.
 
-        The server may have closed the connection while it was idle. That says nothing about this request, so it goes
-        out again at once on a fresh connection, if it is repeatable and not a byte of an answer had come.
+        The server may have closed the connection while it was idle. That says nothing about this request, so it is sent
+        again at once on a fresh connection, if it is repeatable and not a byte of a response has arrived.
         """
         attempt = self.attempt
         attempt.begin(deadline)
@@ -51,14 +48,14 @@ class Lane:
         except _DEAD_CONNECTION:
             if attempt.connected or not attempt.sent or attempt.answered or not repeatable:
                 raise
-        logger.debug("an idle connection had been closed: sending again on a new one")
+        logger.debug("the server had closed an idle connection, sending again on a new one")
         self.close()
         self._open()
         attempt.begin(deadline)
         return self._transport.handle_request(request)
 
     def has_more_than_the_answer(self) -> bool:
-        """Whether the server sent more than one answer: the next request would take the rest for its own."""
+        """Whether the server sent more than one response; the next request would mistake the rest for its own."""
         for connection in self._transport._pool.connections:
             inner: object = connection
             while (deeper := getattr(inner, "_connection", None)) is not None:
@@ -69,7 +66,7 @@ class Lane:
         return False
 
     def close(self) -> None:
-        """Close the connection, whatever state it is in. How that fails is of no interest: it is gone either way."""
+        """Close the connection, whatever its state. If that fails, it is gone all the same."""
         try:
             self._transport.close()
         except Exception as exc:
@@ -84,7 +81,7 @@ class Lane:
             limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE_SECONDS),
             proxy=environment_proxy(scheme, host, port),
         )
-        # httpx takes no network backend, httpcore's pool behind it does; only through it can every read be bounded.
+        # httpx takes no network backend, but httpcore's pool behind it does; only through it can every read be bounded.
         pool = self._transport._pool
         self._backend = pool._network_backend = DeadlineBackend(pool._network_backend, self.attempt)
 
@@ -94,7 +91,7 @@ class Lane:
 
 
 def close_all(lanes: list[Lane]) -> None:
-    """Close every lane, even where a cancellation comes in between: it is raised once all are closed."""
+    """Close every lane, even if a cancellation comes in between; that is raised once all are closed."""
     interruption: BaseException | None = None
     for lane in lanes:
         try:

@@ -1,59 +1,46 @@
 # Generated from src/nodus/_async/log_stream.py: do not edit. Edit that file, then run tools/unasync_build.py.
-"""Following what a job prints, as text, across connections that drop."""
+"""Following what a job prints, as text, across dropped connections."""
 
 from __future__ import annotations
 
 import codecs
 import logging
-from types import TracebackType
-from typing import TYPE_CHECKING
 
 from .. import _calls, _http
 from .._errors import APITimeoutError, NodusError
 from .._http import Reply
-from .._live import Reconnection, has_no_endpoint
+from .._live import has_no_endpoint
 from .._logs import logger
 from .._models import JobView
-from .._poll import DEFAULT_POLL_SECONDS, DEFAULT_UNREACHABLE_SECONDS
+from .._poll import DEFAULT_POLL_SECONDS
 from .._retry import Failure
+from .live_stream import LiveStream
 from .session import Session
 from .stream import StreamedAnswer
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
 ATTEMPT_HEADER = "nodus-attempt"
-"""Which placement's output an answer has: another one's begins anew."""
+"""Names the placement whose output an answer holds; the output of another placement starts from zero."""
 
 
-class LogStream:
+class LogStream(LiveStream):
     """What a job prints, as it prints it, until it is over.
 
     Iterate over it: each piece is text, cut anywhere but inside a character; bytes that are not UTF-8 become U+FFFD. A
-    connection that drops is opened again where it had come to. Where a supplier lost the job, the output of its next
-    placement follows.
+    connection that drops is reopened where it left off. If a supplier loses the job, the output of its next placement
+    follows.
 
-    The loop can be left half-way. As a context manager, or with `close()`, the connection is given back at once;
-    otherwise with the client's next request.
+    You can leave the loop at any time. As a context manager, or with `close()`, the stream gives its connection back
+    at once; otherwise the client takes it back with its next request.
     """
 
     def __init__(self, session: Session, job_id: str, *, submitted_at: float | None = None) -> None:
-        total = session.settings.total_timeout
-        self._session = session
+        super().__init__(session, submitted_at=submitted_at)
         self._job_id = job_id
-        self._submitted_at = submitted_at
-        self._reconnection = Reconnection(
-            unreachable_seconds=DEFAULT_UNREACHABLE_SECONDS if total is None else total, rng=session.rng
-        )
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._answer: StreamedAnswer | None = None
         self._offset = 0
         self._passes_over = 0
         self._reads_whole = False
         self._attempt: str | None = None
-        self._pause_seconds = 0.0
-        self._was_terminal = False
-        self._is_over = False
 
     def __iter__(self) -> LogStream:
         return self
@@ -69,22 +56,15 @@ class LogStream:
                 return text
         raise StopIteration
 
-    def close(self) -> None:
-        """Give the connection back. Iterating afterwards gives nothing more."""
-        self._is_over = True
-        self._release()
-
     def _advance(self) -> str:
-        """Take one step: wait, open a connection, or read from it; give what could be read."""
+        """Take one step: wait, open a connection, or read from it; return what could be read."""
         if self._answer is not None:
             return self._read(self._answer)
-        if self._pause_seconds:
-            pause, self._pause_seconds = self._pause_seconds, 0.0
-            self._session.clock.sleep(pause)
+        self._pause()
         return self._open()
 
     def _open(self) -> str:
-        # Without a place, what has been printed so far is read, and looked for again after a while.
+        # Without a place, read what has been printed so far, and come back for more after a while.
         place = self._session.take_stream_place()
         offset, self._reads_whole = (0 if self._reads_whole else self._offset), False
         call = _calls.follow_logs(self._job_id, offset=offset, follow=place is not None)
@@ -99,7 +79,7 @@ class LogStream:
             if call.headers:
                 self._release()
             return rest
-        # A server that takes no Range begins at the beginning.
+        # A server that ignores Range starts over from the first byte.
         self._passes_over = self._offset if head.status != 206 else 0
         return ""
 
@@ -108,9 +88,9 @@ class LogStream:
         try:
             chunk = answer.read(self._session.settings.timeout)
         except NodusError as exc:
-            # A job may be silent for long, and its output has no sign of life of its own.
+            # A job may print nothing for a long time, and its output carries no heartbeat.
             level = logging.DEBUG if isinstance(exc, APITimeoutError) else logging.INFO
-            logger.log(level, "the output of job %s broke off, and is resumed: %s", self._job_id, exc)
+            logger.log(level, "output of job %s interrupted, resuming: %s", self._job_id, exc)
             self._release()
             self._pause_seconds = self._reconnection.after_end(self._session.clock.now(), None)
             return ""
@@ -129,12 +109,12 @@ class LogStream:
     def _take_refusal(self, failure: Failure) -> str:
         error = failure.error
         if error.status_code == 416:
-            # Nothing more so far; or, where it is another placement's by now, less: the whole of it will tell.
+            # There is nothing more yet; or another placement has printed less so far: reading it whole will tell.
             self._reads_whole = True
             return self._take_end()
         if has_no_endpoint(error):
             raise type(error)(
-                f"This server has no output to follow: GET /v1/jobs/{self._job_id}/logs was answered with "
+                f"This server does not serve job output: GET /v1/jobs/{self._job_id}/logs was answered with "
                 f"HTTP {error.status_code}.",
                 code="logs_unsupported",
                 status_code=error.status_code,
@@ -148,11 +128,11 @@ class LogStream:
         if pause is None:
             raise error
         self._pause_seconds = pause
-        logger.info("the output of job %s cannot be had, again in %.1f s: %s", self._job_id, pause, error)
+        logger.info("could not read the output of job %s, trying again in %.1f s: %s", self._job_id, pause, error)
         return ""
 
     def _take_end(self) -> str:
-        """All that there is was read: there will be no more where the job was over before."""
+        """Everything so far was read; if the job had ended before, nothing more will come."""
         if self._was_terminal:
             self._is_over = True
             return self._decoder.decode(b"", final=True)
@@ -175,26 +155,8 @@ class LogStream:
         self._decoder.reset()
         return rest
 
-    def _release(self) -> None:
-        answer, self._answer = self._answer, None
-        if answer is not None:
-            answer.close()
-
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._job_id}>"
-
-    def __del__(self) -> None:
-        answer: StreamedAnswer | None = getattr(self, "_answer", None)
-        if answer is not None:
-            self._session.forget(answer)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 LogStream.__module__ = "nodus"

@@ -1,7 +1,7 @@
 # Generated from src/nodus/_async/network.py: do not edit. Edit that file, then run tools/unasync_build.py.
 """Sockets under a deadline: every connect, TLS handshake, write and read gets what is left of the attempt's time.
 
-httpx's timeouts are per operation, so a server that drips a byte now and then could hold a call for ever.
+httpx's timeouts are per operation, so a server that sends a byte now and then could hold a call for ever.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import httpcore
 from .._concurrency import Clock, addresses
 
 WRITE_BYTES = 65536
-"""How much is written under one timeout: a peer that takes a large body a little at a time meets the deadline too."""
+"""How much is written under one timeout, so that the deadline also ends a peer that reads a large body slowly."""
 
 
 class Attempt:
-    """What one connection's sockets know of the request that they carry now.
+    """What one connection's sockets know of the request that they are carrying.
 
     Attributes:
         deadline: the clock reading at which it must be over, or None.
         connected: whether the connection was opened for this request.
-        sent: whether something was written.
-        answered: whether a byte of an answer has arrived.
-        abandoned: whether nobody wants the rest of the answer.
+        sent: whether anything was written.
+        answered: whether a byte of a response has arrived.
+        abandoned: whether nobody wants the rest of the response.
     """
 
     __slots__ = ("abandoned", "answered", "clock", "connected", "deadline", "sent")
@@ -43,7 +43,7 @@ class Attempt:
         """Cut an operation's timeout down to the time that is left.
 
         Raises:
-            httpcore.TimeoutException: as `late`, where none is left.
+            httpcore.TimeoutException: of the type `late`, if none is left.
         """
         if self.deadline is None:
             return timeout
@@ -54,7 +54,7 @@ class Attempt:
 
 
 class DeadlineStream(httpcore.NetworkStream):
-    """A socket whose every operation ends with the attempt."""
+    """A socket whose every operation ends by the attempt's deadline."""
 
     def __init__(self, stream: httpcore.NetworkStream, attempt: Attempt) -> None:
         self._stream = stream
@@ -63,7 +63,7 @@ class DeadlineStream(httpcore.NetworkStream):
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         attempt = self._attempt
         if attempt.abandoned:
-            raise httpcore.ReadError("the rest of the answer is not wanted")
+            raise httpcore.ReadError("the rest of the response is not wanted")
         data = self._stream.read(max_bytes, attempt.clip(timeout, httpcore.ReadTimeout))
         if data:
             attempt.answered = True
@@ -91,7 +91,7 @@ class DeadlineStream(httpcore.NetworkStream):
 
 
 class DeadlineBackend(httpcore.NetworkBackend):
-    """Opens sockets that end with the attempt, one after the other, and can close the last one by force."""
+    """Opens sockets that obey the attempt's deadline, one after the other, and can close the last one by force."""
 
     def __init__(self, backend: httpcore.NetworkBackend, attempt: Attempt) -> None:
         self._backend = backend
@@ -142,14 +142,14 @@ class DeadlineBackend(httpcore.NetworkBackend):
         self._backend.sleep(seconds)
 
     def close(self) -> None:
-        """Close the last socket, closed already or not: httpcore forgets one whose TLS handshake was cancelled."""
+        """Close the last socket, if need be again: httpcore forgets one whose TLS handshake was cancelled."""
         if self._opened is not None:
             opened, self._opened = self._opened, None
             opened.close()
 
 
 def _interrupt_in(exc: BaseException) -> KeyboardInterrupt | None:
-    """The Ctrl-C in a group of one, where there is one: trio tries the addresses of a name in tasks of their own."""
+    """The Ctrl-C in an exception group of one, or None: trio tries the addresses of a name in tasks of their own."""
     members: tuple[BaseException, ...] = getattr(exc, "exceptions", ())
     if len(members) != 1:
         return None

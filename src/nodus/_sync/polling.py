@@ -29,12 +29,12 @@ def wait_for_job(
     unreachable_seconds: float,
     on_update: Callable[[Job], object] | None,
 ) -> None:
-    """Look at a job until it is terminal; the rules are in `nodus._poll`."""
+    """Poll a job until it is terminal; the rules are in `nodus._poll`."""
     clock = session.clock
     state = poll_state(session, poll_seconds, timeout_seconds, unreachable_seconds)
     call = _calls.get_job(job.id)
     while not job.is_terminal:
-        deadline = state.look_deadline(clock.now(), session.settings.timeout)
+        deadline = state.poll_deadline(clock.now(), session.settings.timeout)
         outcome = session.attempt(call, deadline=deadline)
         if isinstance(outcome, Reply):
             before = job.view
@@ -51,17 +51,17 @@ def wait_for_job(
             raise step.error
         if isinstance(step, TimedOut):
             raise JobTimeoutError(
-                f"Job {job.id} was {job.status.value} after {timeout_seconds} s of waiting. It goes on: wait again, "
-                f"or cancel it.",
+                f"Job {job.id} was still {job.status.value} after {timeout_seconds} s of waiting. The job goes on: "
+                "wait again, or cancel it.",
                 job=job,
             )
         if not isinstance(outcome, Reply):
-            logger.info("job %s could not be looked at, again in %.1f s: %s", job.id, step.seconds, outcome.error)
+            logger.info("could not poll job %s, trying again in %.1f s: %s", job.id, step.seconds, outcome.error)
         clock.sleep(step.seconds)
 
 
 def cancel_on_the_way_out(job: Job, session: Session) -> None:
-    """Ask once for the job's end while the caller is leaving, whatever makes it leave; never in place of its error."""
+    """Ask once for the job to be cancelled while the caller is leaving; never hides the error that it leaves with."""
 
     def cancel() -> None:
         try:
@@ -69,7 +69,7 @@ def cancel_on_the_way_out(job: Job, session: Session) -> None:
         except NodusError as exc:
             outcome = Failure(exc)
         if isinstance(outcome, Failure):
-            logger.warning("job %s could not be cancelled: %s", job.id, outcome.error)
+            logger.warning("could not cancel job %s: %s", job.id, outcome.error)
 
     shielded(cancel, CANCEL_SECONDS)
 

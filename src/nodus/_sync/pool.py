@@ -1,9 +1,9 @@
 # Generated from src/nodus/_async/pool.py: do not edit. Edit that file, then run tools/unasync_build.py.
 """A transport that keeps its idle connections on a stack: single-connection httpx transports behind a limiter.
 
-httpx's own pool loses connections when a task is cancelled in its queue, and stops reusing them above twenty. So here a
-request takes a place from the limiter, then the connection that was used last, and gives both back once its answer is
-read. Whatever goes wrong on the way costs that connection, never the place.
+httpx's own pool loses connections when a task is cancelled in its queue (encode/httpcore#1093), and stops reusing them
+above twenty. Here, a request takes a place from the limiter, then the most recently used connection, and gives both
+back once its response is read. Whatever goes wrong on the way costs that connection, but never the place.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ DEADLINE = "nodus_deadline"
 """Request extension: the clock reading at which the attempt must be over, waiting for a connection included."""
 
 REPEATABLE = "nodus_repeatable"
-"""Request extension: whether the request may be sent again where a reused connection turns out to be dead."""
+"""Request extension: whether the request may be sent again if a reused connection turns out to be dead."""
 
 
 def closed_error() -> ConfigurationError:
-    """The error of whatever comes after `close()`."""
-    return ConfigurationError("This client is closed: make a new one.", code="client_closed")
+    """The error of every call after `close()`."""
+    return ConfigurationError("This client is closed: create a new one.", code="client_closed")
 
 
 def wrong_event_loop() -> ConfigurationError:
-    """The error of a use outside the event loop in which the connections live."""
+    """The error of a call on another event loop than the one in which the connections live."""
     return ConfigurationError(
-        "This client belongs to another event loop: make one client for each `run()` of a loop, and close it there.",
+        "This client belongs to another event loop: create one client for each event loop, and close it there.",
         code="wrong_event_loop",
     )
 
 
 class Answer(NamedTuple):
-    """A whole answer, under the names that httpx's response has for its parts."""
+    """A whole response; its parts have the names that httpx uses."""
 
     status_code: int
     headers: Mapping[str, str]
@@ -54,11 +54,11 @@ class Answer(NamedTuple):
 
 
 class Pool(httpx.BaseTransport):
-    """A transport that opens `max_connections` connections at most, and reuses the one used last.
+    """A transport that opens at most `max_connections` connections, and reuses the most recently used one.
 
     Args:
-        max_connections: how many requests are on the way at once; more wait their turn.
-        clock: what deadlines are read on.
+        max_connections: how many requests may be under way at once; more wait their turn.
+        clock: the clock that deadlines are read on.
     """
 
     def __init__(self, *, max_connections: int, clock: Clock) -> None:
@@ -67,7 +67,7 @@ class Pool(httpx.BaseTransport):
         self._inherited: dict[int, LaneStack] = {}
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request; give its answer, to be read and closed: until then it holds its connection."""
+        """Send a request; return the response, to be read and closed: until then it holds its connection."""
         stack, lane, response = self._send(request)
         return httpx.Response(
             response.status_code,
@@ -77,10 +77,10 @@ class Pool(httpx.BaseTransport):
         )
 
     def fetch(self, request: httpx.Request) -> Answer:
-        """Send a request and read its whole answer. Cheaper than reading that of `handle_request`.
+        """Send a request and read its whole response. Cheaper than reading that of `handle_request`.
 
         Raises:
-            APIError: (`invalid_response`) the body is larger than a program can bear.
+            APIError: (`invalid_response`) the body is too large.
         """
         stack, lane, response = self._send(request)
         try:
@@ -127,7 +127,7 @@ class Pool(httpx.BaseTransport):
         return stack, lane, response
 
     def check_usable(self) -> None:
-        """Make sure that a request may start here.
+        """Check that a request may start here.
 
         Raises:
             ConfigurationError: `client_closed`, or `wrong_event_loop`.
@@ -135,8 +135,8 @@ class Pool(httpx.BaseTransport):
         stack = self._stack
         pid = os.getpid()
         if stack.pid != pid:
-            # After a fork the connections are the parent's: using one would mix up two processes' answers, closing
-            # one could end it for both. Several threads may find out at once; `setdefault` lets one of them win.
+            # After a fork the connections are the parent's: using one would mix up the responses of two processes, and
+            # closing one could end it for both. Several threads may notice at once; `setdefault` lets one win.
             self._inherited[stack.pid] = stack
             fresh = LaneStack(stack.limit, self._clock, closed=stack.closed)
             stack = self._stack = self._inherited.setdefault(pid, fresh)
@@ -149,7 +149,7 @@ class Pool(httpx.BaseTransport):
         """Close the idle connections now, and the busy ones as they come back.
 
         Raises:
-            ConfigurationError: (`wrong_event_loop`) there are connections, and they live in another event loop.
+            ConfigurationError: (`wrong_event_loop`) there are open connections, and they live in another event loop.
         """
         stack = self._stack
         stack.closed = True
@@ -160,18 +160,18 @@ class Pool(httpx.BaseTransport):
         stack.clear()
 
     def take_stream_place(self) -> Limiter | None:
-        """Take one of the places of long answers, to be released; None where all are taken."""
+        """Take one of the places for long responses, to be released afterwards; None if all are taken."""
         self._stack.close_forgotten()
         places = self._stack.streams
         return places if places.acquire(0.0) else None
 
     @property
     def answers(self) -> set[StreamedAnswer]:
-        """The long answers that are open."""
+        """The long responses that are open."""
         return self._stack.answers
 
     def forget(self, answer: StreamedAnswer) -> None:
-        """Take an answer that nobody will read on: it is closed with the next request, or with the pool."""
+        """Take over a response that nobody reads any more: it is closed with the next request, or with the pool."""
         self._stack.forgotten.append(answer)
 
     @property
@@ -184,17 +184,17 @@ class Pool(httpx.BaseTransport):
 
 
 class LaneStack:
-    """The lanes of a pool in one process: the idle ones, the one used last on top, and the places for busy ones.
+    """The lanes of a pool in one process: idle ones, most recently used on top, and the places of busy ones.
 
     Attributes:
-        limit: how many lanes there are at most.
+        limit: how many lanes there may be.
         lanes: how many there are now, busy or idle.
         closed: whether lanes are closed when they come back.
         pid: the process that they belong to.
         run: the event loop that they belong to.
-        streams: places for answers that go on for as long as a job does.
-        answers: long answers that are open.
-        forgotten: answers that nobody will read on, to be closed by whoever comes next.
+        streams: places for responses that last as long as a job does.
+        answers: the long responses that are open.
+        forgotten: responses that nobody reads any more, to be closed by the next request.
     """
 
     def __init__(self, limit: int, clock: Clock, *, closed: bool = False) -> None:
@@ -212,17 +212,17 @@ class LaneStack:
         self._mutex = threading.Lock()
 
     def enter(self, timeout: float) -> None:
-        """Take a place, for `discard` or `give_back` to free.
+        """Take a place, which `discard` or `give_back` frees again.
 
         Raises:
-            APITimeoutError: none came free within `timeout` seconds.
+            APITimeoutError: none became free within `timeout` seconds.
         """
         self.close_forgotten()
         if not self._limiter.acquire(timeout):
             raise APITimeoutError(f"All {self.limit} connections stayed busy; the request was not sent.")
 
     def take(self, origin: Origin) -> Lane:
-        """Give a lane to `origin`; at the limit, the lane that was idle longest is closed for it.
+        """Return a lane to `origin`; at the limit, the lane that has been idle longest is closed for it.
 
         Raises:
             ConfigurationError: (`client_closed`) the pool was closed while the request waited for its place.
@@ -246,7 +246,7 @@ class LaneStack:
         return lane
 
     def give_back(self, lane: Lane) -> None:
-        """Take back a lane whose answer was read, and free its place; close those that were idle for too long."""
+        """Take back a lane whose response was read, and free its place; close those that have been idle too long."""
         if self.pid != os.getpid():
             return
         if lane.has_more_than_the_answer():
@@ -268,7 +268,7 @@ class LaneStack:
             self._limiter.release()
 
     def discard(self, lane: Lane | None) -> None:
-        """Close a lane that is in no state to be used again, where there is one, and free its place."""
+        """Close a lane that cannot be used again, if there is one, and free its place."""
         if self.pid != os.getpid():
             return
         try:
@@ -280,7 +280,7 @@ class LaneStack:
             self._limiter.release()
 
     def close_forgotten(self) -> None:
-        """Close the answers that were left half-way without being closed."""
+        """Close the responses that were abandoned without being closed."""
         while self.forgotten:
             try:
                 answer = self.forgotten.popleft()
@@ -289,7 +289,7 @@ class LaneStack:
             answer.close()
 
     def clear(self) -> None:
-        """Close the idle lanes, and long answers but for those that somebody is reading."""
+        """Close the idle lanes, and the long responses that nobody is reading right now."""
         self.close_forgotten()
         for answer in list(self.answers):
             if not answer.is_reading:
@@ -310,7 +310,7 @@ class LaneStack:
 
 
 class LaneStream(httpx.SyncByteStream):
-    """The body of an answer, read as it comes; holds its lane until closed."""
+    """The body of a response, read as it arrives; holds its lane until closed."""
 
     def __init__(self, response: httpx.Response, stack: LaneStack, lane: Lane) -> None:
         assert isinstance(response.stream, httpx.SyncByteStream)
@@ -326,11 +326,11 @@ class LaneStream(httpx.SyncByteStream):
         return self._chunks
 
     def extend(self, deadline: float) -> None:
-        """Let the reading of the body go on until a reading of the clock."""
+        """Move the deadline for reading the body to another clock reading."""
         self._lane.attempt.deadline = deadline
 
     def close(self) -> None:
-        """Give the lane back: with its connection, if the whole answer had arrived."""
+        """Give the lane back; its connection is kept if the whole response had arrived."""
         if not self._open:
             return
         self._open = False
@@ -343,9 +343,9 @@ class LaneStream(httpx.SyncByteStream):
         self._stack.give_back(self._lane)
 
     def _abandon(self) -> None:
-        """End the generators that httpx and httpcore read with: left hanging, an event loop would have to end them.
+        """Finish the generators that httpx and httpcore read with; otherwise the event loop would have to finish them.
 
-        They are run on, over what has arrived already; the first read of the socket then fails, which ends them all.
+        They run on over what has already arrived; the first read of the socket then fails, which ends them all.
         """
         attempt = self._lane.attempt
         if self._chunks is None or not attempt.sent:
@@ -355,6 +355,6 @@ class LaneStream(httpx.SyncByteStream):
             for _ in self._chunks:
                 pass
         except httpx.TransportError as exc:
-            # Frames and errors that hold each other would keep whoever is calling alive, until they are collected.
+            # Frames and errors that refer to each other would keep the caller's objects alive until garbage collection.
             for link in chain_of(exc):
                 link.__traceback__ = None

@@ -1,5 +1,5 @@
 # Generated from src/nodus/_async/session.py: do not edit. Edit that file, then run tools/unasync_build.py.
-"""One logical call: sign, send, retry. The only loop around HTTP."""
+"""Carries out one logical call: sign, send, retry. The only loop around HTTP."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _Result = TypeVar("_Result")
 
 
 class HTTPClient(Protocol):
-    """What `http_client=` must offer: httpx's `send`, which takes an `httpx.Request` and gives a response read whole.
+    """What `http_client=` must offer: httpx's `send`, which takes an `httpx.Request` and returns a response, body read.
 
-    The types are left open: no type of httpx is part of the public interface.
+    The types are left open, because no type of httpx is part of the public interface.
     """
 
     def send(self, request: Any, *, follow_redirects: bool) -> Any: ...
@@ -44,12 +44,12 @@ class Session:
 
     Args:
         settings: checked settings.
-        http_client: an object with httpx's `send`, in place of the pool.
+        http_client: an object with httpx's `send`, to use instead of the pool.
         pool: a pool to share with another session.
         clock: the time, and how to wait.
         rng: the source of jitter.
-        on_retry: told before each retry.
-        on_response: told of each answer.
+        on_retry: called before each retry.
+        on_response: called after each response.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Session:
         self._secrets = tuple(filter(None, (settings.api_key, settings.signing_secret)))
 
     def sharing_pool(self, settings: Settings) -> Session:
-        """Give a session with other settings and the same pool, clock and hooks."""
+        """Return a session with other settings and the same pool, clock and hooks."""
         return Session(
             settings,
             http_client=self._http_client,
@@ -89,11 +89,11 @@ class Session:
         )
 
     def call(self, call: Call, read: Callable[[Reply], _Result]) -> _Result:
-        """Make a call, again where that may help, and read the first good answer.
+        """Make a call, retry it where that may help, and read the first successful response.
 
         Args:
             call: what to ask.
-            read: turns the answer into the result.
+            read: turns the response into the result.
 
         Raises:
             NodusError: the last attempt's error, with what is known of all attempts.
@@ -107,7 +107,7 @@ class Session:
             raise
 
     def attempt(self, call: Call, *, deadline: float, number: int = 1) -> Reply | Failure:
-        """Send a call once; give its answer, or how it failed.
+        """Send a call once; return the response, or how it failed.
 
         Args:
             call: what to ask.
@@ -134,14 +134,14 @@ class Session:
         return _http.failure_from_reply(reply, call)
 
     def open(self, call: Call, *, place: Limiter | None = None) -> StreamedAnswer | Failure:
-        """Send a call once; give its answer as soon as that begins, or how it failed.
+        """Send a call once; return the response as soon as it begins, or how it failed.
 
         Args:
             call: what to ask.
-            place: what the answer is to release when it is closed; released here where there is none.
+            place: the place that the response releases when it is closed; released here if the call fails.
 
         Raises:
-            ConfigurationError: (`no_streaming`) the injected `http_client` cannot give an answer as it comes.
+            ConfigurationError: (`no_streaming`) the injected `http_client` cannot stream a response.
         """
         clock, timeout = self.clock, self.settings.timeout
         opened: StreamedAnswer | None = None
@@ -173,32 +173,32 @@ class Session:
                 place.release()
 
     def take_stream_place(self) -> Limiter | None:
-        """Take one of the places for following single jobs; None where all are taken.
+        """Take one of the places for following single jobs; None if all are taken.
 
-        An injected client has none to give: what it holds is its own affair.
+        They limit this session's streams with an injected client too.
         """
         return self._pool.take_stream_place()
 
     @property
     def can_spare_a_connection(self) -> bool:
-        """Whether a connection can be held for long, and others left for ordinary calls."""
+        """Whether one connection can be held for a long time and others remain for ordinary calls."""
         return self._http_client is not None or self.settings.max_connections > 1
 
     def forget(self, answer: StreamedAnswer) -> None:
-        """Take an answer that was left half-way, to be closed when there is occasion."""
+        """Take over a response that its reader abandoned, to be closed later."""
         self._pool.forget(answer)
 
     def close(self) -> None:
-        """Refuse further calls, and close the pool's connections unless they are another session's.
+        """Refuse further calls, and close the pool unless it belongs to another session.
 
-        An injected client stays its owner's to close.
+        An injected client is left for its owner to close.
         """
         self._closed = True
         if self._owns_pool:
             self._pool.close()
 
     def check_usable(self) -> None:
-        """Make sure that a call may start here.
+        """Check that a call may start here.
 
         Raises:
             ConfigurationError: `client_closed`, or `wrong_event_loop`.
@@ -257,12 +257,12 @@ class Session:
             return self._pool.handle_request(request)
         if not _takes_stream(self._http_client.send):
             raise ConfigurationError(
-                "This `http_client` cannot follow anything: its `send` takes no `stream=True`.", code="no_streaming"
+                "This `http_client` cannot stream: its `send` does not take `stream=True`.", code="no_streaming"
             )
         return self._send_through(self._http_client, request, stream=True)
 
     def _send_through(self, http_client: HTTPClient, request: httpx.Request, **options: bool) -> httpx.Response:
-        """Let an injected client send; its hooks may raise for a status, which is an answer all the same.
+        """Send through an injected client; its hooks may raise for a status, which is a response all the same.
 
         Raises:
             ConfigurationError: (`client_closed`) its owner has closed it.
@@ -305,7 +305,7 @@ def _takes_stream(send: Callable[..., object]) -> bool:
 
 
 def _content_of(response: httpx.Response) -> bytes:
-    """The body; nothing where a hook raised for the status before it was read."""
+    """The body; empty if a hook raised for the status before it was read."""
     try:
         return response.content
     except httpx.ResponseNotRead:

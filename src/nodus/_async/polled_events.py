@@ -1,5 +1,4 @@
-# Generated from src/nodus/_async/looks.py: do not edit. Edit that file, then run tools/unasync_build.py.
-"""Following jobs by looking at them now and then: for servers without event streams."""
+"""Events found by polling, for servers without event streams."""
 
 from __future__ import annotations
 
@@ -12,34 +11,34 @@ from .._models import JobView
 from .._poll import DEFAULT_POLL_SECONDS, GiveUp, Sleep
 from .._records import JobEvent
 from .._retry import Failure
-from .._watch import PAGE_SIZE, JobLook, Round
+from .._watch import PAGE_SIZE, JobRequest, Round
 from .polling import poll_state
-from .session import Session
+from .session import AsyncSession
 
 
-class _LookFailed(Exception):
-    """A request of a round failed."""
+class _PollFailed(Exception):
+    """A request of a poll failed."""
 
     def __init__(self, failure: Failure) -> None:
         self.failure = failure
 
 
-class Looks:
-    """Rounds of looks, with their pauses.
+class AsyncPolledEvents:
+    """Polls jobs, pausing in between, and makes events out of what has changed.
 
     Args:
         session: makes the requests.
-        progress: what was told before.
-        unreachable_seconds: how many seconds of nothing but failures are put up with.
-        submitted_at: when `run()` gave the job; None for jobs found otherwise.
+        progress: which events there were before.
+        unreachable_seconds: how many seconds of nothing but failures to tolerate.
+        submitted_at: when `run()` returned the job; None for jobs from elsewhere.
 
     Attributes:
-        is_over: whether no look will tell anything any more.
+        is_over: whether polling will bring nothing more.
     """
 
     def __init__(
         self,
-        session: Session,
+        session: AsyncSession,
         progress: Progress,
         *,
         unreachable_seconds: float,
@@ -52,23 +51,23 @@ class Looks:
         self._state = poll_state(session, DEFAULT_POLL_SECONDS, None, unreachable_seconds)
         self._pause_seconds = 0.0
 
-    def look(self) -> list[JobEvent]:
-        """Wait until it is time, and look; give what is new.
+    async def poll(self) -> list[JobEvent]:
+        """Wait until the next poll is due, and poll; return the new events.
 
         Raises:
-            NodusError: a failure that will not pass, or that has lasted for too long.
+            NodusError: a permanent failure, or one that has lasted too long.
         """
         clock = self._session.clock
         if self._pause_seconds:
-            clock.sleep(self._pause_seconds)
+            await clock.sleep(self._pause_seconds)
         events: list[JobEvent] = []
         try:
-            views = self._round()
-        except _LookFailed as exc:
+            views = await self._moved()
+        except _PollFailed as exc:
             failure = exc.failure
             failure.error.attempts = 1
             step = self._state.after_failure(failure, clock.now(), submitted_at=self._submitted_at)
-            logger.info("jobs could not be looked at: %s", failure.error)
+            logger.info("could not poll jobs, trying again: %s", failure.error)
         else:
             events = [event for view in views if (event := self._event(view)) is not None]
             step = self._state.after_success(clock.now())
@@ -78,29 +77,29 @@ class Looks:
         self._pause_seconds = step.seconds
         return events
 
-    def _round(self) -> list[JobView]:
-        """Give the views of jobs that have moved."""
+    async def _moved(self) -> list[JobView]:
+        """Ask for the jobs; return the views of those that have moved since the last poll."""
         raise NotImplementedError
 
     def _event(self, view: JobView) -> JobEvent | None:
         event = event_of_view(view, self._progress.next_seq(view.id))
         return event if self._progress.is_new(event) else None
 
-    def _ask(self, call: Call) -> Reply:
+    async def _ask(self, call: Call) -> Reply:
         session = self._session
-        deadline = self._state.look_deadline(session.clock.now(), session.settings.timeout)
-        outcome = session.attempt(call, deadline=deadline)
+        deadline = self._state.poll_deadline(session.clock.now(), session.settings.timeout)
+        outcome = await session.attempt(call, deadline=deadline)
         if isinstance(outcome, Failure):
-            raise _LookFailed(outcome)
+            raise _PollFailed(outcome)
         return outcome
 
 
-class JobLooks(Looks):
-    """Looks at one job."""
+class AsyncPolledJobEvents(AsyncPolledEvents):
+    """The events of one job."""
 
     def __init__(
         self,
-        session: Session,
+        session: AsyncSession,
         progress: Progress,
         *,
         unreachable_seconds: float,
@@ -111,27 +110,29 @@ class JobLooks(Looks):
         self._call = _calls.get_job(job_id)
         self._known: tuple[object, ...] | None = None
 
-    def _round(self) -> list[JobView]:
-        view = _http.parse(self._ask(self._call), JobView)
+    async def _moved(self) -> list[JobView]:
+        view = _http.parse(await self._ask(self._call), JobView)
         self.is_over = view.is_terminal
         known, self._known = self._known, _standing(view)
         return [view] if known != self._known else []
 
 
-class AllLooks(Looks):
-    """Looks at all jobs: at the newest pages, as far as they tell of new jobs, and at those that were live before."""
+class AsyncPolledAllEvents(AsyncPolledEvents):
+    """The events of all jobs: polls the newest pages, as far as they hold new jobs, and the jobs still live."""
 
-    def __init__(self, session: Session, progress: Progress, *, unreachable_seconds: float, only_later: bool) -> None:
+    def __init__(
+        self, session: AsyncSession, progress: Progress, *, unreachable_seconds: float, only_later: bool
+    ) -> None:
         super().__init__(session, progress, unreachable_seconds=unreachable_seconds)
         self._known: dict[str, tuple[object, ...]] = {}
         self._live: dict[str, None] = {}
         self._live_pages = 1
         self._is_first = only_later
 
-    def _round(self) -> list[JobView]:
-        views = self._newest()
+    async def _moved(self) -> list[JobView]:
+        views = await self._newest()
         seen = {view.id for view in views}
-        views += self._of_live([job_id for job_id in self._live if job_id not in seen])
+        views += await self._of_live([job_id for job_id in self._live if job_id not in seen])
         moved: list[JobView] = []
         for view in views:
             if self._known.get(view.id) != _standing(view):
@@ -144,33 +145,33 @@ class AllLooks(Looks):
         is_first, self._is_first = self._is_first, False
         return [] if is_first else moved
 
-    def _newest(self) -> list[JobView]:
-        """Give the newest jobs, the oldest of them first."""
+    async def _newest(self) -> list[JobView]:
+        """Return the newest jobs, oldest first."""
         found: dict[str, JobView] = {}
         cursors: set[str | None] = {""}
         cursor: str | None = None
         while cursor not in cursors and len(found) < FOLLOWED_JOBS:
             cursors.add(cursor)
-            page = _http.parse_page(self._ask(_calls.list_jobs(limit=PAGE_SIZE, cursor=cursor)))
+            page = _http.parse_page(await self._ask(_calls.list_jobs(limit=PAGE_SIZE, cursor=cursor)))
             found.update((view.id, view) for view in page.jobs)
             if all(view.id in self._known for view in page.jobs):
                 break
             cursor = page.next_cursor
         return list(reversed(found.values()))
 
-    def _of_live(self, job_ids: list[str]) -> list[JobView]:
-        looks = Round(job_ids, self._live_pages)
+    async def _of_live(self, job_ids: list[str]) -> list[JobView]:
+        poll = Round(job_ids, self._live_pages)
         found: list[JobView] = []
-        while (look := looks.next_look()) is not None:
-            if isinstance(look, JobLook):
-                found.append(_http.parse(self._ask(_calls.get_job(look.job_id)), JobView))
-                looks.job(look.job_id)
+        while (request := poll.next_request()) is not None:
+            if isinstance(request, JobRequest):
+                found.append(_http.parse(await self._ask(_calls.get_job(request.job_id)), JobView))
+                poll.job(request.job_id)
                 continue
-            call = _calls.list_jobs(limit=PAGE_SIZE, cursor=look.cursor, statuses=look.statuses)
-            reply = self._ask(call)
-            named = {glance.id for glance in looks.page(look, _http.parse_glances(reply))}
+            call = _calls.list_jobs(limit=PAGE_SIZE, cursor=request.cursor, statuses=request.statuses)
+            reply = await self._ask(call)
+            named = {glance.id for glance in poll.page(request, _http.parse_glances(reply))}
             found += [view for view in _http.parse_page(reply).jobs if view.id in named]
-        self._live_pages = looks.live_pages
+        self._live_pages = poll.live_pages
         return found
 
 
