@@ -1,4 +1,4 @@
-"""Checks of the arguments that public calls take, made before anything is sent."""
+"""Checks of the arguments of public calls, made before anything is sent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ._errors import ValidationError
 
 MAX_IDEMPOTENCY_KEY_LENGTH = 128
 MAX_SECONDS = 1_000_000_000.0
-"""Beyond thirty years, neither sleeps nor sums of times can be relied on."""
+"""Some thirty years; beyond that, neither sleeps nor sums of times are reliable."""
 
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?\Z")
 _CONTROL_OR_SURROGATE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -17,7 +17,7 @@ _DOT_SEGMENT = re.compile(r"(?:^|[/\\])\.\.?(?:[/\\]|\Z)")
 
 
 def seconds(name: str, value: object, *, minimum: float = 0.0, exclusive: bool = False) -> float:
-    """Give the argument `name` as a float.
+    """Return the argument `name` as a float.
 
     Raises:
         ValidationError: (`invalid_argument`) not a number, above `MAX_SECONDS`, or below `minimum` (or at it, if
@@ -35,7 +35,7 @@ def seconds(name: str, value: object, *, minimum: float = 0.0, exclusive: bool =
 
 
 def whole_number(name: str, value: object, *, minimum: int) -> int:
-    """Give the argument `name` as an int.
+    """Return the argument `name` as an int.
 
     Raises:
         ValidationError: (`invalid_argument`) not a whole number, or below `minimum`.
@@ -48,7 +48,7 @@ def whole_number(name: str, value: object, *, minimum: int) -> int:
 
 
 def word(name: str, value: object) -> str:
-    """Give the argument `name` as a value of one of the protocol's vocabularies, known to this version or not.
+    """Return the argument `name` as a value of one of the protocol's enumerations, known to this version or not.
 
     Raises:
         ValidationError: (`invalid_argument`) not a string, or empty, or with other than printable ASCII characters.
@@ -59,7 +59,7 @@ def word(name: str, value: object) -> str:
 
 
 def job_id(value: object) -> str:
-    """Give a job id that is safe to put into a path as one segment.
+    """Return a job id that is safe to put into a path as one segment.
 
     Raises:
         ValidationError: (`invalid_job_id`) empty, `.` or `..`, alone or between slashes, with a control character or a
@@ -69,13 +69,14 @@ def job_id(value: object) -> str:
         raise ValidationError(f"A job id must be a string, not {type(value).__name__}.", code="invalid_job_id")
     if not value or _DOT_SEGMENT.search(value) or _CONTROL_OR_SURROGATE.search(value):
         raise ValidationError(
-            f"{value!r} is not a job id: use the `id` of a job that `run()` or `list()` gave.", code="invalid_job_id"
+            f"{value!r} is not a job id: use the `id` of a job that `run()` or `list()` returned.",
+            code="invalid_job_id",
         )
     return value
 
 
 def event_id(value: object) -> str | None:
-    """Give the id of an event to resume behind; None for none.
+    """Return the id of the event to resume after; None for none.
 
     Raises:
         ValidationError: (`invalid_argument`) not a whole number of at least 0, nor printable ASCII.
@@ -90,10 +91,10 @@ def event_id(value: object) -> str | None:
 
 
 def identifier(kind: str, value: object) -> str:
-    """Give the id of a `kind` of thing ("webhook") that is safe to put into a path as one segment.
+    """Return the id of a `kind` of thing ("webhook") that is safe to put into a path as one segment.
 
     Raises:
-        ValidationError: (`invalid_webhook_id`, and so on) on the same grounds as for a job id.
+        ValidationError: (`invalid_webhook_id`, and so on) for the same reasons as with a job id.
     """
     if isinstance(value, str) and value and not _DOT_SEGMENT.search(value) and not _CONTROL_OR_SURROGATE.search(value):
         return value
@@ -102,11 +103,11 @@ def identifier(kind: str, value: object) -> str:
 
 
 def idempotency_key(value: object) -> str:
-    """Give an idempotency key that a header can carry.
+    """Return an idempotency key that a header can carry.
 
     Raises:
-        ValidationError: (`invalid_idempotency_key`) not 1 to 128 printable ASCII characters, or a space at an end,
-            which HTTP takes away.
+        ValidationError: (`invalid_idempotency_key`) not 1 to 128 printable ASCII characters, or with a space at either
+            end, which HTTP strips.
     """
     if isinstance(value, str) and len(value) <= MAX_IDEMPOTENCY_KEY_LENGTH and _HEADER_VALUE.match(value):
         return value
@@ -118,5 +119,5 @@ def idempotency_key(value: object) -> str:
 
 
 def new_idempotency_key() -> str:
-    """Make a key that no other call will ever have: 128 random bits."""
+    """Create a key that no other call will ever have: 128 random bits."""
     return f"nodus-{secrets.token_hex(16)}"

@@ -1,4 +1,4 @@
-"""Whole bodies of answers: unpacked where they came packed, and never larger than a program can bear."""
+"""Whole response bodies: decompressed if need be, and never larger than fits in memory comfortably."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import httpx
 from ._errors import APIError
 
 MAX_BYTES = 256 * 1024 * 1024
-"""Four times the longest output of a job: what is larger is a server or a proxy gone wrong."""
+"""Four times the longest output of a job; only a broken server or proxy sends more."""
 
 _SLICE_BYTES = 16 * 1024
-"""How much is unpacked at a time: a thousand times of it is the most that comes of it."""
+"""How much is decompressed at a time: it grows to at most about a thousand times that."""
 
 
 def check_size(size: int, response: httpx.Response) -> None:
-    """Make sure that a body may be read on.
+    """Check that a body may be read further.
 
     Raises:
-        APIError: (`invalid_response`) it is too large by now.
+        APIError: (`invalid_response`) it is too large already.
     """
     if size > MAX_BYTES:
         raise APIError(
@@ -36,7 +36,7 @@ def unpacked(content: bytes, response: httpx.Response) -> bytes:
 
     Raises:
         APIError: (`invalid_response`) it is too large.
-        httpx.DecodingError: it is not packed as it says.
+        httpx.DecodingError: it is not encoded as it says.
     """
     parts: list[bytes] = []
     size = 0

@@ -1,4 +1,4 @@
-"""The REST API as data: one function an endpoint, each giving the call to make."""
+"""The REST API as data: one function per endpoint, each returning the call to make."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 EVENT_STREAM = "text/event-stream"
 
 MIN_SECRET_LENGTH = 6
-"""How many characters a value of `env` must have to be blanked out of an answer that repeats it."""
+"""How long a value of `env` must be to be redacted from an error that repeats it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +26,16 @@ class Call:
 
     Attributes:
         method: in upper case.
-        path: percent-encoded, from `/v1/` on, without the base URL's prefix.
+        path: percent-encoded, starting with `/v1/`, without the base URL's prefix.
         query: encoded, without the question mark.
         body: the exact bytes to sign and send.
-        idempotency_key: on every POST.
-        authenticated: whether credentials go with it.
-        repeatable: whether sending it twice does no more than sending it once, so that it may be sent again after a
-            drop; else only after an answer that says that nothing was done.
-        secrets: what the body holds that no error may show, should the answer repeat it.
-        accept: the type of answer that is asked for.
-        headers: what else goes with it.
+        idempotency_key: set for every POST.
+        authenticated: whether to send credentials.
+        repeatable: whether sending it twice has the same effect as sending it once, so that it may be retried after a
+            dropped connection; otherwise it is retried only after a response that says that nothing was done.
+        secrets: values in the body that no error may show, should the response repeat them.
+        accept: the media type to ask for.
+        headers: further headers.
     """
 
     method: str
@@ -58,7 +58,7 @@ def submit_job(spec: JobSpec) -> Call:
     """`POST /v1/jobs`. The key goes into the body too, so that a signature covers it."""
     key = spec.idempotency_key if spec.idempotency_key is not None else _arguments.new_idempotency_key()
     body = spec.model_copy(update={"idempotency_key": key}).model_dump_json(exclude_none=True).encode()
-    # A shorter value is no secret, and would be found in every other text.
+    # A shorter value is no secret, and redacting it would garble unrelated text.
     secrets = tuple(value for value in (spec.env or {}).values() if len(value) >= MIN_SECRET_LENGTH)
     return Call("POST", "/v1/jobs", body=body, idempotency_key=key, secrets=secrets)
 
@@ -87,7 +87,7 @@ def job_logs(job_id: str) -> Call:
 
 
 def follow_logs(job_id: str, *, offset: int, follow: bool) -> Call:
-    """`GET …/logs` from a byte on: as it comes, or what there is."""
+    """`GET …/logs` from byte `offset`: as the job prints (`follow`), or what there is."""
     headers = (("Range", f"bytes={offset}-"),) if offset else ()
     query = "follow=true" if follow else ""
     return Call("GET", f"/v1/jobs/{_segment(job_id)}/logs", query=query, accept="text/plain", headers=headers)
@@ -102,7 +102,7 @@ def job_events(job_id: str, *, after: str | None) -> Call:
 
 
 def all_events(*, after: str | None, resumes: bool) -> Call:
-    """`GET /v1/events`. `after` is where the caller wants to begin, or, where it `resumes`, the last event's id."""
+    """`GET /v1/events`. `after` is where the caller wants to begin; in a stream that `resumes`, the last event's id."""
     query = {} if after is None else {"after": after}
     headers = _last_event(after) if resumes else ()
     return Call("GET", "/v1/events", query=urlencode(query), accept=EVENT_STREAM, headers=headers)
@@ -175,12 +175,12 @@ def ledger_consistency(from_size: int, to_size: int) -> Call:
 
 
 def _last_event(id: str | None) -> tuple[tuple[str, str], ...]:
-    # One that a header cannot carry is left out: what the server sends again is told apart here.
+    # An id that a header cannot carry is left out; events that the server then repeats are recognised.
     return (("Last-Event-ID", id),) if id is not None and id.isascii() and id.isprintable() else ()
 
 
 def _post_once(path: str, body: bytes = b"") -> Call:
-    """A POST that the server does not recognise when it comes a second time."""
+    """A POST whose repetition the server does not recognise."""
     return Call("POST", path, body=body, idempotency_key=_arguments.new_idempotency_key(), repeatable=False)
 
 

@@ -1,4 +1,4 @@
-"""A job as a card of HTML, for notebooks: escaped, without anything from elsewhere, in the notebook's own colours."""
+"""A job as an HTML card for notebooks: escaped, self-contained, in the notebook's own colours."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from html import escape
 
 from ._models import JobView
 
-# Hues that are told apart, and read, on white and on black alike.
+# Hues that can be told apart, and read, on white and on black.
 _COLOURS = {
     "queued": "#8a8f98",
     "placed": "#3b82c4",
@@ -27,7 +27,7 @@ _VALUE = "padding:0;text-align:left;overflow-wrap:anywhere"
 
 
 def card(view: JobView) -> str:
-    """Give the card of a job."""
+    """Return the card of a job."""
     status = view.status.value
     badge = _BADGE.format(colour=_COLOURS.get(status, _COLOURS["queued"]))
     rows = "".join(

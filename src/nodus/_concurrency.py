@@ -15,7 +15,7 @@ import anyio
 import anyio.lowlevel
 
 AsyncText = Coroutine[object, object, str]
-"""What a call gives that is to give text, where what kind of call it is depends on an argument."""
+"""The result of a call that returns text, for methods that only sometimes return something to await."""
 
 Text = str
 
@@ -68,7 +68,7 @@ class AsyncLimiter:
             with anyio.move_on_after(max(timeout, 0.0)):
                 await turn.wait()
         except BaseException:
-            # The place may have been handed over in the same instant as the cancellation came.
+            # The place may have been handed over at the very moment of the cancellation.
             if turn.is_set():
                 self.release()
             else:
@@ -79,7 +79,7 @@ class AsyncLimiter:
         return turn.is_set()
 
     def release(self) -> None:
-        """Give a place back; the first in the queue has it at once."""
+        """Give a place back; the first in the queue gets it at once."""
         if self._queue:
             self._queue.popleft().set()
         else:
@@ -114,11 +114,11 @@ class Limiter:
             if not self._withdraw(turn):
                 self.release()
             raise
-        # The place may have been handed over in the same instant as the time ran out.
+        # The place may have been handed over at the very moment that the time ran out.
         return not self._withdraw(turn)
 
     def release(self) -> None:
-        """Give a place back; the first in the queue has it at once."""
+        """Give a place back; the first in the queue gets it at once."""
         with self._mutex:
             if self._queue:
                 self._queue.popleft().release()
@@ -167,12 +167,12 @@ class RunGuard:
 
 
 async def async_addresses(host: str, port: int) -> list[str]:
-    """Where to connect to: the name itself, since anyio and trio try its addresses within one timeout."""
+    """Where to connect: the name itself, because anyio and trio try its addresses within one timeout."""
     return [host]
 
 
 def addresses(host: str, port: int) -> list[str]:
-    """Where to connect to: every address of a name, since the socket module would give each the whole timeout.
+    """Where to connect: every address of a name, because the socket module would give each the whole timeout.
 
     Resolving the name cannot be interrupted.
     """

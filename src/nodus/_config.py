@@ -1,4 +1,4 @@
-"""Settings: explicit argument, else environment variable, else default; checked before anything is sent."""
+"""A client's settings: explicit argument, else environment variable, else default; checked before anything is sent."""
 
 from __future__ import annotations
 
@@ -17,16 +17,32 @@ DEFAULT_MAX_RETRIES = 2
 DEFAULT_MAX_CONNECTIONS = 100
 
 MAX_SECONDS = 1_000_000.0
-"""More than a socket takes as its timeout is 2**31 milliseconds; this is a round number below."""
+"""A socket takes timeouts below 2**31 milliseconds; this is a round number below that."""
 
 _TOKEN = re.compile(r"[\x21-\x7e]+\Z")
 _HOST = re.compile(r"[A-Za-z0-9._:%\[\]-]+\Z")
 _PATH_PREFIX = re.compile(r"[!-\"$->@-~]*\Z")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_HEADER_VALUE = re.compile(r"(?:[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?)?\Z")
+_OWN_HEADERS = frozenset(
+    (
+        "accept",
+        "authorization",
+        "connection",
+        "content-length",
+        "content-type",
+        "host",
+        "idempotency-key",
+        "nodus-signature",
+        "transfer-encoding",
+        "x-nodus-retry-count",
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a client is set to, once checked. Credentials stay out of its `repr`."""
+    """Checked settings. Credentials stay out of the `repr`."""
 
     api_key: str = field(repr=False)
     base_url: str
@@ -45,10 +61,10 @@ class Settings:
         total_timeout: float | None,
         headers: Mapping[str, str] | None,
     ) -> Settings:
-        """Give settings that differ where an argument is not None; `headers` are added to those already there.
+        """Return settings that differ where an argument is not None; `headers` are added to those already there.
 
         Raises:
-            ConfigurationError: (`invalid_configuration`) a value that cannot work.
+            ConfigurationError: (`invalid_configuration`) a value is invalid.
         """
         total = self.total_timeout if total_timeout is None else positive_seconds("total_timeout", total_timeout)
         return replace(
@@ -72,14 +88,14 @@ class Settings:
         signing_secret: str | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> Settings:
-        """Fill in what was not given from the environment, and check all of it.
+        """Fill in from the environment what was not given, and check everything.
 
         Raises:
             ConfigurationError: `missing_api_key`, `invalid_api_key`, `invalid_signing_secret`, `invalid_base_url`,
                 `insecure_base_url` or `invalid_configuration`.
         """
         env = os.environ if environ is None else environ
-        # A secret belongs to a key: one from the environment must not sign for a key that came from elsewhere.
+        # A secret belongs to a key: one from the environment must not sign for a key from elsewhere.
         if api_key is None:
             api_key = env.get("NODUS_API_KEY")
             if signing_secret is None:
@@ -98,21 +114,21 @@ class Settings:
 
 
 def positive_seconds(name: str, value: object) -> float:
-    """Give the setting `name`, a number of seconds above zero, as a float."""
+    """Return the setting `name`, a number of seconds above zero, as a float."""
     if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= MAX_SECONDS:
         return float(value)
     raise ConfigurationError(f"`{name}` must be a number of seconds above 0, up to {MAX_SECONDS:,.0f}, not {value!r}.")
 
 
 def retry_count(value: object) -> int:
-    """Give `max_retries`, a whole number from 0 on."""
+    """Return `max_retries`, a whole number of at least 0."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
-    raise ConfigurationError(f"`max_retries` must be a whole number from 0 on (0 disables retries), not {value!r}.")
+    raise ConfigurationError(f"`max_retries` must be a whole number of at least 0 (0 disables retries), not {value!r}.")
 
 
 def _extra_headers(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """Check headers that the user adds to every request; the SDK's own cannot be replaced, but for `User-Agent`."""
+    """Check headers that the user adds to every request; of the SDK's own, only `User-Agent` can be replaced."""
     for name, value in headers.items():
         if not _is_text(name, _HEADER_NAME) or not _is_text(value, _HEADER_VALUE):
             raise ConfigurationError(f"The header {name!r} has a name or a value that HTTP does not allow.")
@@ -122,7 +138,7 @@ def _extra_headers(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
 
 
 def _merge(first: tuple[tuple[str, str], ...], then: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    """Put headers together; of those with the same name, in whatever case, the last stays."""
+    """Combine headers; of those with the same name, in whatever case, the last wins."""
     return tuple({name.lower(): (name, value) for name, value in (*first, *then)}.values())
 
 
@@ -130,28 +146,10 @@ def _is_text(value: object, pattern: re.Pattern[str]) -> bool:
     return isinstance(value, str) and pattern.match(value) is not None
 
 
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
-_HEADER_VALUE = re.compile(r"(?:[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?)?\Z")
-_OWN_HEADERS = frozenset(
-    (
-        "accept",
-        "authorization",
-        "connection",
-        "content-length",
-        "content-type",
-        "host",
-        "idempotency-key",
-        "nodus-signature",
-        "transfer-encoding",
-        "x-nodus-retry-count",
-    )
-)
-
-
 def _max_connections(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
         return value
-    raise ConfigurationError(f"`max_connections` must be a whole number from 1 on, not {value!r}.")
+    raise ConfigurationError(f"`max_connections` must be a whole number of at least 1, not {value!r}.")
 
 
 def _api_key(value: object) -> str:
@@ -165,7 +163,8 @@ def _api_key(value: object) -> str:
         )
     if not _TOKEN.match(key):
         raise ConfigurationError(
-            "The API key has a space, a control or a non-ASCII character: copy it again, whole.", code="invalid_api_key"
+            "The API key has a space, a control or a non-ASCII character: copy the whole key again.",
+            code="invalid_api_key",
         )
     return key
 
@@ -185,7 +184,7 @@ def _base_url(value: object, *, allow_insecure: bool) -> str:
         )
     text = value.strip()
     if not text.isprintable():
-        # `urlsplit` would leave line breaks out, and read another URL than the user sees.
+        # `urlsplit` drops line breaks, and so would read another URL than the user sees.
         raise ConfigurationError("`base_url` has a control character.", code="invalid_base_url")
     try:
         url = urlsplit(text)
@@ -203,7 +202,8 @@ def _base_url(value: object, *, allow_insecure: bool) -> str:
         raise ConfigurationError("`base_url` must not carry a user name or password.", code="invalid_base_url")
     if url.query or url.fragment or "?" in text or "#" in text or not _PATH_PREFIX.match(url.path):
         raise ConfigurationError(
-            "`base_url` must end with its path: no query, no fragment, percent-encoded.", code="invalid_base_url"
+            "`base_url` must not have a query or a fragment, and its path must be percent-encoded.",
+            code="invalid_base_url",
         )
     if url.scheme == "http" and not allow_insecure and not is_loopback(host):
         raise ConfigurationError(
@@ -215,7 +215,7 @@ def _base_url(value: object, *, allow_insecure: bool) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine's own."""
+    """Whether a host name or address is loopback: this machine itself."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

@@ -1,4 +1,4 @@
-"""The closed vocabularies of the wire protocol, kept open for values that newer servers add."""
+"""The enumerations of the wire protocol, open to values that newer servers may add."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class OpenStrEnum(str, enum.Enum):
         """Whether this version of the SDK knows the value."""
         return self._value_ in type(self)._value2member_map_
 
-    # `str` and `Enum` disagree on these two, and Python 3.11 and 3.12 changed sides: say it once, for every version.
+    # `str` and `Enum` disagree on these two, and Python 3.11 and 3.12 changed sides: define them for every version.
     def __str__(self) -> str:
         return f"{type(self).__name__}.{self._name_}"
 
@@ -41,7 +41,7 @@ class OpenStrEnum(str, enum.Enum):
 
 
 class JobStatus(OpenStrEnum):
-    """Where a job is in its life. `COMPLETED`, `FAILED` and `CANCELLED` are terminal."""
+    """The states of a job. `COMPLETED`, `FAILED` and `CANCELLED` are terminal."""
 
     QUEUED = "queued"
     PLACED = "placed"
@@ -67,7 +67,11 @@ class GpuType(OpenStrEnum):
 
 
 class SupplierKind(OpenStrEnum):
-    """The classes of supplier: AWS, GCP, Azure, OCI · CoreWeave, Lambda, Crusoe · RunPod, Vast, Hyperbolic."""
+    """The classes of supplier.
+
+    Hyperscalers are AWS, GCP, Azure and OCI; tier 3 are CoreWeave, Lambda and Crusoe; neoclouds are RunPod, Vast and
+    Hyperbolic.
+    """
 
     HYPERSCALER = "hyperscaler"
     TIER3 = "tier3"

@@ -32,15 +32,15 @@ class NodusError(Exception):
     """The base of every error that this library raises.
 
     Attributes:
-        code: a stable identifier such as `"invalid_spec"`; the server's where it sent one.
+        code: a stable identifier such as `"invalid_spec"`; the server's, if it sent one.
         message: what happened and what to do next, for people.
-        status_code: the HTTP status, or None where no answer came.
-        request_id: the server's `X-Request-Id`, for support, or None.
-        payload: the parsed JSON body of the answer, or None.
-        retry_after: seconds after which the server asked to be tried again, or None.
-        attempts: how many times the request was sent or tried; 0 where nothing was.
-        idempotency_key: the key of a keyed call; run it again with this key to learn or finish what happened.
-        outcome_unknown: True where the server may have acted although the call failed.
+        status_code: the HTTP status, or None if no response came.
+        request_id: the server's `X-Request-Id`, to quote to support, or None.
+        payload: the parsed JSON body of the response, or None.
+        retry_after: after how many seconds the server asked to be tried again, or None.
+        attempts: how many times the request was attempted; 0 if it never was.
+        idempotency_key: the key of a call that has one; repeat the call with this key to learn or finish its outcome.
+        outcome_unknown: True if the server may have acted although the call failed.
     """
 
     default_code = "error"
@@ -95,13 +95,13 @@ class NodusError(Exception):
 
 
 class ConfigurationError(NodusError):
-    """A setting is missing or cannot work; nothing was sent."""
+    """A setting is missing or invalid; nothing was sent."""
 
     default_code = "invalid_configuration"
 
 
 class AuthenticationError(NodusError):
-    """The server does not accept the API key (401), or the key may not do this (403)."""
+    """The server did not accept the API key (401), or the key may not do this (403)."""
 
     default_code = "invalid_api_key"
 
@@ -109,11 +109,11 @@ class AuthenticationError(NodusError):
 class SignatureError(NodusError):
     """`Nodus-Signature` was missing, stale or failed verification.
 
-    From the server: `signature_invalid` (sign again with the right secret), `signature_stale` (set the clock right),
+    From the server: `signature_invalid` (sign again with the right secret), `signature_stale` (correct the clock),
     `signing_secret_unavailable` (rotate the key).
 
-    From `construct_event`: `signature_missing`, `signature_malformed`, `signature_invalid`; and, although the MAC is
-    right, `signature_stale`, `signature_future` (one of the two clocks is wrong, or the delivery is a replay) and
+    From `construct_event`: `signature_missing`, `signature_malformed`, `signature_invalid`; and, if the MAC is right,
+    `signature_stale`, `signature_future` (one of the two clocks is wrong, or the delivery is a replay) and
     `signature_replayed`.
     """
 
@@ -151,7 +151,7 @@ class BudgetExceededError(NodusError):
 
 
 class NotFoundError(NodusError):
-    """There is no such thing, or it belongs to another customer (404)."""
+    """What was asked for does not exist, or belongs to another customer (404)."""
 
     default_code = "not_found"
 
@@ -163,7 +163,7 @@ class ValidationError(NodusError, ValueError):
 
 
 class RateLimitError(NodusError):
-    """Too many requests (429); `retry_after` says for how many seconds to wait, where the server did."""
+    """Too many requests (429); `retry_after` is how many seconds to wait, if the server said so."""
 
     default_code = "rate_limited"
 
@@ -175,19 +175,19 @@ class SupplierUnavailableError(NodusError):
 
 
 class APIError(NodusError):
-    """The server answered with another error status, or with something that cannot be used."""
+    """The server answered with another error status, or with a response that cannot be used."""
 
     default_code = "http_error"
 
 
 class APIConnectionError(NodusError):
-    """The network failed before a whole answer came: DNS, TCP, TLS, a proxy."""
+    """The network failed before the response was complete: DNS, TCP, TLS, a proxy."""
 
     default_code = "connection_error"
 
 
 class APITimeoutError(APIConnectionError):
-    """No whole answer came within `timeout`, or within `total_timeout` for all attempts together."""
+    """The response was not complete within `timeout`, or within `total_timeout` for all attempts together."""
 
     default_code = "timeout"
 
@@ -200,7 +200,7 @@ class LedgerError(NodusError):
     `ledger_signature_invalid`, `ledger_proof_invalid`.
 
     Attributes:
-        seq: the row that is wrong, or the first one that is missing; None where it is not about one row.
+        seq: the row that is wrong, or the first one that is missing; None if no single row is at fault.
     """
 
     default_code = "ledger_malformed"
@@ -209,10 +209,10 @@ class LedgerError(NodusError):
 
 
 class JobTimeoutError(NodusError, TimeoutError):
-    """`wait()` reached `timeout_seconds` before the job reached a terminal state. The job itself goes on.
+    """`timeout_seconds` passed before the job reached a terminal state. The job itself goes on.
 
     Attributes:
-        job: the handle that was waited for; only its last snapshot, a `JobView`, once pickled.
+        job: the handle that was waited for; once pickled, only its last snapshot, a `JobView`.
     """
 
     default_code = "wait_timeout"
@@ -230,7 +230,7 @@ class JobTimeoutError(NodusError, TimeoutError):
 
 
 def _rebuild(kind: type[_Error], message: str, facts: dict[str, object]) -> _Error:
-    """Make an error again from what `__reduce__` kept, whatever its constructor asks for."""
+    """Rebuild an error from what `__reduce__` kept, whatever its constructor requires."""
     error = kind.__new__(kind, message)
     Exception.__init__(error, message)
     error.__dict__.update(facts)

@@ -1,7 +1,7 @@
 """Webhook deliveries as typed events: verified, then read. Standard library only.
 
-The envelope is `{"id", "type", "created_at", "data"}`. Newer servers may say more in `data` and older ones less: what
-a class below has no attribute for stays in `.data`, and what a delivery does not say reads as None.
+The envelope is `{"id", "type", "created_at", "data"}`. Newer servers may send more in `data`, and older ones less:
+fields without an attribute below stay in `.data`, and attributes that a delivery lacks read as None.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class WebhookEvent:
     """What every event has.
 
     Attributes:
-        id: `evt_…`, the same on every attempt to deliver the event: remember it to handle an event once. Empty
-            where the sender gave none.
+        id: `evt_…`, the same on every attempt to deliver the event: remember it, to handle each event once. Empty if
+            the sender gave none.
         type: such as `"job.completed"`.
-        created_at: when it happened; None where the sender did not say.
-        data: the event's payload as it came, with whatever this version has no attribute for.
-        job_id: the job that it is about; None where it is about none.
-        principal_kind: whose key it concerns.
+        created_at: when it happened; None if the sender did not say.
+        data: the event's payload as received, including fields that this version has no attribute for.
+        job_id: the job that it is about, or None.
+        principal_kind: kind of principal whose key it concerns, or None.
     """
 
     id: str = ""
@@ -47,7 +47,7 @@ class WebhookEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobPlaced(WebhookEvent):
-    """`job.placed`: the API accepted a submission.
+    """`job.placed`: the API accepted a submission and queued it.
 
     Attributes:
         estimated_cost_usd: upper bound of the cost, in US dollars.
@@ -58,13 +58,13 @@ class JobPlaced(WebhookEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobCompleted(WebhookEvent):
-    """`job.completed`: the job ended well.
+    """`job.completed`: the job completed successfully.
 
     Attributes:
         cost_usd: what it cost, in US dollars.
         supplier: name of the supplier that ran it.
         region: where it ran.
-        duration_s: running time, in seconds.
+        duration_s: how long it ran, in seconds.
     """
 
     cost_usd: float | None = None
@@ -139,7 +139,7 @@ class BudgetExceeded(WebhookEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnknownEvent(WebhookEvent):
-    """An event of a type that this version does not know; answer it with a 2xx, or it is delivered again."""
+    """An event of a type that this version does not know. Answer it with a 2xx, or it will be delivered again."""
 
 
 _KIND_OF_TYPE: dict[str, type[WebhookEvent]] = {
@@ -152,7 +152,7 @@ _KIND_OF_TYPE: dict[str, type[WebhookEvent]] = {
 }
 
 EVENT_TYPES = tuple(_KIND_OF_TYPE)
-"""The types of events that there are to subscribe to."""
+"""The event types that an endpoint can subscribe to."""
 
 _ENVELOPE = frozenset(("id", "type", "created_at", "data"))
 
@@ -170,18 +170,19 @@ def construct_event(
 ) -> WebhookEvent:
     """Verify a webhook delivery and read its event.
 
-    With a `replay_guard`, bytes that were accepted once are refused the second time. A retry by the sender is not a
-    replay: it is signed afresh, so an event whose handling failed is accepted when it is delivered again, under the
+    With a `replay_guard`, a delivery that was accepted once is refused the second time. A retry by the sender is not a
+    replay: it is signed anew, so an event whose handling failed is accepted when it is delivered again, under the
     same `id`. Events may arrive more than once; handle each `id` once.
 
     Args:
         body: the raw request body, before any parsing.
-        signature_header: the value of `Nodus-Signature`, or None where there is none.
+        signature_header: the value of the `Nodus-Signature` header, or None if there is none.
         signing_secret: the endpoint's `whsec_…` secret; several while one is being rotated.
         method: the HTTP method of the delivery.
-        path: the path on the receiver's endpoint, without a reverse proxy's mount prefix.
-        tolerance_seconds: how far, in seconds, the signature's time may lie from now, in both directions.
-        now: the time to verify at, in Unix seconds; the clock's by default.
+        path: the path of the URL that was registered, percent-encoded and without a query. Undo what a reverse proxy
+            does to it: add a prefix that it strips, strip one that it adds.
+        tolerance_seconds: how far the signature's time may lie from now, in seconds, in either direction.
+        now: the time to verify at, in Unix seconds; the current time by default.
         replay_guard: remembers deliveries for twice the tolerance, such as an `InMemoryReplayGuard`.
 
     Returns:
@@ -189,10 +190,10 @@ def construct_event(
         `UnknownEvent` for a type that this version does not know.
 
     Raises:
-        SignatureError: answer 401. `signature_missing`, `signature_malformed`, `signature_invalid`; and, only where
+        SignatureError: answer 401. Codes: `signature_missing`, `signature_malformed`, `signature_invalid`; and, only if
             the MAC is right, `signature_stale`, `signature_future`, `signature_replayed`.
-        ValidationError: (`invalid_event`) the delivery is genuine, but its body is no event: not a JSON object with
-            a `type`. No one without the secret can bring this about.
+        ValidationError: (`invalid_event`) the delivery is genuine, but its body is not an event: not a JSON object
+            with a `type`. Nobody without the secret can cause this.
         TypeError: `body` is not bytes: the signature covers the raw body, not what was parsed from it.
     """
     if not isinstance(body, (bytes, bytearray, memoryview)):
@@ -202,8 +203,8 @@ def construct_event(
     signature = _read_header(signature_header)
     if not is_signable(method, path) or not mac_matches(signature, signing_secret, method, path, raw):
         raise SignatureError(
-            "The signature is not that of this body and path under this secret: check the secret, pass the body "
-            "untouched, and the path without a proxy's prefix.",
+            "The signature does not match this body and path under this secret: check the secret, pass the body "
+            "untouched, and pass the path of the registered URL.",
             code="signature_invalid",
         )
     _check_time(int(signature.timestamp), present, tolerance_seconds)
@@ -235,20 +236,20 @@ def _check_time(timestamp: int, now: float, tolerance_seconds: float) -> None:
     age = now - timestamp
     if age > tolerance_seconds:
         raise SignatureError(
-            f"The signature is {age:.0f} s old, and {tolerance_seconds:g} s are tolerated: it is a replay, or a clock "
-            "is wrong.",
+            f"The signature is {age:.0f} s old, and only {tolerance_seconds:g} s are tolerated: it is a replay, or a "
+            "clock is wrong.",
             code="signature_stale",
         )
     if -age > tolerance_seconds:
         raise SignatureError(
-            f"The signature is from {-age:.0f} s in the future, and {tolerance_seconds:g} s are tolerated: a clock is "
-            "wrong.",
+            f"The signature's time is {-age:.0f} s ahead, and only {tolerance_seconds:g} s are tolerated: a clock "
+            "is wrong.",
             code="signature_future",
         )
 
 
 def _fingerprint(timestamp: str, method: str, path: str, body: bytes) -> str:
-    """What tells a delivery from others: what is signed, rather than the MAC, of which there may be several."""
+    """Identify a delivery by what is signed, rather than by its MAC, of which there may be several."""
     signed = f"{timestamp}.{method.upper()}.{path}.{hashlib.sha256(body).hexdigest()}"
     return hashlib.sha256(signed.encode()).hexdigest()
 
@@ -295,7 +296,7 @@ def _number(value: object) -> float | None:
 
 
 def _time(value: object) -> datetime | None:
-    """Read RFC 3339; Python 3.10 knows neither `Z` nor fractions of other than three or six digits."""
+    """Read RFC 3339. In Python 3.10, `fromisoformat` knows no `Z`, and fractions of three or six digits only."""
     if not isinstance(value, str):
         return None
     text = value.removesuffix("Z") + "+00:00" if value.endswith("Z") else value

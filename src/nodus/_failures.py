@@ -1,4 +1,4 @@
-"""From what a transport raised to a failed attempt: where exceptions of other libraries are translated."""
+"""Turns what a transport raised into a failed attempt: where other libraries' exceptions are translated."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 _ORDINARY = (OSError, EOFError, UnicodeError)
 
 _PACKAGES = frozenset(("anyio", "asyncio", "h11", "h2", "httpcore", "httpx", "json", "socksio", "ssl", "trio", "zlib"))
-"""Where the exceptions come from that say how the network or the peer misbehaved."""
+"""Whose exceptions mean that the network or the peer misbehaved."""
 
-# By name, because httpx, httpcore, anyio and trio have classes of their own for the same thing.
+# By name, because httpx, httpcore, anyio and trio each have a class of their own for the same thing.
 _TIMEOUTS = frozenset(("TimeoutException", "TimeoutError", "TooSlowError"))
 _NEVER_SENT = frozenset(
     (
@@ -36,9 +36,9 @@ _NEVER_SENT = frozenset(
 
 
 def _is_of_network(exc: Exception) -> bool:
-    """Whether a transport raises this when the network or the peer misbehaves; anything else is a bug.
+    """Whether this means that the network or the peer misbehaved; anything else is a bug.
 
-    A group is, where everything in it is.
+    An exception group does if everything in it does.
     """
     members = getattr(exc, "exceptions", None)
     if isinstance(members, tuple):
@@ -49,7 +49,7 @@ def _is_of_network(exc: Exception) -> bool:
 
 
 def failure_from_exception(exc: Exception, call: Call) -> Failure:
-    """Turn what a transport raised into a failed attempt, its cause chained; raise it again where it is a bug."""
+    """Turn what a transport raised into a failed attempt, with its cause chained; re-raise it if it is a bug."""
     if not _is_of_network(exc):
         raise exc
     for link in chain_of(exc):
@@ -58,7 +58,7 @@ def failure_from_exception(exc: Exception, call: Call) -> Failure:
     names = {kind.__name__ for kind in type(exc).__mro__}
     timed_out = bool(names & _TIMEOUTS)
     kind = APITimeoutError if timed_out else APIConnectionError
-    # An event loop says in words of its own that it cancelled what took too long: no news for the user.
+    # Skips the event loop's own cancellation, which is how it ends what took too long: no news to the user.
     texts = (str(link) for link in chain_of(exc) if isinstance(link, Exception))
     detail = next(filter(None, texts), type(exc).__name__)
     error = kind(
@@ -70,7 +70,7 @@ def failure_from_exception(exc: Exception, call: Call) -> Failure:
 
 
 def chain_of(exc: BaseException) -> Iterator[BaseException]:
-    """Give an exception and what it came from, the latest first; libraries wrap the one that says why."""
+    """Yield an exception and those that it came from, latest first; libraries wrap the one that says why."""
     link: BaseException | None = exc
     while link is not None:
         yield link
@@ -78,14 +78,14 @@ def chain_of(exc: BaseException) -> Iterator[BaseException]:
 
 
 def _forget_request(exc: httpx.HTTPError) -> None:
-    """Let go of the request: it holds the bearer, and errors get logged and pickled."""
-    exc.request = None  # type: ignore[assignment]  # httpx sees to it that it is set, not that it can be unset
+    """Drop the request: it holds the bearer, and errors are logged and pickled."""
+    exc.request = None  # type: ignore[assignment]  # httpx lets it be set, but its types do not let it be unset
     if isinstance(exc, httpx.HTTPStatusError):
         exc.response = None  # type: ignore[assignment]  # likewise
 
 
 def _is_permanent(exc: BaseException) -> bool:
-    """Whether no retry can mend it: a URL that cannot be used, or a TLS certificate that does not verify."""
+    """Whether no retry can help: an unusable URL, or a TLS certificate that does not verify."""
     return any(
         isinstance(link, (ssl.SSLCertVerificationError, httpx.InvalidURL, httpx.UnsupportedProtocol))
         for link in chain_of(exc)

@@ -1,4 +1,4 @@
-"""What the hooks `on_retry=` and `on_response=` are told. Nothing in it is secret."""
+"""What the hooks `on_retry=` and `on_response=` are called with. None of it is secret."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ._errors import NodusError
 
 @dataclass(frozen=True, slots=True)
 class RetryEvent:
-    """An attempt failed and another will follow.
+    """An attempt failed, and another will follow.
 
     Attributes:
         method: HTTP method.
-        path: path of the request, from `/v1/` on.
+        path: path of the request, starting with `/v1/`.
         retry: 1 for the first retry.
-        max_retries: how many there may be.
-        delay_seconds: how long until it is sent.
+        max_retries: how many retries there may be.
+        delay_seconds: how many seconds until the retry is sent.
         error: what the attempt failed with.
     """
 
@@ -31,16 +31,16 @@ class RetryEvent:
 
 @dataclass(frozen=True, slots=True)
 class ResponseEvent:
-    """An attempt was answered, with whatever status.
+    """An attempt got a response, with whatever status.
 
     Attributes:
         method: HTTP method.
-        path: path of the request, from `/v1/` on.
-        status_code: HTTP status of the answer.
-        headers: headers of the answer.
+        path: path of the request, starting with `/v1/`.
+        status_code: HTTP status of the response.
+        headers: headers of the response.
         request_id: the server's `X-Request-Id`, or None.
         attempt: 1 for the first attempt.
-        elapsed_seconds: from before the request was sent until the body was read.
+        elapsed_seconds: seconds from before the request was sent until its body was read; for a stream, until it began.
     """
 
     method: str

@@ -1,4 +1,4 @@
-"""Between calls and HTTP, without I/O: a call and the settings to a request, an answer to a model or an error."""
+"""Between calls and HTTP, without I/O: builds requests from calls, and reads responses as models or errors."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ SIGNATURE_CODES = frozenset(("signature_invalid", "signature_stale", "signing_se
 JSON = "application/json"
 
 MAX_DEPTH = 100
-"""How many levels the payload of an error may have: pickling and copying it takes a few calls for each."""
+"""How deeply an error's payload may be nested: pickling and copying it recurses a few calls for each level."""
 
 _ERROR_OF_STATUS: dict[int, type[NodusError]] = {
     400: ValidationError,
@@ -62,23 +62,23 @@ _ERROR_OF_STATUS: dict[int, type[NodusError]] = {
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole answer: body read, connection given back."""
+    """A whole response: body read, connection given back."""
 
     status: int
     headers: Mapping[str, str]
     content: bytes
     attempts: int = 1
     secrets: tuple[str, ...] = field(default=(), repr=False)
-    """What to blank out of an error, should a server or proxy echo it."""
+    """What to redact from an error, should a server or proxy echo it."""
 
     @property
     def is_success(self) -> bool:
         return 200 <= self.status < 300
 
     def payload(self) -> object:
-        """The body as JSON, without the secrets, for an error to carry.
+        """The body as JSON, with the secrets redacted, for an error to carry.
 
-        None if it is not JSON, or nested so deep that an error with it could not be copied.
+        None if it is not JSON, or nested so deeply that an error with it could not be copied.
         """
         try:
             return _without(self.secrets, _json(self.content), MAX_DEPTH)
@@ -93,7 +93,7 @@ class Reply:
 class Body(httpx.SyncByteStream, httpx.AsyncByteStream):
     """The body of a request: one chunk, as often as it is asked for.
 
-    No generator gives it, because trio warns of one that a dropped connection leaves half-way.
+    Not a generator, because trio warns of one that a dropped connection leaves unfinished.
     """
 
     def __init__(self, content: bytes) -> None:
@@ -117,10 +117,10 @@ class _OneChunk(AsyncIterator[bytes]):
 
 
 class RequestBuilder:
-    """Turns calls into requests under one client's settings; what does not change is worked out once.
+    """Turns calls into requests under one client's settings; what does not change is prepared once.
 
     Raises:
-        ConfigurationError: (`invalid_base_url`) the base URL names a host that cannot be.
+        ConfigurationError: (`invalid_base_url`) the base URL's host is impossible.
     """
 
     def __init__(self, settings: Settings, signer: Signer | None) -> None:
@@ -131,7 +131,7 @@ class RequestBuilder:
         self._base = base
         self._signer = signer
         self._prefix = base.raw_path.rstrip(b"/")
-        # Following a job asks for the same URL over and over, and parsing one takes longer than all the rest here.
+        # Waiting for a job asks for the same URL over and over, and parsing it takes longer than all the rest here.
         self._url = functools.lru_cache(maxsize=1024)(self._parse_url)
         self._common = [
             (b"Host", base.netloc),
@@ -143,15 +143,15 @@ class RequestBuilder:
         self._bearer = (b"Authorization", b"Bearer " + settings.api_key.encode())
 
     def build(self, call: Call, *, retries: int, now: float) -> httpx.Request:
-        """Make the request of one attempt.
+        """Build the request of one attempt.
 
         Args:
             call: what to ask.
-            retries: how many attempts went before.
+            retries: how many attempts came before.
             now: the time to sign at, in Unix seconds.
 
         Raises:
-            ValidationError: (`invalid_argument`) the URL would be longer than can be sent.
+            ValidationError: (`invalid_argument`) the URL would be too long to send.
         """
         headers = self._common.copy()
         if call.accept != JSON:
@@ -193,7 +193,7 @@ def parse(reply: Reply, model: type[_Model]) -> _Model:
         APIError: (`invalid_response`) the body is not JSON, or not what the model needs.
     """
     try:
-        # What `model_validate_json` calls: for a single job, its checks of options not used here cost a tenth.
+        # This is what `model_validate_json` calls; its checks of options cost a tenth of the time for a single job.
         result: _Model = model.__pydantic_validator__.validate_json(reply.content)
     except pydantic.ValidationError as exc:
         raise invalid_response(reply, f"no usable {model.__name__} in it") from exc
@@ -201,7 +201,7 @@ def parse(reply: Reply, model: type[_Model]) -> _Model:
 
 
 def text(reply: Reply) -> str:
-    """Read the body as UTF-8 text; what is not becomes U+FFFD."""
+    """Read the body as UTF-8 text; invalid bytes become U+FFFD."""
     return reply.content.decode("utf-8", errors="replace")
 
 
@@ -215,7 +215,7 @@ def parse_page(reply: Reply) -> JobPage:
 
 
 def parse_glances(reply: Reply) -> JobGlances:
-    """Read only what tells whether the jobs of a listing have moved on: a third of the work of `parse_page`.
+    """Read only what shows whether the jobs of a listing have moved on: a third of the work of `parse_page`.
 
     Raises:
         APIError: (`invalid_response`) it is something else.
@@ -242,7 +242,7 @@ def parse_object(reply: Reply) -> dict[str, object]:
 
 
 def invalid_response(reply: Reply, problem: str) -> APIError:
-    """The error for an answer with a good status that cannot be used."""
+    """The error for a successful response that cannot be used."""
     return APIError(
         f"The server answered {reply.status} with a body that cannot be used: {problem}.",
         code="invalid_response",
@@ -254,7 +254,7 @@ def invalid_response(reply: Reply, problem: str) -> APIError:
 
 
 def failure_from_reply(reply: Reply, call: Call) -> Failure:
-    """Turn an answer that is not a success into a failed attempt, with the error of its status.
+    """Turn an unsuccessful response into a failed attempt, with the error of its status.
 
     Args:
         reply: the answer.
@@ -278,9 +278,9 @@ def failure_from_reply(reply: Reply, call: Call) -> Failure:
 
 
 def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
-    """Read the server's wish of when to be asked again, in seconds from its answer.
+    """Read when the server wants to be asked again, in seconds from its response.
 
-    `retry-after-ms`, then `Retry-After` in seconds, then as an HTTP-date measured against the answer's own `Date`
+    `retry-after-ms`, then `Retry-After` in seconds, then as an HTTP-date measured against the response's own `Date`
     (RFC 9110, section 10.2.3). NaN, infinite, negative and garbage values read as None.
     """
     milliseconds = _number(headers.get("retry-after-ms"))
@@ -299,12 +299,12 @@ def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
 
 
 def date_of(reply: Reply) -> float | None:
-    """Read when the server made an answer, in Unix seconds by its own clock, or None."""
+    """Read when the server made a response, in Unix seconds by its own clock, or None."""
     return _http_date(reply.headers.get("date", ""))
 
 
 def should_retry(headers: Mapping[str, str]) -> bool | None:
-    """Read the server's own word on whether a retry makes sense, or None."""
+    """Read the server's own verdict on whether a retry makes sense, or None."""
     return {"true": True, "false": False}.get(headers.get("x-should-retry", "").strip().lower())
 
 
@@ -321,18 +321,18 @@ def _number(text: str | None) -> float | None:
 def _http_date(text: str) -> float | None:
     try:
         date = email.utils.parsedate_to_datetime(text)
-        # Without a zone, or with an unknown one, it is still GMT (RFC 9110, section 5.6.7), not this machine's own.
+        # Without a zone, or with an unknown one, it is still GMT (RFC 9110, section 5.6.7), not local time.
         return date.replace(tzinfo=date.tzinfo or datetime.timezone.utc).timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
 
 
 class _TooDeepError(Exception):
-    """A JSON value has more levels than an error can carry."""
+    """A JSON value is nested more deeply than an error can carry."""
 
 
 def _without(secrets: tuple[str, ...], value: object, levels: int) -> object:
-    """Copy a JSON value with every secret in its texts blanked out."""
+    """Copy a JSON value with every secret in its strings redacted."""
     if isinstance(value, str):
         for secret in secrets:
             value = value.replace(secret, "[redacted]")

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from ._records import ConsistencyProof, InclusionProof, LedgerCheckpoint, LedgerEntry, LedgerKey
 
 FIRST_PREV_HASH = "0" * 64
-"""What the first row has as the hash of the row before."""
+"""The first row's `prev_hash`, as it has no row before it."""
 
-# Of a leaf, in the order of the canonical text; all but `customer_id` stand in an entry too.
+# The members of a leaf, in the order of the canonical text; all but `customer_id` are in an entry too.
 _IN_LEAF = ("at", "customer_id", "job_id", "key_id", "kind", "payload", "prev_hash", "principal_kind", "seq")
 _IN_ENTRY = ("seq", "prev_hash", "leaf", "leaf_hash", "at", "job_id", "key_id", "kind", "payload", "principal_kind")
 
 _of_mapping: Callable[[Any], tuple[Any, ...]] = itemgetter(*_IN_ENTRY)
 _of_object: Callable[[Any], tuple[Any, ...]] = attrgetter(*_IN_ENTRY)
-# RFC 8785 for all that rows hold today; where it would differ, `_compare_fields` decides instead.
+# This is RFC 8785 for everything that rows hold today; where it differs, `_compare_fields` decides instead.
 _canonical = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 _HASH = re.compile(r"[0-9a-f]{64}\Z")
 
@@ -40,13 +40,13 @@ class LedgerReport:
     """What was verified.
 
     Attributes:
-        size: how many rows there were; each is what its hash says, and follows the row before it.
+        size: how many rows were verified: each matches its hash, and follows the row before it.
         root_hash: the root of the tree over them, in lower-case hexadecimal.
-        last_leaf_hash: the leaf hash of the last row; 64 zeros where there is none.
-        customer_id: whose ledger it is; None where there is no row.
-        checkpoint_size: the size of the checkpoint whose root they have; None where there was no checkpoint. Rows
-            after it are chained, but nobody has signed for them.
-        known_size: the size of the older checkpoint that they continue; None where there was none.
+        last_leaf_hash: the leaf hash of the last row; 64 zeros if there are no rows.
+        customer_id: whose ledger it is; None if there are no rows.
+        checkpoint_size: the size of the checkpoint that the rows match; None if there was no checkpoint. Rows after
+            it are chained, but not yet signed for.
+        known_size: the size of the older checkpoint that the rows continue; None if there was none.
         signature_verified: whether the pinned key signed the checkpoint.
     """
 
@@ -66,31 +66,33 @@ def verify_ledger(
     public_key: LedgerKey | Mapping[str, object] | str | bytes | None = None,
     known_checkpoint: LedgerCheckpoint | Mapping[str, object] | str | None = None,
 ) -> LedgerReport:
-    """Verify a customer's whole ledger, without a network.
+    """Verify a customer's whole ledger, without using the network.
 
-    Every row must be what its leaf says, and its leaf what its hash says; rows must be numbered from 1 without gaps
-    and each name the hash of the one before; the tree over the first `checkpoint.size` of them must have the root that
-    the checkpoint was signed for; and the tree over the first `known_checkpoint.size` the root that was seen then.
+    Every row must match its leaf, and every leaf its hash. Rows must be numbered from 1 without gaps, and each must
+    name the hash of the row before it. The tree over the first `checkpoint.size` rows must have the root that the
+    checkpoint was signed for, and the tree over the first `known_checkpoint.size` rows the root that was seen then.
+    The encoding is described in docs/reference/ledger-encoding.md.
 
     Args:
-        entries: all rows in their order: what `client.ledger.entries()` gave, the same as mappings, or the lines of
-            an export.
-        checkpoint: what `client.ledger.checkpoint()` gave, the same as a mapping, or its note. Get it before the
-            rows: there may be more of them than it covers, not fewer.
-        public_key: the key to verify the checkpoints' signatures with, as it was pinned: what `client.ledger.key()`
-            gave, the same as a mapping, base64, a vkey, or 32 bytes. Needs the extra `nodus-sdk[ledger]`.
-        known_checkpoint: a checkpoint that was kept from an earlier time.
+        entries: all rows in order: what `client.ledger.entries()` returned, the same as mappings, or the lines of an
+            export.
+        checkpoint: what `client.ledger.checkpoint()` returned, the same as a mapping, or its note alone. Fetch it
+            before the rows: there may be more rows than it covers, but not fewer.
+        public_key: the pinned key to verify the checkpoints' signatures with: what `client.ledger.key()` returned, the
+            same as a mapping, base64, a vkey, or 32 bytes. Needs the extra `nodus-sdk[ledger]`.
+        known_checkpoint: a checkpoint that you kept from an earlier time.
 
     Returns:
         What was verified.
 
     Raises:
         LedgerError: something does not verify; `.code` says what, and `.seq` at which row.
-        ConfigurationError: (`missing_extra`) there is a signature to verify, and nothing to verify it with.
-        ValidationError: (`invalid_public_key`) `public_key` is no key; (`invalid_argument`) it has nothing to verify.
+        ConfigurationError: (`missing_extra`) there is a signature to verify, but cryptography is not installed.
+        ValidationError: (`invalid_public_key`) `public_key` is not a key; (`invalid_argument`) there is no checkpoint
+            for it to verify.
     """
     if public_key is not None and checkpoint is None and known_checkpoint is None:
-        raise ValidationError("`public_key` verifies a checkpoint: pass one too.", code="invalid_argument")
+        raise ValidationError("`public_key` verifies checkpoints: pass a checkpoint too.", code="invalid_argument")
     key = None if public_key is None else read_key(public_key)
     latest = None if checkpoint is None else open_checkpoint(checkpoint, key)
     known = None if known_checkpoint is None else open_checkpoint(known_checkpoint, key)
@@ -120,18 +122,18 @@ def verify_inclusion(
     checkpoint: LedgerCheckpoint | Mapping[str, object] | str,
     public_key: LedgerKey | Mapping[str, object] | str | bytes | None = None,
 ) -> None:
-    """Verify that one row is in the ledger that a checkpoint was signed for, without the other rows.
+    """Verify that one row is in the ledger that a checkpoint was signed for, without the other rows (RFC 9162).
 
     Args:
-        entry: the row; or only its `seq` and `leaf_hash`, as `job.view.ledger` has them.
-        proof: what `client.ledger.proof(seq, size=checkpoint.size)` gave, or the same as a mapping.
+        entry: the row; or only its `seq` and `leaf_hash`, which `job.view.ledger` has.
+        proof: what `client.ledger.proof(seq, size=checkpoint.size)` returned, or the same as a mapping.
         checkpoint: as in `verify_ledger`.
         public_key: as in `verify_ledger`.
 
     Raises:
         LedgerError: the row, the checkpoint or the proof does not verify; `.code` says what.
-        ConfigurationError: (`missing_extra`) there is a signature to verify, and nothing to verify it with.
-        ValidationError: (`invalid_public_key`) `public_key` is no key.
+        ConfigurationError: (`missing_extra`) there is a signature to verify, but cryptography is not installed.
+        ValidationError: (`invalid_public_key`) `public_key` is not a key.
     """
     signed = open_checkpoint(checkpoint, None if public_key is None else read_key(public_key))
     row, path = _fields_of(entry), _fields_of(proof)
@@ -149,7 +151,7 @@ def verify_inclusion(
     for name, value in expected.items():
         if path.get(name, value) != value:
             raise _wrong(
-                "ledger_proof_invalid", f"The proof is for {name} {path[name]!r}, and {value!r} is to be proved.", seq
+                "ledger_proof_invalid", f"The proof is for {name} {path[name]!r}, but {value!r} is to be proved.", seq
             )
     if not inclusion_holds(bytes.fromhex(leaf_hash), seq - 1, signed.size, _hashes(path.get("hashes")), signed.root):
         raise _wrong("ledger_proof_invalid", f"The proof does not lead from row {seq} to the checkpoint's root.", seq)
@@ -162,18 +164,18 @@ def verify_consistency(
     *,
     public_key: LedgerKey | Mapping[str, object] | str | bytes | None = None,
 ) -> None:
-    """Verify that the ledger of one checkpoint begins with the ledger of an older one, without any rows.
+    """Verify that the ledger of one checkpoint begins with that of an older one, without any rows (RFC 9162).
 
     Args:
-        known_checkpoint: the older one, kept from then.
+        known_checkpoint: the older one, which you kept.
         checkpoint: the newer one.
-        proof: what `client.ledger.consistency(known.size, checkpoint.size)` gave, or the same as a mapping.
+        proof: what `client.ledger.consistency(known.size, checkpoint.size)` returned, or the same as a mapping.
         public_key: as in `verify_ledger`.
 
     Raises:
         LedgerError: a checkpoint or the proof does not verify; `.code` says what.
-        ConfigurationError: (`missing_extra`) there is a signature to verify, and nothing to verify it with.
-        ValidationError: (`invalid_public_key`) `public_key` is no key.
+        ConfigurationError: (`missing_extra`) there is a signature to verify, but cryptography is not installed.
+        ValidationError: (`invalid_public_key`) `public_key` is not a key.
     """
     key = None if public_key is None else read_key(public_key)
     known, latest = open_checkpoint(known_checkpoint, key), open_checkpoint(checkpoint, key)
@@ -187,10 +189,10 @@ def verify_consistency(
 
 
 class _Walk:
-    """Goes over the rows, one after the other, and keeps what the end is judged by.
+    """Walks over the rows in order, checks each, and keeps what the checkpoints are compared with.
 
     Args:
-        sizes: at how many rows to note the root of the tree.
+        sizes: after how many rows to keep the root of the tree.
     """
 
     def __init__(self, sizes: Iterable[int] = ()) -> None:
@@ -214,7 +216,7 @@ class _Walk:
         self.last_leaf_hash = previous
 
     def check(self, entry: object, expected_seq: int, previous: str) -> bytes:
-        """Check a row by itself and against the one before; give its leaf hash."""
+        """Check a row by itself and against the one before; return its leaf hash."""
         if isinstance(entry, (str, bytes)):
             entry = _parsed(entry, expected_seq, _decode)
         try:
@@ -229,7 +231,9 @@ class _Walk:
             raise _wrong("ledger_leaf_mismatch", f"The leaf of row {seq} does not have the hash {leaf_hash!r}.", seq)
         if prev_hash != previous:
             raise _wrong(
-                "ledger_chain_broken", f"Row {seq} does not follow on row {seq - 1}: its prev_hash is another's.", seq
+                "ledger_chain_broken",
+                f"Row {seq} does not follow row {seq - 1}: its prev_hash is not that row's leaf_hash.",
+                seq,
             )
         said = {
             "at": at,
@@ -251,17 +255,17 @@ class _Walk:
         return digest
 
     def reaches(self, checkpoint: Checkpoint, *, code: str, what: str) -> None:
-        """Hold the rows against a checkpoint."""
+        """Compare the rows with a checkpoint."""
         size = self.tree.size
         if checkpoint.size > size:
-            message = f"There are {size} rows, and there were {checkpoint.size} when {what} was signed."
+            message = f"There are {size} rows, but there were {checkpoint.size} when {what} was signed."
             raise _wrong("ledger_truncated", message, size + 1)
         if self._root_at[checkpoint.size] != checkpoint.root:
             message = f"The first {checkpoint.size} rows are not those that {what} was signed for: the roots differ."
             raise _wrong(code, message, None)
 
     def _compare_fields(self, said: dict[str, object], leaf: str, seq: int) -> None:
-        """Find what an entry and its leaf disagree about; a leaf may say more, or be spelled in another way."""
+        """Find where an entry and its leaf disagree; a leaf may have more members, or be spelled differently."""
         written = _parsed(leaf, seq, _decode_strictly)
         for name in _IN_LEAF:
             if name not in written:
@@ -270,9 +274,9 @@ class _Walk:
             self.customer_id = said["customer_id"] = _customer(written["customer_id"], seq)
         for name in _IN_LEAF:
             if not _is_same(said[name], written[name]):
-                message = f"Row {seq} has another {name!r} than its leaf."
+                message = f"Row {seq} has a {name!r} that differs from its leaf's."
                 if name == "customer_id":
-                    message = f"Row {seq} is of another customer than the rows before."
+                    message = f"Row {seq} belongs to another customer than the rows before it."
                 raise _wrong("ledger_field_mismatch", message, seq)
 
 
@@ -280,7 +284,7 @@ def _digest(leaf: object, seq: int) -> bytes:
     try:
         return hashlib.sha256(b"\x00" + leaf.encode()).digest()  # type: ignore[attr-defined]  # what has none is caught
     except (AttributeError, TypeError, UnicodeEncodeError):
-        raise _wrong("ledger_malformed", f"The leaf of row {seq} is not a text.", seq) from None
+        raise _wrong("ledger_malformed", f"The leaf of row {seq} is not text.", seq) from None
 
 
 def _parsed(text: str | bytes, seq: int, decode: Callable[[str], object]) -> dict[str, object]:
@@ -289,15 +293,15 @@ def _parsed(text: str | bytes, seq: int, decode: Callable[[str], object]) -> dic
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise _wrong("ledger_malformed", f"Row {seq}, or its leaf, is not the text of a JSON object.", seq)
+        raise _wrong("ledger_malformed", f"Row {seq}, or its leaf, is not a JSON object.", seq)
     return value
 
 
 def _without_repetition(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Refuse an object with a key twice: two readers could read two things in it."""
+    """Refuse an object that has a key twice: two readers could read it differently."""
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a key stands twice in an object")
+        raise ValueError("an object has the same key twice")
     return found
 
 
@@ -312,7 +316,7 @@ def _customer(value: object, seq: int) -> str:
 
 
 def _is_same(said: object, written: object) -> bool:
-    """Compare as JSON does, where true is not 1 and 1.0 not 1."""
+    """Compare as JSON, where true is not 1, and 1.0 is not 1."""
     try:
         return _canonical(said) == _canonical(written)
     except (TypeError, ValueError, RecursionError):
@@ -322,10 +326,11 @@ def _is_same(said: object, written: object) -> bool:
 def _compare_checkpoints(known: Checkpoint, latest: Checkpoint) -> None:
     if known.origin != latest.origin:
         raise LedgerError(
-            f"The checkpoints are of two logs: {known.origin!r} and {latest.origin!r}.", code="ledger_origin_mismatch"
+            f"The checkpoints belong to different logs: {known.origin!r} and {latest.origin!r}.",
+            code="ledger_origin_mismatch",
         )
     if known.size > latest.size:
-        message = f"The ledger had {known.size} rows before, and the checkpoint is of {latest.size}."
+        message = f"The ledger had {known.size} rows before, but the checkpoint has only {latest.size}."
         raise _wrong("ledger_truncated", message, latest.size + 1)
 
 
@@ -341,8 +346,8 @@ def _fields_of(record: object) -> Mapping[str, Any]:
 
 def _gap(seq: object, expected: int) -> LedgerError:
     if isinstance(seq, int) and seq > expected:
-        return _wrong("ledger_gap", f"Row {expected} is missing: row {seq} stands in its place.", expected)
-    return _wrong("ledger_gap", f"Row {seq!r} stands where row {expected} should.", expected)
+        return _wrong("ledger_gap", f"Row {expected} is missing: row {seq} is in its place.", expected)
+    return _wrong("ledger_gap", f"Row {seq!r} is where row {expected} should be.", expected)
 
 
 def _wrong(code: str, message: str, seq: int | None) -> LedgerError:

@@ -1,4 +1,4 @@
-"""Following jobs on event streams, without I/O: what is new, where to resume, when to come again."""
+"""Following jobs on event streams, without I/O: what is new, where to resume, when to reconnect."""
 
 from __future__ import annotations
 
@@ -15,39 +15,42 @@ from ._retry import MAX_DELAY, MAX_HINT, Failure, is_transient
 from ._sse import ServerSentEvent
 
 MAX_STREAMS = 20
-"""How many connections of a client single jobs may be followed on; half of all, where that is fewer."""
+"""How many of a client's connections may follow single jobs; at most half of all."""
 
 LATEST = "latest"
-"""As `after=`: nothing of what has happened, all of what will."""
+"""As `after=`: skip everything that has already happened."""
 
 NO_SUCH_ENDPOINT = frozenset((404, 405, 501))
 FOLLOWED_JOBS = 20_000
+"""How many jobs of a stream are remembered, to recognise repeated events."""
+
 _BASE_DELAY = 0.1
 _SETTLED_SECONDS = 10.0
+"""How long a stream must have lasted for the reconnection delay to start over."""
 
 
 class Progress:
-    """How far a stream has come. Events that come again, as after a drop, are told by their job and number.
+    """How far a stream has got. Repeated events, as after a reconnection, are recognised by their job and number.
 
     Args:
-        job_id: the job that is followed; None for all of them.
-        after: the id of the last event that the caller had before; None for none.
+        job_id: the job that is followed; None for all jobs.
+        after: the id of the last event that the caller has already had; None for none.
 
     Attributes:
-        last_id: what to resume behind; None for nothing yet.
+        last_id: the id to resume after; None for none yet.
         last: the last event.
     """
 
     def __init__(self, job_id: str | None, after: str | None) -> None:
         self.last_id = after
         self.last: JobEvent | None = None
-        # Of all jobs, those that were heard of last: a server that resumes properly needs none of them.
+        # The jobs that were heard of last; with a server that resumes properly, none of this is needed.
         self._seen: OrderedDict[str, int] = OrderedDict()
         if job_id is not None and after is not None and after.isdecimal():
             self._seen[job_id] = int(after)
 
     def is_new(self, event: JobEvent) -> bool:
-        """Take note of an event; say whether it is another than those before."""
+        """Record an event; return whether it is new."""
         if event.seq <= self._seen.get(event.job_id, 0):
             return False
         self._seen[event.job_id] = event.seq
@@ -58,15 +61,15 @@ class Progress:
         return True
 
     def next_seq(self, job_id: str) -> int:
-        """Give the number of a job's next event, where no server numbers them."""
+        """Return the number of a job's next event, for events found by polling, which no server numbers."""
         return self._seen.get(job_id, 0) + 1
 
 
 class Reconnection:
-    """When to come again after a stream that ended, or could not be opened.
+    """When to reconnect after a stream ended, or could not be opened.
 
     Args:
-        unreachable_seconds: how long nothing but failures is put up with.
+        unreachable_seconds: how many seconds of nothing but failures to tolerate.
         rng: the source of jitter.
     """
 
@@ -78,22 +81,22 @@ class Reconnection:
         self._opened_at = 0.0
 
     def opened(self, now: float) -> None:
-        """A stream was opened."""
+        """Record that a stream was opened."""
         self._opened_at = now
         self._failing_since = None
 
     def progressed(self) -> None:
-        """A stream told something new."""
+        """Record that a stream brought something new."""
         self._previous = _BASE_DELAY
 
     def after_end(self, now: float, retry_seconds: float | None) -> float:
-        """Give the seconds to wait before a stream that ended, in whatever way, is opened again."""
+        """Return how many seconds to wait before reopening a stream that ended, in whatever way."""
         if now - self._opened_at >= _SETTLED_SECONDS:
             self._previous = _BASE_DELAY
         return max(self._delay(), min(retry_seconds or 0.0, MAX_HINT))
 
     def after_failure(self, failure: Failure, now: float, *, submitted_at: float | None = None) -> float | None:
-        """Give the seconds to wait after a stream could not be opened; None where the error is to be raised."""
+        """Return how many seconds to wait after a stream could not be opened; None to raise the error."""
         error = failure.error
         if not (is_transient(failure) or is_lagging(error, submitted_at, now)):
             return None
@@ -110,10 +113,10 @@ class Reconnection:
 
 
 def parse_event(event: ServerSentEvent, head: Reply) -> JobEvent | None:
-    """Read an event of the stream that `head` began; None for one of a kind that this version does not know.
+    """Read an event of the stream that `head` began; None for a kind that this version does not know.
 
     Raises:
-        APIError: (`invalid_response`) its data is not what an event needs.
+        APIError: (`invalid_response`) its data is not an event's.
     """
     if event.type not in ("status", "message"):
         return None
@@ -122,7 +125,7 @@ def parse_event(event: ServerSentEvent, head: Reply) -> JobEvent | None:
 
 
 def event_of_view(view: JobView, seq: int) -> JobEvent:
-    """Make an event out of what a look at a job showed."""
+    """Make an event out of what polling a job showed."""
     at = view.created_at if view.attempts in (None, 0) else view.started_at
     return JobEvent(
         seq=seq,
@@ -137,17 +140,17 @@ def event_of_view(view: JobView, seq: int) -> JobEvent:
 
 
 def has_no_endpoint(error: NodusError) -> bool:
-    """Whether a server that answers so knows jobs, but no such path."""
+    """Whether the server does not have this endpoint, rather than this job."""
     return error.status_code in NO_SUCH_ENDPOINT and error.code != "job_not_found"
 
 
 def is_event_stream(head: Reply) -> bool:
-    """Whether what the server sends is an event stream."""
+    """Whether the response is an event stream."""
     return head.headers.get("content-type", "").partition(";")[0].strip().lower() == "text/event-stream"
 
 
 def has_moved(view: JobView, event: JobEvent | None) -> bool:
-    """Whether a job has gone on since an event."""
+    """Whether a job has moved on since an event."""
     if event is None or view.status != event.status:
         return True
     return None not in (view.attempts, event.attempt) and view.attempts != event.attempt

@@ -12,7 +12,7 @@ _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO}
 
 
 def set_up_from_environment() -> None:
-    """Print the library's log on stderr if `NODUS_LOG` is `info` or `debug`; leave all handlers alone otherwise."""
+    """Print the library's log on stderr if `NODUS_LOG` is `info` or `debug`; otherwise change nothing."""
     level = _LEVELS.get(os.environ.get("NODUS_LOG", "").strip().lower())
     if level is None or any(isinstance(handler, _EnvironmentHandler) for handler in logger.handlers):
         return

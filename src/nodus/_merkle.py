@@ -1,7 +1,7 @@
 """The verifier's half of RFC 6962's Merkle tree. Standard library only.
 
-The control plane has the same lines, and more, in `nodus_core.merkle`: whoever checks must not borrow the code of whom
-he checks. A test holds the two equal.
+The control plane has the same algorithms, and more, in `nodus_core.merkle`: a verifier must not share code with what it
+verifies. A test checks that the two agree.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 class Tree:
-    """A tree that grows leaf by leaf, of which only the roots of its perfect subtrees are kept."""
+    """A tree that grows leaf by leaf, keeping only the roots of its perfect subtrees."""
 
     __slots__ = ("_subtrees", "size")
 
@@ -42,7 +42,7 @@ class Tree:
         self.size += 1
 
     def root(self) -> bytes:
-        """Give the root of the tree as it is now."""
+        """Return the root of the tree as it is now."""
         if not self._subtrees:
             return hashlib.sha256().digest()
         root = self._subtrees[-1]

@@ -1,4 +1,4 @@
-"""What goes over the wire: the spec of a job, and the view of one that the server gives."""
+"""Jobs on the wire: the spec that is submitted, and the view that the server answers with."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ _Built = TypeVar("_Built")
 
 
 class JobSpec(BaseModel):
-    """A job as it is submitted, checked when it is made.
+    """A job as it is submitted, validated when it is created.
 
     To submit one: `client.run(**spec.model_dump())`.
 
     Attributes:
         image: OCI image reference, such as `ghcr.io/acme/train:v3`.
-        command: argv list; None for the image's own command.
+        command: argv list; None to run the image's own command.
         gpu: GPU model, as a `GpuType` or its wire value.
-        gpu_count: GPUs, 1 to 8.
-        env: environment variables of the container. Their values never show in a `repr` or an error.
-        max_runtime_seconds: seconds after which the job is stopped, 60 to 172 800 (48 hours).
-        require_tiers: only suppliers of these classes; None or empty for any.
-        prefer_region: a region that is favoured, not demanded.
-        idempotency_key: 1 to 128 printable ASCII characters; the same key twice gives the first job again.
+        gpu_count: number of GPUs, 1 to 8.
+        env: environment variables to set in the container. Their values never show in a `repr` or an error.
+        max_runtime_seconds: how long the job may run before it is stopped, 60 to 172 800 (48 hours).
+        require_tiers: use only suppliers of these classes; None or empty for any.
+        prefer_region: a region to favour, but not to insist on.
+        idempotency_key: 1 to 128 printable ASCII characters; submitting the same key twice returns the first job.
 
     Raises:
         ValidationError: (`invalid_spec`, `invalid_idempotency_key`) a field is outside its limits.
@@ -78,25 +78,25 @@ class JobSpec(BaseModel):
 
     @classmethod
     def model_validate(cls, obj: object, **options: Any) -> Self:
-        """Make a spec from a mapping; raises `nodus.ValidationError` like the constructor."""
+        """Create a spec from a mapping; raises `nodus.ValidationError` like the constructor."""
         return _checked(lambda: super(JobSpec, cls).model_validate(obj, **options))
 
     @classmethod
     def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
-        """Make a spec from JSON; raises `nodus.ValidationError` like the constructor."""
+        """Create a spec from JSON; raises `nodus.ValidationError` like the constructor."""
         return _checked(lambda: super(JobSpec, cls).model_validate_json(json_data, **options))
 
     @classmethod
     def model_validate_strings(cls, obj: object, **options: Any) -> Self:
-        """Make a spec from a mapping whose values are all text; raises `nodus.ValidationError` like the constructor."""
+        """Create a spec from a mapping of strings; raises `nodus.ValidationError` like the constructor."""
         return _checked(lambda: super(JobSpec, cls).model_validate_strings(obj, **options))
 
     def __setattr__(self, name: str, value: object) -> None:
         # pydantic refuses too, but with an error that shows the value.
-        raise ValidationError(f"A spec does not change, so `{name}` cannot be set: make another one.")
+        raise ValidationError(f"A spec is immutable, so `{name}` cannot be set: create another spec.")
 
     def __delattr__(self, name: str) -> None:
-        raise ValidationError(f"A spec does not change, so `{name}` cannot be deleted.")
+        raise ValidationError(f"A spec is immutable, so `{name}` cannot be deleted.")
 
     @field_validator("image")
     @classmethod
@@ -161,7 +161,12 @@ class JobSpec(BaseModel):
 
 
 class LedgerRow(BaseModel):
-    """Where a job's terminal row stands in the customer's Trust Ledger."""
+    """Where to find a job's terminal row in the customer's Trust Ledger.
+
+    Attributes:
+        seq: the row's number, counting from 1.
+        leaf_hash: the row's leaf hash, in lower-case hexadecimal.
+    """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
@@ -174,9 +179,9 @@ class JobView(BaseModel):
 
     Attributes:
         id: server-issued UUID.
-        status: where the job stands.
+        status: the job's status.
         supplier: name of the supplier; None until placement.
-        region: region that the job landed in; None until placement.
+        region: region that the job runs in; None until placement.
         cost_usd: final cost in US dollars; None until terminal.
         error_code: stable identifier of the failure, if `status` is `FAILED`.
         error_message: what went wrong, if `status` is `FAILED`.
@@ -185,15 +190,15 @@ class JobView(BaseModel):
         gpu_count: as submitted.
         max_runtime_seconds: as submitted, in seconds.
         created_at: when the submission was accepted.
-        started_at: when the last placement began to run.
+        started_at: when the job began to run at its last placement.
         finished_at: when the job became terminal.
-        duration_s: running time of the last placement, in seconds.
+        duration_s: how long the job ran at its last placement, in seconds; None until terminal.
         estimated_cost_usd: upper bound of the cost, reserved at submission, in US dollars.
-        retail_cost_usd: what the cheapest hyperscaler would have asked, in US dollars.
-        saved_usd: retail minus cost, in US dollars; may be negative.
-        attempts: placements so far.
-        principal_kind: whose key submitted the job.
-        ledger: the terminal row in the Trust Ledger.
+        retail_cost_usd: what the cheapest hyperscaler would have charged, in US dollars; None until terminal.
+        saved_usd: retail cost minus cost, in US dollars; may be negative. None until terminal.
+        attempts: number of placements so far.
+        principal_kind: kind of principal whose key submitted the job.
+        ledger: the job's terminal row in the Trust Ledger; None until terminal.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -222,7 +227,7 @@ class JobView(BaseModel):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the job is over. A status that this version does not know is, once the server gives its end."""
+        """Whether the job is over. With a status unknown to this version, it is once the server gives `finished_at`."""
         return self.status.is_terminal or (self.finished_at is not None and not self.status.is_known)
 
     @property
@@ -242,7 +247,7 @@ class JobGlance(BaseModel):
     attempts: int | None = None
 
     def agrees_with(self, view: JobView) -> bool:
-        """Whether a view is still true."""
+        """Whether a view is still up to date."""
         return (self.status, self.supplier, self.attempts) == (view.status, view.supplier, view.attempts)
 
 
@@ -265,7 +270,7 @@ class JobPage(BaseModel):
 
 
 def _choose(kind: type[_Choice], value: object) -> _Choice:
-    """Give the known member for `value`; a submission with any other is refused here rather than by the server."""
+    """Return the known member for `value`; any other value is refused here rather than by the server."""
     if isinstance(value, str):
         choice = kind(value)
         if choice.is_known:
@@ -307,7 +312,7 @@ def _checked(build: Callable[[], _Built]) -> _Built:
     raise error
 
 
-_RULES = {"missing": "is missing", "extra_forbidden": "is nothing that a spec has"}
+_RULES = {"missing": "is missing", "extra_forbidden": "is not a field of a spec"}
 
 
 def _explain(error: pydantic.ValidationError) -> ValidationError:

@@ -26,7 +26,7 @@ _SIZE = re.compile(r"(?:0|[1-9][0-9]{0,18})\Z")
 
 
 class PublicKey(NamedTuple):
-    """A pinned key: its 32 bytes, and the log that it signs for; None where only the bytes were pinned."""
+    """A pinned key: its 32 bytes, and the log that it signs for, or None if only the bytes were pinned."""
 
     origin: str | None
     public_key: bytes
@@ -42,7 +42,7 @@ class Checkpoint(NamedTuple):
 
 
 def read_key(key: LedgerKey | Mapping[str, object] | str | bytes) -> PublicKey:
-    """Read a pinned key: 32 bytes, their base64, a vkey, or what the server gave.
+    """Read a pinned key: 32 bytes, their base64, a vkey, or what the server answered.
 
     Raises:
         ValidationError: (`invalid_public_key`) it is none of these.
@@ -60,12 +60,12 @@ def read_key(key: LedgerKey | Mapping[str, object] | str | bytes) -> PublicKey:
 
 
 def open_checkpoint(checkpoint: LedgerCheckpoint | Mapping[str, object] | str, key: PublicKey | None) -> Checkpoint:
-    """Read a checkpoint, given as the server gave it or as its note alone; verify its signature if there is a key.
+    """Read a checkpoint, as the server answered it or as its note alone; verify its signature if there is a key.
 
     Raises:
-        LedgerError: `ledger_malformed`; `ledger_origin_mismatch`: it is another log's than the key's;
+        LedgerError: `ledger_malformed`; `ledger_origin_mismatch`: it belongs to another log than the key;
             `ledger_signature_invalid`: the key did not sign it.
-        ConfigurationError: (`missing_extra`) there is a signature to verify, and nothing to verify it with.
+        ConfigurationError: (`missing_extra`) there is a signature to verify, but cryptography is not installed.
     """
     if isinstance(checkpoint, str):
         return _open_note(checkpoint, key)
@@ -78,7 +78,7 @@ def open_checkpoint(checkpoint: LedgerCheckpoint | Mapping[str, object] | str, k
     for name, noted in beside.items():
         said = fields.get(name, noted)
         if said != noted:
-            raise LedgerError(f"The checkpoint says that its {name} is {said!r}, and its note says {noted!r}.")
+            raise LedgerError(f"The checkpoint says that its {name} is {said!r}, but its note says {noted!r}.")
     return opened
 
 
@@ -103,7 +103,7 @@ def _open_note(note: str, key: PublicKey | None) -> Checkpoint:
 def _verify_signature(text: str, origin: str, lines: list[str], key: PublicKey) -> None:
     if key.origin not in (None, origin):
         raise LedgerError(
-            f"The checkpoint is of the log {origin!r}, and the key signs for {key.origin!r}.",
+            f"The checkpoint belongs to the log {origin!r}, but the key signs for {key.origin!r}.",
             code="ledger_origin_mismatch",
         )
     key_id = _key_id(origin, key.public_key)
@@ -111,12 +111,12 @@ def _verify_signature(text: str, origin: str, lines: list[str], key: PublicKey) 
         found = _SIGNATURE.match(line)
         signature = None if found is None else _decoded(found[2])
         if found is None or signature is None:
-            raise LedgerError("The checkpoint is not a signed note: a line after the empty one is no signature.")
+            raise LedgerError("The checkpoint is not a signed note: a line after the empty one is not a signature.")
         if found[1] == origin and signature[:4] == key_id and _is_signed(text, signature[4:], key.public_key):
             return
     raise LedgerError(
-        f"The checkpoint of {origin!r} at its size is not signed by the pinned key: it was made up or changed, or the "
-        "log has another key now.",
+        f"The checkpoint of {origin!r} is not signed by the pinned key: it was forged or changed, or the log has "
+        "another key now.",
         code="ledger_signature_invalid",
     )
 
@@ -156,13 +156,14 @@ def _require_key(key: bytes | None) -> bytes:
 
 def _unusable_key() -> ValidationError:
     return ValidationError(
-        "`public_key` must be an Ed25519 key: its 32 bytes, their base64, a vkey, or what `client.ledger.key()` gave.",
+        "`public_key` must be an Ed25519 key: its 32 bytes, their base64, a vkey, or what `client.ledger.key()` "
+        "returned.",
         code="invalid_public_key",
     )
 
 
 def _decoded(text: str) -> bytes | None:
-    """Decode base64 in its one form, or give None."""
+    """Decode canonical base64, or return None."""
     try:
         data = base64.b64decode(text.encode(), validate=True)
     except (binascii.Error, UnicodeEncodeError):

@@ -15,12 +15,12 @@ _SCHEMES = ("http", "https", *_SOCKS)
 
 
 def environment_proxy(scheme: str, host: str, port: int | None = None) -> httpx.Proxy | None:
-    """Give the proxy for an origin, or None to connect to it directly.
+    """Return the proxy for an origin, or None to connect to it directly.
 
     Args:
         scheme: `"http"` or `"https"`.
         host: the origin's host.
-        port: the origin's port, where it is not the scheme's own.
+        port: the origin's port, if it is not the scheme's default.
 
     Raises:
         ConfigurationError: (`invalid_proxy`) the environment names a proxy that cannot be used.

@@ -1,4 +1,4 @@
-"""What the server tells besides jobs: their events and routes, the calling key, webhooks, the Trust Ledger.
+"""Answers of the server other than jobs: events, routing, the calling key, webhooks, the Trust Ledger.
 
 All are frozen; fields that this version does not know are ignored.
 """
@@ -21,15 +21,15 @@ class JobEvent(_Record):
     """One transition of a job.
 
     Attributes:
-        seq: which transition of its job it is, from 1 on.
+        seq: the number of this transition among those of its job, counting from 1.
         job_id: the job.
-        status: what the job became.
-        at: when.
-        attempt: placements so far.
-        supplier: where it was placed, or, back in the queue, where it was lost; None before placement.
-        region: likewise.
-        reason: why, where there is more to say: what the supplier reported, or the error's code.
-        id: what to resume a stream behind, as `after=`; None where the events were found by polling.
+        status: the job's new status.
+        at: when the transition happened.
+        attempt: number of placements so far.
+        supplier: where the job was placed, or, when it is queued again, where it was lost; None before placement.
+        region: the region there.
+        reason: why it happened, if there is more to say: what the supplier reported, or the error's code.
+        id: where to resume a stream, as `after=`; None if the event was found by polling.
     """
 
     seq: int
@@ -44,7 +44,7 @@ class JobEvent(_Record):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether it is the job's last."""
+        """Whether it is the job's last transition."""
         return self.status.is_terminal
 
 
@@ -55,9 +55,9 @@ class RoutingCandidate(_Record):
         supplier: the supplier's name.
         kind: its class.
         region: where its GPUs are.
-        usd_per_gpu_hour: its price.
-        score: how good it was; None where it was rejected before it got one.
-        rejected: why it was not eligible; None where it was.
+        usd_per_gpu_hour: its price, in US dollars per GPU and hour.
+        score: how good the offer is, higher being better; None if it was rejected before it was scored.
+        rejected: why the offer was not eligible, such as `"outage"`; None if it was.
     """
 
     supplier: str
@@ -72,8 +72,8 @@ class Routing(_Record):
     """Why a job went where it went: its latest placement decision.
 
     Attributes:
-        chosen: the offer that was taken; None where none was, or nothing is decided yet.
-        candidates: all that were looked at.
+        chosen: the offer that was taken; None if none was, or if nothing has been decided yet.
+        candidates: all the offers that were considered, best first.
     """
 
     chosen: RoutingCandidate | None = None
@@ -82,7 +82,7 @@ class Routing(_Record):
     @model_validator(mode="before")
     @classmethod
     def _find_chosen(cls, content: Any) -> Any:
-        """Take the name of the chosen supplier for its candidate."""
+        """Accept the name of the chosen supplier in place of its candidate."""
         if not isinstance(content, dict) or not isinstance(content.get("chosen"), str):
             return content
         candidates = content.get("candidates")
@@ -96,15 +96,15 @@ class KeyView(_Record):
 
     Attributes:
         id: the key's id.
-        label: the name that it was minted under.
+        label: the name that it was given when it was minted.
         principal_kind: who it was minted for.
         signing_required: whether every request must carry a signature.
-        monthly_spend_cap_usd: the cap, in US dollars; None for none.
+        monthly_spend_cap_usd: the cap, in US dollars; None for no cap.
         month_to_date_usd: realised spend plus what is reserved for jobs in flight, in US dollars.
-        realised_usd: what the jobs that ended this month cost, in US dollars.
-        in_flight_usd: what is reserved for jobs that have not ended, in US dollars.
-        headroom_usd: what a submission may still cost, in US dollars; None without a cap.
-        resets_at: when the next month begins.
+        realised_usd: the cost of jobs that ended this calendar month (UTC), in US dollars.
+        in_flight_usd: the amount reserved for jobs that have not ended, in US dollars.
+        headroom_usd: the most that a submission may still cost, in US dollars; None without a cap.
+        resets_at: when the next calendar month begins.
     """
 
     id: str
@@ -125,10 +125,10 @@ class Webhook(_Record):
     Attributes:
         id: `wh_…`.
         url: where deliveries are posted.
-        events: the types that are delivered, such as `"job.completed"`.
-        secret: `whsec_…`, what deliveries are signed with: in the answer to `create()` alone, and in no `repr`.
+        events: the event types that are delivered, such as `"job.completed"`.
+        secret: `whsec_…`, the secret that deliveries are signed with; set only by `create()`, and never in a `repr`.
         created_at: when it was registered.
-        disabled_at: since when nothing is delivered, because the endpoint answered 410; None while it is live.
+        disabled_at: when the endpoint answered 410, after which nothing is delivered to it; None while it is live.
     """
 
     id: str
@@ -140,10 +140,10 @@ class Webhook(_Record):
 
 
 class WebhookSecret(_Record):
-    """The new secret of an endpoint. The old one signs beside it for 24 hours.
+    """The new secret of an endpoint. For 24 hours, deliveries are signed with the old one too.
 
     Attributes:
-        secret: `whsec_…`; in no `repr`, and never to be had again.
+        secret: `whsec_…`; never in a `repr`, and never shown again by the server.
     """
 
     secret: str = Field(repr=False)
@@ -154,9 +154,9 @@ class DeliveryAttempt(_Record):
 
     Attributes:
         at: when it began.
-        status_code: what the endpoint answered; None where no answer came.
-        latency_ms: how long it took, in milliseconds.
-        error: why there was no answer; None where there was one.
+        status_code: the status that the endpoint answered with; None if no answer came.
+        latency_ms: how long the attempt took, in milliseconds.
+        error: why no answer came; None if one did.
     """
 
     at: datetime
@@ -169,12 +169,12 @@ class Delivery(_Record):
     """The delivery of one event to one endpoint.
 
     Attributes:
-        id: the delivery's id, to replay it by.
+        id: the delivery's id, for `replay()`.
         event_id: `evt_…`, the same on every attempt.
         event_type: such as `"job.completed"`.
         status: `"pending"`, `"delivered"` or `"failed"`.
-        attempts: what was tried, the oldest first.
-        next_retry_at: when it is tried next; None where it is not.
+        attempts: the attempts so far, oldest first.
+        next_retry_at: when the next attempt is due; None if there will be none.
     """
 
     id: str
@@ -189,15 +189,15 @@ class LedgerEntry(_Record):
     """One row of the customer's Trust Ledger.
 
     Attributes:
-        seq: its number, from 1 on, without gaps.
+        seq: the row's number, counting from 1 without gaps.
         at: when it was written: RFC 3339 in UTC, kept as the text that was hashed.
-        kind: what it records.
-        job_id: the job that it is about; None where it is about none.
-        key_id: the key that it is about; None where it is about none.
-        principal_kind: whose key it was.
-        payload: what is recorded; money in whole micro-USD.
-        prev_hash: the leaf hash of the row before; 64 zeros in the first.
-        leaf: the text that is hashed; it says all of the above, and whose ledger it is.
+        kind: what it records, such as `"job.settled"`.
+        job_id: the job that it is about, or None.
+        key_id: the key that it is about, or None.
+        principal_kind: the kind of principal that the key belongs to, or None.
+        payload: the recorded facts; money is in whole micro-USD.
+        prev_hash: the leaf hash of the previous row; 64 zeros in the first.
+        leaf: the text that is hashed: canonical JSON of all of the above, and of whose ledger it is.
         leaf_hash: SHA-256(0x00 ‖ `leaf`), in lower-case hexadecimal.
     """
 
@@ -214,7 +214,7 @@ class LedgerEntry(_Record):
 
 
 class LedgerCheckpoint(_Record):
-    """The signed size and root of the ledger at one moment. Keep it: later ones can be held against it.
+    """The signed size and root of the ledger at one moment. Keep it: later ones can be checked against it.
 
     Attributes:
         origin: the name of the log.
@@ -230,7 +230,7 @@ class LedgerCheckpoint(_Record):
 
 
 class LedgerKey(_Record):
-    """The public key that checkpoints are signed with. Pin it: get it once, and keep it.
+    """The public key that checkpoints are signed with. Pin it: fetch it once, and keep it.
 
     Attributes:
         origin: the name of the log.
@@ -246,10 +246,10 @@ class LedgerKey(_Record):
 
 
 class InclusionProof(_Record):
-    """That a row is in the ledger of a given size.
+    """Proof that a row is in the ledger of a given size.
 
     Attributes:
-        seq: the row; its leaf index is one less.
+        seq: the row's number; its leaf index is one less.
         size: the size of the ledger that the proof is for.
         leaf_hash: the row's leaf hash, in lower-case hexadecimal.
         hashes: the path from the leaf to the root (RFC 9162, section 2.1.3), in lower-case hexadecimal.
@@ -262,7 +262,7 @@ class InclusionProof(_Record):
 
 
 class ConsistencyProof(_Record):
-    """That the ledger of one size begins with the ledger of another.
+    """Proof that the ledger of one size begins with the ledger of another.
 
     Attributes:
         from_size: the earlier size.

@@ -1,4 +1,4 @@
-"""Refusing a delivery that was seen before. Standard library only."""
+"""Refusing webhook deliveries that were seen before. Standard library only."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from typing import Protocol
 class ReplayGuard(Protocol):
     """Remembers deliveries, for `construct_event`.
 
-    One method. With several receivers, keep the memory where all of them see it; with Redis it is one line:
+    A protocol of one method. With several receivers, keep the memory where all of them see it; with Redis it is one
+    line:
 
         def is_first(self, delivery: str, *, now: float, keep_seconds: float) -> bool:
             return bool(redis.set(f"nodus:{delivery}", 1, nx=True, ex=math.ceil(keep_seconds)))
     """
 
     def is_first(self, delivery: str, *, now: float, keep_seconds: float) -> bool:
-        """Take note of a delivery; say whether it is the first of its kind.
+        """Remember a delivery; return whether it is seen for the first time.
 
         Args:
-            delivery: what tells it from all others: 64 hexadecimal digits.
+            delivery: identifies the delivery: 64 hexadecimal digits.
             now: the time at which it is verified, in Unix seconds.
-            keep_seconds: how long it has to be remembered; afterwards it is too old to be accepted anyway.
+            keep_seconds: how long it must be remembered; after that it is too old to be accepted anyway.
         """
         ...
 
@@ -31,8 +32,11 @@ class InMemoryReplayGuard:
     """Remembers deliveries in this process. Safe to share across threads.
 
     Args:
-        max_entries: how many to remember at most, from 1 on; the oldest is forgotten for the newest. Only genuine
-            deliveries get here, so a sender without the secret cannot push any out.
+        max_entries: how many deliveries to remember at most, 1 or more; when full, the oldest is forgotten. Only
+            genuine deliveries are remembered, so a sender without the secret cannot push any out.
+
+    Raises:
+        ValueError: `max_entries` is below 1.
     """
 
     def __init__(self, *, max_entries: int = 100_000) -> None:
@@ -40,11 +44,11 @@ class InMemoryReplayGuard:
             raise ValueError("`max_entries` must be at least 1")
         self._max_entries = max_entries
         self._lock = threading.Lock()
-        # Forgotten from the front: whoever came first is past first, as long as `keep_seconds` stays the same.
+        # Forgotten from the front: what came first expires first, as long as `keep_seconds` stays the same.
         self._kept_until: OrderedDict[str, float] = OrderedDict()
 
     def is_first(self, delivery: str, *, now: float, keep_seconds: float) -> bool:
-        """Take note of a delivery; say whether it is the first of its kind."""
+        """Remember a delivery; return whether it is seen for the first time."""
         with self._lock:
             self._forget(now)
             if self._kept_until.get(delivery, now) > now:

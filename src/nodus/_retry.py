@@ -10,13 +10,19 @@ from ._errors import APIConnectionError, APITimeoutError, NodusError
 BASE_DELAY = 0.5
 MAX_DELAY = 8.0
 MAX_HINT = 120.0
-"""A `Retry-After` above this many seconds is the caller's to decide about: it is neither slept nor cut short."""
+"""A `Retry-After` above this many seconds is neither obeyed nor shortened: the caller gets the error, and decides."""
 
 _TRANSIENT = frozenset((408, 409, 425, 429))
+"""Retried, like every 5xx."""
+
 _NOTHING_DONE = frozenset((429, 503))
-# The same bytes were signed twice within a second: the next attempt is signed afresh.
-_REPLAYED = "signature_replayed"
+"""Say that the server did not act on the request."""
+
 _CONCLUSIVE = frozenset((400, 402, 404, 422))
+"""Answers of a server that has looked at the idempotency key, and at whatever an earlier attempt had done."""
+
+_REPLAYED = "signature_replayed"
+"""The same bytes were signed twice within a second; the next attempt is signed anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +31,8 @@ class Failure:
 
     Attributes:
         error: what the caller would see.
-        server_verdict: `x-should-retry` of the answer, or None.
-        permanent: no retry can mend it, whatever its class (a certificate that does not verify).
+        server_verdict: the response's `x-should-retry`, or None.
+        permanent: whether no retry can help, whatever the error's class (a certificate that does not verify).
     """
 
     error: NodusError
@@ -39,7 +45,7 @@ def is_transient(failure: Failure, *, repeatable: bool = True) -> bool:
 
     Args:
         failure: the attempt that failed.
-        repeatable: False for calls that must not be sent twice unless the answer says that nothing was done.
+        repeatable: False for calls that must not be sent twice, unless the response says that nothing was done.
     """
     error = failure.error
     if failure.permanent:
@@ -72,9 +78,9 @@ class RetryState:
         rng: the source of jitter.
 
     Attributes:
-        attempts: how many have failed.
+        attempts: how many attempts have failed.
         outcome_unknown: whether the server may have acted on one of them.
-        error: what to raise if none follows.
+        error: what to raise if there is no further attempt.
     """
 
     __slots__ = (
@@ -108,13 +114,13 @@ class RetryState:
         return now + timeout if self._deadline is None else min(now + timeout, self._deadline)
 
     def delay_after(self, failure: Failure, now: float) -> float | None:
-        """Take note of a failed attempt; give the seconds to sleep before the next, or None to raise `error`."""
+        """Record a failed attempt; return how many seconds to sleep before the next, or None to raise `error`."""
         self.attempts += 1
         if self.error is None or not (self._is_cut_short and isinstance(failure.error, APITimeoutError)):
-            # Else the whole call ran out of time, and what was seen before says more than that.
+            # Otherwise the whole call ran out of time, and the error seen before says more than that.
             self.error = failure.error
         if failure.error.status_code in _CONCLUSIVE:
-            # The server has looked at the idempotency key: an earlier attempt that it had taken would have shown.
+            # Had the server accepted an earlier attempt, this answer would have shown it.
             self.outcome_unknown = False
         else:
             self.outcome_unknown |= failure.error.outcome_unknown

@@ -57,7 +57,7 @@ class Signer:
         return outer.hexdigest()
 
     def header(self, method: str, path: str, body: bytes, now: float) -> str:
-        """Give the value of `Nodus-Signature`; `now` in Unix seconds."""
+        """Return the value of `Nodus-Signature`; `now` in Unix seconds."""
         timestamp = str(int(now))
         return f"v1={self.mac(timestamp, method, path, body)},ts={timestamp}"
 
@@ -72,16 +72,17 @@ _is_path = lru_cache(maxsize=128)(_PATH.match)
 def sign_request(
     *, signing_secret: str, method: str, path: str, body: bytes = b"", now: float | None = None
 ) -> dict[str, str]:
-    """Sign a request; give the headers to merge into it.
+    """Sign a request; return the headers to merge into it.
 
-    Sign the exact bytes that go on the wire, once, and send them once.
+    Sign the exact bytes that go on the wire. Sign once, send once.
 
     Args:
         signing_secret: the key's `sgn_…` secret, whole as printed.
-        method: the HTTP method; upper-cased.
-        path: the path of the API request, percent-encoded as sent, from `/v1/` on: no query and no mount prefix.
+        method: the HTTP method, in any case; it is signed in upper case.
+        path: the path of the API request, percent-encoded as sent, starting with `/v1/`: no query, and no mount prefix
+            of the base URL.
         body: the request's body; empty for none.
-        now: the time to sign at, in Unix seconds; the clock's by default.
+        now: the time to sign at, in Unix seconds; the current time by default.
 
     Raises:
         ValidationError: (`invalid_path`) `path` does not start with `/`, or has a query, a fragment, a space, a
@@ -114,18 +115,19 @@ def verify_webhook(
     tolerance_seconds: float = TOLERANCE_SECONDS,
     now: float | None = None,
 ) -> bool:
-    """Say whether a delivery was signed with the secret, over exactly these bytes, within the tolerance.
+    """Check that a delivery was signed with the secret, over exactly these bytes, within the tolerance.
 
-    Nothing that a sender controls raises: a header that is missing or malformed gives False.
+    Nothing that a sender controls raises: a missing or malformed header makes this return False.
 
     Args:
         signing_secret: the endpoint's `whsec_…` secret; several while one is being rotated.
         method: the HTTP method of the delivery.
-        path: the path on the receiver's endpoint, without a reverse proxy's mount prefix.
+        path: the path of the URL that was registered, percent-encoded and without a query. Undo what a reverse proxy
+            does to it: add a prefix that it strips, strip one that it adds.
         body: the raw request body.
-        signature_header: the value of `Nodus-Signature`, or None where there is none.
-        tolerance_seconds: how far, in seconds, the signature's time may lie from now, in both directions.
-        now: the time to verify at, in Unix seconds; the clock's by default.
+        signature_header: the value of the `Nodus-Signature` header, or None if there is none.
+        tolerance_seconds: how far the signature's time may lie from now, in seconds, in either direction.
+        now: the time to verify at, in Unix seconds; the current time by default.
 
     Raises:
         TypeError: `body` is not bytes: the signature covers the raw body, not what was parsed from it.
@@ -140,7 +142,7 @@ def verify_webhook(
 
 
 def is_signable(method: str, path: str) -> bool:
-    """Say whether these can have been signed at all: what cannot be encoded must not raise, a sender may choose it."""
+    """Say whether these can have been signed at all; they come from the sender, and must not make encoding fail."""
     return method.isascii() and _is_path(path) is not None
 
 
@@ -185,7 +187,7 @@ def _parse_parts(header: str) -> Signature | None:
 
 
 def mac_matches(signature: Signature, signing_secret: str | Iterable[str], method: str, path: str, body: bytes) -> bool:
-    """Compare every MAC with every secret's, in constant time: how long it takes says nothing about which matched."""
+    """Compare every MAC with that of every secret, in constant time, so that timing does not tell which one matched."""
     matched = False
     for secret in (signing_secret,) if isinstance(signing_secret, str) else signing_secret:
         expected = _signer(secret).mac(signature.timestamp, method.upper(), path, body)

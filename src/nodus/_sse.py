@@ -1,4 +1,4 @@
-"""Server-sent events, out of bytes that come in pieces of any size: the WHATWG's `text/event-stream`, and no I/O.
+"""Parses server-sent events (the WHATWG's `text/event-stream`) from bytes in pieces of any size, without I/O.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 """
@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 MAX_EVENT_BYTES = 1024 * 1024
-"""How large one event may be: a stream that never ends a line must not fill the memory."""
+"""How large one event may be: a stream that never ends a line must not fill memory."""
 
 _BOM = b"\xef\xbb\xbf"
 _LINE_END = re.compile(b"\r\n|\r|\n")
@@ -21,9 +21,9 @@ class ServerSentEvent:
     """One event of a stream.
 
     Attributes:
-        type: `"message"` where the stream names none.
-        data: its lines, joined by newlines.
-        id: the id that was in force when it came; empty for none.
+        type: `"message"` if the stream names none.
+        data: its data lines, joined by newlines.
+        id: the id in force when it was dispatched; empty for none.
     """
 
     type: str
@@ -35,11 +35,11 @@ class EventStreamParser:
     """Reads one stream, from its first byte on.
 
     Args:
-        last_event_id: the id that is in force before: that of the stream that this one resumes.
+        last_event_id: the id in force at the beginning: that of the stream that this one resumes.
 
     Attributes:
-        last_event_id: what to resume behind: the id in force at the last blank line, be it of an event or of none.
-        retry_seconds: how long the server wants to be left alone before a client comes again; None for no wish.
+        last_event_id: where to resume: the id in force at the last blank line, whether or not that ended an event.
+        retry_seconds: how long the server asks clients to wait before they reconnect; None if it does not ask.
     """
 
     def __init__(self, last_event_id: str = "") -> None:
@@ -54,13 +54,13 @@ class EventStreamParser:
         self._id = last_event_id
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
-        """Take in the next bytes; give the events that they complete.
+        """Take the next bytes; return the events that they complete.
 
         Raises:
             ValueError: an event is larger than `MAX_EVENT_BYTES`.
         """
         if self._skips_line_feed and chunk:
-            # The line ended with the carriage return that was the last byte before.
+            # The previous piece ended with a carriage return, which ended the line.
             self._skips_line_feed = False
             chunk = chunk.removeprefix(b"\n")
         self._rest += chunk
@@ -87,7 +87,7 @@ class EventStreamParser:
             raise ValueError(f"an event of more than {MAX_EVENT_BYTES} bytes")
 
     def _pass_byte_order_mark(self) -> bool:
-        """Leave the mark out; False where it cannot be told yet whether there is one."""
+        """Skip the mark; False if it cannot be told yet whether there is one."""
         if len(self._rest) < len(_BOM) and _BOM.startswith(self._rest):
             return False
         self._is_at_start = False

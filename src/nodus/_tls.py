@@ -1,4 +1,4 @@
-"""One TLS context a process, built when the first https connection is: loading the CA certificates takes longest."""
+"""One TLS context per process, built with the first https connection, because loading CA certificates is slow."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _unused = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def tls_context() -> ssl.SSLContext:
-    """The context for https, with httpx's defaults; `SSL_CERT_FILE` and `SSL_CERT_DIR` count as in httpx.
+    """The context for https, with httpx's defaults; `SSL_CERT_FILE` and `SSL_CERT_DIR` work as in httpx.
 
     Raises:
-        ConfigurationError: (`invalid_ca_certificates`) what those two name cannot be read.
+        ConfigurationError: (`invalid_ca_certificates`) the certificates that these two name cannot be read.
     """
     certificates = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
     context = _contexts.get(certificates)
@@ -48,5 +48,5 @@ def _renew_mutex() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    # A thread of the parent may hold it in the instant of the fork, and does not exist in the child to let it go.
+    # A thread of the parent may hold it at the moment of the fork, and does not exist in the child to release it.
     os.register_at_fork(after_in_child=_renew_mutex)

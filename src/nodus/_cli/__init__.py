@@ -1,6 +1,6 @@
 """The `nodus` command: asyncclick over `AsyncClient`.
 
-Nothing but the version is decided here, so that `nodus --version` loads no more than it prints.
+Only `--version` is handled here, so that it loads no more than it needs.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ def main() -> int:
 
         return run_program(arguments)
     except KeyboardInterrupt:
-        # So early that nothing was begun.
+        # Interrupted so early that nothing had begun.
         return 130
 
 
 def _print_version() -> int:
-    """Print it, unless nobody can read it; give the exit status."""
+    """Print the version, if anybody can read it; return the exit status."""
     if sys.stdout is None:
         return 0
     try:
         sys.stdout.write(f"nodus {__version__}\n")
         sys.stdout.flush()
     except OSError as exc:
-        # The interpreter flushes once more at its exit, and would complain.
+        # The interpreter flushes once more when it exits, and would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(exc, BrokenPipeError):
             return 0

@@ -1,4 +1,4 @@
-"""The checks of `nodus doctor`, in the order in which one depends on the other."""
+"""The checks of `nodus doctor`, ordered so that each depends only on those before it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Finding:
         check: the name of the check.
         result: `ok`, `warning` or `failed`.
         detail: what was seen.
-        advice: what to do; empty where nothing needs to be done.
+        advice: what to do; empty if nothing needs to be done.
         exit_code: the exit status that this calls for.
     """
 
@@ -64,7 +64,7 @@ class ServerDates:
 
 
 def skew_of(date: str, now: datetime) -> float | None:
-    """Give how many seconds this machine's time `now` is ahead of an HTTP date; None if that is not one."""
+    """Return how many seconds this machine's time `now` is ahead of an HTTP date; None if that is not one."""
     try:
         server = email.utils.parsedate_to_datetime(date)
     except ValueError:
@@ -75,7 +75,7 @@ def skew_of(date: str, now: datetime) -> float | None:
 
 
 def look_at_settings(environ: Mapping[str, str]) -> list[Finding]:
-    """Check what needs no network."""
+    """Make the checks that need no network."""
     findings = [Finding("version", "ok", f"nodus-sdk {__version__}, Python {platform.python_version()}")]
     findings.append(Finding("event loop", "ok", choose_backend(environ)))
     findings.append(_look_at_key(environ.get("NODUS_API_KEY")))
@@ -87,14 +87,14 @@ def look_at_settings(environ: Mapping[str, str]) -> list[Finding]:
 
 
 def _look_at_key(key: str | None) -> Finding:
-    """Judge a key without showing more of it than what it is for."""
+    """Judge a key without showing more than its prefix."""
     check = "NODUS_API_KEY"
     if not key:
         advice = "Set it to a key from the console: export NODUS_API_KEY=nk_live_..."
         return Finding(check, "failed", "not set", advice, exit_codes.CONFIGURATION)
     prefix = next((prefix for prefix in KEY_PREFIXES if key.startswith(prefix)), None)
     if prefix is None:
-        return Finding(check, "warning", "set", f"Keys start with {' or '.join(KEY_PREFIXES)}: is this one whole?")
+        return Finding(check, "warning", "set", f"Keys start with {' or '.join(KEY_PREFIXES)}: is this one complete?")
     return Finding(check, "ok", f"{prefix}...")
 
 
@@ -106,18 +106,18 @@ def look_at_clock(skew_seconds: float | None, *, signs: bool) -> Finding:
         signs: whether requests are signed, so that a wrong clock makes the server refuse them.
     """
     if skew_seconds is None:
-        return Finding("clock", "warning", "the server does not say what time it has")
+        return Finding("clock", "warning", "the server does not tell the time")
     detail = f"{abs(skew_seconds):.0f} s {'ahead of' if skew_seconds > 0 else 'behind'} the server"
     if abs(skew_seconds) < NOTABLE_SKEW_SECONDS:
         return Finding("clock", "ok", detail)
-    advice = f"Set this machine's clock right: signatures are refused when it is {TOLERANCE_SECONDS} s off."
+    advice = f"Correct this machine's clock: signatures are refused when it is more than {TOLERANCE_SECONDS} s off."
     if signs and abs(skew_seconds) > TOLERANCE_SECONDS:
         return Finding("clock", "failed", detail, advice, exit_codes.SIGNATURE)
     return Finding("clock", "warning", detail, advice)
 
 
 async def diagnose(invocation: Invocation, *, as_json: bool) -> int:
-    """Make every check that can be made, show each, and give the exit status of the first that failed."""
+    """Make every check that can be made, show each finding, and return the exit status of the first that failed."""
     status = exit_codes.OK
 
     def show(finding: Finding) -> None:

@@ -1,6 +1,6 @@
-"""The container's environment as `nodus run` is given it: `--env NAME=VALUE`, `--env NAME`, `--env-file`.
+"""The container's environment, from `nodus run --env NAME=VALUE`, `--env NAME` and `--env-file`.
 
-No message here holds a value.
+No message here contains a value.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from pathlib import Path
 
 
 class EnvironmentValueError(ValueError):
-    """A setting that cannot be understood, or a variable to copy that is not set."""
+    """An assignment that cannot be understood, or a variable to copy that is not set."""
 
 
 def collect(assignments: Iterable[str], files: Iterable[str], source: Mapping[str, str]) -> dict[str, str]:
-    """Give the variables of the container; `--env` wins over files, later over earlier.
+    """Return the variables of the container; `--env` takes precedence over files, later over earlier.
 
     Args:
         assignments: `NAME=VALUE`, or `NAME` to copy from `source`.
-        files: paths of files with one such assignment a line; blank lines and lines that start with `#` are skipped,
-            and values are taken as they are, quotes included.
+        files: paths of files with one such assignment per line; blank lines and lines that start with `#` are skipped,
+            and values are taken literally, quotes included.
         source: the environment of this process.
 
     Raises:
@@ -38,7 +38,7 @@ def collect(assignments: Iterable[str], files: Iterable[str], source: Mapping[st
 
 
 def names(assignments: Iterable[str]) -> list[str]:
-    """Give the names alone, each once."""
+    """Return the names alone, each once."""
     return list(dict.fromkeys(assignment.partition("=")[0] for assignment in assignments))
 
 
@@ -51,7 +51,7 @@ def _parse(assignment: str, source: Mapping[str, str], *, where: str) -> tuple[s
     if equals:
         return name, value
     if name not in source:
-        raise EnvironmentValueError(f"{where}: {name} is not set in the environment to copy it from.")
+        raise EnvironmentValueError(f"{where}: {name} is not set in your environment, so it cannot be copied.")
     return name, source[name]
 
 

@@ -1,6 +1,6 @@
-"""Runs what has to wait on an event loop, and receives Ctrl-C and SIGTERM there: alike on asyncio and trio.
+"""Runs commands that wait on an event loop, and handles Ctrl-C and SIGTERM there, alike on asyncio and trio.
 
-A signal is received, not raised: the work is cancelled in an orderly way, and no traceback comes of it. Left alone,
+Signals are received, not raised, so that the work is cancelled in an orderly way, without a traceback. By themselves,
 asyncio and trio differ in how `KeyboardInterrupt` arrives.
 """
 
@@ -28,20 +28,20 @@ _Result = TypeVar("_Result")
 
 
 class Interruptible(Protocol):
-    """What is told that a signal came."""
+    """What is notified when a signal comes."""
 
     def announce(self, number: int) -> None:
-        """Say at once what becomes of the work; waits for nothing."""
+        """Say at once what becomes of the work; must not wait."""
 
     async def clean_up(self) -> None:
-        """Do what has to be done before the work is cancelled; bounds itself."""
+        """Do what must be done before the work is cancelled; must end by itself within a few seconds."""
 
 
 def choose_backend(environ: Mapping[str, str] | None = None) -> str:
-    """Give the name of the event loop to run on: `NODUS_BACKEND`, or asyncio.
+    """Return the name of the event loop to run on: `NODUS_BACKEND`, or asyncio.
 
     Raises:
-        ConfigurationError: (`invalid_backend`) there is no such one, or trio is not installed.
+        ConfigurationError: (`invalid_backend`) there is no such event loop, or trio is not installed.
     """
     backend = (os.environ if environ is None else environ).get(BACKEND_VARIABLE) or BACKENDS[0]
     if backend not in BACKENDS:
@@ -62,7 +62,7 @@ def run(work: Callable[[], Awaitable[_Result]]) -> _Result:
 
 
 def run_interruptible(work: Callable[[], Awaitable[int]], interruptible: Interruptible) -> int:
-    """Run work until it gives its exit status, or until a signal ends it.
+    """Run work until it returns its exit status, or until a signal ends it.
 
     A second signal ends the process at once.
 
@@ -79,7 +79,7 @@ def run_interruptible(work: Callable[[], Awaitable[int]], interruptible: Interru
         outcome.signal = signal.SIGINT
         interruptible.announce(signal.SIGINT)
     if outcome.signal is not None:
-        # All is said and done: one more Ctrl-C would only add a traceback to the interpreter's exit.
+        # Everything is done; another Ctrl-C now would only add a traceback to the interpreter's exit.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         return exit_codes.of_signal(outcome.signal)
     if outcome.error is not None:
@@ -104,7 +104,7 @@ async def _supervise(work: Callable[[], Awaitable[int]], interruptible: Interrup
             with scope:
                 try:
                     outcome.status = await work()
-                # Carried out of the task group by hand: it would wrap it.
+                # Carried out of the task group by hand, because the group would wrap it.
                 except Exception as exc:
                     outcome.error = exc
             if outcome.signal is None:

@@ -1,4 +1,4 @@
-"""What the command's exit status says: one table."""
+"""The command's exit statuses, and what they mean."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ INTERRUPTED = 130
 TERMINATED = 143
 
 MEANINGS = {
-    OK: "it worked",
-    JOB_NOT_COMPLETED: "the job that was waited for failed or was cancelled",
+    OK: "success",
+    JOB_NOT_COMPLETED: "the job that was waited for failed, or was cancelled",
     USAGE: "the command line cannot be understood",
-    CONFIGURATION: "credentials or settings are missing, unusable or refused",
+    CONFIGURATION: "credentials or settings are missing, invalid or refused",
     NOT_FOUND: "there is no such job, webhook or row",
     INVALID_SPEC: "the job's spec, or another value, is outside its limits",
     NO_CAPACITY: "no supplier has capacity right now, or there were too many requests",
     BUDGET: "the job might take the key past its monthly cap",
     NETWORK: "the control plane cannot be reached, or did not answer in time",
     SIGNATURE: "a signature is missing, stale or wrong, or the Trust Ledger does not verify",
-    API_ERROR: "any other error of the API",
-    OUTPUT_LOST: "what was to be printed could not be written, to a full disk for example; the command may have worked",
+    API_ERROR: "any other API error",
+    OUTPUT_LOST: "the output could not be written, to a full disk for example; the command itself may have succeeded",
     WAIT_TIMED_OUT: "`--timeout` passed before the job was over; the job goes on",
     INTERRUPTED: "interrupted by Ctrl-C; the job goes on, unless `--cancel-on-interrupt` was given",
     TERMINATED: "the same, by SIGTERM",
@@ -56,10 +56,10 @@ OF_ERROR: dict[type[_errors.NodusError], int] = {
 
 
 def of_error(error: _errors.NodusError) -> int:
-    """Give the exit status for an error: that of its class, else of the nearest base class in the table."""
+    """Return the exit status for an error: that of its class, else of the nearest base class in the table."""
     return next(OF_ERROR[kind] for kind in type(error).__mro__ if kind in OF_ERROR)
 
 
 def of_signal(number: int) -> int:
-    """Give the exit status of a command that a signal ended, as shells do."""
+    """Return the exit status of a command that a signal ended, as shells report it."""
     return 128 + number

@@ -1,4 +1,4 @@
-"""A block of facts: a name and a value a line, aligned."""
+"""Blocks of facts, one name and value per line, aligned."""
 
 from __future__ import annotations
 

@@ -16,14 +16,14 @@ from .._errors import (
 )
 from .output import Output, printable
 
-# Where the library's own words speak of Python.
+# Replaces messages of the library that speak of Python.
 _MESSAGES = {
     "missing_api_key": "No API key. Set the environment variable NODUS_API_KEY: export NODUS_API_KEY=nk_live_...",
 }
 
 _SIGNATURE_HINTS = {
     "signature_invalid": "Sign with the secret that belongs to this key: set NODUS_SIGNING_SECRET.",
-    "signature_stale": "Set this machine's clock right; `nodus doctor` shows how far it is off.",
+    "signature_stale": "Correct this machine's clock; `nodus doctor` shows how far off it is.",
     "signing_secret_unavailable": "The server no longer has the key's signing secret: rotate the key.",
 }
 
@@ -46,7 +46,7 @@ def show_error(output: Output, error: NodusError, advice: list[str]) -> None:
 
 
 def hint(error: NodusError) -> str:
-    """Give one sentence on what to do about an error, or an empty string where its message says it all."""
+    """Return one sentence on what to do about an error, or an empty string if its message says it all."""
     if isinstance(error, BudgetExceededError):
         return _budget_hint(error.payload)
     if isinstance(error, SignatureError):
@@ -54,7 +54,7 @@ def hint(error: NodusError) -> str:
     if isinstance(error, NotFoundError) and error.code not in ("job_not_found", "http_error"):
         return ""
     if error.retry_after is not None:
-        return f"The server asks to be tried again in {error.retry_after:g} s."
+        return f"Try again in {error.retry_after:g} s, as the server asks."
     for kind, text in _HINTS.items():
         if isinstance(error, kind):
             return text
@@ -65,7 +65,7 @@ _HINTS: dict[type[NodusError], str] = {
     AuthenticationError: "Check NODUS_API_KEY; `nodus doctor` tests it.",
     NotFoundError: "`nodus list` shows your jobs.",
     RateLimitError: "Wait a moment and try again.",
-    SupplierUnavailableError: "Try again later, ask for another --gpu, or leave --require-tier out.",
+    SupplierUnavailableError: "Try again later, ask for another --gpu, or leave out --require-tier.",
     APIConnectionError: "Check the network and NODUS_BASE_URL; `nodus doctor` tests both.",
 }
 
@@ -78,6 +78,6 @@ def _budget_hint(payload: object) -> str:
     quoted = figures.get("estimated_cost_usd")
     asked = f"; this job might cost ${quoted:,.2f}" if isinstance(quoted, (int, float)) else ""
     return (
-        f"${max(cap - spent, 0):,.2f} of the monthly ${cap:,.2f} are left{asked}. Ask for fewer GPUs or a shorter "
+        f"${max(cap - spent, 0):,.2f} of the monthly ${cap:,.2f} is left{asked}. Ask for fewer GPUs or a shorter "
         f"--max-runtime-seconds, or have the cap raised."
     )

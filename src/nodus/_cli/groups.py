@@ -1,4 +1,4 @@
-"""Groups of commands that prepare a command rather than run it: parsing then needs no event loop."""
+"""Groups that prepare a command rather than run it, so that parsing needs no event loop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _Result = TypeVar("_Result")
 
 
 class Prepared:
-    """A command whose command line is parsed: what is left is to run it.
+    """A command whose command line has been parsed, ready to run.
 
     Args:
         context: its context.
@@ -30,7 +30,7 @@ class Prepared:
         self._own = own
 
     def run(self, invocation: Invocation) -> int:
-        """Run the command, on an event loop if it waits; give its exit status."""
+        """Run the command, on an event loop if it waits; return its exit status."""
         if not self._waits:
             return drive(self._invoke())
         from . import event_loop
@@ -52,7 +52,7 @@ class Prepared:
 
 
 class PreparingGroup(asyncclick.Group):
-    """A group that imports a command when it is called, and prepares it rather than runs it; groups in it likewise."""
+    """A group that imports a command when it is called, and prepares it rather than running it; nested groups too."""
 
     async def parse_args(self, ctx: asyncclick.Context, args: list[str]) -> list[str]:
         if not args and not ctx.resilient_parsing:
@@ -83,18 +83,18 @@ class PreparingGroup(asyncclick.Group):
         return True
 
     def sentence_on(self, name: str) -> str:
-        """Give one sentence on a command."""
+        """Return one sentence about a command."""
         raise NotImplementedError
 
 
 class Subcommands(PreparingGroup):
-    """The commands of one subject, a module each in `package`.
+    """The commands about one subject, each a module in `package`.
 
     Args:
         name: the subject.
         package: where the modules are.
-        sentences: what each command does, by its name: the first sentence of its help.
-        help: what they are all about.
+        sentences: the first sentence of each command's help, by its name.
+        help: what the commands have in common.
     """
 
     def __init__(self, name: str, package: str, sentences: Mapping[str, str], *, help: str) -> None:
@@ -116,7 +116,7 @@ class Subcommands(PreparingGroup):
 
 
 def drive(work: Coroutine[object, object, _Result]) -> _Result:
-    """Run a coroutine that never waits to its end, without an event loop: that saves most of a `--help`'s time."""
+    """Run a coroutine that never waits, without an event loop, which would take most of the time of a `--help`."""
     try:
         work.send(None)
     except StopIteration as stop:

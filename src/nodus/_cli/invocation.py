@@ -1,4 +1,4 @@
-"""One run of the command: what every subcommand is given."""
+"""One run of the command: what every subcommand gets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Invocation:
-    """The streams, what outlives an interrupt, and the client.
+    """The output streams, the state to report on an interrupt, and the client.
 
     Attributes:
         output: where to write.
@@ -32,13 +32,13 @@ class Invocation:
     async def client(
         self, *, on_response: Callable[[ResponseEvent], object] | None = None
     ) -> AsyncIterator[AsyncClient]:
-        """Open a client with the settings of the environment; its retries are shown.
+        """Open a client with the settings from the environment, and show its retries.
 
         Args:
-            on_response: told of each answer.
+            on_response: called after each response.
 
         Raises:
-            ConfigurationError: no key, or a setting that cannot work.
+            ConfigurationError: there is no key, or a setting is invalid.
         """
         from .notices import shown_retries
 
@@ -51,8 +51,8 @@ class Invocation:
 def _load_client() -> type[AsyncClient]:
     """Import the library's client, and the HTTP stack with it.
 
-    The garbage collector would look through all of it several times, now and at the interpreter's exit, and find
-    nothing: without that a short command takes about a fifth less time.
+    The garbage collector would search all of it several times, now and at the interpreter's exit, and find nothing;
+    without that, a short command takes about a fifth less time.
     """
     was_enabled = gc.isenabled()
     gc.disable()

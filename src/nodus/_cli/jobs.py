@@ -1,4 +1,4 @@
-"""How jobs are shown: a block of facts for one, a row for each of many, JSON for programs."""
+"""How jobs are shown: a block of facts for one, a row each for many, JSON for programs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def show_tab_separated(output: Output, view: JobView) -> None:
 
 
 def dollars(amount: float) -> str:
-    """Give an amount of US dollars with cents; small ones down to the millionth."""
+    """Format an amount of US dollars with cents; small ones down to the millionth."""
     digits = 2 if abs(amount) >= 1 or amount == 0 else 6
     return f"{'-' if amount < 0 else ''}${abs(amount):,.{digits}f}"
 
@@ -56,12 +56,12 @@ def place(view: JobView) -> str:
 
 
 def local_time(when: datetime) -> str:
-    """Give a time in the user's zone, to the second."""
+    """Format a time in the user's zone, to the second."""
     return when.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def utc_time(when: datetime) -> str:
-    """Give a time in UTC, for programs."""
+    """Format a time in UTC, for programs."""
     return when.isoformat().replace("+00:00", "Z")
 
 

@@ -1,4 +1,4 @@
-"""Verifying the Trust Ledger, of the server or of files."""
+"""Verifies the Trust Ledger, from the server or from files."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """What there is to verify with.
+    """What to verify, and with what.
 
     Attributes:
-        key: the pinned key.
+        key: the pinned key; None to ask the server.
         known: the file of a checkpoint that was kept.
-        export: the file with the rows; None for the server's.
+        export: the file with the rows; None to ask the server.
         checkpoint: the file of the checkpoint that belongs to the export.
     """
 
@@ -38,7 +38,7 @@ class Evidence:
 
 
 async def verify(invocation: Invocation, evidence: Evidence, *, as_json: bool) -> int:
-    """Verify, and say what was; give the exit status.
+    """Verify, and show what was verified; return the exit status.
 
     Raises:
         LedgerError: something does not verify.
@@ -87,7 +87,7 @@ def _verify(
 def _show(invocation: Invocation, report: LedgerReport, *, is_pinned: bool) -> None:
     signed = "not verified"
     if report.signature_verified:
-        signed = "verified" if is_pinned else "verified, with the key that the server gives"
+        signed = "verified" if is_pinned else "verified, with the key that the server named"
     covered = None if report.checkpoint_size is None else f"{report.checkpoint_size} rows"
     show_facts(
         invocation.output,
@@ -101,7 +101,7 @@ def _show(invocation: Invocation, report: LedgerReport, *, is_pinned: bool) -> N
         ],
     )
     if report.signature_verified and not is_pinned:
-        invocation.output.note("Pin the key, so that nobody can change it unnoticed: nodus ledger key")
+        invocation.output.note("Pin the key, so that nobody can replace it unnoticed: nodus ledger key")
 
 
 def _read_checkpoint(invocation: Invocation, source: str) -> Mapping[str, object] | str:
@@ -114,7 +114,7 @@ def _read_checkpoint(invocation: Invocation, source: str) -> Mapping[str, object
     except ValueError:
         content = None
     if not isinstance(content, dict):
-        raise asyncclick.UsageError(f"{source}: it holds no checkpoint.")
+        raise asyncclick.UsageError(f"{source}: this is not a checkpoint.")
     return content
 
 

@@ -1,4 +1,4 @@
-"""Receives deliveries on a loopback port and posts them on, byte for byte."""
+"""Receives webhook deliveries on a loopback port, and forwards them unchanged."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MAX_HEAD_BYTES = 64 * 1024
 MAX_BODY_BYTES = 1024 * 1024
 FORWARD_SECONDS = 14.0
-"""The control plane gives a delivery 15 s."""
+"""A little less than the 15 s that the control plane allows for a delivery."""
 
 LEAVING_SECONDS = 5.0
 PASSED_ON = frozenset(("content-type", "nodus-signature", "user-agent"))
@@ -39,10 +39,10 @@ _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*\Z")
 
 @dataclass(frozen=True)
 class Listening:
-    """What to receive, and where it goes; as the command line says.
+    """What to receive, and where to forward it.
 
     Raises:
-        BadParameter: an address that cannot be.
+        BadParameter: a URL is invalid.
     """
 
     forward_to: str
@@ -53,11 +53,11 @@ class Listening:
     def __post_init__(self) -> None:
         for option, url in (("--forward-to", self.forward_to), ("--public-url", self.public_url)):
             if url is not None and not _is_http(url):
-                raise asyncclick.BadParameter(f"{url!r} is no http or https URL.", param_hint=option)
+                raise asyncclick.BadParameter(f"{url!r} is not an http or https URL.", param_hint=option)
         if self.public_url is not None and self._path_of(self.public_url) != self.path:
             # The signature covers the path that the control plane posts to.
             raise asyncclick.BadParameter(
-                f"its path must be that of --forward-to, {self.path}.", param_hint="--public-url"
+                f"its path must be {self.path}, like that of --forward-to.", param_hint="--public-url"
             )
 
     @property
@@ -66,7 +66,7 @@ class Listening:
         return self._path_of(self.forward_to)
 
     def endpoint(self, port: int) -> str:
-        """Give the URL to register."""
+        """Return the URL to register."""
         return self.public_url or f"http://127.0.0.1:{port}{self.path}"
 
     def _path_of(self, url: str) -> str:
@@ -84,7 +84,7 @@ class Delivery:
 
 
 class _Refused(Exception):
-    """A request that is answered here."""
+    """A request that is answered here, and not forwarded."""
 
     def __init__(self, status: int) -> None:
         self.status = status
@@ -103,7 +103,7 @@ async def listen(invocation: Invocation, how: Listening, *, as_json: bool) -> No
     port: int = listener.extra(anyio.abc.SocketAttribute.local_port)
     async with listener, invocation.client() as client:
         hook = await client.webhooks.create(url=how.endpoint(port), events=how.events or EVENT_TYPES)
-        invocation.output.note(f"Forwarding {hook.url} to {how.forward_to}. Ctrl-C ends it.")
+        invocation.output.note(f"Forwarding {hook.url} to {how.forward_to}. Press Ctrl-C to stop.")
         invocation.output.note(f"export NODUS_WEBHOOK_SECRET={hook.secret or ''}")
         try:
             async with (
@@ -130,7 +130,7 @@ class _Receiver:
     """Answers connections.
 
     Attributes:
-        leave: ends the listening; called when nobody reads what is printed.
+        leave: ends the listening; called when nobody reads the output any more.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class _Receiver:
                 with anyio.fail_after(2 * FORWARD_SECONDS):
                     await stream.send(_answer(await self._handle(stream)))
             except (anyio.BrokenResourceError, anyio.EndOfStream, TimeoutError):
-                pass  # whoever it was has gone, and will come again
+                pass  # the sender has gone, and will deliver again
 
     async def _handle(self, stream: anyio.abc.ByteStream) -> int:
         try:
@@ -176,7 +176,7 @@ class _Receiver:
             signature_header=delivery.headers.get("nodus-signature"),
         )
         if not genuine:
-            # Any page and any user of this machine can post here.
+            # Any web page and any user of this machine can post here.
             self._invocation.output.note("A request without a valid signature was refused.")
             raise _Refused(401)
 
@@ -204,10 +204,10 @@ class _Receiver:
 
 
 async def _receive(stream: anyio.abc.ByteStream) -> Delivery:
-    """Read one HTTP/1.1 request, with its length announced.
+    """Read one HTTP/1.1 request, which must have a Content-Length.
 
     Raises:
-        _Refused: it is none, or too large.
+        _Refused: it is malformed, or too large.
     """
     data = b""
     while b"\r\n\r\n" not in data:

@@ -12,14 +12,14 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def seconds(value: object) -> float:
-    """Read a finite number of seconds, from 0 on.
+    """Read a finite number of seconds, 0 or more.
 
     Raises:
         BadParameter: it is something else.
     """
     number = _number(value)
     if not number >= 0:
-        raise asyncclick.BadParameter(f"{value!r} is not a number of seconds from 0 on.")
+        raise asyncclick.BadParameter(f"{value!r} is not a number of seconds, 0 or more.")
     return number
 
 
@@ -52,7 +52,7 @@ def wait_option(command: _Command) -> _Command:
 
 def json_option(command: _Command) -> _Command:
     """`--json`: data for programs."""
-    return asyncclick.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")(command)
+    return asyncclick.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line.")(command)
 
 
 def timeout_option(command: _Command) -> _Command:
@@ -61,17 +61,17 @@ def timeout_option(command: _Command) -> _Command:
         "--timeout",
         type=seconds,
         metavar="SECONDS",
-        help="Stop waiting after this time and exit with status 124; the job goes on. Without it, wait for ever.",
+        help="Stop waiting after this time, and exit with status 124; the job goes on. By default, wait for ever.",
     )(command)
 
 
 def poll_option(command: _Command) -> _Command:
-    """`--poll-seconds`: how often to look."""
+    """`--poll-seconds`: how often to poll."""
     return asyncclick.option(
         "--poll-seconds",
         type=seconds_above_zero,
         metavar="SECONDS",
-        help="Time between two looks at the job. By default 2.",
+        help="How often to poll the job. By default, every 2 s.",
     )(command)
 
 
@@ -80,7 +80,7 @@ def cancel_on_interrupt_option(command: _Command) -> _Command:
     return asyncclick.option(
         "--cancel-on-interrupt",
         is_flag=True,
-        help="Let Ctrl-C and SIGTERM cancel the job. Without it they only end the waiting.",
+        help="Cancel the job on Ctrl-C or SIGTERM. By default, these only end the waiting.",
     )(command)
 
 

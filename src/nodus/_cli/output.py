@@ -1,6 +1,6 @@
 """Where things are written: data on stdout, everything else on stderr; colour only on a terminal.
 
-A reader that went away (`nodus list | head -1`) is no error: what remains is dropped.
+A reader that went away (`nodus list | head -1`) is no error; the rest of the output is dropped.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Output:
     def __init__(
         self, stdout: TextIO | None = None, stderr: TextIO | None = None, environ: Mapping[str, str] | None = None
     ) -> None:
-        # A stream that was closed before the process began is None.
+        # A stream that was closed before the process started is None.
         self._stdout = stdout or sys.stdout or io.StringIO()
         self._stderr = stderr or sys.stderr or io.StringIO()
         self._environ = os.environ if environ is None else environ
@@ -55,7 +55,7 @@ class Output:
         for stream in (self._stdout, self._stderr):
             reconfigure = getattr(stream, "reconfigure", None)
             if reconfigure is not None:
-                # A terminal that cannot show a character is no reason to lose the rest.
+                # That a terminal cannot show a character is no reason to lose the rest.
                 reconfigure(errors="backslashreplace")
 
     def data(self, text: str) -> None:
@@ -114,12 +114,12 @@ class Output:
         return _is_terminal(stream) and not self._environ.get("NO_COLOR") and self._environ.get("TERM") != "dumb"
 
     def lost(self, error: OSError) -> OutputLostError:
-        """Drop what stdout did not take; give the error that says why."""
+        """Drop what stdout did not take; return the error that says why."""
         self.drop_stdout()
         return OutputLostError(f"Stdout cannot be written to: {error.strerror or error}.")
 
     def drop_stdout(self) -> None:
-        """Let nothing more go where nothing can be written, the interpreter's own flush at exit included."""
+        """Write nothing more to stdout, not even when the interpreter flushes it at exit."""
         with contextlib.suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stdout.fileno())
@@ -134,7 +134,7 @@ def _is_terminal(stream: TextIO) -> bool:
 
 
 def printable(text: str) -> str:
-    """Give a text without what a terminal would obey: control characters become escapes."""
+    """Return a text with control characters escaped, so that a terminal does not obey them."""
     return "".join(
         character if character.isprintable() or character == " " else character.encode("unicode_escape").decode()
         for character in text
@@ -142,7 +142,7 @@ def printable(text: str) -> str:
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], *, width: int, droppable: Sequence[str]) -> list[str]:
-    """Lay a table out in columns.
+    """Lay out a table in columns.
 
     Args:
         header: the columns' names.

@@ -1,6 +1,6 @@
-"""The group of all commands: parses, runs the one that was called, and turns how it ended into an exit status.
+"""The top-level command: parses, runs the command that was called, and turns its outcome into an exit status.
 
-Parsing needs no event loop, so help and usage errors start none; a command that waits is then run on one.
+Parsing needs no event loop, so help and usage errors start none; only commands that wait run on one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .output import Output, OutputLostError
 
 PROGRAM_NAME = "nodus"
 
-# Options that people try, and the variables that hold what they mean: a command line shows in process lists and logs.
+# Options that people try, and the variables to set instead: command lines show up in process lists and logs.
 _SECRET_OPTIONS = {
     "--api-key": "NODUS_API_KEY",
     "--key": "NODUS_API_KEY",
@@ -33,7 +33,7 @@ _SECRET_OPTIONS = {
 
 
 class Commands(PreparingGroup):
-    """The group of all commands, those of other distributions included."""
+    """The group of all commands, including those of other distributions."""
 
     def list_commands(self, ctx: asyncclick.Context) -> list[str]:
         return registry.names()
@@ -61,9 +61,9 @@ def program() -> None:
 
 
 def run_program(arguments: Sequence[str]) -> int:
-    """Parse a command line and run what it says; give the exit status.
+    """Parse and run a command line; return the exit status.
 
-    Errors that a user can do something about are shown as text; anything else is a bug and is let through.
+    Errors that a user can do something about are shown as text; anything else is a bug, and propagates.
     """
     invocation = Invocation()
     try:
@@ -95,17 +95,17 @@ async def _parse(arguments: Sequence[str], invocation: Invocation) -> Prepared |
         )
     except SystemExit as exc:
         if isinstance(exc.__context__, BrokenPipeError):
-            # So asyncclick ends where nobody reads its help, with the status that here is a failed job's.
+            # This is how asyncclick ends if nobody reads its help; its status would mean a failed job here.
             return exit_codes.OK
         raise
     except OSError as exc:
-        # Parsing reads no file, so that it was a help text that could not be printed.
+        # Parsing reads no files, so it was a help text that could not be printed.
         raise invocation.output.lost(exc) from exc
     return exit_codes.OK if parsed is None else parsed
 
 
 def _explain(output: Output, error: asyncclick.ClickException) -> None:
-    """Show a usage error, with the way that does work where a secret was put on the command line."""
+    """Show a usage error; if it was a secret on the command line, say where it belongs."""
     text = io.StringIO()
     error.show(text)
     output.note(text.getvalue().rstrip())
@@ -117,7 +117,7 @@ def _explain(output: Output, error: asyncclick.ClickException) -> None:
 
 
 def _flush() -> None:
-    """Let a reader that went away be no error at the interpreter's exit either."""
+    """Flush now, so that a reader that went away is no error at the interpreter's exit either."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()

@@ -1,4 +1,4 @@
-"""Writes the reference page of the command line from the commands themselves.
+"""Writes the command line's reference page from the commands themselves.
 
 python -m nodus._cli.reference > docs/reference/cli.md
 """
@@ -18,8 +18,8 @@ from .groups import Subcommands
 _INTRODUCTION = """\
 # The command line
 
-`nodus` comes with the package. What it prints on stdout is data; progress, hints and errors go to stderr. Colour
-appears on a terminal only, and not where `NO_COLOR` is set.
+`nodus` comes with the package. It prints data on stdout; progress, hints and errors go to stderr. Colour appears only
+on a terminal, and never if `NO_COLOR` is set.
 
 ## Environment
 
@@ -29,7 +29,7 @@ appears on a terminal only, and not where `NO_COLOR` is set.
 | `NODUS_BASE_URL` | The API's address, `https://api.nodus.run` by default. |
 | `NODUS_SIGNING_SECRET` | The key's signing secret: every request is signed with it. |
 | `NODUS_WEBHOOK_SECRET` | A webhook endpoint's secret, for `nodus verify`. |
-| `NODUS_LEDGER_KEY` | The Trust Ledger's public key as it was pinned, for `nodus ledger verify`. |
+| `NODUS_LEDGER_KEY` | The pinned public key of the Trust Ledger, for `nodus ledger verify`. |
 | `NODUS_BACKEND` | The event loop to run on: `asyncio`, the default, or `trio` (`pip install "nodus-sdk[trio]"`). |
 | `NODUS_LOG` | `info` or `debug`: show the library's log on stderr. |
 """
@@ -37,17 +37,17 @@ appears on a terminal only, and not where `NO_COLOR` is set.
 _INTERRUPTS = """\
 ## Interrupts
 
-Ctrl-C or SIGTERM while `run --wait`, `get --wait` or `wait` watches a job ends the watching: the job goes on, and the
-lines to watch it again and to cancel it are printed. The same goes for `logs --follow` and `events`; `events` of all
-jobs prints the line that goes on behind the last one. Where a submission has not been answered yet, its idempotency
-key is printed, with the line that submits again under that key and so finds the same job; it names the variables of
-`--env` without their values. With `--cancel-on-interrupt` the job is cancelled, within 5 seconds. A second interrupt
-ends the command at once.
+Ctrl-C or SIGTERM during `run --wait`, `get --wait` or `wait` ends only the waiting: the job goes on, and the command
+prints how to wait for it again, and how to cancel it. So do `logs --follow` and `events ID`; `events` of all jobs
+prints the command that continues after the last event. If a submission has not been answered yet, the command prints
+its idempotency key and the command line that submits again under that key, and so finds the same job; that line names
+the variables of `--env` without their values. With `--cancel-on-interrupt`, the job is cancelled, within 5 seconds. A
+second interrupt ends the command at once.
 """
 
 
 def page() -> str:
-    """Give the whole page, as Markdown."""
+    """Return the whole page, as Markdown."""
     parts = [_INTRODUCTION, _exit_codes(), _INTERRUPTS, "## Commands\n"]
     for name in registry.COMMANDS:
         command = registry.load(name)
@@ -91,12 +91,12 @@ def _meaning(option: asyncclick.Option) -> str:
     if option.required:
         notes.append("Required.")
     elif option.show_default:
-        notes.append(f"By default `{option.default}`.")
+        notes.append(f"By default, `{option.default}`.")
     return " ".join([option.help or "", *notes])
 
 
 def _text(text: str) -> str:
-    """Turn a paragraph that is not to be wrapped into a block of code."""
+    """Turn paragraphs that must not be rewrapped into blocks of code."""
     paragraphs = text.split("\n\n")
     return "\n\n".join(
         "\n".join(f"    {line}" for line in paragraph.splitlines()[1:]) if paragraph.startswith("\b") else paragraph

@@ -1,4 +1,4 @@
-"""Which commands there are: a module each in `commands`, loaded when called, and those of other distributions."""
+"""The list of commands: a module each in `commands`, loaded when called, and those of other distributions."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ if TYPE_CHECKING:
 
 ENTRY_POINT_GROUP = "nodus.commands"
 
-# The help of each command starts with its sentence here; a list of all commands loads none of them.
+# The help of each command starts with its sentence here, so that listing all commands loads none of them.
 COMMANDS = {
     "run": "Submit a job.",
     "list": "List recent jobs, newest first.",
     "get": "Show one job.",
     "wait": "Wait until a job is over.",
     "cancel": "Cancel a job.",
-    "logs": "Print what a job has printed, or follow it.",
-    "events": "Follow jobs as they go, one line a transition.",
+    "logs": "Print a job's output, or follow it.",
+    "events": "Follow jobs live, one line per transition.",
     "key": "Show the calling key and what is left of its budget.",
     "webhooks": "Manage the endpoints that events are delivered to.",
     "ledger": "Read and verify the Trust Ledger.",
-    "health": "Ask the control plane whether it is up.",
-    "sign": "Sign a request; print the header to send with it.",
+    "health": "Check that the control plane is up.",
+    "sign": "Sign a request, and print the header to send with it.",
     "verify": "Check the signature of a webhook delivery.",
-    "doctor": "Check settings, network, key and clock; say what to do.",
-    "completion": "Print the script that completes commands in a shell.",
+    "doctor": "Check settings, network, key and clock, and say what to fix.",
+    "completion": "Print a completion script for your shell.",
 }
 
-# What other distributions of the project add, and how to get it.
+# What other distributions of the project add, and how to install it.
 ELSEWHERE = {
     "playground": ("Start a control plane on this machine, with its page.", 'pip install "nodus-sdk[local]"'),
 }
 
 
 def names() -> list[str]:
-    """Give the names of all commands, those of other distributions last."""
+    """Return the names of all commands, those of other distributions last."""
     return list(dict.fromkeys([*COMMANDS, *ELSEWHERE, *sorted(_entry_points())]))
 
 
 def short_help(name: str) -> str:
-    """Give one sentence on a command; only those that this distribution does not know are loaded for it."""
+    """Return one sentence about a command; only commands that this distribution does not know are loaded for it."""
     if name in COMMANDS:
         return COMMANDS[name]
     if name in ELSEWHERE:
@@ -58,7 +58,7 @@ def short_help(name: str) -> str:
 
 
 def load(name: str) -> asyncclick.Command | None:
-    """Import a command, or give None if there is no such one.
+    """Import a command, or return None if there is no such command.
 
     Raises:
         ConfigurationError: (`missing_command`) the distribution that has it is not installed, or does not load.
@@ -69,7 +69,9 @@ def load(name: str) -> asyncclick.Command | None:
     entry_point = _entry_points().get(name)
     if entry_point is None:
         if name in ELSEWHERE:
-            raise ConfigurationError(f"`nodus {name}` is not installed: {ELSEWHERE[name][1]}", code="missing_command")
+            raise ConfigurationError(
+                f"`nodus {name}` is not installed. To install it: {ELSEWHERE[name][1]}", code="missing_command"
+            )
         return None
     try:
         loaded: Any = entry_point.load()
@@ -86,7 +88,7 @@ def load(name: str) -> asyncclick.Command | None:
 
 
 def leaves(name: str) -> list[tuple[str, asyncclick.Command]]:
-    """Give a command of this distribution by its path; of a group, those that are in it."""
+    """Return a command of this distribution with its path, or the commands in a group."""
     from .groups import Subcommands
 
     command = load(name)
@@ -103,7 +105,7 @@ def is_own(name: str) -> bool:
 
 
 def _entry_points() -> dict[str, EntryPoint]:
-    """Look through the installed distributions: slow, so only where nothing else answers."""
+    """Search the installed distributions; slow, so only done when nothing else answers."""
     from importlib.metadata import entry_points
 
     return {found.name: found for found in entry_points(group=ENTRY_POINT_GROUP) if found.name not in COMMANDS}

@@ -1,4 +1,4 @@
-"""What `nodus run` submits, and the line that submits the same again."""
+"""What `nodus run` submits, and the command line that submits the same again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Submission:
     """A job as the command line describes it, under an idempotency key that is known before anything is sent.
 
     Attributes:
-        image: as in `AsyncClient.run`, like all that is not named here.
+        image: as in `AsyncClient.run`, like all fields that are not named here.
         argv: the job's program and arguments; empty for the image's own.
         variables: the container's environment, as `env` and `env_files` gave it.
         env: `--env` as given, `NAME=VALUE` or `NAME`.
@@ -39,7 +39,7 @@ class Submission:
     variables: dict[str, str] = field(repr=False)
 
     async def submit(self, client: AsyncClient) -> AsyncJob:
-        """Submit the job; as often as that is called, there is one.
+        """Submit the job; however often this is called, there is only one.
 
         Raises:
             NodusError: see `AsyncClient.run`.
@@ -57,9 +57,9 @@ class Submission:
         )
 
     def rerun(self, *others: str) -> list[str]:
-        """Give the line to paste into a shell, quoted for it, and what it needs beforehand.
+        """Return the command line to paste into a shell, quoted for it, and a note on what it needs beforehand.
 
-        Values of `--env` are left out: they may be secrets.
+        Values of `--env` are left out, because they may be secrets.
 
         Args:
             others: further options of the command.
@@ -68,7 +68,7 @@ class Submission:
         if self.argv:
             line += ["--", *self.argv]
         assigned = environment.names(one for one in self.env if "=" in one)
-        needs = [f"with {', '.join(assigned)} set as before: values are not shown here"] if assigned else []
+        needs = [f"with {', '.join(assigned)} set as before (values are not shown here)"] if assigned else []
         return [shlex.join(line), *needs]
 
     def _options(self) -> Iterator[str]:

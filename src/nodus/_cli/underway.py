@@ -1,4 +1,4 @@
-"""What an interrupted command leaves behind, and what its user can do about it."""
+"""What an interrupted command leaves behind, and how its user can go on from there."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _SIGNAL_NAMES = {2: "Interrupted", 15: "Terminated"}
 
 
 class Underway:
-    """The submission or the job that a command is busy with: filled in as the command goes on.
+    """The submission or job that a command is busy with, filled in as the command progresses.
 
     Attributes:
-        idempotency_key: the key of a submission that was begun.
-        rerun: the line that submits again with that key.
+        idempotency_key: the key of a submission that has begun.
+        rerun: the command line that submits again with that key.
         job_id: the job that is waited for, once known.
-        resume: the line that goes on where this command was, where there is one.
-        cancel: asks for the job's end and gives its status; set where an interrupt should do that.
+        resume: the command line that continues where this command was, or None.
+        cancel: cancels the job and returns its status; set if an interrupt should do that.
     """
 
     def __init__(self, output: Output) -> None:
@@ -30,7 +30,7 @@ class Underway:
         self.cancel: Callable[[], Awaitable[str]] | None = None
 
     def begin(self, idempotency_key: str, rerun: list[str]) -> None:
-        """Take note of a submission that is about to be sent."""
+        """Record a submission that is about to be sent."""
         self.idempotency_key = idempotency_key
         self.rerun = rerun
 
@@ -38,14 +38,14 @@ class Underway:
         """Say what was interrupted and how to go on."""
         self._output.note(f"{_SIGNAL_NAMES.get(number, 'Stopped')}.")
         if self.cancel is not None:
-            what = f"job {self.job_id}" if self.job_id else f"what idempotency key {self.idempotency_key} submitted"
-            self._output.note(f"Cancelling {what}. (Interrupt once more to leave at once.)")
+            what = f"job {self.job_id}" if self.job_id else f"the job with idempotency key {self.idempotency_key}"
+            self._output.note(f"Cancelling {what}. (Interrupt again to leave at once.)")
             return
         for line in self.advice():
             self._output.note(line)
 
     async def clean_up(self) -> None:
-        """Cancel the job, where that was asked for."""
+        """Cancel the job, if that was asked for."""
         if self.cancel is None:
             return
         try:
@@ -58,13 +58,13 @@ class Underway:
             self._output.note(f"Job {self.job_id} is {status}.")
 
     def advice_after(self, error: NodusError) -> list[str]:
-        """Give the lines that tell how to go on after an error; none where nothing can have come of it."""
+        """Return the lines that say how to go on after an error; none if it cannot have had any effect."""
         if self.job_id is not None:
             return self._about_job()
         return self.advice() if error.outcome_unknown else []
 
     def advice(self) -> list[str]:
-        """Give the lines that tell how to go on from here."""
+        """Return the lines that say how to go on from here."""
         if self.job_id is not None:
             return [f"Job {self.job_id} goes on.", *self._about_job()]
         if self.resume is not None:

@@ -24,7 +24,7 @@ CANCEL_SECONDS = 5.0
 
 
 class Progress:
-    """Says on stderr when a job's state or place changes, and when that was seen."""
+    """Shows on stderr when a job's status or place changes, and at what time that was seen."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
@@ -44,11 +44,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class Watching:
-    """How to wait, as the command line says.
+    """How to wait.
 
     Attributes:
-        timeout: seconds to wait at most; None for ever.
-        poll_seconds: seconds between two looks; None for the library's default.
+        timeout: how many seconds to wait at most; None for ever.
+        poll_seconds: seconds between two polls; None for the library's default.
         cancel_on_interrupt: whether an interrupt cancels the job.
         as_json: whether stdout is for programs.
     """
@@ -59,7 +59,7 @@ class Watching:
     as_json: bool
 
     def options(self, *, wait: bool) -> list[str]:
-        """Give the options that say so again."""
+        """Return the command-line options that ask for the same."""
         words = ["--wait"] if wait else []
         if self.timeout is not None:
             words += ["--timeout", f"{self.timeout:.15g}"]
@@ -73,10 +73,10 @@ class Watching:
 
 
 async def watch(invocation: Invocation, client: AsyncClient, job: AsyncJob, how: Watching) -> int:
-    """Wait for a job, show its last state on stdout, and give the exit status.
+    """Wait for a job, show its final state on stdout, and return the exit status.
 
     Raises:
-        NodusError: the wait met an error that will not pass, or its end (`JobTimeoutError`).
+        NodusError: the wait met a permanent failure, or its timeout (`JobTimeoutError`).
     """
     from .._poll import DEFAULT_POLL_SECONDS
 
@@ -102,7 +102,7 @@ async def watch(invocation: Invocation, client: AsyncClient, job: AsyncJob, how:
 
 
 def report(output: Output, view: JobView) -> int:
-    """Say on stderr why a job that is over did not complete; give the exit status."""
+    """Say on stderr why a job that is over did not complete; return the exit status."""
     if view.succeeded:
         return exit_codes.OK
     reason = view.error_message or view.error_code
@@ -112,7 +112,7 @@ def report(output: Output, view: JobView) -> int:
 
 
 async def cancel(client: AsyncClient, job: AsyncJob) -> str:
-    """Have a job cancelled within a few seconds; give its status after that."""
+    """Cancel a job within a few seconds; return its status after that."""
     if not job.is_terminal:
         hurried = client.with_options(timeout=CANCEL_SECONDS, total_timeout=CANCEL_SECONDS)
         job = await hurried.job(job.id).cancel()
@@ -120,7 +120,7 @@ async def cancel(client: AsyncClient, job: AsyncJob) -> str:
 
 
 async def cancel_submission(client: AsyncClient, submission: Submission, underway: Underway) -> str:
-    """Cancel a job whose submission was not answered yet: its key tells its id."""
+    """Cancel a job whose submission has not been answered yet: submitting again under its key yields its id."""
     hurried = client.with_options(timeout=CANCEL_SECONDS, total_timeout=CANCEL_SECONDS)
     job = await submission.submit(hurried)
     underway.job_id = job.id

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def show_webhook(output: Output, hook: Webhook, *, as_json: bool) -> None:
-    """Write all that is known of an endpoint; its secret, where the answer had it."""
+    """Write all that is known of an endpoint, including its secret if the response had it."""
     if as_json:
         output.data(hook.model_dump_json(exclude=None if hook.secret else {"secret"}))
         return
@@ -40,7 +40,7 @@ def show_webhook_row(output: Output, hook: Webhook, *, as_json: bool) -> None:
 
 
 def show_delivery_row(output: Output, delivery: Delivery, *, as_json: bool) -> None:
-    """Write a delivery as one line, with what came of its last attempt."""
+    """Write a delivery as one line, with the outcome of its last attempt."""
     if as_json:
         output.data(delivery.model_dump_json())
         return
@@ -52,5 +52,7 @@ def show_delivery_row(output: Output, delivery: Delivery, *, as_json: bool) -> N
 
 
 def show_secret_note(output: Output, what: str) -> None:
-    """Tell a person to keep what is printed only now."""
-    output.note(f"{what} is shown this once: store it, and set NODUS_WEBHOOK_SECRET where deliveries are verified.")
+    """Tell the user to keep a secret that is shown only now."""
+    output.note(
+        f"{what} is shown only once: store it, and set NODUS_WEBHOOK_SECRET to it where deliveries are verified."
+    )

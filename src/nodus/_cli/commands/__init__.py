@@ -1,1 +1,1 @@
-"""One module a command; each has it as `command`."""
+"""The commands: one module for each, which has it as `command`."""

@@ -17,11 +17,11 @@ from ..options import json_option
 async def command(invocation: Invocation, /, job_id: str, as_json: bool) -> int:
     """Cancel a job.
 
-    A running job is cancelled once its supplier confirms, usually within 10 s; one that is over stays as it is.
+    A running job is cancelled once its supplier confirms, usually within 10 s. A job that is over is left as it is.
     """
     async with invocation.client() as client:
         job = await client.job(job_id).cancel()
         show_job(invocation.output, job.view, as_json=as_json)
         if not job.is_terminal:
-            invocation.output.note(f"The supplier has still to confirm. To see it do so: nodus wait {job.id}")
+            invocation.output.note(f"The supplier has yet to confirm. To wait for that: nodus wait {job.id}")
         return exit_codes.OK

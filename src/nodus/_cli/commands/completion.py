@@ -1,4 +1,4 @@
-"""`nodus completion`: the script that a shell completes commands with."""
+"""`nodus completion`: a shell completion script."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`nodus doctor`: find out why nothing works."""
+"""`nodus doctor`: find out what is wrong."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..options import json_option
 @json_option
 @asyncclick.pass_obj
 async def command(invocation: Invocation, /, as_json: bool) -> int:
-    """Check settings, network, key and clock; say what to do.
+    """Check settings, network, key and clock, and say what to fix.
 
     The exit status is that of the first check that failed: 3 for settings and key, 8 for the network, 9 for a clock
     that is too far off to sign.

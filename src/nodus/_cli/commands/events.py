@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 @asyncclick.option(
     "--after",
     metavar="ID",
-    help="Begin behind this event: its id, or, of one job, its number. `latest` leaves out what has happened.",
+    help="Start after this event: its id, or, for a single job, its number. `latest` skips past events.",
 )
 @json_option
 @asyncclick.pass_obj
 async def command(invocation: Invocation, /, job_id: str | None, after: str | None, as_json: bool) -> int:
-    """Follow jobs as they go, one line a transition.
+    """Follow jobs live, one line per transition.
 
-    Of one job, from its submission to its end; without ID, of all jobs, those of the past first, until interrupted.
-    Dropped connections are opened again; no transition is missed or shown twice. Where no person reads, the columns are
-    separated by tabs: id, time, job, number, status, placements, supplier, region, reason.
+    With ID, follow one job from its submission to its end. Without, follow all jobs, past transitions first, until
+    interrupted. Dropped connections are reopened; no transition is missed or repeated. If stdout is not a terminal, the
+    columns are separated by tabs: id, time, job, number, status, placements, supplier, region, reason.
     """
     output = invocation.output
     async with invocation.client() as client:

@@ -31,7 +31,7 @@ async def command(
 ) -> int:
     """Show one job.
 
-    Without --wait the exit status is 0 whatever the job's state.
+    Without --wait, the exit status is 0 whatever the job's status.
     """
     require_wait(asyncclick.get_current_context())
     async with invocation.client() as client:

@@ -14,7 +14,7 @@ from ..output import printable
 @json_option
 @asyncclick.pass_obj
 async def command(invocation: Invocation, /, as_json: bool) -> int:
-    """Ask the control plane whether it is up."""
+    """Check that the control plane is up."""
     async with invocation.client() as client:
         health = await client.healthz()
     if as_json:
@@ -24,6 +24,6 @@ async def command(invocation: Invocation, /, as_json: bool) -> int:
             " ".join(printable(str(health[name])) for name in ("status", "version") if name in health)
         )
     if health.get("status", "ok") != "ok":
-        invocation.output.note("The control plane answers, and says that it is not well.")
+        invocation.output.note("The control plane answered that it is not well.")
         return exit_codes.API_ERROR
     return exit_codes.OK

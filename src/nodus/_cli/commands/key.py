@@ -17,7 +17,7 @@ from ..options import json_option
 async def command(invocation: Invocation, /, as_json: bool) -> int:
     """Show the calling key and what is left of its budget.
 
-    Never the key itself.
+    The key itself is never shown.
     """
     async with invocation.client() as client:
         key = await client.key()

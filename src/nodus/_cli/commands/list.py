@@ -21,9 +21,9 @@ MAX_PAGE_SIZE = 200
 
 @asyncclick.command("list")
 @asyncclick.option(
-    "--limit", type=asyncclick.IntRange(min=1), metavar="N", help=f"How many jobs at most. By default {DEFAULT_LIMIT}."
+    "--limit", type=asyncclick.IntRange(min=1), metavar="N", help=f"The most jobs to list. By default, {DEFAULT_LIMIT}."
 )
-@asyncclick.option("--all", "everything", is_flag=True, help="All jobs there are.")
+@asyncclick.option("--all", "everything", is_flag=True, help="List all jobs.")
 @asyncclick.option(
     "--status",
     multiple=True,
@@ -37,7 +37,7 @@ async def command(
 ) -> int:
     """List recent jobs, newest first.
 
-    On a terminal this is a table; otherwise the columns are separated by tabs, without a header: id, status, GPUs,
+    On a terminal this is a table. Otherwise the columns are separated by tabs, without a header: id, status, GPUs,
     supplier, region, cost, time of creation.
     """
     if everything and limit is not None:

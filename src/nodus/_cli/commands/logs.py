@@ -1,4 +1,4 @@
-"""`nodus logs`: what a job printed, or prints."""
+"""`nodus logs`: what a job printed."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ..options import json_option
 
 @asyncclick.command("logs")
 @asyncclick.argument("job_id", metavar="ID")
-@asyncclick.option("--follow", "-f", is_flag=True, help="Go on as the job prints, until it is over.")
+@asyncclick.option("--follow", "-f", is_flag=True, help="Keep printing, until the job is over.")
 @json_option
 @asyncclick.pass_obj
 async def command(invocation: Invocation, /, job_id: str, follow: bool, as_json: bool) -> int:
-    """Print what a job has printed, or follow it.
+    """Print a job's output, or follow it.
 
-    With --follow, a connection that drops is opened again where it had come to, and with --json each piece is an object
-    of its own.
+    With --follow, a dropped connection is reopened where it left off. With --follow and --json, each piece of output is
+    an object of its own.
     """
     output = invocation.output
     async with invocation.client() as client:

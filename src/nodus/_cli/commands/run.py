@@ -18,7 +18,7 @@ ARGUMENTS_HINT = "The job's own program and arguments go after `--`: nodus run [
 
 
 class RunCommand(asyncclick.Command):
-    """A command whose arguments after `--` are the job's; none before it."""
+    """A command whose arguments after `--` are the job's; there may be none before it."""
 
     async def parse_args(self, ctx: asyncclick.Context, args: list[str]) -> list[str]:
         after = args[args.index("--") + 1 :] if "--" in args else []
@@ -42,36 +42,39 @@ class RunCommand(asyncclick.Command):
     show_default=True,
     help=f"GPU model: {', '.join(kind.value for kind in GpuType)}.",
 )
-@asyncclick.option("--gpu-count", type=int, default=1, show_default=True, help="GPUs, 1 to 8.")
+@asyncclick.option("--gpu-count", type=int, default=1, show_default=True, help="Number of GPUs, 1 to 8.")
 @asyncclick.option(
     "--env",
     multiple=True,
     metavar="NAME[=VALUE]",
-    help="Environment variable of the container. NAME alone copies it from the environment: better for secrets, as "
-    "a command line shows in process lists. Repeatable.",
+    help="Set an environment variable in the container. NAME alone copies its value from your environment: "
+    "better for secrets, because command lines show up in process lists. Repeatable.",
 )
 @asyncclick.option(
     "--env-file",
     multiple=True,
     metavar="PATH",
-    help="File with one NAME=VALUE or NAME a line; # starts a comment line, quotes are kept. --env wins. Repeatable.",
+    help="Read variables from a file, one NAME=VALUE or NAME per line; lines that start with # are comments, and quotes "
+    "are kept. --env takes precedence. Repeatable.",
 )
 @asyncclick.option(
     "--max-runtime-seconds",
     type=int,
     default=3600,
     show_default=True,
-    help="When to stop the job, 60 to 172800 (48 hours).",
+    help="How long the job may run before it is stopped, 60 to 172800 (48 hours).",
 )
 @asyncclick.option(
     "--require-tier",
     multiple=True,
     metavar="KIND",
-    help=f"Only suppliers of this class: {', '.join(kind.value for kind in SupplierKind)}. Repeatable.",
+    help=f"Use only suppliers of this class: {', '.join(kind.value for kind in SupplierKind)}. Repeatable.",
 )
-@asyncclick.option("--prefer-region", help="A region that is favoured, not demanded.")
+@asyncclick.option("--prefer-region", help="A region to favour, but not to insist on.")
 @asyncclick.option(
-    "--idempotency-key", metavar="KEY", help="The same key twice gives the first job again. By default a new one."
+    "--idempotency-key",
+    metavar="KEY",
+    help="Submitting the same key twice returns the first job. By default, a new key.",
 )
 @wait_option
 @timeout_option
@@ -101,9 +104,9 @@ async def command(
 ) -> int:
     """Submit a job.
 
-    Prints the job's id. What follows `--` is the program to run in place of the image's own.
+    Prints the job's id. What follows `--` is the program to run instead of the image's own.
 
-    With --wait, prints the job's last state and exits with status 0 only if it completed. Ctrl-C then ends the
+    With --wait, prints the job's final state, and exits with status 0 only if it completed. Ctrl-C then ends the
     waiting, not the job.
     """
     from ... import _arguments
@@ -135,7 +138,7 @@ async def command(
             underway.cancel = lambda: cancel_submission(client, submission, underway)
         job = await submission.submit(client)
         underway.job_id = job.id
-        note = "had been submitted before, with this idempotency key" if job.replayed else "submitted"
+        note = "was submitted before, with this idempotency key" if job.replayed else "submitted"
         if wait:
             output.note(f"Job {job.id} {note}.")
             return await watch(invocation, client, job, watching)

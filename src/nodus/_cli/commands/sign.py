@@ -23,16 +23,16 @@ WITHOUT_BODY = ("GET", "HEAD", "DELETE")
 @asyncclick.option(
     "--body",
     metavar="FILE",
-    help="File with the exact bytes that will be sent, or - for stdin, which is the default unless METHOD is "
+    help="A file with the exact bytes that will be sent, or - for stdin, which is the default unless METHOD is "
     f"{', '.join(WITHOUT_BODY[:-1])} or {WITHOUT_BODY[-1]}.",
 )
 @json_option
 @asyncclick.pass_obj
 def command(invocation: Invocation, /, method: str, path: str, body: str | None, as_json: bool) -> int:
-    """Sign a request; print the header to send with it.
+    """Sign a request, and print the header to send with it.
 
-    PATH is the path alone, percent-encoded as it is sent, from /v1/ on. The secret is read from NODUS_SIGNING_SECRET
-    and from nowhere else. The signature is good for five minutes.
+    PATH is the path alone, percent-encoded as it is sent, starting with /v1/. The secret is read from
+    NODUS_SIGNING_SECRET only. The signature is valid for five minutes.
     """
     secret = os.environ.get(SECRET_VARIABLE)
     if not secret:

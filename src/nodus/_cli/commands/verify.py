@@ -19,9 +19,15 @@ SECRET_VARIABLE = "NODUS_WEBHOOK_SECRET"
 @asyncclick.command("verify")
 @asyncclick.argument("method")
 @asyncclick.argument("path")
-@asyncclick.option("--signature", required=True, metavar="HEADER", help=f"What the delivery's {SIGNATURE_HEADER} says.")
 @asyncclick.option(
-    "--body", default="-", show_default=True, metavar="FILE", help="File with the raw body of the delivery; - is stdin."
+    "--signature", required=True, metavar="HEADER", help=f"The value of the delivery's {SIGNATURE_HEADER} header."
+)
+@asyncclick.option(
+    "--body",
+    default="-",
+    show_default=True,
+    metavar="FILE",
+    help="A file with the raw body of the delivery; - is stdin.",
 )
 @asyncclick.option(
     "--tolerance-seconds",
@@ -29,7 +35,7 @@ SECRET_VARIABLE = "NODUS_WEBHOOK_SECRET"
     default=TOLERANCE_SECONDS,
     show_default=True,
     metavar="SECONDS",
-    help="How far the signature's time may be from now.",
+    help="How far the signature's time may lie from now.",
 )
 @json_option
 @asyncclick.pass_obj
@@ -45,9 +51,9 @@ def command(
 ) -> int:
     """Check the signature of a webhook delivery.
 
-    PATH is the path on the receiver's endpoint, without a reverse proxy's prefix. The secret is read from
-    NODUS_WEBHOOK_SECRET and from nowhere else; two, separated by a space, while one is being rotated. The exit status
-    is 0 for a genuine delivery and 9 for any other.
+    PATH is the path of the URL that was registered; undo what a reverse proxy does to it. The secret is read from
+    NODUS_WEBHOOK_SECRET only: two, separated by a space, while one is being rotated. The exit status is 0 for a genuine
+    delivery, and 9 for any other.
     """
     secrets = os.environ.get(SECRET_VARIABLE, "").split()
     if not secrets:
@@ -70,7 +76,7 @@ def command(
         invocation.output.data("valid" if genuine else "invalid")
     if not genuine:
         invocation.output.note(
-            "Wrong secret, method, path or body, a malformed header, or one whose time is more than "
+            "The secret, method, path or body is wrong, the header is malformed, or its time is more than "
             f"{tolerance_seconds:g} s from now."
         )
         return exit_codes.SIGNATURE

@@ -27,7 +27,7 @@ async def command(
 ) -> int:
     """Wait until a job is over.
 
-    Prints the job's last state and exits with status 0 only if it completed. A control plane that is away for a while
+    Prints the job's final state, and exits with status 0 only if it completed. A control plane that is down for a while
     does not end the waiting, and Ctrl-C does not end the job.
     """
     async with invocation.client() as client:

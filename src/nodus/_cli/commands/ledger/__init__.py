@@ -8,7 +8,7 @@ command = Subcommands(
     "ledger",
     __name__,
     {
-        "entries": "Print rows in their order.",
+        "entries": "Print rows, in order.",
         "checkpoint": "Print the signed size and root of the ledger as it is now.",
         "key": "Print the public key that checkpoints are signed with.",
         "proof": "Print the proof that a row is in the ledger.",

@@ -1,4 +1,4 @@
-"""`nodus ledger checkpoint`: what the ledger is now."""
+"""`nodus ledger checkpoint`: the signed size and root of the ledger."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from ...options import json_option
 async def command(invocation: Invocation, /, as_json: bool) -> int:
     """Print the signed size and root of the ledger as it is now.
 
-    As a signed note (C2SP). Keep it in a file, to hold later ledgers against it: `nodus ledger verify --known FILE`.
+    It is printed as a signed note (C2SP). Keep it in a file, to check the ledger against it later:
+    `nodus ledger verify --known FILE`.
     """
     async with invocation.client() as client:
         checkpoint = await client.ledger.checkpoint()

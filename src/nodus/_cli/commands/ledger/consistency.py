@@ -1,4 +1,4 @@
-"""`nodus ledger consistency`: that nothing was rewritten."""
+"""`nodus ledger consistency`: the proof that nothing was rewritten."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def command(invocation: Invocation, /, from_size: int, to_size: int, as_js
     FROM and TO are their sizes (RFC 9162, section 2.1.4).
     """
     if to_size < from_size:
-        raise asyncclick.BadParameter(f"{to_size} rows cannot begin with {from_size}.", param_hint="TO")
+        raise asyncclick.BadParameter(f"must be at least FROM, {from_size}, not {to_size}.", param_hint="TO")
     async with invocation.client() as client:
         proof = await client.ledger.consistency(from_size, to_size)
     if as_json:

@@ -1,4 +1,4 @@
-"""`nodus ledger entries`: rows."""
+"""`nodus ledger entries`: the rows."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ MAX_PAGE_SIZE = 200
 @asyncclick.command("entries")
 @asyncclick.option("--job", "job_id", metavar="ID", help="Only rows about this job.")
 @asyncclick.option(
-    "--after", type=asyncclick.IntRange(min=0), default=0, metavar="SEQ", help="Only rows behind this one."
+    "--after", type=asyncclick.IntRange(min=0), default=0, metavar="SEQ", help="Only rows after this one."
 )
-@asyncclick.option("--limit", type=asyncclick.IntRange(min=1), metavar="N", help="How many at most. By default all.")
+@asyncclick.option(
+    "--limit", type=asyncclick.IntRange(min=1), metavar="N", help="The most rows to print. By default, all."
+)
 @json_option
 @asyncclick.pass_obj
 async def command(invocation: Invocation, /, job_id: str | None, after: int, limit: int | None, as_json: bool) -> int:
-    """Print rows in their order.
+    """Print rows, in order.
 
-    The columns are separated by tabs: number, time, kind, job, key, principal, leaf hash. With --json a line is all
-    that there is of a row: `nodus ledger verify --file` takes such an export.
+    The columns are separated by tabs: number, time, kind, job, key, principal, leaf hash. With --json, each line is a
+    whole row, and `nodus ledger verify --file` accepts the output.
     """
     output = invocation.output
     page_size = MAX_PAGE_SIZE if limit is None else min(limit, MAX_PAGE_SIZE)

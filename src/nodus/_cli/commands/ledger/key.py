@@ -1,4 +1,4 @@
-"""`nodus ledger key`: who signs."""
+"""`nodus ledger key`: the public key that checkpoints are signed with."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from ...options import json_option
 async def command(invocation: Invocation, /, as_json: bool) -> int:
     """Print the public key that checkpoints are signed with.
 
-    As the verifier's key of a signed note (C2SP). Pin it: get it once, and let `nodus ledger verify` have it.
+    It is printed as a verifier key for signed notes (C2SP). Pin it: fetch it once, keep it, and pass it to
+    `nodus ledger verify`.
     """
     async with invocation.client() as client:
         key = await client.ledger.key()

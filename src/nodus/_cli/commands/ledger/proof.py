@@ -1,4 +1,4 @@
-"""`nodus ledger proof`: that a row is there."""
+"""`nodus ledger proof`: the proof that a row is in the ledger."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ...options import json_option
     "--size",
     type=asyncclick.IntRange(min=1),
     metavar="N",
-    help="The size of the ledger to prove it for, that of a checkpoint. By default the present one.",
+    help="The size of the ledger to prove it for, such as a checkpoint's. By default, the current size.",
 )
 @json_option
 @asyncclick.pass_obj
 async def command(invocation: Invocation, /, seq: int, size: int | None, as_json: bool) -> int:
     """Print the proof that a row is in the ledger.
 
-    The path from the row's leaf hash to the root (RFC 9162, section 2.1.3).
+    It is the path from the row's leaf hash to the root (RFC 9162, section 2.1.3).
     """
     if size is not None and size < seq:
         raise asyncclick.BadParameter(f"a ledger of {size} rows has no row {seq}.", param_hint="--size")

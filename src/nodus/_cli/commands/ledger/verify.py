@@ -1,4 +1,4 @@
-"""`nodus ledger verify`: whether it is all true."""
+"""`nodus ledger verify`: check the whole ledger."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ KEY_VARIABLE = "NODUS_LEDGER_KEY"
     "key",
     metavar="KEY",
     envvar=KEY_VARIABLE,
-    help="The public key as it was pinned, from `nodus ledger key`. By default the server's word for it is taken.",
+    help="The pinned public key, from `nodus ledger key`. By default, the server is trusted to name its key.",
     show_envvar=True,
 )
 @asyncclick.option(
-    "--known", metavar="FILE", help="A checkpoint that was kept: the ledger must still begin as it did then."
+    "--known", metavar="FILE", help="A checkpoint that you kept: the ledger must still begin as it did then."
 )
 @asyncclick.option(
     "--file",
     "export",
     metavar="FILE",
-    help="Verify this export of `nodus ledger entries --json`, - for stdin, without a network.",
+    help="Verify this output of `nodus ledger entries --json` instead, without using the network; - is stdin.",
 )
 @asyncclick.option("--checkpoint", metavar="FILE", help="With --file: the checkpoint that belongs to it.")
 @json_option
@@ -42,8 +42,8 @@ async def command(
 ) -> int:
     """Verify the whole ledger: rows, chain, tree and signature.
 
-    Every row must be what its hash says and follow the one before, and all of them have the root that was signed. The
-    exit status is 9 where something does not verify. Signatures need `pip install "nodus-sdk[ledger]"`.
+    Every row must match its hash and follow the row before it, and all rows together must have the signed root. The
+    exit status is 9 if anything does not verify. Signatures need `pip install "nodus-sdk[ledger]"`.
     """
     from ...ledger import Evidence, verify
 

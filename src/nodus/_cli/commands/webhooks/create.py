@@ -18,12 +18,12 @@ from ...webhooks import show_secret_note, show_webhook
     multiple=True,
     required=True,
     metavar="TYPE",
-    help="A type to deliver, such as job.completed. Repeatable.",
+    help="An event type to deliver, such as job.completed. Repeatable.",
 )
 @json_option
 @asyncclick.pass_obj
 async def command(invocation: Invocation, /, url: str, events: tuple[str, ...], as_json: bool) -> int:
-    """Register an endpoint; print its secret, this once."""
+    """Register an endpoint, and print its secret, which is shown only once."""
     async with invocation.client() as client:
         hook = await client.webhooks.create(url=url, events=events)
     show_webhook(invocation.output, hook, as_json=as_json)

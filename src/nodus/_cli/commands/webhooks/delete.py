@@ -1,4 +1,4 @@
-"""`nodus webhooks delete`: the end of an endpoint."""
+"""`nodus webhooks delete`: remove an endpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`nodus webhooks deliveries`: what was delivered."""
+"""`nodus webhooks deliveries`: the deliveries to an endpoint."""
 
 from __future__ import annotations
 
@@ -16,18 +16,21 @@ MAX_PAGE_SIZE = 200
 @asyncclick.command("deliveries")
 @asyncclick.argument("webhook_id", metavar="ID")
 @asyncclick.option(
-    "--limit", type=asyncclick.IntRange(min=1), metavar="N", help=f"How many at most. By default {DEFAULT_LIMIT}."
+    "--limit",
+    type=asyncclick.IntRange(min=1),
+    metavar="N",
+    help=f"The most deliveries to list. By default, {DEFAULT_LIMIT}.",
 )
-@asyncclick.option("--all", "everything", is_flag=True, help="All there are.")
+@asyncclick.option("--all", "everything", is_flag=True, help="List all deliveries.")
 @json_option
 @asyncclick.pass_obj
 async def command(
     invocation: Invocation, /, webhook_id: str, limit: int | None, everything: bool, as_json: bool
 ) -> int:
-    """List what was delivered to an endpoint, newest first.
+    """List the deliveries to an endpoint, newest first.
 
-    The columns are separated by tabs: id, status, type and id of the event, attempts, what came of the last one, and
-    when the next is due.
+    The columns are separated by tabs: id, status, event type, event id, attempts, outcome of the last attempt, time of
+    the next attempt.
     """
     if everything and limit is not None:
         raise asyncclick.UsageError("--all and --limit exclude each other.")

@@ -14,10 +14,14 @@ from ...options import json_option
     "--forward-to",
     required=True,
     metavar="URL",
-    help="Where to post every delivery, as it came, such as a server here.",
+    help="Where to post each delivery, unchanged: for example a server on this machine.",
 )
 @asyncclick.option(
-    "--event", "events", multiple=True, metavar="TYPE", help="A type to receive. Repeatable. By default all there are."
+    "--event",
+    "events",
+    multiple=True,
+    metavar="TYPE",
+    help="An event type to receive. Repeatable. By default, all types.",
 )
 @asyncclick.option(
     "--port",
@@ -29,7 +33,8 @@ from ...options import json_option
 @asyncclick.option(
     "--public-url",
     metavar="URL",
-    help="Where the control plane reaches that port, with the path of --forward-to, if it runs elsewhere: a tunnel.",
+    help="The URL under which a control plane elsewhere reaches that port, such as a tunnel's; with the path of "
+    "--forward-to.",
 )
 @json_option
 @asyncclick.pass_obj
@@ -42,12 +47,12 @@ async def command(
     public_url: str | None,
     as_json: bool,
 ) -> int:
-    """Receive events on this machine and forward them.
+    """Receive events on this machine, and forward them.
 
-    Registers an endpoint for as long as it runs, and prints its secret on stderr: set NODUS_WEBHOOK_SECRET to it in the
-    server that is forwarded to, which gets each delivery byte for byte, signature included. What it answers is passed
-    on, so that failed deliveries are repeated. A control plane on this machine delivers to loopback; for any other give
-    --public-url.
+    Registers an endpoint for as long as it runs, and prints its secret on stderr: set NODUS_WEBHOOK_SECRET to it for
+    the server that receives the forwarded deliveries, which are unchanged, signature included. That server's answers
+    are passed on, so that failed deliveries are retried. A control plane on this machine delivers to loopback; for any
+    other, give --public-url.
     """
     from ...listening import Listening, listen
 

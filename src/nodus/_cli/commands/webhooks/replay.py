@@ -1,4 +1,4 @@
-"""`nodus webhooks replay`: an event once more."""
+"""`nodus webhooks replay`: deliver an event again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...webhooks import show_delivery_row
 @json_option
 @asyncclick.pass_obj
 async def command(invocation: Invocation, /, webhook_id: str, delivery_id: str, as_json: bool) -> int:
-    """Deliver an event once more.
+    """Deliver an event again.
 
     DELIVERY is the id that `nodus webhooks deliveries` shows. The event keeps its own id.
     """

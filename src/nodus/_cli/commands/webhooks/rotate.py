@@ -15,9 +15,9 @@ from ...webhooks import show_secret_note
 @json_option
 @asyncclick.pass_obj
 async def command(invocation: Invocation, /, webhook_id: str, as_json: bool) -> int:
-    """Give an endpoint a new secret; print it, this once.
+    """Replace an endpoint's secret, and print the new one, which is shown only once.
 
-    The old secret signs beside the new one for 24 hours.
+    For 24 hours, deliveries are signed with the old secret too.
     """
     async with invocation.client() as client:
         rotated = await client.webhooks.rotate(webhook_id)
