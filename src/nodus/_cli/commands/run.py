@@ -54,8 +54,8 @@ class RunCommand(asyncclick.Command):
     "--env-file",
     multiple=True,
     metavar="PATH",
-    help="Read variables from a file, one NAME=VALUE or NAME per line; lines that start with # are comments, and quotes "
-    "are kept. --env takes precedence. Repeatable.",
+    help="Read variables from a file, one NAME=VALUE or NAME per line; lines that start with # are comments, and "
+    "quotes are kept. --env takes precedence. Repeatable.",
 )
 @asyncclick.option(
     "--max-runtime-seconds",
