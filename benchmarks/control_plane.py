@@ -101,7 +101,7 @@ def playground(folder: Path) -> Iterator[Plane]:
 
 @contextlib.contextmanager
 def bare_server() -> Iterator[str]:
-    """Run `bare_app`; give its address."""
+    """Run `bare_app`; return its address."""
     with subprocess.Popen(
         [sys.executable, "-m", "benchmarks.bare_app"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -112,13 +112,13 @@ def bare_server() -> Iterator[str]:
 
 
 def load(kind: str, plane: Plane, job_id: str, count: int) -> float:
-    """Send so many requests; give the µs that one took."""
+    """Send so many requests; return the µs that one took."""
     arguments = (kind, plane.address, plane.api_key, job_id, str(CONNECTIONS), str(count))
     return float(python("-m", "benchmarks.load", *arguments)) / count * 1e6
 
 
 def submit(plane: Plane, count: int) -> str:
-    """Submit jobs; give the id of the newest."""
+    """Submit jobs; return the id of the newest."""
     arguments = ("submit", plane.address, plane.api_key, JOB_ID, "1", str(count))
     python("-m", "benchmarks.load", *arguments)
     with contextlib.closing(sqlite3.connect(plane.database)) as connection:
@@ -137,7 +137,7 @@ def wait_until_placed(plane: Plane) -> None:
 
 
 def commits(path: Path, count: int) -> float:
-    """Commit rows one by one, each safe on the disk; give the µs that one took."""
+    """Commit rows one by one, each safe on the disk; return the µs that one took."""
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
@@ -149,7 +149,7 @@ def commits(path: Path, count: int) -> float:
 
 
 def verify(path: Path) -> float:
-    """Verify the ledger; give the µs that one row took."""
+    """Verify the ledger; return the µs that one row took."""
     from nodus_ledger.database import Database
     from nodus_ledger.verify import verify
 
@@ -166,7 +166,7 @@ def verify(path: Path) -> float:
 
 
 def hash_all(path: Path) -> float:
-    """Read every row and hash its leaf, and no more; give the µs that one row took."""
+    """Read every row and hash its leaf, and no more; return the µs that one row took."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
         began = time.perf_counter()
         rows = 0
@@ -177,7 +177,7 @@ def hash_all(path: Path) -> float:
 
 
 def resident_megabytes(pid: int) -> float:
-    """Give how much memory a process has, as the system counts it."""
+    """Return how much memory a process has, as the system counts it."""
     kilobytes = subprocess.run(
         ["ps", "-o", "rss=", "-p", str(pid)], check=True, stdout=subprocess.PIPE, text=True
     ).stdout

@@ -66,18 +66,18 @@ def measure(*, quick: bool = False) -> Table:
 
 
 def bytecode_in(folder: str) -> dict[str, str]:
-    """Give an environment that keeps bytecode in a folder: a checkout need not have it beside it, as a package has."""
+    """Return an environment that keeps bytecode in a folder: a checkout may lack the bytecode that a package has."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return {**environment, "PYTHONPYCACHEPREFIX": folder}
 
 
 def cpu_ms(program: str, environment: dict[str, str]) -> float:
-    """Run a program in a fresh Python; give the CPU ms of the whole process."""
+    """Run a program in a fresh Python; return the CPU ms of the whole process."""
     return cpu_ms_of(lambda: python("-c", program, environment=environment))
 
 
 def cpu_ms_of(run: Callable[[], object]) -> float:
-    """Give the CPU ms of the processes that `run` starts and waits for."""
+    """Return the CPU ms of the processes that `run` starts and waits for."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     run()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

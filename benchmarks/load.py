@@ -28,7 +28,7 @@ class Connection:
         self.socket.sendall(request)
 
     def receive(self) -> bytes | None:
-        """Take in what has come; give the status of the answer once it is whole."""
+        """Take in what has come; return the status of the answer once it is whole."""
         self._received += self.socket.recv(65_536)
         end = self._received.find(b"\r\n\r\n")
         if end < 0:
@@ -40,7 +40,7 @@ class Connection:
 
 
 def drive(host: str, port: int, requests: Iterator[bytes], connections: int, expected: bytes) -> float:
-    """Send all requests, so many at once; give the seconds that it took."""
+    """Send all requests, so many at once; return the seconds that it took."""
     with selectors.DefaultSelector() as selector:
         for _ in range(connections):
             connection = Connection(host, port)

@@ -41,7 +41,7 @@ def measure(*, quick: bool = False) -> Table:
 
 
 def cpu_us(base: str, kind: str, name: str, concurrency: int, requests: int) -> float:
-    """Run one contender in a process of its own; give the CPU µs that one request took it."""
+    """Run one contender in a process of its own; return the CPU µs that one request took it."""
     answer = json.loads(python("-m", "benchmarks.contenders", kind, name, base, str(concurrency), str(requests)))
     if answer["failures"]:
         raise RuntimeError(f"{name} failed: {answer['failures']}")

@@ -48,7 +48,7 @@ def from_objects(model: type[pydantic.BaseModel], body: bytes) -> object:
 
 
 def cpu_us(call: Callable[[], object], repeats: int) -> float:
-    """Give the CPU µs that one call takes."""
+    """Return the CPU µs that one call takes."""
     started = time.process_time()
     for _ in range(repeats):
         call()

@@ -16,7 +16,7 @@ _Name = TypeVar("_Name")
 
 
 def interleaved(measures: Mapping[_Name, Callable[[], float]], rounds: int) -> dict[_Name, float]:
-    """Run every measure once a round; give the median of each.
+    """Run every measure once a round; return the median of each.
 
     Args:
         measures: what gives one reading of each contender.
@@ -30,6 +30,6 @@ def interleaved(measures: Mapping[_Name, Callable[[], float]], rounds: int) -> d
 
 
 def python(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
-    """Run this Python with these arguments; give what it printed."""
+    """Run this Python with these arguments; return what it printed."""
     command = [sys.executable, *arguments]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout

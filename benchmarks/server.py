@@ -43,7 +43,7 @@ class Counters:
         self.requests = 0
 
     def take(self) -> bytes:
-        """Give the counts as JSON, and start again from zero."""
+        """Return the counts as JSON, and start again from zero."""
         counted = json.dumps({"connections": self.connections, "requests": self.requests}).encode()
         self.connections = self.requests = 0
         return counted
@@ -134,7 +134,7 @@ async def serve() -> None:
 
 @contextlib.contextmanager
 def running() -> Iterator[str]:
-    """Run the server in a process of its own, on the last core where there are several; give its base URL."""
+    """Run the server in a process of its own, on the last core where there are several; return its base URL."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.server"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

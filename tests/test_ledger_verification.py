@@ -151,7 +151,7 @@ def test_a_field_that_differs_from_the_leaf_is_found(field: str, value: Any) -> 
     """What is shown is what was hashed, to the type of a number."""
     error = found("ledger_field_mismatch", [*ROWS[:2], {**ROWS[2], field: value}, *ROWS[3:]], 3)
 
-    assert f"Row 3 has another {field!r}" in error.message
+    assert f"Row 3 has a {field!r} that differs" in error.message
 
 
 def test_true_is_not_one() -> None:

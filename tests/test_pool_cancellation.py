@@ -34,7 +34,7 @@ def places(client: AsyncClient) -> tuple[int, int]:
 
 
 async def get_many(client: AsyncClient, calls: int) -> int:
-    """Make calls from many tasks at once; give how many succeeded."""
+    """Make calls from many tasks at once; return how many succeeded."""
     succeeded = 0
 
     async def work() -> None:

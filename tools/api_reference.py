@@ -105,7 +105,7 @@ _ITEM = re.compile(r"(\w+): (.*)", re.DOTALL)
 
 
 def page() -> str:
-    """Give the whole page, as Markdown."""
+    """Return the whole page, as Markdown."""
     parts = [INTRODUCTION]
     for title, names in PARTS.items():
         parts.append(f"## {title}\n")

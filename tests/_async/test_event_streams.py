@@ -19,7 +19,7 @@ from tests.support.streams import COURSE, JOB, frame, frames, hangs, streams
 
 
 async def take(events: AsyncIterator[nodus.JobEvent], count: int) -> list[nodus.JobEvent]:
-    """Give the next events, and leave the rest."""
+    """Return the next events, and leave the rest."""
     found = []
     async for event in events:
         found.append(event)

@@ -26,7 +26,7 @@ from tests.support.soundness import API_KEY, assert_sound
 
 
 async def failing(client: nodus.AsyncClient, call: str = "run") -> nodus.APIConnectionError:
-    """Make a call that must fail for a reason of the network; give its error."""
+    """Make a call that must fail for a reason of the network; return its error."""
     async with client:
         with pytest.raises(nodus.APIConnectionError) as caught:
             await CALLS[call][0](client)

@@ -83,7 +83,7 @@ async def test_a_server_without_logs_is_a_clear_error(status: int) -> None:
     absent = answer(404, {"error": "job_not_found"})
     with LoopbackServer(answer(status), absent) as server:
         async with on_loopback(server) as client:
-            with pytest.raises(nodus.NodusError, match="no output to follow") as unsupported:
+            with pytest.raises(nodus.NodusError, match="does not serve job output") as unsupported:
                 async for _ in client.logs(JOB, follow=True):
                     pass
             with pytest.raises(nodus.NotFoundError) as unknown:

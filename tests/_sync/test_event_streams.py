@@ -20,7 +20,7 @@ from tests.support.streams import COURSE, JOB, frame, frames, hangs, streams
 
 
 def take(events: Iterator[nodus.JobEvent], count: int) -> list[nodus.JobEvent]:
-    """Give the next events, and leave the rest."""
+    """Return the next events, and leave the rest."""
     found = []
     for event in events:
         found.append(event)

@@ -27,7 +27,7 @@ from tests.support.soundness import API_KEY, assert_sound
 
 
 def failing(client: nodus.Client, call: str = "run") -> nodus.APIConnectionError:
-    """Make a call that must fail for a reason of the network; give its error."""
+    """Make a call that must fail for a reason of the network; return its error."""
     with client:
         with pytest.raises(nodus.APIConnectionError) as caught:
             CALLS[call][0](client)

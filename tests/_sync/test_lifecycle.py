@@ -142,7 +142,7 @@ def test_a_client_that_was_forgotten_is_warned_about() -> None:
             caught.clear()
             gc.collect()
 
-    assert f"unclosed {shown}: use it as a context manager, or close it" in messages
+    assert f"unclosed {shown}: use it as a context manager, or call its close method" in messages
 
 
 def test_a_client_without_connections_can_be_forgotten() -> None:

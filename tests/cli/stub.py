@@ -64,7 +64,7 @@ class Stub:
         self.base_url = ""
 
     def answer(self, route: str, *answers: Answer) -> None:
-        """Give these answers, in this order; the last one again and again."""
+        """Return these answers, in this order; the last one again and again."""
         left = list(answers)
         self.scripts[route] = lambda request: left.pop(0) if len(left) > 1 else left[0]
 
@@ -79,7 +79,7 @@ class Stub:
         self.scripts[route] = wait
 
     def called(self, route: str) -> list[Request]:
-        """Give the requests that a route got."""
+        """Return the requests that a route got."""
         return [request for request in self.requests if f"{request.method} {request.path}" == route]
 
     def respond(self, request: Request) -> Answer:
@@ -89,7 +89,7 @@ class Stub:
 
 
 def job(job_id: str = "job-1", status: str = "completed", **fields: object) -> dict[str, object]:
-    """Give a JobView as the wire has it."""
+    """Return a JobView as the wire has it."""
     view: dict[str, object] = {
         "id": job_id,
         "status": status,

@@ -48,7 +48,7 @@ class Terminal:
         os.write(self._master, keys.encode())
 
     def end(self) -> int:
-        """Read to the end; give the exit status."""
+        """Read to the end; return the exit status."""
         while self._read():
             pass
         return self.process.wait(PATIENCE_SECONDS)

@@ -55,7 +55,7 @@ def test_a_server_that_asks_for_patience_is_quoted(
     result = nodus("get", "job-1")
 
     assert result.status == expected
-    assert "tried again in 300 s" in result.stderr
+    assert "Try again in 300 s" in result.stderr
 
 
 def test_a_budget_says_what_is_left(stub: Stub, nodus: Command) -> None:
@@ -72,7 +72,7 @@ def test_a_budget_says_what_is_left(stub: Stub, nodus: Command) -> None:
     result = nodus("run", "--image", "a")
 
     assert result.status == 7
-    assert "$4.50 of the monthly $25.00 are left; this job might cost $95.76." in result.stderr
+    assert "$4.50 of the monthly $25.00 is left; this job might cost $95.76." in result.stderr
 
 
 def test_retries_are_told(stub: Stub, nodus: Command) -> None:

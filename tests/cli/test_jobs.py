@@ -200,7 +200,7 @@ def test_trouble_while_waiting_is_told(stub: Stub, nodus: Command) -> None:
     result = nodus("wait", "job-1", "--poll-seconds", "0.001")
 
     assert result.status == 0
-    assert "job job-1 could not be looked at" in result.stderr
+    assert "could not poll job job-1" in result.stderr
 
 
 @pytest.mark.parametrize(("status", "terminal"), [("running", False), ("cancelled", True)])

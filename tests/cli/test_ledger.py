@@ -88,7 +88,7 @@ def test_the_servers_ledger_is_verified(stub: Stub, nodus: Command) -> None:
     pinned = nodus("ledger", "verify", "--public-key", key_of()["vkey"], "--json")
 
     assert (trusting.status, pinned.status) == (0, 0)
-    assert "the key that the server gives" in trusting.stdout
+    assert "the key that the server named" in trusting.stdout
     assert "Pin the key" in trusting.stderr
     assert {name: json.loads(pinned.stdout)[name] for name in ("size", "checkpoint_size", "signature_verified")} == {
         "size": 5,

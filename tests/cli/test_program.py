@@ -133,7 +133,7 @@ def test_the_help_names_the_librarys_interval() -> None:
     (option,) = [option for option in loaded.params if option.name == "poll_seconds"]
 
     assert isinstance(option, asyncclick.Option)
-    assert f"By default {DEFAULT_POLL_SECONDS:g}." in (option.help or "")
+    assert f"By default, every {DEFAULT_POLL_SECONDS:g} s." in (option.help or "")
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_an_endpoint_is_created_with_its_secret_shown_once(stub: Stub, nodus: Co
     assert stub.requests[0].json() == {"url": HOOK["url"], "events": ["job.completed", "job.failed"]}
     assert f"secret   {SECRET}" in shown.stdout
     assert json.loads(as_json.stdout)["secret"] == SECRET
-    assert "this once" in as_json.stderr
+    assert "shown only once" in as_json.stderr
 
 
 def test_endpoints_are_listed_shown_and_deleted(stub: Stub, nodus: Command) -> None:

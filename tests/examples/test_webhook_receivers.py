@@ -59,7 +59,7 @@ class Receiver:
         raise AssertionError("the example ended:\n" + "".join(said))
 
     def post(self, body: bytes, header: str | None) -> tuple[int, str]:
-        """Send a delivery; give the status and the text of the answer."""
+        """Send a delivery; return the status and the text of the answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         headers = {"Content-Type": "application/json", **({} if header is None else {"Nodus-Signature": header})}
         try:
@@ -70,7 +70,7 @@ class Receiver:
             connection.close()
 
     def stop(self) -> list[str]:
-        """End it; give the lines that it printed, without those of the servers themselves."""
+        """End it; return the lines that it printed, without those of the servers themselves."""
         self.process.terminate()
         printed, _ = self.process.communicate(timeout=60)
         return [line for line in printed.splitlines() if not line.startswith(("INFO:", " * "))]

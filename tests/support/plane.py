@@ -70,7 +70,7 @@ class Plane:
         self.taken: dict[str, list[str]] = {}
 
     def answer(self, request: Received) -> bytes:
-        """Do what a request asks for; give the answer as it goes over the wire."""
+        """Do what a request asks for; return the answer as it goes over the wire."""
         with self._mutex:
             status, payload, headers = self._respond(request)
         body = payload.encode() if isinstance(payload, str) else json.dumps(payload).encode()

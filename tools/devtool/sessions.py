@@ -90,7 +90,7 @@ def run(
     *,
     at_once: int | None = None,
 ) -> list[Ending]:
-    """Run sessions to their ends; give these in the order of `names`.
+    """Run sessions to their ends; return these in the order of `names`.
 
     Ctrl-C reaches the sessions by itself, since they are in the same process group: each is left the time to clean up,
     and none is started after it.

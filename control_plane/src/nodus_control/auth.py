@@ -18,7 +18,7 @@ _REDIS_RETRY_SECONDS = 2
 
 
 def authenticate(plane: Plane, call: Call) -> KeyRecord:
-    """Give the key of a request, once its signature is verified where the key demands one.
+    """Return the key of a request, once its signature is verified where the key demands one.
 
     Raises:
         ApiError: 401 `invalid_api_key`, `signature_invalid`, `signature_stale` or `signing_secret_unavailable`; 409

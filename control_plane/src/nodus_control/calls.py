@@ -43,12 +43,12 @@ class Call:
     _json: Any = field(default=_UNREAD, repr=False)
 
     def header(self, name: str) -> str | None:
-        """Give the first header of a name (lower-case); None for none."""
+        """Return the first header of a name (lower-case); None for none."""
         wanted = name.encode()
         return next((value.decode("latin-1") for key, value in self.headers if key == wanted), None)
 
     def only_header(self, name: str) -> str | None:
-        """Give a header that may come once; None where it is missing or comes more often."""
+        """Return a header that may come once; None where it is missing or comes more often."""
         wanted = name.encode()
         values = [value for key, value in self.headers if key == wanted]
         return values[0].decode("latin-1") if len(values) == 1 else None
@@ -59,7 +59,7 @@ class Call:
         return QueryParams(self.query)
 
     def json(self) -> Any:
-        """Give the decoded body.
+        """Return the decoded body.
 
         Raises:
             ApiError: 400 `invalid_json`.
@@ -69,7 +69,7 @@ class Call:
         return self._json
 
     def idempotency_key(self) -> str | None:
-        """Give the request's idempotency key as far as it can be told without judging it: header, else body."""
+        """Return the request's idempotency key as far as it can be told without judging it: header, else body."""
         header = self.header("idempotency-key")
         if header is not None:
             return header
@@ -81,7 +81,7 @@ class Call:
         return key if isinstance(key, str) else None
 
     def require_idempotency_key(self) -> str | None:
-        """Give the request's idempotency key, checked; None for none.
+        """Return the request's idempotency key, checked; None for none.
 
         Raises:
             ApiError: 400 `invalid_idempotency_key` or `idempotency_key_conflict`.

@@ -28,7 +28,7 @@ class Clock(Protocol):
         ...
 
     def now(self) -> int:
-        """Give the time."""
+        """Return the time."""
         ...
 
     def advance_to(self, milliseconds: int) -> None:
@@ -36,7 +36,7 @@ class Clock(Protocol):
         ...
 
     def real_seconds_until(self, milliseconds: int) -> float | None:
-        """Give how long to wait for a time, in real seconds; None where waiting does not bring it."""
+        """Return how long to wait for a time, in real seconds; None where waiting does not bring it."""
         ...
 
 
@@ -91,7 +91,7 @@ class RunningClock:
             self._speed, self._leaps, self._is_paused = pace
 
     def now(self) -> int:
-        """Give the time; it never goes back, even where real time is set back."""
+        """Return the time; it never goes back, even where real time is set back."""
         with self._lock:
             return self._now()
 
@@ -104,7 +104,7 @@ class RunningClock:
                 self._last = max(self._last, milliseconds)
 
     def real_seconds_until(self, milliseconds: int) -> float | None:
-        """Give how long until a time, in real seconds; 0 for one that has come, None where a paused one has not."""
+        """Return how long until a time, in real seconds; 0 for one that has come, None where a paused one has not."""
         left = (milliseconds - self.now()) / 1000
         if left <= 0:
             return 0.0
@@ -134,7 +134,7 @@ class ManualClock:
         return False
 
     def now(self) -> int:
-        """Give the time."""
+        """Return the time."""
         return self._now
 
     def advance_to(self, milliseconds: int) -> None:

@@ -79,7 +79,7 @@ class _Log:
         self.head = max([head, *(event.position for event in events[-1:])])
 
     def since(self, position: int) -> list[EventRecord] | None:
-        """Give the events behind a position; None where not all of them are here."""
+        """Return the events behind a position; None where not all of them are here."""
         if self.head is None or position < self.complete_after:
             return None
         found: list[EventRecord] = []
@@ -151,11 +151,11 @@ class EventFeed:
                     del self._logs[subscription.customer_id]
 
     def head(self, customer_id: str) -> int:
-        """Give how far a customer's sequence has come."""
+        """Return how far a customer's sequence has come."""
         return self._events.heads([customer_id])[customer_id]
 
     def arm(self, subscription: Subscription) -> anyio.Event:
-        """Give what is set by the next news for a stream: to be called before it reads."""
+        """Return what is set by the next news for a stream: to be called before it reads."""
         with self._lock:
             subscription.news = anyio.Event()
             return subscription.news
@@ -269,7 +269,7 @@ class EventFeed:
 
 
 def _call_soon() -> CallSoon:
-    """Give what calls a function in the event loop that runs here, from any thread."""
+    """Return what calls a function in the event loop that runs here, from any thread."""
     try:
         return asyncio.get_running_loop().call_soon_threadsafe
     except RuntimeError:

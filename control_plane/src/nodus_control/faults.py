@@ -41,7 +41,7 @@ class Fault:
         return path.startswith(self.path[:-1]) if self.path.endswith("*") else path == self.path
 
     def view(self) -> dict[str, Any]:
-        """Give what `GET /_dev/state` shows."""
+        """Return what `GET /_dev/state` shows."""
         return {
             "match": {"method": self.method, "path": self.path},
             "do": self.do,
@@ -76,7 +76,7 @@ class FaultScript:
             self._faults.clear()
 
     def pending(self) -> list[Fault]:
-        """Give those that wait."""
+        """Return those that wait."""
         with self._lock:
             return list(self._faults)
 
@@ -122,7 +122,7 @@ class FaultMiddleware:
             await self._truncate(scope, receive, send)
 
     async def _handle(self, scope: Scope, receive: Receive) -> list[Message]:
-        """Give what the application answers; of an answer that goes on, its beginning."""
+        """Return what the application answers; of an answer that goes on, its beginning."""
         messages: list[Message] = []
         with anyio.CancelScope() as handling:
 
@@ -136,7 +136,7 @@ class FaultMiddleware:
         return messages
 
     async def _truncate(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Promise the whole body, give half of it, and cut the connection."""
+        """Promise the whole body, send half of it, and cut the connection."""
         messages = await self._handle(scope, receive)
         body = b"".join(message.get("body", b"") for message in messages[1:])
         headers = [(name, value) for name, value in messages[0]["headers"] if name != b"content-length"]

@@ -21,11 +21,11 @@ class Interrupts:
         self._reader = reader
 
     def fileno(self) -> int:
-        """Give what becomes readable once a signal came."""
+        """Return what becomes readable once a signal came."""
         return self._reader.fileno()
 
     def wait(self) -> signal.Signals:
-        """Wait for one of the signals; give it. Those that came before count."""
+        """Wait for one of the signals; return it. Those that came before count."""
         while True:
             number = self._reader.recv(1)[0]
             if number in SIGNALS:

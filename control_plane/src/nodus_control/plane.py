@@ -112,7 +112,7 @@ class Plane:
         self.feed.wake()
 
     def advance(self, seconds: float) -> int:
-        """Move the clock and do everything that falls due, in order; give the new time.
+        """Move the clock and do everything that falls due, in order; return the new time.
 
         Raises:
             ValueError: `seconds` is negative or not finite.
@@ -201,7 +201,7 @@ class Plane:
         return Path(tempfile.mkdtemp(prefix="nodus-jobs-"))
 
     def _kept_directory(self) -> Path | None:
-        """Give where what jobs print is kept: beside the file, or, for a server's database, in this user's state."""
+        """Return where what jobs print is kept: beside the file, or, for a server's database, in this user's state."""
         path = self.database.path
         if path is not None:
             return path.with_name(path.name + ".jobs")

@@ -155,7 +155,7 @@ class Server:
 
 
 def base_url_of(host: str, bound: socket.socket) -> str:
-    """Give where what answers on a socket is found."""
+    """Return where what answers on a socket is found."""
     return f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
 
 

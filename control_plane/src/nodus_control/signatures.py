@@ -25,7 +25,7 @@ class Stale(Exception):
 
 
 def verify(secrets: list[str], method: str, path: str, body: bytes, header: str | None, real_now: float) -> str:
-    """Verify a request's signature, with any of the key's secrets; give what was signed, which tells a second use.
+    """Verify a request's signature, with any of the key's secrets; return what was signed, which tells a second use.
 
     Raises:
         Unsigned: it is missing, malformed or wrong.

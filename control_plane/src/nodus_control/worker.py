@@ -50,14 +50,14 @@ class Worker:
         self._calls = ThreadPoolExecutor(PARALLEL_CALLS, "nodus-driver") if driver.runs_commands else None
 
     def run_due(self) -> int:
-        """Do everything that is due now, and what falls due by that; give how much it was."""
+        """Do everything that is due now, and what falls due by that; return how much it was."""
         done = 0
         while batch := self.run_batch():
             done += batch
         return done
 
     def run_batch(self) -> int:
-        """Deal with up to 64 due jobs; give how many there were."""
+        """Deal with up to 64 due jobs; return how many there were."""
         with self._passing:
             now = self._now()
             count, claims = self._claims.claim(
@@ -74,7 +74,7 @@ class Worker:
             yield
 
     def next_due(self) -> int | None:
-        """Give when something falls due next, in Unix milliseconds; None for nothing."""
+        """Return when something falls due next, in Unix milliseconds; None for nothing."""
         return self._claims.next_due()
 
     def close(self) -> None:

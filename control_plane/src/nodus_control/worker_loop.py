@@ -66,7 +66,7 @@ class WorkerLoop:
                 self._news.wait(pause)
 
     def round(self) -> float:
-        """Do what is due; give how long to wait, in real seconds."""
+        """Do what is due; return how long to wait, in real seconds."""
         looked_at = self._clock.now()
         while not self._stopping.is_set() and (done := self._worker.run_batch()):
             if done < BATCH and not self._clock.leaps:

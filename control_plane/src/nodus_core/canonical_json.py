@@ -17,7 +17,7 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(","
 
 
 def canonical_json(value: object) -> str:
-    """Give the canonical text of a value: no spaces, keys in the order of their UTF-16 code units.
+    """Return the canonical text of a value: no spaces, keys in the order of their UTF-16 code units.
 
     Raises:
         TypeError: something in it is no JSON value, is a float, or is a key that is no string.

@@ -80,18 +80,18 @@ class Catalogue:
         }
 
     def offers(self, gpu: str) -> tuple[Offer, ...]:
-        """Give every offer of a GPU model; none for a model that nobody has."""
+        """Return every offer of a GPU model; none for a model that nobody has."""
         return self._offers.get(gpu, ())
 
     def retail_micros_per_gpu_hour(self, gpu: str) -> int | None:
-        """Give the retail price: the cheapest hyperscaler's. None where no hyperscaler has this GPU."""
+        """Return the retail price: the cheapest hyperscaler's. None where no hyperscaler has this GPU."""
         prices = [offer.micros_per_gpu_hour for offer in self.offers(gpu) if offer.kind is SupplierKind.HYPERSCALER]
         return min(prices, default=None)
 
 
 @lru_cache(maxsize=1)
 def default_catalogue() -> Catalogue:
-    """Give the ten suppliers that come with the package."""
+    """Return the ten suppliers that come with the package."""
     text = resources.files("nodus_core").joinpath("data").joinpath("suppliers.json").read_text(encoding="utf-8")
     return Catalogue(_supplier(entry) for entry in json.loads(text)["suppliers"])
 

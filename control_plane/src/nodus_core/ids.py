@@ -24,7 +24,7 @@ def uuid7(milliseconds: int, random_bits: RandomBits) -> uuid.UUID:
 
 
 def random_part(identifier: str) -> str:
-    """Give the digits of a UUIDv7 that owe nothing to its time.
+    """Return the digits of a UUIDv7 that owe nothing to its time.
 
     What happens to a simulated job is derived from these, so that the same seed and submissions give the same
     transcript whenever they are made.

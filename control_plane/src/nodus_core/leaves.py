@@ -26,7 +26,7 @@ class LeafFields(NamedTuple):
 
 
 def leaf_frame(fields: LeafFields) -> tuple[str, str]:
-    """Give what stands before and after the payload in the text of a leaf.
+    """Return what stands before and after the payload in the text of a leaf.
 
     The nine keys and their order are always the same, so this writes them out rather than sort them: a log of
     millions of rows is checked against it.
@@ -49,6 +49,6 @@ def _text(value: str | None) -> str:
 
 
 def leaf_text(fields: LeafFields, payload: str) -> str:
-    """Give the text of a leaf; `payload` is canonical JSON already."""
+    """Return the text of a leaf; `payload` is canonical JSON already."""
     before, after = leaf_frame(fields)
     return before + payload + after

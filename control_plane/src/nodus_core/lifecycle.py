@@ -81,7 +81,7 @@ class Change:
 
 
 def apply(state: JobState, change: Change) -> JobState:
-    """Give the state after a change.
+    """Return the state after a change.
 
     Raises:
         IllegalTransition: the table does not lead from this state to that one.
@@ -117,7 +117,7 @@ def apply(state: JobState, change: Change) -> JobState:
 
 
 def running_milliseconds(state: JobState, max_runtime_seconds: int) -> int:
-    """Give how long a terminal job ran at its last placement: what is paid for.
+    """Return how long a terminal job ran at its last placement: what is paid for.
 
     Never more than `max_runtime_seconds`, which is what was reserved: ending an overdue job takes a moment that is
     the supplier's, not the customer's. Zero for one that never ran.

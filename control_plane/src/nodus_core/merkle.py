@@ -46,7 +46,7 @@ class TreeHead:
             raise ValueError(f"a subtree's root has {HASH_LENGTH} bytes")
 
     def append(self, hashed_leaf: bytes) -> list[bytes]:
-        """Add a leaf, given by its hash; give the roots of the subtrees that it completes: of 2 leaves, of 4, …."""
+        """Add a leaf, given by its hash; return the roots of the subtrees that it completes: of 2 leaves, of 4, …."""
         completed = []
         merged = hashed_leaf
         bits = self._size
@@ -59,7 +59,7 @@ class TreeHead:
         return completed
 
     def root(self) -> bytes:
-        """Give the root of the tree as it is now."""
+        """Return the root of the tree as it is now."""
         if not self._subtrees:
             return EMPTY_ROOT
         root = self._subtrees[-1]
@@ -79,7 +79,7 @@ class TreeHead:
 
 
 def root_of(leaf_hashes: Iterable[bytes]) -> bytes:
-    """Give the root of the tree over these leaf hashes."""
+    """Return the root of the tree over these leaf hashes."""
     head = TreeHead()
     for hashed_leaf in leaf_hashes:
         head.append(hashed_leaf)

@@ -7,7 +7,7 @@ MILLISECONDS_PER_HOUR = 3_600_000
 
 
 def cost_micros(micros_per_gpu_hour: int, gpu_count: int, milliseconds: int) -> int:
-    """Give the cost of `gpu_count` GPUs for `milliseconds`, in micro-USD, rounded half up.
+    """Return the cost of `gpu_count` GPUs for `milliseconds`, in micro-USD, rounded half up.
 
     Raises:
         ValueError: an argument is negative.
@@ -21,10 +21,10 @@ def cost_micros(micros_per_gpu_hour: int, gpu_count: int, milliseconds: int) -> 
 
 
 def usd(micros: int) -> float:
-    """Give micro-USD as the JSON number of the wire: the nearest double, which prints with at most six decimals."""
+    """Return micro-USD as the JSON number of the wire: the nearest double, which prints with at most six decimals."""
     return micros / MICROS_PER_USD
 
 
 def micros_from_usd(amount: float) -> int:
-    """Give the micro-USD nearest to an amount in USD."""
+    """Return the micro-USD nearest to an amount in USD."""
     return round(amount * MICROS_PER_USD)

@@ -43,7 +43,7 @@ class Checkpoint(NamedTuple):
 
 
 def key_id(name: str, public_key: bytes) -> bytes:
-    """Give the four bytes that tell a key from others: the start of SHA-256(name ‖ 0x0A ‖ 0x01 ‖ key)."""
+    """Return the four bytes that tell a key from others: the start of SHA-256(name ‖ 0x0A ‖ 0x01 ‖ key)."""
     return hashlib.sha256(name.encode() + b"\n" + _ED25519 + public_key).digest()[:_KEY_ID_LENGTH]
 
 
@@ -105,7 +105,7 @@ def decode_checkpoint(text: str) -> Checkpoint:
 
 
 def sign_note(text: str, key: VerifierKey, sign: Sign) -> str:
-    """Give the signed note: the text, an empty line, and one line of signature.
+    """Return the signed note: the text, an empty line, and one line of signature.
 
     Args:
         text: what to sign; it ends in a line break, and no line of it is like a signature.
@@ -123,7 +123,7 @@ def sign_note(text: str, key: VerifierKey, sign: Sign) -> str:
 
 
 def open_note(note: str, key: VerifierKey, verify: Verify) -> str:
-    """Give the text of a note that this key signed; signatures of other keys are passed over.
+    """Return the text of a note that this key signed; signatures of other keys are passed over.
 
     Raises:
         ValueError: the note is malformed, has no signature of this key, or has one that is wrong.

@@ -67,12 +67,12 @@ def decide(offers: tuple[Offer, ...], wish: Wish) -> Decision:
 
 
 def eligible(offers: Sequence[Offer], require_tiers: Sequence[str]) -> list[Offer]:
-    """Give the offers that pass the hard filters, outages or not."""
+    """Return the offers that pass the hard filters, outages or not."""
     return [offer for offer in offers if _allowed(offer.kind, require_tiers)]
 
 
 def ceiling_micros(offers: Sequence[Offer], require_tiers: Sequence[str]) -> int | None:
-    """Give the highest eligible rate, which a reservation is made of; None where nobody offers this."""
+    """Return the highest eligible rate, which a reservation is made of; None where nobody offers this."""
     return max((offer.micros_per_gpu_hour for offer in eligible(offers, require_tiers)), default=None)
 
 

@@ -60,7 +60,7 @@ class JobSpec:
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def canonical(self) -> bytes:
-        """Give the canonical JSON of the default-filled spec: equal specs give equal bytes."""
+        """Return the canonical JSON of the default-filled spec: equal specs give equal bytes."""
         return json.dumps(
             {
                 "image": self.image,

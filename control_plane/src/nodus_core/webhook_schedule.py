@@ -33,7 +33,7 @@ class Outcome:
 
 
 def next_delay_ms(attempts_made: int, chance: float) -> int | None:
-    """Give how long to wait after so many failed attempts; None after the last.
+    """Return how long to wait after so many failed attempts; None after the last.
 
     Args:
         attempts_made: 1 or more.

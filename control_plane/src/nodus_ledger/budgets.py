@@ -32,12 +32,12 @@ _ADD_REALISED = (
 
 
 def month_of(milliseconds: int) -> str:
-    """Give the UTC calendar month of a time: `2026-11`."""
+    """Return the UTC calendar month of a time: `2026-11`."""
     return _utc(milliseconds).strftime("%Y-%m")
 
 
 def month_end(milliseconds: int) -> int:
-    """Give when the UTC calendar month of a time ends, in Unix milliseconds."""
+    """Return when the UTC calendar month of a time ends, in Unix milliseconds."""
     now = _utc(milliseconds)
     year, month = (now.year + 1, 1) if now.month == 12 else (now.year, now.month + 1)
     return int(datetime(year, month, 1, tzinfo=timezone.utc).timestamp()) * 1000
@@ -53,7 +53,7 @@ def figures(connection: Connection, key_id: str, now: int, *, lock: bool = False
 def reserve(
     connection: Connection, key_id: str, amount: int, now: int, locked: BudgetFigures | None
 ) -> BudgetFigures | None:
-    """Set an amount aside for a job, for as long as it is in flight; give the month of a capped key after it.
+    """Set an amount aside for a job, for as long as it is in flight; return the month of a capped key after it.
 
     `locked` is the key's month, if that has been read and locked; None for a key that had no cap when it was read. It
     may have got one since.

@@ -57,7 +57,7 @@ class Claims:
         self._catalogue = catalogue
 
     def next_due(self) -> int | None:
-        """Give the earliest time at which a job falls due; None where none will."""
+        """Return the earliest time at which a job falls due; None where none will."""
         with self._database.read() as connection:
             return connection.execute(select(func.min(jobs.c.due_at)).where(jobs.c.due_at.is_not(None))).scalar()
 
@@ -142,7 +142,7 @@ class Claims:
     def _dispatch(
         self, connection: Connection, undispatched: Sequence[JobRecord], out: frozenset[str], now: int
     ) -> list[Claim]:
-        """Route jobs that no driver has; give those that a driver is to be given."""
+        """Route jobs that no driver has; return those that a driver is to be given."""
         claims: list[Claim] = []
         ended: list[Step] = []
         rows: list[dict[str, Any]] = []
@@ -186,7 +186,7 @@ class Claims:
 
 
 def decision_document(decision: Decision) -> dict[str, Any]:
-    """Give a decision as it is answered to `GET /v1/jobs/{id}/routing`."""
+    """Return a decision as it is answered to `GET /v1/jobs/{id}/routing`."""
     candidates = [
         {
             "supplier": candidate.offer.supplier,

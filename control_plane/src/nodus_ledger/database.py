@@ -91,7 +91,7 @@ class Database:
                 raise
 
     def run(self, work: Callable[[Connection], _Result], *, lane: str | None = None) -> _Result:
-        """Run `work` in a write transaction and give its result, once that is committed.
+        """Run `work` in a write transaction and return its result, once that is committed.
 
         It may run again from its beginning where another transaction was in its way. What would wait for each other
         anyway, and comes together, shares a transaction and one wait for the disk: on SQLite everything, on PostgreSQL

@@ -133,7 +133,7 @@ class Deliveries:
         self._database = database
 
     def next_after(self, now: int) -> int | None:
-        """Give the earliest time after `now` at which a delivery falls due; None where none will."""
+        """Return the earliest time after `now` at which a delivery falls due; None where none will."""
         with self._database.read() as connection:
             return connection.execute(_NEXT_AFTER, {"now": now}).scalar()
 
@@ -269,7 +269,7 @@ class Deliveries:
             )
 
     def page(self, customer_id: str, endpoint_id: str, *, limit: int, cursor: str | None) -> DeliveryPage:
-        """Give a page of the deliveries to an endpoint, newest first.
+        """Return a page of the deliveries to an endpoint, newest first.
 
         Raises:
             UnknownWebhook: this customer has no such endpoint.
@@ -381,7 +381,7 @@ def _facts(row: Any, made: Sequence[AttemptFacts]) -> DeliveryFacts:
 
 
 def _require_endpoint(connection: Connection, customer_id: str, endpoint_id: str) -> int | None:
-    """Give since when an endpoint is disabled; None for one that is live."""
+    """Return since when an endpoint is disabled; None for one that is live."""
     row = connection.execute(
         select(endpoints.c.disabled_at).where(
             endpoints.c.id == endpoint_id, endpoints.c.customer_id == customer_id, endpoints.c.deleted_at.is_(None)

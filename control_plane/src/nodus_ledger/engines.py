@@ -110,7 +110,7 @@ def open_engine(url: URL, *, in_memory: bool) -> Engine:
 
 
 def raw_rows(connection: Connection, query: str, *, at_once: int) -> Iterator[Any]:
-    """Run a query; give its rows as the driver reads them, so many in memory at a time.
+    """Run a query; return its rows as the driver reads them, so many in memory at a time.
 
     Raises:
         sqlite3.Error, sqlalchemy.exc.DatabaseError: as the driver says, SQLite's in its own words.

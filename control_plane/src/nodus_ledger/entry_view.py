@@ -8,7 +8,7 @@ from .ledger_reader import EntryRecord
 
 
 def entry_view(entry: EntryRecord) -> dict[str, Any]:
-    """Give a row as a JSON object; hashes in lower-case hexadecimal."""
+    """Return a row as a JSON object; hashes in lower-case hexadecimal."""
     return {
         "seq": entry.seq,
         "at": entry.at,

@@ -73,19 +73,19 @@ class EventLog:
         self._database = database
 
     def heads(self, customer_ids: Sequence[str]) -> dict[str, int]:
-        """Give how far customers' sequences have come: no event that is committed later stands at or before that."""
+        """Return how far customers' sequences have come: no event that is committed later stands at or before that."""
         with self._database.read() as connection:
             found = {row.customer_id: row.size for row in connection.execute(_HEADS, {"customers": customer_ids})}
         return {customer_id: found.get(customer_id, 0) for customer_id in customer_ids}
 
     def of_customer(self, customer_id: str, *, after: int, limit: int) -> list[EventRecord]:
-        """Give the events of a customer's jobs behind a position, in order."""
+        """Return the events of a customer's jobs behind a position, in order."""
         with self._database.read() as connection:
             parameters = {"customer": customer_id, "after": after, "at_most": limit}
             return [EventRecord(*row) for row in connection.execute(_OF_CUSTOMER, parameters)]
 
     def of_job(self, job_id: str, *, after: int, limit: int) -> list[EventRecord]:
-        """Give the events of a job, whoever's it is, behind one's number, in order."""
+        """Return the events of a job, whoever's it is, behind one's number, in order."""
         with self._database.read() as connection:
             parameters = {"job": job_id, "after": after, "at_most": limit}
             return [EventRecord(*row) for row in connection.execute(_OF_JOB, parameters)]

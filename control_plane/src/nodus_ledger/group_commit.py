@@ -47,7 +47,7 @@ class GroupCommit:
         self._leading = threading.Lock()
 
     def run(self, work: Callable[[Connection], _Result]) -> _Result:
-        """Run `work` in a transaction and give its result, once that is committed.
+        """Run `work` in a transaction and return its result, once that is committed.
 
         What `work` raises undoes its own statements alone, and is raised here.
         """

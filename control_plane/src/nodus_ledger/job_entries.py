@@ -48,7 +48,7 @@ def submitted(job: Mapping[str, Any], spec: JobSpec) -> Entry:
 
 
 def command_hash(command: Sequence[str] | None) -> str | None:
-    """Give the SHA-256 of a command's canonical JSON, in hexadecimal; None for the image's own command."""
+    """Return the SHA-256 of a command's canonical JSON, in hexadecimal; None for the image's own command."""
     return None if command is None else hashlib.sha256(canonical_json(command).encode()).hexdigest()
 
 

@@ -216,7 +216,7 @@ class Jobs:
         return Submitted(new_record(values), replayed=False)
 
     def get(self, customer_id: str, job_id: str) -> JobRecord:
-        """Give a job.
+        """Return a job.
 
         Raises:
             UnknownJob: this customer has none of that id.
@@ -225,7 +225,7 @@ class Jobs:
             return _require(connection.execute(_BY_ID, {"job": job_id, "customer": customer_id}).first())
 
     def list(self, customer_id: str, *, limit: int, cursor: str | None, statuses: Sequence[JobStatus]) -> Page:
-        """Give a page of a customer's jobs, newest first; `statuses` empty for all.
+        """Return a page of a customer's jobs, newest first; `statuses` empty for all.
 
         Raises:
             UnusableCursor: the cursor is none that a page gave.
@@ -268,7 +268,7 @@ class Jobs:
             )
 
     def decision(self, job_id: str) -> dict[str, Any] | None:
-        """Give the latest placement decision of a job, as the router judged it; None before the first."""
+        """Return the latest placement decision of a job, as the router judged it; None before the first."""
         query = (
             select(attempts.c.decision).where(attempts.c.job_id == job_id).order_by(attempts.c.attempt.desc()).limit(1)
         )
@@ -277,7 +277,7 @@ class Jobs:
         return None if found is None else json.loads(found)
 
     def latest_placement(self, job_id: str) -> PlacementFacts | None:
-        """Give the last placement that a supplier did not turn down; None before the first."""
+        """Return the last placement that a supplier did not turn down; None before the first."""
         query = (
             select(
                 attempts.c.job_id,
@@ -303,7 +303,7 @@ class Jobs:
         return row is None or row.finished_at is not None
 
     def placement_of(self, job_id: str, attempt: int) -> tuple[JobRecord, PlacementFacts] | None:
-        """Give a job, whoever's it is, with one of its attempts; None where there is none."""
+        """Return a job, whoever's it is, with one of its attempts; None where there is none."""
         by_attempt = select(
             attempts.c.job_id,
             attempts.c.attempt,

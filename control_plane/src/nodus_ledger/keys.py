@@ -142,7 +142,7 @@ class Keys:
         self._secrets = secrets
 
     def find(self, api_key: str) -> KeyRecord | None:
-        """Give the key that a caller presented; None for one that never was or is revoked.
+        """Return the key that a caller presented; None for one that never was or is revoked.
 
         Reads the database every time, so that a revocation holds from the next request on, whichever process made it.
         """
@@ -151,13 +151,13 @@ class Keys:
         return None if row is None else KeyRecord(*row)
 
     def live(self, key_ids: Sequence[str]) -> set[str]:
-        """Give those of some keys that are not revoked."""
+        """Return those of some keys that are not revoked."""
         query = select(api_keys.c.id).where(api_keys.c.id.in_(key_ids), api_keys.c.revoked_at.is_(None))
         with self._database.read() as connection:
             return set(connection.execute(query).scalars())
 
     def signing_secrets(self, key: KeyRecord, real_now: int) -> UsableSecrets:
-        """Give the secrets that verify a key's signatures at a real time: its own, and a rotated one for its last day.
+        """Return the secrets that verify a key's signatures at a real time: its own, and for a day the rotated one.
 
         Raises:
             RedisUnavailable: they are in Redis, which does not answer.
@@ -168,7 +168,7 @@ class Keys:
         return self._secrets.open(key.id, kept)
 
     def all(self, customer_id: str | None = None) -> list[KeyRecord]:
-        """Give every key, revoked ones included, of one customer or of all, in the order of their making."""
+        """Return every key, revoked ones included, of one customer or of all, in the order of their making."""
         query = select(*_FIELDS).order_by(api_keys.c.customer_id, api_keys.c.created_at, api_keys.c.id)
         if customer_id is not None:
             query = query.where(api_keys.c.customer_id == customer_id)
@@ -176,7 +176,7 @@ class Keys:
             return [KeyRecord(*row) for row in connection.execute(query)]
 
     def budget(self, key_id: str, now: int) -> BudgetFigures:
-        """Give a key's month."""
+        """Return a key's month."""
         with self._database.read() as connection:
             return budgets.figures(connection, key_id, now)
 
@@ -280,7 +280,7 @@ class Keys:
         return True
 
     def rotate(self, key_id: str, now: int, real_now: int) -> str:
-        """Give a key a new signing secret, and give that; the one before verifies for 24 h more, one before that not.
+        """Give a key a new signing secret, and return it; the previous one verifies for 24 h more, older ones do not.
 
         Raises:
             UnknownKey: there is none of this id, or it has ended.

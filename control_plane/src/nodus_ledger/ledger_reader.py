@@ -96,7 +96,7 @@ _ENTRY = (
 
 
 def read_entries(connection: Connection, customer_id: str, *, job_id: str | None, after: int, limit: int) -> EntryPage:
-    """Give rows of a customer's log whose `seq` is above `after`; with `job_id`, those about this job alone."""
+    """Return rows of a customer's log whose `seq` is above `after`; with `job_id`, those about this job alone."""
     query = select(*_ENTRY).where(ledger.c.customer_id == customer_id, ledger.c.seq > after)
     if job_id is not None:
         query = query.where(ledger.c.job_id == job_id)
@@ -118,7 +118,7 @@ class TrustLedger:
         return self._signer.public_key
 
     def entries(self, customer_id: str, *, job_id: str | None, after: int, limit: int) -> EntryPage:
-        """Give rows whose `seq` is above `after`, at most `limit`; with `job_id`, those about this job alone."""
+        """Return rows whose `seq` is above `after`, at most `limit`; with `job_id`, those about this job alone."""
         with self._database.read() as connection:
             return read_entries(connection, customer_id, job_id=job_id, after=after, limit=limit)
 

@@ -33,7 +33,7 @@ _PUT_FIRST = text("INSERT INTO settings (name, value) VALUES (:of_name, :value) 
 
 
 def origin_of(customer_id: str) -> str:
-    """Give the name of a customer's log; characters that cannot stand in a key's name are percent-encoded."""
+    """Return the name of a customer's log; characters that cannot stand in a key's name are percent-encoded."""
     return _ORIGIN + quote(customer_id, safe="")
 
 
@@ -51,7 +51,7 @@ class LedgerSigner:
         return cls(private.public_key().public_bytes_raw(), private)
 
     def note(self, checkpoint: Checkpoint) -> str:
-        """Give a checkpoint as a signed note, under its origin as the key's name."""
+        """Return a checkpoint as a signed note, under its origin as the key's name."""
         key = VerifierKey(checkpoint.origin, self.public_key)
         return notes.sign_note(notes.encode_checkpoint(checkpoint), key, self._private.sign)
 
@@ -70,7 +70,7 @@ def open_checkpoint(note: str, customer_id: str, public_key: bytes) -> Checkpoin
 
 
 def signer_for(database: Database, sealer: Sealer, environment: str | None = None) -> LedgerSigner:
-    """Give the signer of a database; a new database remembers its public key, and its private one if it was made here.
+    """Return the signer of a database; a new database stores the public key, and the private one if it was made here.
 
     Args:
         database: where the keys are kept.

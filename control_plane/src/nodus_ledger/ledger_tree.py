@@ -43,7 +43,7 @@ class StoredTree:
         self._customer_id = customer_id
 
     def root(self, size: int) -> bytes:
-        """Give the root over the first `size` rows."""
+        """Return the root over the first `size` rows."""
         return self._range_root(0, size) if size else EMPTY_ROOT
 
     def inclusion(self, seq: int, size: int) -> list[bytes]:

@@ -50,7 +50,7 @@ class MeterEvent:
     payload: Mapping[str, str]
 
     def document(self) -> dict[str, Any]:
-        """Give the event as JSON that a meter takes."""
+        """Return the event as JSON that a meter takes."""
         return {
             "object": "billing.meter_event",
             "identifier": self.identifier,
@@ -101,7 +101,7 @@ def record(connection: Connection, settled: Sequence[tuple[JobRecord, Mapping[st
 
 
 def meter_event_values(job: JobRecord, values: Mapping[str, Any], *, is_test: bool) -> dict[str, Any]:
-    """Give the row of `meter_events` for a job that is being settled; `values` are its new columns."""
+    """Return the row of `meter_events` for a job that is being settled; `values` are its new columns."""
     return {
         "identifier": identifier_of(job.id),
         "customer_id": job.customer_id,
@@ -113,12 +113,12 @@ def meter_event_values(job: JobRecord, values: Mapping[str, Any], *, is_test: bo
 
 
 def identifier_of(job_id: str) -> str:
-    """Give the identifier of a job's meter event: the same, however often it is sent."""
+    """Return the identifier of a job's meter event: the same, however often it is sent."""
     return f"job_{job_id}"
 
 
 def payload_of(job: Metered, cost: int) -> str:
-    """Give the payload of a job's meter event: who pays what (micro-USD), and who asked for it."""
+    """Return the payload of a job's meter event: who pays what (micro-USD), and who asked for it."""
     payload = {
         "stripe_customer_id": job.customer_id,
         "value": str(cost),
@@ -131,7 +131,7 @@ def payload_of(job: Metered, cost: int) -> str:
 
 
 def export_pending(database: Database, exporter: MeterExporter, *, now: int, limit: int = 100) -> int:
-    """Hand over the oldest events that no exporter has; give how many there were.
+    """Hand over the oldest events that no exporter has; return how many there were.
 
     An event is marked once the exporter has returned: after a crash in between it comes again, and the identifier
     tells. What the exporter raises goes on to the caller, and nothing is marked.

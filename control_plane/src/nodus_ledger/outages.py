@@ -22,7 +22,7 @@ class Outages:
         self._database = database
 
     def names(self) -> frozenset[str]:
-        """Give the names of the suppliers that are out."""
+        """Return the names of the suppliers that are out."""
         with self._database.read() as connection:
             return outages_now(connection)
 

@@ -67,7 +67,7 @@ def publish(connection: Connection, notices: Sequence[Notice]) -> None:
 
 
 def _subscribers(connection: Connection, notices: Sequence[Notice]) -> dict[tuple[str, str], list[str]]:
-    """Give the live endpoints by customer and event type."""
+    """Return the live endpoints by customer and event type."""
     customers = sorted({notice.customer_id for notice in notices})
     found: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     for customer_id, endpoint_id, types in connection.execute(_LIVE, {"customers": customers}):

@@ -85,7 +85,7 @@ JOB_FIELDS = tuple(jobs.c[each.name] for each in fields(JobRecord))
 
 
 def new_record(values: Mapping[str, Any]) -> JobRecord:
-    """Give the record of a row that was just written with these values: what they leave out is null."""
+    """Return the record of a row that was just written with these values: what they leave out is null."""
     filled: dict[str, Any] = {column.name: values.get(column.name) for column in JOB_FIELDS}
     return JobRecord(**filled)
 
@@ -103,7 +103,7 @@ class AttemptRecord:
 
 
 def state_values(state: JobState) -> dict[str, Any]:
-    """Give the columns of `jobs` that hold a state."""
+    """Return the columns of `jobs` that hold a state."""
     return {
         "status": state.status.value,
         "placements": state.placements,
@@ -119,7 +119,7 @@ def state_values(state: JobState) -> dict[str, Any]:
 
 
 def settlement_values(record: JobRecord, state: JobState, duration_ms: int, retail_rate: int | None) -> dict[str, Any]:
-    """Give the columns of `jobs` that say what a terminal job cost."""
+    """Return the columns of `jobs` that say what a terminal job cost."""
     return {
         "duration_ms": duration_ms,
         "cost": cost_micros(state.micros_per_gpu_hour or 0, record.gpu_count, duration_ms),
@@ -129,7 +129,7 @@ def settlement_values(record: JobRecord, state: JobState, duration_ms: int, reta
 
 
 def event_values(record: JobRecord, seq: int, state: JobState, change: Change) -> dict[str, Any]:
-    """Give the row of `events` for one transition; the place is the one that was left, where it was left."""
+    """Return the row of `events` for one transition; the place is the one that was left, where it was left."""
     return {
         "customer_id": record.customer_id,
         "job_id": record.id,

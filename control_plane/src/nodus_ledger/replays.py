@@ -53,7 +53,7 @@ class Replays(Protocol):
     """Remembers signatures."""
 
     def admit(self, key_id: str, signature: str, idempotency_key: str | None, real_now: float) -> FirstUse | None:
-        """Remember a signature; give its first use where this is not it. `real_now` is in Unix seconds.
+        """Remember a signature; return its first use where this is not it. `real_now` is in Unix seconds.
 
         Raises:
             RedisUnavailable: it would be remembered in Redis, which does not answer.

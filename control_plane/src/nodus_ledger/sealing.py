@@ -62,7 +62,7 @@ class Sealer:
             raise UnusableKey(f"what the database holds was sealed under another key than {KEY_VARIABLE}") from None
 
     def fingerprint(self, canonical: bytes) -> bytes:
-        """Give the HMAC of a canonical spec: tells equal from different, and nothing to who reads the database."""
+        """Return the HMAC of a canonical spec: tells equal from different, and nothing to who reads the database."""
         return hmac.digest(self._fingerprint_key, canonical, "sha256")
 
     def __repr__(self) -> str:
@@ -70,7 +70,7 @@ class Sealer:
 
 
 def sealer_for(database: Database, environment: str | None = None) -> Sealer:
-    """Give the sealer of a database: under the environment's key, else the key file's, else a new one for memory.
+    """Return the sealer of a database: under the environment's key, else the key file's, else a new one for memory.
 
     Args:
         database: where what is sealed is kept; beside a file there may be a key file.

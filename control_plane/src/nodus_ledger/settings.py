@@ -42,7 +42,7 @@ class Settings:
             raise UnusableKey("the proof of the sealing key is damaged")
 
     def clock_offset_ms(self) -> int:
-        """Give how far the clock was ahead of real time when it was last stored."""
+        """Return how far the clock was ahead of real time when it was last stored."""
         return int(self._get(_CLOCK_OFFSET) or 0)
 
     def store_clock_offset_ms(self, offset: int) -> None:
@@ -50,15 +50,15 @@ class Settings:
         self._put(_CLOCK_OFFSET, str(offset))
 
     def database_id(self) -> str:
-        """Give the name that a database has by itself, under whatever address it is reached."""
+        """Return the name that a database has by itself, under whatever address it is reached."""
         return self._get(_DATABASE_ID) or self._put(_DATABASE_ID, secrets.token_hex(8), replace=False)
 
     def epoch(self) -> str:
-        """Give the name of the present history: another one after every reset."""
+        """Return the name of the present history: another one after every reset."""
         return self._get(_EPOCH) or self._put(_EPOCH, secrets.token_hex(8), replace=False)
 
     def latest_event_ms(self) -> int | None:
-        """Give the latest time in the history: no clock may start before it."""
+        """Return the latest time in the history: no clock may start before it."""
         with self._database.read() as connection:
             last = select(schema.events.c.at).order_by(schema.events.c.id.desc()).limit(256).subquery()
             return connection.execute(select(func.max(last.c.at))).scalar()
@@ -79,7 +79,7 @@ class Settings:
             return connection.execute(_GET, {"name": name}).scalar()
 
     def _put(self, name: str, value: str, *, replace: bool = True) -> str:
-        """Store a value, or leave the one that is there; give what is stored then."""
+        """Store a value, or leave the one that is there; return what is stored then."""
         with self._database.write() as connection:
             connection.execute(_REPLACE if replace else _PUT_FIRST, {"name": name, "value": value})
             stored: str = connection.execute(_GET, {"name": name}).scalar_one()

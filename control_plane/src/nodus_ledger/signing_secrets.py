@@ -39,7 +39,7 @@ class SigningSecrets:
         self._redis = redis
 
     def keep(self, key_id: str, secret: str) -> KeptSecret:
-        """Keep a new secret; give what the key's row is to hold of it.
+        """Keep a new secret; return what the key's row is to hold of it.
 
         Raises:
             RedisUnavailable: Redis does not take it.
@@ -51,7 +51,7 @@ class SigningSecrets:
         return KeptSecret(None, digest)
 
     def open(self, key_id: str, kept: list[KeptSecret]) -> UsableSecrets:
-        """Give secrets back, as far as they are still there.
+        """Return secrets in clear, as far as they are still there.
 
         Raises:
             RedisUnavailable: some are in Redis, and it does not answer.
@@ -96,7 +96,7 @@ class SigningSecrets:
 
 
 def hash_of(secret: str) -> bytes:
-    """Give the SHA-256 of a secret: enough, because it has 256 random bits, which nobody can run through."""
+    """Return the SHA-256 of a secret: enough, because it has 256 random bits, which nobody can run through."""
     return hashlib.sha256(secret.encode()).digest()
 
 

@@ -37,5 +37,5 @@ def newly_reached(connection: Connection, key_id: str, figures: BudgetFigures, f
 
 
 def millionths(fraction: float) -> int:
-    """Give a fraction as it is stored."""
+    """Return a fraction as it is stored."""
     return round(fraction * _MILLION)

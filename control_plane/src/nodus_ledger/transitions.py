@@ -155,7 +155,7 @@ def _notice(connection: Connection, job: JobRecord, values: Mapping[str, Any]) -
 
 
 def _advance(step: Step, catalogue: Catalogue) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Apply a step's changes; give the job's new columns and the rows of its history."""
+    """Apply a step's changes; return the job's new columns and the rows of its history."""
     job = step.job
     state = job.state
     history: list[dict[str, Any]] = []

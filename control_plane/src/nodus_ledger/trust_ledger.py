@@ -75,7 +75,7 @@ class Head:
     subtrees: bytes = b""
 
     def tree(self) -> TreeHead:
-        """Give the tree, to be read or to be grown."""
+        """Return the tree, to be read or to be grown."""
         roots = self.subtrees
         return TreeHead(self.size, [roots[at : at + HASH_LENGTH] for at in range(0, len(roots), HASH_LENGTH)])
 
@@ -101,7 +101,7 @@ def append(
 
 
 def append_all(connection: Connection, entries: Sequence[Entry]) -> list[Position]:
-    """Append rows to the logs of their customers, in this order; give where each stands.
+    """Append rows to the logs of their customers, in this order; return where each stands.
 
     Raises:
         TypeError, ValueError: a payload is no canonical JSON.

@@ -149,14 +149,14 @@ _PROTECTED = (ledger, nodes, checkpoints, heads)
 
 
 def create_statements(dialect: str) -> Sequence[str]:
-    """Give the statements that put the triggers up, on a database that has the tables and none of the triggers."""
+    """Return the statements that put the triggers up, on a database that has the tables and none of the triggers."""
     if dialect == "postgresql":
         return [POSTGRESQL_FUNCTION, *_creations(POSTGRESQL_TRIGGERS)]
     return _creations(SQLITE_TRIGGERS)
 
 
 def drop_statements(dialect: str) -> Sequence[str]:
-    """Give the statements that take the triggers down."""
+    """Return the statements that take the triggers down."""
     if dialect == "postgresql":
         return [f"DROP TRIGGER IF EXISTS {name} ON {_table_of(name)}" for name in POSTGRESQL_TRIGGERS]
     return [f"DROP TRIGGER IF EXISTS {name}" for name in SQLITE_TRIGGERS]

@@ -157,7 +157,7 @@ class _Verification:
         yield from self._tally.compare_rest()
 
     def _rows(self, query: str) -> Iterator[Any]:
-        """Run a query; give its rows as the driver reads them, some thousands in memory at a time."""
+        """Run a query; return its rows as the driver reads them, some thousands in memory at a time."""
         return raw_rows(self._connection, query, at_once=_CHUNK)
 
 

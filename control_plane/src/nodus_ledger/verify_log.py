@@ -81,7 +81,7 @@ class LogWalk:
         self._keep_root()
 
     def step(self, row: Row) -> tuple[str | None, list[Fault]]:
-        """Check the next row; give its payload's text, or None where the row cannot be believed, and its faults."""
+        """Check the next row; return its payload's text, or None where the row cannot be believed, and its faults."""
         faults: list[str] = []
         if type(row.seq) is not int:
             faults.append("its seq is no number")
@@ -103,11 +103,11 @@ class LogWalk:
         return None, [Fault(self.customer_id, seq, what) for what in faults]
 
     def root(self) -> bytes:
-        """Give the root over all rows so far."""
+        """Return the root over all rows so far."""
         return self._tree.root()
 
     def root_at(self, size: int) -> bytes | None:
-        """Give the root at a checkpoint's size; None for one that was not reached or not asked for."""
+        """Return the root at a checkpoint's size; None for one that was not reached or not asked for."""
         return self._roots.get(size)
 
     def compare_head(self, head: StoredHead | None) -> Iterator[Fault]:
@@ -180,7 +180,7 @@ def column_faults(row: Row) -> Iterator[str]:
 
 
 def _payload_text(row: Row) -> str | None:
-    """Give the payload out of the leaf; None where the leaf is not what the columns make it."""
+    """Return the payload out of the leaf; None where the leaf is not what the columns make it."""
     if type(row.leaf) is not str or type(row.seq) is not int or type(row.prev_hash) is not bytes:
         return None
     fields = LeafFields(

@@ -123,12 +123,12 @@ class Webhooks:
         return Registered(endpoint, secret)
 
     def of_customer(self, customer_id: str) -> list[Endpoint]:
-        """Give a customer's endpoints, the oldest first."""
+        """Return a customer's endpoints, the oldest first."""
         with self._database.read() as connection:
             return [Endpoint(*row) for row in connection.execute(_ALL, {"customer": customer_id})]
 
     def get(self, customer_id: str, endpoint_id: str) -> Endpoint:
-        """Give an endpoint.
+        """Return an endpoint.
 
         Raises:
             UnknownWebhook: this customer has none of that id.
@@ -177,7 +177,7 @@ class Webhooks:
         return secret
 
     def signing_secrets(self, endpoint_id: str, now: int) -> tuple[str, ...]:
-        """Give the secrets that sign a delivery to an endpoint, the present one first; none for one that was deleted.
+        """Return the secrets that sign a delivery to an endpoint, the present one first; none for one that was deleted.
 
         Raises:
             UnusableKey: they were sealed under another key.
@@ -193,7 +193,7 @@ class Webhooks:
         return tuple(self._sealer.open(sealed, _context(endpoint_id, number)).decode() for number, sealed in rows)
 
     def live(self) -> list[Endpoint]:
-        """Give the endpoints of all customers, for the playground's inbox, which must know whose deliveries it gets."""
+        """Return all customers' endpoints, for the playground's inbox, which must know whose deliveries it gets."""
         with self._database.read() as connection:
             query = select(*_FIELDS).where(endpoints.c.deleted_at.is_(None)).order_by(endpoints.c.seq)
             return [Endpoint(*row) for row in connection.execute(query)]

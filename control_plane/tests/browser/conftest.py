@@ -88,7 +88,7 @@ class Playground:
         return self.ready["page_url"]
 
     def call(self, method: str, path: str, content: object = None) -> Any:
-        """Call the API with the person's key; give the answer's JSON."""
+        """Call the API with the person's key; return the answer's JSON."""
         headers = {"Authorization": f"Bearer {self.ready['api_key']}"}
         answer = httpx.request(
             method, self.base_url + path, json=content, headers=headers, trust_env=False, timeout=PATIENCE_SECONDS
@@ -110,7 +110,7 @@ class Playground:
             self.call("POST", f"/_dev/suppliers/{name}/outage", {"on": on})
 
     def history(self, job_id: str) -> list[str]:
-        """Give the states that a terminal job went through, as its own event stream has them."""
+        """Return the states that a terminal job went through, as its own event stream has them."""
         headers = {"Authorization": f"Bearer {self.ready['api_key']}"}
         text = httpx.get(
             f"{self.base_url}/v1/jobs/{job_id}/events", headers=headers, trust_env=False, timeout=PATIENCE_SECONDS

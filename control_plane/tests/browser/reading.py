@@ -8,25 +8,25 @@ FIELDS = ["id", "status", "supplier", "region", "duration", "cost_usd", "vs reta
 
 
 def card(page: Page) -> dict[str, str]:
-    """Give the result card."""
+    """Return the result card."""
     return dict(
         zip(page.locator("#card dt").all_inner_texts(), page.locator("#card dd").all_inner_texts(), strict=True)
     )
 
 
 def told(page: Page) -> Locator:
-    """Give the titles of what happened, in order."""
+    """Return the titles of what happened, in order."""
     return page.locator("#timeline b")
 
 
 def verdicts(page: Page) -> dict[str, str]:
-    """Give what the route says of each supplier."""
+    """Return what the route says of each supplier."""
     rows = page.locator("#suppliers tr")
     names = rows.locator("th").evaluate_all("cells => cells.map(cell => cell.firstChild.textContent)")
     return dict(zip(names, rows.locator(".why b").all_inner_texts(), strict=True))
 
 
 def checks(page: Page) -> dict[str, bool]:
-    """Give the outcome of each check of the ledger."""
+    """Return the outcome of each check of the ledger."""
     marked = [text.split(" ", 1) for text in page.locator("#report b").all_inner_texts()]
     return {name: mark == "✓" for mark, name in marked}

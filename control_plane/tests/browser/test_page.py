@@ -14,7 +14,7 @@ _NOTE_TEXTS = """(element) => { window.texts = [];
 
 
 def run_job(page: Page) -> str:
-    """Press the button; give the id of the job that it made."""
+    """Press the button; return the id of the job that it made."""
     before = card(page)["id"]
     page.get_by_role("button", name="Run job").click()
     expect(page.locator("#card dd").first).not_to_have_text(before)

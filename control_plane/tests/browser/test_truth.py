@@ -66,7 +66,7 @@ def connected(page: Page) -> None:
 
 
 def shown_jobs(page: Page) -> dict[str, str]:
-    """Give the state of each recent job, by id."""
+    """Return the state of each recent job, by id."""
     rows = page.locator("#jobs tr")
     ids = rows.locator("button").evaluate_all("buttons => buttons.map(each => each.title)")
     return dict(zip(ids, rows.locator("td:nth-child(2)").all_inner_texts(), strict=True))

@@ -31,7 +31,7 @@ class Stream:
         self._frames = _frames(response)
 
     def read(self, count: int) -> list[Frame]:
-        """Give the next events and comments; fewer where the stream ends before."""
+        """Return the next events and comments; fewer where the stream ends before."""
         found: list[Frame] = []
         for frame in self._frames:
             found.append(frame)
@@ -40,7 +40,7 @@ class Stream:
         return found
 
     def rest(self) -> list[Frame]:
-        """Give all that is still to come."""
+        """Return all that is still to come."""
         return list(self._frames)
 
 

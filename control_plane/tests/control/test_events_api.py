@@ -37,7 +37,7 @@ def submit(plane: LocalControlPlane, count: int = 1) -> list[str]:
 
 
 def statuses(frames: list[Frame]) -> list[str]:
-    """Give the statuses of events."""
+    """Return the statuses of events."""
     return [frame.data["status"] for frame in frames]
 
 

@@ -56,7 +56,7 @@ class Stage:
         self.restarted.set()
 
     def truth(self) -> list[tuple[str, str, int, str]]:
-        """Give all transitions, as the database has them."""
+        """Return all transitions, as the database has them."""
         plane = self.plane.plane
         key = plane.keys.find(self.plane.api_key)
         assert key is not None
@@ -101,7 +101,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 
 def facts(event: nodus.JobEvent) -> tuple[str | None, str, int, str]:
-    """Give what tells an event from all others."""
+    """Return what tells an event from all others."""
     return event.id, event.job_id, event.seq, event.status.value
 
 

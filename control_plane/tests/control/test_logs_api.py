@@ -19,7 +19,7 @@ Spec = dict[str, Any]
 
 
 async def finished(client: httpx.AsyncClient, plane: LocalControlPlane, spec: Spec) -> str:
-    """Run a job to its end; give the path of its logs."""
+    """Run a job to its end; return the path of its logs."""
     job = (await client.post("/v1/jobs", json=spec)).json()
     plane.advance(1000)
     return f"/v1/jobs/{job['id']}/logs"

@@ -41,7 +41,7 @@ class Started:
         self.client = httpx.Client(base_url=self.ready["base_url"], trust_env=False, timeout=PATIENCE_SECONDS)
 
     def end(self, how: signal.Signals) -> int:
-        """Send a signal; give the exit status."""
+        """Send a signal; return the exit status."""
         self.process.send_signal(how)
         return self.process.wait(PATIENCE_SECONDS)
 

@@ -53,7 +53,7 @@ class Playground:
         self.client.headers["Authorization"] = f"Bearer {content['api_key']}"
 
     def end(self, how: signal.Signals) -> int:
-        """Send a signal; give the exit status."""
+        """Send a signal; return the exit status."""
         assert self.process is not None
         self.process.send_signal(how)
         return self.process.wait(PATIENCE_SECONDS)
@@ -160,5 +160,5 @@ def test_running_commands_are_adopted_after_a_kill(started: Callable[..., Playgr
 
 
 def names(count: int) -> list[str]:
-    """Give the names of the files in which programs note that they ran."""
+    """Return the names of the files in which programs note that they ran."""
     return [f"ran-{number}" for number in range(count)]

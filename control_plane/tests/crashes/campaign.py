@@ -138,7 +138,7 @@ class Campaign:
         assert status == 0, output.getvalue()
 
     def ended(self) -> Iterator[tuple[Submission, nodus.Job]]:
-        """Give every accepted submission with its job."""
+        """Return every accepted submission with its job."""
         with self._clients() as (client, _):
             for submission in self.submissions:
                 if submission.job_id is not None:

@@ -51,7 +51,7 @@ def run(directory: Path, database_url: str, record_property: Report) -> None:
 
 
 def new_seed(record_property: Report) -> int:
-    """Give a seed, and have it told at the end; one in NODUS_CRASH_SEED is taken instead."""
+    """Return a seed, and have it told at the end; one in NODUS_CRASH_SEED is taken instead."""
     seed = int(os.environ.get(SEED_VARIABLE) or secrets.randbits(32))
     record_property("crashes", f"{SEED_VARIABLE}={seed}")
     return seed

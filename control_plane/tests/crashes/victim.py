@@ -88,7 +88,7 @@ class Victim:
             setattr(self, name, ready[name])
 
     def end(self, how: signal.Signals | None = None) -> int:
-        """Send a signal, if any, and wait for its end; give the exit status."""
+        """Send a signal, if any, and wait for its end; return the exit status."""
         assert self._pid is not None
         if how is not None:
             os.kill(self._pid, how)

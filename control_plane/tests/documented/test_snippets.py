@@ -43,7 +43,7 @@ def plane(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalControlPlane]:
 
 
 def run_python(title: str, base_url: str, names: dict[str, Any]) -> Any:
-    """Run a block of Python; give the value of its last line where that is an expression."""
+    """Run a block of Python; return the value of its last line where that is an expression."""
     language, text = SNIPPETS[title]
     assert language == "python"
     tree = ast.parse(text.replace(HOST, base_url))

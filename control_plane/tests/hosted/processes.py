@@ -35,12 +35,12 @@ class Hosted:
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def serve(self, *options: str) -> str:
-        """Start answering requests on a free port; give where."""
+        """Start answering requests on a free port; return where."""
         process, output = self._start("serve", "--port", "0", *options)
         return self._until(process, output, r"serving (http://\S+)")
 
     def serve_all(self, count: int) -> list[str]:
-        """Start several that answer, side by side; give where."""
+        """Start several that answer, side by side; return where."""
         started = [self._start("serve", "--port", "0") for _ in range(count)]
         return [self._until(process, output, r"serving (http://\S+)") for process, output in started]
 
@@ -51,7 +51,7 @@ class Hosted:
         return process
 
     def output(self) -> str:
-        """Give what they all printed."""
+        """Return what they all printed."""
         return "\n".join(file.read_text() for file in sorted(self._directory.glob("hosted-*.txt")))
 
     def stop(self) -> list[int]:

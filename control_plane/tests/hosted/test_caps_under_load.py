@@ -63,7 +63,7 @@ def mint(plane: Plane) -> MintedKey:
 
 @contextmanager
 def watching(database: Database, key_id: str) -> Iterator[list[int]]:
-    """Read the key's month over and over inside the block; give all that was seen."""
+    """Read the key's month over and over inside the block; return all that was seen."""
     seen: list[int] = []
     is_over = threading.Event()
     realised = select(func.coalesce(func.sum(monthly_spend.c.realised), 0)).where(monthly_spend.c.key_id == key_id)

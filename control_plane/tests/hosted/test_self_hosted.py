@@ -38,7 +38,7 @@ def submit(client: httpx.Client, count: int) -> list[str]:
 
 
 def submit_commands(client: httpx.Client, file: Path, count: int) -> list[str]:
-    """Submit commands that take a second and write their name to a file; give the names."""
+    """Submit commands that take a second and write their name to a file; return the names."""
     names = [f"job {number}" for number in range(count)]
     for name in names:
         command = ["sh", "-c", 'echo "$NAME" >> "$FILE"; sleep 1']
@@ -49,7 +49,7 @@ def submit_commands(client: httpx.Client, file: Path, count: int) -> list[str]:
 
 
 def ran(file: Path) -> list[str]:
-    """Give the names that commands wrote."""
+    """Return the names that commands wrote."""
     return sorted(file.read_text().splitlines())
 
 
@@ -188,7 +188,7 @@ def test_what_it_cannot_start_with_is_said_in_a_line(
 
 
 def children_of(pid: int) -> list[int]:
-    """Give the processes that a process has started to answer requests."""
+    """Return the processes that a process has started to answer requests."""
     return [child for child, parent, _, command in listed_processes() if parent == pid and "spawn_main" in command]
 
 

@@ -82,7 +82,7 @@ def serve(database_url: str, redis_url: str | None = None) -> Iterator[Caller]:
 
 
 def admin(*arguments: str) -> str:
-    """Run an operator's command that must succeed; give what it prints."""
+    """Run an operator's command that must succeed; return what it prints."""
     with redirect_stdout(io.StringIO()) as printed:
         status = main(arguments)
     assert status == 0

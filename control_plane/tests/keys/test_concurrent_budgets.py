@@ -24,7 +24,7 @@ CAP_MICROS = 25_000_000
 
 @contextmanager
 def processes(database_url: str, count: int) -> Iterator[list[str]]:
-    """Run `nodus-control serve` so many times on one database; give where each answers."""
+    """Run `nodus-control serve` so many times on one database; return where each answers."""
     program = "from nodus_control.cli import main; main()"
     command = [sys.executable, "-u", "-c", program, "serve", "--port", "0", "--db", database_url]
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]

@@ -94,12 +94,12 @@ def description(connection: Connection) -> dict[str, Any]:
 
 
 def options_of(index: ReflectedIndex) -> list[tuple[str, str]]:
-    """Give what only this kind of database says of an index: which rows it holds."""
+    """Return what only this kind of database says of an index: which rows it holds."""
     return sorted((name, str(value)) for name, value in index.get("dialect_options", {}).items())
 
 
 def rows(connection: Connection, query: str) -> list[tuple[Any, ...]]:
-    """Run a query; give its rows."""
+    """Run a query; return its rows."""
     return [tuple(row) for row in connection.execute(text(query))]
 
 

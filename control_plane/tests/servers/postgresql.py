@@ -82,7 +82,7 @@ class PostgresServer:
         self._process.start()
 
     def create_database(self, template: str | None = None) -> str:
-        """Make a database, empty or a copy of another by its name, and give its name."""
+        """Make a database, empty or a copy of another by its name, and return its name."""
         self._made += 1
         name = f"test_{self._made}"
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
@@ -96,7 +96,7 @@ class PostgresServer:
         self._run(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def url(self, name: str) -> str:
-        """Give the URL under which the control plane opens a database."""
+        """Return the URL under which the control plane opens a database."""
         return f"postgresql+psycopg://nodus@127.0.0.1:{self._process.port}/{name}"
 
     def connect(self, name: str) -> psycopg.Connection[tuple[object, ...]]:

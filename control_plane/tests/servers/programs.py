@@ -53,7 +53,7 @@ def _candidates() -> Iterator[Path]:
 
 
 def _major_version(program: Path) -> int:
-    """Give a PostgreSQL's major version; 0 where there is none that starts, or no `initdb` beside it."""
+    """Return a PostgreSQL's major version; 0 where there is none that starts, or no `initdb` beside it."""
     if not program.with_name("initdb").exists():
         return 0
     try:

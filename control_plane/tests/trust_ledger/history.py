@@ -20,7 +20,7 @@ COMMAND_WORD = "command-word-that-nobody-may-see"
 
 
 def submit(plane: LocalControlPlane, key: KeyRecord, number: int, **env: str) -> str:
-    """Submit a small job; give its id."""
+    """Submit a small job; return its id."""
     spec = parse_spec(
         {
             "image": "ghcr.io/acme/train:v3",
@@ -34,7 +34,7 @@ def submit(plane: LocalControlPlane, key: KeyRecord, number: int, **env: str) ->
 
 
 def key_of(plane: LocalControlPlane, api_key: str) -> KeyRecord:
-    """Give the key that a caller would present."""
+    """Return the key that a caller would present."""
     key = plane.plane.keys.find(api_key)
     assert key is not None
     return key

@@ -28,12 +28,12 @@ class Spoiler:
                     connection.exec_driver_sql(f"DROP TRIGGER {name}")
 
     def rows(self, table: Table) -> list[RowValues]:
-        """Give the rows of a table, in the order of its key."""
+        """Return the rows of a table, in the order of its key."""
         with self._database.read() as connection:
             return [dict(row) for row in connection.execute(select(table).order_by(*table.primary_key)).mappings()]
 
     def typical_rows(self) -> list[tuple[Table, RowValues]]:
-        """Give of the log's rows the first of every kind in every log, and the last; all rows of the other tables."""
+        """Return the log's first row of every kind, and its last, for every log; all rows of the other tables."""
         found: list[tuple[Table, RowValues]] = [(table, row) for table in TABLES[1:] for row in self.rows(table)]
         chosen: dict[tuple[str, str], RowValues] = {}
         for row in self.rows(ledger):
@@ -43,7 +43,7 @@ class Spoiler:
 
     @contextlib.contextmanager
     def changed(self, table: Table, row: RowValues, column: str, value: Any) -> Iterator[Report]:
-        """Put another value into a cell; give the verdict, and put the old one back."""
+        """Put another value into a cell; return the verdict, and put the old one back."""
         spoilt = {**row, column: value}
         self._replace(table, row, spoilt)
         yield verify(self._database)
@@ -51,7 +51,7 @@ class Spoiler:
 
     @contextlib.contextmanager
     def without(self, table: Table, row: RowValues) -> Iterator[Report]:
-        """Take a row out; give the verdict, and put it back."""
+        """Take a row out; return the verdict, and put it back."""
         with self._below_triggers() as connection:
             connection.execute(delete(table).where(_is(table, row)))
         yield verify(self._database)
@@ -60,7 +60,7 @@ class Spoiler:
 
     @contextlib.contextmanager
     def with_one_more(self, table: Table, row: RowValues) -> Iterator[Report]:
-        """Put a row in; give the verdict, and take it out."""
+        """Put a row in; return the verdict, and take it out."""
         with self._below_triggers() as connection:
             connection.execute(insert(table).values(**row))
         yield verify(self._database)
@@ -69,7 +69,7 @@ class Spoiler:
 
     @contextlib.contextmanager
     def swapped(self, one: RowValues, other: RowValues) -> Iterator[Report]:
-        """Let two rows of the log change places; give the verdict, and put them back."""
+        """Let two rows of the log change places; return the verdict, and put them back."""
         self._swap(one, other)
         yield verify(self._database)
         self._swap({**one, "seq": other["seq"]}, {**other, "seq": one["seq"]})
@@ -94,7 +94,7 @@ class Spoiler:
 
 
 def other_value(table: Table, column: str, value: Any, at: int) -> Any:
-    """Give a value that differs in one byte, the one at a position counted around; None where there is no byte."""
+    """Return a value that differs in one byte, the one at a position counted around; None where there is no byte."""
     if value is None:
         return "x"
     if isinstance(value, int):

@@ -51,11 +51,11 @@ class Forger:
             return connection.execute(query, values).fetchall()
 
     def columns(self, table: str) -> list[str]:
-        """Give the columns of a table."""
+        """Return the columns of a table."""
         return [row[1] for row in self.read(f"PRAGMA table_info({table})")]
 
     def place(self, table: str, number: int) -> dict[str, Any]:
-        """Give what names a row of a table: the `number`-th, counted around."""
+        """Return what names a row of a table: the `number`-th, counted around."""
         rows = self.read(
             f"SELECT {', '.join(KEYS[table])} FROM {table} ORDER BY 1, 2"
             if len(KEYS[table]) > 1
@@ -78,7 +78,7 @@ class Forger:
         return self.read(f"SELECT {column} FROM {table} WHERE {where}", tuple(place.values()))[0][0]
 
     def flip(self, table: str, place: dict[str, Any], column: str, position: int, mask: int) -> bool:
-        """Change one byte of a cell, at a position counted around; give whether the cell has any.
+        """Change one byte of a cell, at a position counted around; return whether the cell has any.
 
         A number becomes another, and text that is UTF-8 no longer stays text.
         """

@@ -129,7 +129,7 @@ def test_afterwards_all_is_as_it_was(spoiler: Spoiler) -> None:
 
 
 def spoilt_bytes(value: str | bytes, bits: range) -> Iterator[str | bytes]:
-    """Give the value with each of its bytes changed, one at a time; text as the reader of a database sees it."""
+    """Return the value with each of its bytes changed, one at a time; text as the reader of a database sees it."""
     data = value.encode() if isinstance(value, str) else value
     for at in range(len(data)):
         for bit in bits or range(at % 8, at % 8 + 1):
@@ -138,7 +138,7 @@ def spoilt_bytes(value: str | bytes, bits: range) -> Iterator[str | bytes]:
 
 
 def unnoticed_bytes(spoiler: Spoiler, bits: range) -> list[Any]:
-    """Walk over every log; change every byte of every typical row in turn; give the changes that no fault names."""
+    """Walk over every log; change every byte of every typical row in turn; return the changes that no fault names."""
     found: list[Any] = []
     typical = {(row["customer_id"], row["seq"]) for table, row in spoiler.typical_rows() if table is ledger}
     walk = LogWalk("")

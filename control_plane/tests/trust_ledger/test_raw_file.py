@@ -29,7 +29,7 @@ def test_many_changed_bits_of_the_file_are_found(forger: Forger) -> None:
 
 
 def unnoticed(forger: Forger, count: int) -> list[tuple[int, int]]:
-    """Change so many bits, one at a time; give those that changed the ledger, and no fault names."""
+    """Change so many bits, one at a time; return those that changed the ledger, and no fault names."""
     whole, sound = forger.path.read_bytes(), content(forger.path)
     pages = pages_of_the_ledger(forger.path)
     chance = random.Random(1)
@@ -59,7 +59,7 @@ def is_sound(forger: Forger) -> bool:
 
 
 def content(path: Path) -> list[Any] | None:
-    """Give all rows of the ledger's tables, as bytes; None where SQLite sees that they are damaged."""
+    """Return all rows of the ledger's tables, as bytes; None where SQLite sees that they are damaged."""
     with closing(sqlite3.connect(path)) as connection:
         connection.text_factory = bytes
         try:
@@ -69,7 +69,7 @@ def content(path: Path) -> list[Any] | None:
 
 
 def pages_of_the_ledger(path: Path) -> list[int]:
-    """Give the numbers of the pages that hold these tables."""
+    """Return the numbers of the pages that hold these tables."""
     marks = ", ".join("?" for _ in KEYS)
     query = f"SELECT pageno FROM dbstat JOIN sqlite_schema USING (name) WHERE tbl_name IN ({marks})"
     with closing(sqlite3.connect(path)) as connection:
@@ -80,6 +80,6 @@ def pages_of_the_ledger(path: Path) -> list[int]:
 
 
 def page_size(whole: bytes) -> int:
-    """Give the size of a page, out of the file's header."""
+    """Return the size of a page, out of the file's header."""
     size = int.from_bytes(whole[16:18], "big")
     return 65_536 if size == 1 else size

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 
 def make_certificates(folder: Path, name: str) -> tuple[Path, ssl.SSLContext]:
-    """Make a certificate for a name; give the file that vouches for it, and the context to serve with."""
+    """Make a certificate for a name; return the file that vouches for it, and the context to serve with."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.timezone.utc)

@@ -109,7 +109,7 @@ class Receiver:
         self._always = answer
 
     def wait_for(self, count: int) -> list[Request]:
-        """Wait until so many requests have come; give them."""
+        """Wait until so many requests have come; return them."""
         with self._arrived:
             assert self._arrived.wait_for(lambda: len(self.requests) >= count, timeout=PATIENCE_SECONDS)
             return list(self.requests)

@@ -72,7 +72,7 @@ PUBLIC = ["1.1.1.1", "8.8.8.8", "93.184.216.34", "2606:4700:4700::1111", "2a00:1
 def try_https(
     *addresses: str, allowed: Allowed = NOTHING, host: str = "hooks.example.com", port: int = 443
 ) -> list[str]:
-    """Judge addresses of a name; give those that may be connected to."""
+    """Judge addresses of a name; return those that may be connected to."""
     return [
         str(address) for address in admit(scheme="https", host=host, port=port, addresses=addresses, allowed=allowed)
     ]

@@ -52,7 +52,7 @@ threading.Event().wait()
 
 
 def prepare(database: Path, receiver: Receiver) -> tuple[str, str]:
-    """Leave a database in which one delivery waits; give the endpoint's id and secret."""
+    """Leave a database in which one delivery waits; return the endpoint's id and secret."""
     plane = LocalControlPlane(database=database, serve=False)
     webhooks = plane.plane.webhooks
     registered = webhooks.endpoints.register("playground", receiver.url, ["job.placed"], None, plane.plane.clock.now())
@@ -65,7 +65,7 @@ def prepare(database: Path, receiver: Receiver) -> tuple[str, str]:
 
 
 def deliveries(database: Path, endpoint_id: str) -> list[str]:
-    """Give the statuses of the deliveries, after everything that is due was done."""
+    """Return the statuses of the deliveries, after everything that is due was done."""
     with LocalControlPlane(database=database, serve=False) as plane:
         plane.advance(0)
         page = plane.plane.webhooks.deliveries.page("playground", endpoint_id, limit=10, cursor=None)

@@ -20,7 +20,7 @@ EVERYTHING = [kind.value for kind in EventType]
 
 
 def register(client: nodus.Client, receiver: Receiver, *events: str) -> tuple[str, str]:
-    """Register the receiver; give the endpoint's id and secret."""
+    """Register the receiver; return the endpoint's id and secret."""
     hook = client.webhooks.create(receiver.url, list(events or EVERYTHING))
     assert hook.secret is not None
     return hook.id, hook.secret

@@ -275,7 +275,7 @@ def test_a_delivery_to_a_name_that_turned_inside_is_retried_and_then_failed(rece
 
 
 def submit(plane: Plane) -> str:
-    """Submit a job of a new customer; give the customer."""
+    """Submit a job of a new customer; return the customer."""
     minted = plane.keys.mint(
         customer_id="acme", label="", principal_kind=PrincipalKind.SERVICE, now=plane.clock.now(), is_test=True
     )

@@ -23,7 +23,7 @@ from .._models import JobSpec, JobView
 from .._poll import DEFAULT_POLL_SECONDS, DEFAULT_UNREACHABLE_SECONDS
 from .completion import AsyncCompletedJobs
 from .job import AsyncJob
-from .paging import AsyncJobIterator
+from .job_iterator import AsyncJobIterator
 from .session import AsyncHTTPClient, AsyncSession, OnResponse, OnRetry
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from .._models import JobSpec, JobView
 from .._poll import DEFAULT_POLL_SECONDS, DEFAULT_UNREACHABLE_SECONDS
 from .completion import CompletedJobs
 from .job import Job
-from .paging import JobIterator
+from .job_iterator import JobIterator
 from .session import HTTPClient, OnResponse, OnRetry, Session
 
 if TYPE_CHECKING:

@@ -4,13 +4,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Generic, TypeVar
-
-from .. import _calls, _http
-from .._enums import JobStatus
-from .job import Job
-from .session import Session
 
 _Item = TypeVar("_Item")
 _Position = TypeVar("_Position", str, int)
@@ -48,24 +43,3 @@ class PageIterator(Generic[_Item, _Position]):
     def _fetch(self, position: _Position | None) -> tuple[Iterable[_Item], _Position | None]:
         """Ask for the page at a position; return its items, and the position of the next page, or None for none."""
         raise NotImplementedError
-
-
-class JobIterator(PageIterator[Job, str]):
-    """Yields the jobs of a listing.
-
-    Args:
-        session: makes the requests.
-        page_size: jobs per request.
-        statuses: only jobs in one of these; any, if empty.
-    """
-
-    def __init__(self, session: Session, *, page_size: int, statuses: Sequence[JobStatus]) -> None:
-        super().__init__()
-        self._session = session
-        self._page_size = page_size
-        self._statuses = statuses
-
-    def _fetch(self, position: str | None) -> tuple[Iterable[Job], str | None]:
-        call = _calls.list_jobs(limit=self._page_size, cursor=position, statuses=self._statuses)
-        page = self._session.call(call, _http.parse_page)
-        return [Job(self._session, view) for view in page.jobs], page.next_cursor or None

@@ -49,7 +49,7 @@ class StreamedAnswer:
         registry.add(self)
 
     def read(self, gap_seconds: float) -> bytes | None:
-        """Give the next bytes; None at the end of the body.
+        """Return the next bytes; None at the end of the body.
 
         Args:
             gap_seconds: how long silence may last.

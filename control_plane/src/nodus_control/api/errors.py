@@ -35,7 +35,7 @@ class ApiError(Exception):
         self.extra = dict(extra or {})
 
     def response(self, request_id: str) -> Response:
-        """Give the answer in the error envelope."""
+        """Return the answer in the error envelope."""
         content = {"error": self.code, "message": self.message, "request_id": request_id, **self.extra}
         return Response(
             json.dumps(content), status_code=self.status, headers=self.headers, media_type="application/json"
@@ -43,7 +43,7 @@ class ApiError(Exception):
 
 
 def translate(refusal: ledger.Refused | InvalidSpec) -> ApiError:
-    """Give the answer to what the domain or the ledger refused."""
+    """Return the answer to what the domain or the ledger refused."""
     if isinstance(refusal, InvalidSpec):
         return ApiError(422, "invalid_spec", refusal.message, extra={"field": refusal.field} if refusal.field else None)
     if isinstance(refusal, ledger.BudgetExceeded):

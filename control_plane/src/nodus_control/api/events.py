@@ -85,7 +85,7 @@ def _of_job(plane: Plane, call: Call) -> _Start:
 
 
 def _asked_for(call: Call) -> int:
-    """Give the number of the last event that the client has had; `Last-Event-ID` is the later word.
+    """Return the number of the last event that the client has had; `Last-Event-ID` is the later word.
 
     Raises:
         ApiError: 422 `invalid_query`.

@@ -36,7 +36,7 @@ EVENT_SCHEMAS: Schema = {
 
 
 def event_paths(errors: Callable[..., Schema], job_id: Schema, signature: Schema) -> Schema:
-    """Give the paths of both streams."""
+    """Return the paths of both streams."""
     return {
         "/v1/events": {
             "parameters": [signature],

@@ -111,7 +111,7 @@ _CHECKPOINT_EXAMPLE: Schema = {
 
 
 def ledger_paths(answer: Callable[[str, str, Any], Schema], errors: Callable[..., Schema], signature: Schema) -> Schema:
-    """Give the paths; `answer`, `errors` and `signature` are those of the whole document."""
+    """Return the paths; `answer`, `errors` and `signature` are those of the whole document."""
 
     def get(operation: str, summary: str, success: Schema, statuses: tuple[int, ...], *parameters: Schema) -> Schema:
         return {

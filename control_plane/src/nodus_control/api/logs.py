@@ -130,7 +130,7 @@ def _follow(request: Request, call: Call, found: _Found) -> Response:
 
 
 async def _stream_live(request: Request, found: _Found, offset: int) -> AsyncIterator[bytes]:
-    """Give output as it comes, until the placement's is complete or the job is over."""
+    """Yield output as it comes, until the placement's is complete or the job is over."""
     plane: Plane = request.app.state.plane
     job, facts = found.job, found.facts
     is_over = job.is_terminal

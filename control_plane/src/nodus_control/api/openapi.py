@@ -30,7 +30,7 @@ _JOB_ID: Schema = {"name": "job_id", "in": "path", "required": True, "schema": {
 
 
 def document() -> Schema:
-    """Give the document of `/openapi.json`."""
+    """Return the document of `/openapi.json`."""
     return {
         "openapi": "3.1.0",
         "info": {

@@ -14,7 +14,7 @@ from nodus_ledger.records import JobRecord
 
 
 def job_view(job: JobRecord) -> dict[str, Any]:
-    """Give the JobView of a job: never its env or command."""
+    """Return the JobView of a job: never its env or command."""
     saved = None if job.retail is None or job.cost is None else usd(job.retail - job.cost)
     return {
         "id": job.id,
@@ -42,12 +42,12 @@ def job_view(job: JobRecord) -> dict[str, Any]:
 
 
 def page_view(jobs: Sequence[JobRecord], next_cursor: str | None) -> dict[str, Any]:
-    """Give a page of a listing."""
+    """Return a page of a listing."""
     return {"jobs": [job_view(job) for job in jobs], "next_cursor": next_cursor}
 
 
 def key_view(key: KeyRecord, figures: BudgetFigures) -> dict[str, Any]:
-    """Give what a caller may know of the key it calls with."""
+    """Return what a caller may know of the key it calls with."""
     return {
         "id": key.id,
         "label": key.label,

@@ -132,7 +132,7 @@ SCHEMAS: Schema = {
 
 
 def paths(signature: Schema, answer: Callable[[str, str, Any], Schema], errors: Callable[..., Schema]) -> Schema:
-    """Give the operations; the arguments are how the rest of the document writes its parts."""
+    """Return the operations; the arguments are how the rest of the document writes its parts."""
     created = {**_WEBHOOK_EXAMPLE, "secret": _SECRET_EXAMPLE}
     replayed = answer("The webhook that this idempotency key made before.", "Webhook", _WEBHOOK_EXAMPLE)
     replayed["headers"]["Idempotent-Replayed"] = {"$ref": "#/components/headers/IdempotentReplayed"}

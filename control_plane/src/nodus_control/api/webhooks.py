@@ -1,4 +1,4 @@
-"""`/v1/webhooks`: register endpoints, look at them, give them new secrets, see what was delivered, deliver it again."""
+"""`/v1/webhooks`: register, read and delete endpoints, rotate their secrets, list deliveries and repeat them."""
 
 from __future__ import annotations
 

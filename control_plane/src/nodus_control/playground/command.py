@@ -48,7 +48,7 @@ class Speed(asyncclick.ParamType):  # type: ignore[type-arg]  # generic in some 
     name = "N|instant"
 
     def convert(self, value: object, param: asyncclick.Parameter | None, ctx: asyncclick.Context | None) -> float:
-        """Give the factor; infinity for `instant`."""
+        """Return the factor; infinity for `instant`."""
         if value == "instant":
             return math.inf
         try:
@@ -158,7 +158,7 @@ def playground(
 
 
 def run_playground(settled: Settled) -> int:
-    """Serve until SIGINT or SIGTERM; give the exit status.
+    """Serve until SIGINT or SIGTERM; return the exit status.
 
     Raises:
         Misconfigured: the port is taken, or the database or its key cannot be used.

@@ -23,7 +23,7 @@ _VALID = {"image": "image", "gpu": GpuType.L40S.value}
 
 
 def write_fields(payload: Mapping[str, Any]) -> Fields:
-    """Give the form's text for a payload, whoever wrote it and whether it is valid or not."""
+    """Return the form's text for a payload, whoever wrote it and whether it is valid or not."""
     command, env = payload.get("command"), payload.get("env")
     tiers = payload.get("require_tiers")
     return {
@@ -40,7 +40,7 @@ def write_fields(payload: Mapping[str, Any]) -> Fields:
 
 
 def read_fields(fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Read the form's text; give the payload, without what is left to its default, and the errors by field."""
+    """Read the form's text; return the payload, without what is left to its default, and the errors by field."""
     payload: dict[str, Any] = {}
     errors: dict[str, str] = {}
     for name, reader in _READERS.items():

@@ -118,5 +118,5 @@ class GuardMiddleware:
 
 
 def page_token_of(scope: Scope) -> str | None:
-    """Give the token in a request's query."""
+    """Return the token in a request's query."""
     return QueryParams(scope["query_string"]).get("token")

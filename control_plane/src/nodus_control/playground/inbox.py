@@ -67,7 +67,7 @@ def _keep(plane: Plane, call: Call) -> None:
 
 
 def _secrets(plane: Plane, path: str) -> list[str]:
-    """Give the secrets of the endpoints that lead to this path."""
+    """Return the secrets of the endpoints that lead to this path."""
     now = plane.clock.now()
     return [
         secret

@@ -37,7 +37,7 @@ async def get_page(request: Request) -> Response:
 
 @router.get("/{name}.{suffix}", include_in_schema=False)
 async def get_file(name: str, suffix: str) -> Response:
-    """Give a script or the style; there is nothing secret in them."""
+    """Return a script or the style; there is nothing secret in them."""
     text = _files().get(f"{name}.{suffix}")
     if text is None or suffix not in _MEDIA_TYPES:
         raise ApiError(404, "not_found", "There is nothing at this path.")

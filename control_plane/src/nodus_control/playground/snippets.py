@@ -25,7 +25,7 @@ class Caller:
 
 
 def snippets(payload: Mapping[str, Any], caller: Caller) -> dict[str, str]:
-    """Give the code for a submission's valid payload, by language."""
+    """Return the code for a submission's valid payload, by language."""
     return {
         "python": "import nodus\n\n" + _session(payload, caller, "with nodus.Client", ""),
         "async": (

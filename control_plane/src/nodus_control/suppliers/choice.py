@@ -38,7 +38,7 @@ def make_driver(name: str, plane: Plane, directory: Path | None, is_reliable: bo
 
 
 def state_directory() -> Path:
-    """Give where this user's programs keep state (XDG Base Directory)."""
+    """Return where this user's programs keep state (XDG Base Directory)."""
     home = os.environ.get("XDG_STATE_HOME", "")
     return (Path(home) if os.path.isabs(home) else Path.home() / ".local" / "state") / "nodus"
 

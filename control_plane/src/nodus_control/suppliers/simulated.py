@@ -136,7 +136,7 @@ class SimulatedDriver:
             self._cancelled.setdefault((placement.job_id, placement.attempt), now)
 
     def logs(self, placement: Placement, offset: int, limit: int) -> LogChunk:
-        """Give what a job of this kind would have printed by now."""
+        """Return what a job of this kind would have printed by now."""
         recalled = self._recall(placement)
         if recalled is None:
             return LogChunk(b"", offset, 0, complete=True)

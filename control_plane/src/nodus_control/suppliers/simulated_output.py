@@ -21,7 +21,7 @@ def write_output(
     report: Report,
     until: float,
 ) -> str:
-    """Give the lines that a placement printed before `until`; neither command nor env is in them. Unix seconds."""
+    """Return the lines that a placement printed before `until`; neither command nor env is in them. Unix seconds."""
     lines = [
         (
             placement.placed_at,

@@ -84,7 +84,7 @@ def is_name(host: str) -> bool:
 
 
 def plain(address: IPAddress) -> IPAddress:
-    """Give the IPv4 address that an IPv6 one stands for, where it is mapped (`::ffff:a.b.c.d`) or compatible."""
+    """Return the IPv4 address that an IPv6 one stands for, where it is mapped (`::ffff:a.b.c.d`) or compatible."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
     is_compatible = address in _COMPATIBLE and int(address) > 1
@@ -124,7 +124,7 @@ def numeric_ipv4(host: str) -> ipaddress.IPv4Address | None:
 
 
 def admit(*, scheme: str, host: str, port: int, addresses: Sequence[str], allowed: Allowed) -> list[IPAddress]:
-    """Judge where a URL leads; give the addresses that may be connected to, in their plain form.
+    """Judge where a URL leads; return the addresses that may be connected to, in their plain form.
 
     All addresses of a name are judged, not only the one that would be used. `https` goes to public addresses, on
     port 443 and those from 1024 on, and to whatever is allowed; `http` only to loopback, where that is allowed.

@@ -78,7 +78,7 @@ class Deliverer:
         self._news.set()
 
     def run_due(self) -> int:
-        """Deliver all that is due now, and wait for how it ends; give how many attempts were begun."""
+        """Deliver all that is due now, and wait for how it ends; return how many attempts were begun."""
         begun = 0
         while True:
             claimed = self._begin_due()
@@ -90,7 +90,7 @@ class Deliverer:
                 self._changed.wait_for(lambda seen=seen: self._completed != seen or not self._under_way)  # type: ignore[misc]
 
     def next_due(self) -> int | None:
-        """Give when something falls due next, later than now, in Unix milliseconds; None for nothing."""
+        """Return when something falls due next, later than now, in Unix milliseconds; None for nothing."""
         return self._deliveries.next_after(self._clock.now())
 
     @contextlib.contextmanager
@@ -126,7 +126,7 @@ class Deliverer:
             self._news.wait(pause)
 
     def _round(self) -> float:
-        """Begin what is due; give how long to wait for news, in real seconds."""
+        """Begin what is due; return how long to wait for news, in real seconds."""
         while not self._is_stopping and self._begin_due():
             pass
         due = self.next_due()
@@ -134,7 +134,7 @@ class Deliverer:
         return IDLE_SECONDS if pause is None else min(max(pause, 0.002), IDLE_SECONDS)
 
     def _begin_due(self) -> int:
-        """Claim what is due, as far as there is room, and begin to send it; give how much it was."""
+        """Claim what is due, as far as there is room, and begin to send it; return how much it was."""
         with self._claiming:
             if self._is_stopping:
                 return 0

@@ -42,7 +42,7 @@ class Inbox:
             self.received += 1
 
     def all(self) -> list[Received]:
-        """Give what is kept."""
+        """Return what is kept."""
         with self._lock:
             return list(self._received)
 
@@ -53,7 +53,7 @@ class Inbox:
 
 
 def read_event(body: bytes) -> Any:
-    """Give a body as the JSON that it is; None for any other."""
+    """Return a body as the JSON that it is; None for any other."""
     try:
         return json.loads(body.decode())
     except (ValueError, RecursionError):

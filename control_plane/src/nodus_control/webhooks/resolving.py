@@ -69,7 +69,7 @@ class Destinations:
             self._admit(target, addresses or [])
 
     async def find(self, target: Target) -> list[IPAddress]:
-        """Give the addresses to connect to, one after the other until one answers.
+        """Return the addresses to connect to, one after the other until one answers.
 
         Raises:
             AddressRefused: one of all is out of bounds.
@@ -95,7 +95,7 @@ class Destinations:
         )
 
     def _known(self, target: Target) -> Sequence[str] | None:
-        """Give the addresses that need no lookup; None for a name that does."""
+        """Return the addresses that need no lookup; None for a name that does."""
         if target.is_address:
             return [target.host]
         if target.host.endswith(".localhost"):
@@ -105,7 +105,7 @@ class Destinations:
 
 
 def _within(seconds: float, resolve: Resolve, name: str, port: int) -> Sequence[str]:
-    """Look a name up in a thread that may be left behind; give nothing where it fails or takes longer."""
+    """Look a name up in a thread that may be left behind; return nothing where it fails or takes longer."""
     answers: queue.SimpleQueue[Sequence[str]] = queue.SimpleQueue()
 
     def look_up() -> None:

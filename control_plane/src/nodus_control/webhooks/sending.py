@@ -152,5 +152,5 @@ def _public_authorities() -> ssl.SSLContext:
 
 @functools.lru_cache(maxsize=1)
 def _nobody() -> ssl.SSLContext:
-    """Give a context that trusts nobody, where TLS has no part: httpx would load all authorities otherwise."""
+    """Return a context that trusts nobody, where TLS has no part: httpx would load all authorities otherwise."""
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

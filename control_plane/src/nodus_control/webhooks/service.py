@@ -34,7 +34,7 @@ class WebhookOptions:
 
 
 def options_for_this_machine(allow: tuple[str, ...] = (), threshold: float = DEFAULT_FRACTION) -> WebhookOptions:
-    """Give the options of a playground: loopback is allowed, and what is named besides.
+    """Return the options of a playground: loopback is allowed, and what is named besides.
 
     Raises:
         ValueError: an entry is neither a network nor an address nor a name.

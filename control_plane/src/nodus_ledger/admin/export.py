@@ -43,7 +43,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def lines(database: Database, customer_id: str, after: int = 0) -> Iterator[str]:
-    """Give the rows of a customer's log, a JSON object each, as long as there are more."""
+    """Return the rows of a customer's log, a JSON object each, as long as there are more."""
     while True:
         with database.read() as connection:
             page = read_entries(connection, customer_id, job_id=None, after=after, limit=_PAGE)

@@ -47,7 +47,7 @@ def add_common_options(command: argparse.ArgumentParser) -> None:
 
 
 def database_url(options: argparse.Namespace) -> str:
-    """Give the URL of the database that was named.
+    """Return the URL of the database that was named.
 
     Raises:
         NoDatabase: none was.
@@ -125,7 +125,7 @@ def _cabinet(options: argparse.Namespace, database: Database) -> Iterator[KeyCab
 
 
 def _file_of(url: str) -> Path | None:
-    """Give the file of an SQLite database; None for a database that is a server's.
+    """Return the file of an SQLite database; None for a database that is a server's.
 
     Raises:
         NoDatabase: it would be in memory.

@@ -33,7 +33,7 @@ def print_json(document: Mapping[str, Any]) -> None:
 
 
 def money(micros: int | None) -> str:
-    """Give micro-USD as people read it: `$2500.00`, and more digits only where there are some; `none` for no cap.
+    """Return micro-USD as people read it: `$2500.00`, and more digits only where there are some; `none` for no cap.
 
     >>> money(2_500_000_000), money(21_500), money(None)
     ('$2500.00', '$0.0215', 'none')

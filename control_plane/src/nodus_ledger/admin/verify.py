@@ -34,7 +34,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def lines(report: Report) -> list[str]:
-    """Give a report for people."""
+    """Return a report for people."""
     told = [f"{customer_id}: {size} rows, root {root}" for customer_id, (size, root) in report.roots.items()]
     told += [f"FAULT {fault}" for fault in report.faults]
     verdict = "the ledger is sound" if report.is_sound else f"{len(report.faults)} faults"
@@ -43,7 +43,7 @@ def lines(report: Report) -> list[str]:
 
 
 def document(report: Report) -> dict[str, Any]:
-    """Give a report for programs."""
+    """Return a report for programs."""
     return {
         "ok": report.is_sound,
         "rows": report.rows,

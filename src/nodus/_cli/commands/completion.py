@@ -17,7 +17,7 @@ SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 @json_option
 @asyncclick.pass_obj
 def command(invocation: Invocation, /, shell: str, as_json: bool) -> int:
-    """Print the script that completes commands in a shell.
+    """Print a completion script for your shell.
 
     \b
     bash:  nodus completion bash >> ~/.bashrc

@@ -1,0 +1,33 @@
+# Generated from src/nodus/_async/job_iterator.py: do not edit. Edit that file, then run tools/unasync_build.py.
+"""Iterating over the jobs of a listing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from .. import _calls, _http
+from .._enums import JobStatus
+from .job import Job
+from .paging import PageIterator
+from .session import Session
+
+
+class JobIterator(PageIterator[Job, str]):
+    """Yields the jobs of a listing.
+
+    Args:
+        session: makes the requests.
+        page_size: jobs per request.
+        statuses: only jobs in one of these; any, if empty.
+    """
+
+    def __init__(self, session: Session, *, page_size: int, statuses: Sequence[JobStatus]) -> None:
+        super().__init__()
+        self._session = session
+        self._page_size = page_size
+        self._statuses = statuses
+
+    def _fetch(self, position: str | None) -> tuple[Iterable[Job], str | None]:
+        call = _calls.list_jobs(limit=self._page_size, cursor=position, statuses=self._statuses)
+        page = self._session.call(call, _http.parse_page)
+        return [Job(self._session, view) for view in page.jobs], page.next_cursor or None
