@@ -237,17 +237,19 @@ class TestEnvironment:
 
 def test_environments_that_were_never_finished_are_discarded(tmp_path: Path) -> None:
     """Unless they are so young that someone may be at it; whole ones and other folders stay."""
-    for name in ("whole", "broken", ".cache"):
+    for name in ("whole", "installed", "broken", "without pip", ".cache"):
         (tmp_path / name).mkdir()
+    (tmp_path / "installed/installed").touch()
     script(environment.python_of(tmp_path / "whole"), "exit 0")
+    script(environment.python_of(tmp_path / "without pip"), "exit 1")
     made = (tmp_path / "broken").stat().st_mtime
     (tmp_path / "test.lock").touch()
 
     environment.discard_unfinished(tmp_path, now=made + 1)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".cache", "broken", "test.lock", "whole"]
+    assert len(list(tmp_path.iterdir())) == 6
 
     environment.discard_unfinished(tmp_path, now=made + 100)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".cache", "test.lock", "whole"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".cache", "installed", "test.lock", "whole"]
 
 
 @pytest.mark.parametrize(
@@ -330,6 +332,33 @@ def test_only_programs_that_are_missing_are_installed(tmp_path: Path, monkeypatc
     environment.install_servers()
 
     assert installed == ["redis-server", "chromium"]
+
+
+@posix_only
+def test_another_installation_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that has just started updates its own lists; what apt-get then refuses it does a moment later."""
+    monkeypatch.setattr(environment, "APT_PAUSE_SECONDS", 0)
+    monkeypatch.setenv("PATH", os.pathsep.join([str(tmp_path), os.environ["PATH"]]))
+    refuse = "test -e tried || { touch tried; echo 'E: Could not get lock /var/lib/apt/lists/lock.' >&2; exit 100; }"
+    script(tmp_path / "apt-get", f'cd {tmp_path}; {refuse}; echo "$@" >> done')
+    environment.install_system_package("redis-server")
+
+    assert [line.split()[4:] for line in (tmp_path / "done").read_text().splitlines()] == [
+        ["update"],
+        ["install", "-y", "--no-install-recommends", "redis-server"],
+    ]
+
+
+@posix_only
+def test_a_package_that_cannot_be_installed_is_told_with_what_was_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of lists that could not be fetched too: without them it may not be known."""
+    monkeypatch.setenv("PATH", os.pathsep.join([str(tmp_path), os.environ["PATH"]]))
+    script(tmp_path / "apt-get", 'for last; do :; done; echo "E: no $last" >&2; exit 100')
+
+    with pytest.raises(environment.SetupError, match=r"redis-server` failed:\nE: no update\nE: no redis-server$"):
+        environment.install_system_package("redis-server")
 
 
 @posix_only

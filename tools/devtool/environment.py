@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,6 +33,8 @@ INDEX_HINT = (
     " A package index must be reachable from here: `pip config list` shows which one pip uses, and the environment "
     "variable PIP_INDEX_URL names another."
 )
+APT_PATIENCE_SECONDS = 300
+APT_PAUSE_SECONDS = 2.0
 
 
 class SetupError(Exception):
@@ -73,12 +76,14 @@ def prepare(*, install_system_packages: bool = False) -> Path:
 
 
 def discard_unfinished(folder: Path, *, now: float) -> None:
-    """Remove environments under `folder` that have no Python, left by a run that was killed while it made them.
+    """Remove environments under `folder` without Python or pip, left by a run that was killed while it made them.
 
-    One younger than a minute is left alone: another run may be making it.
+    One younger than a minute is left alone: another run may be making it. One into which all was installed is whole.
     """
     for environment in folder.glob("[!.]*"):
-        if environment.is_dir() and not python_of(environment).exists() and now - environment.stat().st_mtime > 60:
+        if not environment.is_dir() or (environment / "installed").exists():
+            continue
+        if now - environment.stat().st_mtime > 60 and not _works(python_of(environment)):
             shutil.rmtree(environment)
 
 
@@ -140,16 +145,27 @@ def install_servers() -> None:
 def install_system_package(package: str) -> None:
     """Install a Debian package."""
     _say(f"Installing {package} …")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (
-        ["apt-get", "update"],
-        ["apt-get", "-o", "DPkg::Lock::Timeout=300", "install", "-y", "--no-install-recommends", package],
-    ):
+    # Where only some of the lists could be fetched, what is wanted may be in the others.
+    updated = _apt_get("update")
+    installed = _apt_get("install", "-y", "--no-install-recommends", package)
+    if installed.returncode != 0:
+        said = [each.stdout + each.stderr for each in (updated, installed) if each.returncode != 0]
+        raise SetupError(f"`{' '.join(installed.args)}` failed:\n{_tail(''.join(said))}")
+
+
+def _apt_get(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run apt-get. Another one may be at work, as after a boot: it is waited for, though not for ever."""
+    command = ["apt-get", "-o", f"DPkg::Lock::Timeout={APT_PATIENCE_SECONDS}", "-o", "Acquire::Retries=3", *arguments]
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
+    deadline = time.monotonic() + APT_PATIENCE_SECONDS
+    while True:
         done = subprocess.run(
             command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
-        if done.returncode != 0:
-            raise SetupError(f"`{' '.join(command)}` failed:\n{_tail(done.stdout + done.stderr)}")
+        # Of the lists, unlike of the packages, apt-get does not wait for the lock itself.
+        if done.returncode == 0 or "Could not get lock" not in done.stderr or time.monotonic() > deadline:
+            return done
+        time.sleep(APT_PAUSE_SECONDS)
 
 
 def _install(python: Path, wanted: str, *, fresh: bool) -> None:
