@@ -59,6 +59,15 @@ def test_failures_widen_the_interval_and_a_success_narrows_it() -> None:
     assert seconds(wait.after_failure(failure(), 0.0)) == pytest.approx(2, rel=0.1)
 
 
+def test_a_job_that_reads_as_absent_at_first_is_looked_at_as_often_as_any() -> None:
+    """The server is well: there is no reason to be rarer, and the five seconds are not stretched."""
+    wait = state(poll_seconds=1.0)
+
+    assert [seconds(wait.after_failure(failure(404), 0.0, submitted_at=0.0)) for _ in range(5)] == [
+        pytest.approx(1, rel=0.1)
+    ] * 5
+
+
 def test_a_base_above_half_a_minute_is_not_narrowed_by_failures() -> None:
     """Who looks every five minutes is not made to look more often."""
     wait = state(poll_seconds=300.0)

@@ -106,7 +106,8 @@ class PollState:
             now: the clock reading.
             submitted_at: the clock reading at which `run()` returned the job; None for a job from elsewhere.
         """
-        if not (is_transient(failure) or is_lagging(failure.error, submitted_at, now)):
+        lags = is_lagging(failure.error, submitted_at, now)
+        if not (lags or is_transient(failure)):
             return GiveUp(failure.error)
         is_first = self._failing_since is None
         if self._failing_since is None:
@@ -121,7 +122,9 @@ class PollState:
         if not is_first:
             # A server that keeps failing with `Retry-After: 0` would be polled without pause for a quarter of an hour.
             seconds = max(seconds, min(self._poll_seconds, _SHORTEST_PAUSE_SECONDS))
-        self._interval = min(self._interval * 2, max(self._poll_seconds, _MAX_WIDENING_SECONDS))
+        if not lags:
+            # A server that lags is well, and its five seconds are soon over.
+            self._interval = min(self._interval * 2, max(self._poll_seconds, _MAX_WIDENING_SECONDS))
         return self._sleep(now, min(seconds, patience))
 
     def _vary(self, seconds: float) -> float:

@@ -227,6 +227,27 @@ async def test_bad_arguments_are_refused_before_any_request() -> None:
     assert fleet.requests == []
 
 
+@pytest.mark.parametrize("thing", ["a", None, nodus.JobView(id="a", status=nodus.JobStatus.QUEUED)])
+async def test_what_is_no_handle_is_refused_before_any_request(thing: object) -> None:
+    """An id is what people try; the error names what makes a handle of one."""
+    _, fleet, client = fleet_of({"a": 3.0})
+    async with client:
+        with pytest.raises(nodus.ValidationError, match="handles"):
+            await client.wait_all([client.job("a"), thing])  # type: ignore[list-item]
+
+    assert fleet.requests == []
+
+
+async def test_a_timeout_tells_of_the_look_that_failed_last() -> None:
+    """Else a control plane that is away would pass for jobs that take long."""
+    async with scripted(AsyncScript(then=refusal(500)), AsyncFakeClock()) as client:
+        with pytest.raises(nodus.JobTimeoutError) as caught:
+            await client.wait_all(handles(client, ["a", "b"]), timeout_seconds=10)
+
+    assert isinstance(caught.value.__cause__, nodus.APIError)
+    assert str(caught.value.__cause__) in caught.value.message
+
+
 async def test_a_handle_made_from_an_id_is_unknown_until_it_is_looked_at() -> None:
     """client.job() sends nothing; refresh() fills the handle in."""
     _, fleet, client = fleet_of({"a": 0.0})

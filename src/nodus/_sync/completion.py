@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from .. import _calls, _http
 from .._calls import Call
-from .._errors import JobTimeoutError
+from .._errors import ValidationError
 from .._http import Reply
 from .._logs import logger
 from .._models import JobGlance, JobGlances, JobView
@@ -18,7 +18,7 @@ from .._poll import GiveUp, Step, TimedOut, is_lagging
 from .._retry import Failure
 from .._watch import LIVE, PAGE_SIZE, EndOrder, JobRequest, PageRequest, Round
 from .job import Job
-from .polling import poll_state
+from .polling import poll_state, timeout_error
 from .session import Session
 
 
@@ -62,8 +62,14 @@ class CompletedJobs:
         self._live_page: dict[PageRequest, _LivePage] = {}
         self._live_page_now: dict[PageRequest, _LivePage] = {}
         self._next_step: Step | None = None
+        self._failure: Failure | None = None  # what ended the last round
         self._order: EndOrder[Job] = EndOrder()
         for job in jobs:
+            if not isinstance(job, Job):
+                raise ValidationError(
+                    f"Waiting takes handles of jobs, not {type(job).__name__}: `client.job(job_id)` makes one.",
+                    code="invalid_argument",
+                )
             if job.is_terminal:
                 self._order.add(job, _time_of_end(job))
             else:
@@ -91,9 +97,10 @@ class CompletedJobs:
         if isinstance(step, GiveUp):
             raise step.error
         if isinstance(step, TimedOut):
-            raise JobTimeoutError(
+            raise timeout_error(
                 f"{len(self._pending)} jobs had not ended after {self._timeout_seconds} s of waiting. They go on.",
-                job=next(iter(self._pending.values()))[0],
+                next(iter(self._pending.values()))[0],
+                self._failure,
             )
         if step is not None:
             self._session.clock.sleep(step.seconds)
@@ -116,6 +123,7 @@ class CompletedJobs:
                 failure = outcome
         self._live_pages = poll.live_pages
         self._live_page, self._live_page_now = self._live_page_now, {}
+        self._failure = failure
         if failure is None:
             is_settled = poll.is_of_one_instant or not self._pending
             self._ended.extend(self._order.all() if is_settled else self._order.settled())

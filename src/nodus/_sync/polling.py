@@ -50,14 +50,23 @@ def wait_for_job(
         if isinstance(step, GiveUp):
             raise step.error
         if isinstance(step, TimedOut):
-            raise JobTimeoutError(
+            message = (
                 f"Job {job.id} was still {job.status.value} after {timeout_seconds} s of waiting. The job goes on: "
-                "wait again, or cancel it.",
-                job=job,
+                "wait again, or cancel it."
             )
+            raise timeout_error(message, job, None if isinstance(outcome, Reply) else outcome)
         if not isinstance(outcome, Reply):
             logger.info("could not poll job %s, trying again in %.1f s: %s", job.id, step.seconds, outcome.error)
         clock.sleep(step.seconds)
+
+
+def timeout_error(message: str, job: Job, last: Failure | None) -> JobTimeoutError:
+    """The error of a wait whose time is over, caused by its last poll where that failed: what is known may be old."""
+    if last is None:
+        return JobTimeoutError(message, job=job)
+    error = JobTimeoutError(f"{message} The last poll failed: {last.error}", job=job)
+    error.__cause__ = last.error
+    return error
 
 
 def cancel_on_the_way_out(job: Job, session: Session) -> None:
