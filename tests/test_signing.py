@@ -196,7 +196,7 @@ def test_a_path_that_is_no_path_is_refused_in_signing_and_fails_in_verifying(pat
 @pytest.mark.parametrize("body", ["text", {"a": 1}, None, 7])
 def test_only_the_raw_body_can_be_signed_or_verified(body: Any) -> None:
     """What was parsed and written again is not what was signed."""
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="raw request body"):
         nodus.sign_request(signing_secret="k", method="POST", path="/", body=body)
     with pytest.raises(TypeError, match="raw request body"):
         accepts(body=body)
@@ -223,6 +223,21 @@ def test_a_method_is_text(method: Any) -> None:
     """Anything else is a mistake of the program's."""
     with pytest.raises(TypeError, match="method"):
         nodus.sign_request(signing_secret="k", method=method, path="/")
+
+
+@pytest.mark.parametrize("thing", [None, 7, b"/nodus"])
+def test_what_is_no_text_fails_in_verifying(thing: Any) -> None:
+    """As a path or a method that is wrong does."""
+    assert not accepts(path=thing)
+    assert not accepts(method=thing)
+    with pytest.raises(nodus.ValidationError):
+        nodus.sign_request(signing_secret="k", method="GET", path=thing)
+
+
+def test_a_secret_that_is_not_set_is_named() -> None:
+    """Of a variable that is missing, `os.environ.get` gives None."""
+    with pytest.raises(TypeError, match="signing_secret"):
+        accepts(signing_secret=None)
 
 
 @pytest.mark.parametrize("secret", [b"bytes", 7, None])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from typing import Protocol
@@ -51,7 +52,7 @@ class InMemoryReplayGuard:
         """Remember a delivery; return whether it is seen for the first time."""
         with self._lock:
             self._forget(now)
-            if self._kept_until.get(delivery, now) > now:
+            if self._kept_until.get(delivery, -math.inf) >= now:
                 return False
             self._kept_until[delivery] = now + keep_seconds
             self._kept_until.move_to_end(delivery)
@@ -60,7 +61,8 @@ class InMemoryReplayGuard:
             return True
 
     def _forget(self, now: float) -> None:
-        while self._kept_until and next(iter(self._kept_until.values())) <= now:
+        # At the very moment up to which it is kept, a signature is still accepted.
+        while self._kept_until and next(iter(self._kept_until.values())) < now:
             self._kept_until.popitem(last=False)
 
     def __len__(self) -> int:

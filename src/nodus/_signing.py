@@ -94,7 +94,8 @@ def sign_request(
     """
     if not isinstance(method, str):
         raise TypeError(f"`method` must be a str, not {type(method).__name__}")
-    if not _is_path(path):
+    _require_bytes(body)
+    if not _is_signable_path(path):
         raise ValidationError(
             f"{path!r} cannot be signed: give the path alone, percent-encoded, such as '/v1/jobs'.", code="invalid_path"
         )
@@ -130,7 +131,9 @@ def verify_webhook(
         now: the time to verify at, in Unix seconds; the current time by default.
 
     Raises:
-        TypeError: `body` is not bytes: the signature covers the raw body, not what was parsed from it.
+        TypeError: `body` is not bytes: the signature covers the raw body, not what was parsed from it; or
+            `signing_secret` is None.
+        ValidationError: (`invalid_signing_secret`) a secret is empty.
     """
     _require_bytes(body)
     signature = parse_signature(signature_header)
@@ -141,9 +144,13 @@ def verify_webhook(
     return abs((time.time() if now is None else now) - int(signature.timestamp)) <= tolerance_seconds
 
 
-def is_signable(method: str, path: str) -> bool:
+def is_signable(method: object, path: object) -> bool:
     """Say whether these can have been signed at all; they come from the sender, and must not make encoding fail."""
-    return method.isascii() and _is_path(path) is not None
+    return isinstance(method, str) and method.isascii() and _is_signable_path(path)
+
+
+def _is_signable_path(path: object) -> bool:
+    return isinstance(path, str) and _is_path(path) is not None
 
 
 class Signature(NamedTuple):
@@ -189,6 +196,8 @@ def _parse_parts(header: str) -> Signature | None:
 def mac_matches(signature: Signature, signing_secret: str | Iterable[str], method: str, path: str, body: bytes) -> bool:
     """Compare every MAC with that of every secret, in constant time, so that timing does not tell which one matched."""
     matched = False
+    if signing_secret is None:
+        raise TypeError("`signing_secret` must be a str or several, not None: is its environment variable set?")
     for secret in (signing_secret,) if isinstance(signing_secret, str) else signing_secret:
         expected = _signer(secret).mac(signature.timestamp, method.upper(), path, body)
         for mac in signature.macs:
