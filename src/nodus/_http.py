@@ -87,7 +87,8 @@ class Reply:
 
     @property
     def request_id(self) -> str | None:
-        return self.headers.get("x-request-id")
+        found = self.headers.get("x-request-id")
+        return None if found is None else _blanked(self.secrets, found)
 
 
 class Body(httpx.SyncByteStream, httpx.AsyncByteStream):
@@ -334,9 +335,7 @@ class _TooDeepError(Exception):
 def _without(secrets: tuple[str, ...], value: object, levels: int) -> object:
     """Copy a JSON value with every secret in its strings redacted."""
     if isinstance(value, str):
-        for secret in secrets:
-            value = value.replace(secret, "[redacted]")
-        return value
+        return _blanked(secrets, value)
     if not isinstance(value, (list, dict)):
         return value
     if levels == 0:
@@ -344,6 +343,12 @@ def _without(secrets: tuple[str, ...], value: object, levels: int) -> object:
     if isinstance(value, list):
         return [_without(secrets, item, levels - 1) for item in value]
     return {str(_without(secrets, key, 0)): _without(secrets, item, levels - 1) for key, item in value.items()}
+
+
+def _blanked(secrets: tuple[str, ...], text: str) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "[redacted]")
+    return text
 
 
 def _json(content: bytes) -> object:

@@ -298,7 +298,8 @@ async def test_a_bug_in_an_injected_client_is_not_taken_for_the_network() -> Non
 def echo(request: httpx.Request) -> httpx.Response:
     """What a careless gateway does: show the request that it could not handle."""
     shown = dict(request.headers)
-    return reply(400, {"error": "bad_request", "message": f"cannot handle {shown}", "headers": shown}, x_request_id="r")
+    body = {"error": "bad_request", "message": f"cannot handle {shown}", "headers": shown}
+    return reply(400, body, x_request_id=shown["authorization"])
 
 
 async def secretive_errors() -> list[nodus.NodusError]:
