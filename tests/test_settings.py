@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -311,3 +312,19 @@ def test_both_clients_read_the_process_environment(
     monkeypatch.setenv("NODUS_BASE_URL", "https://staging.nodus.run/x/")
 
     assert repr(kind()) == f"{kind.__name__}(base_url='https://staging.nodus.run/x')"
+
+
+class OtherKind:
+    """An HTTP client of somebody's own, to be awaited."""
+
+    async def send(self, request: object, *, follow_redirects: bool) -> object: ...
+
+
+@pytest.mark.parametrize(
+    ("kind", "http_client"),
+    [(nodus.Client, OtherKind), (nodus.Client, httpx.AsyncClient), (nodus.AsyncClient, httpx.Client)],
+)
+def test_a_client_refuses_what_sends_in_the_other_way(kind: Any, http_client: Any) -> None:
+    """It would show with the first request only, and then as an error about coroutines."""
+    with pytest.raises(nodus.ConfigurationError, match=rf"such as an `httpx\.{kind.__name__}`"):
+        kind("nk_test_7Z4dMfQ3", http_client=http_client())

@@ -86,6 +86,7 @@ RENAMES = {
     "aclose": "close",
     "aread": "read",
     "async_addresses": "addresses",
+    "async_misfit": "misfit",
     "async_shielded": "shielded",
     "async_together": "together",
     "handle_async_request": "handle_request",

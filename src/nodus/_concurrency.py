@@ -5,6 +5,7 @@ The code in `_async/` is written against the first of each pair; `tools/unasync_
 
 from __future__ import annotations
 
+import inspect
 import socket
 import threading
 import time
@@ -189,3 +190,25 @@ async def async_shielded(work: Callable[[], Awaitable[object]], seconds: float) 
 def shielded(work: Callable[[], object], seconds: float) -> None:
     """Run a last piece of work; it bounds itself, since a thread cannot be interrupted from outside."""
     work()
+
+
+def async_misfit(http_client: object) -> str:
+    """What an injected client should be, where it cannot send here; empty where it can.
+
+    What a `send` gives shows when it has sent, so only httpx's own client of the other kind is known beforehand.
+    """
+    kinds = {f"{kind.__module__}.{kind.__name__}" for kind in type(http_client).__mro__}
+    if _has_send(http_client) and "httpx.Client" not in kinds:
+        return ""
+    return "an object with httpx's `send`, to be awaited, such as an `httpx.AsyncClient`"
+
+
+def misfit(http_client: object) -> str:
+    """What an injected client should be, where it cannot send here; empty where it can."""
+    if _has_send(http_client) and not inspect.iscoroutinefunction(getattr(http_client, "send", None)):
+        return ""
+    return "an object with httpx's `send`, not to be awaited, such as an `httpx.Client`"
+
+
+def _has_send(http_client: object) -> bool:
+    return callable(getattr(http_client, "send", None)) and not isinstance(http_client, type)

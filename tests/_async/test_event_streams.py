@@ -407,3 +407,20 @@ async def test_routing_says_why_a_job_went_where_it_went() -> None:
     assert (whole.chosen.supplier, whole.chosen.kind) == ("lambda", nodus.SupplierKind.TIER3)
     assert [offer.rejected for offer in whole.candidates] == [None, "outage"]
     assert (before.chosen, before.candidates) == (None, [])
+
+
+@pytest.mark.parametrize("exc", [RuntimeError, OSError, KeyboardInterrupt])
+async def test_what_a_hook_raises_leaves_no_connection_behind(exc: type[BaseException]) -> None:
+    """It is the caller's, and never taken for a failure of the network."""
+
+    def fail(event: object) -> None:
+        raise exc("the hook failed")
+
+    with LoopbackServer(*[hangs(frames(1))] * 3) as server:
+        async with on_loopback(server, on_response=fail) as client:
+            for stream in (client.events(), client.job(JOB).events(), client.job(JOB).logs(follow=True)):
+                with pytest.raises(exc, match="the hook failed"):
+                    await stream.__anext__()
+            described = repr(client._session._pool)
+
+    assert "0 busy" in described

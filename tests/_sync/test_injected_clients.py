@@ -7,6 +7,7 @@ import json
 import ssl
 import zlib
 from collections.abc import Iterator
+from typing import ClassVar
 
 import anyio
 import h11
@@ -139,3 +140,34 @@ def test_a_passing_failure_of_it_is_retried() -> None:
     script = Script(httpcore.ReadError("reset"), then=job_reply("running"))
     with client_with(script, max_retries=1) as client:
         assert (client.get("a-job")).status == nodus.JobStatus.RUNNING
+
+
+class Plain:
+    """An answer of somebody's own, with names of headers as they are written."""
+
+    status_code = 200
+    headers: ClassVar[dict[str, str]] = {"Idempotent-Replayed": "true"}
+    content = b'{"id": "a-job", "status": "queued"}'
+
+
+def test_headers_are_found_whatever_their_case() -> None:
+    """Those of httpx have none; a dict has."""
+    with client_with(Script(then=lambda _: Plain())) as client:
+        job = client.run(image="i")
+
+    assert job.replayed
+
+
+class Unable:
+    """It has another verb."""
+
+    def request(self) -> None: ...
+
+
+@pytest.mark.parametrize("http_client", [Unable(), "https://api.nodus.run", httpx.Client])
+def test_what_cannot_send_is_refused_at_once(http_client: object) -> None:
+    """Before the first request, which may be a submission."""
+    with pytest.raises(nodus.ConfigurationError, match=r"httpx\.Client") as caught:
+        client_with(http_client)
+
+    assert caught.value.code == "invalid_configuration"

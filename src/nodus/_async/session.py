@@ -12,7 +12,7 @@ import httpx
 
 from .. import _failures, _http
 from .._calls import Call
-from .._concurrency import AsyncClock, AsyncLimiter
+from .._concurrency import AsyncClock, AsyncLimiter, async_misfit
 from .._config import Settings
 from .._errors import ConfigurationError, NodusError
 from .._hooks import ResponseEvent, RetryEvent
@@ -49,6 +49,9 @@ class AsyncSession:
         rng: the source of jitter.
         on_retry: called before each retry.
         on_response: called after each response.
+
+    Raises:
+        ConfigurationError: (`invalid_configuration`) `http_client` cannot send.
     """
 
     def __init__(
@@ -62,6 +65,9 @@ class AsyncSession:
         on_retry: OnRetry | None = None,
         on_response: OnResponse | None = None,
     ) -> None:
+        wanted = "" if http_client is None else async_misfit(http_client)
+        if wanted:
+            raise ConfigurationError(f"`http_client` must be {wanted}, not {http_client!r:.100}.")
         self.settings = settings
         self.clock: AsyncClock = AsyncClock() if clock is None else clock
         self.rng: random.Random = random.Random() if rng is None else rng
@@ -151,22 +157,24 @@ class AsyncSession:
             request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), timeout)
             try:
                 response = await self._begin(request, started + timeout)
-                head = Reply(response.status_code, response.headers, b"", 1, self._secrets)
-                self._tell_of(call, head, clock.now() - started)
-                if head.is_success:
-                    opened = AsyncStreamedAnswer(response, call, head, clock, self._pool.answers, place)
-                    return opened
-                try:
-                    content = _content_of(response) if response.is_closed else await response.aread()
-                finally:
-                    await response.aclose()
+                head = Reply(response.status_code, httpx.Headers(response.headers), b"", 1, self._secrets)
+                if not head.is_success:
+                    head = replace(head, content=await _content_to_the_end(response))
             except ConfigurationError:
                 raise
             except NodusError as exc:
                 return Failure(exc)
             except Exception as exc:
                 return _failures.failure_from_exception(exc, call)
-            return _http.failure_from_reply(replace(head, content=content), call)
+            try:
+                self._tell_of(call, head, clock.now() - started)
+            except BaseException:
+                await response.aclose()
+                raise
+            if not head.is_success:
+                return _http.failure_from_reply(head, call)
+            opened = AsyncStreamedAnswer(response, call, head, clock, self._pool.answers, place)
+            return opened
         finally:
             if opened is None and place is not None:
                 place.release()
@@ -244,7 +252,8 @@ class AsyncSession:
         request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), max(seconds, 0.0))
         if self._http_client is not None:
             response = await self._send_through(self._http_client, request)
-            return Answer(response.status_code, response.headers, _content_of(response))
+            # An object of the user's own may give a plain dict, in which names have their case.
+            return Answer(response.status_code, httpx.Headers(response.headers), _content_of(response))
         request.extensions[DEADLINE] = deadline
         request.extensions[REPEATABLE] = repeatable
         return await self._pool.fetch(request)
@@ -303,6 +312,14 @@ def _takes_stream(send: Callable[..., object]) -> bool:
     except ValueError:
         return False
     return "stream" in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+
+
+async def _content_to_the_end(response: httpx.Response) -> bytes:
+    """The body of an answer that was to be read as it comes, and need not be."""
+    try:
+        return _content_of(response) if response.is_closed else await response.aread()
+    finally:
+        await response.aclose()
 
 
 def _content_of(response: httpx.Response) -> bytes:
