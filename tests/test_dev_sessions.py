@@ -125,6 +125,19 @@ def test_after_a_signal_nothing_is_started_and_nothing_left(
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+@pytest.mark.parametrize(
+    ("limit", "most"), [("100000 100000", 1), ("50000 100000", 1), ("max 100000", None), (None, None)]
+)
+def test_no_more_run_side_by_side_than_a_container_has_cores(
+    tmp_path: Path, limit: str | None, most: int | None
+) -> None:
+    """Though the machine may have many."""
+    if limit is not None:
+        (tmp_path / "cpu.max").write_text(f"{limit}\n")
+
+    assert sessions.cores(tmp_path) == (most or sessions.cores(tmp_path / "nowhere"))
+
+
 def test_the_closing_line_says_how_each_session_ended() -> None:
     """Those that were skipped too."""
     endings = [Ending("tests-3.10", 0, "success"), Ending("tests-3.11", 0, "skipped")]

@@ -101,12 +101,12 @@ def run(
         folder: where to run it.
         names: the sessions.
         arguments: what to hand on to them.
-        at_once: how many run side by side; as many as there are cores by default.
+        at_once: how many run side by side; by default, as many as this process has cores.
 
     Raises:
         KeyboardInterrupt: after Ctrl-C or SIGTERM, once every session that had started is over.
     """
-    lanes = min(len(names), at_once or os.cpu_count() or 1)
+    lanes = min(len(names), at_once or cores())
     endings: dict[str, Ending] = {}
     waiting = list(names)
     over: queue.Queue[Ending] = queue.Queue()
@@ -125,6 +125,17 @@ def run(
     if programs.interrupted:
         raise KeyboardInterrupt
     return [endings[name] for name in names]
+
+
+def cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """How many cores this process may use: a container may have fewer than the machine."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = (cgroup / "cpu.max").read_text(encoding="ascii").split()
+        usable = min(usable, round(int(quota) / int(period)))
+    except (OSError, ValueError):
+        pass  # there is no limit, or none that is known
+    return max(usable, 1)
 
 
 def summary(title: str, endings: Sequence[Ending]) -> str:
