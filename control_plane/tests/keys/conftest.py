@@ -7,6 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 from keys.callers import Caller, serve
+from patience import PATIENCE_SECONDS
 
 from nodus_control.testing import LocalControlPlane
 from nodus_ledger.sealing import KEY_VARIABLE
@@ -17,6 +18,12 @@ def nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing from the developer's own environment."""
     for name in (KEY_VARIABLE, "NODUS_DATABASE_URL", "NODUS_REDIS_URL"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def patient_with_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine Redis may take longer to answer than a request would wait for it."""
+    monkeypatch.setattr("nodus_ledger.redis_store.TIMEOUT_SECONDS", PATIENCE_SECONDS)
 
 
 @pytest.fixture
