@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -118,7 +118,7 @@ def run(
             while waiting and under_way < lanes and not programs.interrupted:
                 runner.start(waiting.pop(0), over)
                 under_way += 1
-            ending = over.get()
+            ending = _next(over)
             under_way -= 1
             endings[ending.name] = ending
             runner.show(ending)
@@ -142,6 +142,13 @@ def summary(title: str, endings: Sequence[Ending]) -> str:
     """One line: `test: tests-3.10 passed, tests-3.11 skipped, …`."""
     results = [f"{ending.name} {_WORDS.get(ending.result, ending.result)}" for ending in endings]
     return f"{title}: {', '.join(results) or 'nothing ran'}"
+
+
+def _next(over: queue.Queue[Ending]) -> Ending:
+    """Wait for a session's end. A signal that comes just as a wait begins is acted on only when that ends: soon."""
+    while True:
+        with suppress(queue.Empty):
+            return over.get(timeout=1)
 
 
 class _Runner:
