@@ -1,4 +1,4 @@
-"""The pure parts: when a program is ended, and how its failure is put into words."""
+"""The pure parts: when a program is ended, and what a runner is told."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import pytest
 from nodus_control.runner.course import LOOK_AGAIN_SECONDS, Action, Course
 from nodus_control.runner.records import CANCELLED, EXITED, MAX_RUNTIME_EXCEEDED
 from nodus_control.runner.specification import Specification
-from nodus_control.suppliers.process_reports import QUOTE_LIMIT, last_lines
 
 
 def make_course() -> Course:
@@ -84,44 +83,6 @@ def test_a_program_that_is_gone_at_once_is_finished_at_once() -> None:
     course = make_course()
 
     assert course.decide(101.0, exited=True, alive=False, cancelled=False) is Action.FINISH
-
-
-@pytest.mark.parametrize(
-    ("tail", "quoted"),
-    [
-        (b"", ""),
-        (b"one\ntwo\n\n", "one\ntwo"),
-        (b"\xff\xfe oops", "\ufffd\ufffd oops"),
-        (b"\x1b[31mred\x1b[0m\x00\x07", "red"),
-        (b"10%\r20%\r\ndone", "10%\n20%\ndone"),
-        ("bücher".encode(), "bücher"),
-    ],
-)
-def test_a_quotation_is_printable(tail: bytes, quoted: str) -> None:
-    """Whatever a program prints, a terminal and a JSON document survive the message."""
-    assert last_lines(tail, []) == quoted
-
-
-def test_a_long_quotation_is_cut_to_its_last_whole_lines() -> None:
-    """The end is what explains a failure."""
-    quoted = last_lines(b"".join(b"line %04d\n" % n for n in range(1000)), [])
-
-    assert len(quoted) <= QUOTE_LIMIT
-    assert quoted.startswith("…line ")
-    assert quoted.endswith("line 0999")
-
-
-def test_one_endless_line_is_cut_in_the_middle() -> None:
-    """There is no line to begin with."""
-    assert last_lines(b"x" * 10_000, []) == "…" + "x" * (QUOTE_LIMIT - 1)
-
-
-def test_values_of_env_are_not_quoted() -> None:
-    """Whole, and line by line where they have several; the longest first. Short ones would garble the message."""
-    secrets = ["hunter2hunter2", "hunter2hunter2-and-more", "BEGIN KEY\nabcdefgh12345", "1"]
-    quoted = last_lines(b"a hunter2hunter2-and-more b hunter2hunter2 1\nabcdefgh12345", secrets)
-
-    assert quoted == "a *** b *** 1\n***"
 
 
 def test_a_specification_cut_anywhere_is_none() -> None:

@@ -8,7 +8,7 @@ else. It ends when its main process does: what that leaves behind has a second t
 On Linux the tree is every descendant, those that called `setsid` or forked twice included. On other POSIX systems it
 is the program's process group, and what outlives a killed runner is not looked for. Windows is refused.
 
-An `error_message` quotes the last lines of the program's own output, without the values of its `env`.
+An `error_message` quotes neither the command nor what the program printed: it is kept where these are not.
 """
 
 from __future__ import annotations
@@ -42,7 +42,6 @@ from nodus_control.suppliers.protocol import (
 OUTPUT_LIMIT_BYTES = 64 * 1024 * 1024
 GRACE_SECONDS = 5.0
 LINGER_SECONDS = 1.0
-TAIL_BYTES = 64 * 1024
 
 SHORTEST_POLL_SECONDS = 0.05
 LONGEST_POLL_SECONDS = 1.0
@@ -146,7 +145,7 @@ class ProcessDriver:
             result = self._settle_lost(directory, claim, program, now, workload.max_runtime_seconds)
         if result is not None:
             self._remember_own_child(claim.runner)
-            return report_result(result, workload, _read_tail(directory))
+            return report_result(result, workload, has_printed=_has_printed(directory))
         return _report_unfinished(program, records.cancel_requested(directory), now)
 
     def cancel(self, placement: Placement, now: float) -> None:
@@ -296,11 +295,8 @@ def _last_sign(directory: str) -> float:
     return max(signs)
 
 
-def _read_tail(directory: str) -> bytes:
+def _has_printed(directory: str) -> bool:
     try:
-        with open(os.path.join(directory, records.OUTPUT), "rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - TAIL_BYTES))
-            return file.read()
+        return os.path.getsize(os.path.join(directory, records.OUTPUT)) > 0
     except FileNotFoundError:
-        return b""
+        return False

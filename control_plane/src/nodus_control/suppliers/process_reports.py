@@ -1,21 +1,18 @@
-"""How the records of an attempt read as a report, and the sentence that a failure is explained with. Pure."""
+"""How the records of an attempt read as a report, and the sentence that a failure is explained with. Pure.
+
+A sentence goes into the database, into webhooks and to whoever may read the job, so it quotes nothing of what the job
+was given, nor of what it printed: commands are sealed there, and output is kept in files alone.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
-import re
 import signal
-from collections.abc import Iterable
 
 from nodus_control.runner import records
 from nodus_control.runner.records import Claim, Result
 from nodus_control.suppliers.protocol import PlacementState, Report, Workload
-
-QUOTE_LIMIT = 500
-SHORTEST_SECRET = 8
-
-_UNPRINTABLE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[^\S\n\t ]|[\x00-\x08\x0e-\x1f\x7f-\x9f]")
 
 
 def report_withdrawn(claim: Claim) -> Report:
@@ -30,8 +27,8 @@ def report_withdrawn(claim: Claim) -> Report:
     )
 
 
-def report_result(result: Result, workload: Workload, tail: bytes) -> Report:
-    """An attempt that ended. `tail` is the end of the program's output; a failure quotes its last lines."""
+def report_result(result: Result, workload: Workload, *, has_printed: bool) -> Report:
+    """An attempt that ended; of the program's output a failure says only whether there is any."""
     started_at, finished_at = result.started_at, result.finished_at
     if result.reason == records.EXITED and result.exit_code == 0:
         return Report(PlacementState.COMPLETED, started_at, finished_at)
@@ -42,24 +39,8 @@ def report_result(result: Result, workload: Workload, tail: bytes) -> Report:
         return Report(PlacementState.LOST, None, finished_at, records.RUNNER_LOST, _runner_lost(result))
     code, message = _failure(result, workload)
     if result.reason != records.COULD_NOT_START:
-        message += _quotation(tail, workload.env.values())
+        message += "; what it printed is in the job's logs" if has_printed else "; it printed nothing"
     return Report(PlacementState.FAILED, started_at, finished_at, code, message)
-
-
-def last_lines(tail: bytes, secrets: Iterable[str]) -> str:
-    """The last lines of an output, fit for a message: printable, at most 500 characters, values of `env` left out."""
-    text = tail.decode("utf-8", errors="replace")
-    # A value may be printed whole or, when it has several lines, line by line. Longer ones first: one may hold another.
-    pieces = {piece for value in secrets for piece in (value, *value.splitlines()) if len(piece) >= SHORTEST_SECRET}
-    for piece in sorted(pieces, key=len, reverse=True):
-        text = text.replace(piece, "***")
-    text = _UNPRINTABLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
-    if len(text) <= QUOTE_LIMIT:
-        return text
-    shortened = text[-QUOTE_LIMIT + 1 :]
-    # From the start of a line, if one starts there.
-    _, newline, from_line_start = shortened.partition("\n")
-    return "…" + (from_line_start if newline else shortened)
 
 
 def _failure(result: Result, workload: Workload) -> tuple[str, str]:
@@ -67,7 +48,7 @@ def _failure(result: Result, workload: Workload) -> tuple[str, str]:
         limit = workload.max_runtime_seconds
         return "max_runtime_exceeded", f"the program was ended at its limit of {limit} s (max_runtime_seconds)"
     if result.reason == records.COULD_NOT_START:
-        return _start_failure(result.error or 0, workload)
+        return _start_failure(result.error or 0)
     if result.reason == records.RUNNER_LOST:
         return records.RUNNER_LOST, _runner_lost(result)
     exit_code = result.exit_code
@@ -76,17 +57,16 @@ def _failure(result: Result, workload: Workload) -> tuple[str, str]:
     return "nonzero_exit", f"the program exited with code {exit_code}"
 
 
-def _start_failure(error: int, workload: Workload) -> tuple[str, str]:
-    name = repr((workload.command or ("",))[0][:100])
+def _start_failure(error: int) -> tuple[str, str]:
     if error in (errno.ENOENT, errno.ENOTDIR):
         return "command_not_found", (
-            f"the command {name} was not found: neither as a path on the machine that runs the job nor on the job's "
-            "PATH (relative paths start at the job's own empty directory)"
+            "the first word of the command was not found: neither as a path on the machine that runs the job nor on "
+            "the job's PATH (relative paths start at the job's own empty directory)"
         )
     if error == errno.EACCES:
-        return "command_not_executable", f"the command {name} is not an executable file"
+        return "command_not_executable", "the first word of the command is not an executable file"
     reason = os.strerror(error) if error else "unknown reason"
-    return "could_not_start", f"the command {name} could not be started: {reason}"
+    return "could_not_start", f"the command could not be started: {reason}"
 
 
 def _runner_lost(result: Result) -> str:
@@ -102,8 +82,3 @@ def _signal_name(number: int) -> str:
         return f"signal {number} ({signal.Signals(number).name})"
     except ValueError:
         return f"signal {number}"
-
-
-def _quotation(tail: bytes, secrets: Iterable[str]) -> str:
-    lines = last_lines(tail, secrets)
-    return f"; its output ends with: {lines}" if lines else "; it printed nothing"
