@@ -87,17 +87,19 @@ class Call:
             ApiError: 400 `invalid_idempotency_key` or `idempotency_key_conflict`.
         """
         content = self.json()
-        in_header = self.header("idempotency-key")
         in_body = content.get("idempotency_key") if isinstance(content, dict) else None
-        if any(key is not None and not is_idempotency_key(key) for key in (in_header, in_body)):
+        given = [value.decode("latin-1") for name, value in self.headers if name == b"idempotency-key"]
+        if in_body is not None:
+            given.append(in_body)
+        if not all(map(is_idempotency_key, given)):
             raise ApiError(400, "invalid_idempotency_key", "An idempotency key is 1 to 128 printable ASCII characters.")
-        if in_header is not None and in_body is not None and in_header != in_body:
+        if len(set(given)) > 1:
             raise ApiError(
                 400,
                 "idempotency_key_conflict",
                 "The Idempotency-Key header and `idempotency_key` in the body differ: send the same, or one of them.",
             )
-        return in_header if in_header is not None else in_body
+        return given[0] if given else None
 
     def refuse_query(self) -> None:
         """Hold a method that writes to what its signature covers.

@@ -14,6 +14,11 @@ from .api.errors import ApiError
 _logger = logging.getLogger(__name__)
 
 
+def new_request_id() -> str:
+    """Make the number of a request."""
+    return "req_" + secrets.token_hex(12)
+
+
 class EnvelopeMiddleware:
     """Numbers requests, and answers for whatever was raised below."""
 
@@ -25,7 +30,7 @@ class EnvelopeMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = "req_" + secrets.token_hex(12)
+        request_id = new_request_id()
         has_started = False
 
         async def send_with_id(message: Message) -> None:

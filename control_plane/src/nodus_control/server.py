@@ -14,6 +14,8 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
+from .api.errors import ApiError
+from .envelope import new_request_id
 from .faults import DROP
 
 START_SECONDS = 20.0
@@ -36,6 +38,19 @@ class _Protocol(AutoHTTPProtocol):  # type: ignore[misc,valid-type]  # which cla
             transport.close() if is_orderly else transport.abort()
 
         self.app_state: dict[str, Any] = {**self.app_state, DROP: drop}
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what no application can be asked about, as every other error is answered; `msg` says no more."""
+        self.transport.write(_not_http())
+        self.transport.close()
+
+
+def _not_http() -> bytes:
+    error = ApiError(400, "invalid_http", "This is no HTTP request: its first line or a header cannot be read.")
+    response = error.response(request_id := new_request_id())
+    headers = [*response.raw_headers, (b"x-request-id", request_id.encode()), (b"connection", b"close")]
+    lines = [b"HTTP/1.1 400 Bad Request", *(name + b": " + value for name, value in headers), b"", bytes(response.body)]
+    return b"\r\n".join(lines)
 
 
 class _Requests:

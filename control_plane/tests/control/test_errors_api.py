@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import Any
 
 import httpx
@@ -202,3 +203,24 @@ async def test_nothing_that_is_sent_breaks_the_server(
     assert answer.headers["x-request-id"]
     if answer.status_code >= 400:
         assert_enveloped(answer)
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    ["GARBAGE", "BREW /v1/jobs HTTP/1.1", "GET /v1/jobs HTTP/1.1\r\nIdempotency-Key: a\x7fb"],
+    ids=["no request", "no method", "a control character"],
+)
+async def test_what_is_no_http_has_the_envelope_too(request_line: str) -> None:
+    """The server's parser refuses it before any application is asked."""
+    with LocalControlPlane() as plane:
+        address = httpx.URL(plane.base_url)
+        with socket.create_connection((address.host, address.port or 80), timeout=10) as connection:
+            connection.sendall(f"{request_line}\r\nHost: {address.host}\r\n\r\n".encode("latin-1"))
+            answer = b"".join(iter(lambda: connection.recv(65_536), b"")).decode()
+    head, _, body = answer.partition("\r\n\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:])
+
+    assert head.startswith("HTTP/1.1 400 ")
+    assert json.loads(body)["error"] == "invalid_http"
+    assert json.loads(body)["request_id"] == headers["x-request-id"]
+    assert int(headers["content-length"]) == len(body)

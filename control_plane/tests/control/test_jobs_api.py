@@ -148,6 +148,17 @@ async def test_an_unusable_idempotency_key_is_refused(
     assert (await client.get("/v1/jobs")).json()["jobs"] == []
 
 
+async def test_two_headers_that_differ_are_no_idempotency_key(client: httpx.AsyncClient, spec: Spec) -> None:
+    """Of two keys nobody can say under which the job is to be found again; the same one twice is one."""
+    answers = [
+        await client.post("/v1/jobs", json=spec, headers=[("Idempotency-Key", "a"), ("Idempotency-Key", second)])
+        for second in ("b", "a")
+    ]
+
+    assert [answer.status_code for answer in answers] == [400, 202]
+    assert answers[0].json()["error"] == "idempotency_key_conflict"
+
+
 @pytest.mark.both_engines
 async def test_a_refusal_never_pins_a_key(client: httpx.AsyncClient, plane: LocalControlPlane, spec: Spec) -> None:
     """What was refused can be put right under the same key."""
