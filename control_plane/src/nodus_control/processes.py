@@ -6,6 +6,7 @@ one, whether that was told to stop or killed.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -106,7 +107,9 @@ def _run(answer: Answer, listening: socket.socket, says_ready: Connection) -> No
         threading.Thread(target=_end_with_parent, name="nodus-parent", daemon=True).start()
 
         def tell() -> None:
-            says_ready.send(True)
+            # Nobody waits for one that takes another's place.
+            with contextlib.suppress(BrokenPipeError):
+                says_ready.send(True)
             says_ready.close()
 
         answer(listening, tell, interrupts)

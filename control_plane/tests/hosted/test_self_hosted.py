@@ -115,12 +115,13 @@ def test_what_a_killed_worker_had_another_takes_over(hosted: Hosted, here: Plane
 
 @pytest.mark.parametrize("engine", [POSTGRESQL], indirect=True)
 def test_several_processes_answer_behind_one_address(hosted: Hosted, here: Plane) -> None:
-    """One that dies is replaced, and all end with the one that started them."""
+    """Those that die are replaced, for good, and all end with the one that started them."""
     base_url = hosted.serve("--workers", "2")
     server = hosted.processes[0]
-    doomed = both_children_of(server.pid)[0]
-    os.kill(doomed, signal.SIGKILL)
-    eventually(lambda: doomed not in children_of(server.pid), hosted.output)
+    doomed = both_children_of(server.pid)
+    for child in doomed:
+        os.kill(child, signal.SIGKILL)
+    eventually(lambda: not set(doomed) & set(children_of(server.pid)), hosted.output)
     children = both_children_of(server.pid)
     with client_of(here, base_url) as client:
         submit(client, 10)
@@ -128,6 +129,7 @@ def test_several_processes_answer_behind_one_address(hosted: Hosted, here: Plane
     assert counts(here) == {"queued": 10}
     assert hosted.stop() == [0]
     eventually(lambda: not any(map(is_alive, children)))
+    assert hosted.output().count("a process ended") == 2, hosted.output()
 
 
 @pytest.mark.parametrize("engine", [POSTGRESQL], indirect=True)
