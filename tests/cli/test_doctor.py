@@ -60,6 +60,18 @@ def test_a_key_that_is_refused(healthy: Stub, nodus: Command) -> None:
     assert "-> Check NODUS_API_KEY" in result.stdout
 
 
+def test_a_control_plane_that_is_not_well(healthy: Stub, nodus: Command) -> None:
+    """`nodus health` says so too; the rest is looked at all the same."""
+    healthy.answer("GET /healthz", Answer(200, {"status": "degraded"}))
+
+    result = nodus("doctor", "--json")
+
+    found = findings(result.stdout)
+    assert result.status == nodus("health").status == 10
+    assert (found["control plane"]["result"], found["control plane"]["detail"]) == ("failed", "degraded")
+    assert found["key"]["result"] == "ok"
+
+
 def test_a_control_plane_that_is_away(nodus: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is asked once: a doctor does not wait."""
     monkeypatch.setenv("NODUS_BASE_URL", "http://127.0.0.1:1")

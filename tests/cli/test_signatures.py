@@ -69,6 +69,15 @@ def test_a_body_from_the_terminal_is_asked_for(command: Command, monkeypatch: py
     assert "Ctrl-D" in command("sign", "POST", "/v1/jobs").stderr
 
 
+def test_without_a_standard_input_a_file_must_be_named(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell can close it: `<&-`."""
+    monkeypatch.setattr(sys, "stdin", None)
+    signing, verifying = command("sign", "POST", "/v1/jobs"), command("verify", "POST", "/x", "--signature", "v1=0")
+
+    assert (signing.status, verifying.status) == (2, 2)
+    assert "name a file" in signing.stderr
+
+
 @pytest.mark.parametrize(
     "arguments", [["POST", "v1/jobs"], ["POST", "/v1/jobs?a=b"], ["POST"], ["GET", "/x", "--body", "no such file"]]
 )

@@ -19,6 +19,8 @@ def read_body(source: str, output: Output) -> bytes:
     try:
         if source != "-":
             return Path(source).read_bytes()
+        if sys.stdin is None:  # it was closed before the process began
+            raise asyncclick.UsageError("There is no standard input to read from: name a file.")
         if sys.stdin.isatty():
             output.note("Reading the body from the terminal: end it with Ctrl-D.")
         return sys.stdin.buffer.read()

@@ -98,6 +98,16 @@ def _look_at_key(key: str | None) -> Finding:
     return Finding(check, "ok", f"{prefix}...")
 
 
+def look_at_health(health: Mapping[str, object]) -> Finding:
+    """Judge what the control plane says of itself."""
+    status = health.get("status", "ok")
+    detail = printable(f"{status} {health.get('version', '')}".strip())
+    if status == "ok":
+        return Finding("control plane", "ok", detail)
+    advice = "It answers, and says that it is not well: ask whoever runs it."
+    return Finding("control plane", "failed", detail, advice, exit_codes.API_ERROR)
+
+
 def look_at_clock(skew_seconds: float | None, *, signs: bool) -> Finding:
     """Judge a clock.
 
@@ -137,11 +147,7 @@ async def diagnose(invocation: Invocation, *, as_json: bool) -> int:
                 advice = "Check that NODUS_BASE_URL is right, and that this machine can reach it."
                 show(replace(_failed("control plane", exc), advice=advice))
             else:
-                show(
-                    Finding(
-                        "control plane", "ok", printable(f"{health.get('status')} {health.get('version', '')}".strip())
-                    )
-                )
+                show(look_at_health(health))
                 try:
                     await hurried.list(limit=1)
                 except NodusError as exc:
