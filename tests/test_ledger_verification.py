@@ -291,6 +291,12 @@ def test_a_note_that_is_none_is_malformed(note: str) -> None:
     found("ledger_malformed", [], checkpoint=note, public_key=KEY)
 
 
+@pytest.mark.parametrize("checkpoint", [b"o\n1\n", 7, {}])
+def test_what_is_no_checkpoint_is_malformed(checkpoint: Any) -> None:
+    """A note that was read as bytes, for example."""
+    found("ledger_malformed", [], checkpoint=checkpoint)
+
+
 def test_signatures_of_witnesses_are_passed_over() -> None:
     """Others may sign too."""
     text, own = CHECKPOINT["note"].split("\n\n")
@@ -313,6 +319,7 @@ def test_signatures_of_witnesses_are_passed_over() -> None:
         {**KEY, "algorithm": "rsa"},
         {**KEY, "public_key": None},
         {},
+        7,
     ],
 )
 def test_what_is_no_key_is_refused(key: Any) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._errors import LedgerError, ValidationError
 from ._merkle import Tree, consistency_holds, inclusion_holds
-from ._notes import Checkpoint, open_checkpoint, read_key
+from ._notes import Checkpoint, fields_of, open_checkpoint, read_key
 
 if TYPE_CHECKING:
     from ._models import LedgerRow
@@ -136,7 +136,7 @@ def verify_inclusion(
         ValidationError: (`invalid_public_key`) `public_key` is not a key.
     """
     signed = open_checkpoint(checkpoint, None if public_key is None else read_key(public_key))
-    row, path = _fields_of(entry), _fields_of(proof)
+    row, path = fields_of(entry), fields_of(proof)
     seq, leaf_hash = row.get("seq"), row.get("leaf_hash")
     if (
         not isinstance(seq, int)
@@ -180,7 +180,7 @@ def verify_consistency(
     key = None if public_key is None else read_key(public_key)
     known, latest = open_checkpoint(known_checkpoint, key), open_checkpoint(checkpoint, key)
     _compare_checkpoints(known, latest)
-    hashes = _hashes(_fields_of(proof).get("hashes"))
+    hashes = _hashes(fields_of(proof).get("hashes"))
     if not consistency_holds(known.size, latest.size, known.root, latest.root, hashes):
         raise LedgerError(
             f"The ledger of {latest.size} rows is not proved to begin with the {known.size} rows known before.",
@@ -338,10 +338,6 @@ def _hashes(value: object) -> list[bytes]:
     if isinstance(value, Sequence) and all(isinstance(one, str) and _HASH.match(one) for one in value):
         return [bytes.fromhex(one) for one in value]
     raise LedgerError("The proof is not a list of hashes in lower-case hexadecimal.", code="ledger_proof_invalid")
-
-
-def _fields_of(record: object) -> Mapping[str, Any]:
-    return record if isinstance(record, Mapping) else vars(record)
 
 
 def _gap(seq: object, expected: int) -> LedgerError:

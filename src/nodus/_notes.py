@@ -10,7 +10,7 @@ import binascii
 import hashlib
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._errors import ConfigurationError, LedgerError, ValidationError
 
@@ -52,7 +52,7 @@ def read_key(key: LedgerKey | Mapping[str, object] | str | bytes) -> PublicKey:
     if isinstance(key, str):
         found = _VKEY.match(key)
         return PublicKey(None, _require_key(_decoded(key))) if found is None else _read_vkey(*found.groups())
-    fields = key if isinstance(key, Mapping) else vars(key)
+    fields = fields_of(key)
     algorithm, origin, encoded = (fields.get(name) for name in ("algorithm", "origin", "public_key"))
     if algorithm not in (None, "ed25519") or not isinstance(origin, str) or not isinstance(encoded, str):
         raise _unusable_key()
@@ -69,7 +69,7 @@ def open_checkpoint(checkpoint: LedgerCheckpoint | Mapping[str, object] | str, k
     """
     if isinstance(checkpoint, str):
         return _open_note(checkpoint, key)
-    fields = checkpoint if isinstance(checkpoint, Mapping) else vars(checkpoint)
+    fields = fields_of(checkpoint)
     note = fields.get("note")
     if not isinstance(note, str):
         raise LedgerError("The checkpoint has no signed note.")
@@ -80,6 +80,11 @@ def open_checkpoint(checkpoint: LedgerCheckpoint | Mapping[str, object] | str, k
         if said != noted:
             raise LedgerError(f"The checkpoint says that its {name} is {said!r}, but its note says {noted!r}.")
     return opened
+
+
+def fields_of(record: object) -> Mapping[str, Any]:
+    """Return what a record or a mapping holds; nothing if it is neither."""
+    return record if isinstance(record, Mapping) else getattr(record, "__dict__", {})
 
 
 def _open_note(note: str, key: PublicKey | None) -> Checkpoint:
