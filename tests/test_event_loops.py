@@ -5,9 +5,12 @@ from __future__ import annotations
 import gc
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 import nodus
+from tests._async.clients import scripted
+from tests.support.script import AsyncScript, job_reply
 from tests.support.server import LoopbackServer, answer
 
 BACKENDS = ["asyncio", "trio"]
@@ -85,3 +88,27 @@ def test_a_client_for_each_loop_is_fine(backend: str) -> None:
             anyio.run(main, server.url, backend=backend)
 
     assert server.connections == 3
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_callback_of_a_wait_may_be_a_coroutine_function(backend: str) -> None:
+    """Each call is over before the next poll, and what it raises ends the wait."""
+    seen: list[nodus.JobStatus] = []
+
+    async def show(job: nodus.AsyncJob) -> None:
+        await anyio.lowlevel.checkpoint()
+        seen.append(job.status)
+
+    async def fail(job: nodus.AsyncJob) -> None:
+        raise RuntimeError("the callback failed")
+
+    async def main() -> None:
+        script = AsyncScript(job_reply("running"), job_reply("completed"), job_reply("running"))
+        async with scripted(script) as client:
+            await client.job("a-job").wait(on_update=show)
+            with pytest.raises(RuntimeError, match="the callback failed"):
+                await client.job("a-job").wait(on_update=fail)
+
+    anyio.run(main, backend=backend)
+
+    assert seen == [nodus.JobStatus.RUNNING, nodus.JobStatus.COMPLETED]

@@ -314,6 +314,18 @@ def test_both_clients_read_the_process_environment(
     assert repr(kind()) == f"{kind.__name__}(base_url='https://staging.nodus.run/x')"
 
 
+async def coroutine_function(event: object) -> None: ...
+
+
+@pytest.mark.parametrize("hook", ["on_retry", "on_response"])
+@pytest.mark.parametrize("kind", [nodus.Client, nodus.AsyncClient])
+@pytest.mark.parametrize("function", [coroutine_function, "print"])
+def test_a_hook_is_a_plain_function(kind: Any, hook: str, function: object) -> None:
+    """A coroutine function would never be run, and nobody would know."""
+    with pytest.raises(nodus.ConfigurationError, match=f"`{hook}`"):
+        kind(KEY, **{hook: function})
+
+
 class OtherKind:
     """An HTTP client of somebody's own, to be awaited."""
 

@@ -87,6 +87,7 @@ RENAMES = {
     "aread": "read",
     "async_addresses": "addresses",
     "async_misfit": "misfit",
+    "async_settled": "settled",
     "async_shielded": "shielded",
     "async_together": "together",
     "handle_async_request": "handle_request",

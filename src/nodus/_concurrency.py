@@ -192,6 +192,16 @@ def shielded(work: Callable[[], object], seconds: float) -> None:
     work()
 
 
+async def async_settled(given: object) -> None:
+    """Wait for what a callback gave, where that is to be awaited."""
+    if inspect.isawaitable(given):
+        await given
+
+
+def settled(given: object) -> None:
+    """Nothing to do: a synchronous callback is done once it has returned."""
+
+
 def async_misfit(http_client: object) -> str:
     """What an injected client should be, where it cannot send here; empty where it can.
 

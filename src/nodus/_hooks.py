@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -50,3 +51,8 @@ class ResponseEvent:
     request_id: str | None
     attempt: int
     elapsed_seconds: float
+
+
+def is_hook(hook: object) -> bool:
+    """Whether a hook can be called, or is none; a coroutine function would never be run."""
+    return hook is None or (callable(hook) and not inspect.iscoroutinefunction(hook))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .. import _arguments, _calls, _http
-from .._concurrency import async_shielded
+from .._concurrency import async_settled, async_shielded
 from .._errors import JobTimeoutError, NodusError
 from .._http import Reply
 from .._logs import logger
@@ -39,7 +39,7 @@ async def wait_for_job(
             before = job.view
             job._update(_http.parse(outcome, JobView))
             if on_update is not None and job.view != before:
-                on_update(job)
+                await async_settled(on_update(job))
             if job.is_terminal:
                 break
             step = state.after_success(clock.now())

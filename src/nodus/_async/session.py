@@ -15,7 +15,7 @@ from .._calls import Call
 from .._concurrency import AsyncClock, AsyncLimiter, async_misfit
 from .._config import Settings
 from .._errors import ConfigurationError, NodusError
-from .._hooks import ResponseEvent, RetryEvent
+from .._hooks import ResponseEvent, RetryEvent, is_hook
 from .._http import Reply, RequestBuilder
 from .._logs import logger
 from .._retry import Failure, RetryState
@@ -51,7 +51,7 @@ class AsyncSession:
         on_response: called after each response.
 
     Raises:
-        ConfigurationError: (`invalid_configuration`) `http_client` cannot send.
+        ConfigurationError: (`invalid_configuration`) `http_client` cannot send, or a hook cannot be called.
     """
 
     def __init__(
@@ -68,6 +68,9 @@ class AsyncSession:
         wanted = "" if http_client is None else async_misfit(http_client)
         if wanted:
             raise ConfigurationError(f"`http_client` must be {wanted}, not {http_client!r:.100}.")
+        for name, hook in (("on_retry", on_retry), ("on_response", on_response)):
+            if not is_hook(hook):
+                raise ConfigurationError(f"`{name}` must be a plain function, which the client calls and goes on.")
         self.settings = settings
         self.clock: AsyncClock = AsyncClock() if clock is None else clock
         self.rng: random.Random = random.Random() if rng is None else rng
