@@ -19,10 +19,15 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from sqlalchemy import select
 
 from .database import Database
+from .schema import settings
 
 KEY_VARIABLE = "NODUS_KEY_ENCRYPTION_KEY"
+KEY_PROOF = "sealing key proof"
+"""The setting that is sealed under the key as soon as a database has one."""
+
 KEY_BYTES = 32
 
 _VERSION = b"\x01"
@@ -77,7 +82,8 @@ def sealer_for(database: Database, environment: str | None = None) -> Sealer:
         environment: the value of `NODUS_KEY_ENCRYPTION_KEY`; None or empty where it is not set.
 
     Raises:
-        UnusableKey: the key is malformed, its file is unreadable, or there is none where a server keeps the database.
+        UnusableKey: the key is malformed, its file is unreadable or lost, or there is none where a server keeps the
+            database.
     """
     if environment:
         return Sealer(decode_key(environment, KEY_VARIABLE))
@@ -88,7 +94,20 @@ def sealer_for(database: Database, environment: str | None = None) -> Sealer:
         )
     if database.path is None:
         return Sealer(secrets.token_bytes(KEY_BYTES))
-    return Sealer(_key_file(database.path.with_name(database.path.name + ".key")))
+    path = database.path.with_name(database.path.name + ".key")
+    # In this order: of two that start on a new database, one makes the file before the other sees what it sealed.
+    if _holds_what_was_sealed(database) and not path.exists():
+        # A new one would open nothing, and stand where the right one is to be put back.
+        raise UnusableKey(
+            f"the key file {path.name} is not beside the database, which holds what was sealed under it: put it back, "
+            f"or set {KEY_VARIABLE}"
+        )
+    return Sealer(_key_file(path))
+
+
+def _holds_what_was_sealed(database: Database) -> bool:
+    with database.read() as connection:
+        return connection.execute(select(settings.c.value).where(settings.c.name == KEY_PROOF)).first() is not None
 
 
 def _key_file(path: Path) -> bytes:

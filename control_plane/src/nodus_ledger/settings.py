@@ -8,9 +8,8 @@ from sqlalchemy import bindparam, delete, func, select, text, update
 
 from . import key_entries, schema, trust_schema, webhook_schema
 from .database import Database
-from .sealing import Sealer, UnusableKey
+from .sealing import KEY_PROOF, Sealer, UnusableKey
 
-_KEY_PROOF = "sealing key proof"
 _CLOCK_OFFSET = "clock offset ms"
 _DATABASE_ID = "database id"
 _EPOCH = "epoch"
@@ -34,11 +33,11 @@ class Settings:
         Raises:
             UnusableKey: it is another.
         """
-        proof = self._get(_KEY_PROOF)
+        proof = self._get(KEY_PROOF)
         if proof is None:
             # Of two processes that start on a new database, one is first; the other is held to what that one put.
-            proof = self._put(_KEY_PROOF, sealer.seal(b"proof", _KEY_PROOF).hex(), replace=False)
-        if sealer.open(bytes.fromhex(proof), _KEY_PROOF) != b"proof":
+            proof = self._put(KEY_PROOF, sealer.seal(b"proof", KEY_PROOF).hex(), replace=False)
+        if sealer.open(bytes.fromhex(proof), KEY_PROOF) != b"proof":
             raise UnusableKey("the proof of the sealing key is damaged")
 
     def clock_offset_ms(self) -> int:

@@ -307,6 +307,21 @@ def test_a_database_of_another_sealing_key_is_refused(
     assert KEY_VARIABLE in capsys.readouterr().err
 
 
+def test_a_key_file_that_is_lost_is_not_made_anew(run: Run, database: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another one would open nothing, and stand where the right one belongs."""
+    mint(run)
+    key_file = database.with_name("nodus.db.key")
+    kept = key_file.rename(database.with_name("elsewhere"))
+    status = main(MINT)
+    complaint = capsys.readouterr().err
+
+    assert status == 3
+    assert "nodus.db.key is not beside the database" in complaint
+    assert not key_file.exists()
+    kept.rename(key_file)
+    mint(run)
+
+
 def test_keys_and_secrets_are_new_every_time(run: Run) -> None:
     """Nobody can tell one from another."""
     minted = [mint(run, "--signing-required") for _ in range(5)]

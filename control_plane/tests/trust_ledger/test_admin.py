@@ -113,6 +113,31 @@ def test_of_several_logs_one_must_be_named(recorded: Path, capsys: pytest.Captur
     assert "--customer-id" in capsys.readouterr().err
 
 
+def test_a_customer_without_a_log_is_told(recorded: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A name that was mistyped is no empty export."""
+    status = main(["export", "--db", f"sqlite:///{recorded}", "--customer-id", "plaground"])
+    printed = capsys.readouterr()
+
+    assert (status, printed.out) == (4, "")
+    assert "plaground" in printed.err
+
+
+def test_who_reads_may_stop_reading(recorded: Path) -> None:
+    """As in `… export | head -1`: no traceback, whatever was still to be written."""
+    export = [sys.executable, "-m", "nodus_ledger.admin", "export", "--customer-id", "playground"]
+    with subprocess.Popen(
+        [*export, "--db", f"sqlite:///{recorded}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        first = running.stdout.readline()
+        running.stdout.close()
+        complaints = running.stderr.read()
+
+    assert json.loads(first)["seq"] == 1
+    assert (running.returncode, complaints) == (0, b"")
+
+
 def test_it_runs_as_a_module(recorded: Path) -> None:
     """`python -m nodus_ledger.admin`, in a process of its own."""
     done = subprocess.run(

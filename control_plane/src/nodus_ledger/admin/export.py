@@ -20,6 +20,10 @@ from .opening import NoDatabase, add_common_options, existing_database
 _PAGE = 1000
 
 
+class UnknownLog(Exception):
+    """There is no log of this customer."""
+
+
 def add(commands: Any) -> None:
     """Declare the command."""
     command: argparse.ArgumentParser = commands.add_parser(
@@ -37,6 +41,8 @@ def add(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     with existing_database(options) as database:
         customer_id = options.customer_id or _only_customer(database)
+        if not _has_log(database, customer_id):
+            raise UnknownLog(customer_id)
         for line in lines(database, customer_id, options.after):
             sys.stdout.write(line + "\n")
     return OK
@@ -52,6 +58,11 @@ def lines(database: Database, customer_id: str, after: int = 0) -> Iterator[str]
         if page.next_after is None:
             return
         after = page.next_after
+
+
+def _has_log(database: Database, customer_id: str) -> bool:
+    with database.read() as connection:
+        return bool(read_entries(connection, customer_id, job_id=None, after=0, limit=1).entries)
 
 
 def _only_customer(database: Database) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -14,7 +15,7 @@ from ..keys import KeyDoesNotSign, UnknownKey
 from ..redis_store import RedisUnavailable, UnusableRedis
 from ..sealing import UnusableKey
 from . import export, list_keys, mint, revoke, rotate, set_cap, verify
-from .exit_codes import CONFIGURATION, NOT_FOUND, USAGE
+from .exit_codes import CONFIGURATION, NOT_FOUND, OK, USAGE
 from .opening import NoDatabase
 
 COMMANDS: Sequence[ModuleType] = (mint, list_keys, revoke, rotate, set_cap, verify, export)
@@ -37,12 +38,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         status: int = options.run(options)
+        sys.stdout.flush()
     except (NoDatabase, UnusableDatabase, UnusableKey, UnusableRedis, RedisUnavailable) as exc:
         return _fail(str(exc), CONFIGURATION)
     except sqlalchemy.exc.DBAPIError as exc:
         return _fail(f"the database does not do it: {' '.join(str(exc.orig).split())}", CONFIGURATION)
     except UnknownKey as exc:
         return _fail(f"there is no live key {exc}: `list` names them", NOT_FOUND)
+    except export.UnknownLog as exc:
+        return _fail(f"there is no log of customer {exc}: `verify` names them", NOT_FOUND)
+    except BrokenPipeError:
+        # Who reads has had enough. Nothing is left to be written when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
     except KeyDoesNotSign as exc:
         return _fail(f"key {exc} has no signing secret to rotate: mint one with --signing-required", USAGE)
     return status
