@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -320,6 +323,22 @@ def test_a_key_file_that_is_lost_is_not_made_anew(run: Run, database: Path, caps
     assert not key_file.exists()
     kept.rename(key_file)
     mint(run)
+
+
+@pytest.mark.parametrize("options", [["--json"], []], ids=["json", "text"])
+def test_names_that_a_terminal_cannot_show_cost_no_secret(options: list[str]) -> None:
+    """They are written in another way; a program still reads them as they are."""
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    admin = [sys.executable, "-m", "nodus_ledger.admin"]
+    mint_it = [*admin, "mint", "--customer-id", "acmé", "--kind", "human", "--label", "\u2603", *options]
+    minted = subprocess.run(mint_it, env=environment, capture_output=True, check=True, text=True).stdout
+    listed = subprocess.run([*admin, "list", *options], env=environment, capture_output=True, check=True).stdout
+
+    assert "nk_live_" in minted
+    if options:
+        assert [key["label"] for key in json.loads(listed)["keys"]] == ["\u2603"]
+    else:
+        assert rb"acm\xe9" in listed
 
 
 def test_keys_and_secrets_are_new_every_time(run: Run) -> None:

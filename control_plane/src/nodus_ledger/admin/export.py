@@ -54,7 +54,7 @@ def lines(database: Database, customer_id: str, after: int = 0) -> Iterator[str]
         with database.read() as connection:
             page = read_entries(connection, customer_id, job_id=None, after=after, limit=_PAGE)
         for entry in page.entries:
-            yield json.dumps(entry_view(entry), ensure_ascii=False, separators=(",", ":"))
+            yield json.dumps(entry_view(entry), separators=(",", ":"))
         if page.next_after is None:
             return
         after = page.next_after

@@ -28,8 +28,8 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
 
 
 def print_json(document: Mapping[str, Any]) -> None:
-    """Print one JSON object, on one line."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
+    """Print one JSON object, on one line, in ASCII: whatever the terminal's encoding, it stays JSON."""
+    sys.stdout.write(json.dumps(document) + "\n")
 
 
 def money(micros: int | None) -> str:
