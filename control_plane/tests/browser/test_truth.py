@@ -21,6 +21,16 @@ const failed = () => Promise.reject(new TypeError("Failed to fetch"));
 window.fetch = (...asked) => (performance.now() < 1000 ? failed() : reached(...asked));
 """
 
+# One that takes calls and answers none as long as `isHung`; the page's patience is short.
+HUNG = """
+const reached = fetch;
+const patience = AbortSignal.timeout.bind(AbortSignal);
+AbortSignal.timeout = () => patience(300);
+window.fetch = (path, more) => window.isHung
+  ? new Promise((_, reject) => more.signal?.addEventListener("abort", () => reject(more.signal.reason)))
+  : reached(path, more);
+"""
+
 # A network that loses calls, answers and the ends of streams, until `isBad` is false.
 BAD_NETWORK = """
 const reached = fetch;
@@ -112,14 +122,14 @@ def test_reload_second_tab_and_restart_end_with_the_truth(open_page: Open, kept:
     kept.stop()
     for page in (first, second):
         expect(page.locator("#link")).to_have_text("Disconnected")
-        expect(page.locator("#notice")).to_contain_text("does not answer")
+        expect(page.locator("#away")).to_contain_text("does not answer")
     kept.start()
     kept.pause()
     kept.call("POST", "/v1/jobs", SPEC)
     kept.advance(4 * 3600)
     for page in (first, second):
         connected(page)
-        expect(page.locator("#notice")).to_be_hidden()
+        expect(page.locator("#away")).to_be_hidden()
         expect(page.locator("#card dd").first).to_have_text(job_id)
         expect_truth(page, kept, job_id)
 
@@ -151,6 +161,59 @@ def test_a_bad_network_ends_with_the_truth(open_page: Open, kept: Playground) ->
     expect(page.locator("#card dd").first).not_to_have_text("–")
     for job_id in submitted:
         expect_truth(page, kept, job_id)
+
+
+def test_nothing_fails_in_silence(open_page: Open, forgetful: Playground) -> None:
+    """Without a control plane every button says so, no offer is lost, and what was not submitted is not in doubt."""
+    page = open_page(forgetful, forgetful.page_url + '#spec={"image":"a:1"}&seed=1&job=gone')
+    notice = page.locator("#notice")
+    expect(notice).to_contain_text("carries a run")
+    forgetful.stop()
+    expect(page.locator("#away")).to_contain_text("does not answer")
+    expect(notice).to_contain_text("carries a run")
+    page.get_by_role("button", name="Quick run").click()
+    page.get_by_role("button", name="Run job").click()
+    expect(page.get_by_role("alert")).to_contain_text("Nothing was submitted")
+    page.get_by_role("button", name="Verify").click()
+    expect(page.locator("#report")).to_contain_text("did not answer")
+    for name in ("Pause", "Skip one hour", "Register the inbox", "Tamper"):
+        page.get_by_role("button", name="Dismiss").click()
+        page.get_by_role("button", name=name, exact=True).click()
+        expect(notice).to_contain_text("did not answer")
+
+
+def test_who_does_not_answer_is_not_there(open_page: Open, playground: Playground) -> None:
+    """A control plane that takes requests and answers none is lost, and found again."""
+    page = open_page(playground, script=HUNG)
+    connected(page)
+    page.evaluate("window.isHung = true")
+    expect(page.locator("#link")).to_have_text("Disconnected")
+    page.evaluate("window.isHung = false")
+    connected(page)
+    job_id = run_job(page)
+    playground.advance(7200)
+    expect_truth(page, playground, job_id)
+
+
+def test_the_address_is_the_run_that_is_shown(page: Page, playground: Playground) -> None:
+    """Chosen from the list, pasted into the address bar, or jumped away from: a reload shows it again."""
+    ids = [playground.call("POST", "/v1/jobs", SPEC)["id"] for _ in range(3)]
+    shown = page.locator("#card dd").first
+    page.locator(f"button[title='{ids[1]}']").click()
+    page.reload()
+    expect(shown).to_have_text(ids[1])
+    page.evaluate("id => (location.hash = `job=${id}`)", ids[0])
+    expect(shown).to_have_text(ids[0])
+    page.get_by_role("link", name="Skip to the job").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#spec")).to_be_focused()
+    page.get_by_label("image").fill("other:1")
+    expect(page.locator("#snippet")).to_contain_text("other:1")
+    page.reload()
+    expect(shown).to_have_text(ids[0])
+
+    expect(page.get_by_label("image")).to_have_value("other:1")
+    expect(page.get_by_role("button", name="Copy link")).to_be_hidden()
 
 
 def test_a_memory_that_is_gone_is_told_of(open_page: Open, forgetful: Playground) -> None:

@@ -40,6 +40,17 @@ def test_the_state_is_shown(http: httpx.Client) -> None:
     assert (state["driver"], len(state["suppliers"]), state["faults"]) == ("simulated", 10, [])
 
 
+def test_the_state_tells_of_what_has_no_event(http: httpx.Client, spec: Spec) -> None:
+    """How long the ledger is, and how many webhooks there are: whoever watches knows when to look again."""
+    before = http.get("/_dev/state").json()
+    http.post("/v1/jobs", json=spec)
+    http.post("/v1/webhooks", json={"url": f"{http.base_url}/_dev/inbox/x", "events": ["job.placed"]})
+    state = http.get("/_dev/state").json()
+
+    assert state["ledger_size"] == http.get("/v1/ledger/checkpoint").json()["size"] > before["ledger_size"]
+    assert state["webhooks"] == before["webhooks"] + 1
+
+
 def test_the_clock_is_moved_and_what_falls_due_is_done(http: httpx.Client, spec: Spec) -> None:
     """Before the answer comes."""
     job = http.post("/v1/jobs", json=spec).json()

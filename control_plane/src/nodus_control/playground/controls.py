@@ -127,8 +127,8 @@ def _state(control: _Control) -> dict[str, Any]:
         **_clock(plane),
         "seed": plane.seed,
         "epoch": plane.settings.epoch(),
-        "is_kept": plane.database.is_shared,
-        "inbox_received": plane.webhooks.inbox.received,
+        "ledger_size": plane.trust_ledger.size(CUSTOMER_ID),
+        "webhooks": len(plane.webhooks.endpoints.of_customer(CUSTOMER_ID)),
         "driver": plane.driver.name,
         "suppliers": [
             {"name": supplier.name, "kind": supplier.kind.value, "outage": supplier.name in out}

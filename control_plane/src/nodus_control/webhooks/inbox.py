@@ -31,15 +31,12 @@ class Inbox:
 
     def __init__(self) -> None:
         self._received: deque[Received] = deque(maxlen=MOST_KEPT)
-        self.received = 0
-        """How many ever came."""
         self._lock = threading.Lock()
 
     def add(self, received: Received) -> None:
         """Keep a delivery."""
         with self._lock:
             self._received.append(received)
-            self.received += 1
 
     def all(self) -> list[Received]:
         """Return what is kept."""

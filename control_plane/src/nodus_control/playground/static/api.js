@@ -15,29 +15,34 @@ export class Refused extends Error {
 export const hex = (bytes) => Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, "0")).join("");
 export const sha256 = async (bytes) => new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
 
-export const NO_CRYPTO = "Browsers give WebCrypto to 127.0.0.1 and localhost only: open the page there.";
+export const NO_CRYPTO = "Browsers give WebCrypto to 127.0.0.1 and localhost only.";
 
 async function mac(secret, signed) {
 	const key = await crypto.subtle.importKey("raw", encoder.encode(secret), { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
 	return hex(await crypto.subtle.sign("HMAC", key, encoder.encode(signed)));
 }
 
-export async function call(method, path, content, as = "human", more = {}) {
+export const newKey = () => hex(crypto.getRandomValues(new Uint8Array(16)));
+
+export async function call(method, path, content, as = "human", { idempotencyKey = newKey(), ...more } = {}) {
 	const { key, secret } = keys[as];
 	const body = content && JSON.stringify(content);
 	const headers = { Authorization: `Bearer ${key}` };
 	if (body) headers["Content-Type"] = "application/json";
-	if (method === "POST") headers["Idempotency-Key"] = content?.idempotency_key ?? hex(crypto.getRandomValues(new Uint8Array(16)));
+	if (method === "POST") headers["Idempotency-Key"] = content?.idempotency_key ?? idempotencyKey;
 	if (secret) {
 		if (!crypto.subtle) throw new Refused("", { message: NO_CRYPTO });
 		const ts = Math.floor(Date.now() / 1000);
 		const sum = hex(await sha256(encoder.encode(body ?? "")));
 		headers["Nodus-Signature"] = `v1=${await mac(secret, `${ts}.${method}.${path.split("?")[0]}.${sum}`)},ts=${ts}`;
 	}
-	const answer = await fetch(path, { method, headers, body, cache: "no-store", ...more });
+	const answer = await fetch(path, { method, headers, body, cache: "no-store", ...more }).catch(() => {
+		throw new Error("The control plane did not answer.");
+	});
 	if (!answer.ok) throw new Refused(answer.status, await answer.json().catch(() => ({})));
 	return answer;
 }
 
-export const get = async (path, as) => (await call("GET", path, undefined, as)).json();
+// Who does not answer for so long is not there.
+export const get = async (path, as) => (await call("GET", path, undefined, as, { signal: AbortSignal.timeout(10_000) })).json();
 export const post = async (path, content, as) => (await call("POST", path, content, as)).json();

@@ -38,10 +38,27 @@ export function keyed(parent, items, keyOf, make, update) {
 
 export const see = (id) => $(id).scrollIntoView({ block: "nearest" });
 export const say = (words) => text($("say"), words);
-export const fail = (error) => say(error.message);
+
+export function notify(words, ...acts) {
+	$("notice").replaceChildren(h("p", "", words), ...acts, button("Dismiss", () => notify("")));
+	$("notice").hidden = !words;
+	if (words) say(words);
+}
+
+export const fail = (error) => notify(error.message);
+
+// What a button does it does once at a time, and is seen to be busy.
+export function does(element, work) {
+	element.onclick = async () => {
+		if (element.ariaDisabled === "true") return;
+		element.ariaDisabled = "true";
+		await work().catch(fail);
+		element.ariaDisabled = "false";
+	};
+}
 
 export async function copy(words, from) {
-	const label = from.textContent;
+	const label = (from.dataset.label ??= from.textContent);
 	text(from, await navigator.clipboard.writeText(words).then(() => "Copied", () => "Not allowed"));
 	say(from.textContent);
 	setTimeout(() => text(from, label), 1500);

@@ -1,10 +1,10 @@
 // The form, the same job as code, and the address that carries it. The server reads what is written: limits and quoting
 // have one place.
 
-import { $, button, copy, h, say, see, text, usd } from "./dom.js";
-import { Refused, call, get, isSimulated, post } from "./api.js";
+import { $, button, copy, h, none, say, see, text, usd } from "./dom.js";
+import { Refused, call, get, isSimulated, newKey, post } from "./api.js";
 import { setOutage } from "./route.js";
-import { emit, on, refresh, select, task, world } from "./world.js";
+import { emit, on, pause, refresh, select, task, world } from "./world.js";
 
 const GPUS = ["h100_80gb", "a100_80gb", "a100_40gb", "l40s", "a10g"];
 const TIERS = ["hyperscaler", "tier3", "neocloud"];
@@ -20,17 +20,18 @@ const FIELDS = {
 	idempotency_key: "empty: a new one",
 };
 const INPUTS = Object.keys(FIELDS);
-const TRAIN = { image: "ghcr.io/acme/train:v3", command: ["python", "train.py", "--epochs", "10"], max_runtime_seconds: 1200 };
+const TRAIN = { image: "ghcr.io/acme/train:v3", command: "python train.py --epochs 10", gpu: "h100_80gb", gpu_count: 1, max_runtime_seconds: 1200 };
 const EXAMPLES = {
 	"Quick run": TRAIN,
 	"8 GPUs for 18 h": { ...TRAIN, gpu_count: 8, max_runtime_seconds: 64800 },
-	"Hyperscalers in Europe": { ...TRAIN, gpu: "a100_80gb", require_tiers: ["hyperscaler"], prefer_region: "eu-west-1" },
-	"One that fails": { ...TRAIN, env: { NODUS_SIM_ERROR: "CUDA out of memory" } },
+	"One that fails": { ...TRAIN, env: "NODUS_SIM_ERROR=CUDA out of memory" },
 };
-const HELLO = { image: "python:3", command: ["python3", "-c", "print('hello')"] };
+const HELLO = { ...TRAIN, image: "python:3", command: "python3 -c \"print('hello')\"" };
 
 let language = "python";
-let wanted; // a spec that is to be filled in
+let wanted; // a spec that is to be filled in, once the server has written it as text
+let turn = 0; // the latest reading of the form
+let open; // a submission of which nobody said what became of it: sent again, it has the same key
 
 const tiers = () => [...document.getElementsByName("tier")];
 
@@ -50,7 +51,7 @@ function makeFields() {
 
 export function setUp() {
 	makeFields();
-	$("examples").append(...Object.entries(EXAMPLES).map(([name, spec]) => button(name, () => fill(spec))));
+	$("examples").append(...Object.entries(EXAMPLES).map(([name, spec]) => button(name, () => edit(spec))));
 	const names = Object.keys(LANGUAGES);
 	$("tabs").append(...names.map((name) => button(LANGUAGES[name], () => show(name), { role: "tab", id: `tab-${name}`, "aria-controls": "snippet" })));
 	$("tabs").onkeydown = ({ key }) => {
@@ -61,19 +62,17 @@ export function setUp() {
 	};
 	$("copy").onclick = () => copy($("snippet").textContent, $("copy"));
 	$("share").onclick = () => copy(location.href, $("share"));
-	$("form").oninput = () => {
-		world.isEditing = true;
-		refresh("draft");
-	};
+	$("form").oninput = () => edit();
 	$("form").onsubmit = (event) => {
 		event.preventDefault();
 		submit();
 	};
 	task("draft", readDraft);
-	on("job", () => ($("share").hidden = !world.job || linked().job !== world.job.id));
+	on("draft job", () => ($("share").hidden = !linked().seed || linked().job !== world.job?.id));
 	const { as, spec } = linked();
 	if (as === "agent") $("as").value = as;
-	wanted = spec ?? (isSimulated ? TRAIN : HELLO);
+	fill(isSimulated ? TRAIN : HELLO);
+	load(spec);
 	refresh("draft");
 }
 
@@ -88,31 +87,37 @@ export function linked() {
 	return given;
 }
 
-const carry = (more) =>
-	history.replaceState(null, "", `${location.search}#${new URLSearchParams({ spec: JSON.stringify(world.draft.spec), as: $("as").value, ...more })}`);
+export const carry = (more, spec = world.draft?.spec) =>
+	history.replaceState(null, "", `${location.search}#${new URLSearchParams({ spec: JSON.stringify(spec), as: $("as").value, ...more })}`);
 
-export function fill(spec) {
-	wanted = spec;
+export const load = (spec) => (wanted = spec);
+
+function fill(fields) {
+	for (const name of INPUTS) $(name).value = fields[name] ?? "";
+	for (const box of tiers()) box.checked = fields.require_tiers?.includes(box.value);
+}
+
+function edit(fields) {
+	if (fields) fill(fields);
 	world.isEditing = true;
-	return readDraft();
+	refresh("draft");
 }
 
 async function readDraft() {
-	const asked = wanted;
+	const mine = (turn += 1);
 	const fields = { ...Object.fromEntries(INPUTS.map((name) => [name, $(name).value])), require_tiers: tiers().filter((box) => box.checked).map((box) => box.value) };
-	const draft = await post("/_dev/draft", { as: $("as").value, ...(asked ? { spec: asked } : { fields }) });
-	if (asked && asked === wanted) {
-		for (const name of INPUTS) $(name).value = draft.fields[name];
-		for (const box of tiers()) box.checked = draft.fields.require_tiers.includes(box.value);
-		wanted = null;
-	}
+	const draft = await post("/_dev/draft", { as: $("as").value, ...(wanted ? { spec: wanted } : { fields }) });
+	if (mine !== turn) return draft;
+	if (wanted) fill(draft.fields);
+	wanted = null;
 	world.draft = draft;
-	if (world.isEditing) carry();
+	if (world.isEditing) carry({ job: world.job?.id ?? "" });
 	for (const name of INPUTS) mark(name, draft.errors[name]);
 	text($("e-as"), $("as").value === "agent" ? "signed, $25 a month" : "no cap");
 	text($("estimate"), draft.reserved_usd ? `at most ${usd(draft.reserved_usd)}` : "");
 	show(language);
 	emit("draft");
+	return draft;
 }
 
 function mark(name, error) {
@@ -120,8 +125,6 @@ function mark(name, error) {
 	$(`e-${name}`).className = error ? "wrong" : "";
 	$(name).ariaInvalid = Boolean(error);
 }
-
-const TOKENS = /("(?:[^"\\]|\\.)*"|'[^']*'|\b(?:import|with|async|await|def|as|print|export|curl|nodus run)\b)/;
 
 function show(name) {
 	language = name;
@@ -133,35 +136,41 @@ function show(name) {
 	$("snippet").setAttribute("aria-labelledby", `tab-${name}`);
 	const code = world.draft?.code[name];
 	$("copy").disabled = !code;
-	const parts = (code ?? "Correct what is marked in the form, and the code is here.").split(TOKENS);
-	$("snippet").replaceChildren(...parts.map((part, at) => (at % 2 ? h("span", { className: /^["']/.test(part) ? "str" : "key" }, part) : part)));
+	const parts = (code ?? "Correct what is marked in the form, and the code is here.").split(/("(?:[^"\\]|\\.)*"|'[^']*')/);
+	$("snippet").replaceChildren(...parts.map((part, at) => (at % 2 ? h("span", "str", part) : part)));
 }
 
 export async function submit() {
 	if ($("run").ariaDisabled === "true") return;
 	$("run").ariaDisabled = "true";
 	$("refusal").hidden = true;
+	let draft;
 	try {
-		await readDraft();
-		const [wrong] = Object.keys(world.draft.errors);
+		draft = await readDraft();
+		const [wrong] = Object.keys(draft.errors);
 		if (wrong) {
-			say(world.draft.errors[wrong]);
+			say(draft.errors[wrong]);
 			$(wrong).focus();
-		} else await send();
+		} else await send(draft.spec, $("as").value);
 	} catch (error) {
-		explain(error);
+		explain(error, draft);
 	}
+	await pause(400); // the second half of a double click is no second job
 	$("run").ariaDisabled = "false";
 }
 
-async function send() {
-	const answer = await call("POST", "/v1/jobs", world.draft.spec, $("as").value);
+async function send(spec, as) {
+	const asked = JSON.stringify([spec, as]);
+	const isAgain = spec.idempotency_key || open?.asked === asked;
+	if (!isAgain) open = { asked, key: newKey() };
+	const answer = await call("POST", "/v1/jobs", spec, as, { idempotencyKey: open?.key });
 	const job = await answer.json();
-	carry({ ...(isSimulated && (await get(`/_dev/runs/${job.id}`))), job: job.id });
+	open = null;
+	const run = isSimulated && (await get(`/_dev/runs/${job.id}`).catch(() => null));
+	carry({ ...run, job: job.id }, spec);
 	select(job);
 	see("card");
-	if (answer.headers.has("Idempotent-Replayed")) tell("mild", "The same job again", "This idempotency key came before: the control plane answered with its job, and nothing ran twice.");
-	refresh("jobs ledger budget hooks");
+	if (isAgain && answer.headers.has("Idempotent-Replayed")) tell("mild", "The same job again", "This idempotency key came before: nothing ran twice.");
 }
 
 function tell(look, title, words, ...more) {
@@ -171,23 +180,25 @@ function tell(look, title, words, ...more) {
 	see("refusal");
 }
 
-function explain(error) {
-	if (!(error instanceof Refused)) return tell("", "No answer", "Whether the job was accepted is not known. With an idempotency key of your own, running it again is safe.");
+function explain(error, draft) {
+	if (!(error instanceof Refused)) return tell("", "No answer", draft ? "Whether the job was accepted is not known. Run it again: under the same idempotency key it is accepted once." : "Nothing was submitted.");
 	const { payload: it } = error;
-	const { spec, routing } = world.draft;
+	const { spec, routing } = draft ?? {};
 	let words = error.message;
 	let acts = [];
 	if (error.code === "budget_exceeded") {
 		const left = it.monthly_spend_cap_usd - it.month_to_date_usd;
 		const shorter = Math.floor((spec.max_runtime_seconds * left) / it.estimated_cost_usd);
-		words = `The job could cost ${usd(it.estimated_cost_usd)}. Of the agent’s ${usd(it.monthly_spend_cap_usd)} a month ${usd(left)} are left: ${usd(it.realised_usd)} is spent, ${usd(it.in_flight_usd)} reserved for jobs in flight. Nothing was submitted.`;
-		if (shorter >= 60) acts = [button(`Shrink it to ${shorter} s`, () => fill({ ...spec, max_runtime_seconds: shorter }))];
+		words += ` ${usd(it.realised_usd)} is spent, ${usd(it.in_flight_usd)} reserved for jobs in flight. Nothing was submitted.`;
+		if (shorter >= 60) acts = [button(`Shrink it to ${shorter} s`, () => {
+			$("max_runtime_seconds").value = shorter;
+			edit();
+		})];
 	} else if (error.code === "no_supplier") {
 		const out = [...new Set(routing.candidates.filter((each) => each.rejected === "outage").map((each) => each.supplier))];
-		words = `Every supplier that could take this job is out: ${out.join(", ")}. Nothing was submitted or reserved, and the idempotency key stays free. Try again later, allow more tiers, or end an outage.`;
+		words += ` Out: ${out.join(", ") || none}. Nothing was submitted.`;
 		acts = out.slice(0, 3).map((name) => button(`End ${name}’s outage`, () => setOutage(name, false)));
 	}
-	refresh("budget");
 	return tell("", `${error.status} ${error.code}`, words, h("div", "acts", ...acts),
 		h("details", "", h("summary", "", "The answer as it came"), h("pre", { tabIndex: 0 }, JSON.stringify(it, null, 2))));
 }

@@ -1,6 +1,6 @@
 // The Trust Ledger: rows as they land, verified here, and tampered with in a copy.
 
-import { $, h, keyed, plural, short, text } from "./dom.js";
+import { $, does, fail, h, keyed, plural, short, text } from "./dom.js";
 import { NO_CRYPTO, get } from "./api.js";
 import { allEntries, on, world } from "./world.js";
 import { tamper, verify } from "./proof.js";
@@ -9,10 +9,10 @@ import { telling } from "./run.js";
 let forged = null; // this tab's altered copy: { seq, copy, said }
 
 export function setUp() {
-	$("verify").onclick = check;
+	does($("verify"), check);
 	$("tamper").onsubmit = (event) => {
 		event.preventDefault();
-		forge();
+		forge().catch(fail);
 	};
 	$("restore").onclick = () => {
 		forged = null;
@@ -42,12 +42,12 @@ function render() {
 
 async function check() {
 	render();
-	if (!crypto.subtle) return report(NO_CRYPTO);
 	text($("report"), "Verifying…");
 	try {
+		if (!crypto.subtle) throw new Error(NO_CRYPTO);
 		const checkpoint = await get("/v1/ledger/checkpoint");
 		const entries = (forged?.copy ?? (await allEntries())).slice(0, checkpoint.size);
-		const seq = forged?.seq ?? (Number($("victim").value) || entries.length);
+		const seq = forged?.seq ?? entries.length;
 		const inclusion = await get(`/v1/ledger/${seq}/proof?size=${checkpoint.size}`);
 		const checks = await verify(entries, checkpoint, await get("/v1/ledger/key"), inclusion);
 		const isRight = checks.every((each) => each.ok !== false);
@@ -56,7 +56,6 @@ async function check() {
 	} catch (error) {
 		report(`Not verified: ${error.message}`);
 	}
-	return undefined;
 }
 
 function report(words, checks = []) {
@@ -66,9 +65,9 @@ function report(words, checks = []) {
 }
 
 async function forge() {
-	const { size } = await get("/v1/ledger/checkpoint");
-	const seq = Number($("victim").value || (world.tail.findLast((entry) => entry.kind === "job.settled")?.seq ?? size));
-	if (!Number.isInteger(seq) || seq < 1 || seq > size) return report(`There are rows 1 to ${size}.`);
-	forged = { seq, ...(await tamper((await allEntries()).slice(0, size), seq, $("cunning").value)) };
+	const entries = await allEntries();
+	const seq = Number($("victim").value || (entries.findLast((entry) => entry.kind === "job.settled") ?? entries.at(-1)).seq);
+	if (!entries[seq - 1]) return report(`There are rows 1 to ${entries.length}.`);
+	forged = { seq, ...(await tamper(entries, seq, $("cunning").value)) };
 	return check();
 }

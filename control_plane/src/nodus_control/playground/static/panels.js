@@ -1,7 +1,8 @@
 // The smaller panels: connection, clock, the agent's budget, webhook inbox, recent jobs.
 
-import { $, button, duration, h, keyed, none, plural, see, short, text, usd } from "./dom.js";
+import { $, button, does, duration, h, keyed, none, plural, see, short, text, usd } from "./dom.js";
 import { get } from "./api.js";
+import { carry } from "./form.js";
 import { act, now, on, refresh, select, task, world } from "./world.js";
 
 const INBOX = "/_dev/inbox/page";
@@ -9,24 +10,20 @@ const EVENTS = "job.placed job.completed job.failed job.cancelled budget.thresho
 const LINKS = {
 	waiting: ["Connecting…", ""],
 	live: ["Live", ""],
-	lost: ["Disconnected", "The control plane does not answer. What you see is the last that was heard; the page goes on by itself when it is back."],
+	lost: ["Disconnected", "The control plane does not answer. You see what was heard last; the page goes on when it is back."],
 	keys: ["Other keys", "The playground started again with other keys: open the address that it printed."],
 };
-
-export function notify(words, ...acts) {
-	$("notice").replaceChildren(h("p", "", words), ...(acts.length ? acts : [button("Dismiss", () => notify(""))]));
-	$("notice").hidden = !words;
-}
 
 export function setUp() {
 	let link = "";
 	on("link", (next) => {
-		if (next === link || link === "keys") return;
+		if (link === "keys") return;
+		link = next;
 		const [label, words] = LINKS[next];
 		text($("link"), label);
 		$("link").className = `link ${next}`;
-		if (words || $("notice").textContent.startsWith(LINKS.lost[1])) notify(words);
-		link = next;
+		text($("away"), words);
+		$("away").hidden = !words;
 	});
 	setUpClock();
 	setUpBudget();
@@ -35,16 +32,28 @@ export function setUp() {
 }
 
 function setUpClock() {
-	const set = (change) => act("state", "/_dev/clock", change);
-	$("speed").onchange = ({ target }) => set({ speed: Number(target.value) || target.value });
-	$("pause").onclick = () => set({ paused: !world.state.paused });
-	$("skip").onclick = () => act("state job jobs ledger budget hooks", "/_dev/clock/advance", { seconds: 3600 });
-	on("state", () => {
-		const { speed, paused } = world.state;
-		if (![...$("speed").options].some((option) => option.value === String(speed))) $("speed").add(new Option(`${speed}×`, speed));
-		if (document.activeElement !== $("speed")) $("speed").value = speed;
+	const set = (change) => act("state", "/_dev/clock", change).finally(() => (shown = ""));
+	const mark = (paused) => {
 		text($("pause"), paused ? "Go on" : "Pause");
 		$("pause").classList.toggle("on", paused);
+	};
+	const offer = (speed) => $("speed").add(new Option(speed === "instant" ? speed : `${speed}×`, speed));
+	[1, 60, 600, 3600, "instant"].forEach(offer);
+	let shown; // the clock's pace, as the controls have it: written where it changes, lest a choice be undone
+	$("speed").onchange = ({ target }) => set({ speed: Number(target.value) || target.value });
+	$("pause").onclick = () => {
+		const paused = !$("pause").classList.contains("on");
+		mark(paused);
+		set({ paused });
+	};
+	does($("skip"), () => act("state", "/_dev/clock/advance", { seconds: 3600 }));
+	on("state", () => {
+		const { speed, paused } = world.state;
+		$("pause").disabled = false;
+		if (shown === (shown = `${speed} ${paused}`)) return;
+		if (![...$("speed").options].some((option) => option.value === String(speed))) offer(speed);
+		$("speed").value = speed;
+		mark(paused);
 	});
 	setInterval(() => world.state && text($("now"), new Date(now()).toISOString().slice(0, 19).replace("T", " ")), 200);
 }
@@ -62,20 +71,16 @@ function setUpBudget() {
 }
 
 function setUpHooks() {
-	let seen;
-	$("register").onclick = () => act("hooks", "/v1/webhooks", { url: location.origin + INBOX, events: EVENTS });
+	does($("register"), () => act("hooks", "/v1/webhooks", { url: location.origin + INBOX, events: EVENTS }));
 	task("hooks", async () => {
 		const { webhooks } = await get("/v1/webhooks");
 		const mine = webhooks.find((each) => each.url.endsWith(INBOX));
 		const { deliveries } = mine ? await get(`/v1/webhooks/${mine.id}/deliveries?limit=20`) : { deliveries: [] };
 		const received = mine ? (await get("/_dev/inbox?limit=100")).deliveries : [];
 		$("register").hidden = Boolean(mine);
-		text($("no-hooks"), deliveries.length ? "" : mine ? "Registered: what happens to the next job is delivered here, signed." : "The playground has a receiver of its own: register it, and every event is delivered to it, signed.");
+		text($("no-hooks"), deliveries.length ? "" : mine ? "Registered: events are delivered here, signed." : "Register the playground’s own receiver, and every event is delivered to it, signed.");
 		keyed($("deliveries"), deliveries, (each) => each.id, (each) => makeDelivery(each, mine.id), (item, each) =>
 			fillDelivery(item.firstChild.children, each, received.filter((receipt) => receipt.event?.id === each.event_id)));
-	});
-	on("state", () => {
-		if (seen !== (seen = world.state.inbox_received)) refresh("hooks");
 	});
 }
 
@@ -94,7 +99,7 @@ function fillDelivery([summary, pre], { status, attempts }, receipts) {
 	text(facts, [job && short(job), status, plural(attempts.length, "attempt"), last && (last.status_code ?? last.error)].filter(Boolean).join(", "));
 	text(check, receipt ? (receipt.signature_valid ? "✓ signature valid" : "✗ signature wrong") : "");
 	check.className = receipt?.signature_valid ? "good" : "bad";
-	text(pre, receipt ? `Nodus-Signature: ${receipt.headers["nodus-signature"]}\n\n${JSON.stringify(receipt.event, null, 2)}` : "Not received yet.");
+	text(pre, receipt ? `Nodus-Signature: ${receipt.headers["nodus-signature"]}\n\n${JSON.stringify(receipt.event, null, 2)}` : "");
 }
 
 function setUpJobs() {
@@ -102,7 +107,7 @@ function setUpJobs() {
 		const { jobs, job: selected } = world;
 		$("all-jobs").hidden = !jobs.length;
 		$("no-jobs").hidden = jobs.length > 0;
-		text($("totals"), jobs.length ? `${usd(jobs.reduce((sum, job) => sum + (job.saved_usd ?? 0), 0))} saved` : "");
+		text($("no-jobs"), "None yet: run one here, or paste the code into a terminal.");
 		keyed($("jobs"), jobs, (job) => job.id, makeJob, (row, job) => {
 			const values = [job.status, job.supplier ?? none, `${job.gpu_count} × ${job.gpu}`, duration(job.duration_s), usd(job.cost_usd), usd(job.saved_usd)];
 			values.forEach((value, at) => text(row.cells[at + 1], value));
@@ -115,6 +120,7 @@ function setUpJobs() {
 function makeJob(job) {
 	const pick = () => {
 		select(world.jobs.find((each) => each.id === job.id));
+		carry({ job: job.id });
 		see("card");
 	};
 	const looks = ["", "", "opt", "r num opt", "r num", "r num opt"];

@@ -1,6 +1,6 @@
 // The page, put together: panels, the run that the address names, and starting over.
 
-import { $, button, fail, plural, text } from "./dom.js";
+import { $, button, fail, notify, plural, text } from "./dom.js";
 import { get, isSimulated, post } from "./api.js";
 import * as form from "./form.js";
 import * as ledger from "./ledger.js";
@@ -9,12 +9,12 @@ import * as route from "./route.js";
 import * as run from "./run.js";
 import { on, pause, refresh, select, start, world } from "./world.js";
 
-const GONE = "Jobs, ledger, budgets, webhooks and outages of this playground are removed; the keys stay.";
+const GONE = "Jobs, ledger, budgets, webhooks and outages are removed; the keys stay.";
 
 // Resolves once the page has seen that the control plane began anew.
-async function startOver(seed, passed_over) {
+async function startOver(from) {
 	const begun = new Promise((resolve) => on("anew", resolve));
-	await post("/_dev/reset", { seed: Number(seed), passed_over: Number(passed_over) });
+	await post("/_dev/reset", from);
 	refresh("state");
 	await begun;
 }
@@ -29,35 +29,32 @@ async function openLinked() {
 	const jobs = (await ask("/v1/jobs?limit=1"))?.jobs;
 	if (!world.job) select(found || (jobs?.[0] ?? null));
 	if (found || !jobs || !seed || !isSimulated) return;
-	const state = await ask("/_dev/state");
-	const isOther = Number(seed) !== state.seed;
-	const carried = `This link carries a run: its job is in the form, its seed is ${seed}, after ${plural(Number(before), "other job")}.`;
-	if (isOther && state.is_kept) return panels.notify(`${carried} To see that run, start a playground with --seed ${seed}: this one keeps its state under seed ${state.seed}.`);
-	const isFresh = !jobs.length && !isOther && Number(before) === 0;
+	const isFresh = !jobs.length && Number(before) === 0 && Number(seed) === (await ask("/_dev/state")).seed;
 	const repeat = async () => {
-		if (!isFresh && !(await panels.isConfirmed(`Chance follows from the seed and from how many jobs came before, so the playground starts over from there. ${GONE}`))) return;
-		if (!isFresh) await startOver(seed, before);
-		panels.notify("");
-		await form.fill(spec);
+		if (!isFresh && !(await panels.isConfirmed(GONE))) return;
+		if (!isFresh) await startOver({ seed: Number(seed), passed_over: Number(before) });
+		notify("");
+		form.load(spec);
 		await form.submit();
 	};
-	panels.notify(`${carried} ${isFresh ? "Run it, and it goes as it went." : "To go as it went, this playground must start over."}`,
-		button(isFresh ? "Run it" : "Start over and run it…", () => repeat().catch(fail), { className: "primary" }),
-		button("Only fill in the form", () => panels.notify("")));
+	notify(`This link carries a run: its job is in the form, its seed is ${seed}, after ${plural(Number(before), "other job")}. Run from there, it goes as it went.`,
+		button(isFresh ? "Run it" : "Start over and run it…", () => repeat().catch(fail), { className: "primary" }));
 }
 
 text($("about"), isSimulated
 	? "Suppliers, prices and jobs are simulated: nothing runs, nothing is charged."
 	: "Commands run on this machine, as you. Suppliers and prices are simulated; images are not run.");
 $("reset").onclick = async () => {
-	if (await panels.isConfirmed(GONE)) startOver(world.state.seed, 0).catch(fail);
+	if (await panels.isConfirmed(GONE)) startOver({}).catch(fail);
 };
 panels.setUp();
 route.setUp();
 run.setUp();
 ledger.setUp();
 form.setUp();
-document.querySelector("main").className = "on"; // whole: nothing jumps into place
-on("anew", () => panels.notify("The playground began anew: what was there before is gone."));
+document.querySelector("main").hidden = false; // whole: nothing jumps into place
+on("anew", () => notify("The playground began anew: what was there before is gone."));
+// Another address is another run; a jump within the page leaves it as it was.
+window.onhashchange = ({ oldURL }) => (location.hash === "#spec" ? history.replaceState(null, "", oldURL) : location.reload());
 start();
 openLinked().catch(fail);

@@ -12,6 +12,9 @@ const WHY = {
 	above_reserved_rate: "dearer than what was reserved",
 };
 
+let sent = Promise.resolve(); // what was flipped before goes before
+const flipped = {}; // by supplier, until the control plane has said so
+
 export function setUp() {
 	let outages;
 	on("draft job", render);
@@ -45,13 +48,12 @@ function render() {
 		score.firstChild.style.setProperty("--share", best ? best.score / 1.1 : 0);
 		text(why.firstChild, rank === 0 ? `${ofJob ? "chosen" : "would be chosen"}: ${best.region}` : rank > 0 ? `no. ${rank + 1}` : reasons || "does not offer this GPU");
 		text(why.lastChild, places.slice(0, 2).join(", ") + (places.length > 2 ? ` +${places.length - 2}` : ""));
-		why.lastChild.title = mine.map((each) => `${each.region}: ${WHY[each.rejected] ?? "open"}`).join("\n");
-		out.firstChild.ariaChecked = outage;
+		out.firstChild.ariaChecked = flipped[name]?.on ?? outage;
 	});
 }
 
 function makeRow({ name, kind }) {
-	const toggle = button("", () => setOutage(name, toggle.ariaChecked === "false"), { role: "switch", className: "switch", ariaLabel: `Simulate an outage of ${name}` });
+	const toggle = button("", () => setOutage(name, toggle.ariaChecked === "false"), { role: "switch", className: "switch", ariaLabel: `Simulate a supplier outage: ${name}` });
 	return h("tr", {},
 		h("th", { scope: "row" }, name, h("small", "", kind)),
 		h("td", "r num"),
@@ -61,6 +63,11 @@ function makeRow({ name, kind }) {
 }
 
 export async function setOutage(name, on) {
-	await post(`/_dev/suppliers/${name}/outage`, { on }).then(() => say(`${name} is ${on ? "out" : "back"}`), fail);
-	refresh("state");
+	const flip = (flipped[name] = { on });
+	render();
+	sent = sent.then(() => post(`/_dev/suppliers/${name}/outage`, { on })).then(() => say(`${name} is ${on ? "out" : "back"}`), fail);
+	await sent;
+	await refresh("state draft job");
+	if (flipped[name] === flip) delete flipped[name];
+	render();
 }

@@ -1,6 +1,6 @@
 // The run: its states as they come, the card of eight fields, and what happened, row by row of the ledger.
 
-import { $, duration, h, keyed, none, say, text, usd } from "./dom.js";
+import { $, does, duration, h, keyed, none, say, text, usd } from "./dom.js";
 import { act, now, on, world } from "./world.js";
 
 const STEPS = ["queued", "placed", "running", "completed"];
@@ -9,22 +9,22 @@ const CARD = {
 	status: (job) => job.status,
 	supplier: (job) => job.supplier,
 	region: (job) => job.region,
-	duration: (job) => (isRunning(job) ? `${duration((now() - Date.parse(job.started_at)) / 1000)} …` : duration(job.duration_s)),
+	duration: (job) => (isRunning(job) ? `${duration(Math.max(0, now() - Date.parse(job.started_at)) / 1000)} …` : duration(job.duration_s)),
 	cost_usd: (job) => usd(job.cost_usd, 4),
 	"vs retail": (job) => usd(job.retail_cost_usd, 4),
 	"you saved": (job) => usd(job.saved_usd, 4) + (job.saved_usd && job.retail_cost_usd ? ` (${Math.round((100 * job.saved_usd) / job.retail_cost_usd)} %)` : ""),
 };
 
-// Hours, minutes and seconds from one time to another.
-const since = (first, at) => new Date(Date.parse(at) - Date.parse(first)).toISOString().slice(11, 19).replace(/^00:/, "");
+const since = (first, at) => duration((Date.parse(at) - Date.parse(first)) / 1000);
 const ENDS = ["completed", "failed", "cancelled"];
 const isOver = (job) => ENDS.includes(job.status);
+let told; // last, to screen readers
 const isRunning = (job) => job.status === "running" && job.started_at && world.state;
 
 export function setUp() {
 	$("track").append(...STEPS.map(() => h("li")));
 	$("card").append(...Object.keys(CARD).map((name) => h("div", "", h("dt", "", name), h("dd", "num"))));
-	$("cancel").onclick = () => act("job jobs", `/v1/jobs/${world.job.id}/cancel`);
+	does($("cancel"), () => act("job jobs", `/v1/jobs/${world.job.id}/cancel`));
 	on("job", render);
 	setInterval(tick, 200);
 	render();
@@ -48,18 +48,19 @@ function render() {
 	});
 	$("card").children[1].lastChild.className = `num is-${job?.status}`;
 	tick();
-	say(job ? `Job ${job.status}${job.supplier ? ` at ${job.supplier}, ${job.region}` : ""}` : "");
+	if (told !== (told = job ? `Job ${job.status}${job.supplier ? ` at ${job.supplier}, ${job.region}` : ""}` : "")) say(told);
 	const list = $("timeline");
 	const isAtEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
 	const shown = history.filter((entry) => /^job|attempt\.(opened|ended)/.test(entry.kind) && !ENDS.includes(entry.payload.outcome));
-	keyed(list, shown.length ? shown : [null], (entry) => entry?.seq, (entry) => {
-		if (!entry) return h("li", "empty", job ? "…" : "Run a job: placement, attempts, failover and settlement are written here as they happen.");
+	keyed(list, shown.length ? shown : [null], (entry) => entry?.seq ?? Boolean(job), (entry) => {
+		if (!entry) return h("li", "empty", job ? "…" : "Placement, attempts, failover and settlement are written here as they happen.");
 		const [title, told, look] = telling(entry);
-		const detail = look === "failed" && entry.kind === "job.transition" ? job.error_message : told;
 		return h("li", `is-${look}`,
-			h("time", { className: "num", title: entry.at }, since(shown[0].at, entry.at)),
-			h("div", "", h("b", "", title), " ", h("span", "", detail)),
+			h("time", "num", since(shown[0].at, entry.at)),
+			h("div", "", h("b", "", title), " ", h("span", "", told)),
 			h("small", "num", `#${entry.seq}`));
+	}, (item, entry) => {
+		if (entry?.payload.status === "failed") text(item.querySelector("span"), job.error_message ?? none);
 	});
 	if (isAtEnd) list.scrollTop = list.scrollHeight;
 }
@@ -71,15 +72,16 @@ export function telling({ kind, payload: it }) {
 		"job.submitted": () => ["Queued", `${it.gpu_count} × ${it.gpu}, at most ${micros(it.reserved_micros)} reserved`, "queued"],
 		"attempt.opened": () => [`Attempt ${it.attempt}: ${it.supplier}, ${it.region}`, `at ${micros(it.micros_per_gpu_hour)} per GPU-hour, the best that is left`],
 		"attempt.ended": () => ({
-			refused: ["Turned down", "for lack of capacity: this place is excluded now", "failed"],
-			outage: ["Lost in an outage", "not charged; this supplier is excluded now", "failed"],
-			lost: ["Lost", "with its machine, not charged; this place is excluded now", "failed"],
+			refused: ["Turned down", "for lack of capacity: this place is excluded", "failed"],
+			outage: ["Lost in an outage", "not charged; this supplier is excluded", "failed"],
+			lost: ["Lost", "with its machine, not charged; this place is excluded", "failed"],
 		})[it.outcome] ?? [`Attempt ${it.attempt} ${it.outcome}`, ""],
 		"job.transition": () => [
 			it.status === "queued" ? "Back in the queue" : it.status[0].toUpperCase() + it.status.slice(1),
 			it.status === "queued" ? `failing over: ${it.reason}` : [it.supplier, it.region, it.reason].filter(Boolean).join(", "),
 			it.status,
 		],
+		"key.minted": () => ["Key minted", it.label],
 		"webhook.attempted": () => ["Webhook sent", `${it.event_type}: ${it.status_code ?? it.error}`],
 		"job.settled": () => ["Settled", `${micros(it.cost_micros)}, ${micros(it.retail_micros)} at retail; ${micros(it.released_micros)} released`],
 	}[kind];

@@ -7,48 +7,43 @@ import { Refused, call, get, post } from "./api.js";
 export const world = { state: null, jobs: [], tail: [], job: null, routing: null, history: [], draft: null, isEditing: false };
 
 const STATE_MS = 1500;
-const QUIET_MS = 40_000; // the stream carries a heartbeat every 15 s
 const TAIL = 200;
 
 const listeners = {};
 const tasks = {};
 const failed = new Set();
 let readAt = 0;
+let heard; // of what is told without an event
 let epoch = 0;
 let lastEvent = "latest";
 let stopStream = () => {};
 let isStreaming = false;
+let isLost = false;
 
 export const on = (names, listener) => names.split(" ").forEach((name) => (listeners[name] ??= []).push(listener));
 export const emit = (name, value) => listeners[name]?.forEach((listener) => listener(value));
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-// Defines a read. However often it is asked for, it runs once at a time, and once more for what came meanwhile.
+// Defines a read. It runs once at a time, and once more for all who asked meanwhile: each is told when one is done that
+// began after they asked.
 export function task(name, read) {
-	let isBusy = false;
-	let isWanted = false;
-	tasks[name] = async () => {
-		isWanted = true;
-		if (isBusy) return;
-		isBusy = true;
-		while (isWanted) {
-			isWanted = false;
-			failed.delete(name);
-			await read().catch((error) => {
-				failed.add(name);
-				if (error.status === 401) emit("link", "keys");
-			});
-			await pause(120);
-		}
-		isBusy = false;
-	};
+	let last;
+	let next;
+	tasks[name] = () => (next ??= last = Promise.resolve(last).then(async () => {
+		next = null;
+		failed.delete(name);
+		await read().catch((error) => {
+			failed.add(name);
+			if (error.status === 401) emit("link", "keys");
+		});
+	}).then(() => pause(120)));
 }
 
-export const refresh = (names) => names.split(" ").forEach((name) => tasks[name]());
-export const refreshAll = (but) => refresh(Object.keys(tasks).filter((name) => name !== but).join(" "));
+export const refresh = (names) => Promise.all(names.split(" ").map((name) => tasks[name]()));
+const refreshAll = () => refresh(Object.keys(tasks).filter((name) => name !== "state").join(" "));
 
 // Changes something, then reads again what that changed.
-export const act = (names, path, content) => post(path, content).catch(fail).finally(() => refresh(names));
+export const act = (names, path, content) => post(path, content).catch(fail).then(() => refresh(names));
 
 // The present time of the control plane's clock, in milliseconds.
 export function now() {
@@ -58,17 +53,23 @@ export function now() {
 
 task("state", async () => {
 	const state = await get("/_dev/state").catch((error) => {
-		if (!(error instanceof Refused)) emit("link", "lost");
+		if (!(error instanceof Refused)) {
+			isLost = true;
+			emit("link", "lost");
+		}
 		throw error;
 	});
 	const isAnew = world.state && world.state.epoch !== state.epoch;
+	if (isLost) stopStream();
+	isLost = false;
 	world.state = state;
 	readAt = performance.now();
 	if (isAnew) beginAnew();
 	emit("state");
 	emit("link", isStreaming ? "live" : "waiting");
-	// Without the stream, looking now and then must do.
-	if (failed.size || !isStreaming) refreshAll("state");
+	// Not all that lands comes with an event; and without the stream, looking now and then must do.
+	const isNews = heard !== (heard = `${state.ledger_size} ${state.webhooks}`);
+	if (isNews || failed.size || !isStreaming) refreshAll();
 });
 
 // What was asked before a new beginning is no answer about it.
@@ -84,15 +85,12 @@ task("jobs", async () => {
 	emit("jobs");
 });
 
-const fromEnd = async () => Math.max(0, (await current("/v1/ledger/checkpoint")).size - TAIL);
-
 task("ledger", async () => {
-	let after = world.tail.at(-1)?.seq ?? (await fromEnd());
-	for (let pages = 1; after !== null; pages += 1) {
+	let after = Math.max(world.tail.at(-1)?.seq ?? 0, world.state.ledger_size - TAIL);
+	while (after !== null) {
 		const page = await current(`/v1/ledger?after=${after}&limit=200`);
 		world.tail = [...world.tail, ...page.entries].slice(-TAIL);
 		after = page.next_after;
-		if (pages === 5 && after) after = Math.max(after, await fromEnd());
 	}
 	emit("ledger");
 });
@@ -100,8 +98,8 @@ task("ledger", async () => {
 task("job", async () => {
 	const id = world.job?.id;
 	if (!id) return;
-	const history = await allEntries(`job_id=${id}&`);
 	const [job, routing] = await Promise.all([current(`/v1/jobs/${id}`), current(`/v1/jobs/${id}/routing`)]);
+	const history = await allEntries(`job_id=${id}&`);
 	if (world.job?.id !== id) return;
 	Object.assign(world, { job, routing, history });
 	emit("job");
@@ -134,14 +132,13 @@ function beginAnew() {
 	refreshAll();
 }
 
-// Reads server-sent events; calls back with each, and at every sign of life.
-async function readEvents(body, onEvent, onLife) {
+// Reads server-sent events; calls back with each.
+async function readEvents(body, onEvent) {
 	const reader = body.pipeThrough(new TextDecoderStream()).getReader();
 	let rest = "";
 	for (;;) {
 		const { value, done } = await reader.read();
 		if (done) return;
-		onLife();
 		const blocks = (rest + value).split("\n\n");
 		rest = blocks.pop();
 		for (const block of blocks) {
@@ -153,13 +150,7 @@ async function readEvents(body, onEvent, onLife) {
 async function stream() {
 	const stopping = new AbortController();
 	stopStream = () => stopping.abort();
-	let quiet;
-	const onLife = () => {
-		clearTimeout(quiet);
-		quiet = setTimeout(stopStream, QUIET_MS);
-	};
 	try {
-		onLife();
 		const answer = await call("GET", `/v1/events?after=${lastEvent}`, undefined, "human", { signal: stopping.signal });
 		isStreaming = true;
 		emit("link", "live");
@@ -168,11 +159,10 @@ async function stream() {
 			if (stopping.signal.aborted) return;
 			if (id) lastEvent = id;
 			if (data) emit("event", JSON.parse(data));
-		}, onLife);
+		});
 	} catch {
 		// Whatever ended it, it is opened again.
 	}
-	clearTimeout(quiet);
 	isStreaming = false;
 }
 
