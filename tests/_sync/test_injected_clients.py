@@ -17,7 +17,8 @@ import pytest
 import trio
 
 import nodus
-from tests.support.script import Script, job_reply
+from tests._sync.clients import scripted
+from tests.support.script import Script, job_reply, refusal
 from tests.support.soundness import API_KEY, assert_sound, chain_of
 
 RAISED = [
@@ -171,3 +172,22 @@ def test_what_cannot_send_is_refused_at_once(http_client: object) -> None:
         client_with(http_client)
 
     assert caught.value.code == "invalid_configuration"
+
+
+class ClosedAfterwards(Script):
+    """Its owner closes it after the first answer."""
+
+    @property
+    def is_closed(self) -> bool:
+        return bool(self.requests)
+
+
+def test_a_client_that_is_closed_between_attempts_leaves_known_what_is() -> None:
+    """The first attempt may have made a job, and its key tells."""
+    script = ClosedAfterwards(refusal(500), RuntimeError("closed"))
+    with scripted(script, max_retries=1) as client:
+        with pytest.raises(nodus.ConfigurationError) as caught:
+            client.run(image="i", idempotency_key="k")
+
+    error = caught.value
+    assert (error.code, error.idempotency_key, error.outcome_unknown, error.attempts) == ("client_closed", "k", True, 1)

@@ -238,14 +238,17 @@ class AsyncSession:
         )
         while True:
             deadline = retry.attempt_deadline(clock.now(), settings.timeout)
-            outcome = await self.attempt(call, deadline=deadline, number=retry.attempts + 1)
+            try:
+                outcome = await self.attempt(call, deadline=deadline, number=retry.attempts + 1)
+            except NodusError as exc:
+                # The client was closed, perhaps since an attempt that may have been taken.
+                _note_what_is_known(exc, call, retry)
+                raise
             if isinstance(outcome, Reply):
                 return outcome
             delay = retry.delay_after(outcome, clock.now())
             error = outcome.error if delay is not None or retry.error is None else retry.error
-            error.attempts = retry.attempts
-            error.idempotency_key = call.idempotency_key
-            error.outcome_unknown = retry.outcome_unknown
+            _note_what_is_known(error, call, retry)
             if delay is None:
                 raise error
             self._announce(RetryEvent(call.method, call.path, retry.attempts, settings.max_retries, delay, error))
@@ -306,6 +309,12 @@ class AsyncSession:
         logger.info("retry %d of %d in %.1f s: %s", event.retry, event.max_retries, event.delay_seconds, reason)
         if self._on_retry is not None:
             self._on_retry(event)
+
+
+def _note_what_is_known(error: NodusError, call: Call, retry: RetryState) -> None:
+    error.attempts = retry.attempts
+    error.idempotency_key = call.idempotency_key
+    error.outcome_unknown = retry.outcome_unknown
 
 
 def _takes_stream(send: Callable[..., object]) -> bool:
