@@ -21,6 +21,7 @@ POOLS = ("Trio", "AnyIO", "asyncio")
 """How the names of threads begin that event loops keep for later."""
 
 PATIENCE_SECONDS = 60.0
+DEVELOPMENT_VARIABLES = ("PYTHONASYNCIODEBUG", "PYTHONDEVMODE")
 PROXY_VARIABLES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
 
 
@@ -46,9 +47,12 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take away every setting that the machine may have, the user's proxy included."""
+    """Take away every setting that the machine may have, the user's proxy included.
+
+    Programs are started without Python's development mode too, in which asyncio tells on stderr what took long.
+    """
     for name in list(os.environ):
-        if name.startswith("NODUS_") or name.upper() in PROXY_VARIABLES:
+        if name.startswith("NODUS_") or name.upper() in PROXY_VARIABLES or name in DEVELOPMENT_VARIABLES:
             monkeypatch.delenv(name)
 
 
