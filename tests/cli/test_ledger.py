@@ -125,6 +125,19 @@ def test_files_are_verified_without_a_network(stub: Stub, nodus: Command, tmp_pa
     assert stub.requests == []
 
 
+def test_an_export_has_a_row_a_line_whatever_is_in_it(stub: Stub, nodus: Command, tmp_path: Path) -> None:
+    """A job can report what it likes; to some, U+2028 and U+0085 end a line."""
+    made = rows(3, payload={"reason": "one\u2028two\x85three\x0b"})
+    serve(stub, made)
+    export, checkpoint = tmp_path / "rows", tmp_path / "checkpoint"
+    export.write_text(nodus("ledger", "entries", "--json").stdout, encoding="utf-8")
+    checkpoint.write_text(nodus("ledger", "checkpoint").stdout, encoding="utf-8")
+
+    verified = nodus("ledger", "verify", "--file", str(export), "--checkpoint", str(checkpoint), "--json")
+
+    assert (verified.status, json.loads(verified.stdout)["size"]) == (0, 3)
+
+
 def test_evidence_that_is_none_is_a_usage_error(nodus: Command, tmp_path: Path) -> None:
     """So is evidence for nothing."""
     file = tmp_path / "file"

@@ -156,6 +156,16 @@ def test_an_env_file_is_refused_by_line_and_without_its_values(nodus: Command, t
     assert "my secret" not in result.stderr
 
 
+def test_a_line_of_an_env_file_ends_where_an_editor_ends_it(accepting: Stub, nodus: Command, tmp_path: Path) -> None:
+    """With a byte order mark before the first, and either end of line; other separators are part of a value."""
+    env_file = tmp_path / "job.env"
+    env_file.write_bytes("\ufeffA=1\r\nB=x\u2028y\x85z\n".encode())
+
+    nodus("run", "--image", "a", "--env-file", str(env_file))
+
+    assert submitted(accepting)["env"] == {"A": "1", "B": "x\u2028y\x85z"}
+
+
 def test_an_env_file_that_is_not_text_is_refused(nodus: Command, tmp_path: Path) -> None:
     """Rather than guessed at."""
     env_file = tmp_path / "job.env"

@@ -57,7 +57,7 @@ def _parse(assignment: str, source: Mapping[str, str], *, where: str) -> tuple[s
 
 def _read_lines(path: str) -> list[str]:
     try:
-        return Path(path).read_text(encoding="utf-8-sig").splitlines()
+        return Path(path).read_text(encoding="utf-8-sig").split("\n")
     except OSError as exc:
         raise EnvironmentValueError(f"{path}: {exc.strerror or 'it cannot be read'}.") from exc
     except UnicodeDecodeError as exc:

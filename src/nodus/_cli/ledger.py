@@ -48,8 +48,8 @@ async def verify(invocation: Invocation, evidence: Evidence, *, as_json: bool) -
     key: LedgerKey | str | None = evidence.key
     entries: list[LedgerEntry] | list[str]
     if evidence.export is not None:
-        entries = _read_text(invocation, evidence.export).splitlines()
-        entries = [line for line in entries if line.strip()]
+        # Not `splitlines`, which breaks lines at characters that JSON leaves as they are, such as U+2028.
+        entries = [line for line in _read_text(invocation, evidence.export).split("\n") if line.strip()]
         if evidence.checkpoint is not None:
             checkpoint = _read_checkpoint(invocation, evidence.checkpoint)
     else:
