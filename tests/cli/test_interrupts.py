@@ -13,6 +13,8 @@ from collections.abc import Callable
 import pytest
 
 from nodus._cli import event_loop
+from nodus._cli.output import Output
+from nodus._cli.underway import Underway
 from tests.cli.conftest import Command, Result
 from tests.cli.stub import API_KEY, Answer, Request, Stub, job
 from tests.cli.terminal import PATIENCE_SECONDS, terminal
@@ -146,6 +148,17 @@ def test_a_job_that_cannot_be_cancelled_is_not_passed_over(stub: Stub, interrupt
     assert result.status == 130
     assert "could not be cancelled: Not yours." in result.stderr
     assert "nodus cancel job-1" in result.stderr
+
+
+def test_an_id_is_quoted_for_the_shell() -> None:
+    """Lines are there to be pasted, and the id is what a server or a user says."""
+    underway = Underway(Output())
+    underway.job_id = "a b\x1b;c"
+
+    assert underway.advice()[1:] == [
+        r"  To watch it again:  nodus wait 'a b\x1b;c'",
+        r"  To cancel it:       nodus cancel 'a b\x1b;c'",
+    ]
 
 
 def test_a_command_without_anything_under_way_ends_quietly(stub: Stub, interrupted: Interrupted) -> None:

@@ -201,6 +201,8 @@ def test_deliveries_are_received_here_and_forwarded(stub: Stub, nodus: Command, 
     [
         ("--forward-to", "ftp://x"),
         ("--forward-to", "localhost:3000"),
+        ("--forward-to", "http://localhost:0"),
+        ("--forward-to", "http://localhost:99999"),
         ("--forward-to", "http://localhost:3000/a", "--public-url", "https://tunnel.example/b"),
         (),
     ],

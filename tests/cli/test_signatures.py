@@ -37,6 +37,15 @@ def test_a_signature_is_a_header_line(command: Command) -> None:
     assert verified(header, "POST", "/v1/jobs", BODY)
 
 
+def test_a_line_break_after_the_secret_is_no_part_of_it(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is it to the client, which signs with the same variable."""
+    monkeypatch.setenv("NODUS_SIGNING_SECRET", f"{SECRET}\n")
+
+    header = command("sign", "GET", "/v1/jobs").stdout.strip().split(": ")[1]
+
+    assert verified(header, "GET", "/v1/jobs", b"")
+
+
 def test_a_signature_as_json_is_the_headers(command: Command) -> None:
     """As `sign_request` gives them."""
     headers = json.loads(command("sign", "POST", "/v1/jobs", "--json").stdout)

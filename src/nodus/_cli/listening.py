@@ -250,6 +250,7 @@ def _event_of(body: bytes) -> Mapping[str, object]:
 def _is_http(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and url.isascii() and url.isprintable()
+        is_plain = url.isascii() and url.isprintable()
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and is_plain
     except ValueError:
         return False

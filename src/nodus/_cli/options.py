@@ -23,8 +23,17 @@ def seconds(value: object) -> float:
     return number
 
 
-def seconds_above_zero(value: object) -> float:
-    """Read a finite number of seconds above 0.
+def timeout_seconds(value: object) -> float:
+    """Read how many seconds to wait, 0 or more.
+
+    Raises:
+        BadParameter: it is something else, or longer than one can wait.
+    """
+    return _waitable(seconds(value))
+
+
+def poll_seconds(value: object) -> float:
+    """Read a number of seconds between two polls, above 0.
 
     Raises:
         BadParameter: it is something else.
@@ -32,7 +41,7 @@ def seconds_above_zero(value: object) -> float:
     number = _number(value)
     if not number > 0:
         raise asyncclick.BadParameter(f"{value!r} is not a number of seconds above 0.")
-    return number
+    return _waitable(number)
 
 
 def _number(value: object) -> float:
@@ -41,6 +50,15 @@ def _number(value: object) -> float:
     except ValueError:
         return math.nan
     return number if math.isfinite(number) else math.nan
+
+
+def _waitable(number: float) -> float:
+    """Refuse what the library refuses too, but only once the job is submitted."""
+    from .._arguments import MAX_SECONDS
+
+    if number > MAX_SECONDS:
+        raise asyncclick.BadParameter(f"that is more than {MAX_SECONDS:,.0f} seconds.")
+    return number
 
 
 def wait_option(command: _Command) -> _Command:
@@ -59,7 +77,7 @@ def timeout_option(command: _Command) -> _Command:
     """`--timeout`: how long to wait."""
     return asyncclick.option(
         "--timeout",
-        type=seconds,
+        type=timeout_seconds,
         metavar="SECONDS",
         help="Stop waiting after this time, and exit with status 124; the job goes on. By default, wait for ever.",
     )(command)
@@ -69,7 +87,7 @@ def poll_option(command: _Command) -> _Command:
     """`--poll-seconds`: how often to poll."""
     return asyncclick.option(
         "--poll-seconds",
-        type=seconds_above_zero,
+        type=poll_seconds,
         metavar="SECONDS",
         help="How often to poll the job. By default, every 2 s.",
     )(command)

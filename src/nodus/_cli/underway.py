@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Awaitable, Callable
 
 from .._errors import NodusError
@@ -78,7 +79,8 @@ class Underway:
         return []
 
     def _about_job(self) -> list[str]:
+        job_id = shlex.quote(printable(self.job_id or ""))
         return [
-            f"  To watch it again:  nodus wait {self.job_id}",
-            f"  To cancel it:       nodus cancel {self.job_id}",
+            f"  To watch it again:  nodus wait {job_id}",
+            f"  To cancel it:       nodus cancel {job_id}",
         ]

@@ -34,7 +34,8 @@ def command(invocation: Invocation, /, method: str, path: str, body: str | None,
     PATH is the path alone, percent-encoded as it is sent, starting with /v1/. The secret is read from
     NODUS_SIGNING_SECRET only. The signature is valid for five minutes.
     """
-    secret = os.environ.get(SECRET_VARIABLE)
+    # As the client reads it: one from a file often ends in a line break.
+    secret = os.environ.get(SECRET_VARIABLE, "").strip()
     if not secret:
         raise ConfigurationError(
             f"No signing secret: set {SECRET_VARIABLE} to the sgn_... secret of the key.", code="missing_signing_secret"
