@@ -23,7 +23,10 @@ from .playground import controls, inbox, page
 from .playground.guards import Guard, GuardMiddleware
 from .version import VERSION
 
-_CODES = {404: ("not_found", "There is nothing at this path."), 405: ("method_not_allowed", "Not with this method.")}
+_CODES = {
+    404: ("not_found", "There is nothing at this path."),
+    405: ("method_not_allowed", "This path does not support this method."),
+}
 
 
 def create_app(plane: Plane, *, faults: FaultScript | None = None, guard: Guard | None = None) -> FastAPI:
@@ -90,4 +93,4 @@ def _methods_of(request: Request) -> set[str]:
 
 
 def _from_validation(_request: Request, _exc: Exception) -> ApiError:
-    return ApiError(422, "invalid_request", "The request is not what this path takes.")
+    return ApiError(422, "invalid_request", "The request is not valid for this path.")

@@ -33,8 +33,8 @@ def authenticate(plane: Plane, call: Call) -> KeyRecord:
             raise ApiError(
                 503,
                 "signatures_unavailable",
-                "Signatures cannot be verified right now, because the store that this takes does not answer: "
-                "nothing was done; try again.",
+                "Signatures cannot be verified right now, because the store of signing secrets does not answer. "
+                "Nothing was done: try again.",
                 headers={"Retry-After": str(_REDIS_RETRY_SECONDS)},
             ) from None
     return key
@@ -63,7 +63,7 @@ def _check_signature(plane: Plane, call: Call, key: KeyRecord) -> None:
     except signatures.Unsigned:
         if not usable.is_whole or not usable.secrets:
             raise ApiError(
-                401, "signing_secret_unavailable", "The signing secret of this key is not at hand: rotate the key."
+                401, "signing_secret_unavailable", "The signing secret of this key is not available: rotate the key."
             ) from None
         raise ApiError(
             401,

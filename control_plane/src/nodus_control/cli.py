@@ -12,16 +12,15 @@ from typing import Any
 
 import asyncclick
 
-from nodus_ledger.database import UnusableDatabase
-from nodus_ledger.redis_store import RedisStore, UnusableRedis
+from nodus_ledger.database import DATABASE_VARIABLE, UnusableDatabase
+from nodus_ledger.redis_store import REDIS_VARIABLE, RedisStore, UnusableRedis
 from nodus_ledger.sealing import UnusableKey
 from nodus_ledger.thresholds import DEFAULT_FRACTION
 
 from .app import create_app
-from .exit_codes import CONFIGURATION, OK
+from .exit_codes import OK, Misconfigured
 from .interrupts import Interrupts, catching_interrupts
 from .plane import Plane
-from .playground.command import Misconfigured
 from .processes import Processes
 from .server import Server, ServerFailed, base_url_of, bind
 from .suppliers.choice import DRIVERS
@@ -29,9 +28,6 @@ from .version import VERSION
 from .webhooks.addresses import parse_allowed
 from .webhooks.command import allow_option, threshold_option
 from .webhooks.service import WebhookOptions
-
-DATABASE_VARIABLE = "NODUS_DATABASE_URL"
-REDIS_VARIABLE = "NODUS_REDIS_URL"
 
 
 @dataclass(frozen=True)
@@ -47,18 +43,18 @@ class Hosting:
 
 def _with_database(command: Callable[..., Any]) -> Callable[..., Any]:
     command = asyncclick.option(
-        "--driver", type=asyncclick.Choice(DRIVERS), default="simulated", show_default=True, help="What runs jobs."
+        "--driver", type=asyncclick.Choice(DRIVERS), default="simulated", show_default=True, help="What runs the jobs."
     )(command)
     command = allow_option(command)
     command = asyncclick.option(
         "--redis",
         "redis_url",
         metavar="URL",
-        help=f"Where signing secrets and used signatures are kept; else {REDIS_VARIABLE}, else the database.",
+        help=f"Where signing secrets and used signatures are kept. By default, {REDIS_VARIABLE}, else the database.",
     )(command)
-    return asyncclick.option("--db", "database_url", metavar="URL", help=f"The database; else {DATABASE_VARIABLE}.")(
-        command
-    )
+    return asyncclick.option(
+        "--db", "database_url", metavar="URL", help=f"The database. By default, {DATABASE_VARIABLE}."
+    )(command)
 
 
 @asyncclick.group(name="nodus-control", context_settings={"help_option_names": ["-h", "--help"]})
@@ -78,7 +74,7 @@ def program() -> None:
     type=asyncclick.IntRange(1, 64),
     default=1,
     show_default=True,
-    help="How many processes answer, behind the one address.",
+    help="How many processes answer requests, behind the one address.",
 )
 @threshold_option
 def serve(
@@ -110,7 +106,7 @@ def serve(
 @program.command()
 @_with_database
 def worker(database_url: str | None, redis_url: str | None, driver: str, webhook_allow: tuple[str, ...]) -> int:
-    """Run what the API accepts: dispatch jobs, watch them, fail them over."""
+    """Run the jobs that the API accepts, fail them over, and deliver webhooks."""
     with catching_interrupts() as interrupts:
         plane = _open(_hosting(database_url, redis_url, driver, webhook_allow))
         plane.start_worker()
@@ -188,6 +184,3 @@ def _open_redis(url: str | None, *, must_answer: bool) -> RedisStore | None:
     if must_answer:
         redis.require()
     return redis
-
-
-__all__ = ["CONFIGURATION", "main", "program"]

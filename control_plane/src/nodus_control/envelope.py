@@ -53,5 +53,7 @@ class EnvelopeMiddleware:
             if has_started:
                 raise
             _logger.exception("%s: an unexpected error", request_id)
-            error = ApiError(500, "internal_error", "Something went wrong here; the request id helps to find it.")
+            error = ApiError(
+                500, "internal_error", "Something went wrong on the server: quote the request id when you report it."
+            )
             await error.response(request_id)(scope, receive, send_with_id)

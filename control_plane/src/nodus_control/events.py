@@ -222,7 +222,7 @@ class EventFeed:
                 self._look()
                 self._check_keys()
             except Exception:
-                _logger.exception("the event feed stumbled; it goes on")
+                _logger.exception("the event feed failed; trying again")
                 self._stopping.wait(1.0)
             self._stopping.wait(GATHERING_SECONDS)
 

@@ -109,7 +109,7 @@ class FaultMiddleware:
             await self._app(scope, receive, send)
         elif fault.do == "status":
             code = _CODES.get(fault.status, "injected_fault")
-            raise ApiError(fault.status, code, "This answer was asked for.", headers=fault.headers)
+            raise ApiError(fault.status, code, "This answer was scripted.", headers=fault.headers)
         elif fault.do == "delay":
             await anyio.sleep(fault.seconds)
             await self._app(scope, receive, send)

@@ -60,7 +60,7 @@ class WorkerLoop:
             try:
                 pause = self.round()
             except Exception:
-                _logger.exception("the worker stumbled; it goes on in %s s", IDLE_SECONDS)
+                _logger.exception("the worker failed; trying again in %s s", IDLE_SECONDS)
                 pause = IDLE_SECONDS
             if pause > 0:
                 self._news.wait(pause)

@@ -6,7 +6,6 @@ from sqlalchemy import Connection
 
 from . import key_entries, outbox, thresholds, trust_ledger, webhook_notices
 from .errors import BudgetExceeded, BudgetFigures
-from .key_entries import KeyOwner
 from .keys import KeyRecord
 
 
@@ -17,16 +16,12 @@ def reserved(
     fraction = default_fraction if key.threshold is None else key.threshold
     if thresholds.newly_reached(connection, key.id, figures, fraction, now):
         outbox.publish(connection, [webhook_notices.threshold_reached(key, figures, fraction, job_id, now)])
-        entry = key_entries.threshold_reached(_owner(key), now, figures, f"{fraction:g}")
+        entry = key_entries.threshold_reached(key.owner, now, figures, f"{fraction:g}")
         trust_ledger.append_all(connection, [entry])
 
 
 def refused(connection: Connection, key: KeyRecord, refusal: BudgetExceeded, now: int) -> None:
     """Tell that the cap refused a submission; the caller commits this, and nothing else."""
     outbox.publish(connection, [webhook_notices.exceeded(key, refusal.figures, refusal.estimated, now)])
-    entry = key_entries.exceeded(_owner(key), now, refusal.figures, refusal.estimated)
+    entry = key_entries.exceeded(key.owner, now, refusal.figures, refusal.estimated)
     trust_ledger.append_all(connection, [entry])
-
-
-def _owner(key: KeyRecord) -> KeyOwner:
-    return KeyOwner(key.id, key.customer_id, key.principal_kind)

@@ -36,6 +36,9 @@ from .engines import POSTGRESQL, SQLITE, UnusableDatabase, open_engine, parse
 from .group_commit import GroupCommit
 from .webhook_schema import metadata
 
+DATABASE_VARIABLE = "NODUS_DATABASE_URL"
+"""The environment variable that names the database of operators' commands."""
+
 _MOST_ATTEMPTS = 5
 # A serialization failure, a deadlock, and two that inserted the same: whoever comes again finds the other's work done.
 _CONFLICTS = frozenset({"40001", "40P01", "23505"})
@@ -172,4 +175,4 @@ def _roll_back(connection: Connection) -> None:
             connection.exec_driver_sql("ROLLBACK")
 
 
-__all__ = ["Database", "UnusableDatabase"]
+__all__ = ["DATABASE_VARIABLE", "Database", "UnusableDatabase"]

@@ -7,8 +7,6 @@ that dies between the two leaves a lease that ends; then the event is delivered 
 
 from __future__ import annotations
 
-import base64
-import re
 import secrets as random_source
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -21,8 +19,9 @@ from nodus_core.times import timestamp
 from nodus_core.webhook_schedule import Outcome, next_delay_ms
 
 from . import trust_ledger
+from .cursors import make_cursor, read_cursor
 from .database import Database
-from .errors import Refused, UnusableCursor
+from .errors import Refused
 from .outbox import PENDING
 from .webhook_schema import attempts, deliveries, endpoints, outbox
 from .webhooks import UnknownWebhook, give_up_all, lock_in_order
@@ -32,7 +31,7 @@ FAILED = "failed"
 ATTEMPTED = "webhook.attempted"
 """The kind of an attempt's row in the Trust Ledger."""
 
-_CURSOR = re.compile(r"d([0-9]{1,18})\Z")
+_LISTING = "d"
 
 
 class UnknownDelivery(Refused):
@@ -277,14 +276,14 @@ class Deliveries:
         """
         query = _VIEW.where(deliveries.c.endpoint_id == endpoint_id).order_by(deliveries.c.seq.desc())
         if cursor is not None:
-            query = query.where(deliveries.c.seq < _read_cursor(cursor))
+            query = query.where(deliveries.c.seq < read_cursor(_LISTING, cursor))
         with self._database.read() as connection:
             _require_endpoint(connection, customer_id, endpoint_id)
             rows = connection.execute(query.limit(limit + 1)).all()
             page = rows[:limit]
             made = _attempts_of(connection, [row.id for row in page])
         facts = [_facts(row, made[row.id]) for row in page]
-        return DeliveryPage(facts, _make_cursor(page[-1].seq) if len(rows) > limit else None)
+        return DeliveryPage(facts, make_cursor(_LISTING, page[-1].seq) if len(rows) > limit else None)
 
     def replay(self, customer_id: str, endpoint_id: str, delivery_id: str, now: int) -> DeliveryFacts:
         """Make a delivery due at once, whatever became of it, with its whole schedule before it again.
@@ -391,18 +390,3 @@ def _require_endpoint(connection: Connection, customer_id: str, endpoint_id: str
         raise UnknownWebhook
     disabled_at: int | None = row.disabled_at
     return disabled_at
-
-
-def _make_cursor(seq: int) -> str:
-    return base64.urlsafe_b64encode(f"d{seq}".encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> int:
-    try:
-        text = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)).decode("ascii")
-    except ValueError:
-        raise UnusableCursor from None
-    found = _CURSOR.match(text)
-    if found is None:
-        raise UnusableCursor
-    return int(found.group(1))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import hmac
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +19,7 @@ from nodus_core.spec import JobSpec
 from nodus_core.streams import stream
 
 from . import budget_events, budgets, job_entries, outbox, trust_ledger, webhook_notices
+from .cursors import make_cursor, read_cursor
 from .database import Database
 from .errors import (
     BudgetExceeded,
@@ -29,7 +28,6 @@ from .errors import (
     NoSuchOffer,
     NoSupplier,
     UnknownJob,
-    UnusableCursor,
 )
 from .keys import KeyRecord
 from .outages import outages_now
@@ -49,9 +47,17 @@ _BY_IDEMPOTENCY_KEY = select(*JOB_FIELDS).where(
     jobs.c.idempotency_key == bindparam("key"),
 )
 _LAST_SEQ = select(func.max(jobs.c.seq))
+_PLACEMENT = select(
+    attempts.c.job_id,
+    attempts.c.attempt,
+    attempts.c.supplier,
+    attempts.c.region,
+    attempts.c.placed_at,
+    attempts.c.ended_at,
+)
 _INSERT_JOB = insert(jobs)
 _INSERT_EVENT = insert(events)
-_CURSOR = re.compile(r"j([0-9]{1,18})\Z")
+_LISTING = "j"
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,11 +240,11 @@ class Jobs:
         if statuses:
             query = query.where(jobs.c.status.in_([status.value for status in statuses]))
         if cursor is not None:
-            query = query.where(jobs.c.seq < _read_cursor(cursor))
+            query = query.where(jobs.c.seq < read_cursor(_LISTING, cursor))
         with self._database.read() as connection:
             found = [JobRecord(*row) for row in connection.execute(query.limit(limit + 1))]
         page = found[:limit]
-        return Page(page, _make_cursor(page[-1].seq) if len(found) > limit else None)
+        return Page(page, make_cursor(_LISTING, page[-1].seq) if len(found) > limit else None)
 
     def request_cancel(self, key: KeyRecord, job_id: str, now: int) -> JobRecord:
         """Cancel a job that no driver has; ask for the end of one that a driver may have; leave a terminal one alone.
@@ -279,15 +285,7 @@ class Jobs:
     def latest_placement(self, job_id: str) -> PlacementFacts | None:
         """Return the last placement that a supplier did not turn down; None before the first."""
         query = (
-            select(
-                attempts.c.job_id,
-                attempts.c.attempt,
-                attempts.c.supplier,
-                attempts.c.region,
-                attempts.c.placed_at,
-                attempts.c.ended_at,
-            )
-            .where(attempts.c.job_id == job_id, func.coalesce(attempts.c.outcome, "") != "refused")
+            _PLACEMENT.where(attempts.c.job_id == job_id, func.coalesce(attempts.c.outcome, "") != "refused")
             .order_by(attempts.c.attempt.desc())
             .limit(1)
         )
@@ -304,14 +302,7 @@ class Jobs:
 
     def placement_of(self, job_id: str, attempt: int) -> tuple[JobRecord, PlacementFacts] | None:
         """Return a job, whoever's it is, with one of its attempts; None where there is none."""
-        by_attempt = select(
-            attempts.c.job_id,
-            attempts.c.attempt,
-            attempts.c.supplier,
-            attempts.c.region,
-            attempts.c.placed_at,
-            attempts.c.ended_at,
-        ).where(attempts.c.job_id == job_id, attempts.c.attempt == attempt)
+        by_attempt = _PLACEMENT.where(attempts.c.job_id == job_id, attempts.c.attempt == attempt)
         with self._database.read() as connection:
             job = connection.execute(select(*JOB_FIELDS).where(jobs.c.id == job_id)).first()
             placement = connection.execute(by_attempt).first()
@@ -368,18 +359,3 @@ def _count(connection: Connection) -> int:
 
 def _context(job_id: str) -> str:
     return f"job {job_id}"
-
-
-def _make_cursor(seq: int) -> str:
-    return base64.urlsafe_b64encode(f"j{seq}".encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> int:
-    try:
-        text = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)).decode("ascii")
-    except ValueError:
-        raise UnusableCursor from None
-    found = _CURSOR.match(text)
-    if found is None:
-        raise UnusableCursor
-    return int(found.group(1))

@@ -75,6 +75,11 @@ class KeyRecord:
         return None if self.threshold_millionths is None else self.threshold_millionths / 1_000_000
 
     @property
+    def owner(self) -> KeyOwner:
+        """Whose key it is, as rows of the Trust Ledger name it."""
+        return KeyOwner(self.id, self.customer_id, self.principal_kind)
+
+    @property
     def kept_secret(self) -> KeptSecret:
         """Its signing secret, as it is kept."""
         return KeptSecret(self.signing_secret, self.signing_secret_hash)
@@ -274,7 +279,7 @@ class Keys:
             if key.revoked_at is not None:
                 return False
             connection.execute(_CHANGE.values(revoked_at=now), {"of_key": key_id})
-            append_all(connection, [key_entries.revoked(_owner(key), now)])
+            append_all(connection, [key_entries.revoked(key.owner, now)])
         for kept in (key.kept_secret, key.previous_kept_secret):
             self._secrets.forget(key_id, kept)
         return True
@@ -303,7 +308,7 @@ class Keys:
                 ),
                 {"of_key": key_id},
             )
-            append_all(connection, [key_entries.rotated(_owner(key), now)])
+            append_all(connection, [key_entries.rotated(key.owner, now)])
         # The row is what counts; Redis only need not keep longer what the row no longer lets verify.
         with contextlib.suppress(RedisUnavailable):
             self._secrets.forget(key_id, key.kept_secret, after_ms=OLD_SECRET_VERIFIES_MS)
@@ -321,7 +326,7 @@ class Keys:
             if key.monthly_cap == cap:
                 return
             connection.execute(_CHANGE.values(monthly_cap=cap), {"of_key": key_id})
-            append_all(connection, [key_entries.cap_set(_owner(key), now, cap, key.monthly_cap)])
+            append_all(connection, [key_entries.cap_set(key.owner, now, cap, key.monthly_cap)])
 
 
 def new_api_key(*, is_test: bool = False) -> str:
@@ -344,7 +349,3 @@ def _require_live(connection: Connection, key_id: str) -> KeyRecord:
     if row is None:
         raise UnknownKey(key_id)
     return KeyRecord(*row)
-
-
-def _owner(key: KeyRecord) -> KeyOwner:
-    return KeyOwner(key.id, key.customer_id, key.principal_kind)

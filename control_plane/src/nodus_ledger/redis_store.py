@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+REDIS_VARIABLE = "NODUS_REDIS_URL"
+"""The environment variable that names the Redis of operators' commands."""
+
 TIMEOUT_SECONDS = 2.0
 """How long Redis may take to be reached, and again to answer: a request waits for it."""
 PAUSE_SECONDS = 1.0

@@ -187,7 +187,7 @@ def test_an_unknown_key_is_told(command: str, run: Run, capsys: pytest.CaptureFi
     name, *options = command.split()
 
     assert main([name, "no-such-id", *options]) == 4
-    assert capsys.readouterr().err == "error: there is no live key no-such-id: `list` names them\n"
+    assert capsys.readouterr().err == "error: there is no live key no-such-id; `list` shows the keys\n"
 
 
 def test_a_revoked_key_opens_nothing_any_more(run: Run, database: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,13 +8,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 import psycopg
 from psycopg import sql
 from typing_extensions import Self
 
-from .process import Account, ServerProcess, discard
+from .process import LocalServer
 
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -28,8 +27,8 @@ _SETTINGS = {
 }
 
 
-class PostgresServer:
-    """A PostgreSQL server, started by `with` and gone after it.
+class PostgresServer(LocalServer):
+    """A PostgreSQL server, which keeps its databases when it is stopped.
 
     Args:
         programs: the folder of `initdb` and `postgres`.
@@ -37,11 +36,9 @@ class PostgresServer:
     """
 
     def __init__(self, programs: Path, *, durable: bool = False) -> None:
+        super().__init__(ended_by="QUIT")
         self._programs = programs
         self._settings = {**_SETTINGS, **({"fsync": "on", "full_page_writes": "on"} if durable else {})}
-        self._account = Account()
-        self._folder = self._account.make_folder()
-        self._process = ServerProcess(self._command, self._is_ready, self._account, self._folder, ended_by="QUIT")
         self._made = 0
 
     def start(self) -> Self:
@@ -60,26 +57,12 @@ class PostgresServer:
             "--locale=C",
         ]
         self._account.run([*initdb, "--no-sync"], cwd=self._folder)
-        self._process.start()
-        return self
-
-    def close(self) -> None:
-        """Stop it and remove everything. `with` does it."""
-        self._process.stop()
-        discard(self._folder)
+        return super().start()
 
     def restart(self) -> None:
         """Stop it, which breaks every connection, and start it again on the same port."""
         self.stop()
         self.start_again()
-
-    def stop(self) -> None:
-        """Stop it, which breaks every connection; what it holds stays."""
-        self._process.stop()
-
-    def start_again(self) -> None:
-        """Start it on the same port, after `stop`."""
-        self._process.start()
 
     def create_database(self, template: str | None = None) -> str:
         """Make a database, empty or a copy of another by its name, and return its name."""
@@ -102,18 +85,6 @@ class PostgresServer:
     def connect(self, name: str) -> psycopg.Connection[tuple[object, ...]]:
         """Connect to a database below the control plane; every statement is its own transaction."""
         return _connect(self._process.port, name)
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _run(self, statement: sql.Composed) -> None:
         with _connect(self._process.port, "postgres") as connection:

@@ -14,6 +14,9 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import TracebackType
+
+from typing_extensions import Self
 
 PATIENCE_SECONDS = 60.0
 
@@ -159,6 +162,57 @@ class ServerProcess:
                 break
             time.sleep(0.02)
         return False
+
+
+class LocalServer:
+    """A server in a process of its own, started by `with` and gone after it.
+
+    Args:
+        ended_by: the signal upon which it ends at once.
+    """
+
+    def __init__(self, *, ended_by: str = "TERM") -> None:
+        self._account = Account()
+        self._folder = self._account.make_folder()
+        self._process = ServerProcess(self._command, self._is_ready, self._account, self._folder, ended_by=ended_by)
+
+    def start(self) -> Self:
+        """Start it. `with` does it."""
+        self._process.start()
+        return self
+
+    def close(self) -> None:
+        """Stop it and remove everything. `with` does it."""
+        self._process.stop()
+        discard(self._folder)
+
+    def stop(self) -> None:
+        """Stop it, which breaks every connection."""
+        self._process.stop()
+
+    def start_again(self) -> None:
+        """Start it on the same port, after `stop`."""
+        self._process.start()
+
+    def __enter__(self) -> Self:
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _command(self, port: int) -> Sequence[str | Path]:
+        """Return the command that starts it on a port."""
+        raise NotImplementedError
+
+    def _is_ready(self, port: int) -> bool:
+        """Say whether it answers on a port."""
+        raise NotImplementedError
 
 
 def free_port() -> int:

@@ -20,10 +20,8 @@ from ..auth import authenticate
 from ..calls import Call, respond
 from ..plane import Plane
 from .errors import ApiError
+from .jobs import read_limit
 from .views import to_json
-
-DEFAULT_LIMIT = 50
-MAX_LIMIT = 200
 
 _MAX_DIGITS = 15  # a number that no ledger reaches, and that every JSON reader and database can hold
 _DIGITS = re.compile(r"[0-9]+\Z")
@@ -63,10 +61,10 @@ async def get_proof(request: Request) -> Response:
 
 def _entries(plane: Plane, call: Call) -> Response:
     key = authenticate(plane, call)
-    limit = _whole(call, "limit", default=DEFAULT_LIMIT, lowest=1)
+    limit = read_limit(call.parameters.get("limit"))
     after = _whole(call, "after", default=0, lowest=0)
     page = plane.trust_ledger.entries(
-        key.customer_id, job_id=call.parameters.get("job_id") or None, after=after, limit=min(limit, MAX_LIMIT)
+        key.customer_id, job_id=call.parameters.get("job_id") or None, after=after, limit=limit
     )
     return _json({"entries": [entry_view(entry) for entry in page.entries], "next_after": page.next_after})
 

@@ -223,21 +223,21 @@ KEY_EXAMPLE: Schema = {
 }
 
 ERRORS: Mapping[int, tuple[str, str, Schema]] = {
-    400: ("The request cannot be read as one.", "invalid_json", {}),
+    400: ("The request is malformed.", "invalid_json", {}),
     401: ("The key or its signature is missing or wrong.", "invalid_api_key", {}),
     402: (
         "The job could pass the key's monthly cap.",
         "budget_exceeded",
         {**_BUDGET_EXAMPLE, "estimated_cost_usd": 886.32},
     ),
-    403: ("An agent's key, and another key's job.", "forbidden_principal", {}),
+    403: ("An agent's key may not do this to another key's job.", "forbidden_principal", {}),
     404: ("There is no such job.", "job_not_found", {}),
-    405: ("The path has no such method.", "method_not_allowed", {}),
+    405: ("The path does not support this method.", "method_not_allowed", {}),
     409: ("The signature was used before.", "signature_replayed", {}),
     413: ("The body is too large.", "body_too_large", {}),
     416: ("The job has not printed that much yet.", "range_not_satisfiable", {}),
     422: ("A field is outside its limits.", "invalid_spec", {"field": "gpu_count"}),
-    500: ("Something went wrong here.", "internal_error", {}),
+    500: ("Something went wrong on the server.", "internal_error", {}),
     503: (
         "Not right now: every supplier that offers this is out, or signatures cannot be verified.",
         "no_supplier",

@@ -10,8 +10,7 @@ from nodus_ledger.keys import PrincipalKind
 from nodus_ledger.webhooks import MAX_ENDPOINTS
 
 from ..webhooks.urls import MAX_URL_LENGTH
-
-Schema = dict[str, Any]
+from .schemas import Schema
 
 _TIME: Schema = {"type": "string", "format": "date-time"}
 _NO_TIME: Schema = {"type": ["string", "null"], "format": "date-time"}

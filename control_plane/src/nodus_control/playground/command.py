@@ -19,7 +19,7 @@ from nodus_ledger.settings import Settings
 
 from ..app import create_app
 from ..clock import RunningClock
-from ..exit_codes import CONFIGURATION, OK
+from ..exit_codes import OK, Misconfigured
 from ..faults import FaultScript
 from ..interrupts import catching_interrupts
 from ..plane import Plane
@@ -34,12 +34,6 @@ from .seeded import SeededKeys, seed_keys
 DEFAULT_PORT = 8787
 DEFAULT_SIMULATED_SPEED = 60.0
 IN_MEMORY = "sqlite://"
-
-
-class Misconfigured(asyncclick.ClickException):
-    """A setting that the playground cannot start with."""
-
-    exit_code = CONFIGURATION
 
 
 class Speed(asyncclick.ParamType):  # type: ignore[type-arg]  # generic in some versions, and not in others
@@ -62,7 +56,7 @@ class Speed(asyncclick.ParamType):  # type: ignore[type-arg]  # generic in some 
 
 @dataclass(frozen=True)
 class Settled:
-    """What was asked for, with its defaults, checked."""
+    """The checked options, with defaults filled in."""
 
     host: str
     port: int
@@ -86,14 +80,21 @@ class Settled:
     show_default=True,
     help="The port; 0 picks a free one.",
 )
-@asyncclick.option("--db", "database_url", metavar="URL", help="Keep the state, for example in sqlite:///nodus.db.")
+@asyncclick.option(
+    "--db",
+    "database_url",
+    metavar="URL",
+    help="Keep the state in this database, such as sqlite:///nodus.db. By default, it is lost on exit.",
+)
 @asyncclick.option(
     "--speed",
     type=Speed(),
     metavar="N|instant",
-    help="How fast the clock runs. Simulations: 60 unless given; commands run at 1.",
+    help="How fast the clock runs. By default, simulations run at 60 times real time; commands run in real time.",
 )
-@asyncclick.option("--seed", type=int, default=0, show_default=True, help="What all simulated chance comes from.")
+@asyncclick.option(
+    "--seed", type=int, default=0, show_default=True, help="The seed of everything that is random in simulations."
+)
 @asyncclick.option(
     "--driver",
     type=asyncclick.Choice(DRIVERS),
@@ -107,8 +108,15 @@ class Settled:
     type=asyncclick.Path(dir_okay=False, path_type=Path),
     help="Write addresses and keys to this file, as JSON, once requests are answered.",
 )
-@asyncclick.option("--json", "as_json", is_flag=True, help="Print the same as one line, and the banner on stderr.")
-@asyncclick.option("--allow-host", "allow_hosts", multiple=True, help="Answer to this Host name too; repeatable.")
+@asyncclick.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print addresses and keys as one line of JSON on stdout, and the banner on stderr.",
+)
+@asyncclick.option(
+    "--allow-host", "allow_hosts", multiple=True, help="Also answer requests for this host name. Repeatable."
+)
 @allow_option
 @threshold_option
 def playground(
@@ -127,8 +135,8 @@ def playground(
 ) -> int:
     """Start a control plane on this machine, with its page.
 
-    One command, no account. The page and the API are on one port, on loopback only. Without --db everything is lost
-    on exit.
+    There is no account to create. The page and the API are on one port, on loopback only. Without --db, everything is
+    lost on exit.
     """
     if not is_loopback(host):
         raise Misconfigured(f"the playground listens on loopback only, and {host} is not: use 127.0.0.1")

@@ -10,7 +10,7 @@ allow_option = asyncclick.option(
     "--webhook-allow",
     metavar="CIDR|HOST",
     multiple=True,
-    help="Let webhooks lead to this network or host although it is not public; repeatable.",
+    help="Allow webhooks to this network or host, although it is not public. Repeatable.",
 )
 
 threshold_option = asyncclick.option(

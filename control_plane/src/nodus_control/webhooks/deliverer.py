@@ -121,7 +121,7 @@ class Deliverer:
             try:
                 pause = self._round()
             except Exception:
-                _logger.exception("the delivery of webhooks stumbled; it goes on in %s s", IDLE_SECONDS)
+                _logger.exception("delivering webhooks failed; trying again in %s s", IDLE_SECONDS)
                 pause = IDLE_SECONDS
             self._news.wait(pause)
 

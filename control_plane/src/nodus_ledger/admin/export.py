@@ -33,7 +33,7 @@ def add(commands: Any) -> None:
         "`nodus.verify_ledger` takes the lines as they are.",
     )
     add_common_options(command)
-    command.add_argument("--customer-id", metavar="ID", help="whose; may be left out where there is one log alone")
+    command.add_argument("--customer-id", metavar="ID", help="the customer; may be omitted if there is only one log")
     command.add_argument("--after", type=int, default=0, metavar="SEQ", help="only rows above this seq")
     command.set_defaults(run=_run)
 

@@ -19,32 +19,37 @@ def add(commands: Any) -> None:
     command: argparse.ArgumentParser = commands.add_parser(
         "mint",
         help="make an API key",
-        description="Make an API key. It and its signing secret are printed here and nowhere else: the database "
-        "holds the key's hash alone. A SQLite file that is not there yet is made.",
+        description="Make an API key. The key and its signing secret are shown only here: the database holds only "
+        "the key's hash. A SQLite file that does not exist yet is created.",
     )
-    command.add_argument("--customer-id", required=True, type=values.name, metavar="ID", help="whose key it is")
+    command.add_argument(
+        "--customer-id", required=True, type=values.name, metavar="ID", help="the customer whose key it is"
+    )
     command.add_argument(
         "--kind",
         required=True,
         choices=[kind.value for kind in PrincipalKind],
-        help="who will use it; goes with it to ledger rows, webhooks and meter events",
+        help="who will use it; recorded in ledger rows, webhooks and meter events",
     )
-    command.add_argument("--label", default="", type=values.label, metavar="TEXT", help="what you call it")
+    command.add_argument("--label", default="", type=values.label, metavar="TEXT", help="a name for the key")
     command.add_argument(
-        "--monthly-cap-usd", type=values.cap, metavar="N", help="what it may spend in a calendar month; else no cap"
+        "--monthly-cap-usd",
+        type=values.cap,
+        metavar="N",
+        help="how much it may spend per calendar month, in US dollars; no cap by default",
     )
     command.add_argument(
         "--threshold",
         type=values.fraction,
         metavar="F",
-        help="the fraction of the cap at which budget.threshold_reached fires; else the control plane's, 0.8",
+        help="the fraction of the cap at which budget.threshold_reached fires; by default the control plane's, 0.8",
     )
     command.add_argument(
         "--signing-required",
         action="store_true",
-        help="make a signing secret, and refuse requests that it did not sign",
+        help="create a signing secret, and refuse requests that are not signed with it",
     )
-    command.add_argument("--test", action="store_true", help="make a key for simulations alone: nk_test_…")
+    command.add_argument("--test", action="store_true", help="make a key for simulations only: nk_test_…")
     add_common_options(command)
     command.set_defaults(run=_run)
 

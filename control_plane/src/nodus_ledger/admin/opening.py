@@ -1,4 +1,4 @@
-"""The options that every command has, and what they name: the database, Redis, and the keys kept in both."""
+"""The options that every command has, and opening what they name: the database, Redis, and the keys in both."""
 
 from __future__ import annotations
 
@@ -10,18 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
-
-from ..database import Database, UnusableDatabase
+from ..database import DATABASE_VARIABLE, Database
+from ..engines import parse
 from ..keys import Keys
-from ..redis_store import RedisStore
+from ..redis_store import REDIS_VARIABLE, RedisStore
 from ..sealing import KEY_VARIABLE, sealer_for
 from ..settings import Settings
 from ..signing_secrets import SigningSecrets
-
-DATABASE_VARIABLE = "NODUS_DATABASE_URL"
-REDIS_VARIABLE = "NODUS_REDIS_URL"
 
 
 class NoDatabase(Exception):
@@ -39,9 +34,9 @@ class KeyCabinet:
 
 def add_common_options(command: argparse.ArgumentParser) -> None:
     """Add `--db`, `--redis` and `--json`."""
-    command.add_argument("--db", metavar="URL", help=f"the database; else {DATABASE_VARIABLE}")
+    command.add_argument("--db", metavar="URL", help=f"the database; {DATABASE_VARIABLE} by default")
     command.add_argument(
-        "--redis", metavar="URL", help=f"where signing secrets are kept; else {REDIS_VARIABLE}, else the database"
+        "--redis", metavar="URL", help=f"where signing secrets are kept; {REDIS_VARIABLE} by default, else the database"
     )
     command.add_argument("--json", action="store_true", help="print JSON")
 
@@ -129,14 +124,11 @@ def _file_of(url: str) -> Path | None:
 
     Raises:
         NoDatabase: it would be in memory.
-        UnusableDatabase: this is no URL.
+        UnusableDatabase: this is not the URL of a database that is supported.
     """
-    try:
-        parsed = make_url(url)
-    except ArgumentError as exc:
-        raise UnusableDatabase("the database must be given as a URL, such as sqlite:///nodus.db") from exc
+    parsed = parse(url)
     if parsed.get_backend_name() != "sqlite":
         return None
     if not parsed.database or parsed.database == ":memory:":
-        raise NoDatabase("there is no database in memory to find: give a file, such as sqlite:///nodus.db")
+        raise NoDatabase("a database in memory would be empty: name a file, such as sqlite:///nodus.db")
     return Path(parsed.database)

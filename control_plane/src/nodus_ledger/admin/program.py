@@ -47,13 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (NoDatabase, UnusableDatabase, UnusableKey, UnusableRedis, RedisUnavailable) as exc:
         return _fail(str(exc), CONFIGURATION)
     except sqlalchemy.exc.DBAPIError as exc:
-        return _fail(f"the database does not do it: {' '.join(str(exc.orig).split())}", CONFIGURATION)
+        return _fail(f"the database refused: {' '.join(str(exc.orig).split())}", CONFIGURATION)
     except UnknownKey as exc:
-        return _fail(f"there is no live key {exc}: `list` names them", NOT_FOUND)
+        return _fail(f"there is no live key {exc}; `list` shows the keys", NOT_FOUND)
     except export.UnknownLog as exc:
         return _fail(f"there is no log of customer {exc}: `verify` names them", NOT_FOUND)
     except BrokenPipeError:
-        # Who reads has had enough. Nothing is left to be written when the interpreter ends.
+        # The reader has gone. Nothing may be left to write when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except KeyDoesNotSign as exc:

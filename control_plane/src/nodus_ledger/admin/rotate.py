@@ -18,8 +18,8 @@ def add(commands: Any) -> None:
     command: argparse.ArgumentParser = commands.add_parser(
         "rotate",
         help="give a key a new signing secret",
-        description="Give a key a new signing secret, printed here and nowhere else. The one before verifies for 24 "
-        "hours more; rotate twice to end that one at once. The API key stays as it is.",
+        description="Give a key a new signing secret, which is shown only here. The previous one remains valid for 24 "
+        "hours; rotate twice to end it at once. The API key stays the same.",
     )
     command.add_argument("key_id", metavar="KEY_ID", help="the key, as `mint` and `list` name it")
     add_common_options(command)

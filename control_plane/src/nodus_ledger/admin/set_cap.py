@@ -18,8 +18,8 @@ def add(commands: Any) -> None:
     command: argparse.ArgumentParser = commands.add_parser(
         "set-cap",
         help="change a key's monthly cap",
-        description="Change a key's monthly cap, from the next submission on. What is in flight goes on, even where "
-        "the new cap is below it.",
+        description="Change a key's monthly cap, from the next submission on. Jobs in flight go on, even if they "
+        "exceed the new cap.",
     )
     command.add_argument("key_id", metavar="KEY_ID", help="the key, as `mint` and `list` name it")
     command.add_argument(
@@ -27,7 +27,7 @@ def add(commands: Any) -> None:
         required=True,
         type=values.cap_or_none,
         metavar="N|none",
-        help="what it may spend in a calendar month",
+        help="how much it may spend per calendar month, in US dollars, or none for no cap",
     )
     add_common_options(command)
     command.set_defaults(run=_run)
