@@ -1,7 +1,7 @@
-"""The one text of a JSON value (RFC 8785), for what ledger rows and fingerprints hold.
+"""The canonical text of a JSON value (RFC 8785), for ledger rows.
 
-Strings, whole numbers, booleans, null, lists and objects. Fractions are refused: RFC 8785 writes them as JavaScript
-does, and nothing that is hashed here may depend on how a float prints. Money is whole micro-USD.
+It covers strings, whole numbers, booleans, null, lists and objects. Fractions are refused: RFC 8785 writes them as
+JavaScript does, and nothing that is hashed here may depend on how a float prints. Money is whole micro-USD.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import json
 from collections.abc import Mapping
 
 MAX_INTEGER = 2**53 - 1
-"""Beyond it a number is not the same for every reader of JSON (RFC 8785, section 3.2.2.3)."""
+"""Larger numbers do not read the same in every implementation of JSON (RFC 8785, section 3.2.2.3)."""
 
-# Its escapes are those of RFC 8785, section 3.2.2.2; order and types are seen to before it is used.
+# Its escapes are those of RFC 8785, section 3.2.2.2; order and types are taken care of before it is used.
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -20,7 +20,7 @@ def canonical_json(value: object) -> str:
     """Return the canonical text of a value: no spaces, keys in the order of their UTF-16 code units.
 
     Raises:
-        TypeError: something in it is no JSON value, is a float, or is a key that is no string.
+        TypeError: it contains something that is not JSON, a float, or a key that is not a string.
         ValueError: a whole number beyond ±(2⁵³ − 1), or a lone surrogate, which has no UTF-8.
     """
     return _ENCODER.encode(_in_order(value))

@@ -1,4 +1,4 @@
-"""Who offers which GPU, where, at what price: the suppliers and their offers."""
+"""The suppliers and their offers: which GPU, where, at what price."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class SupplierKind(str, enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Supplier:
-    """A supplier, with how it behaves when it is simulated.
+    """A supplier, and how it behaves when it is simulated.
 
-    `provisioning_seconds` is the shortest and the longest time from placement to running; `capacity_refusal_rate`
-    the share of placements that it turns down; `loss_per_hour` the rate at which it loses running jobs.
+    `provisioning_seconds` is the shortest and the longest time from placement to running, `capacity_refusal_rate` the
+    fraction of placements that it refuses, and `loss_per_hour` the rate at which it loses running jobs.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Catalogue:
         }
 
     def offers(self, gpu: str) -> tuple[Offer, ...]:
-        """Return every offer of a GPU model; none for a model that nobody has."""
+        """Return every offer of a GPU model, an empty tuple for a model that nobody has."""
         return self._offers.get(gpu, ())
 
     def retail_micros_per_gpu_hour(self, gpu: str) -> int | None:

@@ -1,4 +1,4 @@
-"""Time-ordered ids: UUIDv7 (RFC 9562, section 5.7), made from a time and a random source that are passed in."""
+"""Time-ordered ids: UUIDv7 (RFC 9562, section 5.7), from a time and a random source that are passed in."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def uuid7(milliseconds: int, random_bits: RandomBits) -> uuid.UUID:
 
 
 def random_part(identifier: str) -> str:
-    """Return the digits of a UUIDv7 that owe nothing to its time.
+    """Return the digits of a UUIDv7 that do not depend on its time.
 
     What happens to a simulated job is derived from these, so that the same seed and submissions give the same
     transcript whenever they are made.

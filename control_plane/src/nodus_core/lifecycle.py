@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 
 class JobStatus(str, enum.Enum):
-    """Where a job stands; the last three are terminal."""
+    """The states of a job; the last three are terminal."""
 
     QUEUED = "queued"
     PLACED = "placed"
@@ -34,7 +34,7 @@ TRANSITIONS: Mapping[JobStatus, frozenset[JobStatus]] = {
 
 
 class IllegalTransition(Exception):
-    """A change that the table does not have."""
+    """A change that the table does not allow."""
 
     def __init__(self, current: JobStatus, to: JobStatus) -> None:
         super().__init__(f"a {current.value} job cannot become {to.value}")
@@ -44,7 +44,7 @@ class IllegalTransition(Exception):
 
 @dataclass(frozen=True, slots=True)
 class JobState:
-    """What transitions change. Times are Unix milliseconds.
+    """The part of a job that transitions change. Times are Unix milliseconds.
 
     `placements` counts those that a supplier accepted. Supplier, region, rate and the times of the placement are
     those of the present one, or of the last one once the job is terminal; None while the job is queued.
@@ -64,9 +64,9 @@ class JobState:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One transition that is asked for.
+    """A requested transition.
 
-    `reason` says why for people who read the history: `capacity`, `lost`, `outage`, `requested`, an error code.
+    `reason` explains it to people who read the history: `capacity`, `lost`, `outage`, `requested`, an error code.
     The place is needed for `PLACED`, the error for `FAILED`.
     """
 
@@ -119,8 +119,8 @@ def apply(state: JobState, change: Change) -> JobState:
 def running_milliseconds(state: JobState, max_runtime_seconds: int) -> int:
     """Return how long a terminal job ran at its last placement: what is paid for.
 
-    Never more than `max_runtime_seconds`, which is what was reserved: ending an overdue job takes a moment that is
-    the supplier's, not the customer's. Zero for one that never ran.
+    Never more than `max_runtime_seconds`, which is what was reserved: the moment that it takes to end an overdue job is
+    at the supplier's expense. Zero for a job that never ran.
     """
     if state.started_at is None or state.finished_at is None:
         return 0

@@ -1,7 +1,8 @@
 """The Merkle tree of RFC 6962 (section 2.1) and RFC 9162: heads, inclusion proofs, consistency proofs.
 
-Leaves are numbered from 0. A proof is made of the roots of whole ranges of leaves: the functions that end in `_ranges`
-say which ranges, in the order of the proof, so that a store that keeps subtree roots need not read every leaf.
+Leaves are numbered from 0. A proof consists of the roots of ranges of leaves: the functions whose names end in
+`_ranges` say which ranges, in the order of the proof, so that a store that
+keeps subtree roots need not read every leaf.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 class TreeHead:
-    """A growing tree, of which only the roots of its perfect subtrees are kept: one for each bit of its size.
+    """A growing tree that keeps only the roots of its perfect subtrees: one for each bit set in its size.
 
     Args:
-        size: leaves so far, from 0 on.
-        subtrees: what `subtrees` of a tree of this size gave; nothing for an empty tree.
+        size: leaves so far, 0 or more.
+        subtrees: the `subtrees` of a tree of this size; nothing for an empty tree.
 
     Raises:
         ValueError: `size` is negative, or the number of subtrees does not fit it.

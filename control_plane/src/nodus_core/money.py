@@ -1,4 +1,4 @@
-"""Money as integer micro-USD: nothing is rounded but where a cost is made."""
+"""Money as integer micro-USD; rounding happens only where a cost is computed."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Where a job goes, and why it goes nowhere else: pure scoring of every offer.
+"""Where a job goes, and why it does not go elsewhere: pure scoring of every offer.
 
-The score is the cheapest offer's price over this offer's, so that the cheapest scores 1, times a nudge where the
-region is the preferred one. The tier filter is hard. Ties go to the lower price, then by name.
+The score is the lowest price divided by this offer's, so that the cheapest offer scores 1, times a nudge if the region
+is the preferred one. The tier filter is hard. Ties go to the lower price, then to the name that sorts first.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from functools import lru_cache
 from .catalogue import Offer, SupplierKind
 
 REGION_NUDGE = 1.1
-"""A preferred region wins over one that is up to a tenth cheaper."""
+"""How much better an offer in the preferred region scores: it wins over one that is up to a tenth cheaper."""
 
 Place = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a job asks of its placement.
+    """A job's requirements for its placement.
 
     Attributes:
         require_tiers: only suppliers of these kinds; empty for any.
         prefer_region: a region, or the start of one (`eu`, `us-east`), in any case.
         outages: names of suppliers that are out.
-        lost: places where this job was lost.
+        lost: places where this job has been lost.
         refused: places that had no room for this job.
         ceiling_micros: the reserved rate per GPU-hour, above which nothing is picked; None for no limit.
     """
@@ -58,7 +58,7 @@ class Decision:
 
 @lru_cache(maxsize=1024)
 def decide(offers: tuple[Offer, ...], wish: Wish) -> Decision:
-    """Judge every offer and choose the best that nothing speaks against; the same question has the same answer."""
+    """Judge every offer, and choose the best one that is not rejected; the same question always has the same answer."""
     cheapest = min((offer.micros_per_gpu_hour for offer in offers), default=0)
     judged = [Candidate(offer, _score(offer, cheapest, wish), _rejection(offer, wish)) for offer in offers]
     judged.sort(key=lambda candidate: (candidate.rejected is not None, -candidate.score, *_tie(candidate.offer)))

@@ -1,7 +1,6 @@
-"""What a job may ask for: the submission payload, checked, default-filled and canonical.
+"""What a job may ask for: the submission payload, validated, with defaults filled in.
 
-No message repeats a value that was submitted: an environment variable, and anything put in its place by mistake, may
-be a secret.
+No message repeats a submitted value, which may be a secret, if only by mistake.
 """
 
 from __future__ import annotations
@@ -79,7 +78,7 @@ class JobSpec:
 
 
 def parse_spec(payload: object) -> JobSpec:
-    """Check a decoded submission payload and fill in its defaults. The `idempotency_key` in it is not looked at.
+    """Validate a decoded submission payload and fill in its defaults; its `idempotency_key` is ignored.
 
     Raises:
         InvalidSpec: a field is missing, unknown or outside its limits.

@@ -1,4 +1,4 @@
-"""Seeded random streams: one for each purpose, so that drawing from one never shifts another."""
+"""Seeded random streams, one for each purpose, so that drawing from one never affects another."""
 
 from __future__ import annotations
 

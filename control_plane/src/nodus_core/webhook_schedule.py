@@ -1,14 +1,14 @@
-"""When a delivery is tried again, and what an answer means: pure decisions."""
+"""When a delivery is retried, and what an answer means: pure decisions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 DELAYS_SECONDS = (0, 30, 120, 600, 3600)
-"""How long each attempt waits, from the end of the one before; the first goes out at once."""
+"""How long each attempt waits, from the end of the previous one; the first is made at once."""
 
 SPREAD = 0.2
-"""By what fraction a delay may be shorter or longer, so that what failed together is not tried again together."""
+"""By what fraction a delay may be shorter or longer: deliveries that failed together should not be retried together."""
 
 GONE = 410
 
@@ -23,7 +23,7 @@ class Outcome:
 
     @property
     def is_success(self) -> bool:
-        """Whether the endpoint took the event. A redirect is not followed, and is none."""
+        """Whether the endpoint accepted the event. A redirect is not followed, and counts as a failure."""
         return self.status_code is not None and 200 <= self.status_code < 300
 
     @property

@@ -1,1 +1,1 @@
-"""All that the control plane remembers: every statement of SQL and every secret is in here."""
+"""Everything that the control plane remembers: all SQL and all secrets are in this package."""

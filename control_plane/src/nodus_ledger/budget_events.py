@@ -1,4 +1,4 @@
-"""What becomes known when a reservation nears a key's cap, or is refused by it: in the ledger, and to subscribers."""
+"""What is recorded, and sent to subscribers, when a reservation nears a key's cap or is refused by it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .keys import KeyRecord
 def reserved(
     connection: Connection, key: KeyRecord, figures: BudgetFigures, job_id: str, default_fraction: float, now: int
 ) -> None:
-    """Tell, once for each key, month and fraction, that a reservation crossed it; the key's row is still locked."""
+    """Report that a reservation crossed the threshold, once per key, month and fraction. The key's row is locked."""
     fraction = default_fraction if key.threshold is None else key.threshold
     if thresholds.newly_reached(connection, key.id, figures, fraction, now):
         outbox.publish(connection, [webhook_notices.threshold_reached(key, figures, fraction, job_id, now)])
@@ -21,7 +21,7 @@ def reserved(
 
 
 def refused(connection: Connection, key: KeyRecord, refusal: BudgetExceeded, now: int) -> None:
-    """Tell that the cap refused a submission; the caller commits this, and nothing else."""
+    """Report that the cap refused a submission; the caller commits this, and nothing else."""
     outbox.publish(connection, [webhook_notices.exceeded(key, refusal.figures, refusal.estimated, now)])
     entry = key_entries.exceeded(key.owner, now, refusal.figures, refusal.estimated)
     trust_ledger.append_all(connection, [entry])

@@ -1,7 +1,7 @@
-"""The worker's side of the job table: claim what is due, and write what became of it.
+"""The worker's side of the job table: claim jobs that are due, and write what became of them.
 
-A claim is a lease (real time, renewed while its work goes on) and a generation, which every claim raises by one.
-Whoever comes back with a result after another has claimed the job finds another generation and writes nothing.
+A claim is a lease (in real time, renewed while the work goes on) and a generation, which every claim increases by one.
+A worker that comes back with a result after another has claimed the job finds another generation, and writes nothing.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _OPEN_ATTEMPT = (
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A job that is this worker's for a while, with the attempt that its driver has, or is to be given."""
+    """A job that this worker holds for a while, with the attempt that its driver has, or is about to get."""
 
     job: JobRecord
     attempt: AttemptRecord
@@ -50,7 +50,7 @@ class Claim:
 
 
 class Claims:
-    """Gives due jobs to workers."""
+    """Hands out due jobs to workers."""
 
     def __init__(self, database: Database, catalogue: Catalogue) -> None:
         self._database = database
@@ -62,13 +62,13 @@ class Claims:
             return connection.execute(select(func.min(jobs.c.due_at)).where(jobs.c.due_at.is_not(None))).scalar()
 
     def claim(self, owner: str, *, now: int, real_now: int, lease_ms: int, limit: int) -> tuple[int, list[Claim]]:
-        """Take due jobs, longest due first. A job without an open attempt gets one, or ends where nobody takes it.
+        """Claim due jobs, longest due first. A job without an open attempt gets one, or ends if no supplier is left.
 
-        The attempt is on record before any driver hears of it: after a crash it is submitted again under the same
-        number, which drivers answer with what they already have.
+        The attempt is on record before any driver learns of it: after a crash it is submitted again under the same
+        number, and the driver adopts what it already has.
 
         Returns:
-            How many jobs were dealt with, and those of them that a driver must be asked about.
+            How many jobs were dealt with, and which of them a driver must be asked about.
         """
         with self._database.write() as connection:
             due = _due(connection, now, real_now, limit)
@@ -98,7 +98,7 @@ class Claims:
         return len(due), claimed
 
     def renew(self, owner: str, seqs: Sequence[int], *, real_now: int, lease_ms: int) -> None:
-        """Keep claims whose work takes long."""
+        """Extend the leases of claims whose work takes long."""
         with self._database.write() as connection:
             connection.execute(select(jobs.c.seq).where(jobs.c.seq.in_(seqs)).order_by(jobs.c.seq).with_for_update())
             connection.execute(
@@ -115,9 +115,9 @@ class Claims:
             )
 
     def finish(self, owner: str, steps: Sequence[Step], *, now: int) -> int:
-        """Write what became of claimed jobs; leave alone those that another has claimed meanwhile.
+        """Write what became of claimed jobs, except those that another worker has claimed meanwhile.
 
-        Where a cancel was asked for after the claim, the job falls due at once. Gives how many steps were written.
+        A job whose cancellation was requested after the claim falls due at once. Returns how many steps were written.
         """
         if not steps:
             return 0
@@ -142,7 +142,7 @@ class Claims:
     def _dispatch(
         self, connection: Connection, undispatched: Sequence[JobRecord], out: frozenset[str], now: int
     ) -> list[Claim]:
-        """Route jobs that no driver has; return those that a driver is to be given."""
+        """Route jobs that no driver has yet; return the claims that a driver is to be given."""
         claims: list[Claim] = []
         ended: list[Step] = []
         rows: list[dict[str, Any]] = []
@@ -186,7 +186,7 @@ class Claims:
 
 
 def decision_document(decision: Decision) -> dict[str, Any]:
-    """Return a decision as it is answered to `GET /v1/jobs/{id}/routing`."""
+    """Return a decision in the form of `GET /v1/jobs/{id}/routing`."""
     candidates = [
         {
             "supplier": candidate.offer.supplier,

@@ -1,8 +1,8 @@
-"""The worker's side of webhooks: claim deliveries that are due, write what became of them; and what customers see.
+"""The worker's side of webhooks (claim deliveries that are due, write what became of them), and what customers see.
 
-A claim is a lease (real time) and a generation, which every claim and every replay raises by one. Who comes back with
-an outcome after that writes the attempt, because it was made, and leaves the delivery to whom it belongs now. A worker
-that dies between the two leaves a lease that ends; then the event is delivered again, under the same id.
+A claim is a lease (in real time) and a generation, which every claim and every replay increases by one. A worker that
+comes back with an outcome after that still records the attempt, because it was made, but leaves the delivery to its new
+owner. If a worker dies meanwhile, its lease expires, and the event is delivered again, under the same id.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class WebhookDisabled(Refused):
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A delivery that is this worker's for a while."""
+    """A delivery that this worker holds for a while."""
 
     id: str
     generation: int
@@ -56,7 +56,7 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class AttemptFacts:
-    """One attempt: `at` in Unix milliseconds, latency in real ones."""
+    """One attempt: `at` in Unix milliseconds of the control plane's clock, latency in real milliseconds."""
 
     at: int
     status_code: int | None
@@ -66,7 +66,7 @@ class AttemptFacts:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryFacts:
-    """A delivery as its customer sees it; `next_retry_at` is None where it is not tried again."""
+    """A delivery as its customer sees it; `next_retry_at` is None if it will not be retried."""
 
     id: str
     event_id: str
@@ -147,16 +147,16 @@ class Deliveries:
         busy: Mapping[str, int],
         most_per_endpoint: int,
     ) -> list[Outgoing]:
-        """Take due deliveries, longest due first, and of each endpoint no more than it may have at once.
+        """Claim due deliveries, longest due first, and no more for each endpoint than it may have at once.
 
         Args:
-            owner: who takes them.
+            owner: who claims them.
             now: the time, in Unix milliseconds.
             real_now: real time, in Unix milliseconds.
-            lease_ms: for how long they are the owner's.
-            limit: how many at most.
+            lease_ms: how long the owner holds them.
+            limit: how many to claim at most.
             busy: how many deliveries to each endpoint the owner has under way.
-            most_per_endpoint: how many it may have under way to each.
+            most_per_endpoint: how many may be under way to each endpoint.
         """
         if limit <= 0:
             return []
@@ -199,7 +199,7 @@ class Deliveries:
     def finish(
         self, owner: str, outgoing: Outgoing, outcome: Outcome, *, began: int, ended: int, chance: float
     ) -> None:
-        """Write an attempt, into the Trust Ledger too, and what follows from it.
+        """Record an attempt, in the Trust Ledger too, and its consequences.
 
         Args:
             owner: who claimed the delivery.
@@ -247,7 +247,7 @@ class Deliveries:
             )
 
     def release(self, owner: str, delivery_ids: Sequence[str]) -> None:
-        """Give claims back: they are due as they were before."""
+        """Give claims back; the deliveries are due as they were before."""
         if not delivery_ids:
             return
         with self._database.write() as connection:
@@ -272,7 +272,7 @@ class Deliveries:
 
         Raises:
             UnknownWebhook: this customer has no such endpoint.
-            UnusableCursor: the cursor is none that a page gave.
+            UnusableCursor: no page gave this cursor.
         """
         query = _VIEW.where(deliveries.c.endpoint_id == endpoint_id).order_by(deliveries.c.seq.desc())
         if cursor is not None:
@@ -286,7 +286,7 @@ class Deliveries:
         return DeliveryPage(facts, make_cursor(_LISTING, page[-1].seq) if len(rows) > limit else None)
 
     def replay(self, customer_id: str, endpoint_id: str, delivery_id: str, now: int) -> DeliveryFacts:
-        """Make a delivery due at once, whatever became of it, with its whole schedule before it again.
+        """Make a delivery due at once, whatever its status, and restart its whole schedule.
 
         Raises:
             UnknownWebhook, UnknownDelivery: this customer has no such endpoint, or that endpoint no such delivery.

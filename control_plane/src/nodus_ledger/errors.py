@@ -1,4 +1,4 @@
-"""Why the ledger turned something down. The service gives each its status and code."""
+"""Why the ledger refused something. The service maps each to a status and a code."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ForbiddenPrincipal(Refused):
 
 
 class UnusableCursor(Refused):
-    """The cursor is none that a listing gave."""
+    """No page of this listing gave the cursor."""
 
 
 @dataclass(frozen=True)

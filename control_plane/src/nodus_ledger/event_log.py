@@ -1,7 +1,7 @@
-"""The history of jobs as customers follow it: transitions, each at the position of its row in the Trust Ledger.
+"""The transitions of jobs, as customers follow them; each has the position of its row in the Trust Ledger.
 
-Whoever appends to a customer's ledger holds the lock on its head until the transaction commits, so positions become
-visible in their order on every database: who has read up to one misses nothing before it.
+A transaction that appends to a customer's ledger holds the lock on its head until it commits, so positions become
+visible in order on every database: a reader that has reached one has missed nothing before it.
 """
 
 from __future__ import annotations
@@ -73,19 +73,19 @@ class EventLog:
         self._database = database
 
     def heads(self, customer_ids: Sequence[str]) -> dict[str, int]:
-        """Return how far customers' sequences have come: no event that is committed later stands at or before that."""
+        """Return how far customers' sequences have got: every event committed later has a higher position."""
         with self._database.read() as connection:
             found = {row.customer_id: row.size for row in connection.execute(_HEADS, {"customers": customer_ids})}
         return {customer_id: found.get(customer_id, 0) for customer_id in customer_ids}
 
     def of_customer(self, customer_id: str, *, after: int, limit: int) -> list[EventRecord]:
-        """Return the events of a customer's jobs behind a position, in order."""
+        """Return the events of a customer's jobs after a position, in order."""
         with self._database.read() as connection:
             parameters = {"customer": customer_id, "after": after, "at_most": limit}
             return [EventRecord(*row) for row in connection.execute(_OF_CUSTOMER, parameters)]
 
     def of_job(self, job_id: str, *, after: int, limit: int) -> list[EventRecord]:
-        """Return the events of a job, whoever's it is, behind one's number, in order."""
+        """Return the events of a job, of any customer, after a number, in order."""
         with self._database.read() as connection:
             parameters = {"job": job_id, "after": after, "at_most": limit}
             return [EventRecord(*row) for row in connection.execute(_OF_JOB, parameters)]

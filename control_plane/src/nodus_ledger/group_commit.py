@@ -1,7 +1,7 @@
-"""Group commit: threads that write at the same time share a transaction, and so one wait for the disk.
+"""Group commit: threads that write at the same time share a transaction, and so wait for the disk only once.
 
-Each thread's work still stands or falls alone: it runs in a savepoint of its own. Nobody is answered before the shared
-transaction has committed.
+Each thread's work still succeeds or fails by itself, because it runs in a savepoint of its own. No thread gets its
+result before the shared transaction has committed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class _Piece(Generic[_Result]):
 
 
 class GroupCommit:
-    """Runs work in write transactions that are shared with whoever comes meanwhile."""
+    """Runs work in write transactions that are shared with other threads that arrive meanwhile."""
 
     def __init__(self, write: Callable[[], AbstractContextManager[Connection]]) -> None:
         """`write` opens a write transaction, which commits at its end."""
@@ -54,7 +54,7 @@ class GroupCommit:
         piece = _Piece(work)
         self._waiting.append(piece)  # type: ignore[arg-type]  # a queue of pieces of any kind, each read by its own thread
         with self._leading:
-            # Whoever led before may have done it already.
+            # The previous leader may have done it already.
             while not piece.is_over:
                 self._lead()
         return piece.result()

@@ -1,6 +1,7 @@
-"""What the Trust Ledger says about a job: pure functions, from rows that are being written to what is recorded.
+"""What the Trust Ledger records about a job: pure functions, from rows that are being written to ledger entries.
 
-Of a command there is its hash, of `env` nothing, and of an error its code: what a program prints may be a secret.
+Of a command only its hash is recorded, of `env` nothing, and of an error only its code: what a program prints may be
+secret.
 """
 
 from __future__ import annotations

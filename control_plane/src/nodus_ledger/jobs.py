@@ -62,7 +62,7 @@ _LISTING = "j"
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """The job of a submission; `replayed` where an idempotency key gave an earlier one again."""
+    """The job of a submission; `replayed` if the idempotency key matched an earlier one."""
 
     job: JobRecord
     replayed: bool
@@ -78,7 +78,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class PlacementFacts:
-    """What ran, where and when, as the history has it; `ended_at` is None while it is open. Unix milliseconds."""
+    """Which attempt ran where, and when, in Unix milliseconds; `ended_at` is None while it is open."""
 
     job_id: str
     attempt: int
@@ -97,16 +97,16 @@ class Secrets:
 
 
 class JobIds:
-    """Gives the ids of new jobs: random ones, or, from a seed, the same ones for the same submissions."""
+    """Makes the ids of new jobs: random ones, or, from a seed, the same ones for the same submissions."""
 
     def __init__(self, random_bits: RandomBits, seed: int | None = None) -> None:
         self._random_bits = random_bits
         self._seed = seed
         self.passed_over = 0
-        """How many submissions the seed's sequence began after."""
+        """How many submissions the seed's sequence has skipped at its start."""
 
     def begin(self, seed: int, passed_over: int) -> None:
-        """Begin again from a seed, as if so many jobs had been submitted before; random ids stay random."""
+        """Start over from a seed, as if so many jobs had been submitted before; random ids stay random."""
         if self._seed is not None:
             self._seed, self.passed_over = seed, passed_over
 
@@ -129,7 +129,7 @@ class Jobs:
         *,
         threshold: float = DEFAULT_FRACTION,
     ) -> None:
-        """`threshold` is the fraction of a key's cap at which its month is told of."""
+        """`threshold` is the fraction of a key's cap at which subscribers are notified."""
         self._database = database
         self._sealer = sealer
         self._catalogue = catalogue
@@ -137,10 +137,10 @@ class Jobs:
         self._threshold = threshold
 
     def submit(self, key: KeyRecord, spec: JobSpec, idempotency_key: str | None, now: int) -> Submitted:
-        """Accept a job: the row, its reservation and its first event, in one transaction; or give the earlier one.
+        """Accept a job (its row, reservation and first event, in one transaction), or return the earlier one.
 
         Raises:
-            IdempotencyKeyReused: the key came with another spec before.
+            IdempotencyKeyReused: the key was used with another spec before.
             NoSuchOffer, NoSupplier, BudgetExceeded: nothing was accepted, and the idempotency key is still free.
         """
         submitted = self._database.run(
@@ -153,12 +153,12 @@ class Jobs:
     def _submit(
         self, connection: Connection, key: KeyRecord, spec: JobSpec, idempotency_key: str | None, now: int
     ) -> Submitted | BudgetExceeded:
-        """Do it inside a transaction. That the budget was exceeded is given, not raised: telling of it commits."""
+        """Do that inside a transaction. An exceeded budget is returned, not raised, so that its record is committed."""
         fingerprint = self._sealer.fingerprint(spec.canonical())
         month = None
         if key.monthly_cap is not None:
-            # Before the look for an earlier submission: of two under one idempotency key, the one that waits here
-            # finds the other's job, and not a month that this job itself has filled.
+            # Before looking for an earlier submission: of two with one idempotency key, the one that waits here then
+            # finds the other's job, rather than a budget that this very job has used up.
             month = budgets.figures(connection, key.id, now, lock=True)
         if idempotency_key is not None:
             earlier = _by_idempotency_key(connection, key.customer_id, idempotency_key)
@@ -234,7 +234,7 @@ class Jobs:
         """Return a page of a customer's jobs, newest first; `statuses` empty for all.
 
         Raises:
-            UnusableCursor: the cursor is none that a page gave.
+            UnusableCursor: no page gave this cursor.
         """
         query = select(*JOB_FIELDS).where(jobs.c.customer_id == customer_id).order_by(jobs.c.seq.desc())
         if statuses:
@@ -247,11 +247,11 @@ class Jobs:
         return Page(page, make_cursor(_LISTING, page[-1].seq) if len(found) > limit else None)
 
     def request_cancel(self, key: KeyRecord, job_id: str, now: int) -> JobRecord:
-        """Cancel a job that no driver has; ask for the end of one that a driver may have; leave a terminal one alone.
+        """Cancel a job that no driver has yet; request the end of one that a driver may have; ignore a terminal one.
 
         Raises:
             UnknownJob: this customer has none of that id.
-            ForbiddenPrincipal: an agent's key, and another key's job.
+            ForbiddenPrincipal: the key is an agent's, and another key submitted the job.
         """
         with self._database.write() as connection:
             job = _require(connection.execute(_LOCKED_BY_ID, {"job": job_id, "customer": key.customer_id}).first())
@@ -267,7 +267,7 @@ class Jobs:
             return _require(connection.execute(_BY_ID, {"job": job_id, "customer": key.customer_id}).first())
 
     def request_cancel_all(self, now: int) -> None:
-        """Ask for the end of every job, whoever's it is: for a control plane that ends with its memory."""
+        """Request the end of every job, of all customers: for a control plane whose memory ends with it."""
         with self._database.write() as connection:
             connection.execute(
                 update(jobs).where(jobs.c.due_at.is_not(None)).values(cancel_requested_at=now, due_at=now)
@@ -294,14 +294,14 @@ class Jobs:
         return None if row is None else PlacementFacts(*row)
 
     def is_over(self, job_id: str) -> bool:
-        """Say whether a job, whoever's it is, is terminal or gone."""
+        """Say whether a job, of any customer, is terminal or gone."""
         query = select(jobs.c.finished_at).where(jobs.c.id == job_id)
         with self._database.read() as connection:
             row = connection.execute(query).first()
         return row is None or row.finished_at is not None
 
     def placement_of(self, job_id: str, attempt: int) -> tuple[JobRecord, PlacementFacts] | None:
-        """Return a job, whoever's it is, with one of its attempts; None where there is none."""
+        """Return a job, of any customer, with one of its attempts; None if there is none."""
         by_attempt = _PLACEMENT.where(attempts.c.job_id == job_id, attempts.c.attempt == attempt)
         with self._database.read() as connection:
             job = connection.execute(select(*JOB_FIELDS).where(jobs.c.id == job_id)).first()
@@ -309,7 +309,7 @@ class Jobs:
         return None if job is None or placement is None else (JobRecord(*job), PlacementFacts(*placement))
 
     def open_secrets(self, job: JobRecord) -> Secrets:
-        """Open a job's command and env, for the driver alone."""
+        """Open a job's sealed command and env, for the driver only."""
         opened = json.loads(self._sealer.open(job.sealed, _context(job.id)))
         command = opened["command"]
         return Secrets(command=None if command is None else tuple(command), env=opened["env"])
@@ -330,10 +330,10 @@ class Jobs:
 
 
 def require_own(key: KeyRecord, job: JobRecord) -> None:
-    """Hold an agent's key to the jobs that it submitted.
+    """Restrict an agent's key to the jobs that it submitted.
 
     Raises:
-        ForbiddenPrincipal: this is not one of them.
+        ForbiddenPrincipal: another key submitted this job.
     """
     if key.sees_only_its_own_jobs and job.key_id != key.id:
         raise ForbiddenPrincipal

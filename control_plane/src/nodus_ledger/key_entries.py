@@ -1,4 +1,4 @@
-"""What the Trust Ledger says about a key and its budget: never the key, its hash or its secret. Money is micro-USD."""
+"""What the Trust Ledger records about a key and its budget: never the key, its hash or its secret. In micro-USD."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def cap_set(owner: KeyOwner, at: int, cap: int | None, previous: int | None) -> 
 
 
 def threshold_reached(owner: KeyOwner, at: int, figures: BudgetFigures, fraction: str) -> Entry:
-    """Record that a key's month crossed a fraction of its cap: `"0.8"`, as text, because it is no whole number."""
+    """Record that a key's month crossed a fraction of its cap: `"0.8"`, as text, because it is not a whole number."""
     return _about(owner, THRESHOLD_REACHED, at, {**_month(figures), "fraction": fraction})
 
 

@@ -1,8 +1,8 @@
-"""API keys: who calls, for which customer, with which rights.
+"""API keys: who is calling, for which customer, with which rights.
 
-Of an API key only its SHA-256 is stored. That is enough because the key is 43 characters from `secrets`, 256 random
-bits: nobody can run through the candidates, so a slow password hash would protect nothing and cost every request its
-time. What a thief of the database gets cannot be turned back into a key.
+Only the SHA-256 of an API key is stored. That is enough, because the key is 43 random characters from `secrets`, 256
+bits: nobody can try all candidates, so a slow password hash would protect nothing, and would cost every request time. A
+thief of the database cannot turn the hashes back into keys.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _KEY_CHARACTERS = 43
 
 
 class PrincipalKind(str, enum.Enum):
-    """Who is behind a key."""
+    """The kinds of principal that use a key."""
 
     HUMAN = "human"
     AGENT = "agent"
@@ -46,7 +46,7 @@ class PrincipalKind(str, enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
-    """A key as it is stored: nothing in it lets anybody call. The cap is in micro-USD."""
+    """A key as it is stored, which does not suffice to call the API. The cap is in micro-USD."""
 
     id: str
     customer_id: str
@@ -66,12 +66,12 @@ class KeyRecord:
 
     @property
     def sees_only_its_own_jobs(self) -> bool:
-        """Whether cancelling and reading logs stop at the jobs that this very key submitted."""
+        """Whether it may cancel, and read the logs of, only the jobs that it submitted itself."""
         return self.principal_kind == PrincipalKind.AGENT.value
 
     @property
     def threshold(self) -> float | None:
-        """The fraction of its cap at which its month is told of; None for the control plane's own."""
+        """The fraction of its cap at which subscribers are notified; None for the control plane's default."""
         return None if self.threshold_millionths is None else self.threshold_millionths / 1_000_000
 
     @property
@@ -92,7 +92,7 @@ class KeyRecord:
 
 @dataclass(frozen=True, slots=True)
 class MintedKey:
-    """A new key with its secrets, which exist in clear only here."""
+    """A new key and its secrets, which exist in the clear only here."""
 
     id: str
     api_key: str = field(repr=False)
@@ -147,7 +147,7 @@ class Keys:
         self._secrets = secrets
 
     def find(self, api_key: str) -> KeyRecord | None:
-        """Return the key that a caller presented; None for one that never was or is revoked.
+        """Return the key that a caller presented; None if it is unknown or revoked.
 
         Reads the database every time, so that a revocation holds from the next request on, whichever process made it.
         """
@@ -156,7 +156,7 @@ class Keys:
         return None if row is None else KeyRecord(*row)
 
     def live(self, key_ids: Sequence[str]) -> set[str]:
-        """Return those of some keys that are not revoked."""
+        """Return which of these keys are not revoked."""
         query = select(api_keys.c.id).where(api_keys.c.id.in_(key_ids), api_keys.c.revoked_at.is_(None))
         with self._database.read() as connection:
             return set(connection.execute(query).scalars())
@@ -267,7 +267,7 @@ class Keys:
         """End a key for good; False where it has ended already.
 
         Raises:
-            UnknownKey: there is none of this id.
+            UnknownKey: there is no key with this id.
             RedisUnavailable: it has ended, but Redis, which does not answer, still has its secrets.
         """
         with self._database.write() as connection:
@@ -288,7 +288,7 @@ class Keys:
         """Give a key a new signing secret, and return it; the previous one verifies for 24 h more, older ones do not.
 
         Raises:
-            UnknownKey: there is none of this id, or it has ended.
+            UnknownKey: there is no key with this id, or it is revoked.
             KeyDoesNotSign: it has no signing secret.
             RedisUnavailable: the secret is to be kept in Redis, which does not answer; nothing was changed.
         """
@@ -319,7 +319,7 @@ class Keys:
         """Give a key another monthly cap, in micro-USD, from the next submission on; None for no cap.
 
         Raises:
-            UnknownKey: there is none of this id, or it has ended.
+            UnknownKey: there is no key with this id, or it is revoked.
         """
         with self._database.write() as connection:
             key = _require_live(connection, key_id)

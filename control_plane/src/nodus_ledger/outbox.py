@@ -1,7 +1,7 @@
-"""The transactional outbox: an event is written in the transaction that makes true what it tells.
+"""The transactional outbox: an event is written in the same transaction as the change that it reports.
 
-A row is written for every endpoint that is to have the event, and none for an event that nobody subscribed to. What is
-sent is fixed here, to the byte, so that every attempt carries the same.
+One row is written for every endpoint that should get the event, and none if nobody subscribed to it. The body is fixed
+here, to the byte, so that every attempt sends the same.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _INSERT_DELIVERY = insert(deliveries)
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What is to be told: `at` in Unix milliseconds, `data` as it goes on the wire.
+    """An event to publish: `at` in Unix milliseconds, `data` as it goes on the wire.
 
-    `job_id` and `principal_kind` are put into the data, and the key's id stays with the row.
+    `job_id` and `principal_kind` are added to the data; the key's id stays in the row.
     """
 
     type: EventType
@@ -48,7 +48,7 @@ class Notice:
 
 
 def publish(connection: Connection, notices: Sequence[Notice]) -> None:
-    """Write events, each with its deliveries, due at once, inside the caller's transaction."""
+    """Write events and their deliveries, due at once, inside the caller's transaction."""
     if not notices:
         return
     subscribers = _subscribers(connection, notices)

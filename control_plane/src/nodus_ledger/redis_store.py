@@ -1,6 +1,6 @@
-"""Redis, as far as the control plane needs it: names, texts that may run out, and which of two was first.
+"""What the control plane needs of Redis: named texts that may expire, and writing one only if there is none.
 
-Only this module knows the client, which is the extra `nodus-control-plane[redis]`.
+Only this module knows the client, which the extra `nodus-control-plane[redis]` installs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ REDIS_VARIABLE = "NODUS_REDIS_URL"
 TIMEOUT_SECONDS = 2.0
 """How long Redis may take to be reached, and again to answer: a request waits for it."""
 PAUSE_SECONDS = 1.0
-"""How long nobody waits for it again once it took longer: those who need it would take every thread from the others."""
+"""How long Redis is left alone after a timeout; otherwise requests that need it would occupy every thread."""
 
 
 class UnusableRedis(Exception):
@@ -25,21 +25,21 @@ class UnusableRedis(Exception):
 
 
 class RedisUnavailable(Exception):
-    """Redis does not answer, or not as it should, right now."""
+    """Redis does not answer right now, or answers with an error."""
 
 
 class RedisStore:
     """One Redis, used by any number of threads. It connects when it is first asked for something."""
 
     def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Take note of where it is.
+        """Prepare to connect; nothing is sent yet.
 
         Args:
             url: `redis://`, `rediss://` or `unix://`, as the client takes it.
             clock: gives seconds; from one moment to another is all that counts.
 
         Raises:
-            UnusableRedis: the URL is none, or the client is not installed.
+            UnusableRedis: this is not the URL of a Redis, or the client is not installed.
         """
         try:
             import redis
@@ -54,11 +54,11 @@ class RedisStore:
         self._clock = clock
         self._paused_until = -math.inf
         try:
-            # A command that may have been carried out is not sent again: callers hear of it, and decide.
+            # A command that may have been carried out is not sent again: the caller gets the error, and decides.
             self._client: Any = redis.Redis.from_url(
                 url,
                 decode_responses=True,
-                encoding_errors="replace",  # what somebody else put there is no text of ours
+                encoding_errors="replace",  # somebody else may have put anything there
                 socket_timeout=TIMEOUT_SECONDS,
                 socket_connect_timeout=TIMEOUT_SECONDS,
                 retry=Retry(NoBackoff(), 0),
@@ -100,11 +100,11 @@ class RedisStore:
             self._client.set(name, text)
 
     def put_first(self, name: str, text: str, *, kept_ms: int) -> str | None:
-        """Write a text for so long, unless there is one: then give that."""
+        """Write a text that expires, unless there is one already; then return that one."""
         with self._translated():
             if self._client.set(name, text, nx=True, px=kept_ms):
                 return None
-            # One that ran out between the two was there all the same.
+            # One that expired in between was there all the same.
             found: str | None = self._client.get(name)
         return "" if found is None else found
 
@@ -114,7 +114,7 @@ class RedisStore:
             self._client.delete(name)
 
     def forget_after(self, name: str, *, kept_ms: int) -> None:
-        """Let a text run out."""
+        """Let a text expire."""
         with self._translated():
             self._client.pexpire(name, kept_ms)
 
@@ -131,7 +131,7 @@ class RedisStore:
         except self._failures as exc:
             if isinstance(exc, self._timed_out):
                 self._paused_until = self._clock() + PAUSE_SECONDS
-            # Not what the client says: it may quote the command, and so a secret.
+            # The client's own message may quote the command, and so a secret.
             raise RedisUnavailable(f"Redis at {self._place} does not answer ({type(exc).__name__})") from None
 
     def __repr__(self) -> str:

@@ -1,7 +1,7 @@
-"""Which signatures of the last ten minutes were used before, each with the idempotency key that came with it.
+"""Remembers which signatures were used in the last ten minutes, each with the idempotency key that came with it.
 
-Every process that answers requests has to know the same ones. A playground, which is one process, has them in memory;
-the self-hosted form in Redis, or, where there is none, in the database. Times are real, whatever the clock says.
+All processes that answer requests must share this memory. A playground, which is one process, keeps it in memory; the
+self-hosted form in Redis, or, without Redis, in the database. Times are real, whatever the control plane's clock says.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .redis_store import RedisStore
 from .schema import signature_uses
 
 REMEMBERED_MS = 600_000
-"""Twice the tolerance: a signature whose time lies ahead stays good for so long."""
+"""Twice the tolerance: how long a signature can stay valid if its time lies ahead."""
 
 _SWEEP_EVERY_MS = 60_000
 _SWEPT_AT_ONCE = 1000
@@ -44,7 +44,7 @@ _SWEEP = delete(signature_uses).where(_PLACE.in_(_OVER))
 
 @dataclass(frozen=True, slots=True)
 class FirstUse:
-    """A signature was used before; `idempotency_key` is what came with it then, or None for none."""
+    """An earlier use of a signature; `idempotency_key` is the one that came with it, or None."""
 
     idempotency_key: str | None
 
@@ -53,7 +53,7 @@ class Replays(Protocol):
     """Remembers signatures."""
 
     def admit(self, key_id: str, signature: str, idempotency_key: str | None, real_now: float) -> FirstUse | None:
-        """Remember a signature; return its first use where this is not it. `real_now` is in Unix seconds.
+        """Remember a signature; return its first use, or None if this is it. `real_now` is in Unix seconds.
 
         Raises:
             RedisUnavailable: it would be remembered in Redis, which does not answer.
@@ -66,7 +66,7 @@ class Replays(Protocol):
 
 
 class ReplaysInMemory:
-    """Of one process; it begins anew with it."""
+    """The memory of one process, lost when it ends."""
 
     def __init__(self) -> None:
         self._seen: OrderedDict[tuple[str, str], tuple[float, FirstUse]] = OrderedDict()
@@ -91,7 +91,7 @@ class ReplaysInMemory:
 
 
 class ReplaysInDatabase:
-    """Of all processes on one database. A use is on disk before the request that came with it is carried out."""
+    """Shared by all processes on one database. A use is on disk before its request is carried out."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -117,7 +117,7 @@ class ReplaysInDatabase:
 
 
 class ReplaysInRedis:
-    """Of all processes that share a Redis."""
+    """Shared by all processes that use the same Redis."""
 
     def __init__(self, redis: RedisStore) -> None:
         self._redis = redis

@@ -1,8 +1,8 @@
-"""Secrets that must be usable later, sealed: AES-256-GCM under one key, which is kept apart from the database.
+"""Seals secrets that must be usable later: AES-256-GCM under one key, which is kept apart from the database.
 
-The key is `NODUS_KEY_ENCRYPTION_KEY` (32 bytes in base64 or hex). A SQLite file without one gets a key file beside it,
-`<db>.key`; a database in memory a key that ends with the process. PostgreSQL does not start without one: a key that
-each process made for itself would open nothing that another sealed.
+The key is `NODUS_KEY_ENCRYPTION_KEY` (32 bytes in base64 or hex). Without it, a SQLite file gets a key file beside it,
+`<db>.key`, and a database in memory a key that ends with the process. With PostgreSQL nothing starts without it: if
+each process made a key for itself, it could not open what another sealed.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Sealer:
         self._fingerprint_key = _subkey(key, b"nodus fingerprint v1")
 
     def seal(self, secret: bytes, context: str) -> bytes:
-        """Encrypt a secret, bound to the row it belongs to: opened under another context, it is refused."""
+        """Encrypt a secret, bound to the row that it belongs to: it cannot be opened under another context."""
         nonce = secrets.token_bytes(_NONCE_BYTES)
         return _VERSION + nonce + self._cipher.encrypt(nonce, secret, context.encode())
 
@@ -67,7 +67,7 @@ class Sealer:
             raise UnusableKey(f"what the database holds was sealed under another key than {KEY_VARIABLE}") from None
 
     def fingerprint(self, canonical: bytes) -> bytes:
-        """Return the HMAC of a canonical spec: tells equal from different, and nothing to who reads the database."""
+        """Return the HMAC of a canonical spec: it tells whether specs are equal, but not what is in them."""
         return hmac.digest(self._fingerprint_key, canonical, "sha256")
 
     def __repr__(self) -> str:
@@ -82,8 +82,7 @@ def sealer_for(database: Database, environment: str | None = None) -> Sealer:
         environment: the value of `NODUS_KEY_ENCRYPTION_KEY`; None or empty where it is not set.
 
     Raises:
-        UnusableKey: the key is malformed, its file is unreadable or lost, or there is none where a server keeps the
-            database.
+        UnusableKey: the key is malformed, its file is unreadable or lost, or it is missing with a database server.
     """
     if environment:
         return Sealer(decode_key(environment, KEY_VARIABLE))
@@ -111,7 +110,7 @@ def _holds_what_was_sealed(database: Database) -> bool:
 
 
 def _key_file(path: Path) -> bytes:
-    """Read the key file; make it, for the owner alone, where there is none. Of two that try, one makes it."""
+    """Read the key file; create it, readable by its owner only, if there is none. Of two processes, one creates it."""
     key = secrets.token_bytes(KEY_BYTES)
     draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     try:

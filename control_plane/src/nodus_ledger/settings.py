@@ -1,4 +1,4 @@
-"""Small facts that belong to a database: its clock's offset, and a proof of its sealing key."""
+"""Small facts stored in a database: its clock's offset, a proof of its sealing key, and its names."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Settings:
         self._database = database
 
     def require_key(self, sealer: Sealer) -> None:
-        """Check that this key is the one that the database was made with; a new database remembers it.
+        """Check that this key is the one that the database was created with; a new database remembers it.
 
         Raises:
             UnusableKey: it is another.
@@ -49,11 +49,11 @@ class Settings:
         self._put(_CLOCK_OFFSET, str(offset))
 
     def database_id(self) -> str:
-        """Return the name that a database has by itself, under whatever address it is reached."""
+        """Return the database's own name, whatever address it is reached under."""
         return self._get(_DATABASE_ID) or self._put(_DATABASE_ID, secrets.token_hex(8), replace=False)
 
     def epoch(self) -> str:
-        """Return the name of the present history: another one after every reset."""
+        """Return the name of the current history, which changes with every reset."""
         return self._get(_EPOCH) or self._put(_EPOCH, secrets.token_hex(8), replace=False)
 
     def latest_event_ms(self) -> int | None:
@@ -63,7 +63,7 @@ class Settings:
             return connection.execute(select(func.max(last.c.at))).scalar()
 
     def reset(self) -> None:
-        """Empty everything but the keys, which get their budget back."""
+        """Remove everything but the keys, whose budgets start over."""
         self._put(_EPOCH, secrets.token_hex(8))
         with self._database.write() as connection:
             for table in (schema.jobs, schema.attempts, schema.events, schema.outages, schema.monthly_spend):
@@ -78,7 +78,7 @@ class Settings:
             return connection.execute(_GET, {"name": name}).scalar()
 
     def _put(self, name: str, value: str, *, replace: bool = True) -> str:
-        """Store a value, or leave the one that is there; return what is stored then."""
+        """Store a value, or keep the one that is there (`replace=False`); return what is stored afterwards."""
         with self._database.write() as connection:
             connection.execute(_REPLACE if replace else _PUT_FIRST, {"name": name, "value": value})
             stored: str = connection.execute(_GET, {"name": name}).scalar_one()

@@ -1,8 +1,7 @@
-"""Where signing secrets are kept: usable ones in Redis, and then of each the database has the SHA-256 alone; or sealed
-in the database, where there is no Redis.
+"""Keeps signing secrets: in Redis, with only their SHA-256 in the database; or, without Redis, sealed in the database.
 
-In Redis a secret stands under its key's id and its own hash, so that the key's row, which changes in a transaction,
-decides alone which secrets count: what is left over there from a change that failed verifies nothing.
+In Redis a secret is stored under its key's id and its own hash, so that the key's row, which changes in a transaction,
+alone decides which secrets are valid: what a failed change leaves behind in Redis verifies nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from .sealing import Sealer, UnusableKey
 
 @dataclass(frozen=True, slots=True)
 class KeptSecret:
-    """A secret as the key's row has it: sealed, or as the hash of what is in Redis, or neither for none."""
+    """A secret as stored in the key's row: sealed, or as the hash of what is in Redis; neither if there is none."""
 
     sealed: bytes | None = field(repr=False)
     digest: bytes | None = field(repr=False)
@@ -25,7 +24,7 @@ class KeptSecret:
 
 @dataclass(frozen=True, slots=True)
 class UsableSecrets:
-    """The secrets that verify a key's signatures; `is_whole` is False where one of them is not at hand."""
+    """The secrets that verify a key's signatures; `is_whole` is False if one of them is not available."""
 
     secrets: list[str] = field(repr=False)
     is_whole: bool
@@ -39,7 +38,7 @@ class SigningSecrets:
         self._redis = redis
 
     def keep(self, key_id: str, secret: str) -> KeptSecret:
-        """Keep a new secret; return what the key's row is to hold of it.
+        """Keep a new secret; return what to store of it in the key's row.
 
         Raises:
             RedisUnavailable: Redis does not take it.
@@ -89,14 +88,14 @@ class SigningSecrets:
         if kept.digest is None or self._redis is None:
             return None
         found = self._redis.get(_name(key_id, kept.digest))
-        # Who can write to Redis cannot make up a secret.
+        # Somebody who can write to Redis must not be able to plant a secret.
         if found is None or not hmac.compare_digest(hash_of(found), kept.digest):
             return None
         return found
 
 
 def hash_of(secret: str) -> bytes:
-    """Return the SHA-256 of a secret: enough, because it has 256 random bits, which nobody can run through."""
+    """Return the SHA-256 of a secret; enough, because nobody can try all values of its 256 random bits."""
     return hashlib.sha256(secret.encode()).digest()
 
 

@@ -1,4 +1,4 @@
-"""When a key's month passes a fraction of its cap: told once for each key, month and fraction."""
+"""When a key's monthly spend reaches a fraction of its cap: reported once per key, month and fraction."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _MILLION = 1_000_000
 
 
 def is_reached(figures: BudgetFigures, fraction: float) -> bool:
-    """Say whether a month stands at this fraction of its cap, or above it."""
+    """Say whether a month's spend has reached this fraction of the cap."""
     if figures.cap is None:
         return False
     return figures.month_to_date >= Fraction(millionths(fraction), _MILLION) * figures.cap
 
 
 def newly_reached(connection: Connection, key_id: str, figures: BudgetFigures, fraction: float, now: int) -> bool:
-    """Say whether a key's month has passed the fraction and nobody was told yet; remember that somebody is.
+    """Say whether a key's month has reached the fraction and this was not reported yet; record that it is.
 
     The caller holds the lock of the key's row.
     """

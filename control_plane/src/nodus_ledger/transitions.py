@@ -30,9 +30,9 @@ class AttemptEnd:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What became of a job: its transitions in order, whether its attempt ended, and when to look again.
+    """What became of a job: its transitions in order, whether its attempt ended, and when it is due again.
 
-    `due_at` is left out of account once the job is terminal.
+    `due_at` is ignored once the job is terminal.
     """
 
     job: JobRecord
@@ -78,9 +78,9 @@ _LAST_SUPPLIER = (
 def write_steps(
     connection: Connection, steps: Sequence[Step], catalogue: Catalogue, opening: Sequence[Entry] = ()
 ) -> None:
-    """Write what became of jobs whose rows the caller has locked, and give their leases back.
+    """Write what became of jobs whose rows the caller has locked, and release their leases.
 
-    `opening` is what the Trust Ledger is to say before.
+    `opening` are ledger entries to write before.
 
     Raises:
         lifecycle.IllegalTransition: a change does not follow from the job's state; nothing may be committed then.
@@ -147,7 +147,7 @@ def cancel_undispatched(connection: Connection, job: JobRecord, now: int, catalo
 
 
 def _notice(connection: Connection, job: JobRecord, values: Mapping[str, Any]) -> outbox.Notice:
-    """Tell subscribers of a job's end; one that failed in the queue names the supplier that had it last."""
+    """Notify subscribers of a job's end; if it failed in the queue, name the supplier that had it last."""
     last_supplier = values["supplier"]
     if last_supplier is None and values["status"] == JobStatus.FAILED.value:
         last_supplier = connection.execute(_LAST_SUPPLIER, {"job": job.id}).scalar()

@@ -1,7 +1,7 @@
-"""The Trust Ledger: one append-only log per customer, whose rows are hash-chained and leaves of a Merkle tree at once.
+"""The Trust Ledger: one append-only log per customer, whose rows are hash-chained, and leaves of a Merkle tree as well.
 
 Everything here runs inside the caller's transaction, the one that makes the change which a row records: either both
-happened, or neither. What takes locks comes in the order jobs, keys, heads of logs; so append last.
+happen, or neither. Locks are taken in the order jobs, keys, heads of logs; so append last.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from nodus_core.times import timestamp
 from .trust_schema import heads, ledger, nodes
 
 KEPT_LEVELS = 8
-"""Of the tree's inner nodes, those of every eighth level are kept: over 256 leaves, over 65,536 ….
+"""Every eighth level of the tree's inner nodes is stored: those over 256 leaves, over 65,536, and so on.
 
-That is one more row for 256, and a proof reads at most 255 hashes for each subtree that it needs.
+That adds one row for every 256, and a proof reads at most 255 hashes for each subtree that it needs.
 """
 
 _HEAD = select(heads.c.size, heads.c.last_hash, heads.c.subtrees).where(heads.c.customer_id == bindparam("customer"))
@@ -60,7 +60,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a row stands."""
+    """Where a row is in its log."""
 
     seq: int
     leaf_hash: bytes
@@ -94,23 +94,23 @@ def append(
     """Append one row to a customer's log; the arguments are those of `Entry`.
 
     Raises:
-        TypeError, ValueError: the payload is no canonical JSON (see `nodus_core.canonical_json`).
+        TypeError, ValueError: the payload cannot be canonical JSON (see `nodus_core.canonical_json`).
     """
     entry = Entry(customer_id, kind, at, payload, job_id, key_id, principal_kind)
     return append_all(connection, [entry])[0]
 
 
 def append_all(connection: Connection, entries: Sequence[Entry]) -> list[Position]:
-    """Append rows to the logs of their customers, in this order; return where each stands.
+    """Append rows to the logs of their customers, in this order; return the position of each.
 
     Raises:
-        TypeError, ValueError: a payload is no canonical JSON.
+        TypeError, ValueError: a payload cannot be canonical JSON.
     """
     by_customer: defaultdict[str, list[int]] = defaultdict(list)
     for number, entry in enumerate(entries):
         by_customer[entry.customer_id].append(number)
     positions: dict[int, Position] = {}
-    # In one order, so that of two transactions that write to the same logs one waits for the other.
+    # In a fixed order, so that two transactions that write to the same logs cannot deadlock.
     for customer_id in sorted(by_customer):
         numbers = by_customer[customer_id]
         written = _extend(connection, customer_id, [entries[number] for number in numbers])
@@ -180,11 +180,11 @@ def _row(entry: Entry, seq: int, last_hash: bytes) -> dict[str, Any]:
 
 
 def kept_nodes(size: int, completed: Sequence[bytes]) -> Iterator[tuple[int, int, bytes]]:
-    """Say which inner nodes are kept when a tree has grown to `size`: level, position in it, hash.
+    """Yield the inner nodes to store when a tree has grown to `size`: level, position in the level, hash.
 
     Args:
         size: leaves, the new one included.
-        completed: what `TreeHead.append` gave.
+        completed: what `TreeHead.append` returned.
     """
     for level in range(KEPT_LEVELS, len(completed) + 1, KEPT_LEVELS):
         yield level, (size >> level) - 1, completed[level - 1]

@@ -1,7 +1,7 @@
-"""The tables of the Trust Ledger, and the triggers that let nobody change what is in them.
+"""The tables of the Trust Ledger, and the triggers that keep their rows from being changed.
 
-The triggers are made with the tables, for each kind of database its own. What has been written stays as it is, for
-everybody who goes through the database; who goes below it, into its file, is found by `verify`.
+The triggers are created with the tables, in a variant for each kind of database. They stop everybody who goes through
+the database; changes made below it, in its file, are found by `verify`.
 """
 
 from __future__ import annotations
@@ -149,21 +149,21 @@ _PROTECTED = (ledger, nodes, checkpoints, heads)
 
 
 def create_statements(dialect: str) -> Sequence[str]:
-    """Return the statements that put the triggers up, on a database that has the tables and none of the triggers."""
+    """Return the statements that create the triggers, on a database that has the tables and none of the triggers."""
     if dialect == "postgresql":
         return [POSTGRESQL_FUNCTION, *_creations(POSTGRESQL_TRIGGERS)]
     return _creations(SQLITE_TRIGGERS)
 
 
 def drop_statements(dialect: str) -> Sequence[str]:
-    """Return the statements that take the triggers down."""
+    """Return the statements that drop the triggers."""
     if dialect == "postgresql":
         return [f"DROP TRIGGER IF EXISTS {name} ON {_table_of(name)}" for name in POSTGRESQL_TRIGGERS]
     return [f"DROP TRIGGER IF EXISTS {name}" for name in SQLITE_TRIGGERS]
 
 
 def empty(connection: Connection) -> None:
-    """Take everything out, and put the triggers up again: for a playground that begins anew, and nothing else."""
+    """Remove everything, and create the triggers again: only for a playground that starts over."""
     dialect = connection.dialect.name
     for statement in drop_statements(dialect):
         connection.exec_driver_sql(statement)

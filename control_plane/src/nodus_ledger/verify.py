@@ -1,7 +1,7 @@
-"""Verifying the whole ledger: every row, chain, head and tree, every checkpoint given out, and every sum.
+"""Verifies the whole ledger: every row, chain, head and tree, every checkpoint given out, and every sum.
 
-It reads what is stored as it is stored, below SQLAlchemy's types, in one snapshot; it needs no secret. What it cannot
-find is a history that was rewritten whole, with a key of the forger's: that takes a client who kept a checkpoint.
+It reads what is stored as it is stored, below SQLAlchemy's types, in one snapshot, and needs no secret. What it cannot
+detect is a history that was rewritten as a whole, with a key of the forger's: only a client that kept a checkpoint can.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _verify(connection: Connection) -> Report:
     try:
         return _Verification(connection).run()
     except sqlite3.OperationalError:
-        # A changed byte may have made some text no UTF-8. Reading with that in mind takes longer.
+        # A changed byte may have made some text invalid UTF-8; reading that takes longer.
         with _whatever_it_holds(connection):
             return _Verification(connection).run()
 
@@ -110,7 +110,7 @@ class _Verification:
         return LogWalk(customer_id, sizes)
 
     def _finish(self, walk: LogWalk | None, faults: list[Fault]) -> None:
-        """Hold a log that was walked through against its head, its tree and its checkpoints."""
+        """Compare a log that was walked through with its head, its tree and its checkpoints."""
         if walk is None:
             return
         customer_id = walk.customer_id
@@ -163,7 +163,7 @@ class _Verification:
 
 @contextmanager
 def _whatever_it_holds(connection: Connection) -> Iterator[None]:
-    """Let text that is no UTF-8 be read too: SQLite keeps what it was given."""
+    """Also read text that is not UTF-8, inside the block: SQLite stores whatever it was given."""
     driver: Any = connection.connection.dbapi_connection
     before = driver.text_factory
     driver.text_factory = _decode

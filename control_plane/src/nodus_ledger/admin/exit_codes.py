@@ -1,4 +1,4 @@
-"""How the commands end."""
+"""The exit statuses of the commands."""
 
 OK = 0
 FAULTS_FOUND = 1

@@ -1,4 +1,4 @@
-"""`list`: the keys that there are, and how their month stands. No key or secret can be shown again."""
+"""`list`: the keys, and what they have spent this month. No key or secret can be shown again."""
 
 from __future__ import annotations
 

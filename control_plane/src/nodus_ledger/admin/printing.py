@@ -1,4 +1,4 @@
-"""How the commands print what they did: a label and a value on each line, or one JSON object."""
+"""How the commands print their results: a label and a value on each line, or one JSON object."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: which commands there are, and how what goes wrong is told."""
+"""The command line: the list of commands, and how errors are reported."""
 
 from __future__ import annotations
 
