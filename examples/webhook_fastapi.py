@@ -15,7 +15,7 @@ from fastapi import FastAPI, HTTPException, Request
 import nodus
 
 app = FastAPI()
-# One process remembers for itself. With several, keep both where all of them look: in Redis, in your database.
+# These live in one process. With several, keep both where all of them can see them: in Redis, or in your database.
 replay_guard = nodus.InMemoryReplayGuard()
 handled: set[str] = set()
 
@@ -28,7 +28,7 @@ async def inbound(request: Request) -> None:
             body=await request.body(),
             signature_header=request.headers.get("Nodus-Signature"),
             signing_secret=os.environ["NODUS_WEBHOOK_SECRET"],
-            path="/nodus",  # as it was signed: without the prefix that a proxy may have put before it
+            path="/nodus",  # the path of the URL that you registered, whatever a proxy made of it
             replay_guard=replay_guard,
         )
     except nodus.SignatureError as error:
@@ -37,7 +37,7 @@ async def inbound(request: Request) -> None:
         raise HTTPException(400, error.code) from error
     if event.id not in handled:
         handle(event)
-        handled.add(event.id)  # only now: an event whose handling failed will come again
+        handled.add(event.id)  # only now: an event whose handling failed is delivered again
 
 
 def handle(event: nodus.WebhookEvent) -> None:

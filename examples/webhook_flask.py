@@ -14,7 +14,7 @@ from flask import Flask, request
 import nodus
 
 app = Flask(__name__)
-# One process remembers for itself. With several, keep both where all of them look: in Redis, in your database.
+# These live in one process. With several, keep both where all of them can see them: in Redis, or in your database.
 replay_guard = nodus.InMemoryReplayGuard()
 handled: set[str] = set()
 
@@ -27,7 +27,7 @@ def inbound() -> tuple[str, int]:
             body=request.get_data(),
             signature_header=request.headers.get("Nodus-Signature"),
             signing_secret=os.environ["NODUS_WEBHOOK_SECRET"],
-            path="/nodus",  # as it was signed: without the prefix that a proxy may have put before it
+            path="/nodus",  # the path of the URL that you registered, whatever a proxy made of it
             replay_guard=replay_guard,
         )
     except nodus.SignatureError as error:
@@ -36,7 +36,7 @@ def inbound() -> tuple[str, int]:
         return error.code, 400
     if event.id not in handled:
         handle(event)
-        handled.add(event.id)  # only now: an event whose handling failed will come again
+        handled.add(event.id)  # only now: an event whose handling failed is delivered again
     return "", 204
 
 

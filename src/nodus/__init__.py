@@ -5,8 +5,9 @@
         job.wait()
         print(job.status, job.supplier, job.cost_usd)
 
-`AsyncClient` is the same with `await`, on asyncio and trio. Everything here loads when first used: `import nodus` is
-quick, and signing or verifying never loads the HTTP stack.
+Start with `Client`, or with `AsyncClient`, which is the same with `await`, on asyncio and trio. Their methods return
+`Job` handles; every failure is a `NodusError`. Everything here loads when first used: `import nodus` is quick, and
+signing or verifying never loads the HTTP stack.
 """
 
 from __future__ import annotations

@@ -34,8 +34,8 @@ def create_app(plane: Plane, *, faults: FaultScript | None = None, guard: Guard 
 
     Args:
         plane: the control plane; the caller starts its worker and closes it.
-        faults: mounts the playground's controls, and does to requests what this script says.
-        guard: mounts the playground's page, and refuses whom this guard does not know.
+        faults: if given, mounts the playground's controls, and applies this script to requests.
+        guard: if given, mounts the playground's page, and refuses requests that this guard does not admit.
     """
     app = FastAPI(title="Nodus", version=VERSION, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.plane = plane
@@ -53,7 +53,7 @@ def create_app(plane: Plane, *, faults: FaultScript | None = None, guard: Guard 
     app.add_exception_handler(ApiError, _answer(_from_api))
     app.add_exception_handler(HTTPException, _answer(_from_http))
     app.add_exception_handler(RequestValidationError, _answer(_from_validation))
-    # What is added last is outermost.
+    # The middleware that is added last is outermost.
     app.add_middleware(HotPaths)
     if faults is not None:
         app.add_middleware(FaultMiddleware, script=faults)

@@ -1,4 +1,4 @@
-"""Who is calling, and whether they may: the bearer key, then its signature."""
+"""Who is calling, and whether they are allowed to: checks the bearer key, then the signature."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REDIS_RETRY_SECONDS = 2
 
 
 def authenticate(plane: Plane, call: Call) -> KeyRecord:
-    """Return the key of a request, once its signature is verified where the key demands one.
+    """Return the key of a request, after verifying the signature if the key requires one.
 
     Raises:
         ApiError: 401 `invalid_api_key`, `signature_invalid`, `signature_stale` or `signing_secret_unavailable`; 409
@@ -29,7 +29,7 @@ def authenticate(plane: Plane, call: Call) -> KeyRecord:
         try:
             _check_signature(plane, call, key)
         except RedisUnavailable:
-            # Nobody passes unverified; keys that need not sign never come here.
+            # Nothing passes unverified; keys that need not sign never get here.
             raise ApiError(
                 503,
                 "signatures_unavailable",
@@ -84,7 +84,7 @@ def _check_signature(plane: Plane, call: Call, key: KeyRecord) -> None:
 
 
 def _refuse_replay(plane: Plane, call: Call, key: KeyRecord, signature: str, real_now: float) -> None:
-    """Let a signature be used twice only where that changes nothing: what the request does is idempotent."""
+    """Let a signature be used twice only if that changes nothing, because the request is idempotent."""
     idempotency_key = call.idempotency_key()
     if idempotency_key is not None and not is_idempotency_key(idempotency_key):
         idempotency_key = None  # nothing is submitted under it

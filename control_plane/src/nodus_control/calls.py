@@ -1,4 +1,4 @@
-"""A request as the API's functions see it, and how they are run: body read in the event loop, the rest in a thread."""
+"""A request as the API's functions see it. Its body is read in the event loop; the functions run in a thread."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _threads: RunVar[anyio.CapacityLimiter] = RunVar("nodus_control_threads")
 
 @dataclass(slots=True)
 class Call:
-    """One request, whole. `raw_path` is as sent, percent-encoded, without query and mount prefix."""
+    """One complete request. `raw_path` is as sent, percent-encoded, without query and mount prefix."""
 
     method: str
     raw_path: str
@@ -43,19 +43,19 @@ class Call:
     _json: Any = field(default=_UNREAD, repr=False)
 
     def header(self, name: str) -> str | None:
-        """Return the first header of a name (lower-case); None for none."""
+        """Return the first header with this name (in lower case), or None."""
         wanted = name.encode()
         return next((value.decode("latin-1") for key, value in self.headers if key == wanted), None)
 
     def only_header(self, name: str) -> str | None:
-        """Return a header that may come once; None where it is missing or comes more often."""
+        """Return a header that may occur once; None if it is missing or repeated."""
         wanted = name.encode()
         values = [value for key, value in self.headers if key == wanted]
         return values[0].decode("latin-1") if len(values) == 1 else None
 
     @property
     def parameters(self) -> QueryParams:
-        """The query, read."""
+        """The parsed query."""
         return QueryParams(self.query)
 
     def json(self) -> Any:
@@ -69,7 +69,7 @@ class Call:
         return self._json
 
     def idempotency_key(self) -> str | None:
-        """Return the request's idempotency key as far as it can be told without judging it: header, else body."""
+        """Return the request's idempotency key without checking it: from the header, or else from the body."""
         header = self.header("idempotency-key")
         if header is not None:
             return header
@@ -81,7 +81,7 @@ class Call:
         return key if isinstance(key, str) else None
 
     def require_idempotency_key(self) -> str | None:
-        """Return the request's idempotency key, checked; None for none.
+        """Return the request's idempotency key, checked, or None.
 
         Raises:
             ApiError: 400 `invalid_idempotency_key` or `idempotency_key_conflict`.
@@ -102,7 +102,7 @@ class Call:
         return given[0] if given else None
 
     def refuse_query(self) -> None:
-        """Hold a method that writes to what its signature covers.
+        """Refuse a query on a method that writes: signatures do not cover it.
 
         Raises:
             ApiError: 400 `unexpected_query`.
@@ -115,7 +115,7 @@ Endpoint = Callable[[Plane, Call], Response]
 
 
 async def respond(request: Request, endpoint: Endpoint) -> Response:
-    """Answer a request with what `endpoint` gives, which may block and raise what `translate` knows.
+    """Answer a request with the result of `endpoint`, which may block, and may raise what `translate` knows.
 
     Raises:
         ApiError: as the endpoint raises it; 413 `body_too_large`.
@@ -125,7 +125,7 @@ async def respond(request: Request, endpoint: Endpoint) -> Response:
 
 
 async def read_call(request: Request) -> Call:
-    """Read a request whole.
+    """Read a whole request.
 
     Raises:
         ApiError: 413 `body_too_large`.
@@ -144,7 +144,7 @@ async def read_call(request: Request) -> Call:
 
 
 async def in_thread(function: Callable[[Unpack[_Arguments]], _Result], *args: Unpack[_Arguments]) -> _Result:
-    """Run blocking code in one of a few threads of this event loop: more would only wait for each other."""
+    """Run blocking code in one of this event loop's few threads: more would only wait for each other."""
     try:
         limiter = _threads.get()
     except LookupError:
@@ -155,7 +155,7 @@ async def in_thread(function: Callable[[Unpack[_Arguments]], _Result], *args: Un
 
 async def _read_body(request: Request) -> bytes:
     announced = request.headers.get("content-length", "")
-    # Refused unread, where it says so itself.
+    # Refused unread, if its declared length is already too much.
     if announced.isdecimal() and len(announced) < 19 and int(announced) > MAX_BODY_BYTES:
         raise _too_large()
     chunks: list[bytes] = []
@@ -179,10 +179,10 @@ def _too_large() -> ApiError:
 
 
 def translated(function: Callable[[Plane, Call], _Result], plane: Plane, call: Call) -> _Result:
-    """Run a function; what the ledger refused becomes the answer that callers see.
+    """Run a function; a refusal by the ledger becomes the error that callers see.
 
     Raises:
-        ApiError: as the function raises it, or in the place of a refusal.
+        ApiError: as the function raises it, or in place of a refusal.
     """
     try:
         return function(plane, call)

@@ -32,7 +32,7 @@ from .webhooks.service import WebhookOptions
 
 @dataclass(frozen=True)
 class Hosting:
-    """What a self-hosted control plane stands on, and what it allows."""
+    """What a self-hosted control plane is connected to, and what it allows."""
 
     database_url: str = field(repr=False)
     redis_url: str | None = field(repr=False)
@@ -152,7 +152,7 @@ def _answer(
 def _answer_in_processes(
     hosting: Hosting, processes: Processes, say_ready: Callable[[], object], interrupts: Interrupts
 ) -> None:
-    # What is wrong is said once, and a database that is older is migrated once.
+    # Mistakes are reported once, and an older database is migrated once.
     plane = _open(hosting, answers_requests=True)
     is_shared = plane.database.is_shared
     plane.close()

@@ -1,4 +1,4 @@
-"""The one clock that everything but leases and signatures goes by: real, scaled, leaping or manual.
+"""The clock that everything but leases and signatures goes by: real, scaled, leaping or manual.
 
 Times are Unix milliseconds.
 """
@@ -11,20 +11,20 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 RealTime = Callable[[], float]
-"""Gives real Unix time, in seconds."""
+"""Returns real Unix time, in seconds."""
 
 
 class Clock(Protocol):
-    """What the control plane asks of its clock."""
+    """What the control plane requires of its clock."""
 
     @property
     def speed(self) -> float:
-        """How many of its seconds pass in a real one; 0 for a clock that stands."""
+        """How many of its seconds pass in a real second; 0 for a clock that stands still."""
         ...
 
     @property
     def leaps(self) -> bool:
-        """Whether the worker moves it to whatever falls due next, instead of waiting."""
+        """Whether the worker moves the clock to whatever falls due next, instead of waiting."""
         ...
 
     def now(self) -> int:
@@ -36,12 +36,12 @@ class Clock(Protocol):
         ...
 
     def real_seconds_until(self, milliseconds: int) -> float | None:
-        """Return how long to wait for a time, in real seconds; None where waiting does not bring it."""
+        """Return how long to wait for a time, in real seconds; None if it never comes by waiting."""
         ...
 
 
 class Pace(NamedTuple):
-    """How a running clock runs. A paused one stands, and keeps the speed that it goes on with."""
+    """How a running clock runs. A paused one stands still, and remembers the speed at which it will continue."""
 
     speed: float
     leaps: bool = False
@@ -76,11 +76,11 @@ class RunningClock:
 
     @property
     def pace(self) -> Pace:
-        """How it was set to run."""
+        """Its current pace."""
         return Pace(self._speed, self._leaps, self._is_paused)
 
     def set_pace(self, pace: Pace) -> None:
-        """Run otherwise from now on.
+        """Change its pace from now on.
 
         Raises:
             ValueError: the speed is not a positive number.
@@ -91,7 +91,7 @@ class RunningClock:
             self._speed, self._leaps, self._is_paused = pace
 
     def now(self) -> int:
-        """Return the time; it never goes back, even where real time is set back."""
+        """Return the time, which never goes back, even if real time is set back."""
         with self._lock:
             return self._now()
 
@@ -104,7 +104,7 @@ class RunningClock:
                 self._last = max(self._last, milliseconds)
 
     def real_seconds_until(self, milliseconds: int) -> float | None:
-        """Return how long until a time, in real seconds; 0 for one that has come, None where a paused one has not."""
+        """Return how long until a time, in real seconds: 0 if it has come, None if the clock is paused before it."""
         left = (milliseconds - self.now()) / 1000
         if left <= 0:
             return 0.0
@@ -117,7 +117,7 @@ class RunningClock:
 
 
 class ManualClock:
-    """A clock that stands until it is moved."""
+    """A clock that stands still until it is moved."""
 
     def __init__(self, start_ms: int = 1_767_225_600_000) -> None:
         self._now = start_ms
@@ -143,7 +143,7 @@ class ManualClock:
             self._now = max(self._now, milliseconds)
 
     def real_seconds_until(self, milliseconds: int) -> float | None:
-        """Give 0 for a time that has come, else None."""
+        """Return 0 for a time that has come, else None."""
         return 0.0 if milliseconds <= self._now else None
 
 

@@ -1,4 +1,4 @@
-"""The outermost layer: every answer has a request id, and every error the one envelope."""
+"""The outermost layer: gives every response a request id, and every error the common envelope."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def new_request_id() -> str:
 
 
 class EnvelopeMiddleware:
-    """Numbers requests, and answers for whatever was raised below."""
+    """Numbers requests, and turns whatever was raised below into a response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -48,7 +48,7 @@ class EnvelopeMiddleware:
         except httpx.TransportError:
             raise  # a scripted fault of a client in this process
         except ClientDisconnect:
-            pass  # nobody is there to be answered
+            pass  # nobody is left to answer
         except Exception:
             if has_started:
                 raise

@@ -1,7 +1,7 @@
 """What happens to jobs, as it happens: one thread watches the database for all event streams of an API process.
 
-It sees what any process commits. Streams keep no queue: each knows how far it has come and reads on from there, in
-the recent events that its customer's streams share, or, where it is further behind, in the database.
+It sees what any process commits. Streams keep no queue: each knows how far it has got, and reads on from there: in
+the recent events that its customer's streams share, or, if it is further behind, in the database.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import anyio
 from nodus_ledger.event_log import EventLog, EventRecord
 
 POLL_SECONDS = 0.1
-"""How long, in real seconds, what another process committed may go unnoticed."""
+"""How long, in real seconds, a commit by another process may go unnoticed."""
 
 GATHERING_SECONDS = 0.01
 """How long, in real seconds, the watcher lets more happen before it looks again."""
@@ -37,7 +37,7 @@ _logger = logging.getLogger(__name__)
 class Subscription:
     """One stream's place in the feed. `job_id` is None for all of the customer's jobs.
 
-    Every event that the stream has not had is behind `position` in the customer's sequence and, of one job, has a
+    Every event that the stream still needs is after `position` in the customer's sequence, and, for one job, has a
     number above `seq`.
     """
 
@@ -52,14 +52,14 @@ class Subscription:
         self.news = anyio.Event()
 
     def pass_by(self, events: Sequence[EventRecord]) -> None:
-        """Note that the stream has had these."""
+        """Note that the stream has received these."""
         if events:
             self.position = max(self.position, events[-1].position)
             self.seq = events[-1].seq
 
 
 class _Log:
-    """What the streams of one customer share: the latest events, all of those behind `complete_after`."""
+    """What the streams of one customer share: the latest events, all of them after `complete_after`."""
 
     def __init__(self) -> None:
         self.head: int | None = None
@@ -75,11 +75,11 @@ class _Log:
         self.recent.extend(events)
         while len(self.recent) > RECENT:
             self.complete_after = self.recent.popleft().position
-        # The events were read after the head, and may go beyond it.
+        # The events were read after the head, and may go past it.
         self.head = max([head, *(event.position for event in events[-1:])])
 
     def since(self, position: int) -> list[EventRecord] | None:
-        """Return the events behind a position; None where not all of them are here."""
+        """Return the events after a position; None if not all of them are here."""
         if self.head is None or position < self.complete_after:
             return None
         found: list[EventRecord] = []
@@ -92,12 +92,12 @@ class _Log:
 
 
 class EventFeed:
-    """Tells event streams what is committed.
+    """Tells event streams what has been committed.
 
     Args:
-        events: where it is committed.
-        live_keys: gives those of some keys that are not revoked.
-        heartbeat_seconds: how often, in real seconds, silent streams show that they live, and keys are checked.
+        events: the log that they follow.
+        live_keys: returns which of the given keys are not revoked.
+        heartbeat_seconds: how often, in real seconds, idle streams send a sign of life, and keys are checked.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class EventFeed:
             return sum(len(log.subscriptions) for log in self._logs.values())
 
     def subscribe(self, customer_id: str, key_id: str, *, job_id: str | None = None, after: int = 0) -> Subscription:
-        """Take a place in the feed, behind a position in the customer's sequence or a number in the job's.
+        """Take a place in the feed, after a position in the customer's sequence or a number in the job's.
 
         Called in the stream's event loop. After `close` the place is a closed one.
         """
@@ -141,7 +141,7 @@ class EventFeed:
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """Give a place back."""
+        """Release a place."""
         with self._lock:
             subscription.is_closed = True
             log = self._logs.get(subscription.customer_id)
@@ -151,17 +151,17 @@ class EventFeed:
                     del self._logs[subscription.customer_id]
 
     def head(self, customer_id: str) -> int:
-        """Return how far a customer's sequence has come."""
+        """Return how far a customer's sequence has got."""
         return self._events.heads([customer_id])[customer_id]
 
     def arm(self, subscription: Subscription) -> anyio.Event:
-        """Return what is set by the next news for a stream: to be called before it reads."""
+        """Return the event that the next news for a stream sets; to be called before the stream reads."""
         with self._lock:
             subscription.news = anyio.Event()
             return subscription.news
 
     def recent(self, subscription: Subscription) -> list[EventRecord] | None:
-        """Give a stream what it has not had, and move it on; None where that must be read in the database."""
+        """Return what a stream has not received yet, and advance it; None if that must be read from the database."""
         with self._lock:
             log = self._logs.get(subscription.customer_id)
             events = None if log is None else log.since(subscription.position)
@@ -179,7 +179,7 @@ class EventFeed:
             return events
 
     def read(self, subscription: Subscription) -> list[EventRecord]:
-        """Give a stream, out of the database, a page of what it has not had, and move it on. It blocks."""
+        """Return, from the database, a page of what a stream has not received yet, and advance it. Blocks."""
         with self._lock:
             log = self._logs.get(subscription.customer_id)
             head = 0 if log is None or log.head is None else log.head
@@ -197,7 +197,7 @@ class EventFeed:
         self._news.set()
 
     def end_streams(self) -> None:
-        """End every stream: its client comes again, and is told what it missed."""
+        """End every stream: its client reconnects, and gets what it missed."""
         with self._lock:
             streams = [each for log in self._logs.values() for each in log.subscriptions]
             self._logs.clear()
@@ -206,7 +206,7 @@ class EventFeed:
         _wake_up(streams)
 
     def close(self) -> None:
-        """End every stream, and take no new ones."""
+        """End every stream, and accept no new ones."""
         self._stopping.set()
         self._news.set()
         self.end_streams()
@@ -240,7 +240,7 @@ class EventFeed:
                 self._tell(logs[customer_id], head, events if len(events) < RECENT else None)
 
     def _tell(self, log: _Log, head: int, events: Sequence[EventRecord] | None) -> None:
-        """Bring a log up to its head, and tell the streams that this concerns; with None, all read in the database."""
+        """Bring a log up to its head, and notify its streams; with None, they all read from the database."""
         with self._lock:
             if events is None:
                 log.begin(head)
@@ -269,7 +269,7 @@ class EventFeed:
 
 
 def _call_soon() -> CallSoon:
-    """Return what calls a function in the event loop that runs here, from any thread."""
+    """Return a function that calls another in the event loop that is running here, from any thread."""
     try:
         return asyncio.get_running_loop().call_soon_threadsafe
     except RuntimeError:
@@ -279,12 +279,12 @@ def _call_soon() -> CallSoon:
 
 
 def _wake_up(subscriptions: Iterable[Subscription]) -> None:
-    """Tell streams that there is news, with one call for each event loop."""
+    """Tell streams that there is news, with one call per event loop."""
     by_loop: defaultdict[CallSoon, list[anyio.Event]] = defaultdict(list)
     for subscription in subscriptions:
         by_loop[subscription.call_soon].append(subscription.news)
     for call_soon, events in by_loop.items():
-        # A loop that has ended has no streams left to tell.
+        # A closed loop has no streams left to notify.
         with contextlib.suppress(RuntimeError):
             call_soon(_set_all, events)
 

@@ -15,14 +15,14 @@ from .api.errors import ApiError
 
 ACTIONS = ("status", "drop_before", "drop_after", "delay", "truncate")
 DROP = "nodus_drop_connection"
-"""Where the server leaves, in a request's `state`, what cuts its connection."""
+"""The key in a request's `state` under which the server leaves the function that cuts its connection."""
 
 _CODES = {401: "invalid_api_key", 404: "not_found", 429: "rate_limited", 503: "no_supplier"}
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What to do to the next `times` requests that match; `path` is exact, or a prefix where it ends in `*`."""
+    """What to do to the next `times` requests that match; `path` is exact, or a prefix if it ends in `*`."""
 
     do: str
     method: str | None = None
@@ -33,7 +33,7 @@ class Fault:
     times: int = 1
 
     def matches(self, method: str, path: str) -> bool:
-        """Say whether a request is meant."""
+        """Say whether a request matches."""
         if self.method is not None and self.method.upper() != method:
             return False
         if self.path is None:
@@ -60,10 +60,10 @@ class FaultScript:
         self._lock = threading.Lock()
 
     def add(self, fault: Fault) -> None:
-        """Put a fault behind those that wait.
+        """Add a fault after those that are waiting.
 
         Raises:
-            ValueError: it names no known action.
+            ValueError: its action is unknown.
         """
         if fault.do not in ACTIONS:
             raise ValueError(f"`do` must be one of {', '.join(ACTIONS)}")
@@ -71,12 +71,12 @@ class FaultScript:
             self._faults.append(fault)
 
     def clear(self) -> None:
-        """Drop them all."""
+        """Remove them all."""
         with self._lock:
             self._faults.clear()
 
     def pending(self) -> list[Fault]:
-        """Return those that wait."""
+        """Return those that are waiting."""
         with self._lock:
             return list(self._faults)
 
@@ -94,7 +94,7 @@ class FaultScript:
 
 
 class FaultMiddleware:
-    """Does to requests what the script says; `/_dev` itself is exempt."""
+    """Applies the script to requests, except those to `/_dev` itself."""
 
     def __init__(self, app: ASGIApp, script: FaultScript) -> None:
         self._app = app
@@ -122,7 +122,7 @@ class FaultMiddleware:
             await self._truncate(scope, receive, send)
 
     async def _handle(self, scope: Scope, receive: Receive) -> list[Message]:
-        """Return what the application answers; of an answer that goes on, its beginning."""
+        """Return the application's response; of one that goes on, its beginning."""
         messages: list[Message] = []
         with anyio.CancelScope() as handling:
 

@@ -38,15 +38,15 @@ _OFFSET_GRAIN_MS = 1000
 
 
 class Plane:
-    """A control plane without its HTTP face.
+    """A control plane without its HTTP API.
 
     Args:
         database_url: an SQLAlchemy URL; in memory by default.
         clock: real time by default. A clock that is behind the database's history is moved up to it.
         driver: `simulated` or `process`.
         seed: what job ids and all simulated chance are derived from; None for random ids.
-        is_reliable: simulated suppliers neither refuse nor lose what they were not told to.
-        is_alone: no other process works on this database, so leases of the past belong to nobody. Never so on a server.
+        is_reliable: simulated suppliers neither refuse nor lose jobs unless they are told to.
+        is_alone: no other process works on this database, so old leases belong to nobody. Never true of a server.
         webhooks: where events may be delivered to, and when a budget's threshold is reached.
         redis: keeps signing secrets and used signatures; closed with the control plane.
     """
@@ -101,7 +101,7 @@ class Plane:
         self._stored_offset = self.settings.clock_offset_ms()
 
     def start_worker(self) -> None:
-        """Let due work be done from now on, in threads."""
+        """Start doing due work, in threads."""
         self._loop.start()
         self.webhooks.deliverer.start()
 
@@ -145,9 +145,9 @@ class Plane:
         self.wake()
 
     def reset(self, *, seed: int | None = None, passed_over: int = 0) -> None:
-        """Empty everything but the keys; random streams begin again, after so many submissions.
+        """Empty everything but the keys, and restart the random streams, as if after `passed_over` submissions.
 
-        Another `seed` is for a control plane that nothing outlives: a database would be found again without it.
+        Change the `seed` only if no database outlives the control plane: it is not stored.
         """
         with self.worker.paused(), self.webhooks.deliverer.paused():
             self.settings.reset()
@@ -161,7 +161,7 @@ class Plane:
         self.feed.end_streams()
 
     def close(self) -> None:
-        """Stop the worker and close the database. Commands whose jobs nobody will remember are ended."""
+        """Stop the worker and close the database. Without a lasting database, running commands are ended."""
         self._loop.stop()
         if self._private_directory is not None:
             self._end_everything()
@@ -183,7 +183,7 @@ class Plane:
         return min((due for due in dues if due is not None), default=None)
 
     def _after_pass(self) -> None:
-        # Jobs that ended may have left events, and the clock may have leapt.
+        # Jobs that ended may have published events, and the clock may have leapt.
         self.webhooks.deliverer.wake()
         self.feed.wake()
         self._store_offset()
@@ -201,7 +201,7 @@ class Plane:
         return Path(tempfile.mkdtemp(prefix="nodus-jobs-"))
 
     def _kept_directory(self) -> Path | None:
-        """Return where what jobs print is kept: beside the file, or, for a server's database, in this user's state."""
+        """Return where the output of jobs is kept: beside the file, or with a database server, in this user's state."""
         path = self.database.path
         if path is not None:
             return path.with_name(path.name + ".jobs")

@@ -1,7 +1,7 @@
 """Several processes behind one address: each answers requests by itself, and all share the database.
 
-The first one listens and watches; the others accept from its socket. One that dies is replaced. They end with the first
-one, whether that was told to stop or killed.
+The first one listens and supervises; the others accept connections from its socket. One that dies is replaced. All end
+with the first one, whether it is told to stop or killed.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from .server import START_SECONDS, ServerFailed
 
 STOPPING_SECONDS = 15.0
 REPLACE_SECONDS = 1.0
-"""How long, in real seconds, one that died stays away: one that cannot live is not started in a circle."""
+"""How long, in real seconds, to wait before replacing one that died, so that one that cannot live does not spin."""
 
 Answer = Callable[[socket.socket, Callable[[], None], Interrupts], None]
-"""Answers requests that come to a socket until it is interrupted; calls the second once it does. Can be pickled."""
+"""Answers requests on a socket until it is interrupted, and calls its second argument when ready. Picklable."""
 
 
 class Processes:
     """Starts the processes, replaces those that die, and ends them.
 
     Args:
-        answer: what each does.
+        answer: what each process does.
         listening: the socket that they share.
         count: how many there are.
     """
@@ -43,15 +43,15 @@ class Processes:
         self._answer = answer
         self._listening = listening
         self._count = count
-        # A fresh interpreter each: nothing that threads here hold is copied half-way.
+        # A fresh interpreter each: a fork would copy whatever threads here hold half-way.
         self._context = multiprocessing.get_context("spawn")
         self._running: list[BaseProcess] = []
 
     def start(self) -> None:
-        """Start them all; back once all answer requests.
+        """Start them all; return once all answer requests.
 
         Raises:
-            ServerFailed: one ended before, or they have not begun within 20 s for each.
+            ServerFailed: one of them ended, or they did not all answer within 20 s per process.
         """
         started = [self._start() for _ in range(self._count)]
         deadline = time.monotonic() + START_SECONDS * self._count

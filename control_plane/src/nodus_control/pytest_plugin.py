@@ -1,4 +1,4 @@
-"""Fixtures for tests of code that runs jobs. pytest finds them by itself; nothing is loaded before one is used.
+"""Fixtures for tests of code that runs jobs. pytest finds them by itself, and loads nothing before one is used.
 
 def test_training(nodus_server, nodus_client):
     job = nodus_client.run(image="ghcr.io/acme/train:v3")
@@ -22,7 +22,7 @@ MARKER = "nodus"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
+    """Register the marker."""
     config.addinivalue_line(
         "markers", f"{MARKER}(**options): how the test's control plane is made; the options of LocalControlPlane"
     )
@@ -30,9 +30,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def nodus_server(request: pytest.FixtureRequest) -> Iterator[LocalControlPlane]:
-    """A control plane on loopback, in memory, whose clock stands until `advance`; new for each test.
+    """A control plane on loopback, in memory, whose clock stands still until `advance`; new for each test.
 
-    `@pytest.mark.nodus(speed=60, reliable=False)` makes it with these options of `LocalControlPlane`.
+    `@pytest.mark.nodus(speed=60, reliable=False)` creates it with these options of `LocalControlPlane`.
     """
     from .testing import LocalControlPlane
 

@@ -1,4 +1,4 @@
-"""An application behind a socket: uvicorn in a thread of its own, started, awaited and stopped."""
+"""Serves an application on a socket: uvicorn in a thread of its own, started, awaited and stopped."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class ServerFailed(Exception):
 
 
 class _Protocol(AutoHTTPProtocol):  # type: ignore[misc,valid-type]  # which class this is, uvicorn finds out when imported
-    """uvicorn's protocol, which also hands each request what cuts its connection."""
+    """uvicorn's protocol, which also gives each request a function that cuts its connection."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
 
         def drop(is_orderly: bool) -> None:
-            # Aborting throws away what is still to be written; closing sends it first.
+            # Aborting discards what is still to be written; closing sends it first.
             transport.close() if is_orderly else transport.abort()
 
         self.app_state: dict[str, Any] = {**self.app_state, DROP: drop}
@@ -54,7 +54,7 @@ def _not_http() -> bytes:
 
 
 class _Requests:
-    """The requests under way in an event loop, so that stopping can cut those that would go on."""
+    """The requests under way in an event loop, so that stopping can cut those that do not end by themselves."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -74,7 +74,7 @@ class _Requests:
         except asyncio.CancelledError:
             if not self._is_cutting:
                 raise
-            # The client must not take what it has for the whole.
+            # The client must not take what it has for the whole response.
             scope["state"][DROP](False)
             while (await receive())["type"] != "http.disconnect":
                 pass
@@ -82,9 +82,9 @@ class _Requests:
             self._tasks.discard(task)
 
     def cut_after(self, seconds: float) -> None:
-        """End what is still under way after so many seconds; called from another thread."""
+        """End what is still under way after this many seconds; called from another thread."""
         if self._loop is not None:
-            # A loop that has closed meanwhile has nothing left to cut.
+            # A loop that is closed by now has nothing left to cut.
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._loop.call_later, seconds, self._cut)
 
@@ -109,11 +109,11 @@ class Server:
         """Bind the address; port 0 picks a free one.
 
         Args:
-            app: what answers.
+            app: the ASGI application.
             host: an address or name of this machine.
             port: 0 to 65535.
-            listening: a socket that is bound already, in the place of host and port.
-            end_streams: called when it stops, to bring answers to an end that would go on.
+            listening: a socket that is bound already, instead of host and port.
+            end_streams: called when it stops, to end responses that would otherwise go on.
 
         Raises:
             ServerFailed: the address is taken or not this machine's.
@@ -140,10 +140,10 @@ class Server:
         self._failure: BaseException | None = None
 
     def start(self) -> None:
-        """Serve, in a thread; back once requests are answered.
+        """Serve, in a thread; return once requests are answered.
 
         Raises:
-            ServerFailed: it ended, or has not begun within 20 s.
+            ServerFailed: it ended, or did not answer within 20 s.
         """
         self._thread.start()
         deadline = time.monotonic() + START_SECONDS
@@ -153,7 +153,7 @@ class Server:
             time.sleep(0.005)
 
     def stop(self) -> None:
-        """Stop: streams are ended, what else is under way has a second and is cut then."""
+        """Stop: end streams at once, and give other requests a second before they are cut."""
         self._requests.cut_after(SHUTDOWN_SECONDS)
         self._server.should_exit = True
         self._end_streams()
@@ -170,7 +170,7 @@ class Server:
 
 
 def base_url_of(host: str, bound: socket.socket) -> str:
-    """Return where what answers on a socket is found."""
+    """Return the base URL of a server that listens on a socket."""
     return f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
 
 

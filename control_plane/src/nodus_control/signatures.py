@@ -1,4 +1,4 @@
-"""Signatures of requests, as the server sees them: verified with the SDK's own helpers, by real time."""
+"""Verifies the signatures of requests, with the SDK's own helpers, and by real time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TIMESTAMP = re.compile(r"(?:^|,) *ts=([0-9]{1,12}) *(?:,|\Z)")
 
 
 class Unsigned(Exception):
-    """There is no signature, or none that these secrets made over these bytes."""
+    """The signature is missing, or not made with these secrets over these bytes."""
 
 
 class Stale(Exception):
@@ -25,7 +25,7 @@ class Stale(Exception):
 
 
 def verify(secrets: list[str], method: str, path: str, body: bytes, header: str | None, real_now: float) -> str:
-    """Verify a request's signature, with any of the key's secrets; return what was signed, which tells a second use.
+    """Verify a request's signature with any of the key's secrets; return what identifies it, to detect a second use.
 
     Raises:
         Unsigned: it is missing, malformed or wrong.
@@ -35,7 +35,7 @@ def verify(secrets: list[str], method: str, path: str, body: bytes, header: str 
     if found is None:
         raise Unsigned
     timestamp = int(found.group(1))
-    # At its own time first: only a signature that is right may be called stale.
+    # At its own time first: only a correct signature may be called stale.
     if not nodus.verify_webhook(
         signing_secret=secrets, method=method, path=path, body=body, signature_header=header, now=timestamp
     ):
@@ -43,5 +43,5 @@ def verify(secrets: list[str], method: str, path: str, body: bytes, header: str 
     skew = real_now - timestamp
     if abs(skew) > TOLERANCE_SECONDS:
         raise Stale(round(skew))
-    # What was signed, not how the header was written: that can be written in many ways.
+    # What was signed, rather than the header, which can be written in many ways.
     return f"{found.group(1)}.{method}.{path}.{hashlib.sha256(body).hexdigest()}"

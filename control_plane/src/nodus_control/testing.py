@@ -1,4 +1,4 @@
-"""A control plane for tests: in this process, on loopback, with a clock that moves when it is told to.
+"""A control plane for tests: in this process, on loopback, with a clock that moves only when told to.
 
     with LocalControlPlane() as plane:
         with nodus.Client(api_key=plane.api_key, base_url=plane.base_url) as client:
@@ -6,8 +6,8 @@
             plane.advance(20 * 3600)
             assert job.refresh().succeeded
 
-Suppliers neither refuse nor lose a job unless a test asks for it (`outage`, `reliable=False`). Any number of them live
-in one process.
+Suppliers neither refuse nor lose jobs unless a test asks for it (`outage`, `reliable=False`). One process can have any
+number of control planes.
 """
 
 from __future__ import annotations
@@ -31,22 +31,23 @@ from .webhooks.service import options_for_this_machine
 
 
 class LocalControlPlane:
-    """A control plane in this process, started by `with` and gone after it.
+    """A control plane in this process, which `with` starts and stops.
 
     Args:
         driver: `simulated`, or `process` to really run commands.
-        speed: how fast the clock runs; None for one that stands until `advance`. Commands run at 1.
-        seed: what job ids and all simulated chance come from.
-        reliable: simulated suppliers neither refuse nor lose jobs by themselves.
-        database: a SQLite file to keep the state in, or a database's URL; None for memory.
-        serve: listens on a loopback port; without, only `asgi_app` answers.
-        webhook_allow: networks and hosts that webhooks may lead to, besides public ones and loopback.
-        threshold: the fraction of a key's cap at which `budget.threshold_reached` fires.
+        speed: seconds of its clock per real second. None is a clock that stands still until `advance`, or, with the
+            `process` driver, real time, which that driver needs.
+        seed: determines job ids, and everything that suppliers do by chance.
+        reliable: whether simulated suppliers neither refuse nor lose jobs by chance.
+        database: the path of a SQLite file, or a database URL, to keep the state in; None for memory.
+        serve: whether to listen on a loopback port; if not, only `asgi_app` answers.
+        webhook_allow: networks and hosts that webhooks may be sent to, besides public ones and loopback.
+        threshold: the fraction of a key's cap, above 0 and up to 1, at which `budget.threshold_reached` is sent.
 
     Attributes:
-        api_key: a person's key, without a cap.
-        agent_api_key: an agent's, capped at $25 a month, which must sign its requests.
-        agent_signing_secret: what that one signs with.
+        api_key: the key of a person, without a spend cap.
+        agent_api_key: the key of an agent, capped at $25 a month; its requests must be signed.
+        agent_signing_secret: the secret that signs the agent's requests.
     """
 
     def __init__(
@@ -78,18 +79,18 @@ class LocalControlPlane:
 
     @property
     def base_url(self) -> str:
-        """Where it answers: on loopback, or, without `serve`, a name for `httpx.ASGITransport` alone."""
+        """Its base URL: on loopback, or, without `serve`, a name that only `httpx.ASGITransport` can use."""
         return "http://127.0.0.1" if self._server is None else self._server.base_url
 
     def start(self) -> Self:
-        """Begin to answer and to work. `with` does it."""
+        """Start answering and working. `with` does this."""
         self.plane.start_worker()
         if self._server is not None:
             self._server.start()
         return self
 
     def close(self) -> None:
-        """Stop, and forget everything that was in memory. `with` does it."""
+        """Stop, and lose everything that was in memory. `with` does this."""
         if self._server is not None:
             self._server.stop()
         self.plane.close()
@@ -103,7 +104,7 @@ class LocalControlPlane:
         self.plane.advance(seconds)
 
     def outage(self, supplier: str, *, on: bool = True) -> None:
-        """Begin or end a supplier's outage: what it had is lost and fails over.
+        """Begin or end a supplier's outage: its jobs are lost, and fail over.
 
         Raises:
             KeyError: there is no supplier of that name.
@@ -124,17 +125,17 @@ class LocalControlPlane:
         """Script a fault for the next `times` requests that match.
 
         Args:
-            do: `drop_before` or `drop_after` the request is handled, `truncate` the answer, `delay` it, or answer
-                with a `status`.
-            method: only this method; None for any.
-            path: only this path, or, ending in `*`, what begins so; None for any.
+            do: drop the connection before or after the request is handled (`drop_before`, `drop_after`), cut the
+                response short (`truncate`), delay it (`delay`), or answer with a status (`status`).
+            method: the HTTP method to match; None for any.
+            path: the path to match, or, ending in `*`, its beginning; None for any.
             status: the status of `do="status"`.
-            headers: the headers of that answer.
-            seconds: the real time of `do="delay"`.
-            times: how many requests.
+            headers: extra headers of that response.
+            seconds: how long `do="delay"` waits, in real seconds.
+            times: how many requests to apply it to.
 
         Raises:
-            ValueError: `do` is none of these.
+            ValueError: `do` is not one of these.
         """
         self._faults.add(
             Fault(
@@ -149,11 +150,11 @@ class LocalControlPlane:
         )
 
     def clear_faults(self) -> None:
-        """Drop the faults that wait."""
+        """Remove the faults that are waiting."""
         self._faults.clear()
 
     def reset(self) -> None:
-        """Empty everything but the keys; random streams begin again."""
+        """Remove everything but the keys, and restart the random streams."""
         self._faults.clear()
         self.plane.reset()
 

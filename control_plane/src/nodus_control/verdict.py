@@ -27,7 +27,7 @@ class Ending(enum.Enum):
 
 
 def ending_of(claim: Claim, now: int) -> Ending:
-    """Say whether, and why, a placement is to end. A customer's wish comes before all else."""
+    """Say whether, and why, a placement is to end. A customer's request takes precedence."""
     job = claim.job
     if job.cancel_requested_at is not None:
         return Ending.REQUESTED
@@ -70,9 +70,9 @@ def judge(claim: Claim, report: Report, ending: Ending, now: int) -> Step:
 
 
 def _until_running(claim: Claim, started_at: int | None, ending: Ending) -> list[Change]:
-    """The transitions up to `running` that the job has not made yet, however late they are noticed.
+    """The transitions up to `running` that the job has not made yet, even if they are noticed late.
 
-    A job whose end was asked for before any supplier took it was never placed.
+    A job whose end was requested before any supplier accepted it was never placed.
     """
     job, attempt = claim.job, claim.attempt
     changes: list[Change] = []
@@ -121,7 +121,7 @@ def _last_change(report: Report, ending: Ending, at: int) -> Change | None:
 def _next_look(report: Report, now: int) -> int:
     if report.next_poll_at is None:
         return now + POLL_MS
-    # A look before the moment that the driver named would find nothing new.
+    # A poll before the moment that the driver named would find nothing new.
     return max(now + 1, math.ceil(round(report.next_poll_at * 1000, 3)))
 
 

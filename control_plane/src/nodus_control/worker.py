@@ -1,4 +1,4 @@
-"""The worker: claims due jobs, asks their driver, and writes what became of them.
+"""The worker: claims due jobs, asks their driver about them, and records what became of them.
 
 One pass is two short transactions around the driver's calls. What a pass decides is in `verdict.py`.
 """
@@ -30,7 +30,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Worker:
-    """Does what is due. Any number of workers may share a database."""
+    """Drives jobs that are due. Any number of workers may share a database."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Worker:
         self._calls = ThreadPoolExecutor(PARALLEL_CALLS, "nodus-driver") if driver.runs_commands else None
 
     def run_due(self) -> int:
-        """Do everything that is due now, and what falls due by that; return how much it was."""
+        """Do everything that is due now, and what falls due in the course of it; return how many steps that took."""
         done = 0
         while batch := self.run_batch():
             done += batch
@@ -78,7 +78,7 @@ class Worker:
         return self._claims.next_due()
 
     def close(self) -> None:
-        """Wait for the driver's calls under way."""
+        """Wait for the calls of the driver that are under way."""
         if self._calls is not None:
             self._calls.shutdown()
 
@@ -131,7 +131,7 @@ class Worker:
 
 
 def open_workload(jobs: Jobs, claim: Claim) -> Workload:
-    """Put together what is to run, secrets and all."""
+    """Put together the workload, with its secrets."""
     job = claim.job
     opened = jobs.open_secrets(job)
     return Workload(

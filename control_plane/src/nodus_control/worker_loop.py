@@ -28,7 +28,7 @@ class WorkerLoop:
         after_pass: Callable[[], None],
         next_elsewhere: Callable[[], int | None] = lambda: None,
     ) -> None:
-        """`after_pass` is called after every round; `next_elsewhere` says what else a leaping clock must not pass."""
+        """`after_pass` is called after every pass; `next_elsewhere` says what else a leaping clock must not skip."""
         self._worker = worker
         self._clock = clock
         self._after_pass = after_pass
@@ -47,7 +47,7 @@ class WorkerLoop:
         self._news.set()
 
     def stop(self) -> None:
-        """End after the pass under way."""
+        """Stop after the pass under way."""
         self._stopping.set()
         self._news.set()
         if self._thread is not None:
@@ -70,7 +70,7 @@ class WorkerLoop:
         looked_at = self._clock.now()
         while not self._stopping.is_set() and (done := self._worker.run_batch()):
             if done < BATCH and not self._clock.leaps:
-                # What comes meanwhile is dealt with together: two transactions, not two for each job.
+                # Jobs that arrive meanwhile are dealt with together: two transactions, not two for each job.
                 self._stopping.wait(GATHERING_SECONDS)
             looked_at = self._clock.now()
         self._after_pass()
@@ -80,7 +80,7 @@ class WorkerLoop:
             if elsewhere is not None and (due is None or elsewhere < due):
                 due = elsewhere
         if due is None or due <= looked_at:
-            # What is due but was not to be had is leased to another worker.
+            # What is due but could not be claimed is leased to another worker.
             return IDLE_SECONDS
         if self._clock.leaps and due > self._clock.now():
             self._clock.advance_to(due)

@@ -138,7 +138,7 @@ def open_note(note: str, key: VerifierKey, verify: Verify) -> str:
         mark, _, rest = line.partition(" ")
         name, _, encoded = rest.partition(" ")
         if mark != _SIGNATURE_MARK.strip() or not _NAME.match(name):
-            raise ValueError("the note is malformed: a line after the empty one is no signature")
+            raise ValueError("the note is malformed: a line after the empty one is not a signature")
         signature = _from_base64(encoded, "a signature")
         if name != key.name or signature[:_KEY_ID_LENGTH] != wanted:
             continue

@@ -132,7 +132,7 @@ _CHANGE = update(api_keys).where(api_keys.c.id == bindparam("of_key"))
 
 
 class UnknownKey(Exception):
-    """There is no key of this id, or it has ended."""
+    """There is no key with this id, or it is revoked."""
 
 
 class KeyDoesNotSign(Exception):

@@ -84,7 +84,7 @@ class LogWalk:
         """Check the next row; return its payload's text, or None where the row cannot be believed, and its faults."""
         faults: list[str] = []
         if type(row.seq) is not int:
-            faults.append("its seq is no number")
+            faults.append("its seq is not a number")
         elif row.seq != self._next_seq:
             faults.append(_gap(self._next_seq, row.seq))
         payload = _payload_text(row)
@@ -161,10 +161,10 @@ def column_faults(row: Row) -> Iterator[str]:
     try:
         said = json.loads(row.leaf)
     except (TypeError, ValueError, RecursionError):
-        yield "its leaf is no JSON"
+        yield "its leaf is not JSON"
         return
     if not isinstance(said, dict):
-        yield "its leaf is no JSON object"
+        yield "its leaf is not a JSON object"
         return
     named = False
     for name in ("customer_id", "seq", "at", "kind", "job_id", "key_id", "principal_kind"):

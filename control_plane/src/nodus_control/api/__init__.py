@@ -1,1 +1,1 @@
-"""The HTTP API, a resource a file."""
+"""The HTTP API, one file per resource."""

@@ -1,4 +1,4 @@
-"""What goes wrong, as callers see it: a status, a stable code, a message, and nothing of what they sent."""
+"""Errors as callers see them: a status, a stable code and a message, which never repeats what they sent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nodus_ledger.errors import BudgetFigures
 
 
 class ApiError(Exception):
-    """An answer other than success. `extra` stands beside the envelope's three fields."""
+    """An error response. `extra` is added to the envelope's three fields."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class ApiError(Exception):
 
 
 def translate(refusal: ledger.Refused | InvalidSpec) -> ApiError:
-    """Return the answer to what the domain or the ledger refused."""
+    """Return the response to a refusal by the domain or the ledger."""
     if isinstance(refusal, InvalidSpec):
         return ApiError(422, "invalid_spec", refusal.message, extra={"field": refusal.field} if refusal.field else None)
     if isinstance(refusal, ledger.BudgetExceeded):

@@ -45,9 +45,9 @@ async def get_job_events(request: Request) -> Response:
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """Where a stream begins: behind `after`; `is_over` where nothing will ever come.
+    """Where a stream begins: after the number or position `after`.
 
-    `tells_id` where the client has yet to learn what `after` is.
+    `is_over` if no event will ever follow; `tells_id` if the client does not know yet what `after` is.
     """
 
     customer_id: str
@@ -69,7 +69,7 @@ def _of_customer(plane: Plane, call: Call) -> _Start:
     if call.header("last-event-id") is None and call.parameters.get("after") == LATEST:
         return _Start(key.customer_id, key.id, None, plane.feed.head(key.customer_id), tells_id=True)
     after = _asked_for(call)
-    # A sequence that has not come so far is another one: that of a control plane whose memory began anew.
+    # A sequence that is shorter than that is another one: the control plane has lost its memory since.
     if after and after > plane.feed.head(key.customer_id):
         after = 0
     return _Start(key.customer_id, key.id, None, after)
@@ -85,7 +85,7 @@ def _of_job(plane: Plane, call: Call) -> _Start:
 
 
 def _asked_for(call: Call) -> int:
-    """Return the number of the last event that the client has had; `Last-Event-ID` is the later word.
+    """Return the number of the last event that the client has received; `Last-Event-ID` takes precedence.
 
     Raises:
         ApiError: 422 `invalid_query`.
@@ -102,7 +102,7 @@ def _asked_for(call: Call) -> int:
 
 
 class _EventStream(Response):
-    """An answer that goes on until the job is over, the client leaves, or the server stops."""
+    """A response that goes on until the job is over, the client leaves, or the server stops."""
 
     def __init__(self, feed: EventFeed, start: _Start) -> None:
         super().__init__(headers={"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store", "X-Accel-Buffering": "no"})
@@ -133,7 +133,7 @@ class _EventStream(Response):
 
     async def _send_events(self, place: Subscription, send: Send) -> None:
         if self._start.tells_id:
-            # A client that comes again before the first event must know where it had begun.
+            # A client that reconnects before the first event must know where it had begun.
             await send(_chunk(f"id: {self._start.after}\n\n".encode()))
         while not place.is_closed:
             news = self._feed.arm(place)

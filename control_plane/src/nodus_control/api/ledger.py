@@ -120,7 +120,7 @@ def _consistency(plane: Plane, call: Call) -> Response:
 
 
 def _whole(call: Call, name: str, *, default: int | None, lowest: int) -> int:
-    """Read a whole number of the query; `default` None where it must be there."""
+    """Read a whole number from the query; without a `default` it is required."""
     text = call.parameters.get(name)
     if text is None and default is not None:
         return default

@@ -25,7 +25,7 @@ from .errors import ApiError
 CHUNK_BYTES = 256 * 1024
 FOLLOW_SECONDS = 0.25
 ATTEMPT_HEADER = "Nodus-Attempt"
-"""Says which placement's output an answer has."""
+"""The header that says which placement's output a response contains."""
 
 _RANGE = re.compile(r"bytes=([0-9]{0,15})-([0-9]{0,15})\Z")
 _MEDIA_TYPE = "text/plain; charset=utf-8"
@@ -65,7 +65,7 @@ async def get_logs(request: Request) -> Response:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Whose output is asked for, by whom, and where the job runs or ran; None before its first placement."""
+    """Whose output is requested, by whom, and where the job runs or ran (None before its first placement)."""
 
     key: KeyRecord
     job: JobRecord
@@ -83,7 +83,7 @@ def _asked_range(header: str | None, total: int, headers: dict[str, str]) -> tup
     """Read a `Range` (RFC 9110, section 14); one that is malformed or has several parts is ignored, as there.
 
     Raises:
-        ApiError: 416 where nothing of it exists yet.
+        ApiError: 416, if none of that range exists yet.
     """
     found = _RANGE.match(header or "")
     if found is None:
@@ -141,7 +141,7 @@ async def _stream_live(request: Request, found: _Found, offset: int) -> AsyncIte
             events = plane.feed.recent(place)
             if events is None:
                 events = await in_thread(plane.feed.read, place)
-            # Seen before it is read, so that what is read last is all there is.
+            # Checked before reading, so that the last read gets everything.
             is_over = is_over or any(event.is_terminal for event in events)
             if facts is None and events:
                 facts = await in_thread(plane.jobs.latest_placement, job.id)
@@ -154,7 +154,7 @@ async def _stream_live(request: Request, found: _Found, offset: int) -> AsyncIte
             else:
                 with anyio.move_on_after(FOLLOW_SECONDS):
                     await news.wait()
-        # The server stops, or the key was revoked: nobody must take what there is for the whole.
+        # The server is stopping, or the key was revoked: the client must not take this for the whole output.
         drop = request.scope.get("state", {}).get(DROP)
         if drop is not None:
             drop(False)

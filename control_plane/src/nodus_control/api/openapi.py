@@ -202,7 +202,7 @@ def _answer(description: str, schema: str, example: Any) -> Schema:
 
 def _errors(*statuses: int) -> Schema:
     answers: Schema = {}
-    # Wherever a signature may be asked for, it may be that none can be verified right now.
+    # Wherever a signature may be required, the server may be unable to verify one right now.
     unavailable = (503,) if 401 in statuses and 503 not in statuses else ()
     for status in (*statuses, 405, 500, *unavailable):
         description, code, extra = schemas.ERRORS[status]

@@ -47,7 +47,7 @@ def page_view(jobs: Sequence[JobRecord], next_cursor: str | None) -> dict[str, A
 
 
 def key_view(key: KeyRecord, figures: BudgetFigures) -> dict[str, Any]:
-    """Return what a caller may know of the key it calls with."""
+    """Return what a caller may know about its own key."""
     return {
         "id": key.id,
         "label": key.label,

@@ -1,4 +1,4 @@
-"""`/v1/webhooks`: register, read and delete endpoints, rotate their secrets, list deliveries and repeat them."""
+"""`/v1/webhooks`: register, read and delete endpoints, rotate their secrets, list deliveries and replay them."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def _replay(plane: Plane, call: Call) -> Response:
 
 
 def _authenticate_owner(plane: Plane, call: Call) -> KeyRecord:
-    """Authenticate a call that changes endpoints: where a customer's events go is no agent's to decide."""
+    """Authenticate a call that changes endpoints. An agent may not decide where a customer's events go."""
     key = authenticate(plane, call)
     call.refuse_query()
     if key.principal_kind == PrincipalKind.AGENT.value:
@@ -176,7 +176,7 @@ def _invalid(field: str, message: str) -> ApiError:
 
 
 def _translating(handler: Handler) -> Handler:
-    """Give what the ledger refuses here the status and code of webhooks."""
+    """Translate what the ledger refuses here into the statuses and codes of webhooks."""
 
     def translated(plane: Plane, call: Call) -> Response:
         try:

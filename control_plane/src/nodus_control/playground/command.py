@@ -199,7 +199,7 @@ def run_playground(settled: Settled) -> int:
 
 
 def make_clock(settled: Settled) -> RunningClock:
-    """Make the clock that was asked for, as far ahead of real time as it was when the database was last used."""
+    """Make the requested clock, as far ahead of real time as it was when the database was last used."""
     database = Database(settled.database_url)
     try:
         offset_ms = Settings(database).clock_offset_ms()
@@ -211,7 +211,7 @@ def make_clock(settled: Settled) -> RunningClock:
 
 
 def announce(settled: Settled, base_url: str, page_url: str, keys: SeededKeys) -> None:
-    """Print the banner, and say the same to scripts."""
+    """Print the banner, and write the ready file for scripts."""
     lines = [
         "Nodus playground",
         "",

@@ -36,13 +36,13 @@ router = APIRouter()
 
 @router.get("/_dev/state")
 async def get_state(request: Request) -> Response:
-    """Say how the playground stands."""
+    """Get the state of the playground."""
     return await _respond(request, _state)
 
 
 @router.post("/_dev/clock/advance")
 async def advance_clock(request: Request) -> Response:
-    """Move the clock, and do what falls due."""
+    """Advance the clock, and do what falls due."""
     return await _respond(request, _advance)
 
 
@@ -54,13 +54,13 @@ async def set_clock(request: Request) -> Response:
 
 @router.post("/_dev/draft")
 async def read_draft(request: Request) -> Response:
-    """Say what a job that is being written would be: its spec or its faults, its code, and where it would go now."""
+    """Preview a job that is being written: its spec or its errors, its code, and where it would go now."""
     return await _respond(request, _draft)
 
 
 @router.get("/_dev/runs/{job_id}")
 async def get_run(request: Request) -> Response:
-    """Say what repeats a job: the seed, and how many were submitted before it."""
+    """Get what it takes to reproduce a job: the seed, and how many were submitted before it."""
     return await _respond(request, _run)
 
 
@@ -78,7 +78,7 @@ async def add_fault(request: Request) -> Response:
 
 @router.delete("/_dev/faults")
 async def clear_faults(request: Request) -> Response:
-    """Drop the faults that wait."""
+    """Remove the faults that are waiting."""
     return await _respond(request, _clear_faults)
 
 
@@ -258,7 +258,7 @@ def _clear_faults(control: _Control) -> dict[str, Any]:
 
 def _reset(control: _Control) -> dict[str, Any]:
     if control.plane.driver.runs_commands:
-        raise ApiError(409, "commands_are_running", "With a driver that runs commands there is no reset: restart.")
+        raise ApiError(409, "commands_are_running", "Jobs run real commands, so there is no reset: restart instead.")
     body = control.body() if control.call.body else {}
     seed = control.plane.seed or 0
     wanted = int(_number(body, "seed", seed, MAX_SEED, lowest=-MAX_SEED))

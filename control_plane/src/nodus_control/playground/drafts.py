@@ -78,7 +78,7 @@ def _read_command(text: object) -> list[str] | None:
     try:
         return shlex.split(str(text or "")) or None
     except ValueError as exc:
-        raise InvalidSpec(f"`command` is no line that a shell would take: {str(exc).lower()}.") from None
+        raise InvalidSpec(f"A shell could not parse `command`: {str(exc).lower()}.") from None
 
 
 def _read_env(text: object) -> dict[str, str] | None:

@@ -1,7 +1,7 @@
 """Who may talk to a playground. Every page that the user visits can reach a local server; these keep it out.
 
-A `Host` that is neither loopback nor allowed is a name that was pointed here (DNS rebinding); an `Origin` that is not
-this server's is another page's script. Where commands really run, the page itself needs the token of the banner.
+A `Host` that is neither loopback nor allowed is a name that somebody pointed here (DNS rebinding); an `Origin` other
+than this server is another page's script. Where commands really run, the page itself needs the token of the banner.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?\Z")
 
 @dataclass(frozen=True)
 class Guard:
-    """What a playground checks. `page_token` is None where its page is open to whoever may connect.
+    """What a playground checks. `page_token` is None if the page is open to everybody who can connect.
 
     The page calls the API with these keys.
     """
@@ -46,16 +46,16 @@ class Guard:
     page_keys: SeededKeys | None = field(default=None, repr=False)
 
     def admits_host(self, host: str | None) -> bool:
-        """Say whether a `Host` value names this machine, or a name that was allowed."""
+        """Say whether a `Host` header names this machine, or an allowed name."""
         found = _HOST.match(host or "")
         return found is not None and self._is_own(found.group(1))
 
     def admits_origin(self, origin: str | None, host: str | None) -> bool:
-        """Say whether an `Origin` is this server itself; a request without one comes from no page."""
+        """Say whether an `Origin` is this server itself; without one, the request does not come from another page."""
         return origin is None or (host is not None and origin.casefold() == f"http://{host}".casefold())
 
     def admits_page(self, token: str | None) -> bool:
-        """Say whether the page may be shown to whoever brings this token."""
+        """Say whether the page may be shown to a visitor with this token."""
         if self.page_token is None:
             return True
         return token is not None and hmac.compare_digest(token.encode(), self.page_token.encode())
@@ -67,7 +67,7 @@ class Guard:
 
 @lru_cache(maxsize=64)
 def is_loopback(host: str) -> bool:
-    """Say whether a host name or address is this machine's loopback: nothing else is taken for it, by no lookup."""
+    """Say whether a host name or address is this machine's loopback; no name is looked up."""
     if host.casefold() == "localhost":
         return True
     try:

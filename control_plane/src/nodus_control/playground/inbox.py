@@ -1,4 +1,4 @@
-"""`/_dev/inbox`: a webhook receiver that is there already, to look at what is delivered."""
+"""`/_dev/inbox`: a built-in webhook receiver, to see what is delivered."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ _own_threads: RunVar[anyio.CapacityLimiter] = RunVar("nodus_control_inbox_thread
 
 @router.get("/_dev/inbox")
 async def get_inbox(request: Request) -> Response:
-    """Show what was received, the oldest first; with `limit`, the latest of it."""
+    """Show what was received, the oldest first; with `limit`, only the latest."""
     return await _respond(request, _show)
 
 
 @router.delete("/_dev/inbox")
 async def clear_inbox(request: Request) -> Response:
-    """Forget what was received."""
+    """Remove everything that was received."""
     return await _respond(request, _clear)
 
 
 @router.post("/_dev/inbox/{name}", status_code=204)
 async def receive(request: Request) -> Response:
-    """Receive a delivery. Needs no key: it is signed, and whether it is rightly so is shown."""
+    """Receive a delivery. It needs no key; the inbox shows whether its signature is valid."""
     call = await read_call(request)
     try:
         limiter = _own_threads.get()
     except LookupError:
-        # Not the threads of other requests: each of those may be waiting for what is delivered here.
+        # Not in the threads of other requests: all of those may be waiting for deliveries to this inbox.
         limiter = anyio.CapacityLimiter(8)
         _own_threads.set(limiter)
     await anyio.to_thread.run_sync(_keep, request.app.state.plane, call, limiter=limiter)

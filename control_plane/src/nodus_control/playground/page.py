@@ -20,7 +20,7 @@ _MEDIA_TYPES = {"css": "text/css", "js": "text/javascript"}
 
 @router.get("/", include_in_schema=False)
 async def get_page(request: Request) -> Response:
-    """Show the page, to whoever may see it."""
+    """Show the page, if the visitor may see it."""
     guard: Guard = request.app.state.guard
     if not guard.admits_page(page_token_of(request.scope)):
         raise ApiError(403, "page_token_required", "Open the page with the whole URL that the banner printed.")
@@ -46,6 +46,6 @@ async def get_file(name: str, suffix: str) -> Response:
 
 @lru_cache(maxsize=1)
 def _files() -> dict[str, str]:
-    """Read what the page is made of, by name."""
+    """Read the page's files, by name."""
     folder = resources.files("nodus_control.playground").joinpath("static")
     return {file.name: file.read_text(encoding="utf-8") for file in folder.iterdir() if file.is_file()}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def write_ready_file(path: Path, content: Mapping[str, object]) -> None:
-    """Write the file for its owner alone; whoever sees it sees it whole.
+    """Write the file, readable by its owner only; it appears complete or not at all.
 
     Raises:
         OSError: it cannot be written there.

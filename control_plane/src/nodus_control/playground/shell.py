@@ -1,4 +1,4 @@
-"""Words as a shell takes them, quoted so that people like to read them."""
+"""Quotes words for a shell, in the way that is easiest to read."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _PLAIN_IN_DOUBLE_QUOTES = re.compile(r"[^\"\\$`!]*\Z")
 
 
 def quote(word: str) -> str:
-    """Quote a word where it must be: in double quotes if it has single ones, and nothing that is special in them."""
+    """Quote a word if necessary: in double quotes if it contains single ones, and nothing special in double quotes."""
     if "'" in word and _PLAIN_IN_DOUBLE_QUOTES.match(word):
         return f'"{word}"'
     return shlex.quote(word)
 
 
 def join(words: Iterable[str]) -> str:
-    """Write words as a line."""
+    """Return words as a command line."""
     return " ".join(map(quote, words))

@@ -60,9 +60,9 @@ def _argument(name: str, value: Any) -> str:
 
 
 def _literal(value: Any) -> str:
-    """Write what JSON can hold as Python: of these types a JSON text in ASCII is a Python expression too.
+    """Write a JSON value as Python. For these types, JSON text in ASCII is a Python expression too.
 
-    A character beyond 16 bits, which JSON writes as two halves, is the exception, and written as itself.
+    The exception is a character beyond 16 bits, which JSON escapes as two halves; it is written as itself.
     """
     if isinstance(value, str) and not value.isascii():
         return repr(value)

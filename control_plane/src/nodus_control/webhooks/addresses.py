@@ -1,6 +1,6 @@
 """Where deliveries may go: pure decisions on addresses. Nothing in here looks a name up or opens a connection.
 
-Customers choose the URLs that a control plane posts to, so these must not lead into the network that it stands in.
+Customers choose the URLs that a control plane posts to, so these must not lead into its own network.
 An address is judged in its plain form: an IPv4 one that is written as IPv6 (mapped or compatible) counts as what it is.
 """
 
@@ -21,7 +21,7 @@ _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 _COMPATIBLE = ipaddress.IPv6Network("::/96")
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 
-# What some versions of `ipaddress` call global, or all of them, and what leads elsewhere than it seems to.
+# Networks that some or all versions of `ipaddress` call global, and those that lead elsewhere than it seems.
 _NEVER_PUBLIC: Sequence[IPNetwork] = tuple(
     ipaddress.ip_network(network)
     for network in (
@@ -41,12 +41,12 @@ _NUMBER = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)\Z")
 
 
 class AddressRefused(Exception):
-    """Nothing is delivered to where this leads; the message says why, and no address that a name gave."""
+    """Nothing may be delivered there; the message says why, without the addresses of a name."""
 
 
 @dataclass(frozen=True)
 class Allowed:
-    """What an operator allows although it is not public: networks, and names whose addresses are not questioned."""
+    """What an operator allows although it is not public: networks, and names whose addresses are not checked."""
 
     networks: tuple[IPNetwork, ...] = ()
     names: frozenset[str] = field(default=frozenset())
@@ -60,7 +60,7 @@ def parse_allowed(entries: Iterable[str]) -> Allowed:
     """Read `--webhook-allow` values: each a CIDR network, an address or a host name.
 
     Raises:
-        ValueError: one is none of these.
+        ValueError: an entry is none of these.
     """
     networks: list[IPNetwork] = []
     names: set[str] = set()
@@ -84,7 +84,7 @@ def is_name(host: str) -> bool:
 
 
 def plain(address: IPAddress) -> IPAddress:
-    """Return the IPv4 address that an IPv6 one stands for, where it is mapped (`::ffff:a.b.c.d`) or compatible."""
+    """Return the IPv4 address in an IPv6 one that is mapped (`::ffff:a.b.c.d`) or compatible; None for others."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
     is_compatible = address in _COMPATIBLE and int(address) > 1
@@ -103,10 +103,10 @@ def is_public(address: IPAddress) -> bool:
 def numeric_ipv4(host: str) -> ipaddress.IPv4Address | None:
     """Read a host that C libraries take for an IPv4 address, however it is spelt: `127.1`, `0x7f000001`.
 
-    Gives None for a name: one whose last label is no number.
+    Returns None for a name: a host whose last label is not a number.
 
     Raises:
-        ValueError: its last label is a number, so that it can be no name, but it is no address either.
+        ValueError: its last label is a number, so it cannot be a name, but it is not an address either.
     """
     labels = host.split(".")
     if not _NUMBER.match(labels[-1]):
@@ -137,7 +137,7 @@ def admit(*, scheme: str, host: str, port: int, addresses: Sequence[str], allowe
         allowed: what is allowed beyond public addresses.
 
     Raises:
-        AddressRefused: there is no address, or one of them is out of bounds.
+        AddressRefused: there is no address, or one of them is not allowed.
     """
     if not addresses:
         raise AddressRefused("the host has no address")

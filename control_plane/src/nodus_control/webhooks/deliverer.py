@@ -1,7 +1,7 @@
-"""The worker of webhooks: claims deliveries that are due, has each sent, and writes what became of it.
+"""The worker of webhooks: claims deliveries that are due, has each sent, and records what became of it.
 
-Attempts run side by side on an event loop of their own, so many at a time and so many to one endpoint: one that answers
-slowly holds up its own deliveries alone. The loop's thread exists only once something was delivered.
+Attempts run concurrently on an event loop of their own, up to a limit in all and to a lower one for each endpoint: an
+endpoint that answers slowly delays only its own deliveries. The loop's thread starts with the first delivery.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .sending import INTERNAL, NOT_SIGNED, Sender
 MOST_AT_ONCE = 256
 MOST_PER_ENDPOINT = 4
 LEASE_MS = 30_000
-"""Twice what an attempt may take."""
+"""Twice as long as an attempt may take."""
 
 IDLE_SECONDS = 1.0
 """How long, in real seconds, news from another process may go unnoticed."""
@@ -39,7 +39,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Deliverer:
-    """Delivers what is due. Any number of them may share a database."""
+    """Makes deliveries that are due. Any number of deliverers may share a database."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Deliverer:
         self._portal: BlockingPortal | None = None
 
     def start(self) -> None:
-        """Deliver from now on, in a thread."""
+        """Start delivering, in a thread."""
         self._thread = threading.Thread(target=self._run, name="nodus-webhooks", daemon=True)
         self._thread.start()
 
@@ -78,7 +78,7 @@ class Deliverer:
         self._news.set()
 
     def run_due(self) -> int:
-        """Deliver all that is due now, and wait for how it ends; return how many attempts were begun."""
+        """Deliver all that is due now, and wait for the outcomes; return how many attempts were made."""
         begun = 0
         while True:
             claimed = self._begin_due()
@@ -95,12 +95,12 @@ class Deliverer:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Begin nothing inside the block; what is under way goes on."""
+        """Start no attempt inside the block; those under way go on."""
         with self._claiming:
             yield
 
     def stop(self) -> None:
-        """End: what is under way has two seconds, and is given back then, to be delivered another time."""
+        """Stop. Attempts under way get two seconds; the deliveries of those that are not over then are given back."""
         self._is_stopping = True
         self._news.set()
         if self._thread is not None:
@@ -126,7 +126,7 @@ class Deliverer:
             self._news.wait(pause)
 
     def _round(self) -> float:
-        """Begin what is due; return how long to wait for news, in real seconds."""
+        """Start what is due; return how long to wait for news, in real seconds."""
         while not self._is_stopping and self._begin_due():
             pass
         due = self.next_due()
@@ -134,7 +134,7 @@ class Deliverer:
         return IDLE_SECONDS if pause is None else min(max(pause, 0.002), IDLE_SECONDS)
 
     def _begin_due(self) -> int:
-        """Claim what is due, as far as there is room, and begin to send it; return how much it was."""
+        """Claim what is due, as far as there is room, and start to send it; return how many deliveries that was."""
         with self._claiming:
             if self._is_stopping:
                 return 0
@@ -155,7 +155,7 @@ class Deliverer:
                 self._under_way.update((outgoing.id, outgoing) for outgoing in claimed)
             for outgoing in claimed:
                 assert self._portal is not None
-                # Waits for the event loop, which may be waiting for `_changed`: so not while holding that.
+                # This waits for the event loop, which may be waiting for `_changed`: so not while holding that.
                 self._portal.start_task_soon(self._deliver, outgoing)
             return len(claimed)
 
@@ -165,7 +165,7 @@ class Deliverer:
             outcome = await self._attempt(outgoing)
             await anyio.to_thread.run_sync(self._finish, outgoing, outcome, began)
         except Exception:
-            # Its lease ends, and then it is tried again.
+            # Its lease expires, and then it is tried again.
             _logger.exception("delivery %s: its attempt could not be recorded", outgoing.id)
         finally:
             with self._changed:

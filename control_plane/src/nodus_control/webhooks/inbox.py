@@ -1,4 +1,4 @@
-"""What the playground's built-in receiver was sent, kept in memory."""
+"""The deliveries to the playground's built-in receiver, kept in memory."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Received:
 
 
 class Inbox:
-    """The last 1000 deliveries, the oldest first."""
+    """The latest 1000 deliveries, the oldest first."""
 
     def __init__(self) -> None:
         self._received: deque[Received] = deque(maxlen=MOST_KEPT)
@@ -39,18 +39,18 @@ class Inbox:
             self._received.append(received)
 
     def all(self) -> list[Received]:
-        """Return what is kept."""
+        """Return the deliveries that are kept."""
         with self._lock:
             return list(self._received)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove everything."""
         with self._lock:
             self._received.clear()
 
 
 def read_event(body: bytes) -> Any:
-    """Return a body as the JSON that it is; None for any other."""
+    """Return the decoded JSON of a body; None if it is not JSON."""
     try:
         return json.loads(body.decode())
     except (ValueError, RecursionError):
@@ -58,7 +58,7 @@ def read_event(body: bytes) -> Any:
 
 
 def is_signed(secrets: Sequence[str], path: str, body: bytes, header: str | None) -> bool:
-    """Say whether one of these secrets signed a delivery, as its receiver would find out."""
+    """Say whether one of these secrets signed a delivery, in the same way as its receiver would."""
     return bool(secrets) and nodus.verify_webhook(
         signing_secret=list(secrets), method="POST", path=path, body=body, signature_header=header
     )

@@ -1,7 +1,7 @@
-"""Where URLs lead right now: names are looked up, and all that they lead to is judged.
+"""Where URLs lead right now: looks names up, and judges all of their addresses.
 
-It happens twice: when an endpoint is registered, and again at every attempt, for the very addresses that are then
-connected to. Between the two a name may have been pointed elsewhere.
+This happens when an endpoint is registered, and again at every attempt, for the very addresses that are then connected
+to: a name may have been pointed elsewhere meanwhile.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from .addresses import AddressRefused, Allowed, IPAddress, admit
 from .urls import Target, parse_url
 
 REGISTRATION_SECONDS = 3.0
-"""How long a name may take to be looked up when it is registered."""
+"""How long, in seconds, looking a name up may take when it is registered."""
 
 Resolve = Callable[[str, int], Sequence[str]]
-"""Gives all addresses of a name; blocks. Raises OSError where it has none."""
+"""Returns all addresses of a name; blocks. Raises OSError if it has none."""
 
 _LOOKUPS = 256
 
 
 class NameNotResolved(Exception):
-    """The name has no address, as far as can be told now."""
+    """No address of the name can be found right now."""
 
 
 def system_addresses(name: str, port: int) -> Sequence[str]:
     """Look a name up as this machine does.
 
     Raises:
-        OSError: it has no address, or nobody answers.
+        OSError: it has no address, or no name server answers.
     """
     try:
         found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
@@ -54,12 +54,12 @@ class Destinations:
     def check(self, url: str) -> None:
         """Judge a URL that is to be registered; blocks for at most 3 s.
 
-        A name that cannot be looked up now is let through for `https`, since it is judged again before anything is
-        sent; `http` needs to be seen to lead to this machine.
+        A name that cannot be looked up now is accepted for `https`, since it is judged again before anything is sent;
+        `http` must be seen to lead to this machine.
 
         Raises:
-            InvalidUrl: it is no URL that events can be delivered to.
-            AddressRefused: it leads where nothing may be delivered to.
+            InvalidUrl: events cannot be delivered to such a URL.
+            AddressRefused: nothing may be delivered to where it leads.
         """
         target = parse_url(url)
         addresses = self._known(target)
@@ -72,8 +72,8 @@ class Destinations:
         """Return the addresses to connect to, one after the other until one answers.
 
         Raises:
-            AddressRefused: one of all is out of bounds.
-            NameNotResolved: there is none.
+            AddressRefused: one of them is not allowed.
+            NameNotResolved: there are none.
         """
         addresses = self._known(target)
         if addresses is None:
@@ -105,7 +105,7 @@ class Destinations:
 
 
 def _within(seconds: float, resolve: Resolve, name: str, port: int) -> Sequence[str]:
-    """Look a name up in a thread that may be left behind; return nothing where it fails or takes longer."""
+    """Look a name up in a thread that may be left behind; return nothing if it fails or takes longer."""
     answers: queue.SimpleQueue[Sequence[str]] = queue.SimpleQueue()
 
     def look_up() -> None:

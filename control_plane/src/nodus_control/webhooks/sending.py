@@ -1,8 +1,8 @@
-"""One attempt: sign an event, connect to an address that was judged, post it, and see what the endpoint says.
+"""One attempt: sign an event, connect to an address that was judged, post it, and read the endpoint's answer.
 
 The connection goes to the address itself; the endpoint's name is in the `Host` header and in TLS, where the certificate
 must be for it. Each attempt has a connection of its own, so that none is shared by names that lead to one address.
-Proxies of the environment are ignored: a proxy would connect to wherever it thinks that the name leads.
+Proxies of the environment are ignored: a proxy would look the name up by itself.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .urls import InvalidUrl, Target, parse_url
 TIMEOUT_SECONDS = 15.0
 SIGNATURE_HEADER = "Nodus-Signature"
 
-# What a customer reads of an attempt that got no answer. No exception's text: it could tell of this machine.
+# What a customer reads about an attempt without an answer. No exception's text: it could reveal this machine.
 TIMED_OUT = "timed_out"
 NOT_ALLOWED = "address_not_allowed"
 NOT_RESOLVED = "name_not_resolved"
@@ -50,14 +50,14 @@ class Sender:
         timeout_seconds: float = TIMEOUT_SECONDS,
         real_time: Callable[[], float] = time.time,
     ) -> None:
-        """`trusted` gives what verifies endpoints' certificates: by default httpx's context, with `SSL_CERT_FILE`."""
+        """`trusted` returns the TLS context for endpoints: by default httpx's, which honours `SSL_CERT_FILE`."""
         self._destinations = destinations
         self._trusted = trusted or _public_authorities
         self._timeout_seconds = timeout_seconds
         self._real_time = real_time
 
     async def send(self, url: str, body: bytes, secrets: Sequence[str]) -> Outcome:
-        """Make one attempt, which takes at most 15 s; never raises what comes of the endpoint."""
+        """Make one attempt, which takes at most 15 s; a failure of the endpoint is returned, never raised."""
         began = time.perf_counter()
         status_code, error = None, None
         try:
@@ -100,7 +100,7 @@ class Sender:
             try:
                 return response.status_code
             finally:
-                # Whatever else it says is not waited for.
+                # The body of the answer is not waited for.
                 await response.aclose()
 
 
@@ -126,7 +126,7 @@ def request_to(target: Target, address: IPAddress, body: bytes, secrets: Sequenc
 
 
 def signature(secrets: Sequence[str], path: str, body: bytes, now: float) -> str:
-    """Sign with each of several secrets, the present one first: one header with a `v1` for each."""
+    """Sign with each of several secrets, the current one first: one header with a `v1` for each."""
     headers = [
         nodus.sign_request(signing_secret=secret, method="POST", path=path, body=body, now=now)[SIGNATURE_HEADER]
         for secret in secrets
@@ -136,7 +136,7 @@ def signature(secrets: Sequence[str], path: str, body: bytes, now: float) -> str
 
 
 def _is_about_tls(exc: BaseException) -> bool:
-    """Say whether a failed connection failed for its certificate or handshake."""
+    """Say whether a connection failed because of its certificate or handshake."""
     seen: BaseException | None = exc
     while seen is not None:
         if isinstance(seen, ssl.SSLError):
@@ -152,5 +152,5 @@ def _public_authorities() -> ssl.SSLContext:
 
 @functools.lru_cache(maxsize=1)
 def _nobody() -> ssl.SSLContext:
-    """Return a context that trusts nobody, where TLS has no part: httpx would load all authorities otherwise."""
+    """Return a context that trusts nobody, for connections without TLS: httpx would load all authorities otherwise."""
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -24,7 +24,7 @@ class WebhookOptions:
 
     Attributes:
         allowed: where deliveries may go although it is not public.
-        threshold: the fraction of a key's cap at which `budget.threshold_reached` fires.
+        threshold: the fraction of a key's cap at which `budget.threshold_reached` is sent.
         resolve: looks names up.
     """
 
@@ -34,7 +34,7 @@ class WebhookOptions:
 
 
 def options_for_this_machine(allow: tuple[str, ...] = (), threshold: float = DEFAULT_FRACTION) -> WebhookOptions:
-    """Return the options of a playground: loopback is allowed, and what is named besides.
+    """Return the options of a playground: loopback is allowed, and whatever `allow` names.
 
     Raises:
         ValueError: an entry is neither a network nor an address nor a name.
@@ -43,7 +43,7 @@ def options_for_this_machine(allow: tuple[str, ...] = (), threshold: float = DEF
 
 
 class WebhookService:
-    """Endpoints, where they may lead, their deliveries, and who makes them."""
+    """Endpoints, where they may lead, their deliveries, and the deliverer."""
 
     def __init__(
         self, database: Database, sealer: Sealer, clock: Clock, options: WebhookOptions, *, is_alone: bool

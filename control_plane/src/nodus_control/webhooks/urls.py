@@ -19,12 +19,12 @@ _QUERY = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*\Z")
 
 
 class InvalidUrl(Exception):
-    """This is no URL that events can be delivered to; the message says why, without what was given."""
+    """Events cannot be delivered to such a URL; the message says why, without repeating it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A URL, taken apart.
+    """A parsed URL.
 
     Attributes:
         scheme: `http` or `https`.
@@ -44,7 +44,7 @@ class Target:
 
     @property
     def authority(self) -> str:
-        """What stands in the `Host` header."""
+        """The value of the `Host` header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
@@ -102,7 +102,7 @@ def _read_authority(authority: str, scheme: str) -> tuple[str, bool, int]:
 
 
 def _without_dots(path: str) -> str:
-    """Take `.` and `..` out as RFC 3986, section 5.2.4, does: senders do it anyhow, and what is sent is signed."""
+    """Remove `.` and `..` as in RFC 3986, section 5.2.4: senders do it anyhow, and the path that is sent is signed."""
     kept: list[str] = []
     segments = path.split("/")[1:]
     for number, segment in enumerate(segments):

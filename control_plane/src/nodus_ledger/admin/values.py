@@ -18,7 +18,7 @@ def cap(text: str) -> int:
     except InvalidOperation:
         amount = Decimal("NaN")
     if not (amount.is_finite() and 0 <= amount < _LARGEST_USD):
-        raise argparse.ArgumentTypeError(f"{text!r} is no amount in USD, 0 or more, such as 2500")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an amount in USD of 0 or more, such as 2500")
     micros: Decimal = amount * MICROS_PER_USD
     if micros != micros.to_integral_value():
         raise argparse.ArgumentTypeError(f"{text!r} has more than six decimals")
@@ -37,7 +37,7 @@ def fraction(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0.000_001 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no fraction above 0 and up to 1, such as 0.8")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a fraction above 0 and up to 1, such as 0.8")
     return value
 
 
