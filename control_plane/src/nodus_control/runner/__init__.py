@@ -1,4 +1,4 @@
-"""The small process that supervises one attempt of one job, and the files through which it is spoken to.
+"""The small process that supervises one attempt of one job, and the files through which others talk to it.
 
 The `process` driver starts one runner for each attempt. A runner belongs to nobody: it is in a session of its own,
 holds no file of the control plane, and goes on when the control plane is killed. It imports the standard library
@@ -10,7 +10,7 @@ An attempt lives in `<state_dir>/<job_id>/<attempt>/` (directories 0700, files 0
 `claim.json`    Who holds the attempt. Linked into place, so that exactly one of all contenders ever gets it: a
                 runner (with its pid, start time and boot id), or a driver that withdraws the attempt before any
                 runner came. The runner keeps it locked for as long as it lives.
-`cancel`        Its existence asks for an end.
+`cancel`        Its existence requests the end of the attempt.
 `program.json`  The program's pid and start, written by the child itself before it becomes the program. Without this
                 file the program has certainly never run; with it, it may have, and is never started again.
 `output.log`    What the program printed, stdout and stderr in the order of writing, byte for byte.
@@ -18,5 +18,5 @@ An attempt lives in `<state_dir>/<job_id>/<attempt>/` (directories 0700, files 0
 `work/` `tmp/`  The program's directory and its `TMPDIR`; the second is removed at the end.
 =============== ===================================================================================================
 
-The specification (command and environment, which hold secrets) comes over a pipe and is kept in memory alone.
+The specification (command and environment, which hold secrets) comes over a pipe and is kept in memory only.
 """

@@ -1,4 +1,4 @@
-"""When a program is to be ended, and how: pure decisions, fed with what was seen and a monotonic clock reading."""
+"""When a program is to be ended, and how: pure decisions, from what was observed and a reading of a monotonic clock."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class Course:
         self._kill_at: float | None = None
 
     def decide(self, now: float, *, exited: bool, alive: bool, cancelled: bool) -> Action:
-        """What to do, given whether the main process has exited, anything is `alive`, and an end was asked for.
+        """What to do, given whether the main process has exited, anything is `alive`, and an end was requested.
 
-        `alive` is only looked at once the program has exited or the reason is settled.
+        `alive` matters only once the program has exited or the reason is settled.
         """
         if self.reason is None and not self._settle(now, exited=exited, cancelled=cancelled):
             return Action.WAIT
@@ -54,7 +54,7 @@ class Course:
         return Action.WAIT if now < self._kill_at else Action.KILL
 
     def seconds_until_next_look(self, now: float) -> float:
-        """How long nothing has to be decided, unless something happens."""
+        """How long, in seconds, nothing has to be decided unless something happens."""
         return LOOK_AGAIN_SECONDS if self.reason is not None else max(0.0, self.deadline - now)
 
     def finished(self, now: float) -> float:

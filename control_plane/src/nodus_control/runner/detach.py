@@ -43,13 +43,13 @@ def main(attempt: str) -> NoReturn:
         time.time() + specification.clock_offset, processes.own_identity(), clock_offset=specification.clock_offset
     )
     lock = records.publish_locked(attempt, records.CLAIM, records.claim_document(claim))
-    with contextlib.suppress(BrokenPipeError):  # The control plane has died meanwhile; that is no concern of the job.
+    with contextlib.suppress(BrokenPipeError):  # The control plane has died meanwhile, which does not concern the job.
         os.write(answer, ALREADY_CLAIMED if lock is None else CLAIMED)
     os.close(answer)
     if lock is not None:
         _record(attempt, _run(specification, attempt, wakeup))
         shutil.rmtree(os.path.join(attempt, records.TEMPORARY_DIRECTORY), ignore_errors=True)
-    # Without clean-up: the lock on the claim ends with the process and not before.
+    # Without clean-up: the lock on the claim must end with the process, and not before.
     os._exit(0)
 
 
@@ -57,7 +57,7 @@ def _run(specification: Specification, attempt: str, wakeup: int) -> Result:
     try:
         return Supervisor(specification, attempt, wakeup).run()
     except Exception as exc:
-        # The message of an exception may quote what is secret; its kind and place do not.
+        # The message of an exception may quote secrets; its kind and place do not.
         place = exc.__traceback__
         while place is not None and place.tb_next is not None:
             place = place.tb_next
@@ -71,7 +71,7 @@ def _run(specification: Specification, attempt: str, wakeup: int) -> Result:
 
 
 def _record(attempt: str, result: Result) -> None:
-    """Record the result, however long it takes for a full disk to have room. Without the directory nobody asks."""
+    """Record the result, however long a full disk takes to have room again; unless the directory is gone."""
     while True:
         try:
             records.publish(attempt, records.RESULT, records.result_document(result))
@@ -88,7 +88,7 @@ def _read_all(descriptor: int) -> bytes:
 
 
 def _leave_the_parent_behind() -> None:
-    """Take nothing along of the control plane's: not its directory, its umask, its ignored or blocked signals."""
+    """Shed what comes from the control plane: its directory, its umask, its ignored and blocked signals."""
     os.chdir("/")
     os.umask(0o077)
     for signum in signal.valid_signals():

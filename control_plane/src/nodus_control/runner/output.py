@@ -15,7 +15,7 @@ def limit_marker(limit_bytes: int) -> bytes:
 
 
 class Output:
-    """At most `limit_bytes` of output, the marker of the cut included. What comes after is read and dropped."""
+    """At most `limit_bytes` of output, including the line that marks a cut. What comes after is read and dropped."""
 
     def __init__(self, path: str, limit_bytes: int) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -24,7 +24,7 @@ class Output:
         self._cut = False
 
     def write(self, data: bytes) -> None:
-        """Append at once, without a buffer. A disk that is full cuts the output; the program does not notice."""
+        """Append at once, without a buffer. A full disk cuts the output, and the program does not notice."""
         if self._cut:
             return
         kept = data[: self._room]
@@ -38,7 +38,7 @@ class Output:
             self._cut = True
 
     def close(self) -> None:
-        """Put what was kept on the disk."""
+        """Flush what was kept to the disk."""
         with contextlib.suppress(OSError):
             os.fsync(self._file)
         os.close(self._file)

@@ -1,7 +1,7 @@
 """What the operating system knows of processes: identities, descendants, and the two Linux calls that hold a tree.
 
-Everything here is best on Linux. Elsewhere there is no /proc, no subreaper and no parent-death signal: a tree is then
-its process group alone, and an identity its pid alone.
+Everything here works best on Linux. Elsewhere there is no /proc, no subreaper and no parent-death signal: a tree is
+then only its process group, and an identity only its pid.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ON_LINUX = sys.platform.startswith("linux")
 
 if sys.platform != "win32":
-    # Tells a runner to look at its files. It says nothing by itself, so one that gets lost is only late.
+    # Tells a runner to look at its files. The signal carries no information, so losing one only causes a delay.
     NUDGE = signal.SIGUSR1
     KILL = signal.SIGKILL
 
@@ -67,13 +67,13 @@ def is_same(identity: Identity) -> bool:
 
 
 def look_up(pid: int) -> Entry | None:
-    """The process `pid`, or None where there is none, or no /proc."""
+    """The process `pid`, or None if there is none, or no /proc."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             line = file.read()
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
-    # The name, in parentheses, may itself hold spaces and parentheses: the fields begin after the last one.
+    # The name, in parentheses, may itself contain spaces and parentheses: the fields begin after the last one.
     fields = line[line.rindex(b")") + 2 :].decode("ascii").split()
     return Entry(pid, fields[0], int(fields[1]), int(fields[3]), fields[19])
 
@@ -104,7 +104,7 @@ def descendants(root: int) -> list[int]:
 
 
 def left_of(program: Identity, marker: str) -> list[int]:
-    """What is alive of a program that lost its runner: its session, and all that carry `marker` in their environment.
+    """The living processes of a program that lost its runner: its session, and all with `marker` in their environment.
 
     `marker` is a whole `NAME=value`. Empty without /proc, and after a restart of the machine.
     """
@@ -123,7 +123,7 @@ def left_of(program: Identity, marker: str) -> list[int]:
 
 
 def send(pids: Iterable[int], signum: signal.Signals) -> list[int]:
-    """Signal each process, and answer with those that may not be touched (another user's, after `sudo`)."""
+    """Signal each process; return those that may not be signalled (another user's, after `sudo`)."""
     untouchable: list[int] = []
     for pid in pids:
         try:
@@ -136,13 +136,13 @@ def send(pids: Iterable[int], signum: signal.Signals) -> list[int]:
 
 
 def signal_same(identity: Identity, signum: signal.Signals) -> None:
-    """Signal a recorded process, never another one that has come to its pid. A process that is gone is no error."""
+    """Signal a recorded process, never another one that got its pid. A process that is gone is not an error."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if sys.platform == "linux" and hasattr(os, "pidfd_open"):
             # The descriptor holds the process before its identity is compared, so that it cannot change in between.
             try:
                 descriptor = os.pidfd_open(identity.pid)
-            except PermissionError:  # A sandbox that forbids the call.
+            except PermissionError:  # a sandbox that forbids the call
                 descriptor = -1
             if descriptor >= 0:
                 try:
@@ -156,7 +156,7 @@ def signal_same(identity: Identity, signum: signal.Signals) -> None:
 
 
 def boot_id() -> str | None:
-    """What tells this start of the machine from every other, or None where the system does not say."""
+    """The id of this start of the machine, or None if the system does not tell."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return file.read().strip()
@@ -186,10 +186,10 @@ def _load_libc() -> ctypes.CDLL | None:
         return None
     try:
         import ctypes
-    except ImportError:  # A Python that was built without libffi: what forks twice then gets away.
+    except ImportError:  # A Python built without libffi. Programs that fork twice then escape.
         return None
     return ctypes.CDLL(None)
 
 
-# Loaded ahead: the child of a fork must not have to.
+# Loaded now, so that the child of a fork does not have to.
 _LIBC = _load_libc()

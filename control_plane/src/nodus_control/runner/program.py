@@ -11,12 +11,12 @@ from nodus_control.runner import processes
 from nodus_control.runner.records import PROGRAM, Program, program_document, publish
 from nodus_control.runner.specification import Specification
 
-# `ValueError` is how Python says that a command or a variable holds a NUL, or a name an "=".
+# Python raises `ValueError` if a command or a variable contains a NUL, or a name an "=".
 INVALID_ARGUMENT = 22
 
 
 class StartError(Exception):
-    """The program could not be started; `error` is the operating system's number."""
+    """The program could not be started; `error` is the operating system's error number."""
 
     def __init__(self, error: int) -> None:
         super().__init__(error)
@@ -24,9 +24,9 @@ class StartError(Exception):
 
 
 def start(specification: Specification, *, attempt: str, work_directory: str, output: int, started_at: float) -> int:
-    """Start the program in a session of its own, with `output` as its stdout and stderr, and answer with its pid.
+    """Start the program in a session of its own, with `output` as its stdout and stderr; return its pid.
 
-    stdin is /dev/null; no other descriptor is open in it, no signal ignored or blocked, and no core file is written
+    Its stdin is /dev/null; no other descriptor is open, no signal is ignored or blocked, and no core file is written
     (its memory holds secrets). Its umask stays at 077.
 
     Raises:

@@ -31,7 +31,7 @@ REFUSED = "refused"
 
 
 class Identity(NamedTuple):
-    """A process, told apart from a later one with the same pid. Times and boot are None where there is no /proc."""
+    """A process, told apart from a later one with the same pid. Times and boot are None without /proc."""
 
     pid: int
     start_time: str | None
@@ -58,7 +58,7 @@ class Result(NamedTuple):
     """How an attempt ended. Times are Unix seconds of the control plane's clock.
 
     `exit_code` is as from `os.waitstatus_to_exitcode`: negative is the signal that ended the program.
-    `error` is the operating system's number where the program could not be started; `detail` is for operators.
+    `error` is the operating system's error number if the program could not be started; `detail` is for operators.
     """
 
     reason: str
@@ -70,7 +70,7 @@ class Result(NamedTuple):
 
 
 def publish(directory: str, name: str, document: Mapping[str, object]) -> bool:
-    """Make `name` appear in `directory` whole and on disk; False, and no change, where it exists already.
+    """Make `name` appear in `directory`, complete and on disk. Return False, and change nothing, if it exists already.
 
     Raises:
         OSError: the directory is gone, the disk is full, or the file system has no hard links.
@@ -83,18 +83,18 @@ def publish(directory: str, name: str, document: Mapping[str, object]) -> bool:
 
 
 def publish_locked(directory: str, name: str, document: Mapping[str, object]) -> int | None:
-    """As `publish`, but the file is locked from before it appears until the descriptor returned is closed."""
+    """Like `publish`, but the file is locked from before it appears until the returned descriptor is closed."""
     return _publish(directory, name, document, lock=True)
 
 
 def is_locked(directory: str, name: str) -> bool:
-    """Whether the process that published `name` with a lock is alive. Pids, which are used again, play no part."""
+    """Whether the process that published `name` with a lock is alive. Pids, which get reused, play no part."""
     try:
         descriptor = os.open(os.path.join(directory, name), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
-        # Shared, so that two processes that look at the same time do not take one another for the holder.
+        # Shared, so that two processes that look at the same time do not take each other for the holder.
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -104,17 +104,17 @@ def is_locked(directory: str, name: str) -> bool:
 
 
 def request_cancel(directory: str) -> None:
-    """Leave the request for an end where a runner finds it, now or later."""
+    """Leave a request to end the attempt where its runner finds it, now or later."""
     os.close(os.open(os.path.join(directory, CANCEL), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 def cancel_requested(directory: str) -> bool:
-    """Whether an end was asked for."""
+    """Whether an end was requested."""
     return os.path.exists(os.path.join(directory, CANCEL))
 
 
 def make_private_directory(path: str) -> None:
-    """Create `path`, for its owner only, and its parents; one that exists is left as it is. On disk on return."""
+    """Create `path`, for its owner only, and its parents, on disk; one that exists is left as it is."""
     if os.path.isdir(path):
         return
     parent = os.path.dirname(path)
@@ -160,7 +160,7 @@ def program_document(program: Program) -> dict[str, object]:
 
 
 def read_result(directory: str) -> Result | None:
-    """How the attempt ended, or None while it has not."""
+    """How the attempt ended, or None if it has not yet."""
     document = _read(directory, RESULT)
     if document is None:
         return None
@@ -189,7 +189,7 @@ def _publish(directory: str, name: str, document: Mapping[str, object], *, lock:
         with os.fdopen(descriptor, "w", encoding="utf-8", closefd=False) as file:
             json.dump(document, file)
         os.fsync(descriptor)
-        # A link, and not a rename, is what fails when the name is taken.
+        # A link rather than a rename: it fails if the name is taken.
         os.link(temporary, os.path.join(directory, name))
         _synchronise(directory)
     except FileExistsError:

@@ -1,4 +1,4 @@
-"""What a runner is told: the one message from driver to runner. It holds secrets and is never written anywhere."""
+"""The one message from driver to runner. It contains secrets, and is never written to disk."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Specification(NamedTuple):
 
     @classmethod
     def from_bytes(cls, message: bytes) -> Specification | None:
-        """The message read back; None when it is cut short, because the sender died while writing it."""
+        """The decoded message; None if it was cut short, because the sender died while writing it."""
         try:
             fields = json.loads(message)
         except ValueError:

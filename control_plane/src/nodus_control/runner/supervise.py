@@ -25,9 +25,9 @@ _WAKING_SIGNALS = (signal.SIGCHLD, NUDGE, signal.SIGTERM, signal.SIGINT, signal.
 
 
 def install_signal_handlers() -> int:
-    """Make signals wake the loop and do nothing else; answer with the descriptor that becomes readable.
+    """Make signals wake the loop and do nothing else; return the descriptor that becomes readable.
 
-    A runner ends with its program and for no other reason, SIGKILL apart: an end is asked for with the `cancel` file.
+    A runner ends with its program and for no other reason, SIGKILL apart: an end is requested with the `cancel` file.
     """
     readable, writable = os.pipe()
     os.set_blocking(readable, False)
@@ -48,7 +48,7 @@ class Supervisor:
         self._exit_code: int | None = None
 
     def run(self) -> Result:
-        """Run the program to its end and say how it ended. Nothing of it is left on return."""
+        """Run the program to its end; return how it ended. No process of it is left then."""
         if records.cancel_requested(self._attempt):
             return Result(records.CANCELLED, None, self._wall())
         work_directory = os.path.join(self._attempt, records.WORK_DIRECTORY)
@@ -114,7 +114,7 @@ class Supervisor:
             if self._wakeup in events:
                 os.read(self._wakeup, 4096)
             if open_ended and read_end in events and _drain(read_end, output) == b"":
-                # Nothing can write any more; left registered, the end would wake the loop for ever.
+                # Nothing can write any more; if it stayed registered, the end would wake the loop for ever.
                 poller.unregister(read_end)
                 open_ended = False
         # What was written before the end is still in the pipe. No more than it can hold is read: a stranger that was
@@ -134,7 +134,7 @@ class Supervisor:
                     self._exit_code = os.waitstatus_to_exitcode(status)
 
     def _beat(self) -> None:
-        """Leave a sign of life: should this runner be killed, the program is known to have run until here."""
+        """Leave a sign of life: if this runner is killed, the program is known to have run until now."""
         with contextlib.suppress(OSError):
             os.utime(os.path.join(self._attempt, records.CLAIM))
 
@@ -143,7 +143,7 @@ class Supervisor:
 
 
 def _drain(descriptor: int, output: Output) -> bytes | None:
-    """Move what there is to the output; empty at the end, None where there is nothing now."""
+    """Move what there is to the output, and return it: empty at the end, None if there is nothing now."""
     try:
         data = os.read(descriptor, READ_SIZE)
     except BlockingIOError:
@@ -153,11 +153,11 @@ def _drain(descriptor: int, output: Output) -> bytes | None:
 
 
 def _widen(descriptor: int) -> None:
-    """Give the pipe room for a burst, where the system allows it."""
+    """Give the pipe room for a burst, if the system allows it."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, READ_SIZE)
 
 
 def _do_nothing(signum: int, frame: object) -> None:
-    """Be there: a handler is what makes a signal wake the loop."""
+    """Do nothing: a signal wakes the loop only if it has a handler."""

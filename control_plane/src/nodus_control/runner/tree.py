@@ -31,7 +31,7 @@ class Tree:
         self._send(signal.SIGCONT)
 
     def kill(self) -> None:
-        """Kill all that is there now. What was forked meanwhile is there the next time: repeat until none is left."""
+        """Kill everything that is there now. Repeat until none is left: what was forked meanwhile is missed."""
         self._send(signal.SIGKILL)
 
     def _send(self, signum: signal.Signals) -> None:

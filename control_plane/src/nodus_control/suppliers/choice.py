@@ -1,4 +1,4 @@
-"""Making the driver that a control plane was asked for."""
+"""Makes the driver that a control plane was started with."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def make_driver(name: str, plane: Plane, directory: Path | None, is_reliable: bo
     """Make a driver; `directory` is where one that runs commands keeps its files.
 
     Raises:
-        ValueError: there is no driver of that name, or it has nowhere to keep its files.
+        ValueError: there is no driver with that name, or it has nowhere to keep its files.
         RuntimeError: it cannot work on this machine.
     """
     if name == "simulated":

@@ -53,9 +53,9 @@ _JOB_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 class ProcessDriver:
     """Runs each placement at most once, however often it is submitted and by however many control planes.
 
-    `state_dir` must be on a local file system, and of one database: a job id that comes again (after a reset with the
-    same seed) is taken for the job that ran before. Times in reports are those of the control plane's clock, which must
-    run at speed 1; `wall_clock` is this machine's.
+    `state_dir` must be on a local file system, and belong to one database: a job id that comes again (after a reset
+    with the same seed) is taken for the job that ran before. Times in reports are those of the control plane's clock,
+    which must run at speed 1; `wall_clock` is this machine's.
     """
 
     def __init__(
@@ -68,10 +68,10 @@ class ProcessDriver:
         output_limit_bytes: int = OUTPUT_LIMIT_BYTES,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """Create `state_dir` where it is missing.
+        """Create `state_dir` if it is missing.
 
         Raises:
-            RuntimeError: on Windows, and where no Python interpreter is known to run the runner with.
+            RuntimeError: on Windows, or if no Python interpreter is known that could run the runner.
             OSError: `state_dir` cannot be created.
         """
         if os.name != "posix":
@@ -100,11 +100,11 @@ class ProcessDriver:
         return True
 
     def submit(self, placement: Placement, workload: Workload, now: float) -> None:
-        """Start the program, or do nothing where this attempt was started, or withdrawn, before.
+        """Start the program, or do nothing if this attempt was started, or withdrawn, before.
 
         Raises:
             CapacityRefused: no runner could be started, and none ever will be for this attempt.
-            SubmissionRefused: `command_required`, or `invalid_command` for what no operating system accepts.
+            SubmissionRefused: `command_required`, or `invalid_command` for one that no operating system accepts.
         """
         if not workload.command:
             raise SubmissionRefused(
@@ -120,7 +120,7 @@ class ProcessDriver:
             try:
                 launch(self._python, directory, specification)
             except LaunchError as exc:
-                # Whatever became of that runner: with the claim taken, it cannot start the program any more.
+                # Whatever became of that runner: now that the claim is taken, it can no longer start the program.
                 _logger.warning("no runner for job %s, attempt %d: %s", placement.job_id, placement.attempt, exc)
                 self._withdraw(directory, records.REFUSED, now)
         claim = records.read_claim(directory)
@@ -128,7 +128,7 @@ class ProcessDriver:
             raise CapacityRefused("this machine could not start a process for the job")
 
     def poll(self, placement: Placement, workload: Workload, now: float) -> Report:
-        """Say where the attempt stands, from its files alone. One that nobody has is withdrawn, and reported `LOST`."""
+        """Report the state of the attempt, from its files only. One that nobody has is withdrawn: it is `LOST`."""
         self._reap_own_children()
         directory = self._directory(placement)
         claim = records.read_claim(directory)
@@ -149,7 +149,7 @@ class ProcessDriver:
         return _report_unfinished(program, records.cancel_requested(directory), now)
 
     def cancel(self, placement: Placement, now: float) -> None:
-        """Ask for an end; an attempt that no runner has yet never runs. Without effect once it has ended."""
+        """Request the end; an attempt that no runner has yet never runs. No effect once it has ended."""
         directory = self._directory(placement)
         records.make_private_directory(directory)
         if records.read_result(directory) is not None:
@@ -200,7 +200,7 @@ class ProcessDriver:
         )
 
     def _withdraw(self, directory: str, reason: str, now: float) -> Claim:
-        """Claim the attempt so that it never runs, unless it is claimed already; answer with the claim that holds."""
+        """Claim the attempt so that it never runs, unless it is claimed already; return the claim that holds."""
         claim = Claim(at=now, withdrawn=reason)
         if records.publish(directory, records.CLAIM, records.claim_document(claim)):
             return claim
@@ -262,7 +262,7 @@ class ProcessDriver:
 
 
 def _check_acceptable(workload: Workload) -> None:
-    """Refuse now what `exec` would refuse later, without showing it."""
+    """Refuse now what `exec` would refuse later, without quoting it."""
     try:
         parts = [os.fsencode(part) for part in workload.command or ()]
         names = [os.fsencode(name) for name in workload.env]
@@ -280,7 +280,7 @@ def _check_acceptable(workload: Workload) -> None:
 def _report_unfinished(program: Program | None, is_ending: bool, now: float) -> Report:
     if program is None:
         return Report(PlacementState.PROVISIONING, next_poll_at=now + SHORTEST_POLL_SECONDS)
-    # A short program is found to have ended soon, a long one is not asked for more often than it is worth.
+    # The end of a short program is noticed soon, and a long one is not polled more often than it is worth.
     pause = SHORTEST_POLL_SECONDS if is_ending else (now - program.started_at) / 10
     pause = min(max(pause, SHORTEST_POLL_SECONDS), LONGEST_POLL_SECONDS)
     return Report(PlacementState.RUNNING, started_at=program.started_at, next_poll_at=now + pause)

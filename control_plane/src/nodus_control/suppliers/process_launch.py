@@ -1,4 +1,4 @@
-"""Starting a runner, and knowing afterwards that the attempt is somebody's."""
+"""Starts a runner, and makes sure that the attempt is claimed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SCRIPT = os.path.join(os.path.dirname(os.path.abspath(runner.__file__)), "__mai
 
 
 class LaunchError(Exception):
-    """No runner could be brought to say that it has the attempt. It may have it all the same: look at the claim."""
+    """No runner confirmed that it has the attempt. It may have it all the same: look at the claim."""
 
 
 def launch(python: str, attempt: str, specification: Specification) -> None:
@@ -24,7 +24,7 @@ def launch(python: str, attempt: str, specification: Specification) -> None:
     process of it remains a child of this one.
 
     Raises:
-        LaunchError: see there.
+        LaunchError: no runner confirmed that it has the attempt.
     """
     try:
         outcome = subprocess.run(
@@ -37,7 +37,7 @@ def launch(python: str, attempt: str, specification: Specification) -> None:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        # Not chained: it would show the output so far, and nothing here has been checked for what it may hold.
+        # Not chained: it would show the output so far, which may contain anything.
         raise LaunchError(f"no answer within {LAUNCH_SECONDS:g} s") from None
     except OSError as exc:
         raise LaunchError(str(exc)) from exc

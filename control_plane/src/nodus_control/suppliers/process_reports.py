@@ -1,7 +1,7 @@
-"""How the records of an attempt read as a report, and the sentence that a failure is explained with. Pure.
+"""Turns the records of an attempt into a report, with a sentence that explains a failure. Pure.
 
-A sentence goes into the database, into webhooks and to whoever may read the job, so it quotes nothing of what the job
-was given, nor of what it printed: commands are sealed there, and output is kept in files alone.
+The sentence goes into the database, into webhooks, and to everybody who may read the job, so it quotes nothing that the
+job was given or printed: commands are sealed in the database, and output is kept only in files.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class Report:
     """A driver's answer to `poll`.
 
     `started_at` and `finished_at` are the true times, which may lie before `now`. `next_poll_at` is when the
-    driver expects news, or None where it cannot tell.
+    driver expects news, or None if it cannot tell.
     """
 
     state: PlacementState
@@ -95,11 +95,11 @@ class Driver(Protocol):
 
     @property
     def runs_commands(self) -> bool:
-        """Whether commands given by API callers really run: decides how strictly the playground guards its doors."""
+        """Whether commands from API callers really run; the playground guards its page more strictly then."""
         ...
 
     def submit(self, placement: Placement, workload: Workload, now: float) -> None:
-        """Start the workload, or adopt it where this placement was started before (a crash may repeat the call).
+        """Start the workload, or adopt it if this placement was started before (a crash may repeat the call).
 
         Raises:
             CapacityRefused: no room here; try the next offer.
@@ -108,11 +108,11 @@ class Driver(Protocol):
         ...
 
     def poll(self, placement: Placement, workload: Workload, now: float) -> Report:
-        """Say where the placement stands. Never blocks for longer than a look at files or one request."""
+        """Report the state of the placement. Never blocks for longer than a look at files or one request."""
         ...
 
     def cancel(self, placement: Placement, now: float) -> None:
-        """Ask for an end; idempotent. `poll` reports `CANCELLED` once it is confirmed (within 10 s)."""
+        """Request the end; idempotent. `poll` reports `CANCELLED` once it is confirmed (within 10 s)."""
         ...
 
     def logs(self, placement: Placement, offset: int, limit: int) -> LogChunk:

@@ -41,7 +41,7 @@ _MAX_ERROR_LENGTH = 2000
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """What the control plane knows of a placement that this driver is asked about later. Unix seconds."""
+    """What the control plane knows about a placement that this driver is asked about later. Unix seconds."""
 
     workload: Workload
     ended_at: float | None
@@ -61,10 +61,10 @@ class SimulatedDriver:
 
     Args:
         catalogue: the suppliers.
-        seed: what all chance is derived from.
+        seed: determines everything that happens by chance.
         now: the control plane's clock, in Unix seconds: how much of its output a job has written.
-        recall: gives what a placement ran, for its output.
-        is_reliable: no refusals and no losses but those that are asked for.
+        recall: returns what a placement ran, for its output.
+        is_reliable: whether only refusals and losses happen that are asked for.
     """
 
     def __init__(
@@ -100,11 +100,11 @@ class SimulatedDriver:
         return False
 
     def submit(self, placement: Placement, workload: Workload, now: float) -> None:
-        """Take the placement, or turn it down as often as this supplier does.
+        """Accept the placement, or refuse it as often as this supplier does.
 
         Raises:
             CapacityRefused: by chance.
-            SubmissionRefused: (`invalid_simulation`) a `NODUS_SIM_…` variable has a value that means nothing.
+            SubmissionRefused: (`invalid_simulation`) a `NODUS_SIM_…` variable has an invalid value.
         """
         _steering(workload.env)
         supplier = self._catalogue.suppliers[placement.supplier]
@@ -113,7 +113,7 @@ class SimulatedDriver:
             raise CapacityRefused(f"{placement.supplier} has no {workload.gpu} left in {placement.region}")
 
     def poll(self, placement: Placement, workload: Workload, now: float) -> Report:
-        """Say where the placement stands at `now`."""
+        """Report the state of the placement at `now`."""
         course = self._course(placement, workload)
         with self._lock:
             cancelled_at = self._cancelled.pop((placement.job_id, placement.attempt), None)
@@ -198,10 +198,10 @@ class SimulatedDriver:
 
 
 def _steering(env: Mapping[str, str]) -> tuple[float | None, str, str | None]:
-    """Read duration in seconds, outcome and error message from a job's `env`.
+    """Read the duration in seconds, the outcome and the error message from a job's `env`.
 
     Raises:
-        SubmissionRefused: a value means nothing.
+        SubmissionRefused: a value is invalid.
     """
     error = env.get(ERROR_VARIABLE)
     outcome = env.get(OUTCOME_VARIABLE, "completed" if error is None else "failed")
@@ -220,5 +220,5 @@ def _steering(env: Mapping[str, str]) -> tuple[float | None, str, str | None]:
 
 
 def _milliseconds(seconds: float) -> float:
-    """Round a time to what is stored, so that the moment a report names is the moment it is asked for again."""
+    """Round a time to the stored resolution, so that a reported time equals the one asked about later."""
     return round(seconds * 1000) / 1000

@@ -1,4 +1,4 @@
-"""What a simulated job prints: a training run's progress, as much of it as there has been time for."""
+"""What a simulated job prints: the progress of a training run, up to a moment."""
 
 from __future__ import annotations
 
