@@ -203,9 +203,9 @@ def settled(given: object) -> None:
 
 
 def async_misfit(http_client: object) -> str:
-    """What an injected client should be, where it cannot send here; empty where it can.
+    """Say what an injected client should be instead, if it cannot send here; an empty string if it can.
 
-    What a `send` gives shows when it has sent, so only httpx's own client of the other kind is known beforehand.
+    What a `send` returns is known only afterwards, so of clients of the other kind only httpx's own is recognised.
     """
     kinds = {f"{kind.__module__}.{kind.__name__}" for kind in type(http_client).__mro__}
     if _has_send(http_client) and "httpx.Client" not in kinds:
@@ -214,7 +214,7 @@ def async_misfit(http_client: object) -> str:
 
 
 def misfit(http_client: object) -> str:
-    """What an injected client should be, where it cannot send here; empty where it can."""
+    """Say what an injected client should be instead, if it cannot send here; an empty string if it can."""
     if _has_send(http_client) and not inspect.iscoroutinefunction(getattr(http_client, "send", None)):
         return ""
     return "an object with httpx's `send`, not to be awaited, such as an `httpx.Client`"

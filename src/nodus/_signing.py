@@ -131,7 +131,7 @@ def verify_webhook(
         now: the time to verify at, in Unix seconds; the current time by default.
 
     Raises:
-        TypeError: `body` is not bytes: the signature covers the raw body, not what was parsed from it; or
+        TypeError: `body` is not bytes (the signature covers the raw body, not what was parsed from it), or
             `signing_secret` is None.
         ValidationError: (`invalid_signing_secret`) a secret is empty.
     """

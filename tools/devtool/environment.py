@@ -78,7 +78,7 @@ def prepare(*, install_system_packages: bool = False) -> Path:
 def discard_unfinished(folder: Path, *, now: float) -> None:
     """Remove environments under `folder` without Python or pip, left by a run that was killed while it made them.
 
-    One younger than a minute is left alone: another run may be making it. One into which all was installed is whole.
+    One younger than a minute is left alone: another run may be making it. One that was installed completely is kept.
     """
     for environment in folder.glob("[!.]*"):
         if not environment.is_dir() or (environment / "installed").exists():
@@ -145,7 +145,7 @@ def install_servers() -> None:
 def install_system_package(package: str) -> None:
     """Install a Debian package."""
     _say(f"Installing {package} …")
-    # Where only some of the lists could be fetched, what is wanted may be in the others.
+    # If only some lists could be fetched, the package may be in one of them.
     updated = _apt_get("update")
     installed = _apt_get("install", "-y", "--no-install-recommends", package)
     if installed.returncode != 0:
@@ -154,7 +154,7 @@ def install_system_package(package: str) -> None:
 
 
 def _apt_get(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run apt-get. Another one may be at work, as after a boot: it is waited for, though not for ever."""
+    """Run apt-get, waiting up to five minutes for another one, such as that of a machine that has just booted."""
     command = ["apt-get", "-o", f"DPkg::Lock::Timeout={APT_PATIENCE_SECONDS}", "-o", "Acquire::Retries=3", *arguments]
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
     deadline = time.monotonic() + APT_PATIENCE_SECONDS
@@ -162,7 +162,7 @@ def _apt_get(*arguments: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
-        # Of the lists, unlike of the packages, apt-get does not wait for the lock itself.
+        # apt-get waits by itself for the lock on the packages, but not for the one on the lists.
         if done.returncode == 0 or "Could not get lock" not in done.stderr or time.monotonic() > deadline:
             return done
         time.sleep(APT_PAUSE_SECONDS)

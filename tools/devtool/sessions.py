@@ -134,7 +134,7 @@ def cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
         quota, period = (cgroup / "cpu.max").read_text(encoding="ascii").split()
         usable = min(usable, round(int(quota) / int(period)))
     except (OSError, ValueError):
-        pass  # there is no limit, or none that is known
+        pass  # no limit, or none that is known
     return max(usable, 1)
 
 
@@ -145,7 +145,7 @@ def summary(title: str, endings: Sequence[Ending]) -> str:
 
 
 def _next(over: queue.Queue[Ending]) -> Ending:
-    """Wait for a session's end. A signal that comes just as a wait begins is acted on only when that ends: soon."""
+    """Wait for the end of a session, in short waits: a signal just before one begins is acted on only when it ends."""
     while True:
         with suppress(queue.Empty):
             return over.get(timeout=1)

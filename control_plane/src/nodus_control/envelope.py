@@ -15,7 +15,7 @@ _logger = logging.getLogger(__name__)
 
 
 def new_request_id() -> str:
-    """Make the number of a request."""
+    """Make the id of a request."""
     return "req_" + secrets.token_hex(12)
 
 

@@ -107,7 +107,7 @@ def _run(answer: Answer, listening: socket.socket, says_ready: Connection) -> No
         threading.Thread(target=_end_with_parent, name="nodus-parent", daemon=True).start()
 
         def tell() -> None:
-            # Nobody waits for one that takes another's place.
+            # Nobody waits for a process that replaces another.
             with contextlib.suppress(BrokenPipeError):
                 says_ready.send(True)
             says_ready.close()

@@ -40,13 +40,13 @@ class _Protocol(AutoHTTPProtocol):  # type: ignore[misc,valid-type]  # which cla
         self.app_state: dict[str, Any] = {**self.app_state, DROP: drop}
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what no application can be asked about, as every other error is answered; `msg` says no more."""
+        """Answer what cannot be handed to an application in the same form as every other error; `msg` adds nothing."""
         self.transport.write(_not_http())
         self.transport.close()
 
 
 def _not_http() -> bytes:
-    error = ApiError(400, "invalid_http", "This is no HTTP request: its first line or a header cannot be read.")
+    error = ApiError(400, "invalid_http", "This is not an HTTP request: its first line or a header cannot be read.")
     response = error.response(request_id := new_request_id())
     headers = [*response.raw_headers, (b"x-request-id", request_id.encode()), (b"connection", b"close")]
     lines = [b"HTTP/1.1 400 Bad Request", *(name + b": " + value for name, value in headers), b"", bytes(response.body)]

@@ -60,7 +60,7 @@ async def wait_for_job(
 
 
 def timeout_error(message: str, job: AsyncJob, last: Failure | None) -> JobTimeoutError:
-    """The error of a wait whose time is over, caused by its last poll where that failed: what is known may be old."""
+    """Make the error of a wait that ran out of time. Its cause is the last poll, if that failed."""
     if last is None:
         return JobTimeoutError(message, job=job)
     error = JobTimeoutError(f"{message} The last poll failed: {last.error}", job=job)

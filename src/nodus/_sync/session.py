@@ -259,7 +259,7 @@ class Session:
         request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), max(seconds, 0.0))
         if self._http_client is not None:
             response = self._send_through(self._http_client, request)
-            # An object of the user's own may give a plain dict, in which names have their case.
+            # A client of the user's own may return a plain dict, whose names are case-sensitive.
             return Answer(response.status_code, httpx.Headers(response.headers), _content_of(response))
         request.extensions[DEADLINE] = deadline
         request.extensions[REPEATABLE] = repeatable
@@ -326,7 +326,7 @@ def _takes_stream(send: Callable[..., object]) -> bool:
 
 
 def _content_to_the_end(response: httpx.Response) -> bytes:
-    """The body of an answer that was to be read as it comes, and need not be."""
+    """Read the whole body of an answer that was opened as a stream, and close it."""
     try:
         return _content_of(response) if response.is_closed else response.read()
     finally:

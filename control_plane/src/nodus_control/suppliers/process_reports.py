@@ -28,7 +28,7 @@ def report_withdrawn(claim: Claim) -> Report:
 
 
 def report_result(result: Result, workload: Workload, *, has_printed: bool) -> Report:
-    """An attempt that ended; of the program's output a failure says only whether there is any."""
+    """An attempt that ended. Of the program's output, a failure says only whether there is any."""
     started_at, finished_at = result.started_at, result.finished_at
     if result.reason == records.EXITED and result.exit_code == 0:
         return Report(PlacementState.COMPLETED, started_at, finished_at)
