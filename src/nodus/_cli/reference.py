@@ -30,6 +30,7 @@ on a terminal, and never if `NO_COLOR` is set.
 | `NODUS_SIGNING_SECRET` | The key's signing secret: every request is signed with it. |
 | `NODUS_WEBHOOK_SECRET` | A webhook endpoint's secret, for `nodus verify`. |
 | `NODUS_LEDGER_KEY` | The pinned public key of the Trust Ledger, for `nodus ledger verify`. |
+| `NODUS_ALLOW_INSECURE` | `1` lets a key be sent over plain `http` to another host. |
 | `NODUS_BACKEND` | The event loop to run on: `asyncio`, the default, or `trio` (`pip install "nodus-sdk[trio]"`). |
 | `NODUS_LOG` | `info` or `debug`: show the library's log on stderr. |
 """
