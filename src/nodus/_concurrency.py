@@ -193,13 +193,13 @@ def shielded(work: Callable[[], object], seconds: float) -> None:
 
 
 async def async_settled(given: object) -> None:
-    """Wait for what a callback gave, where that is to be awaited."""
+    """Await what a callback returned, if it is awaitable."""
     if inspect.isawaitable(given):
         await given
 
 
 def settled(given: object) -> None:
-    """Nothing to do: a synchronous callback is done once it has returned."""
+    """Do nothing: a synchronous callback is done once it has returned."""
 
 
 def async_misfit(http_client: object) -> str:

@@ -54,5 +54,5 @@ class ResponseEvent:
 
 
 def is_hook(hook: object) -> bool:
-    """Whether a hook can be called, or is none; a coroutine function would never be run."""
+    """Say whether a hook is None or can be called; a coroutine function would never run."""
     return hook is None or (callable(hook) and not inspect.iscoroutinefunction(hook))

@@ -37,7 +37,7 @@ def test_a_control_plane_that_is_not_well_fails_the_health_check(stub: Stub, nod
     result = nodus("health")
 
     assert (result.status, result.stdout) == (10, "degraded\n")
-    assert "not well" in result.stderr
+    assert "reports a problem" in result.stderr
 
 
 @pytest.mark.usefixtures("backend")

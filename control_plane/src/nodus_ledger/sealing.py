@@ -26,7 +26,7 @@ from .schema import settings
 
 KEY_VARIABLE = "NODUS_KEY_ENCRYPTION_KEY"
 KEY_PROOF = "sealing key proof"
-"""The setting that is sealed under the key as soon as a database has one."""
+"""The setting that proves which key a database is sealed with; it is written first."""
 
 KEY_BYTES = 32
 
@@ -94,11 +94,11 @@ def sealer_for(database: Database, environment: str | None = None) -> Sealer:
     if database.path is None:
         return Sealer(secrets.token_bytes(KEY_BYTES))
     path = database.path.with_name(database.path.name + ".key")
-    # In this order: of two that start on a new database, one makes the file before the other sees what it sealed.
+    # In this order: of two processes on a new database, one makes the file before the other can see the proof.
     if _holds_what_was_sealed(database) and not path.exists():
-        # A new one would open nothing, and stand where the right one is to be put back.
+        # A new key could open nothing, and would occupy the place of the right one.
         raise UnusableKey(
-            f"the key file {path.name} is not beside the database, which holds what was sealed under it: put it back, "
+            f"the key file {path.name} is missing, but the database holds secrets sealed with it: put it back, "
             f"or set {KEY_VARIABLE}"
         )
     return Sealer(_key_file(path))

@@ -319,7 +319,7 @@ def test_a_key_file_that_is_lost_is_not_made_anew(run: Run, database: Path, caps
     complaint = capsys.readouterr().err
 
     assert status == 3
-    assert "nodus.db.key is not beside the database" in complaint
+    assert "the key file nodus.db.key is missing" in complaint
     assert not key_file.exists()
     kept.rename(key_file)
     mint(run)

@@ -70,7 +70,7 @@ class AsyncSession:
             raise ConfigurationError(f"`http_client` must be {wanted}, not {http_client!r:.100}.")
         for name, hook in (("on_retry", on_retry), ("on_response", on_response)):
             if not is_hook(hook):
-                raise ConfigurationError(f"`{name}` must be a plain function, which the client calls and goes on.")
+                raise ConfigurationError(f"`{name}` must be a plain function: a coroutine function would never run.")
         self.settings = settings
         self.clock: AsyncClock = AsyncClock() if clock is None else clock
         self.rng: random.Random = random.Random() if rng is None else rng

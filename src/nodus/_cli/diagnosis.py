@@ -99,12 +99,12 @@ def _look_at_key(key: str | None) -> Finding:
 
 
 def look_at_health(health: Mapping[str, object]) -> Finding:
-    """Judge what the control plane says of itself."""
+    """Judge what the control plane says about itself."""
     status = health.get("status", "ok")
     detail = printable(f"{status} {health.get('version', '')}".strip())
     if status == "ok":
         return Finding("control plane", "ok", detail)
-    advice = "It answers, and says that it is not well: ask whoever runs it."
+    advice = "It answers, but reports a problem: ask its operator."
     return Finding("control plane", "failed", detail, advice, exit_codes.API_ERROR)
 
 

@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     options = parser().parse_args(arguments)
-    # A terminal that cannot show a name must not cost anybody the secret that is shown once.
+    # If the terminal cannot show a name, the secret, which is shown only once, must be printed all the same.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UnknownKey as exc:
         return _fail(f"there is no live key {exc}; `list` shows the keys", NOT_FOUND)
     except export.UnknownLog as exc:
-        return _fail(f"there is no log of customer {exc}: `verify` names them", NOT_FOUND)
+        return _fail(f"there is no log of customer {exc}; `verify` shows the customers", NOT_FOUND)
     except BrokenPipeError:
         # The reader has gone. Nothing may be left to write when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -24,6 +24,6 @@ async def command(invocation: Invocation, /, as_json: bool) -> int:
             " ".join(printable(str(health[name])) for name in ("status", "version") if name in health)
         )
     if health.get("status", "ok") != "ok":
-        invocation.output.note("The control plane answered that it is not well.")
+        invocation.output.note("The control plane answered, but reports a problem: ask its operator.")
         return exit_codes.API_ERROR
     return exit_codes.OK
