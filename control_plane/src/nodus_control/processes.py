@@ -51,7 +51,7 @@ class Processes:
         """Start them all; return once all answer requests.
 
         Raises:
-            ServerFailed: one of them ended, or they did not all answer within 20 s per process.
+            ServerFailed: one of them ended, or they did not all answer within a minute per process.
         """
         started = [self._start() for _ in range(self._count)]
         deadline = time.monotonic() + START_SECONDS * self._count

@@ -18,7 +18,7 @@ from .api.errors import ApiError
 from .envelope import new_request_id
 from .faults import DROP
 
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 SHUTDOWN_SECONDS = 1.0
 BACKLOG = 2048
 
@@ -143,7 +143,7 @@ class Server:
         """Serve, in a thread; return once requests are answered.
 
         Raises:
-            ServerFailed: it ended, or did not answer within 20 s.
+            ServerFailed: it ended, or did not answer within a minute.
         """
         self._thread.start()
         deadline = time.monotonic() + START_SECONDS
