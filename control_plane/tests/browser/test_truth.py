@@ -21,11 +21,11 @@ const failed = () => Promise.reject(new TypeError("Failed to fetch"));
 window.fetch = (...asked) => (performance.now() < 1000 ? failed() : reached(...asked));
 """
 
-# One that takes calls and answers none as long as `isHung`; the page's patience is short.
+# One that takes calls and answers none as long as `isHung`; the page's patience with it is short.
 HUNG = """
 const reached = fetch;
 const patience = AbortSignal.timeout.bind(AbortSignal);
-AbortSignal.timeout = () => patience(300);
+AbortSignal.timeout = (ms) => patience(window.isHung ? 300 : ms);
 window.fetch = (path, more) => window.isHung
   ? new Promise((_, reject) => more.signal?.addEventListener("abort", () => reject(more.signal.reason)))
   : reached(path, more);

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from patience import PATIENCE_SECONDS
 
 from nodus_control.testing import LocalControlPlane
 
@@ -214,7 +215,7 @@ async def test_what_is_no_http_has_the_envelope_too(request_line: str) -> None:
     """The server's parser refuses it before any application is asked."""
     with LocalControlPlane() as plane:
         address = httpx.URL(plane.base_url)
-        with socket.create_connection((address.host, address.port or 80), timeout=10) as connection:
+        with socket.create_connection((address.host, address.port or 80), timeout=PATIENCE_SECONDS) as connection:
             connection.sendall(f"{request_line}\r\nHost: {address.host}\r\n\r\n".encode("latin-1"))
             answer = b"".join(iter(lambda: connection.recv(65_536), b"")).decode()
     head, _, body = answer.partition("\r\n\r\n")
