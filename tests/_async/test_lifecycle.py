@@ -105,6 +105,22 @@ async def test_a_child_shares_the_connections_of_its_parent() -> None:
     assert (len(server.received), server.connections) == (3, 1)
 
 
+class Tagged(nodus.AsyncClient):
+    """A client of somebody's own, with something added."""
+
+    tag = ""
+
+
+async def test_a_child_has_what_a_subclass_added() -> None:
+    """It is of the same class, and its methods find their attributes."""
+    parent = Tagged("k", base_url="http://127.0.0.1:1")
+    parent.tag = "a"
+    child = parent.with_options(timeout=5)
+
+    assert isinstance(child, Tagged)
+    assert child.tag == "a"
+
+
 async def test_an_injected_client_stays_its_owners() -> None:
     """It is not closed, and can serve another."""
     script = AsyncScript(then=job_reply("running"))

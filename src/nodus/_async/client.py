@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import copy
 import random
 import warnings
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -345,7 +346,7 @@ class AsyncClient:
         settings = self._session.settings.changed(
             timeout=timeout, max_retries=max_retries, total_timeout=total_timeout, headers=headers
         )
-        child = type(self).__new__(type(self))
+        child = copy.copy(self)  # what a subclass has added included
         child._session = self._session.sharing_pool(settings)
         return child
 

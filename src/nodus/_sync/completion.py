@@ -98,7 +98,7 @@ class CompletedJobs:
             raise step.error
         if isinstance(step, TimedOut):
             raise timeout_error(
-                f"{len(self._pending)} jobs had not ended after {self._timeout_seconds} s of waiting. They go on.",
+                f"{_jobs(len(self._pending))} had not ended after {self._timeout_seconds} s of waiting; none was cancelled.",
                 next(iter(self._pending.values()))[0],
                 self._failure,
             )
@@ -167,6 +167,10 @@ def _call(request: PageRequest | JobRequest) -> Call:
     if isinstance(request, JobRequest):
         return _calls.get_job(request.job_id)
     return _calls.list_jobs(limit=PAGE_SIZE, cursor=request.cursor, statuses=request.statuses)
+
+
+def _jobs(count: int) -> str:
+    return f"{count} job{'' if count == 1 else 's'}"
 
 
 def _time_of_end(job: Job) -> float:
