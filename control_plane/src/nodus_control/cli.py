@@ -13,6 +13,7 @@ from typing import Any
 import asyncclick
 
 from nodus_ledger.database import DATABASE_VARIABLE, UnusableDatabase
+from nodus_ledger.errors import DatabaseUnavailable
 from nodus_ledger.redis_store import REDIS_VARIABLE, RedisStore, UnusableRedis
 from nodus_ledger.sealing import UnusableKey
 from nodus_ledger.thresholds import DEFAULT_FRACTION
@@ -89,14 +90,14 @@ def serve(
 ) -> int:
     """Answer API requests. Jobs are run by `nodus-control worker` on the same database."""
     hosting = _hosting(database_url, redis_url, driver, webhook_allow, threshold)
-    answer = functools.partial(_answer, hosting)
     with catching_interrupts() as interrupts:
         try:
             listening = bind(host, port)
             say_ready = functools.partial(asyncclick.echo, f"serving {base_url_of(host, listening)}")
             if workers == 1:
-                answer(listening, say_ready, interrupts)
+                _answer(hosting, listening, say_ready, interrupts)
             else:
+                answer = functools.partial(_answer_as_one_of_several, hosting)
                 _answer_in_processes(hosting, Processes(answer, listening, workers), say_ready, interrupts)
         except ServerFailed as exc:
             raise Misconfigured(str(exc)) from exc
@@ -149,6 +150,17 @@ def _answer(
         plane.close()
 
 
+def _answer_as_one_of_several(
+    hosting: Hosting, listening: socket.socket, say_ready: Callable[[], object], interrupts: Interrupts
+) -> None:
+    """Answer requests in a process of their own, which says in a line why it cannot."""
+    try:
+        _answer(hosting, listening, say_ready, interrupts)
+    except Misconfigured as exc:
+        exc.show()
+        sys.exit(exc.exit_code)
+
+
 def _answer_in_processes(
     hosting: Hosting, processes: Processes, say_ready: Callable[[], object], interrupts: Interrupts
 ) -> None:
@@ -173,7 +185,7 @@ def _open(hosting: Hosting, *, answers_requests: bool = False) -> Plane:
         return Plane(
             hosting.database_url, driver=hosting.driver, seed=None, is_alone=False, webhooks=webhooks, redis=redis
         )
-    except (UnusableDatabase, UnusableKey, UnusableRedis, RuntimeError, ValueError) as exc:
+    except (UnusableDatabase, DatabaseUnavailable, UnusableKey, UnusableRedis, RuntimeError, ValueError) as exc:
         raise Misconfigured(str(exc)) from exc
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import anyio
 
+from nodus_ledger.errors import DatabaseUnavailable
 from nodus_ledger.event_log import EventLog, EventRecord
 
 POLL_SECONDS = 0.1
@@ -24,6 +25,7 @@ POLL_SECONDS = 0.1
 GATHERING_SECONDS = 0.01
 """How long, in real seconds, the watcher lets more happen before it looks again."""
 
+RETRY_SECONDS = 1.0
 HEARTBEAT_SECONDS = 15.0
 PAGE = 256
 RECENT = 1024
@@ -221,9 +223,12 @@ class EventFeed:
             try:
                 self._look()
                 self._check_keys()
+            except DatabaseUnavailable as exc:
+                _logger.warning("the event feed: %s; trying again in %s s", exc, RETRY_SECONDS)
+                self._stopping.wait(RETRY_SECONDS)
             except Exception:
                 _logger.exception("the event feed failed; trying again")
-                self._stopping.wait(1.0)
+                self._stopping.wait(RETRY_SECONDS)
             self._stopping.wait(GATHERING_SECONDS)
 
     def _look(self) -> None:

@@ -6,6 +6,8 @@ import logging
 import threading
 from collections.abc import Callable
 
+from nodus_ledger.errors import DatabaseUnavailable
+
 from .clock import Clock
 from .worker import BATCH, Worker
 
@@ -59,6 +61,9 @@ class WorkerLoop:
             self._news.clear()
             try:
                 pause = self.round()
+            except DatabaseUnavailable as exc:
+                _logger.warning("the worker: %s; trying again in %s s", exc, IDLE_SECONDS)
+                pause = IDLE_SECONDS
             except Exception:
                 _logger.exception("the worker failed; trying again in %s s", IDLE_SECONDS)
                 pause = IDLE_SECONDS

@@ -33,6 +33,7 @@ from sqlalchemy import Connection, text
 
 from . import migrations
 from .engines import POSTGRESQL, SQLITE, UnusableDatabase, open_engine, parse
+from .errors import DatabaseUnavailable
 from .group_commit import GroupCommit
 from .webhook_schema import metadata
 
@@ -74,18 +75,19 @@ class Database:
         self._grouping = threading.Lock()
         try:
             self._bring_up()
-        except (sqlalchemy.exc.DBAPIError, migrations.NewerSchema) as exc:
+        except (DatabaseUnavailable, sqlalchemy.exc.DBAPIError, migrations.NewerSchema) as exc:
             self._engine.dispose()
-            reason = exc.orig if isinstance(exc, sqlalchemy.exc.DBAPIError) else exc
-            raise UnusableDatabase(
-                f"cannot open the database {parsed.render_as_string()}: {_in_a_line(reason)}"
-            ) from exc
+            reason = exc.reason if isinstance(exc, DatabaseUnavailable) else _in_a_line(exc)
+            raise UnusableDatabase(f"cannot open the database {parsed.render_as_string()}: {reason}") from exc
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Run a write transaction: committed at the end, rolled back on any exception; on SQLite, alone."""
-        with self._writing, self._engine.connect() as connection:
-            connection.exec_driver_sql(self._dialect.begin_write)
+        """Run a write transaction: committed at the end, rolled back on any exception; on SQLite, alone.
+
+        Raises:
+            DatabaseUnavailable: it could not be begun.
+        """
+        with self._writing, self._connected(self._dialect.begin_write) as connection:
             try:
                 yield connection
                 connection.exec_driver_sql("COMMIT")
@@ -111,7 +113,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Run statements that only read, each on what is committed when it runs."""
-        with self._reading, self._engine.connect() as connection:
+        with self._reading, self._connected() as connection:
             yield connection
 
     @contextmanager
@@ -132,6 +134,18 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+
+    @contextmanager
+    def _connected(self, begin: str | None = None) -> Iterator[Connection]:
+        """Give a connection, and begin a transaction on it. Whatever fails so early has done nothing."""
+        with contextlib.ExitStack() as closing:
+            try:
+                connection = closing.enter_context(self._engine.connect())
+                if begin is not None:
+                    connection.exec_driver_sql(begin)
+            except (sqlalchemy.exc.DBAPIError, sqlalchemy.exc.TimeoutError) as exc:
+                raise DatabaseUnavailable(_in_a_line(exc)) from exc
+            yield connection
 
     def _bring_up(self) -> None:
         with self.read() as connection:
@@ -164,8 +178,9 @@ class _Unlocked:
         return None
 
 
-def _in_a_line(words: object) -> str:
-    return " ".join(str(words).split())
+def _in_a_line(exc: Exception) -> str:
+    """Say what an exception says, in a line; what the database's driver says, without SQLAlchemy's words around it."""
+    return " ".join(str(getattr(exc, "orig", None) or exc).split())
 
 
 def _roll_back(connection: Connection) -> None:

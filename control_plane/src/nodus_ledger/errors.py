@@ -9,6 +9,14 @@ class Refused(Exception):
     """Base of all refusals; nothing was written."""
 
 
+class DatabaseUnavailable(Refused):
+    """The database cannot be reached, or lets nobody write, right now."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the database cannot be used right now: {reason}")
+        self.reason = reason
+
+
 class IdempotencyKeyReused(Refused):
     """The idempotency key belongs to an earlier submission with another spec."""
 

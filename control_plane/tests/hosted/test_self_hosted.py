@@ -136,16 +136,21 @@ def test_several_processes_answer_behind_one_address(hosted: Hosted, here: Plane
 def test_a_restarted_database_needs_no_restart_here(
     hosted: Hosted, here: Plane, postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
-    """API and worker lose all their connections, and go on with new ones."""
+    """API and worker lose all their connections, say so, and go on with new ones."""
     base_url = hosted.serve("--driver", "process")
     hosted.work("--driver", "process")
     with client_of(here, base_url) as client:
         before = submit_commands(client, tmp_path / "before", 2)
         eventually(lambda: counts(here) == {"completed": 2}, hosted.output)
-        postgres_server.restart()
+        postgres_server.stop()
+        refused = client.post("/v1/jobs", json=SPEC)
+        eventually(lambda: "the worker: the database cannot be used right now" in hosted.output(), hosted.output)
+        postgres_server.start_again()
         after = submit_commands(client, tmp_path / "after", 2)
         eventually(lambda: counts(here) == {"completed": 4}, hosted.output)
 
+    assert (refused.status_code, refused.json()["error"]) == (503, "database_unavailable")
+    assert int(refused.headers["retry-after"]) > 0
     assert (ran(tmp_path / "before"), ran(tmp_path / "after")) == (before, after)
     assert verify(here.database).is_sound
 

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from nodus_ledger.database import Database, UnusableDatabase
+from nodus_ledger.errors import DatabaseUnavailable
 from nodus_ledger.schema import settings
 from nodus_ledger.trust_ledger import Entry, append_all
 
@@ -293,8 +294,10 @@ def test_a_server_that_is_away_is_an_error_until_it_is_back(
     with pytest.raises(DBAPIError), database.write() as connection:
         lose(connection)
     try:
-        with pytest.raises(DBAPIError):
+        with pytest.raises(DatabaseUnavailable, match="right now: "):
             names(database)
+        with pytest.raises(DatabaseUnavailable):
+            put(database, "never")
     finally:
         postgres_server.start_again()
     put(database, "kept")

@@ -14,6 +14,8 @@ from nodus_core.times import timestamp
 from nodus_ledger import errors as ledger
 from nodus_ledger.errors import BudgetFigures
 
+_DATABASE_RETRY_SECONDS = 2
+
 
 class ApiError(Exception):
     """An error response. `extra` is added to the envelope's three fields."""
@@ -48,6 +50,8 @@ def translate(refusal: ledger.Refused | InvalidSpec) -> ApiError:
         return ApiError(422, "invalid_spec", refusal.message, extra={"field": refusal.field} if refusal.field else None)
     if isinstance(refusal, ledger.BudgetExceeded):
         return _budget_exceeded(refusal.estimated, refusal.figures)
+    if isinstance(refusal, ledger.DatabaseUnavailable):
+        return _database_unavailable()
     status, code, message = _ANSWERS[type(refusal)]
     return ApiError(status, code, message)
 
@@ -76,6 +80,15 @@ _ANSWERS: Mapping[type[ledger.Refused], tuple[int, str, str]] = {
     ),
     ledger.UnusableCursor: (422, "invalid_cursor", "`cursor` must be a `next_cursor` of an earlier page."),
 }
+
+
+def _database_unavailable() -> ApiError:
+    return ApiError(
+        503,
+        "database_unavailable",
+        "The control plane cannot use its database right now: nothing was done; try again.",
+        headers={"Retry-After": str(_DATABASE_RETRY_SECONDS)},
+    )
 
 
 def _budget_exceeded(estimated: int, figures: BudgetFigures) -> ApiError:

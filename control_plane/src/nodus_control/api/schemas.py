@@ -239,7 +239,7 @@ ERRORS: Mapping[int, tuple[str, str, Schema]] = {
     422: ("A field is outside its limits.", "invalid_spec", {"field": "gpu_count"}),
     500: ("Something went wrong on the server.", "internal_error", {}),
     503: (
-        "Not right now: every supplier that offers this is out, or signatures cannot be verified.",
+        "Not right now: every supplier that offers this is out, or what the control plane needs does not answer.",
         "no_supplier",
         {},
     ),

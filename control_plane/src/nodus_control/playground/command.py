@@ -14,6 +14,7 @@ from pathlib import Path
 import asyncclick
 
 from nodus_ledger.database import Database, UnusableDatabase
+from nodus_ledger.errors import DatabaseUnavailable
 from nodus_ledger.sealing import UnusableKey
 from nodus_ledger.settings import Settings
 
@@ -188,7 +189,7 @@ def run_playground(settled: Settled) -> int:
             closing.callback(server.stop)
             plane.start_worker()
             server.start()
-        except (UnusableDatabase, UnusableKey, ServerFailed, RuntimeError) as exc:
+        except (UnusableDatabase, DatabaseUnavailable, UnusableKey, ServerFailed, RuntimeError) as exc:
             raise Misconfigured(str(exc)) from exc
         page_url = f"{server.base_url}/" + (f"?token={guard.page_token}" if guard.page_token else "")
         announce(settled, server.base_url, page_url, keys)

@@ -19,6 +19,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from nodus_core.webhook_schedule import Outcome
 from nodus_ledger.deliveries import Deliveries, Outgoing, new_owner
+from nodus_ledger.errors import DatabaseUnavailable
 from nodus_ledger.sealing import UnusableKey
 from nodus_ledger.webhooks import Webhooks
 
@@ -120,6 +121,9 @@ class Deliverer:
             self._news.clear()
             try:
                 pause = self._round()
+            except DatabaseUnavailable as exc:
+                _logger.warning("the delivery of webhooks: %s; trying again in %s s", exc, IDLE_SECONDS)
+                pause = IDLE_SECONDS
             except Exception:
                 _logger.exception("delivering webhooks failed; trying again in %s s", IDLE_SECONDS)
                 pause = IDLE_SECONDS

@@ -12,6 +12,7 @@ from types import ModuleType
 import sqlalchemy.exc
 
 from ..database import UnusableDatabase
+from ..errors import DatabaseUnavailable
 from ..keys import KeyDoesNotSign, UnknownKey
 from ..redis_store import RedisUnavailable, UnusableRedis
 from ..sealing import UnusableKey
@@ -46,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except (NoDatabase, UnusableDatabase, UnusableKey, UnusableRedis, RedisUnavailable) as exc:
         return _fail(str(exc), CONFIGURATION)
+    except DatabaseUnavailable as exc:
+        return _fail(f"the database does not do it: {exc.reason}", CONFIGURATION)
     except sqlalchemy.exc.DBAPIError as exc:
         return _fail(f"the database refused: {' '.join(str(exc.orig).split())}", CONFIGURATION)
     except UnknownKey as exc:
