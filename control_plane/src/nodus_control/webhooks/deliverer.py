@@ -122,7 +122,7 @@ class Deliverer:
             try:
                 pause = self._round()
             except DatabaseUnavailable as exc:
-                _logger.warning("the delivery of webhooks: %s; trying again in %s s", exc, IDLE_SECONDS)
+                _logger.warning("delivering webhooks: %s; trying again in %s s", exc, IDLE_SECONDS)
                 pause = IDLE_SECONDS
             except Exception:
                 _logger.exception("delivering webhooks failed; trying again in %s s", IDLE_SECONDS)
