@@ -96,11 +96,9 @@ class AsyncCompletedJobs:
         if isinstance(step, GiveUp):
             raise step.error
         if isinstance(step, TimedOut):
-            raise timeout_error(
-                f"{_jobs(len(self._pending))} had not ended after {self._timeout_seconds} s of waiting; none was cancelled.",
-                next(iter(self._pending.values()))[0],
-                self._failure,
-            )
+            left = _jobs(len(self._pending))
+            message = f"{left} had not ended after {self._timeout_seconds} s of waiting; none was cancelled."
+            raise timeout_error(message, next(iter(self._pending.values()))[0], self._failure)
         if step is not None:
             await self._session.clock.sleep(step.seconds)
 
