@@ -10,9 +10,11 @@ import threading
 import time
 from pathlib import Path
 
+import sqlalchemy.exc
+
 from nodus_core.catalogue import Catalogue, default_catalogue
 from nodus_ledger.claims import Claims
-from nodus_ledger.database import Database
+from nodus_ledger.database import Database, UnusableDatabase, in_a_line
 from nodus_ledger.event_log import EventLog
 from nodus_ledger.jobs import JobIds, Jobs
 from nodus_ledger.keys import Keys
@@ -89,6 +91,9 @@ class Plane:
                 self._claims.release_all()
             self._private_directory = self._output_directory(driver)
             self.driver = make_driver(driver, self, self._private_directory or self._kept_directory(), is_reliable)
+        except sqlalchemy.exc.DBAPIError as exc:
+            self.database.close()
+            raise UnusableDatabase(f"cannot use the database: {in_a_line(exc)}") from exc
         except BaseException:
             self.database.close()
             raise

@@ -77,7 +77,7 @@ class Database:
             self._bring_up()
         except (DatabaseUnavailable, sqlalchemy.exc.DBAPIError, migrations.NewerSchema) as exc:
             self._engine.dispose()
-            reason = exc.reason if isinstance(exc, DatabaseUnavailable) else _in_a_line(exc)
+            reason = exc.reason if isinstance(exc, DatabaseUnavailable) else in_a_line(exc)
             raise UnusableDatabase(f"cannot open the database {parsed.render_as_string()}: {reason}") from exc
 
     @contextmanager
@@ -144,7 +144,7 @@ class Database:
                 if begin is not None:
                     connection.exec_driver_sql(begin)
             except (sqlalchemy.exc.DBAPIError, sqlalchemy.exc.TimeoutError) as exc:
-                raise DatabaseUnavailable(_in_a_line(exc)) from exc
+                raise DatabaseUnavailable(in_a_line(exc)) from exc
             yield connection
 
     def _bring_up(self) -> None:
@@ -178,7 +178,7 @@ class _Unlocked:
         return None
 
 
-def _in_a_line(exc: Exception) -> str:
+def in_a_line(exc: Exception) -> str:
     """Say what an exception says, in a line; what the database's driver says, without SQLAlchemy's words around it."""
     return " ".join(str(getattr(exc, "orig", None) or exc).split())
 
@@ -190,4 +190,4 @@ def _roll_back(connection: Connection) -> None:
             connection.exec_driver_sql("ROLLBACK")
 
 
-__all__ = ["DATABASE_VARIABLE", "Database", "UnusableDatabase"]
+__all__ = ["DATABASE_VARIABLE", "Database", "UnusableDatabase", "in_a_line"]

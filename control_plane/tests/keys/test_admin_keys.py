@@ -17,6 +17,7 @@ import pytest
 
 from nodus_control.plane import Plane
 from nodus_ledger.admin.program import main
+from nodus_ledger.database import UnusableDatabase
 from nodus_ledger.keys import KeyRecord, new_api_key
 from nodus_ledger.sealing import KEY_VARIABLE
 
@@ -393,3 +394,16 @@ def test_a_database_that_cannot_be_written_is_told_in_a_line(
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert "locked" in line
+
+
+def test_a_control_plane_says_in_a_line_that_its_database_takes_nothing(database: Path, run: Run) -> None:
+    """Not only when it is opened: a file may be readable, and a look at it succeed."""
+    run(*MINT)
+    connection = sqlite3.connect(database)
+    connection.execute("DELETE FROM settings")
+    connection.execute("CREATE TRIGGER full BEFORE INSERT ON settings BEGIN SELECT RAISE(ABORT, 'no room'); END")
+    connection.commit()
+    connection.close()
+
+    with pytest.raises(UnusableDatabase, match="cannot use the database: no room"):
+        Plane(f"sqlite:///{database}")
