@@ -79,16 +79,21 @@ class RunningClock:
         """Its current pace."""
         return Pace(self._speed, self._leaps, self._is_paused)
 
-    def set_pace(self, pace: Pace) -> None:
-        """Change its pace from now on.
+    def change_pace(
+        self, *, speed: float | None = None, leaps: bool | None = None, is_paused: bool | None = None
+    ) -> None:
+        """Change its pace from now on. What is None stays, whoever else changes it at the same time.
 
         Raises:
             ValueError: the speed is not a positive number.
         """
-        _require_speed(pace.speed)
+        if speed is not None:
+            _require_speed(speed)
         with self._lock:
             self._anchor, self._real_anchor = float(self._now()), self._real_time()
-            self._speed, self._leaps, self._is_paused = pace
+            self._speed = self._speed if speed is None else speed
+            self._leaps = self._leaps if leaps is None else leaps
+            self._is_paused = self._is_paused if is_paused is None else is_paused
 
     def now(self) -> int:
         """Return the time, which never goes back, even if real time is set back."""

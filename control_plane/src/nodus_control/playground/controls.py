@@ -154,15 +154,12 @@ def _pace(control: _Control) -> dict[str, Any]:
         raise _real_clock()
     if not isinstance(plane.clock, RunningClock):
         raise ApiError(409, "clock_is_manual", "This clock stands until it is advanced.")
-    pace = plane.clock.pace
-    if body.get("speed") == "instant":
-        pace = pace._replace(leaps=True)
-    elif "speed" in body:
-        pace = pace._replace(leaps=False, speed=_number(body, "speed", None, MAX_SPEED, lowest=MIN_SPEED))
-    is_paused = body.get("paused", pace.is_paused)
-    if not isinstance(is_paused, bool):
+    is_paused = body.get("paused")
+    if "paused" in body and not isinstance(is_paused, bool):
         raise ApiError(422, "invalid_request", "`paused` must be true or false.")
-    plane.clock.set_pace(pace._replace(is_paused=is_paused))
+    leaps = body["speed"] == "instant" if "speed" in body else None
+    speed = None if leaps is not False else _number(body, "speed", None, MAX_SPEED, lowest=MIN_SPEED)
+    plane.clock.change_pace(speed=speed, leaps=leaps, is_paused=is_paused)
     plane.wake()
     return _clock(plane)
 
