@@ -52,8 +52,8 @@ route.setUp();
 run.setUp();
 ledger.setUp();
 form.setUp();
-document.querySelector("main").hidden = false; // whole: nothing jumps into place
-on("anew", () => notify("The playground began anew: what was there before is gone."));
+document.querySelector("main").hidden = false;
+on("anew", () => notify("The playground began anew: what was there is gone."));
 // Another address is another run; a jump within the page leaves it as it was.
 window.onhashchange = ({ oldURL }) => (location.hash === "#spec" ? history.replaceState(null, "", oldURL) : location.reload());
 start();
