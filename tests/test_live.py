@@ -101,6 +101,32 @@ def test_failures_that_may_pass_are_put_up_with_for_a_while(status: int | None) 
     assert course.after_failure(failure(status), 130.0) is None
 
 
+def test_streams_that_break_off_at_once_are_put_up_with_for_a_while() -> None:
+    """They are no better than none at all."""
+    course = reconnection(unreachable_seconds=60.0)
+    broken = nodus.APIConnectionError("reset")
+
+    course.opened(0.0)
+    assert course.after_break(broken, 0.5) is not None
+    course.opened(59.0)
+    assert course.after_break(broken, 59.5) <= 0.5
+    course.opened(60.0)
+    assert course.after_break(broken, 60.5) is None
+
+
+@pytest.mark.parametrize("sign", ["news", "time", "silence"])
+def test_a_stream_that_was_one_begins_the_while_anew(sign: str) -> None:
+    """It told something, it lasted, or it was silent for as long as the client waits."""
+    course = reconnection(unreachable_seconds=60.0)
+    broken = nodus.APITimeoutError("silent") if sign == "silence" else nodus.APIConnectionError("reset")
+
+    for second in range(0, 200, 10):
+        course.opened(second)
+        if sign == "news":
+            course.progressed()
+        assert course.after_break(broken, second + (2.0 if sign == "time" else 0.5)) is not None
+
+
 def test_a_server_may_ask_to_be_left_alone() -> None:
     """`Retry-After` is the least."""
     assert (reconnection().after_failure(failure(429, retry_after=30.0), 0.0) or 0) >= 30.0

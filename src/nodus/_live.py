@@ -6,7 +6,7 @@ import random
 from collections import OrderedDict
 from dataclasses import replace
 
-from ._errors import NodusError
+from ._errors import APITimeoutError, NodusError
 from ._http import Reply, parse
 from ._models import JobView
 from ._poll import is_lagging
@@ -26,6 +26,7 @@ FOLLOWED_JOBS = 20_000
 
 _BASE_DELAY = 0.1
 _SETTLED_SECONDS = 10.0
+_SUDDEN_SECONDS = 1.0
 """How long a stream must have lasted for the reconnection delay to start over."""
 
 
@@ -78,22 +79,39 @@ class Reconnection:
         self._rng = rng
         self._previous = _BASE_DELAY
         self._failing_since: float | None = None
+        self._failing_before: float | None = None  # since when, before the stream that is open now
         self._opened_at = 0.0
+        self._has_progressed = False
 
     def opened(self, now: float) -> None:
         """Record that a stream was opened."""
         self._opened_at = now
-        self._failing_since = None
+        self._failing_before, self._failing_since = self._failing_since, None
+        self._has_progressed = False
 
     def progressed(self) -> None:
         """Record that a stream brought something new."""
         self._previous = _BASE_DELAY
+        self._has_progressed = True
 
     def after_end(self, now: float, retry_seconds: float | None) -> float:
         """Return how many seconds to wait before reopening a stream that ended, in whatever way."""
         if now - self._opened_at >= _SETTLED_SECONDS:
             self._previous = _BASE_DELAY
         return max(self._delay(), min(retry_seconds or 0.0, MAX_HINT))
+
+    def after_break(self, error: NodusError, now: float, retry_seconds: float | None = None) -> float | None:
+        """Return how many seconds to wait before reopening a stream that broke off; None to raise the error.
+
+        One that breaks off as soon as it is open, with nothing new, is no better than one that cannot be opened.
+        """
+        pause = self.after_end(now, retry_seconds)
+        is_sudden = now - self._opened_at < _SUDDEN_SECONDS and not isinstance(error, APITimeoutError)
+        if self._has_progressed or not is_sudden:
+            return pause
+        self._failing_since = self._opened_at if self._failing_before is None else self._failing_before
+        patience = self._failing_since + self._unreachable_seconds - now
+        return min(pause, patience) if patience > 0 else None
 
     def after_failure(self, failure: Failure, now: float, *, submitted_at: float | None = None) -> float | None:
         """Return how many seconds to wait after a stream could not be opened; None to raise the error."""

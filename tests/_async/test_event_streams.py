@@ -424,3 +424,21 @@ async def test_what_a_hook_raises_leaves_no_connection_behind(exc: type[BaseExce
             described = repr(client._session._pool)
 
     assert "0 busy" in described
+
+
+async def note_down(events: AsyncIterator[nodus.JobEvent], told: list[str]) -> None:
+    """Keep what an iterator gives, should it raise."""
+    async for event in events:
+        told.append(event.status.value)
+
+
+async def test_a_server_that_breaks_every_stream_off_ends_it_at_last() -> None:
+    """What it had to tell was told; the error is that of the connection."""
+    told: list[str] = []
+    with LoopbackServer(then=streams(frames(1), ends=False)) as server:
+        async with on_loopback(server, total_timeout=60) as client:
+            with pytest.raises(nodus.APIConnectionError) as caught:
+                await note_down(client.job(JOB).events(), told)
+
+    assert told == ["queued"]
+    assert caught.value.attempts == 1

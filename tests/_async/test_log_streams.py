@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import pytest
 
 import nodus
@@ -123,3 +125,21 @@ async def test_without_following_it_is_one_text() -> None:
     with LoopbackServer(then=logs(b"all of it\n")) as server:
         async with on_loopback(server) as client:
             assert await client.logs(JOB) == await client.job(JOB).logs() == "all of it\n"
+
+
+async def note_down(pieces: AsyncIterator[str], told: list[str]) -> None:
+    """Keep what an iterator gives, should it raise."""
+    async for piece in pieces:
+        told.append(piece)
+
+
+async def test_a_server_that_breaks_every_answer_off_ends_it_at_last() -> None:
+    """What it had to tell was told; the error is that of the connection."""
+    told: list[str] = []
+    with LoopbackServer(then=logs(b"ab", ends=False)) as server:
+        async with on_loopback(server, total_timeout=60) as client:
+            with pytest.raises(nodus.APIConnectionError) as caught:
+                await note_down(client.job(JOB).logs(follow=True), told)
+
+    assert "".join(told) == "ab"
+    assert caught.value.attempts == 1

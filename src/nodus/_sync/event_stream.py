@@ -151,10 +151,10 @@ class EventStream(LiveStream):
             chunk = answer.read(gap_seconds)
         except NodusError as exc:
             logger.info("event stream interrupted, resuming: %s", exc)
-            self._end(answer, is_whole=False)
+            self._break_off(exc)
             return
         if chunk is None:
-            self._end(answer, is_whole=True)
+            self._end()
             return
         try:
             events = self._parser.feed(chunk)
@@ -182,13 +182,27 @@ class EventStream(LiveStream):
         self._reconnection.progressed()
         self._is_over = self._job_id is not None and event.is_terminal
 
-    def _end(self, answer: StreamedAnswer, *, is_whole: bool) -> None:
+    def _break_off(self, error: NodusError) -> None:
+        """Give up a connection that broke off.
+
+        Raises:
+            NodusError: `error`, if connections have done nothing else for too long.
+        """
+        self._release()
+        self._target = None
+        now = self._session.clock.now()
+        pause = self._reconnection.after_break(error, now, self._parser.retry_seconds)
+        if pause is None:
+            error.attempts = 1
+            raise error
+        self._pause_seconds = pause
+
+    def _end(self) -> None:
         """Give up a connection that will bring nothing more."""
         self._release()
         self._target = None
-        clock = self._session.clock
-        self._pause_seconds = self._reconnection.after_end(clock.now(), self._parser.retry_seconds)
-        if self._job_id is None or not is_whole or self._brought_news:
+        self._pause_seconds = self._reconnection.after_end(self._session.clock.now(), self._parser.retry_seconds)
+        if self._job_id is None or self._brought_news:
             return
         # Either the server is stopping, or the job had already ended; the latter is certain if it was terminal before.
         if self._was_terminal:

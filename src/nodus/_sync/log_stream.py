@@ -92,7 +92,11 @@ class LogStream(LiveStream):
             level = logging.DEBUG if isinstance(exc, APITimeoutError) else logging.INFO
             logger.log(level, "output of job %s interrupted, resuming: %s", self._job_id, exc)
             self._release()
-            self._pause_seconds = self._reconnection.after_end(self._session.clock.now(), None)
+            pause = self._reconnection.after_break(exc, self._session.clock.now())
+            if pause is None:
+                exc.attempts = 1
+                raise
+            self._pause_seconds = pause
             return ""
         if chunk is None:
             self._release()
