@@ -181,7 +181,7 @@ function tell(look, title, words, ...more) {
 }
 
 function explain(error, draft) {
-	if (!(error instanceof Refused)) return tell("", "No answer", draft ? "Whether the job was accepted is not known. Run it again: under the same idempotency key it is accepted once." : "Nothing was submitted.");
+	if (!(error instanceof Refused)) return tell("", "No answer", draft ? "Whether the job was accepted is not known. Run it again: the same idempotency key makes it one job." : "Nothing was submitted.");
 	const { payload: it } = error;
 	const { spec, routing } = draft ?? {};
 	let words = error.message;

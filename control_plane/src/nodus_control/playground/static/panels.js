@@ -39,7 +39,7 @@ function setUpClock() {
 	};
 	const offer = (speed) => $("speed").add(new Option(speed === "instant" ? speed : `${speed}×`, speed));
 	[1, 60, 600, 3600, "instant"].forEach(offer);
-	let shown; // the clock's pace, as the controls have it: written where it changes, lest a choice be undone
+	let shown; // the pace that the controls show: written where it changes, lest a choice be undone
 	$("speed").onchange = ({ target }) => set({ speed: Number(target.value) || target.value });
 	$("pause").onclick = () => {
 		const paused = !$("pause").classList.contains("on");

@@ -13,7 +13,7 @@ const listeners = {};
 const tasks = {};
 const failed = new Set();
 let readAt = 0;
-let heard; // of what is told without an event
+let heard;
 let epoch = 0;
 let lastEvent = "latest";
 let stopStream = () => {};
