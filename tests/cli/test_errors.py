@@ -19,7 +19,7 @@ STARTING = Answer(503, {"error": "starting"}, {"Retry-After": "0.01"})
     ("status", "code", "expected", "hint"),
     [
         (401, "invalid_api_key", 3, "NODUS_API_KEY"),
-        (403, "forbidden_principal", 3, "NODUS_API_KEY"),
+        (403, "forbidden_principal", 3, "may not do this: set NODUS_API_KEY"),
         (404, "job_not_found", 4, "nodus list"),
         (400, "invalid_argument", 5, ""),
         (422, "invalid_spec", 5, ""),

@@ -53,6 +53,8 @@ def hint(error: NodusError) -> str:
         return _SIGNATURE_HINTS.get(error.code, "")
     if isinstance(error, NotFoundError) and error.code not in ("job_not_found", "http_error"):
         return ""
+    if error.status_code == 403:
+        return "The key is known, but may not do this: set NODUS_API_KEY to one that may."
     if error.retry_after is not None:
         return f"Try again in {error.retry_after:g} s, as the server asks."
     for kind, text in _HINTS.items():
