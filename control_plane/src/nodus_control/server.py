@@ -30,6 +30,8 @@ class ServerFailed(Exception):
 class _Protocol(AutoHTTPProtocol):  # type: ignore[misc,valid-type]  # which class this is, uvicorn finds out when imported
     """uvicorn's protocol, which also gives each request a function that cuts its connection."""
 
+    transport: Any
+
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
 
