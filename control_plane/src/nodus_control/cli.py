@@ -19,6 +19,7 @@ from nodus_ledger.sealing import UnusableKey
 from nodus_ledger.thresholds import DEFAULT_FRACTION
 
 from .app import create_app
+from .clock_watch import UntrustedClock
 from .exit_codes import OK, Misconfigured
 from .interrupts import Interrupts, catching_interrupts
 from .plane import Plane
@@ -40,6 +41,7 @@ class Hosting:
     driver: str
     webhook_allow: tuple[str, ...]
     threshold: float
+    accepts_clock: bool
 
 
 def _with_database(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -47,6 +49,12 @@ def _with_database(command: Callable[..., Any]) -> Callable[..., Any]:
         "--driver", type=asyncclick.Choice(DRIVERS), default="simulated", show_default=True, help="What runs the jobs."
     )(command)
     command = allow_option(command)
+    command = asyncclick.option(
+        "--accept-clock",
+        is_flag=True,
+        help="Start although the clock differs from the database server's, or is behind the ledger: you know that it "
+        "is right. The ledger records it.",
+    )(command)
     command = asyncclick.option(
         "--redis",
         "redis_url",
@@ -84,12 +92,13 @@ def serve(
     driver: str,
     webhook_allow: tuple[str, ...],
     threshold: float,
+    accept_clock: bool,
     host: str,
     port: int,
     workers: int,
 ) -> int:
     """Answer API requests. Jobs are run by `nodus-control worker` on the same database."""
-    hosting = _hosting(database_url, redis_url, driver, webhook_allow, threshold)
+    hosting = _hosting(database_url, redis_url, driver, webhook_allow, accept_clock, threshold)
     with catching_interrupts() as interrupts:
         try:
             listening = bind(host, port)
@@ -106,10 +115,12 @@ def serve(
 
 @program.command()
 @_with_database
-def worker(database_url: str | None, redis_url: str | None, driver: str, webhook_allow: tuple[str, ...]) -> int:
+def worker(
+    database_url: str | None, redis_url: str | None, driver: str, webhook_allow: tuple[str, ...], accept_clock: bool
+) -> int:
     """Run the jobs that the API accepts, fail them over, and deliver webhooks."""
     with catching_interrupts() as interrupts:
-        plane = _open(_hosting(database_url, redis_url, driver, webhook_allow))
+        plane = _open(_hosting(database_url, redis_url, driver, webhook_allow, accept_clock), "worker")
         plane.start_worker()
         asyncclick.echo("working")
         interrupts.wait()
@@ -127,20 +138,22 @@ def _hosting(
     redis_url: str | None,
     driver: str,
     webhook_allow: tuple[str, ...],
+    accept_clock: bool,
     threshold: float = DEFAULT_FRACTION,
 ) -> Hosting:
     url = database_url or os.environ.get(DATABASE_VARIABLE)
     if not url:
         raise Misconfigured(f"no database: give --db URL, or set {DATABASE_VARIABLE}")
-    return Hosting(url, redis_url or os.environ.get(REDIS_VARIABLE), driver, webhook_allow, threshold)
+    return Hosting(url, redis_url or os.environ.get(REDIS_VARIABLE), driver, webhook_allow, threshold, accept_clock)
 
 
 def _answer(
     hosting: Hosting, listening: socket.socket, say_ready: Callable[[], object], interrupts: Interrupts
 ) -> None:
     """Answer requests that come to a socket, until a signal comes."""
-    plane = _open(hosting, answers_requests=True)
+    plane = _open(hosting, "serve")
     try:
+        plane.watch_clock()
         server = Server(create_app(plane), listening=listening, end_streams=plane.feed.end_streams)
         server.start()
         say_ready()
@@ -165,7 +178,7 @@ def _answer_in_processes(
     hosting: Hosting, processes: Processes, say_ready: Callable[[], object], interrupts: Interrupts
 ) -> None:
     # Mistakes are reported once, and an older database is migrated once.
-    plane = _open(hosting, answers_requests=True)
+    plane = _open(hosting, "serve")
     is_shared = plane.database.is_shared
     plane.close()
     if not is_shared:
@@ -178,14 +191,35 @@ def _answer_in_processes(
         processes.stop()
 
 
-def _open(hosting: Hosting, *, answers_requests: bool = False) -> Plane:
+def _open(hosting: Hosting, command: str) -> Plane:
+    answers_requests = command == "serve"
     try:
         webhooks = WebhookOptions(allowed=parse_allowed(hosting.webhook_allow), threshold=hosting.threshold)
         redis = _open_redis(hosting.redis_url, must_answer=answers_requests)
-        return Plane(
-            hosting.database_url, driver=hosting.driver, seed=None, is_alone=False, webhooks=webhooks, redis=redis
+        plane = Plane(
+            hosting.database_url,
+            driver=hosting.driver,
+            seed=None,
+            is_alone=False,
+            webhooks=webhooks,
+            redis=redis,
+            accept_clock=command if hosting.accepts_clock else None,
         )
-    except (UnusableDatabase, DatabaseUnavailable, UnusableKey, UnusableRedis, RuntimeError, ValueError) as exc:
+        if answers_requests and plane.clock_watch is not None and plane.clock_watch.problem is not None:
+            problem = plane.clock_watch.problem
+            plane.close()
+            # A worker waits until the clocks agree; here every answer would be of another month.
+            raise UntrustedClock(f"{problem}: set it right, or stop the other one")
+        return plane
+    except (
+        UntrustedClock,
+        UnusableDatabase,
+        DatabaseUnavailable,
+        UnusableKey,
+        UnusableRedis,
+        RuntimeError,
+        ValueError,
+    ) as exc:
         raise Misconfigured(str(exc)) from exc
 
 

@@ -27,7 +27,8 @@ from nodus_ledger.sealing import KEY_VARIABLE, sealer_for
 from nodus_ledger.settings import Settings
 from nodus_ledger.signing_secrets import SigningSecrets
 
-from .clock import Clock, RunningClock
+from .clock import Clock
+from .clock_watch import ClockWatch
 from .events import EventFeed
 from .suppliers.choice import make_driver, state_directory
 from .suppliers.simulated import SimulatedDriver
@@ -44,13 +45,18 @@ class Plane:
 
     Args:
         database_url: an SQLAlchemy URL; in memory by default.
-        clock: real time by default. A clock that is behind the database's history is moved up to it.
+        clock: by default real time, which must agree with the database server's and with the ledger. Another clock that
+            is behind the database's history is moved up to it.
         driver: `simulated` or `process`.
         seed: what job ids and all simulated chance are derived from; None for random ids.
         is_reliable: simulated suppliers neither refuse nor lose jobs unless they are told to.
         is_alone: no other process works on this database, so old leases belong to nobody. Never true of a server.
         webhooks: where events may be delivered to, and when a budget's threshold is reached.
         redis: keeps signing secrets and used signatures; closed with the control plane.
+        accept_clock: the name of the command whose operator says that real time is right, whatever differs from it.
+
+    Raises:
+        UntrustedClock: real time is wrong.
     """
 
     def __init__(
@@ -64,6 +70,7 @@ class Plane:
         is_alone: bool = True,
         webhooks: WebhookOptions | None = None,
         redis: RedisStore | None = None,
+        accept_clock: str | None = None,
     ) -> None:
         options = webhooks or WebhookOptions()
         self.database = Database(database_url)
@@ -72,10 +79,8 @@ class Plane:
             sealer = sealer_for(self.database, os.environ.get(KEY_VARIABLE))
             self.settings = Settings(self.database)
             self.settings.require_key(sealer)
-            self.clock: Clock = RunningClock() if clock is None else clock
-            latest = self.settings.latest_event_ms()
-            if latest is not None:
-                self.clock.advance_to(latest)
+            self.clock_watch = ClockWatch(self.database) if clock is None else None
+            self.clock: Clock = self._own_clock(clock, accept_clock)
             self.seed = seed
             self.catalogue: Catalogue = default_catalogue()
             self.keys = Keys(self.database, SigningSecrets(sealer, redis))
@@ -97,18 +102,27 @@ class Plane:
         except BaseException:
             self.database.close()
             raise
-        self.worker = Worker(self.jobs, self._claims, self.driver, self.clock.now)
+        watch = self.clock_watch
+        real_time = time.time if watch is None else watch.real_time
+        self.worker = Worker(self.jobs, self._claims, self.driver, self.clock.now, real_time)
         self._redis = redis
         self.replays: Replays = _replays(self.database, redis, is_alone=is_alone)
         self.is_reliable = is_reliable
-        self._loop = WorkerLoop(self.worker, self.clock, self._after_pass, self.webhooks.deliverer.next_due)
+        may_work = None if watch is None else watch.may_work
+        self._loop = WorkerLoop(self.worker, self.clock, self._after_pass, self.webhooks.deliverer.next_due, may_work)
         self._advancing = threading.Lock()
         self._stored_offset = self.settings.clock_offset_ms()
 
     def start_worker(self) -> None:
         """Start doing due work, in threads."""
+        self.watch_clock()
         self._loop.start()
         self.webhooks.deliverer.start()
+
+    def watch_clock(self) -> None:
+        """Go on comparing the clock with the others, in a thread, where it is real time."""
+        if self.clock_watch is not None:
+            self.clock_watch.start()
 
     def wake(self) -> None:
         """Tell the worker that something has fallen due."""
@@ -174,11 +188,23 @@ class Plane:
         self.feed.close()
         self.worker.close()
         self._store_offset()
+        if self.clock_watch is not None:
+            self.clock_watch.stop()
         self.database.close()
         if self._redis is not None:
             self._redis.close()
         if self._private_directory is not None:
             shutil.rmtree(self._private_directory, ignore_errors=True)
+
+    def _own_clock(self, clock: Clock | None, accept_clock: str | None) -> Clock:
+        if self.clock_watch is not None:
+            self.clock_watch.require(accept=accept_clock)
+            return self.clock_watch.clock
+        assert clock is not None
+        latest = self.settings.latest_event_ms()
+        if latest is not None:
+            clock.advance_to(latest)
+        return clock
 
     def _run_due(self) -> int:
         return self.worker.run_due() + self.webhooks.deliverer.run_due()
@@ -213,8 +239,8 @@ class Plane:
         return state_directory() / "jobs" / self.settings.database_id() if self.database.is_server else None
 
     def _store_offset(self) -> None:
-        """Keep how far the clock is ahead of real time, so that a restart does not go back."""
-        if self.database.path is None and not self.database.is_server:
+        """Keep how far a clock that may leave real time is ahead of it, so that a restart does not go back."""
+        if self.clock_watch is not None or (self.database.path is None and not self.database.is_server):
             return
         offset = self.clock.now() - int(time.time() * 1000)
         if self.clock.speed == 0 or abs(offset - self._stored_offset) < _OFFSET_GRAIN_MS:

@@ -116,6 +116,13 @@ class Database:
         with self._reading, self._connected() as connection:
             yield connection
 
+    def server_time(self) -> float | None:
+        """Return the database server's clock, in Unix seconds; None for SQLite, which has none."""
+        if not self.is_server:
+            return None
+        with self.read() as connection:
+            return float(connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())").scalar_one())
+
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """Run statements that only read, all on what is committed when the first of them runs."""

@@ -179,7 +179,7 @@ def test_what_it_cannot_start_with_is_said_in_a_line(
     postgres_url: str, command: str, url: str, environment: dict[str, str], message: str
 ) -> None:
     """With exit status 3, and without a traceback."""
-    options = ["--workers", "2"] if command == "serve" else []
+    options = ["--workers", "2", "--port", "0"] if command == "serve" else []
     ended = subprocess.run(
         [sys.executable, "-c", "from nodus_control.cli import main; main()", command, *options],
         env={**os.environ, "NODUS_DATABASE_URL": url.format(url=postgres_url), **environment},

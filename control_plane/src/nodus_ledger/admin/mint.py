@@ -23,7 +23,7 @@ def add(commands: Any) -> None:
         "the key's hash. A SQLite file that does not exist yet is created.",
     )
     command.add_argument(
-        "--customer-id", required=True, type=values.name, metavar="ID", help="the customer whose key it is"
+        "--customer-id", required=True, type=values.customer, metavar="ID", help="the customer whose key it is"
     )
     command.add_argument(
         "--kind",

@@ -48,6 +48,13 @@ def name(text: str) -> str:
     return text
 
 
+def customer(text: str) -> str:
+    """Read the name of a customer: those that begin with `_` are the control plane's own."""
+    if text.startswith("_"):
+        raise argparse.ArgumentTypeError("names that begin with _ are the control plane's own: choose another")
+    return name(text)
+
+
 def label(text: str) -> str:
     """Read a name that may be left empty."""
     return name(text) if text else text
