@@ -436,3 +436,21 @@ def test_the_public_names_are_sorted_and_all_there() -> None:
     """`__all__` is the public surface: each name once, in order, and importable."""
     assert nodus.__all__ == sorted(set(nodus.__all__))
     assert [name for name in nodus.__all__ if not hasattr(nodus, name)] == []
+
+
+def test_every_stub_is_joined_when_its_test_is_over() -> None:
+    """The servers of the standard library leave threads behind: one base joins them, and no test's thread is a daemon."""
+    tests = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "control_plane" / "tests").rglob("*.py")]
+    base = ROOT / "tests" / "support" / "joined_server.py"
+    servers, daemons = set(), set()
+    for path in tests:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        imported = {found.module for found in imports_of(tree, "tests.any", is_package=False)}
+        if path != base and any(inside(name, ("http.server", "socketserver")) for name in imported):
+            servers.add(path.relative_to(ROOT).as_posix())
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        if any(word.arg in ("daemon", "daemon_threads") for call in calls for word in call.keywords):
+            daemons.add(path.relative_to(ROOT).as_posix())
+
+    assert servers == set()
+    assert daemons == set()

@@ -7,7 +7,6 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import httpx
 import pytest
@@ -16,6 +15,7 @@ import nodus as sdk
 from tests.cli.conftest import Command
 from tests.cli.stub import Answer, Request, Stub
 from tests.cli.test_interrupts import posix_only
+from tests.support.joined_server import JoinedServer, QuietHandler
 
 HOOK = {
     "id": "wh_1",
@@ -122,34 +122,24 @@ class Application:
         received = self.received
         application = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
+        class Handler(QuietHandler):
+            def answer(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 received.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
                 self.send_response(application.status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
-            def log_message(self, format: str, *args: object) -> None:
-                """Say nothing."""
-
-        self._server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/hooks/nodus"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self.server = JoinedServer(Handler)
+        self.url = f"http://127.0.0.1:{self.server.port}/hooks/nodus"
 
 
 @pytest.fixture
 def application() -> Iterator[Application]:
     """An application on loopback."""
     running = Application()
-    yield running
-    running.close()
+    with running.server:
+        yield running
 
 
 @posix_only
@@ -158,6 +148,7 @@ def test_deliveries_are_received_here_and_forwarded(stub: Stub, nodus: Command, 
     """Byte for byte, signature included; what is not signed is refused; the endpoint goes with the command."""
     body = b'{"id":"evt_1","type":"job.completed","data":{"job_id":"job-1"}}'
     answers: list[int] = []
+    deliveries: list[threading.Thread] = []
 
     def deliver(url: str) -> None:
         path = "/hooks/nodus"
@@ -173,12 +164,14 @@ def test_deliveries_are_received_here_and_forwarded(stub: Stub, nodus: Command, 
 
     def register(request: Request) -> Answer:
         url = str(request.json()["url"])
-        threading.Thread(target=deliver, args=(url,)).start()
+        deliveries.append(threading.Thread(target=deliver, args=(url,)))
+        deliveries[0].start()
         return Answer(201, {**HOOK, "url": url, "secret": SECRET})
 
     stub.scripts["POST /v1/webhooks"] = register
     stub.answer("DELETE /v1/webhooks/wh_1", Answer(204))
     result = nodus("webhooks", "listen", "--forward-to", application.url, "--json")
+    deliveries[0].join()
     shown = [json.loads(line) for line in result.stdout.splitlines()]
 
     assert result.status == 130
