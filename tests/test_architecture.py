@@ -439,7 +439,7 @@ def test_the_public_names_are_sorted_and_all_there() -> None:
 
 
 def test_every_stub_is_joined_when_its_test_is_over() -> None:
-    """The servers of the standard library leave threads behind: one base joins them, and no test's thread is a daemon."""
+    """The servers of the standard library leave threads behind: one base joins them; no test has a daemon thread."""
     tests = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "control_plane" / "tests").rglob("*.py")]
     base = ROOT / "tests" / "support" / "joined_server.py"
     servers, daemons = set(), set()
