@@ -9,7 +9,7 @@ from servers.engines import (
     postgres_shared,
     pytest_generate_tests,
 )
-from servers.fixtures import postgres_server, postgres_url, redis_server, redis_url
+from servers.fixtures import pgbouncer, postgres_server, postgres_url, redis_server, redis_url
 
 # What a test finds must not depend on the run, on which files run with it, nor on how busy the machine is.
 settings.register_profile(
@@ -26,6 +26,7 @@ __all__ = [
     "empty_database_url",
     "engine",
     "kept_database_url",
+    "pgbouncer",
     "postgres_server",
     "postgres_shared",
     "postgres_url",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import shutil
@@ -31,12 +32,15 @@ from .clock import Clock, RunningClock
 from .events import EventFeed
 from .suppliers.choice import make_driver, state_directory
 from .suppliers.simulated import SimulatedDriver
+from .trouble import Trouble
 from .webhooks.service import WebhookOptions, WebhookService
 from .worker import Worker
 from .worker_loop import WorkerLoop
 
 STOPPING_SECONDS = 8.0
 _OFFSET_GRAIN_MS = 1000
+
+_logger = logging.getLogger(__name__)
 
 
 class Plane:
@@ -66,6 +70,7 @@ class Plane:
         redis: RedisStore | None = None,
     ) -> None:
         options = webhooks or WebhookOptions()
+        self.database_trouble = Trouble(_logger, "answering requests")
         self.database = Database(database_url)
         is_alone = is_alone and not self.database.is_server
         try:

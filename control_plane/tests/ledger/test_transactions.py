@@ -117,7 +117,7 @@ def test_a_snapshot_sees_one_moment(database: Database) -> None:
 @on_postgresql
 def test_a_snapshot_writes_nothing(database: Database) -> None:
     """The database itself refuses."""
-    with pytest.raises(DBAPIError, match="read-only"), database.snapshot() as connection:
+    with pytest.raises(DatabaseUnavailable, match="read-only"), database.snapshot() as connection:
         connection.execute(insert(settings).values(name="x", value=""))
 
     assert names(database) == []
@@ -291,7 +291,7 @@ def test_a_server_that_is_away_is_an_error_until_it_is_back(
         postgres_server.stop()
         connection.execute(insert(settings).values(name="lost too", value=""))
 
-    with pytest.raises(DBAPIError), database.write() as connection:
+    with pytest.raises(DatabaseUnavailable), database.write() as connection:
         lose(connection)
     try:
         with pytest.raises(DatabaseUnavailable, match="right now: "):
