@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import shutil
+import socket
 import tempfile
 import threading
 import time
@@ -27,18 +28,22 @@ from nodus_ledger.replays import Replays, ReplaysInDatabase, ReplaysInMemory, Re
 from nodus_ledger.sealing import KEY_VARIABLE, sealer_for
 from nodus_ledger.settings import Settings
 from nodus_ledger.signing_secrets import SigningSecrets
+from nodus_ledger.workers import Workers
 
 from .clock import Clock, RunningClock
 from .events import EventFeed
+from .readiness import Readiness
 from .suppliers.choice import make_driver, state_directory
 from .suppliers.simulated import SimulatedDriver
 from .trouble import Trouble
+from .version import VERSION
 from .webhooks.service import WebhookOptions, WebhookService
 from .worker import Worker
 from .worker_loop import WorkerLoop
 
 STOPPING_SECONDS = 8.0
 _OFFSET_GRAIN_MS = 1000
+_SIGN_SECONDS = 10.0
 
 _logger = logging.getLogger(__name__)
 
@@ -102,8 +107,11 @@ class Plane:
         except BaseException:
             self.database.close()
             raise
-        self.worker = Worker(self.jobs, self._claims, self.driver, self.clock.now)
+        self._workers = Workers(self.database)
+        self._next_sign = 0.0
+        self.worker = Worker(self.jobs, self._claims, self.driver, self.clock.now, before_batch=self._give_sign)
         self._redis = redis
+        self.readiness = Readiness(self._workers, redis)
         self.replays: Replays = _replays(self.database, redis, is_alone=is_alone)
         self.is_reliable = is_reliable
         self._loop = WorkerLoop(self.worker, self.clock, self._after_pass, self.webhooks.deliverer.next_due)
@@ -197,6 +205,15 @@ class Plane:
         self.webhooks.deliverer.wake()
         self.feed.wake()
         self._store_offset()
+
+    def _give_sign(self) -> None:
+        """Let the others know, every ten real seconds, that a worker lives."""
+        now = time.monotonic()
+        if now >= self._next_sign:
+            self._workers.give_sign(
+                self.worker.id, host=socket.gethostname(), version=VERSION, real_now=int(time.time() * 1000)
+            )
+            self._next_sign = now + _SIGN_SECONDS
 
     def _end_everything(self) -> None:
         self.jobs.request_cancel_all(self.clock.now())
