@@ -82,6 +82,9 @@ class Plane:
             sealer = sealer_for(self.database, os.environ.get(KEY_VARIABLE))
             self.settings = Settings(self.database)
             self.settings.require_key(sealer)
+            if self.database.is_shared:
+                # From the beginning: every backup has the name under which others remember this database.
+                self.settings.database_id()
             self.clock: Clock = RunningClock() if clock is None else clock
             latest = self.settings.latest_event_ms()
             if latest is not None:
