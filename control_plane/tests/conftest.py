@@ -12,7 +12,7 @@ from servers.engines import (
     postgres_shared,
     pytest_generate_tests,
 )
-from servers.fixtures import postgres_server, postgres_url, redis_server, redis_url
+from servers.fixtures import pgbouncer, postgres_server, postgres_url, redis_server, redis_url
 from threads import threads_end
 
 # What a test finds must not depend on the run, on which files run with it, nor on how busy the machine is.
@@ -38,6 +38,7 @@ __all__ = [
     "engine",
     "every_thread_is_over",
     "kept_database_url",
+    "pgbouncer",
     "postgres_server",
     "postgres_shared",
     "postgres_url",

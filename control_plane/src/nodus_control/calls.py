@@ -15,19 +15,23 @@ from starlette.responses import Response
 from typing_extensions import TypeVarTuple, Unpack
 
 from nodus_core.spec import InvalidSpec, is_idempotency_key
-from nodus_ledger.errors import Refused
+from nodus_ledger.errors import DatabaseUnavailable, Refused
 
 from .api.errors import ApiError, translate
 from .plane import Plane
 
 MAX_BODY_BYTES = 1024 * 1024
 THREADS = 16
+"""So many for requests that only read, and so many again for those that write: writers may wait for each other."""
+
+_READING = ("GET", "HEAD")
 
 _Result = TypeVar("_Result")
 _Arguments = TypeVarTuple("_Arguments")
 
 _UNREAD: Any = object()
-_threads: RunVar[anyio.CapacityLimiter] = RunVar("nodus_control_threads")
+_reading: RunVar[anyio.CapacityLimiter] = RunVar("nodus_control_reading_threads")
+_writing: RunVar[anyio.CapacityLimiter] = RunVar("nodus_control_writing_threads")
 
 
 @dataclass(slots=True)
@@ -114,14 +118,19 @@ class Call:
 Endpoint = Callable[[Plane, Call], Response]
 
 
-async def respond(request: Request, endpoint: Endpoint) -> Response:
+async def respond(request: Request, endpoint: Endpoint, *, writes: bool | None = None) -> Response:
     """Answer a request with the result of `endpoint`, which may block, and may raise what `translate` knows.
+
+    `writes` says whether it changes the database, if its method does not say so.
 
     Raises:
         ApiError: as the endpoint raises it; 413 `body_too_large`.
     """
     call = await read_call(request)
-    return await in_thread(translated, endpoint, request.app.state.plane, call)
+    if writes is None:
+        writes = call.method not in _READING
+    in_its_thread = in_writing_thread if writes else in_thread
+    return await in_its_thread(translated, endpoint, request.app.state.plane, call)
 
 
 async def read_call(request: Request) -> Call:
@@ -144,13 +153,22 @@ async def read_call(request: Request) -> Call:
 
 
 async def in_thread(function: Callable[[Unpack[_Arguments]], _Result], *args: Unpack[_Arguments]) -> _Result:
-    """Run blocking code in one of this event loop's few threads: more would only wait for each other."""
+    """Run blocking code that only reads in one of this event loop's few threads: more would wait for each other."""
+    return await anyio.to_thread.run_sync(function, *args, limiter=_limiter(_reading))
+
+
+async def in_writing_thread(function: Callable[[Unpack[_Arguments]], _Result], *args: Unpack[_Arguments]) -> _Result:
+    """Run blocking code that writes in one of as many others: while it waits for a lock, reads go on."""
+    return await anyio.to_thread.run_sync(function, *args, limiter=_limiter(_writing))
+
+
+def _limiter(kept_in: RunVar[anyio.CapacityLimiter]) -> anyio.CapacityLimiter:
     try:
-        limiter = _threads.get()
+        return kept_in.get()
     except LookupError:
         limiter = anyio.CapacityLimiter(THREADS)
-        _threads.set(limiter)
-    return await anyio.to_thread.run_sync(function, *args, limiter=limiter)
+        kept_in.set(limiter)
+        return limiter
 
 
 async def _read_body(request: Request) -> bytes:
@@ -186,6 +204,9 @@ def translated(function: Callable[[Plane, Call], _Result], plane: Plane, call: C
     """
     try:
         return function(plane, call)
+    except DatabaseUnavailable as exc:
+        plane.database_trouble.say(exc)
+        raise translate(exc) from None
     except (Refused, InvalidSpec) as exc:
         raise translate(exc) from None
 

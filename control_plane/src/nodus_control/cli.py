@@ -7,13 +7,14 @@ import os
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import asyncclick
 
 from nodus_ledger.database import DATABASE_VARIABLE, UnusableDatabase
 from nodus_ledger.errors import DatabaseUnavailable
+from nodus_ledger.ledger_sizes import LedgerSizes
 from nodus_ledger.redis_store import REDIS_VARIABLE, RedisStore, UnusableRedis
 from nodus_ledger.sealing import UnusableKey
 from nodus_ledger.thresholds import DEFAULT_FRACTION
@@ -22,10 +23,11 @@ from .app import create_app
 from .clock_watch import UntrustedClock
 from .exit_codes import OK, Misconfigured
 from .interrupts import Interrupts, catching_interrupts
+from .ledger_memory import LedgerMemory, RolledBack, summary
 from .plane import Plane
 from .processes import Processes
 from .server import Server, ServerFailed, base_url_of, bind
-from .suppliers.choice import DRIVERS
+from .suppliers.choice import DRIVERS, state_directory
 from .version import VERSION
 from .webhooks.addresses import parse_allowed
 from .webhooks.command import allow_option, threshold_option
@@ -42,6 +44,7 @@ class Hosting:
     webhook_allow: tuple[str, ...]
     threshold: float
     accepts_clock: bool
+    accepts_rollback: bool = False
 
 
 def _with_database(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -86,6 +89,12 @@ def program() -> None:
     help="How many processes answer requests, behind the one address.",
 )
 @threshold_option
+@asyncclick.option(
+    "--accept-rollback",
+    is_flag=True,
+    help="Start although a ledger is shorter than this machine saw it last, because a backup was restored: jobs, spend "
+    "and idempotency keys that came after the backup are forgotten. The operator's ledger records it.",
+)
 def serve(
     database_url: str | None,
     redis_url: str | None,
@@ -96,9 +105,11 @@ def serve(
     host: str,
     port: int,
     workers: int,
+    accept_rollback: bool,
 ) -> int:
     """Answer API requests. Jobs are run by `nodus-control worker` on the same database."""
     hosting = _hosting(database_url, redis_url, driver, webhook_allow, accept_clock, threshold)
+    hosting = replace(hosting, accepts_rollback=accept_rollback)
     with catching_interrupts() as interrupts:
         try:
             listening = bind(host, port)
@@ -148,18 +159,25 @@ def _hosting(
 
 
 def _answer(
-    hosting: Hosting, listening: socket.socket, say_ready: Callable[[], object], interrupts: Interrupts
+    hosting: Hosting,
+    listening: socket.socket,
+    say_ready: Callable[[], object],
+    interrupts: Interrupts,
+    say_sizes: Callable[[str], object] = asyncclick.echo,
 ) -> None:
     """Answer requests that come to a socket, until a signal comes."""
     plane = _open(hosting, "serve")
+    memory = _remember(hosting, plane, say_sizes)
     try:
         plane.watch_clock()
+        memory.start()
         server = Server(create_app(plane), listening=listening, end_streams=plane.feed.end_streams)
         server.start()
         say_ready()
         interrupts.wait()
         server.stop()
     finally:
+        memory.stop()
         plane.close()
 
 
@@ -168,7 +186,7 @@ def _answer_as_one_of_several(
 ) -> None:
     """Answer requests in a process of their own, which says in a line why it cannot."""
     try:
-        _answer(hosting, listening, say_ready, interrupts)
+        _answer(hosting, listening, say_ready, interrupts, say_sizes=_say_nothing)
     except Misconfigured as exc:
         exc.show()
         sys.exit(exc.exit_code)
@@ -180,6 +198,7 @@ def _answer_in_processes(
     # Mistakes are reported once, and an older database is migrated once.
     plane = _open(hosting, "serve")
     is_shared = plane.database.is_shared
+    _remember(hosting, plane, asyncclick.echo)
     plane.close()
     if not is_shared:
         raise Misconfigured("--workers needs a database that several processes can open: a file, or PostgreSQL")
@@ -221,6 +240,27 @@ def _open(hosting: Hosting, command: str) -> Plane:
         ValueError,
     ) as exc:
         raise Misconfigured(str(exc)) from exc
+
+
+def _say_nothing(_text: str) -> None:
+    """The process that started this one has said it."""
+
+
+def _remember(hosting: Hosting, plane: Plane, say_sizes: Callable[[str], object]) -> LedgerMemory:
+    """Compare the ledgers with what this machine remembers of them.
+
+    Raises:
+        Misconfigured: one went back, and nobody accepted it.
+    """
+    ledgers = LedgerSizes(plane.database)
+    memory = LedgerMemory(state_directory() / "ledgers" / f"{plane.settings.database_id()}.json", ledgers)
+    try:
+        present = memory.require_whole(accept_at=plane.clock.now() if hosting.accepts_rollback else None)
+    except (RolledBack, DatabaseUnavailable) as exc:
+        plane.close()
+        raise Misconfigured(str(exc)) from exc
+    say_sizes(summary(present))
+    return memory
 
 
 def _open_redis(url: str | None, *, must_answer: bool) -> RedisStore | None:

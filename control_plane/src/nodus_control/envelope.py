@@ -9,7 +9,9 @@ import httpx
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .api.errors import ApiError
+from .api.errors import ApiError, translate
+from .faults import DROP
+from .trouble import unavailable_in
 
 _logger = logging.getLogger(__name__)
 
@@ -49,7 +51,18 @@ class EnvelopeMiddleware:
             raise  # a scripted fault of a client in this process
         except ClientDisconnect:
             pass  # nobody is left to answer
-        except Exception:
+        except Exception as exc:
+            unavailable = unavailable_in(exc)
+            if unavailable is not None and has_started:
+                # A stream ends as if its connection had broken: its client goes on from where it was.
+                scope["app"].state.plane.database_trouble.say(unavailable)
+                drop = scope["state"].get(DROP)
+                if drop is not None:
+                    drop(False)
+                return
+            if unavailable is not None:
+                await translate(unavailable).response(request_id)(scope, receive, send_with_id)
+                return
             if has_started:
                 raise
             _logger.exception("%s: an unexpected error", request_id)

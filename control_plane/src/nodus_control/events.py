@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 import anyio
 
-from nodus_ledger.errors import DatabaseUnavailable
 from nodus_ledger.event_log import EventLog, EventRecord
+
+from .trouble import Trouble
 
 POLL_SECONDS = 0.1
 """How long, in real seconds, a commit by another process may go unnoticed."""
@@ -118,6 +119,7 @@ class EventFeed:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._next_check = 0.0
+        self._trouble = Trouble(_logger, "the event feed")
 
     @property
     def streams(self) -> int:
@@ -223,11 +225,9 @@ class EventFeed:
             try:
                 self._look()
                 self._check_keys()
-            except DatabaseUnavailable as exc:
-                _logger.warning("the event feed: %s; trying again in %s s", exc, RETRY_SECONDS)
-                self._stopping.wait(RETRY_SECONDS)
-            except Exception:
-                _logger.exception("the event feed failed; trying again")
+                self._trouble.is_over()
+            except Exception as exc:
+                self._trouble.say(exc)
                 self._stopping.wait(RETRY_SECONDS)
             self._stopping.wait(GATHERING_SECONDS)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import shutil
+import socket
 import tempfile
 import threading
 import time
@@ -26,18 +28,25 @@ from nodus_ledger.replays import Replays, ReplaysInDatabase, ReplaysInMemory, Re
 from nodus_ledger.sealing import KEY_VARIABLE, sealer_for
 from nodus_ledger.settings import Settings
 from nodus_ledger.signing_secrets import SigningSecrets
+from nodus_ledger.workers import Workers
 
 from .clock import Clock
 from .clock_watch import ClockWatch
 from .events import EventFeed
+from .readiness import Readiness
 from .suppliers.choice import make_driver, state_directory
 from .suppliers.simulated import SimulatedDriver
+from .trouble import Trouble
+from .version import VERSION
 from .webhooks.service import WebhookOptions, WebhookService
 from .worker import Worker
 from .worker_loop import WorkerLoop
 
 STOPPING_SECONDS = 8.0
 _OFFSET_GRAIN_MS = 1000
+_SIGN_SECONDS = 10.0
+
+_logger = logging.getLogger(__name__)
 
 
 class Plane:
@@ -73,12 +82,16 @@ class Plane:
         accept_clock: str | None = None,
     ) -> None:
         options = webhooks or WebhookOptions()
+        self.database_trouble = Trouble(_logger, "answering requests")
         self.database = Database(database_url)
         is_alone = is_alone and not self.database.is_server
         try:
             sealer = sealer_for(self.database, os.environ.get(KEY_VARIABLE))
             self.settings = Settings(self.database)
             self.settings.require_key(sealer)
+            if self.database.is_shared:
+                # From the beginning: every backup has the name under which others remember this database.
+                self.settings.database_id()
             self.clock_watch = ClockWatch(self.database) if clock is None else None
             self.clock: Clock = self._own_clock(clock, accept_clock)
             self.seed = seed
@@ -102,10 +115,19 @@ class Plane:
         except BaseException:
             self.database.close()
             raise
+        self._workers = Workers(self.database)
+        self._next_sign = 0.0
         watch = self.clock_watch
-        real_time = time.time if watch is None else watch.real_time
-        self.worker = Worker(self.jobs, self._claims, self.driver, self.clock.now, real_time)
+        self.worker = Worker(
+            self.jobs,
+            self._claims,
+            self.driver,
+            self.clock.now,
+            time.time if watch is None else watch.real_time,
+            before_batch=self._give_sign,
+        )
         self._redis = redis
+        self.readiness = Readiness(self._workers, redis)
         self.replays: Replays = _replays(self.database, redis, is_alone=is_alone)
         self.is_reliable = is_reliable
         may_work = None if watch is None else watch.may_work
@@ -218,6 +240,15 @@ class Plane:
         self.webhooks.deliverer.wake()
         self.feed.wake()
         self._store_offset()
+
+    def _give_sign(self) -> None:
+        """Let the others know, every ten real seconds, that a worker lives."""
+        now = time.monotonic()
+        if now >= self._next_sign:
+            self._workers.give_sign(
+                self.worker.id, host=socket.gethostname(), version=VERSION, real_now=int(time.time() * 1000)
+            )
+            self._next_sign = now + _SIGN_SECONDS
 
     def _end_everything(self) -> None:
         self.jobs.request_cancel_all(self.clock.now())

@@ -39,15 +39,22 @@ class Worker:
         driver: Driver,
         now: Callable[[], int],
         real_time: Callable[[], float] = time.time,
+        before_batch: Callable[[], None] = lambda: None,
     ) -> None:
         self._jobs = jobs
         self._claims = claims
         self._driver = driver
         self._now = now
         self._real_time = real_time
+        self._before_batch = before_batch
         self._owner = secrets.token_hex(8)
         self._passing = threading.Lock()
         self._calls = ThreadPoolExecutor(PARALLEL_CALLS, "nodus-driver") if driver.runs_commands else None
+
+    @property
+    def id(self) -> str:
+        """The name under which it holds leases."""
+        return self._owner
 
     def run_due(self) -> int:
         """Do everything that is due now, and what falls due in the course of it; return how many steps that took."""
@@ -58,6 +65,7 @@ class Worker:
 
     def run_batch(self) -> int:
         """Deal with up to 64 due jobs; return how many there were."""
+        self._before_batch()
         with self._passing:
             now = self._now()
             count, claims = self._claims.claim(

@@ -6,9 +6,8 @@ import logging
 import threading
 from collections.abc import Callable
 
-from nodus_ledger.errors import DatabaseUnavailable
-
 from .clock import Clock
+from .trouble import Trouble
 from .worker import BATCH, Worker
 
 IDLE_SECONDS = 1.0
@@ -43,6 +42,7 @@ class WorkerLoop:
         self._news = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._trouble = Trouble(_logger, "the worker")
 
     def start(self) -> None:
         """Begin."""
@@ -66,11 +66,9 @@ class WorkerLoop:
             self._news.clear()
             try:
                 pause = self.round()
-            except DatabaseUnavailable as exc:
-                _logger.warning("the worker: %s; trying again in %s s", exc, IDLE_SECONDS)
-                pause = IDLE_SECONDS
-            except Exception:
-                _logger.exception("the worker failed; trying again in %s s", IDLE_SECONDS)
+                self._trouble.is_over()
+            except Exception as exc:
+                self._trouble.say(exc)
                 pause = IDLE_SECONDS
             if pause > 0:
                 self._news.wait(pause)

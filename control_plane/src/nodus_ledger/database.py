@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -32,7 +33,23 @@ import sqlalchemy.exc
 from sqlalchemy import Connection, text
 
 from . import migrations
-from .engines import POSTGRESQL, SQLITE, UnusableDatabase, open_engine, parse
+from .database_conditions import CONFLICTS, is_passing, may_have_committed, sqlstate_of
+from .engines import (
+    LOCK_SECONDS,
+    PATIENT,
+    POSTGRESQL,
+    SQLITE,
+    THOROUGH,
+    USUAL,
+    WRITERS_AT_ONCE,
+    Limits,
+    UnusableDatabase,
+    begin,
+    is_pooled,
+    open_engine,
+    parse,
+    shown,
+)
 from .errors import DatabaseUnavailable
 from .group_commit import GroupCommit
 from .webhook_schema import metadata
@@ -42,7 +59,8 @@ DATABASE_VARIABLE = "NODUS_DATABASE_URL"
 
 _MOST_ATTEMPTS = 5
 # A serialization failure, a deadlock, and two that inserted the same: whoever comes again finds the other's work done.
-_CONFLICTS = frozenset({"40001", "40P01", "23505"})
+_MAY_SUCCEED_AGAIN = CONFLICTS | {"23505"}
+_MARGIN_SECONDS = 0.1
 
 _Result = TypeVar("_Result")
 
@@ -68,32 +86,58 @@ class Database:
         self._dialect = POSTGRESQL if self.is_server else SQLITE
         self._engine = open_engine(parsed, in_memory=not self.is_server and not is_file)
         # SQLite would make writers of one process poll for its lock; here they queue, and nobody is overtaken for long.
-        self._writing: AbstractContextManager[Any] = _Unlocked() if self.is_server else threading.Lock()
-        self._reading: AbstractContextManager[Any] = _Unlocked() if self.is_server or is_file else self._writing
+        # A server has locks of its own; but those who wait for them leave connections to those who only read.
+        self._writing = threading.BoundedSemaphore(WRITERS_AT_ONCE if self.is_server else 1)
+        # In memory all take turns on one connection. Of writers only one at a time is there for its turn, so nobody who
+        # reads waits behind more than one.
+        self._turn: AbstractContextManager[Any] = _Unlocked() if self.is_shared else threading.Lock()
         # By lane; each lives for as long as somebody runs in it.
         self._groups: WeakValueDictionary[str | None, GroupCommit] = WeakValueDictionary()
         self._grouping = threading.Lock()
         try:
             self._bring_up()
-        except (DatabaseUnavailable, sqlalchemy.exc.DBAPIError, migrations.NewerSchema) as exc:
+        except (DatabaseUnavailable, sqlalchemy.exc.DBAPIError, migrations.NewerSchema, _BadOption) as exc:
             self._engine.dispose()
             reason = exc.reason if isinstance(exc, DatabaseUnavailable) else in_a_line(exc)
-            raise UnusableDatabase(f"cannot open the database {parsed.render_as_string()}: {reason}") from exc
+            raise UnusableDatabase(f"cannot open the database {shown(parsed)}: {reason}") from exc
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Run a write transaction: committed at the end, rolled back on any exception; on SQLite, alone.
 
         Raises:
-            DatabaseUnavailable: it could not be begun.
+            DatabaseUnavailable: it could not be begun, the database failed in its course, or a lock that it needs was
+                held by another for too long. Nothing was done, unless the exception says otherwise.
         """
-        with self._writing, self._connected(self._dialect.begin_write) as connection:
-            try:
-                yield connection
-                connection.exec_driver_sql("COMMIT")
-            except BaseException:
-                _roll_back(connection)
-                raise
+        with _translated(), self._write() as connection:
+            yield connection
+
+    @contextmanager
+    def _write(self, *, limits: Limits = USUAL, since: float | None = None) -> Iterator[Connection]:
+        """Do that, with the database's own exceptions. `since` (monotonic) is when the wait for locks began."""
+        began = time.monotonic() if since is None else since
+        with self._admitted(limits, began), self._turn:
+            waited = time.monotonic() - began
+            if waited > _MARGIN_SECONDS and limits.lock_ms:
+                limits = limits.with_lock(LOCK_SECONDS - waited)
+            with self._connected(self._dialect.begin_write, limits) as connection:
+                try:
+                    yield connection
+                    _commit(connection)
+                except BaseException:
+                    _end(connection, "ROLLBACK")
+                    raise
+
+    @contextmanager
+    def _admitted(self, limits: Limits, began: float) -> Iterator[None]:
+        """Wait until another may write. Those who migrate wait as long as it takes."""
+        left = max(0.0, began + LOCK_SECONDS - time.monotonic())
+        if not self._writing.acquire(timeout=left if limits.lock_ms else None):
+            raise DatabaseUnavailable(f"others have been writing, or waiting for a lock, for {LOCK_SECONDS} s")
+        try:
+            yield
+        finally:
+            self._writing.release()
 
     def run(self, work: Callable[[Connection], _Result], *, lane: str | None = None) -> _Result:
         """Run `work` in a write transaction and return its result, once that is committed.
@@ -102,19 +146,33 @@ class Database:
         anyway, and comes together, shares a transaction and one wait for the disk: on SQLite everything, on PostgreSQL
         work in the same `lane`, all of which takes the same locks. What a piece of work raises undoes it alone.
         """
-        for _ in range(_MOST_ATTEMPTS - 1):
-            try:
-                return self._run_once(work, lane)
-            except sqlalchemy.exc.DBAPIError as exc:
-                if getattr(exc.orig, "sqlstate", None) not in _CONFLICTS:
-                    raise
-        return self._run_once(work, lane)
+        with _translated():
+            for _ in range(_MOST_ATTEMPTS - 1):
+                try:
+                    return self._run_once(work, lane)
+                except sqlalchemy.exc.DBAPIError as exc:
+                    if sqlstate_of(exc) not in _MAY_SUCCEED_AGAIN:
+                        raise
+            return self._run_once(work, lane)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Run statements that only read, each on what is committed when it runs."""
-        with self._reading, self._connected() as connection:
-            yield connection
+        """Run statements that only read, each on what is committed when it runs.
+
+        Raises:
+            DatabaseUnavailable: the database cannot be reached, or failed in the course of it.
+        """
+        with _translated(), self._turn, self._connected() as connection:
+            if not is_pooled(connection):
+                yield connection
+                return
+            # Only a transaction has limits there.
+            with _translated():
+                begin(connection, self._dialect.begin_write)
+            try:
+                yield connection
+            finally:
+                _end(connection, "COMMIT")
 
     def server_time(self) -> float | None:
         """Return the database server's clock, in Unix seconds; None for SQLite, which has none."""
@@ -125,13 +183,16 @@ class Database:
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
-        """Run statements that only read, all on what is committed when the first of them runs."""
-        with self.read() as connection:
-            connection.exec_driver_sql(self._dialect.begin_snapshot)
+        """Run statements that only read, all on what is committed when the first of them runs, however long it takes.
+
+        Raises:
+            DatabaseUnavailable: as for `read`.
+        """
+        with _translated(), self._turn, self._connected(self._dialect.begin_snapshot, THOROUGH) as connection:
             try:
                 yield connection
             finally:
-                _roll_back(connection)
+                _end(connection, "ROLLBACK")
 
     def lock_name(self, connection: Connection, name: str) -> None:
         """Let nobody else past this name until the transaction ends: for what has no row that could be locked."""
@@ -143,29 +204,34 @@ class Database:
         self._engine.dispose()
 
     @contextmanager
-    def _connected(self, begin: str | None = None) -> Iterator[Connection]:
+    def _connected(self, statement: str | None = None, limits: Limits = USUAL) -> Iterator[Connection]:
         """Give a connection, and begin a transaction on it. Whatever fails so early has done nothing."""
         with contextlib.ExitStack() as closing:
             try:
                 connection = closing.enter_context(self._engine.connect())
-                if begin is not None:
-                    connection.exec_driver_sql(begin)
+                if statement is not None:
+                    begin(connection, statement, limits)
             except (sqlalchemy.exc.DBAPIError, sqlalchemy.exc.TimeoutError) as exc:
                 raise DatabaseUnavailable(in_a_line(exc)) from exc
             yield connection
 
     def _bring_up(self) -> None:
+        try:
+            self._engine.connect().close()
+        except (TypeError, ValueError) as exc:
+            # What the driver says of an option that it does not know, or of a value that it cannot use.
+            raise _BadOption(f"an option of the URL cannot be used: {exc}") from exc
         with self.read() as connection:
             if migrations.is_newest(connection):
                 return
-        with self.write() as connection:
+        with _translated(), self._write(limits=PATIENT) as connection:
             # Of several that start at once, one does it.
             self.lock_name(connection, "schema")
             migrations.bring_up(connection, metadata)
 
     def _run_once(self, work: Callable[[Connection], _Result], lane: str | None) -> _Result:
         if self.is_server and lane is None:
-            with self.write() as connection:
+            with self._write() as connection:
                 return work(connection)
         return self._group(lane if self.is_server else None).run(work)
 
@@ -173,8 +239,12 @@ class Database:
         with self._grouping:
             group = self._groups.get(lane)
             if group is None:
-                group = self._groups[lane] = GroupCommit(self.write)
+                group = self._groups[lane] = GroupCommit(lambda since: self._write(since=since), LOCK_SECONDS)
             return group
+
+
+class _BadOption(Exception):
+    """The URL has an option that the driver refuses."""
 
 
 class _Unlocked:
@@ -190,11 +260,31 @@ def in_a_line(exc: Exception) -> str:
     return " ".join(str(getattr(exc, "orig", None) or exc).split())
 
 
-def _roll_back(connection: Connection) -> None:
-    """Undo what was begun. Where the connection is lost, or the database undid it already, nothing is left to undo."""
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Say of errors that mean only that the database cannot be used right now, that they do."""
+    try:
+        yield
+    except sqlalchemy.exc.SQLAlchemyError as exc:
+        if not is_passing(exc):
+            raise
+        raise DatabaseUnavailable(in_a_line(exc)) from exc
+
+
+def _commit(connection: Connection) -> None:
+    try:
+        connection.exec_driver_sql("COMMIT")
+    except sqlalchemy.exc.DBAPIError as exc:
+        if not may_have_committed(exc):
+            raise
+        raise DatabaseUnavailable(in_a_line(exc), nothing_was_done=False) from exc
+
+
+def _end(connection: Connection, how: str) -> None:
+    """End a transaction. Where the connection is lost, or the database undid it already, nothing is left to end."""
     if not connection.invalidated:
         with contextlib.suppress(sqlalchemy.exc.DBAPIError):
-            connection.exec_driver_sql("ROLLBACK")
+            connection.exec_driver_sql(how)
 
 
 __all__ = ["DATABASE_VARIABLE", "Database", "UnusableDatabase", "in_a_line"]

@@ -10,11 +10,15 @@ class Refused(Exception):
 
 
 class DatabaseUnavailable(Refused):
-    """The database cannot be reached, or lets nobody write, right now."""
+    """The database cannot be reached, or lets nobody write, right now.
 
-    def __init__(self, reason: str) -> None:
+    `nothing_was_done` is false where the connection broke while a transaction was being committed: then nobody knows.
+    """
+
+    def __init__(self, reason: str, *, nothing_was_done: bool = True) -> None:
         super().__init__(f"the database cannot be used right now: {reason}")
         self.reason = reason
+        self.nothing_was_done = nothing_was_done
 
 
 class IdempotencyKeyReused(Refused):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, func, insert, select, union_all, update
 
 from nodus_core import routing
 from nodus_core.catalogue import Catalogue
@@ -236,13 +236,10 @@ class Jobs:
         Raises:
             UnusableCursor: no page gave this cursor.
         """
-        query = select(*JOB_FIELDS).where(jobs.c.customer_id == customer_id).order_by(jobs.c.seq.desc())
-        if statuses:
-            query = query.where(jobs.c.status.in_([status.value for status in statuses]))
-        if cursor is not None:
-            query = query.where(jobs.c.seq < read_cursor(_LISTING, cursor))
+        after = None if cursor is None else read_cursor(_LISTING, cursor)
+        query = listing(customer_id, limit=limit + 1, after=after, statuses=statuses)
         with self._database.read() as connection:
-            found = [JobRecord(*row) for row in connection.execute(query.limit(limit + 1))]
+            found = [JobRecord(*row) for row in connection.execute(query)]
         page = found[:limit]
         return Page(page, make_cursor(_LISTING, page[-1].seq) if len(found) > limit else None)
 
@@ -327,6 +324,29 @@ class Jobs:
     def _seal(self, job_id: str, spec: JobSpec) -> bytes:
         secret = json.dumps({"command": spec.command, "env": dict(spec.env)}, ensure_ascii=False)
         return self._sealer.seal(secret.encode(), _context(job_id))
+
+
+def listing(
+    customer_id: str, *, limit: int, after: int | None, statuses: Sequence[JobStatus]
+) -> Select[tuple[Any, ...]]:
+    """Return the query of a page, newest first, which reads no more rows than it returns for each status.
+
+    Args:
+        customer_id: whose jobs.
+        limit: the most rows.
+        after: the row after which it begins; None for the newest.
+        statuses: only these; empty for all.
+    """
+
+    own = select(*JOB_FIELDS).where(jobs.c.customer_id == customer_id).order_by(jobs.c.seq.desc()).limit(limit)
+    if after is not None:
+        own = own.where(jobs.c.seq < after)
+    if not statuses:
+        return own
+    # Of several statuses at once an index gives no order: so the newest of each are found, and of those the newest.
+    newest = [select(own.where(jobs.c.status == status.value).subquery()) for status in dict.fromkeys(statuses)]
+    found = union_all(*newest).subquery()
+    return select(found).order_by(found.c.seq.desc()).limit(limit)
 
 
 def require_own(key: KeyRecord, job: JobRecord) -> None:

@@ -90,7 +90,8 @@ jobs = Table(
     Column("max_runtime_seconds", Integer, nullable=False),
     Column("require_tiers", String, nullable=False),  # by comma
     Column("prefer_region", String),
-    Column("sealed", LargeBinary, nullable=False),  # env and command
+    Column("sealed", LargeBinary, nullable=False),  # env and command; empty once terminal
+    Column("steering", LargeBinary),  # what of env steers a simulated job, sealed: its output follows from that
     Column("created_at", BigInteger, nullable=False),
     Column("reserved", BigInteger, nullable=False),
     Column("reserved_rate", BigInteger, nullable=False),
@@ -123,6 +124,7 @@ jobs = Table(
     UniqueConstraint("customer_id", "endpoint", "idempotency_key"),
 )
 Index("jobs_by_customer", jobs.c.customer_id, jobs.c.seq)
+Index("jobs_by_status", jobs.c.customer_id, jobs.c.status, jobs.c.seq)
 Index(
     "jobs_due",
     jobs.c.due_at,
@@ -162,6 +164,17 @@ events = Table(
     Column("reason", String),
     UniqueConstraint("job_id", "seq"),
     UniqueConstraint("customer_id", "position"),
+)
+
+# A worker's last sign of life: its row stays when it has stopped, until others have forgotten it.
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("host", String, nullable=False),
+    Column("version", String, nullable=False),
+    Column("started_at", BigInteger, nullable=False),  # real time
+    Column("seen_at", BigInteger, nullable=False),  # real time
 )
 
 outages = Table(

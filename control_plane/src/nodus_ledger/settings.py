@@ -29,10 +29,7 @@ _LAST_ROWS = select(func.max(trust_schema.ledger.c.at)).where(
     trust_schema.ledger.c.seq == trust_schema.heads.c.size,
 )
 
-OPERATOR = "_operator"
-"""Whose log records what operators do. No customer has such a name: ids that begin with `_` are ours."""
-
-CLOCK_ACCEPTED = "clock.accepted"
+CLOCK_ACCEPTED = "operator.clock_accepted"
 
 
 class Settings:
@@ -105,7 +102,7 @@ class Settings:
             stored = json.dumps([last_id, until])
             connection.execute(_REPLACE, {"name": _ACCEPTED_CLOCK, "value": stored})
             payload = {"process": process, "newest_row_at": newest, "host_ahead_ms": difference_ms}
-            trust_ledger.append(connection, OPERATOR, kind=CLOCK_ACCEPTED, at=now, payload=payload)
+            trust_ledger.append(connection, trust_ledger.OPERATOR, kind=CLOCK_ACCEPTED, at=now, payload=payload)
 
     def reset(self) -> None:
         """Remove everything but the keys, whose budgets start over."""

@@ -21,6 +21,7 @@ from nodus_core.notes import Checkpoint
 from . import verify_sums
 from .database import Database
 from .engines import raw_rows
+from .errors import DatabaseUnavailable
 from .ledger_signing import open_checkpoint, origin_of, public_key
 from .meter_events import identifier_of
 from .verify_log import MAX_FAULTS_PER_LOG, Fault, LogWalk, Row, StoredHead
@@ -66,7 +67,7 @@ def verify(database: Database, *, now: int | None = None) -> Report:
     try:
         with database.snapshot() as connection:
             return _verify(connection, now)
-    except (sqlite3.DatabaseError, sqlalchemy.exc.DatabaseError) as exc:
+    except (DatabaseUnavailable, sqlite3.DatabaseError, sqlalchemy.exc.DatabaseError) as exc:
         return Report(faults=[Fault("", None, f"the database cannot be read: {exc}")])
 
 

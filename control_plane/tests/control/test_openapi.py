@@ -51,7 +51,7 @@ def test_every_route_is_described_and_nothing_else(plane: LocalControlPlane) -> 
     served = {
         (method.lower(), path)
         for route in every_route(app.routes)
-        if (path := getattr(route, "path", "")).startswith(("/v1", "/healthz"))
+        if (path := getattr(route, "path", "")).startswith(("/v1", "/healthz", "/readyz"))
         for method in getattr(route, "methods", ())
     }
     described = {
@@ -73,6 +73,7 @@ async def test_answers_have_the_fields_that_are_described(
         "Key": (await client.get("/v1/key")).json(),
         "Routing": (await client.get(f"/v1/jobs/{job['id']}/routing")).json(),
         "Health": (await client.get("/healthz")).json(),
+        "Readiness": (await client.get("/readyz")).json(),
     }
 
     for name, answer in answers.items():

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_SECONDS
 from sqlalchemy import Connection, insert, select
 
 from nodus_ledger.database import Database
@@ -47,7 +48,7 @@ def put(name: str, *, refuse: bool = False) -> Callable[[Connection], str]:
 
 def test_what_one_raises_undoes_its_own_statements_alone(database: Database) -> None:
     """Sixty threads, every third raises: the others' work is committed, each has its own answer."""
-    commits = GroupCommit(database.write)
+    commits = GroupCommit(lambda _since: database.write(), PATIENCE_SECONDS)
     answers: dict[int, str] = {}
     ready = threading.Barrier(60)
 
@@ -73,11 +74,11 @@ def test_those_who_wait_share_a_transaction(database: Database) -> None:
     opened = []
     first_is_open, may_go_on = threading.Event(), threading.Event()
 
-    def write() -> AbstractContextManager[Connection]:
+    def write(_since: float) -> AbstractContextManager[Connection]:
         opened.append(1)
         return database.write()
 
-    commits = GroupCommit(write)
+    commits = GroupCommit(write, PATIENCE_SECONDS)
 
     def hold(connection: Connection) -> None:
         first_is_open.set()
@@ -104,13 +105,13 @@ def test_a_commit_that_fails_fails_for_all_of_its_group(database: Database) -> N
     is_full = True
 
     @contextmanager
-    def write() -> Iterator[Connection]:
+    def write(_since: float) -> Iterator[Connection]:
         with database.write() as connection:
             yield connection
             if is_full:
                 raise OSError("the disk is full")
 
-    commits = GroupCommit(write)
+    commits = GroupCommit(write, PATIENCE_SECONDS)
     with pytest.raises(OSError, match="full"):
         commits.run(put("lost"))
     is_full = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -12,6 +14,7 @@ from servers.postgresql import PostgresServer
 from sqlalchemy import Connection, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
+from nodus_ledger import engines
 from nodus_ledger.database import Database, UnusableDatabase
 from nodus_ledger.errors import DatabaseUnavailable
 from nodus_ledger.schema import settings
@@ -117,7 +120,7 @@ def test_a_snapshot_sees_one_moment(database: Database) -> None:
 @on_postgresql
 def test_a_snapshot_writes_nothing(database: Database) -> None:
     """The database itself refuses."""
-    with pytest.raises(DBAPIError, match="read-only"), database.snapshot() as connection:
+    with pytest.raises(DatabaseUnavailable, match="read-only"), database.snapshot() as connection:
         connection.execute(insert(settings).values(name="x", value=""))
 
     assert names(database) == []
@@ -291,7 +294,7 @@ def test_a_server_that_is_away_is_an_error_until_it_is_back(
         postgres_server.stop()
         connection.execute(insert(settings).values(name="lost too", value=""))
 
-    with pytest.raises(DBAPIError), database.write() as connection:
+    with pytest.raises(DatabaseUnavailable), database.write() as connection:
         lose(connection)
     try:
         with pytest.raises(DatabaseUnavailable, match="right now: "):
@@ -325,3 +328,106 @@ def test_no_text_breaks_a_look(database: Database) -> None:
         ]
 
     assert found == [None, None, "", None, None]
+
+
+def test_a_full_disk_undoes_all_that_shared_the_transaction_and_says_so() -> None:
+    """SQLite takes the whole transaction back; nobody is told of success, nor of a savepoint that is gone."""
+    database = Database()
+    answers: dict[str, str] = {}
+    with database.read() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 2}")
+    first_is_in, may_go_on = threading.Event(), threading.Event()
+
+    def hold(connection: Connection) -> str:
+        first_is_in.set()
+        may_go_on.wait()
+        return "held"
+
+    def run(name: str, work: Callable[[Connection], str]) -> None:
+        try:
+            answers[name] = database.run(work, lane="one")
+        except DatabaseUnavailable as exc:
+            answers[name] = exc.reason
+
+    def write(size: int) -> Callable[[Connection], str]:
+        def work(connection: Connection) -> str:
+            connection.execute(insert(settings).values(name=f"of {size}", value="x" * size))
+            return "written"
+
+        return work
+
+    leader = threading.Thread(target=run, args=("hold", hold))
+    leader.start()
+    first_is_in.wait()
+    others = [threading.Thread(target=run, args=(str(size), write(size))) for size in (10, 1_000_000)]
+    for thread in others:
+        thread.start()
+    while len(database._group(None)._waiting) < 2:
+        pass
+    may_go_on.set()
+    for thread in (leader, *others):
+        thread.join()
+    kept = names(database)
+    database.close()
+
+    assert answers["hold"] == "held"
+    assert answers["1000000"] == "database or disk is full"
+    assert (answers["10"], kept) in [("written", ["of 10"]), ("database or disk is full", [])]
+
+
+@pytest.mark.both_engines
+def test_a_lock_that_another_holds_is_waited_for_no_longer_than_the_limit(
+    kept_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits behind the one that waits is told with it, and nothing was done."""
+    for module in ("engines", "database"):
+        monkeypatch.setattr(f"nodus_ledger.{module}.LOCK_SECONDS", 1)
+        monkeypatch.setattr(f"nodus_ledger.{module}.USUAL", engines.Limits(1000, 30_000))
+    database, holder = Database(kept_database_url), Database(kept_database_url)
+    put(database, "here")
+    outcomes: list[str] = []
+
+    def change() -> None:
+        try:
+            database.run(lambda connection: connection.execute(update(settings).values(value="changed")), lane="one")
+        except DatabaseUnavailable as exc:
+            outcomes.append("nothing was done" if exc.nothing_was_done else "who knows")
+
+    def change_alone() -> None:
+        with pytest.raises(DatabaseUnavailable), database.write() as connection:
+            connection.execute(update(settings).values(value="changed"))
+        outcomes.append("nothing was done")
+
+    with holder.write() as held:
+        held.execute(update(settings).values(value="held"))
+        together(*[change] * 12, *[change_alone] * 12)
+        with database.read() as connection:
+            seen = connection.execute(select(settings.c.value)).scalar()
+    put(database, "there")
+    database.close()
+    holder.close()
+
+    assert outcomes == ["nothing was done"] * 24
+    assert seen == ""
+
+
+@on_postgresql
+def test_an_answer_to_commit_that_is_lost_is_not_called_undone(
+    database: Database, postgres_server: PostgresServer
+) -> None:
+    """The connection breaks between the statement and its answer: nobody knows, and nobody says that they do."""
+
+    def lose() -> None:
+        with database.write() as connection:
+            connection.execute(insert(settings).values(name="who knows", value=""))
+            driver = connection.connection.driver_connection
+            assert driver is not None
+            with socket.socket(fileno=os.dup(driver.fileno())) as connected:
+                connected.shutdown(socket.SHUT_RDWR)
+
+    with pytest.raises(DatabaseUnavailable) as caught:
+        lose()
+
+    assert not caught.value.nothing_was_done
+    put(database, "kept")

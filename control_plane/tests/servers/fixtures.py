@@ -11,8 +11,9 @@ from typing import NoReturn
 
 import pytest
 
+from .pgbouncer import PgBouncer
 from .postgresql import PostgresServer
-from .programs import OLDEST_POSTGRESQL, postgresql_folder, redis_program
+from .programs import OLDEST_POSTGRESQL, pgbouncer_program, postgresql_folder, redis_program
 from .redis import RedisServer
 
 
@@ -49,6 +50,16 @@ def redis_url(redis_server: RedisServer) -> str:
     """The URL of an empty Redis."""
     redis_server.empty()
     return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(postgres_server: PostgresServer) -> Iterator[PgBouncer]:
+    """A real PgBouncer in front of that PostgreSQL."""
+    program = pgbouncer_program()
+    if program is None:
+        _do_without("PgBouncer", "pgbouncer")
+    with PgBouncer(program, postgres_server.port) as pooler:
+        yield pooler
 
 
 def _do_without(what: str, package: str) -> NoReturn:

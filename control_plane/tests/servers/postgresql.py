@@ -78,6 +78,11 @@ class PostgresServer(LocalServer):
         """Remove a database, whoever is still connected to it."""
         self._run(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self._process.port
+
     def url(self, name: str) -> str:
         """Return the URL under which the control plane opens a database."""
         return f"postgresql+psycopg://nodus@127.0.0.1:{self._process.port}/{name}"

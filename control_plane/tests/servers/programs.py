@@ -34,6 +34,12 @@ def redis_program() -> Path | None:
     return Path(found) if found else None
 
 
+def pgbouncer_program() -> Path | None:
+    """Find `pgbouncer`; None for none."""
+    found = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")
+    return Path(found) if found else None
+
+
 def browser_program() -> Path | None:
     """Find Chromium, or a browser made of it; None for none."""
     for name in _BROWSERS:
@@ -67,6 +73,7 @@ def _major_version(program: Path) -> int:
 _DEBIAN_PACKAGES: dict[str, Callable[[], Path | None]] = {
     "postgresql": postgresql_folder,
     "redis-server": redis_program,
+    "pgbouncer": pgbouncer_program,
     "chromium": browser_program,
 }
 

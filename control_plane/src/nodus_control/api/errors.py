@@ -51,7 +51,7 @@ def translate(refusal: ledger.Refused | InvalidSpec) -> ApiError:
     if isinstance(refusal, ledger.BudgetExceeded):
         return _budget_exceeded(refusal.estimated, refusal.figures)
     if isinstance(refusal, ledger.DatabaseUnavailable):
-        return _database_unavailable()
+        return _database_unavailable(nothing_was_done=refusal.nothing_was_done)
     status, code, message = _ANSWERS[type(refusal)]
     return ApiError(status, code, message)
 
@@ -82,11 +82,16 @@ _ANSWERS: Mapping[type[ledger.Refused], tuple[int, str, str]] = {
 }
 
 
-def _database_unavailable() -> ApiError:
+def _database_unavailable(*, nothing_was_done: bool) -> ApiError:
+    outcome = (
+        "nothing was done; try again."
+        if nothing_was_done
+        else "whether this was done is not known; try again with the same idempotency key."
+    )
     return ApiError(
         503,
         "database_unavailable",
-        "The control plane cannot use its database right now: nothing was done; try again.",
+        f"The control plane cannot use its database right now: {outcome}",
         headers={"Retry-After": str(_DATABASE_RETRY_SECONDS)},
     )
 

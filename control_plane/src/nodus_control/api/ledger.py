@@ -44,7 +44,7 @@ async def get_key(request: Request) -> Response:
 @router.get("/v1/ledger/checkpoint")
 async def get_checkpoint(request: Request) -> Response:
     """Get a signed checkpoint of the ledger as it is now."""
-    return await respond(request, _checkpoint)
+    return await respond(request, _checkpoint, writes=True)
 
 
 @router.get("/v1/ledger/consistency")

@@ -118,13 +118,17 @@ async def _stream(plane: Plane, facts: PlacementFacts | None, offset: int, end: 
         yield chunk.data
 
 
+# A proxy that gathers a response before it passes it on would hold back what is followed until its end.
+_LIVE = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
 def _follow(request: Request, call: Call, found: _Found) -> Response:
     asked = _RANGE.match(call.only_header("range") or "")
     offset = int(asked.group(1) or 0) if asked else 0
     return StreamingResponse(
         _stream_live(request, found, offset),
         status_code=206 if offset else 200,
-        headers=_headers(found.facts) | ({"Content-Range": f"bytes {offset}-*/*"} if offset else {}),
+        headers=_headers(found.facts) | _LIVE | ({"Content-Range": f"bytes {offset}-*/*"} if offset else {}),
         media_type=_MEDIA_TYPE,
     )
 

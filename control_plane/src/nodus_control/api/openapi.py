@@ -68,6 +68,21 @@ def _paths() -> Schema:
                 "responses": {"200": _answer("It does.", "Health", {"status": "ok", "version": VERSION})},
             }
         },
+        "/readyz": {
+            "get": {
+                "operationId": "readyz",
+                "summary": "Whether database and Redis answer, and whether a worker was seen. Needs no credentials.",
+                "security": [],
+                "responses": {
+                    "200": _answer("They do.", "Readiness", schemas.READINESS_EXAMPLE),
+                    "503": _answer(
+                        "One does not.",
+                        "Readiness",
+                        {"status": "unavailable", "checks": {"database": "unavailable", "worker": "unknown"}},
+                    ),
+                },
+            }
+        },
         "/v1/jobs": {"get": _list_jobs(), "post": _submit_job()},
         "/v1/jobs/{job_id}": {
             "parameters": [_JOB_ID, _SIGNATURE],

@@ -120,6 +120,22 @@ _ERROR: Schema = _object(
 ) | {"additionalProperties": True}
 
 SCHEMAS: Schema = {
+    "Readiness": _object(
+        {
+            "status": {"enum": ["ok", "unavailable"]},
+            "checks": {
+                "type": "object",
+                "description": "`ok`, or what is wrong. `worker` alone makes nothing unavailable.",
+                "properties": {
+                    "database": {"type": "string"},
+                    "redis": {"type": "string", "description": "Missing where none is used."},
+                    "worker": {"type": "string"},
+                },
+                "required": ["database", "worker"],
+            },
+        },
+        ["status", "checks"],
+    ),
     "Health": _object({"status": {"const": "ok"}, "version": {"type": "string"}}, ["status", "version"]),
     "JobSpec": _JOB_SPEC,
     "JobView": _JOB_VIEW,
@@ -221,6 +237,8 @@ KEY_EXAMPLE: Schema = {
     **_BUDGET_EXAMPLE,
     "headroom_usd": 568.08,
 }
+
+READINESS_EXAMPLE: Schema = {"status": "ok", "checks": {"database": "ok", "redis": "ok", "worker": "ok"}}
 
 ERRORS: Mapping[int, tuple[str, str, Schema]] = {
     400: ("The request is malformed.", "invalid_json", {}),

@@ -24,6 +24,7 @@ from nodus_ledger.sealing import UnusableKey
 from nodus_ledger.webhooks import Webhooks
 
 from ..clock import Clock
+from ..trouble import Trouble
 from .sending import INTERNAL, NOT_SIGNED, Sender
 
 MOST_AT_ONCE = 256
@@ -68,6 +69,7 @@ class Deliverer:
         self._thread: threading.Thread | None = None
         self._closing = contextlib.ExitStack()
         self._portal: BlockingPortal | None = None
+        self._trouble = Trouble(_logger, "delivering webhooks")
 
     def start(self) -> None:
         """Start delivering, in a thread."""
@@ -121,11 +123,9 @@ class Deliverer:
             self._news.clear()
             try:
                 pause = self._round()
-            except DatabaseUnavailable as exc:
-                _logger.warning("delivering webhooks: %s; trying again in %s s", exc, IDLE_SECONDS)
-                pause = IDLE_SECONDS
-            except Exception:
-                _logger.exception("delivering webhooks failed; trying again in %s s", IDLE_SECONDS)
+                self._trouble.is_over()
+            except Exception as exc:
+                self._trouble.say(exc)
                 pause = IDLE_SECONDS
             self._news.wait(pause)
 
@@ -168,9 +168,9 @@ class Deliverer:
         try:
             outcome = await self._attempt(outgoing)
             await anyio.to_thread.run_sync(self._finish, outgoing, outcome, began)
-        except Exception:
+        except Exception as exc:
             # Its lease expires, and then it is tried again.
-            _logger.exception("delivery %s: its attempt could not be recorded", outgoing.id)
+            self._trouble.say(exc)
         finally:
             with self._changed:
                 self._under_way.pop(outgoing.id, None)
@@ -184,6 +184,8 @@ class Deliverer:
             if not secrets:
                 return Outcome(None, 0, NOT_SIGNED)
             return await self._sender.send(outgoing.url, outgoing.body, secrets)
+        except DatabaseUnavailable:
+            raise
         except Exception:
             _logger.exception("delivery %s: the attempt failed here, not at the endpoint", outgoing.id)
             return Outcome(None, 0, INTERNAL)
