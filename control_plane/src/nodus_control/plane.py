@@ -24,12 +24,14 @@ from nodus_ledger.outages import Outages
 from nodus_ledger.redis_store import RedisStore
 from nodus_ledger.replays import Replays, ReplaysInDatabase, ReplaysInMemory, ReplaysInRedis
 from nodus_ledger.sealing import KEY_VARIABLE, sealer_for
-from nodus_ledger.settings import Settings
+from nodus_ledger.settings import RECORDS_SECRET, Settings
 from nodus_ledger.signing_secrets import SigningSecrets
 
 from .clock import Clock, RunningClock
 from .events import EventFeed
+from .runner.containment import close_memory
 from .suppliers.choice import make_driver, state_directory
+from .suppliers.process_options import ProcessOptions
 from .suppliers.simulated import SimulatedDriver
 from .webhooks.service import WebhookOptions, WebhookService
 from .worker import Worker
@@ -51,6 +53,7 @@ class Plane:
         is_alone: no other process works on this database, so old leases belong to nobody. Never true of a server.
         webhooks: where events may be delivered to, and when a budget's threshold is reached.
         redis: keeps signing secrets and used signatures; closed with the control plane.
+        process: how commands run, where they do (`driver="process"`).
     """
 
     def __init__(
@@ -64,8 +67,14 @@ class Plane:
         is_alone: bool = True,
         webhooks: WebhookOptions | None = None,
         redis: RedisStore | None = None,
+        process: ProcessOptions | None = None,
     ) -> None:
         options = webhooks or WebhookOptions()
+        process = process or ProcessOptions()
+        runs_commands = driver == "process"
+        if runs_commands:
+            # Its environment and memory hold the sealing key, and the commands run on this machine.
+            close_memory()
         self.database = Database(database_url)
         is_alone = is_alone and not self.database.is_server
         try:
@@ -90,7 +99,9 @@ class Plane:
             if is_alone:
                 self._claims.release_all()
             self._private_directory = self._output_directory(driver)
-            self.driver = make_driver(driver, self, self._private_directory or self._kept_directory(), is_reliable)
+            directory = self._private_directory or self._kept_directory()
+            secret = self.settings.secret(sealer, RECORDS_SECRET) if runs_commands else b""
+            self.driver = make_driver(driver, self, directory, is_reliable, process, secret)
         except sqlalchemy.exc.DBAPIError as exc:
             self.database.close()
             raise UnusableDatabase(f"cannot use the database: {in_a_line(exc)}") from exc

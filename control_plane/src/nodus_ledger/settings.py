@@ -13,6 +13,8 @@ from .sealing import KEY_PROOF, Sealer, UnusableKey
 _CLOCK_OFFSET = "clock offset ms"
 _DATABASE_ID = "database id"
 _EPOCH = "epoch"
+RECORDS_SECRET = "secret of process records"
+"""The setting that holds, sealed, what the records of running processes are authenticated with."""
 
 _GET = select(schema.settings.c.value).where(schema.settings.c.name == bindparam("name"))
 _PUT_FIRST = text("INSERT INTO settings (name, value) VALUES (:name, :value) ON CONFLICT DO NOTHING")
@@ -39,6 +41,11 @@ class Settings:
             proof = self._put(KEY_PROOF, sealer.seal(b"proof", KEY_PROOF).hex(), replace=False)
         if sealer.open(bytes.fromhex(proof), KEY_PROOF) != b"proof":
             raise UnusableKey("the proof of the sealing key is damaged")
+
+    def secret(self, sealer: Sealer, name: str) -> bytes:
+        """Return a secret of this database's own, which every process that opens it shares; made at first use."""
+        sealed = self._get(name) or self._put(name, sealer.seal(secrets.token_bytes(32), name).hex(), replace=False)
+        return sealer.open(bytes.fromhex(sealed), name)
 
     def clock_offset_ms(self) -> int:
         """Return how far the clock was ahead of real time when it was last stored."""
