@@ -25,6 +25,8 @@ from .plane import Plane
 from .processes import Processes
 from .server import Server, ServerFailed, base_url_of, bind
 from .suppliers.choice import DRIVERS
+from .suppliers.process_command import process_options
+from .suppliers.process_options import ProcessOptions
 from .version import VERSION
 from .webhooks.addresses import parse_allowed
 from .webhooks.command import allow_option, threshold_option
@@ -40,13 +42,14 @@ class Hosting:
     driver: str
     webhook_allow: tuple[str, ...]
     threshold: float
+    process: ProcessOptions
 
 
 def _with_database(command: Callable[..., Any]) -> Callable[..., Any]:
     command = asyncclick.option(
         "--driver", type=asyncclick.Choice(DRIVERS), default="simulated", show_default=True, help="What runs the jobs."
     )(command)
-    command = allow_option(command)
+    command = process_options(allow_option(command))
     command = asyncclick.option(
         "--redis",
         "redis_url",
@@ -87,9 +90,10 @@ def serve(
     host: str,
     port: int,
     workers: int,
+    process: ProcessOptions,
 ) -> int:
     """Answer API requests. Jobs are run by `nodus-control worker` on the same database."""
-    hosting = _hosting(database_url, redis_url, driver, webhook_allow, threshold)
+    hosting = _hosting(database_url, redis_url, driver, webhook_allow, process, threshold)
     with catching_interrupts() as interrupts:
         try:
             listening = bind(host, port)
@@ -106,10 +110,16 @@ def serve(
 
 @program.command()
 @_with_database
-def worker(database_url: str | None, redis_url: str | None, driver: str, webhook_allow: tuple[str, ...]) -> int:
+def worker(
+    database_url: str | None,
+    redis_url: str | None,
+    driver: str,
+    webhook_allow: tuple[str, ...],
+    process: ProcessOptions,
+) -> int:
     """Run the jobs that the API accepts, fail them over, and deliver webhooks."""
     with catching_interrupts() as interrupts:
-        plane = _open(_hosting(database_url, redis_url, driver, webhook_allow))
+        plane = _open(_hosting(database_url, redis_url, driver, webhook_allow, process))
         plane.start_worker()
         asyncclick.echo("working")
         interrupts.wait()
@@ -127,12 +137,13 @@ def _hosting(
     redis_url: str | None,
     driver: str,
     webhook_allow: tuple[str, ...],
+    process: ProcessOptions,
     threshold: float = DEFAULT_FRACTION,
 ) -> Hosting:
     url = database_url or os.environ.get(DATABASE_VARIABLE)
     if not url:
         raise Misconfigured(f"no database: give --db URL, or set {DATABASE_VARIABLE}")
-    return Hosting(url, redis_url or os.environ.get(REDIS_VARIABLE), driver, webhook_allow, threshold)
+    return Hosting(url, redis_url or os.environ.get(REDIS_VARIABLE), driver, webhook_allow, threshold, process)
 
 
 def _answer(
@@ -183,7 +194,13 @@ def _open(hosting: Hosting, *, answers_requests: bool = False) -> Plane:
         webhooks = WebhookOptions(allowed=parse_allowed(hosting.webhook_allow), threshold=hosting.threshold)
         redis = _open_redis(hosting.redis_url, must_answer=answers_requests)
         return Plane(
-            hosting.database_url, driver=hosting.driver, seed=None, is_alone=False, webhooks=webhooks, redis=redis
+            hosting.database_url,
+            driver=hosting.driver,
+            seed=None,
+            is_alone=False,
+            webhooks=webhooks,
+            redis=redis,
+            process=hosting.process,
         )
     except (UnusableDatabase, DatabaseUnavailable, UnusableKey, UnusableRedis, RuntimeError, ValueError) as exc:
         raise Misconfigured(str(exc)) from exc

@@ -13,6 +13,8 @@ from pathlib import Path
 import sqlalchemy.exc
 
 from nodus_core.catalogue import Catalogue, default_catalogue
+from nodus_ledger.admission import Admission
+from nodus_ledger.capacity import Capacity
 from nodus_ledger.claims import Claims
 from nodus_ledger.database import Database, UnusableDatabase, in_a_line
 from nodus_ledger.event_log import EventLog
@@ -31,7 +33,7 @@ from .clock import Clock, RunningClock
 from .events import EventFeed
 from .runner.containment import close_memory
 from .suppliers.choice import make_driver, state_directory
-from .suppliers.process_options import ProcessOptions
+from .suppliers.process_options import GPUS_OF_EACH_MODEL, ProcessOptions
 from .suppliers.simulated import SimulatedDriver
 from .webhooks.service import WebhookOptions, WebhookService
 from .worker import Worker
@@ -91,11 +93,21 @@ class Plane:
             signer = signer_for(self.database, sealer, os.environ.get(SIGNING_KEY_VARIABLE))
             self.trust_ledger = TrustLedger(self.database, signer)
             self.job_ids = JobIds(secrets.randbits, seed if driver == "simulated" else None)
-            self.jobs = Jobs(self.database, sealer, self.catalogue, self.job_ids, threshold=options.threshold)
+            one_customer = runs_commands and not process.isolation_is_not_needed
+            admission = Admission(needs_command=runs_commands, one_customer=one_customer)
+            self.jobs = Jobs(
+                self.database,
+                sealer,
+                self.catalogue,
+                self.job_ids,
+                threshold=options.threshold,
+                admission=admission,
+            )
             self.webhooks = WebhookService(self.database, sealer, self.clock, options, is_alone=is_alone)
             self.feed = EventFeed(EventLog(self.database), self.keys.live)
             self.outages = Outages(self.database)
-            self._claims = Claims(self.database, self.catalogue)
+            capacity = Capacity(GPUS_OF_EACH_MODEL, process.at_once) if runs_commands else None
+            self._claims = Claims(self.database, self.catalogue, capacity)
             if is_alone:
                 self._claims.release_all()
             self._private_directory = self._output_directory(driver)

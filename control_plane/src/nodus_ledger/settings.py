@@ -7,6 +7,7 @@ import secrets
 from sqlalchemy import bindparam, delete, func, select, text, update
 
 from . import key_entries, schema, trust_schema, webhook_schema
+from .admission import forget_sole_customer
 from .database import Database
 from .sealing import KEY_PROOF, Sealer, UnusableKey
 
@@ -76,6 +77,7 @@ class Settings:
             for table in (schema.jobs, schema.attempts, schema.events, schema.outages, schema.monthly_spend):
                 connection.execute(delete(table))
             connection.execute(update(schema.api_keys).values(in_flight=0))
+            forget_sole_customer(connection)
             trust_schema.empty(connection)
             webhook_schema.empty(connection)
             key_entries.record_all_again(connection)

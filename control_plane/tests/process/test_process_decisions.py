@@ -42,7 +42,7 @@ def test_a_limit_is_terminate_then_kill_until_nothing_is_left() -> None:
 
 
 def test_what_is_left_after_an_exit_has_a_moment() -> None:
-    """Then it is ended like everything else, and the job was over when that was done: nothing of it runs for nothing."""
+    """Then it is ended like everything else, and the job was over when that was done."""
     course = make_course()
     seen = [
         course.decide(now, exited=True, alive=alive, cancelled=False)

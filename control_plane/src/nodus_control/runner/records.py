@@ -310,9 +310,10 @@ def _read(directory: str, name: str, key: bytes) -> dict[str, object] | None:
         message = file.read(_LARGEST_RECORD_BYTES + 1)
     try:
         document = json.loads(message) if len(message) <= _LARGEST_RECORD_BYTES else None
-        mac = document.pop(_MAC, None) if isinstance(document, dict) else None
-        if isinstance(mac, str) and hmac.compare_digest(mac.encode(), _mac(name, document, key).encode()):
-            return document
+        if isinstance(document, dict):
+            mac = str(document.pop(_MAC, ""))
+            if hmac.compare_digest(mac.encode(), _mac(name, document, key).encode()):
+                return document
     except (ValueError, RecursionError):
         pass
     raise Forged(f"{name} was not written by the runner of this attempt, or has been changed since")

@@ -158,7 +158,7 @@ class Supervisor:
                     self._exit_code = int(told) if told else os.waitstatus_to_exitcode(status)
 
     def _end_keeper(self, pid: int) -> None:
-        """End the first process of the namespace, which is the last; whoever adopts this runner's children gets none."""
+        """End the first process of the namespace, which is its last: nobody has to adopt it."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
