@@ -167,3 +167,12 @@ def _environment(name: str) -> list[bytes]:
         return pathlib.Path("/proc", name, "environ").read_bytes().split(b"\0")
     except OSError:
         return []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line for each campaign of forgeries, whether it went well or not."""
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            said = [value for name, value in getattr(report, "user_properties", ()) if name == "forgeries"]
+            if said and report.when == "call":
+                terminalreporter.write_line(f"{report.nodeid.rpartition('::')[2]}: {'; '.join(said)}")

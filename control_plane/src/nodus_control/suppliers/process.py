@@ -85,6 +85,7 @@ class ProcessDriver:
         python: str = sys.executable,
         grace_seconds: float = GRACE_SECONDS,
         linger_seconds: float = LINGER_SECONDS,
+        force_seconds: float = FORCE_SECONDS,
         output_limit_bytes: int = OUTPUT_LIMIT_BYTES,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -113,6 +114,7 @@ class ProcessDriver:
         self._python = os.path.abspath(python)
         self._grace_seconds = grace_seconds
         self._linger_seconds = linger_seconds
+        self._force_seconds = force_seconds
         self._output_limit_bytes = output_limit_bytes
         self._wall_clock = wall_clock
         self._lock = threading.Lock()
@@ -380,7 +382,7 @@ class ProcessDriver:
     def _is_overdue(self, placement: Placement) -> bool:
         with self._lock:
             since = self._ending_since.get(_name(placement))
-        return since is not None and time.monotonic() - since > FORCE_SECONDS
+        return since is not None and time.monotonic() - since > self._force_seconds
 
     def _has_waited_too_long(self, placement: Placement) -> bool:
         """Whether the end of a placement has been under way for so long; it begins with the first question."""
