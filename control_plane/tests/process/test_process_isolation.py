@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-from process.conftest import SECRET, RealJobs
+from process.conftest import SECRET, RealJobs, eventually
 
 from nodus_control.runner import processes, records
 from nodus_control.runner.containment import AUTO, OFF, REQUIRED
@@ -86,7 +86,13 @@ def place() -> Iterator[pathlib.Path]:
     made = pathlib.Path(tempfile.mkdtemp())
     made.chmod(0o711)
     yield made
-    shutil.rmtree(made)
+
+    def is_gone() -> bool:
+        # A runner removes its program's directories after the end, at the same time.
+        shutil.rmtree(made, ignore_errors=True)
+        return not made.exists()
+
+    eventually(is_gone)
 
 
 @pytest.fixture
