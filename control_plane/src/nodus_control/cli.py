@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import asyncclick
@@ -28,6 +28,8 @@ from .plane import Plane
 from .processes import Processes
 from .server import Server, ServerFailed, base_url_of, bind
 from .suppliers.choice import DRIVERS, state_directory
+from .suppliers.process_command import process_options
+from .suppliers.process_options import ProcessOptions
 from .version import VERSION
 from .webhooks.addresses import parse_allowed
 from .webhooks.command import allow_option, threshold_option
@@ -43,6 +45,7 @@ class Hosting:
     driver: str
     webhook_allow: tuple[str, ...]
     threshold: float
+    process: ProcessOptions
     accepts_clock: bool
     accepts_rollback: bool = False
 
@@ -51,7 +54,7 @@ def _with_database(command: Callable[..., Any]) -> Callable[..., Any]:
     command = asyncclick.option(
         "--driver", type=asyncclick.Choice(DRIVERS), default="simulated", show_default=True, help="What runs the jobs."
     )(command)
-    command = allow_option(command)
+    command = process_options(allow_option(command))
     command = asyncclick.option(
         "--accept-clock",
         is_flag=True,
@@ -106,10 +109,19 @@ def serve(
     port: int,
     workers: int,
     accept_rollback: bool,
+    process: ProcessOptions,
 ) -> int:
     """Answer API requests. Jobs are run by `nodus-control worker` on the same database."""
-    hosting = _hosting(database_url, redis_url, driver, webhook_allow, accept_clock, threshold)
-    hosting = replace(hosting, accepts_rollback=accept_rollback)
+    hosting = _hosting(
+        database_url,
+        redis_url,
+        driver,
+        webhook_allow,
+        process=process,
+        accepts_clock=accept_clock,
+        accepts_rollback=accept_rollback,
+        threshold=threshold,
+    )
     with catching_interrupts() as interrupts:
         try:
             listening = bind(host, port)
@@ -127,11 +139,17 @@ def serve(
 @program.command()
 @_with_database
 def worker(
-    database_url: str | None, redis_url: str | None, driver: str, webhook_allow: tuple[str, ...], accept_clock: bool
+    database_url: str | None,
+    redis_url: str | None,
+    driver: str,
+    webhook_allow: tuple[str, ...],
+    accept_clock: bool,
+    process: ProcessOptions,
 ) -> int:
     """Run the jobs that the API accepts, fail them over, and deliver webhooks."""
     with catching_interrupts() as interrupts:
-        plane = _open(_hosting(database_url, redis_url, driver, webhook_allow, accept_clock), "worker")
+        hosting = _hosting(database_url, redis_url, driver, webhook_allow, process=process, accepts_clock=accept_clock)
+        plane = _open(hosting, "worker")
         plane.start_worker()
         asyncclick.echo("working")
         interrupts.wait()
@@ -149,13 +167,25 @@ def _hosting(
     redis_url: str | None,
     driver: str,
     webhook_allow: tuple[str, ...],
-    accept_clock: bool,
+    *,
+    process: ProcessOptions,
+    accepts_clock: bool,
+    accepts_rollback: bool = False,
     threshold: float = DEFAULT_FRACTION,
 ) -> Hosting:
     url = database_url or os.environ.get(DATABASE_VARIABLE)
     if not url:
         raise Misconfigured(f"no database: give --db URL, or set {DATABASE_VARIABLE}")
-    return Hosting(url, redis_url or os.environ.get(REDIS_VARIABLE), driver, webhook_allow, threshold, accept_clock)
+    return Hosting(
+        url,
+        redis_url or os.environ.get(REDIS_VARIABLE),
+        driver,
+        webhook_allow,
+        threshold,
+        process,
+        accepts_clock,
+        accepts_rollback,
+    )
 
 
 def _answer(
@@ -223,6 +253,7 @@ def _open(hosting: Hosting, command: str) -> Plane:
             webhooks=webhooks,
             redis=redis,
             accept_clock=command if hosting.accepts_clock else None,
+            process=hosting.process,
         )
         if answers_requests and plane.clock_watch is not None and plane.clock_watch.problem is not None:
             problem = plane.clock_watch.problem

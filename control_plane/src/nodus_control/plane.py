@@ -15,6 +15,8 @@ from pathlib import Path
 import sqlalchemy.exc
 
 from nodus_core.catalogue import Catalogue, default_catalogue
+from nodus_ledger.admission import Admission
+from nodus_ledger.capacity import Capacity
 from nodus_ledger.claims import Claims
 from nodus_ledger.database import Database, UnusableDatabase, in_a_line
 from nodus_ledger.event_log import EventLog
@@ -26,7 +28,7 @@ from nodus_ledger.outages import Outages
 from nodus_ledger.redis_store import RedisStore
 from nodus_ledger.replays import Replays, ReplaysInDatabase, ReplaysInMemory, ReplaysInRedis
 from nodus_ledger.sealing import KEY_VARIABLE, sealer_for
-from nodus_ledger.settings import Settings
+from nodus_ledger.settings import RECORDS_SECRET, Settings
 from nodus_ledger.signing_secrets import SigningSecrets
 from nodus_ledger.workers import Workers
 
@@ -34,7 +36,9 @@ from .clock import Clock
 from .clock_watch import ClockWatch
 from .events import EventFeed
 from .readiness import Readiness
+from .runner.containment import close_memory
 from .suppliers.choice import make_driver, state_directory
+from .suppliers.process_options import GPUS_OF_EACH_MODEL, ProcessOptions
 from .suppliers.simulated import SimulatedDriver
 from .trouble import Trouble
 from .version import VERSION
@@ -63,6 +67,7 @@ class Plane:
         webhooks: where events may be delivered to, and when a budget's threshold is reached.
         redis: keeps signing secrets and used signatures; closed with the control plane.
         accept_clock: the name of the command whose operator says that real time is right, whatever differs from it.
+        process: how commands run, where they do (`driver="process"`).
 
     Raises:
         UntrustedClock: real time is wrong.
@@ -80,9 +85,15 @@ class Plane:
         webhooks: WebhookOptions | None = None,
         redis: RedisStore | None = None,
         accept_clock: str | None = None,
+        process: ProcessOptions | None = None,
     ) -> None:
         options = webhooks or WebhookOptions()
         self.database_trouble = Trouble(_logger, "answering requests")
+        process = process or ProcessOptions()
+        runs_commands = driver == "process"
+        if runs_commands:
+            # Its environment and memory hold the sealing key, and the commands run on this machine.
+            close_memory()
         self.database = Database(database_url)
         is_alone = is_alone and not self.database.is_server
         try:
@@ -100,15 +111,27 @@ class Plane:
             signer = signer_for(self.database, sealer, os.environ.get(SIGNING_KEY_VARIABLE))
             self.trust_ledger = TrustLedger(self.database, signer)
             self.job_ids = JobIds(secrets.randbits, seed if driver == "simulated" else None)
-            self.jobs = Jobs(self.database, sealer, self.catalogue, self.job_ids, threshold=options.threshold)
+            one_customer = runs_commands and not process.isolation_is_not_needed
+            admission = Admission(needs_command=runs_commands, one_customer=one_customer)
+            self.jobs = Jobs(
+                self.database,
+                sealer,
+                self.catalogue,
+                self.job_ids,
+                threshold=options.threshold,
+                admission=admission,
+            )
             self.webhooks = WebhookService(self.database, sealer, self.clock, options, is_alone=is_alone)
             self.feed = EventFeed(EventLog(self.database), self.keys.live)
             self.outages = Outages(self.database)
-            self._claims = Claims(self.database, self.catalogue)
+            capacity = Capacity(GPUS_OF_EACH_MODEL, process.at_once) if runs_commands else None
+            self._claims = Claims(self.database, self.catalogue, capacity)
             if is_alone:
                 self._claims.release_all()
             self._private_directory = self._output_directory(driver)
-            self.driver = make_driver(driver, self, self._private_directory or self._kept_directory(), is_reliable)
+            directory = self._private_directory or self._kept_directory()
+            secret = self.settings.secret(sealer, RECORDS_SECRET) if runs_commands else b""
+            self.driver = make_driver(driver, self, directory, is_reliable, process, secret)
         except sqlalchemy.exc.DBAPIError as exc:
             self.database.close()
             raise UnusableDatabase(f"cannot use the database: {in_a_line(exc)}") from exc

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, Integer, bindparam, func, insert, or_, select, text, update
 
 from nodus_core import routing
 from nodus_core.catalogue import Catalogue, Offer
@@ -22,6 +22,7 @@ from nodus_core.money import usd
 from nodus_core.routing import Decision, Wish
 
 from . import job_entries
+from .capacity import Capacity, InUse, Waiting, choose
 from .database import Database
 from .outages import outages_now
 from .records import JOB_FIELDS, AttemptRecord, JobRecord
@@ -38,6 +39,24 @@ _CLAIM = (
 _OPEN_ATTEMPT = (
     update(jobs).where(jobs.c.seq == bindparam("of_seq")).values(attempt=bindparam("to_attempt"), open_attempt=True)
 )
+_WAIT = update(jobs).where(jobs.c.seq == bindparam("of_seq")).values(due_at=None, waiting_since=bindparam("since"))
+_WAIT_NO_LONGER = (
+    update(jobs).where(jobs.c.seq == bindparam("of_seq")).values(due_at=bindparam("to_due_at"), waiting_since=None)
+)
+_IS_ANY_WAITING = select(jobs.c.seq).where(jobs.c.waiting_since.is_not(None)).limit(1)
+_GPUS_WAITED_FOR = select(jobs.c.gpu).where(jobs.c.waiting_since.is_not(None)).distinct()
+_LONGEST_WAITING = (
+    select(jobs.c.seq, jobs.c.gpu, jobs.c.gpu_count)
+    .where(jobs.c.waiting_since.is_not(None), jobs.c.gpu == bindparam("of_gpu"))
+    .order_by(jobs.c.seq)
+    .limit(bindparam("limit", type_=Integer()))
+    .with_for_update(skip_locked=True)
+)
+_IN_USE = (
+    select(jobs.c.gpu, func.sum(jobs.c.gpu_count).label("gpus"), func.count().label("jobs"))
+    .where(text("jobs.open_attempt"))  # as the index says it
+    .group_by(jobs.c.gpu)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +71,11 @@ class Claim:
 class Claims:
     """Hands out due jobs to workers."""
 
-    def __init__(self, database: Database, catalogue: Catalogue) -> None:
+    def __init__(self, database: Database, catalogue: Catalogue, capacity: Capacity | None = None) -> None:
+        """`capacity` is what all jobs of the database share; None where there is room for any number."""
         self._database = database
         self._catalogue = catalogue
+        self._capacity = capacity
 
     def next_due(self) -> int | None:
         """Return the earliest time at which a job falls due; None where none will."""
@@ -64,6 +85,8 @@ class Claims:
     def claim(self, owner: str, *, now: int, real_now: int, lease_ms: int, limit: int) -> tuple[int, list[Claim]]:
         """Claim due jobs, longest due first. A job without an open attempt gets one, or ends if no supplier is left.
 
+        Where there is no room for it, it waits, and is not due, until there is.
+
         The attempt is on record before any driver learns of it: after a crash it is submitted again under the same
         number, and the driver adopts what it already has.
 
@@ -72,8 +95,11 @@ class Claims:
         """
         with self._database.write() as connection:
             due = _due(connection, now, real_now, limit)
+            dealt_with = len(due)
+            if self._capacity is not None:
+                due, dealt_with = self._admit(connection, due, self._capacity, now, limit)
             if not due:
-                return 0, []
+                return dealt_with, []
             out = outages_now(connection)
             leased = [replace(job, generation=job.generation + 1, lease_owner=owner) for job in due]
             connection.execute(
@@ -95,7 +121,7 @@ class Claims:
                 if job.open_attempt
             ]
             claimed += self._dispatch(connection, [job for job in leased if not job.open_attempt], out, now)
-        return len(due), claimed
+        return dealt_with, claimed
 
     def renew(self, owner: str, seqs: Sequence[int], *, real_now: int, lease_ms: int) -> None:
         """Extend the leases of claims whose work takes long."""
@@ -138,6 +164,46 @@ class Claims:
                 written.append(replace(step, job=job, due_at=now if is_news else step.due_at))
             write_steps(connection, written, self._catalogue)
         return len(written)
+
+    def postpone(self, owner: str, job: JobRecord, *, due_at: int) -> None:
+        """Give a claim back without any word of what became of it."""
+        with self._database.write() as connection:
+            connection.execute(
+                update(jobs)
+                .where(jobs.c.seq == job.seq, jobs.c.lease_owner == owner, jobs.c.generation == job.generation)
+                .values(lease_owner=None, lease_until=None, due_at=due_at)
+            )
+
+    def _admit(
+        self, connection: Connection, due: Sequence[JobRecord], capacity: Capacity, now: int, limit: int
+    ) -> tuple[list[JobRecord], int]:
+        """Have new jobs wait behind those that wait already, and take as many of all of them as there is room for.
+
+        Returns:
+            The jobs to go on with, and how many there were to deal with.
+        """
+        new = [job for job in due if not job.open_attempt and job.cancel_requested_at is None]
+        going_on = [job for job in due if job.open_attempt or job.cancel_requested_at is not None]
+        if new:
+            connection.execute(_WAIT, [{"of_seq": job.seq, "since": now} for job in new])
+        elif connection.execute(_IS_ANY_WAITING).first() is None:
+            return going_on, len(due)
+        # Until this transaction ends, no other worker counts what is free.
+        self._database.lock_name(connection, "capacity")
+        in_use = {row.gpu: InUse(row.gpus, row.jobs) for row in connection.execute(_IN_USE)}
+        waiting = [
+            Waiting(*row)
+            for gpu in connection.execute(_GPUS_WAITED_FOR).scalars()
+            for row in connection.execute(_LONGEST_WAITING, {"of_gpu": gpu, "limit": limit})
+        ]
+        chosen = choose(waiting, in_use, capacity, limit)
+        if not chosen:
+            return going_on, len(due)
+        connection.execute(_WAIT_NO_LONGER, [{"of_seq": job.seq, "to_due_at": now} for job in chosen])
+        query = select(*JOB_FIELDS).where(jobs.c.seq.in_([job.seq for job in chosen])).order_by(jobs.c.seq)
+        admitted = [JobRecord(*row) for row in connection.execute(query)]
+        others = {job.seq for job in due}.union(job.seq for job in admitted)
+        return [*going_on, *admitted], len(others)
 
     def _dispatch(
         self, connection: Connection, undispatched: Sequence[JobRecord], out: frozenset[str], now: int

@@ -33,6 +33,14 @@ class NoSupplier(Refused):
     """Somebody offers it, but all of them are out."""
 
 
+class CannotRun(Refused):
+    """No engine here can ever run what the spec asks for, or for this customer; the message says why."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
 class UnknownJob(Refused):
     """This customer has no such job."""
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, func, insert, select, union_all, update
+from sqlalchemy import Connection, Select, bindparam, func, insert, or_, select, union_all, update
 
 from nodus_core import routing
 from nodus_core.catalogue import Catalogue
@@ -19,6 +19,7 @@ from nodus_core.spec import JobSpec
 from nodus_core.streams import stream
 
 from . import budget_events, budgets, job_entries, outbox, trust_ledger, webhook_notices
+from .admission import Admission, sole_customer
 from .cursors import make_cursor, read_cursor
 from .database import Database
 from .errors import (
@@ -128,8 +129,10 @@ class Jobs:
         ids: JobIds,
         *,
         threshold: float = DEFAULT_FRACTION,
+        admission: Admission | None = None,
     ) -> None:
-        """`threshold` is the fraction of a key's cap at which subscribers are notified."""
+        """`threshold` is the fraction of a key's cap at which subscribers are notified; `admission`: what is taken."""
+        self._admission = admission or Admission()
         self._database = database
         self._sealer = sealer
         self._catalogue = catalogue
@@ -141,7 +144,8 @@ class Jobs:
 
         Raises:
             IdempotencyKeyReused: the key was used with another spec before.
-            NoSuchOffer, NoSupplier, BudgetExceeded: nothing was accepted, and the idempotency key is still free.
+            NoSuchOffer, NoSupplier, CannotRun, BudgetExceeded: nothing was accepted, and the idempotency key is still
+                free.
         """
         submitted = self._database.run(
             lambda connection: self._submit(connection, key, spec, idempotency_key, now), lane=key.id
@@ -167,12 +171,14 @@ class Jobs:
                     raise IdempotencyKeyReused
                 return Submitted(earlier, replayed=True)
         rate = self._reserved_rate(connection, spec)
+        self._admission.require(connection, key.customer_id, spec)
         reserved = cost_micros(rate, spec.gpu_count, spec.max_runtime_seconds * 1000)
         try:
             month = budgets.reserve(connection, key.id, reserved, now, month)
         except BudgetExceeded as exc:
             budget_events.refused(connection, key, exc, now)
             return exc
+        self._admission.settle(connection, key.customer_id)
         job_id = self._ids.new(now, lambda: _count(connection))
         values: dict[str, Any] = {
             "id": job_id,
@@ -267,8 +273,17 @@ class Jobs:
         """Request the end of every job, of all customers: for a control plane whose memory ends with it."""
         with self._database.write() as connection:
             connection.execute(
-                update(jobs).where(jobs.c.due_at.is_not(None)).values(cancel_requested_at=now, due_at=now)
+                update(jobs)
+                .where(or_(jobs.c.due_at.is_not(None), jobs.c.waiting_since.is_not(None)))
+                .values(cancel_requested_at=now, due_at=now, waiting_since=None)
             )
+
+    def is_anothers(self, customer_id: str) -> bool:
+        """Say whether jobs of this customer are not run, because the engine belongs to another one."""
+        if not self._admission.one_customer:
+            return False
+        with self._database.read() as connection:
+            return sole_customer(connection) not in (None, customer_id)
 
     def decision(self, job_id: str) -> dict[str, Any] | None:
         """Return the latest placement decision of a job, as the router judged it; None before the first."""

@@ -114,7 +114,8 @@ jobs = Table(
     Column("attempt", Integer, nullable=False),  # number of the last submission to a driver
     Column("open_attempt", Boolean, nullable=False),  # whether that one is neither refused, lost nor over
     Column("cancel_requested_at", BigInteger),
-    Column("due_at", BigInteger),  # None once terminal
+    Column("due_at", BigInteger),  # None once terminal, and while it waits
+    Column("waiting_since", BigInteger),  # in the queue for a machine that is full
     Column("generation", Integer, nullable=False),
     Column("lease_owner", String),
     Column("lease_until", BigInteger),  # real time
@@ -131,6 +132,14 @@ Index(
     sqlite_where=text("due_at IS NOT NULL"),
     postgresql_where=text("due_at IS NOT NULL"),
 )
+Index(
+    "jobs_waiting",
+    jobs.c.gpu,
+    jobs.c.seq,
+    sqlite_where=text("waiting_since IS NOT NULL"),
+    postgresql_where=text("waiting_since IS NOT NULL"),
+)
+Index("jobs_open", jobs.c.gpu, sqlite_where=text("open_attempt"), postgresql_where=text("open_attempt"))
 
 attempts = Table(
     "attempts",

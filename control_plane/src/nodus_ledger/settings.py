@@ -10,6 +10,7 @@ from sqlalchemy import Connection, bindparam, delete, func, select, text, update
 from nodus_core.times import milliseconds
 
 from . import key_entries, schema, trust_ledger, trust_schema, webhook_schema
+from .admission import forget_sole_customer
 from .database import Database
 from .sealing import KEY_PROOF, Sealer, UnusableKey
 
@@ -17,6 +18,8 @@ _CLOCK_OFFSET = "clock offset ms"
 _DATABASE_ID = "database id"
 _EPOCH = "epoch"
 _ACCEPTED_CLOCK = "accepted clock"
+RECORDS_SECRET = "secret of process records"
+"""The setting that holds, sealed, what the records of running processes are authenticated with."""
 
 _GET = select(schema.settings.c.value).where(schema.settings.c.name == bindparam("name"))
 _PUT_FIRST = text("INSERT INTO settings (name, value) VALUES (:name, :value) ON CONFLICT DO NOTHING")
@@ -50,6 +53,11 @@ class Settings:
             proof = self.put(KEY_PROOF, sealer.seal(b"proof", KEY_PROOF).hex(), replace=False)
         if sealer.open(bytes.fromhex(proof), KEY_PROOF) != b"proof":
             raise UnusableKey("the proof of the sealing key is damaged")
+
+    def secret(self, sealer: Sealer, name: str) -> bytes:
+        """Return a secret of this database's own, which every process that opens it shares; made at first use."""
+        sealed = self._get(name) or self.put(name, sealer.seal(secrets.token_bytes(32), name).hex(), replace=False)
+        return sealer.open(bytes.fromhex(sealed), name)
 
     def clock_offset_ms(self) -> int:
         """Return how far the clock was ahead of real time when it was last stored."""
@@ -111,6 +119,7 @@ class Settings:
             for table in (schema.jobs, schema.attempts, schema.events, schema.outages, schema.monthly_spend):
                 connection.execute(delete(table))
             connection.execute(update(schema.api_keys).values(in_flight=0))
+            forget_sole_customer(connection)
             trust_schema.empty(connection)
             webhook_schema.empty(connection)
             key_entries.record_all_again(connection)

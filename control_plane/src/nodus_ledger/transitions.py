@@ -55,7 +55,12 @@ _STATE_COLUMNS = (
 _UPDATE_JOB = (
     update(jobs)
     .where(jobs.c.seq == bindparam("of_seq"))
-    .values(lease_owner=None, lease_until=None, **{name: bindparam(f"to_{name}") for name in _STATE_COLUMNS})
+    .values(
+        lease_owner=None,
+        lease_until=None,
+        waiting_since=None,
+        **{name: bindparam(f"to_{name}") for name in _STATE_COLUMNS},
+    )
 )
 _RESCHEDULE = (
     update(jobs)

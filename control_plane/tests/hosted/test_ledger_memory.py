@@ -18,8 +18,7 @@ from nodus_control.ledger_memory import LedgerMemory, RolledBack, summary
 from nodus_control.plane import Plane
 from nodus_ledger.database import Database
 from nodus_ledger.ledger_sizes import ROLLBACK_ACCEPTED, LedgerSizes, Seen, WentBack
-from nodus_ledger.trust_ledger import OPERATOR
-from nodus_ledger.trust_ledger import Entry, append_all
+from nodus_ledger.trust_ledger import OPERATOR, Entry, append_all
 from nodus_ledger.verify import verify
 
 

@@ -50,6 +50,8 @@ def translate(refusal: ledger.Refused | InvalidSpec) -> ApiError:
         return ApiError(422, "invalid_spec", refusal.message, extra={"field": refusal.field} if refusal.field else None)
     if isinstance(refusal, ledger.BudgetExceeded):
         return _budget_exceeded(refusal.estimated, refusal.figures)
+    if isinstance(refusal, ledger.CannotRun):
+        return ApiError(422, "cannot_run", refusal.message)
     if isinstance(refusal, ledger.DatabaseUnavailable):
         return _database_unavailable(nothing_was_done=refusal.nothing_was_done)
     status, code, message = _ANSWERS[type(refusal)]

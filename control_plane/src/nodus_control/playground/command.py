@@ -26,6 +26,8 @@ from ..interrupts import catching_interrupts
 from ..plane import Plane
 from ..server import Server, ServerFailed
 from ..suppliers.choice import DRIVERS
+from ..suppliers.process_command import process_options
+from ..suppliers.process_options import ProcessOptions
 from ..webhooks.command import allow_option, threshold_option
 from ..webhooks.service import WebhookOptions, options_for_this_machine
 from .guards import Guard, is_loopback, new_page_token
@@ -70,6 +72,7 @@ class Settled:
     as_json: bool
     allowed_hosts: frozenset[str]
     webhooks: WebhookOptions = field(default_factory=options_for_this_machine)
+    process: ProcessOptions = field(default_factory=ProcessOptions)
 
 
 @asyncclick.command(name="playground", short_help="Start a control plane on this machine, with its page.")
@@ -118,6 +121,7 @@ class Settled:
 @asyncclick.option(
     "--allow-host", "allow_hosts", multiple=True, help="Also answer requests for this host name. Repeatable."
 )
+@process_options
 @allow_option
 @threshold_option
 def playground(
@@ -133,6 +137,7 @@ def playground(
     allow_hosts: tuple[str, ...],
     webhook_allow: tuple[str, ...],
     threshold: float,
+    process: ProcessOptions,
 ) -> int:
     """Start a control plane on this machine, with its page.
 
@@ -162,6 +167,7 @@ def playground(
             as_json=as_json,
             allowed_hosts=frozenset(name.casefold().rstrip(".") for name in allow_hosts),
             webhooks=webhooks,
+            process=process,
         )
     )
 
@@ -180,6 +186,7 @@ def run_playground(settled: Settled) -> int:
                 driver=settled.driver,
                 seed=settled.seed,
                 webhooks=settled.webhooks,
+                process=settled.process,
             )
             closing.callback(plane.close)
             keys = seed_keys(plane)

@@ -11,12 +11,15 @@ from .simulated import Recalled, SimulatedDriver
 
 if TYPE_CHECKING:
     from ..plane import Plane
+    from .process_options import ProcessOptions
 
 DRIVERS = ("simulated", "process")
 
 
-def make_driver(name: str, plane: Plane, directory: Path | None, is_reliable: bool) -> Driver:
-    """Make a driver; `directory` is where one that runs commands keeps its files.
+def make_driver(
+    name: str, plane: Plane, directory: Path | None, is_reliable: bool, process: ProcessOptions, secret: bytes
+) -> Driver:
+    """Make a driver; `directory` is where one that runs commands keeps its files, which `secret` authenticates.
 
     Raises:
         ValueError: there is no driver with that name, or it has nowhere to keep its files.
@@ -33,7 +36,7 @@ def make_driver(name: str, plane: Plane, directory: Path | None, is_reliable: bo
     if name == "process" and directory is not None:
         from .process import ProcessDriver
 
-        return ProcessDriver(directory)
+        return ProcessDriver(directory, secret=secret, options=process, state_files=plane.database.path)
     raise ValueError(f"no driver {name!r}: choose one of {', '.join(DRIVERS)}")
 
 
