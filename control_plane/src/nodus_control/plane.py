@@ -27,8 +27,11 @@ from nodus_ledger.sealing import KEY_VARIABLE, sealer_for
 from nodus_ledger.settings import Settings
 from nodus_ledger.signing_secrets import SigningSecrets
 
+from .callers import Callers
 from .clock import Clock, RunningClock
 from .events import EventFeed
+from .limits import LimitOptions, Limits
+from .output_watch import OutputWatch
 from .suppliers.choice import make_driver, state_directory
 from .suppliers.simulated import SimulatedDriver
 from .webhooks.service import WebhookOptions, WebhookService
@@ -50,7 +53,8 @@ class Plane:
         is_reliable: simulated suppliers neither refuse nor lose jobs unless they are told to.
         is_alone: no other process works on this database, so old leases belong to nobody. Never true of a server.
         webhooks: where events may be delivered to, and when a budget's threshold is reached.
-        redis: keeps signing secrets and used signatures; closed with the control plane.
+        redis: keeps signing secrets, used signatures and rate limits; closed with the control plane.
+        limits: how much callers may ask for; without, only addresses of failing callers are limited.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class Plane:
         is_alone: bool = True,
         webhooks: WebhookOptions | None = None,
         redis: RedisStore | None = None,
+        limits: LimitOptions | None = None,
     ) -> None:
         options = webhooks or WebhookOptions()
         self.database = Database(database_url)
@@ -84,7 +89,9 @@ class Plane:
             self.job_ids = JobIds(secrets.randbits, seed if driver == "simulated" else None)
             self.jobs = Jobs(self.database, sealer, self.catalogue, self.job_ids, threshold=options.threshold)
             self.webhooks = WebhookService(self.database, sealer, self.clock, options, is_alone=is_alone)
-            self.feed = EventFeed(EventLog(self.database), self.keys.live)
+            self.feed = EventFeed(EventLog(self.database), lambda ids: self.keys.live(ids, self.clock.now()))
+            self.limits = Limits(limits, redis)
+            self.callers = Callers()
             self.outages = Outages(self.database)
             self._claims = Claims(self.database, self.catalogue)
             if is_alone:
@@ -97,6 +104,7 @@ class Plane:
         except BaseException:
             self.database.close()
             raise
+        self.output_watch = OutputWatch(self.driver.logs)
         self.worker = Worker(self.jobs, self._claims, self.driver, self.clock.now)
         self._redis = redis
         self.replays: Replays = _replays(self.database, redis, is_alone=is_alone)
@@ -172,6 +180,7 @@ class Plane:
             self._end_everything()
         self.webhooks.deliverer.stop()
         self.feed.close()
+        self.output_watch.close()
         self.worker.close()
         self._store_offset()
         self.database.close()

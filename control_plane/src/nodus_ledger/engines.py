@@ -17,7 +17,8 @@ from sqlalchemy.pool import QueuePool, StaticPool
 
 BUSY_TIMEOUT_SECONDS = 30
 _SQLITE_CONNECTIONS = 48
-_POSTGRESQL_CONNECTIONS = 10
+# One for each thread that answers requests (16), and for what watches beside them.
+_POSTGRESQL_CONNECTIONS = 18
 """Of each process at most: a server has a hundred for everybody, unless told otherwise."""
 
 _IDLE_IN_TRANSACTION_SECONDS = 60
