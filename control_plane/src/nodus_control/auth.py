@@ -62,7 +62,7 @@ def _find(plane: Plane, call: Call) -> KeyRecord:
         if key is None:
             plane.callers.forget(api_key)
         else:
-            plane.callers.remember(api_key, key, plane.limits.of_key(key))
+            plane.callers.remember(api_key, key, plane.limits.of_key(key), call.caller)
     if key is None or (key.is_test and plane.driver.name != "simulated"):
         raise ApiError(
             401,

@@ -34,15 +34,14 @@ class Callers:
         """Return whose key it was."""
         return self._by_hash.get(_hash(api_key))
 
-    def remember(self, api_key: str, key: KeyRecord, limit: RateLimit | None) -> Caller:
-        """Note a valid key."""
-        digest = _hash(api_key)
+    def remember(self, api_key: str, key: KeyRecord, limit: RateLimit | None, known: Caller | None = None) -> Caller:
+        """Note a valid key; `known` is what was known of it a moment ago."""
         caller = Caller(key.id, key.customer_id, limit, key.signing_required)
-        if self._by_hash.get(digest) != caller:
+        if caller != known:
             if len(self._by_hash) >= _MOST:
                 # Whoever still calls is looked up once more.
                 self._by_hash = {}
-            self._by_hash[digest] = caller
+            self._by_hash[_hash(api_key)] = caller
         return caller
 
     def forget(self, api_key: str) -> None:

@@ -28,7 +28,7 @@ from nodus_ledger.errors import Refused
 from nodus_ledger.keys import KeyRecord
 
 from .api.errors import ApiError, translate
-from .callers import bearer_key
+from .callers import Caller, bearer_key
 from .client_address import UNKNOWN, client_address
 from .plane import Plane
 from .turns import Turns
@@ -63,6 +63,8 @@ class Call:
     """Whose requests count as this client's: see `client_address`."""
     found: KeyRecord | None = field(default=None, repr=False)
     """The key, where it was looked up for this request already."""
+    caller: Caller | None = field(default=None, repr=False)
+    """Whose key it was when it was last seen."""
     lane: str | None = None
     """Whose turn it takes: see `turns`."""
     _json: Any = field(default=_UNREAD, repr=False)
@@ -218,6 +220,7 @@ async def _lane_of(plane: Plane, call: Call) -> str:
         if call.found is None:
             return stranger
         caller = plane.callers.remember(api_key, call.found, plane.limits.of_key(call.found))
+    call.caller = caller
     # A key that must sign has proved nothing yet, so it is refused without a look only where many are.
     plane.limits.refuse_early(caller.key_id, caller.limit, only_in_flood=caller.signs)
     return f"customer {caller.customer_id}"

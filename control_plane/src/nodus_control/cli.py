@@ -7,20 +7,25 @@ import os
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import asyncclick
 
 from nodus_ledger.database import DATABASE_VARIABLE, UnusableDatabase
 from nodus_ledger.errors import DatabaseUnavailable
+from nodus_ledger.rate_limits import parse_rate_limit
 from nodus_ledger.redis_store import REDIS_VARIABLE, RedisStore, UnusableRedis
 from nodus_ledger.sealing import UnusableKey
 from nodus_ledger.thresholds import DEFAULT_FRACTION
 
 from .app import create_app
+from .client_address import parse_networks
+from .descriptors import ADVISED, most_connections, raise_limit
 from .exit_codes import OK, Misconfigured
 from .interrupts import Interrupts, catching_interrupts
+from .limit_options import rate_limit_option, trusted_proxy_option
+from .limits import LimitOptions
 from .plane import Plane
 from .processes import Processes
 from .server import Server, ServerFailed, base_url_of, bind
@@ -40,6 +45,7 @@ class Hosting:
     driver: str
     webhook_allow: tuple[str, ...]
     threshold: float
+    limits: LimitOptions = field(default_factory=LimitOptions)
 
 
 def _with_database(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -78,6 +84,8 @@ def program() -> None:
     help="How many processes answer requests, behind the one address.",
 )
 @threshold_option
+@rate_limit_option
+@trusted_proxy_option
 def serve(
     database_url: str | None,
     redis_url: str | None,
@@ -87,9 +95,12 @@ def serve(
     host: str,
     port: int,
     workers: int,
+    rate_limit: str,
+    trusted_proxies: tuple[str, ...],
 ) -> int:
     """Answer API requests. Jobs are run by `nodus-control worker` on the same database."""
-    hosting = _hosting(database_url, redis_url, driver, webhook_allow, threshold)
+    limits = LimitOptions(parse_rate_limit(rate_limit), parts=workers, trusted_proxies=parse_networks(trusted_proxies))
+    hosting = replace(_hosting(database_url, redis_url, driver, webhook_allow, threshold), limits=limits)
     with catching_interrupts() as interrupts:
         try:
             listening = bind(host, port)
@@ -139,6 +150,7 @@ def _answer(
     hosting: Hosting, listening: socket.socket, say_ready: Callable[[], object], interrupts: Interrupts
 ) -> None:
     """Answer requests that come to a socket, until a signal comes."""
+    _require_descriptors()
     plane = _open(hosting, answers_requests=True)
     try:
         server = Server(create_app(plane), listening=listening, end_streams=plane.feed.end_streams)
@@ -148,6 +160,17 @@ def _answer(
         server.stop()
     finally:
         plane.close()
+
+
+def _require_descriptors() -> None:
+    """Allow this process as many open files as it may have, and say so where those are few."""
+    limit = raise_limit()
+    if limit < ADVISED:
+        asyncclick.echo(
+            f"warning: this process may have {limit} files open, enough for {most_connections(limit)} connections: "
+            f"raise that to {ADVISED} or more (ulimit -n, or LimitNOFILE= of a systemd unit)",
+            err=True,
+        )
 
 
 def _answer_as_one_of_several(
@@ -183,7 +206,13 @@ def _open(hosting: Hosting, *, answers_requests: bool = False) -> Plane:
         webhooks = WebhookOptions(allowed=parse_allowed(hosting.webhook_allow), threshold=hosting.threshold)
         redis = _open_redis(hosting.redis_url, must_answer=answers_requests)
         return Plane(
-            hosting.database_url, driver=hosting.driver, seed=None, is_alone=False, webhooks=webhooks, redis=redis
+            hosting.database_url,
+            driver=hosting.driver,
+            seed=None,
+            is_alone=False,
+            webhooks=webhooks,
+            redis=redis,
+            limits=hosting.limits,
         )
     except (UnusableDatabase, DatabaseUnavailable, UnusableKey, UnusableRedis, RuntimeError, ValueError) as exc:
         raise Misconfigured(str(exc)) from exc

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Sequence
-from typing import Union
+from functools import lru_cache
+from typing import TypeAlias
 
-IPNetwork = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
-Networks = tuple[IPNetwork, ...]
+IPNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+Networks: TypeAlias = tuple[IPNetwork, ...]
 
 UNKNOWN = "unknown"
 _OF_ONE_CLIENT_V6 = 64
@@ -37,11 +38,18 @@ def client_address(peer: str | None, forwarded_for: Sequence[str], trusted: Netw
             believed.
         trusted: the proxies.
     """
-    address = _parsed(peer)
+    if trusted and forwarded_for and (address := _parsed(peer)) is not None:
+        if any(address in network for network in trusted):
+            last = forwarded_for[-1].rpartition(",")[2].strip()
+            peer = last if _parsed(last) is not None else peer
+    return _counted_as(peer)
+
+
+@lru_cache(maxsize=1024)
+def _counted_as(text: str | None) -> str:
+    address = _parsed(text)
     if address is None:
         return UNKNOWN
-    if forwarded_for and any(address in network for network in trusted):
-        address = _parsed(forwarded_for[-1].rpartition(",")[2].strip()) or address
     if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.IPv6Network((address, _OF_ONE_CLIENT_V6), strict=False))
     return str(address)

@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .api.errors import ApiError
+from .paths import is_canonical
 
 _logger = logging.getLogger(__name__)
 
@@ -42,6 +43,8 @@ class EnvelopeMiddleware:
 
         scope.setdefault("state", {})["request_id"] = request_id
         try:
+            if not is_canonical(scope.get("raw_path") or b""):
+                raise ApiError(404, "not_found", "There is nothing at this path.")
             await self._app(scope, receive, send_with_id)
         except ApiError as exc:
             await exc.response(request_id)(scope, receive, send_with_id)

@@ -1,7 +1,7 @@
 """Whose turn it is to have one of a few threads, so that one customer's requests never wait for all of another's. Pure.
 
 A lane is whatever is to be treated as one: a customer, or the address of clients who are not known yet. No lane holds
-more than half of the places, and those that wait get theirs in rotation.
+more than its part of the places (half of them), and those that wait get theirs in rotation.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ class Turns(Generic[_Waiter]):
     """The places, who holds them, and who waits.
 
     Args:
-        places: how many there are; each lane may hold half of them.
+        places: how many there are.
+        of_one: how many of them a lane may hold; half of them by default.
     """
 
-    def __init__(self, places: int) -> None:
+    def __init__(self, places: int, of_one: int | None = None) -> None:
         self._free = places
-        self._most = max(1, places // 2)
+        self._most = max(1, places // 2) if of_one is None else of_one
         self._held: dict[str, int] = {}
         # In the order in which the lanes are served next.
         self._waiting: dict[str, deque[_Waiter]] = {}
@@ -68,6 +69,11 @@ class Turns(Generic[_Waiter]):
                 self._held[next_lane] = held + 1
                 return waiter
         return None
+
+    @property
+    def taken(self) -> int:
+        """How many places are held."""
+        return sum(self._held.values())
 
     def held(self, lane: str) -> int:
         """How many places a lane holds."""

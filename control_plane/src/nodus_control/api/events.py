@@ -42,7 +42,7 @@ async def get_job_events(request: Request) -> Response:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What to stream. `is_over` if no event will ever follow; `tells_id` if the client does not know yet where it is."""
+    """What to stream. `is_over` if no event will follow; `tells_id` if the client does not know yet where it begins."""
 
     start: Start
     is_over: bool = False

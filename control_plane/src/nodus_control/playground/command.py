@@ -15,6 +15,7 @@ import asyncclick
 
 from nodus_ledger.database import Database, UnusableDatabase
 from nodus_ledger.errors import DatabaseUnavailable
+from nodus_ledger.rate_limits import parse_rate_limit
 from nodus_ledger.sealing import UnusableKey
 from nodus_ledger.settings import Settings
 
@@ -23,6 +24,8 @@ from ..clock import RunningClock
 from ..exit_codes import OK, Misconfigured
 from ..faults import FaultScript
 from ..interrupts import catching_interrupts
+from ..limit_options import rate_limit_if_asked_option
+from ..limits import LimitOptions
 from ..plane import Plane
 from ..server import Server, ServerFailed
 from ..suppliers.choice import DRIVERS
@@ -70,6 +73,7 @@ class Settled:
     as_json: bool
     allowed_hosts: frozenset[str]
     webhooks: WebhookOptions = field(default_factory=options_for_this_machine)
+    limits: LimitOptions = field(default_factory=LimitOptions)
 
 
 @asyncclick.command(name="playground", short_help="Start a control plane on this machine, with its page.")
@@ -120,6 +124,7 @@ class Settled:
 )
 @allow_option
 @threshold_option
+@rate_limit_if_asked_option
 def playground(
     host: str,
     port: int,
@@ -133,6 +138,7 @@ def playground(
     allow_hosts: tuple[str, ...],
     webhook_allow: tuple[str, ...],
     threshold: float,
+    rate_limit: str,
 ) -> int:
     """Start a control plane on this machine, with its page.
 
@@ -162,6 +168,7 @@ def playground(
             as_json=as_json,
             allowed_hosts=frozenset(name.casefold().rstrip(".") for name in allow_hosts),
             webhooks=webhooks,
+            limits=LimitOptions(parse_rate_limit(rate_limit)),
         )
     )
 
@@ -180,6 +187,7 @@ def run_playground(settled: Settled) -> int:
                 driver=settled.driver,
                 seed=settled.seed,
                 webhooks=settled.webhooks,
+                limits=settled.limits,
             )
             closing.callback(plane.close)
             keys = seed_keys(plane)
