@@ -8,7 +8,6 @@ this purpose alone, or else in the database.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -45,8 +44,15 @@ _Result = TypeVar("_Result")
 _Arguments = TypeVarTuple("_Arguments")
 
 _UNREAD: Any = object()
-_turns: RunVar[WeakKeyDictionary[Plane, Turns[anyio.Event]]] = RunVar("nodus_control_turns")
-_threads: RunVar[anyio.CapacityLimiter] = RunVar("nodus_control_threads")
+_loops_threads: RunVar[WeakKeyDictionary[Plane, _Threads]] = RunVar("nodus_control_threads")
+
+
+class _Threads:
+    """The threads that answer one control plane's requests in one event loop."""
+
+    def __init__(self, count: int) -> None:
+        self.turns: Turns[anyio.Event] = Turns(count)
+        self.limiter = anyio.CapacityLimiter(count)
 
 
 @dataclass(slots=True)
@@ -233,11 +239,12 @@ def _find_key(plane: Plane, call: Call) -> KeyRecord | None:
 async def _in_turn(
     plane: Plane, lane: str, function: Callable[[Unpack[_Arguments]], _Result], *args: Unpack[_Arguments]
 ) -> _Result:
-    turns = _turns_of(plane)
+    threads = _threads_of(plane)
+    turns = threads.turns
     if not turns.take(lane):
         await _wait(turns, lane)
     try:
-        return await anyio.to_thread.run_sync(function, *args, limiter=_threads.get())
+        return await anyio.to_thread.run_sync(function, *args, limiter=threads.limiter)
     finally:
         next_one = turns.release(lane)
         if next_one is not None:
@@ -267,19 +274,16 @@ async def _wait(turns: Turns[anyio.Event], lane: str) -> None:
         raise
 
 
-def _turns_of(plane: Plane) -> Turns[anyio.Event]:
-    """Return the turns of a control plane in this event loop."""
+def _threads_of(plane: Plane) -> _Threads:
     try:
-        all_turns = _turns.get()
+        of_planes = _loops_threads.get()
     except LookupError:
-        all_turns = WeakKeyDictionary()
-        _turns.set(all_turns)
-        # `Turns` does the counting.
-        _threads.set(anyio.CapacityLimiter(math.inf))
-    turns = all_turns.get(plane)
-    if turns is None:
-        turns = all_turns[plane] = Turns(SERVER_THREADS if plane.database.is_server else THREADS)
-    return turns
+        of_planes = WeakKeyDictionary()
+        _loops_threads.set(of_planes)
+    threads = of_planes.get(plane)
+    if threads is None:
+        threads = of_planes[plane] = _Threads(SERVER_THREADS if plane.database.is_server else THREADS)
+    return threads
 
 
 async def _read_body(request: Request) -> bytes:

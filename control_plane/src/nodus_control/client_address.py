@@ -38,11 +38,15 @@ def client_address(peer: str | None, forwarded_for: Sequence[str], trusted: Netw
             believed.
         trusted: the proxies.
     """
-    if trusted and forwarded_for and (address := _parsed(peer)) is not None:
-        if any(address in network for network in trusted):
-            last = forwarded_for[-1].rpartition(",")[2].strip()
-            peer = last if _parsed(last) is not None else peer
+    if trusted and forwarded_for and _is_in(peer, trusted):
+        last = forwarded_for[-1].rpartition(",")[2].strip()
+        peer = peer if _parsed(last) is None else last
     return _counted_as(peer)
+
+
+def _is_in(peer: str | None, networks: Networks) -> bool:
+    address = _parsed(peer)
+    return address is not None and any(address in network for network in networks)
 
 
 @lru_cache(maxsize=1024)

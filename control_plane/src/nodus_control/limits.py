@@ -87,7 +87,7 @@ class SharedBuckets:
         """Take tokens, all or none; return 0, or the seconds until there are so many."""
         if self._may_ask():
             try:
-                wait = self._redis.take_tokens(f"rate:{name}", limit.per_second, limit.burst, tokens)
+                wait = self._redis.take_tokens(f"nodus:rate:{name}", limit.per_second, limit.burst, tokens)
             except RedisUnavailable:
                 self._alone_until = self._clock() + _ALONE_SECONDS
             else:
