@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import asyncclick
@@ -15,15 +15,20 @@ import asyncclick
 from nodus_ledger.database import DATABASE_VARIABLE, UnusableDatabase
 from nodus_ledger.errors import DatabaseUnavailable
 from nodus_ledger.ledger_sizes import LedgerSizes
+from nodus_ledger.rate_limits import parse_rate_limit
 from nodus_ledger.redis_store import REDIS_VARIABLE, RedisStore, UnusableRedis
 from nodus_ledger.sealing import UnusableKey
 from nodus_ledger.thresholds import DEFAULT_FRACTION
 
 from .app import create_app
+from .client_address import parse_networks
 from .clock_watch import UntrustedClock
+from .descriptors import ADVISED, most_connections, raise_limit
 from .exit_codes import OK, Misconfigured
 from .interrupts import Interrupts, catching_interrupts
 from .ledger_memory import LedgerMemory, RolledBack, summary
+from .limit_options import rate_limit_option, trusted_proxy_option
+from .limits import LimitOptions
 from .plane import Plane
 from .processes import Processes
 from .server import Server, ServerFailed, base_url_of, bind
@@ -48,6 +53,7 @@ class Hosting:
     process: ProcessOptions
     accepts_clock: bool
     accepts_rollback: bool = False
+    limits: LimitOptions = field(default_factory=LimitOptions)
 
 
 def _with_database(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -98,6 +104,8 @@ def program() -> None:
     help="Start although a ledger is shorter than this machine saw it last, because a backup was restored: jobs, spend "
     "and idempotency keys that came after the backup are forgotten. The operator's ledger records it.",
 )
+@rate_limit_option
+@trusted_proxy_option
 def serve(
     database_url: str | None,
     redis_url: str | None,
@@ -110,6 +118,8 @@ def serve(
     workers: int,
     accept_rollback: bool,
     process: ProcessOptions,
+    rate_limit: str,
+    trusted_proxies: tuple[str, ...],
 ) -> int:
     """Answer API requests. Jobs are run by `nodus-control worker` on the same database."""
     hosting = _hosting(
@@ -122,6 +132,8 @@ def serve(
         accepts_rollback=accept_rollback,
         threshold=threshold,
     )
+    limits = LimitOptions(parse_rate_limit(rate_limit), parts=workers, trusted_proxies=parse_networks(trusted_proxies))
+    hosting = replace(hosting, limits=limits)
     with catching_interrupts() as interrupts:
         try:
             listening = bind(host, port)
@@ -196,6 +208,7 @@ def _answer(
     say_sizes: Callable[[str], object] = asyncclick.echo,
 ) -> None:
     """Answer requests that come to a socket, until a signal comes."""
+    _require_descriptors()
     plane = _open(hosting, "serve")
     memory = _remember(hosting, plane, say_sizes)
     try:
@@ -209,6 +222,17 @@ def _answer(
     finally:
         memory.stop()
         plane.close()
+
+
+def _require_descriptors() -> None:
+    """Allow this process as many open files as it may have, and say so where those are few."""
+    limit = raise_limit()
+    if limit < ADVISED:
+        asyncclick.echo(
+            f"warning: this process may have {limit} files open, enough for {most_connections(limit)} connections: "
+            f"raise that to {ADVISED} or more (ulimit -n, or LimitNOFILE= of a systemd unit)",
+            err=True,
+        )
 
 
 def _answer_as_one_of_several(
@@ -254,6 +278,7 @@ def _open(hosting: Hosting, command: str) -> Plane:
             redis=redis,
             accept_clock=command if hosting.accepts_clock else None,
             process=hosting.process,
+            limits=hosting.limits,
         )
         if answers_requests and plane.clock_watch is not None and plane.clock_watch.problem is not None:
             problem = plane.clock_watch.problem

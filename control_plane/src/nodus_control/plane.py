@@ -32,9 +32,12 @@ from nodus_ledger.settings import RECORDS_SECRET, Settings
 from nodus_ledger.signing_secrets import SigningSecrets
 from nodus_ledger.workers import Workers
 
+from .callers import Callers
 from .clock import Clock
 from .clock_watch import ClockWatch
 from .events import EventFeed
+from .limits import LimitOptions, Limits
+from .output_watch import OutputWatch
 from .readiness import Readiness
 from .runner.containment import close_memory
 from .suppliers.choice import make_driver, state_directory
@@ -65,9 +68,10 @@ class Plane:
         is_reliable: simulated suppliers neither refuse nor lose jobs unless they are told to.
         is_alone: no other process works on this database, so old leases belong to nobody. Never true of a server.
         webhooks: where events may be delivered to, and when a budget's threshold is reached.
-        redis: keeps signing secrets and used signatures; closed with the control plane.
+        redis: keeps signing secrets, used signatures and rate limits; closed with the control plane.
         accept_clock: the name of the command whose operator says that real time is right, whatever differs from it.
         process: how commands run, where they do (`driver="process"`).
+        limits: how much callers may ask for; without, only addresses of failing callers are limited.
 
     Raises:
         UntrustedClock: real time is wrong.
@@ -86,6 +90,7 @@ class Plane:
         redis: RedisStore | None = None,
         accept_clock: str | None = None,
         process: ProcessOptions | None = None,
+        limits: LimitOptions | None = None,
     ) -> None:
         options = webhooks or WebhookOptions()
         self.database_trouble = Trouble(_logger, "answering requests")
@@ -122,7 +127,9 @@ class Plane:
                 admission=admission,
             )
             self.webhooks = WebhookService(self.database, sealer, self.clock, options, is_alone=is_alone)
-            self.feed = EventFeed(EventLog(self.database), self.keys.live)
+            self.feed = EventFeed(EventLog(self.database), lambda ids: self.keys.live(ids, self.clock.now()))
+            self.limits = Limits(limits, redis)
+            self.callers = Callers()
             self.outages = Outages(self.database)
             capacity = Capacity(GPUS_OF_EACH_MODEL, process.at_once) if runs_commands else None
             self._claims = Claims(self.database, self.catalogue, capacity)
@@ -149,6 +156,7 @@ class Plane:
             time.time if watch is None else watch.real_time,
             before_batch=self._give_sign,
         )
+        self.output_watch = OutputWatch(self.driver.logs)
         self._redis = redis
         self.readiness = Readiness(self._workers, redis)
         self.replays: Replays = _replays(self.database, redis, is_alone=is_alone)
@@ -231,6 +239,7 @@ class Plane:
             self._end_everything()
         self.webhooks.deliverer.stop()
         self.feed.close()
+        self.output_watch.close()
         self.worker.close()
         self._store_offset()
         if self.clock_watch is not None:

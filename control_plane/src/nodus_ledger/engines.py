@@ -28,11 +28,12 @@ _IDLE_IN_TRANSACTION_SECONDS = 60
 _MIGRATION_SECONDS = 600
 
 _SQLITE_CONNECTIONS = 48
-_POSTGRESQL_CONNECTIONS = 10
+# One for each thread that answers requests (16), and for what watches beside them.
+_POSTGRESQL_CONNECTIONS = 18
 """Of each process at most: a server has a hundred for everybody, unless told otherwise."""
 
-WRITERS_AT_ONCE = 6
-"""So many of them at most wait for locks; the others answer those who only read."""
+WRITERS_AT_ONCE = 10
+"""So many of them at most wait for locks, more than any one customer has threads; the others are for who only reads."""
 
 _WAL_BYTES = 4 * 1024 * 1024
 """What SQLite's write-ahead log is cut back to, once all in it is in the database."""

@@ -20,6 +20,17 @@ PAUSE_SECONDS = 1.0
 """How long Redis is left alone after a timeout; otherwise requests that need it would occupy every thread."""
 
 
+_TAKE = """
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+local full_at = math.max(now, tonumber(redis.call('GET', KEYS[1]) or '0')) + tonumber(ARGV[1])
+local wait = full_at - now - tonumber(ARGV[2])
+if wait > 0.000001 then return string.format('%.6f', wait) end
+redis.call('SET', KEYS[1], string.format('%.6f', full_at), 'PX', math.max(1, math.ceil((full_at - now) * 1000)))
+return '0'
+"""
+
+
 class UnusableRedis(Exception):
     """A Redis that cannot be used as it was named; the message says why and what to do."""
 
@@ -117,6 +128,15 @@ class RedisStore:
         """Let a text expire."""
         with self._translated():
             self._client.pexpire(name, kept_ms)
+
+    def take_tokens(self, name: str, per_second: float, burst: float, tokens: int) -> float:
+        """Take tokens from a bucket, all or none; return 0, or the seconds until there are so many.
+
+        The bucket is a text that says when it will be full again, and is gone once it is; Redis's clock counts.
+        """
+        with self._translated():
+            wait = self._client.eval(_TAKE, 1, name, repr(tokens / per_second), repr(burst / per_second))
+        return float(wait)
 
     def close(self) -> None:
         """Close every connection."""

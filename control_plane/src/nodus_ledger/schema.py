@@ -51,6 +51,9 @@ api_keys = Table(
     Column("in_flight", BigInteger, nullable=False, server_default="0"),
     Column("created_at", BigInteger, nullable=False),
     Column("revoked_at", BigInteger),
+    Column("rate_per_second", Integer),  # None for the control plane's own limit, 0 for none
+    Column("rate_burst", Integer),
+    Column("expires_at", BigInteger),
 )
 
 signature_uses = Table(

@@ -83,6 +83,18 @@ class Webhooks:
         self._database = database
         self._sealer = sealer
 
+    def earlier_or_room(
+        self, customer_id: str, url: str, events: Sequence[str], idempotency_key: str | None
+    ) -> Registered | None:
+        """Return the endpoint that the idempotency key made before; None if a new one may be registered.
+
+        Raises:
+            IdempotencyKeyReused: the key came with another URL or other events before.
+            TooManyWebhooks: there are 16.
+        """
+        with self._database.read() as connection:
+            return _earlier_or_room(connection, customer_id, self._fingerprint(url, events), idempotency_key)
+
     def register(
         self, customer_id: str, url: str, events: Sequence[str], idempotency_key: str | None, now: int
     ) -> Registered:
@@ -92,22 +104,16 @@ class Webhooks:
             IdempotencyKeyReused: the key came with another URL or other events before.
             TooManyWebhooks: there are 16.
         """
-        fingerprint = self._sealer.fingerprint(json.dumps(["webhook", url, *events]).encode())
+        fingerprint = self._fingerprint(url, events)
         endpoint = Endpoint(
             "wh_" + random_source.token_hex(16), customer_id, url, ",".join(events), now, disabled_at=None
         )
         secret = new_secret()
         with self._database.write() as connection:
             self._database.lock_name(connection, f"webhooks of {customer_id}")
-            if idempotency_key is not None:
-                earlier = _by_idempotency_key(connection, customer_id, idempotency_key, fingerprint)
-                if earlier is not None:
-                    return Registered(earlier, None)
-            count = connection.execute(
-                select(func.count()).select_from(endpoints).where(*_OF_CUSTOMER), {"customer": customer_id}
-            ).scalar_one()
-            if count >= MAX_ENDPOINTS:
-                raise TooManyWebhooks
+            earlier = _earlier_or_room(connection, customer_id, fingerprint, idempotency_key)
+            if earlier is not None:
+                return earlier
             connection.execute(
                 insert(endpoints).values(
                     id=endpoint.id,
@@ -198,6 +204,9 @@ class Webhooks:
             query = select(*_FIELDS).where(endpoints.c.deleted_at.is_(None)).order_by(endpoints.c.seq)
             return [Endpoint(*row) for row in connection.execute(query)]
 
+    def _fingerprint(self, url: str, events: Sequence[str]) -> bytes:
+        return self._sealer.fingerprint(json.dumps(["webhook", url, *events]).encode())
+
     def _sealed(self, endpoint_id: str, number: int, secret: str) -> dict[str, Any]:
         sealed = self._sealer.seal(secret.encode(), _context(endpoint_id, number))
         return {"endpoint_id": endpoint_id, "number": number, "sealed": sealed}
@@ -221,6 +230,21 @@ def give_up_all(connection: Connection, endpoint_id: str) -> None:
         .where(deliveries.c.endpoint_id == endpoint_id, deliveries.c.due_at.is_not(None))
         .values(status="failed", due_at=None, lease_owner=None, lease_until=None)
     )
+
+
+def _earlier_or_room(
+    connection: Connection, customer_id: str, fingerprint: bytes, idempotency_key: str | None
+) -> Registered | None:
+    if idempotency_key is not None:
+        earlier = _by_idempotency_key(connection, customer_id, idempotency_key, fingerprint)
+        if earlier is not None:
+            return Registered(earlier, None)
+    count: int = connection.execute(
+        select(func.count()).select_from(endpoints).where(*_OF_CUSTOMER), {"customer": customer_id}
+    ).scalar_one()
+    if count >= MAX_ENDPOINTS:
+        raise TooManyWebhooks
+    return None
 
 
 def _by_idempotency_key(

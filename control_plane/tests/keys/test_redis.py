@@ -23,6 +23,8 @@ from nodus_ledger.redis_store import RedisStore, RedisUnavailable, UnusableRedis
 NOBODY = "redis://:hunter2@127.0.0.1:1/0"
 DAY_MS = 86_400_000
 
+SECRETS = "nodus:signing-secret:*"
+
 
 @pytest.fixture
 def client(redis_url: str) -> Iterator[Any]:
@@ -40,8 +42,8 @@ def key(kept_database_url: str, redis_url: str) -> Minted:
 
 
 def secrets_in(client: Any) -> set[str]:
-    """Every text that Redis has."""
-    return {client.get(name) for name in client.scan_iter("*")}
+    """Every secret that Redis has."""
+    return {client.get(name) for name in client.scan_iter(SECRETS)}
 
 
 def test_the_database_has_the_hash_and_redis_the_secret(
@@ -92,7 +94,7 @@ def test_a_secret_put_into_redis_by_another_verifies_nothing(
 ) -> None:
     """The database's hash decides which secret is the key's."""
     caller = served(redis_url)
-    [name] = client.keys("*")
+    [name] = client.keys(SECRETS)
     client.set(name, put)
 
     assert code_of(caller.call(key, "GET", "/v1/key", secret="sgn_forged")) == (401, "signing_secret_unavailable")
@@ -104,7 +106,7 @@ def test_rotating_keeps_the_old_secret_in_redis_for_a_day(
 ) -> None:
     """Both verify; of two rotations, the first secret goes at once."""
     caller = served(redis_url)
-    [first_name] = client.keys("*")
+    [first_name] = client.keys(SECRETS)
     admin("rotate", key.key_id, "--db", kept_database_url, "--redis", redis_url)
     left_ms = client.pttl(first_name)
     [second] = secrets_in(client) - {key.signing_secret}
@@ -118,7 +120,7 @@ def test_rotating_keeps_the_old_secret_in_redis_for_a_day(
     assert both == [200, 200]
     assert [code_of(answer) for answer in old_gone] == [(401, "signing_secret_unavailable"), (200, None)]
     assert after == [(401, "signature_invalid"), (200, None)]
-    assert first_name not in client.keys("*")
+    assert first_name not in client.keys(SECRETS)
 
 
 def test_revoking_takes_the_secret_out_of_redis(
@@ -131,7 +133,7 @@ def test_revoking_takes_the_secret_out_of_redis(
 
     assert before.status_code == 200
     assert code_of(caller.call(key, "GET", "/v1/key")) == (401, "invalid_api_key")
-    assert client.keys("*") == []
+    assert client.keys(SECRETS) == []
 
 
 def test_a_secret_sealed_before_there_was_redis_still_verifies(

@@ -18,7 +18,7 @@ _DATABASE_RETRY_SECONDS = 2
 
 
 class ApiError(Exception):
-    """An error response. `extra` is added to the envelope's three fields."""
+    """An error response. `extra` is added to the envelope's three fields; it is sent `hold_seconds` later."""
 
     def __init__(
         self,
@@ -28,6 +28,7 @@ class ApiError(Exception):
         *,
         headers: Mapping[str, str] | None = None,
         extra: Mapping[str, Any] | None = None,
+        hold_seconds: float = 0.0,
     ) -> None:
         super().__init__(f"{status} {code}")
         self.status = status
@@ -35,6 +36,7 @@ class ApiError(Exception):
         self.message = message
         self.headers = dict(headers or {})
         self.extra = dict(extra or {})
+        self.hold_seconds = hold_seconds
 
     def response(self, request_id: str) -> Response:
         """Return the answer in the error envelope."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -14,17 +16,18 @@ from nodus_core.webhook_events import EVENT_TYPES
 from nodus_ledger.deliveries import DeliveryFacts, UnknownDelivery, WebhookDisabled
 from nodus_ledger.errors import IdempotencyKeyReused
 from nodus_ledger.keys import KeyRecord, PrincipalKind
-from nodus_ledger.webhooks import MAX_ENDPOINTS, Endpoint, TooManyWebhooks, UnknownWebhook
+from nodus_ledger.webhooks import MAX_ENDPOINTS, Endpoint, Registered, TooManyWebhooks, UnknownWebhook
 
 from ..auth import authenticate
-from ..calls import Call, respond
-from ..calls import Endpoint as Handler
+from ..calls import Call, in_thread, read_call, respond, translated
 from ..plane import Plane
 from ..webhooks.addresses import AddressRefused
 from ..webhooks.urls import InvalidUrl
 from .errors import ApiError
 from .jobs import read_limit
 from .views import to_json
+
+_Result = TypeVar("_Result")
 
 _FIELDS = frozenset(("url", "events", "idempotency_key"))
 
@@ -34,7 +37,21 @@ router = APIRouter()
 @router.post("/v1/webhooks", status_code=201)
 async def create_webhook(request: Request) -> Response:
     """Register an endpoint."""
-    return await respond(request, _translating(_create))
+    plane: Plane = request.app.state.plane
+    call = await read_call(request)
+    asked = await in_thread(translated, _translating(_prepare), plane, call)
+    if isinstance(asked, Response):
+        return asked
+    # Not in a thread that answers requests: the name's servers may take their time.
+    try:
+        await plane.webhooks.destinations.check(asked.url, asked.customer_id)
+    except InvalidUrl as exc:
+        raise _invalid("url", f"`url` {exc}.") from None
+    except AddressRefused as exc:
+        raise ApiError(
+            422, "url_not_allowed", f"Nothing is delivered to this `url`: {exc}.", extra={"field": "url"}
+        ) from None
+    return await in_thread(translated, _translating(functools.partial(_create, asked)), plane, call)
 
 
 @router.get("/v1/webhooks")
@@ -73,20 +90,35 @@ async def replay_delivery(request: Request) -> Response:
     return await respond(request, _translating(_replay))
 
 
-def _create(plane: Plane, call: Call) -> Response:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A registration that may be made, if its URL leads where deliveries may go."""
+
+    customer_id: str
+    url: str
+    events: list[str]
+    idempotency_key: str | None
+
+
+def _prepare(plane: Plane, call: Call) -> _Asked | Response:
+    """Check everything about a registration that needs no lookup; return the answer, if it was made before."""
     key = _authenticate_owner(plane, call)
     idempotency_key = call.require_idempotency_key()
     url, events = _registration(call.json())
-    try:
-        plane.webhooks.destinations.check(url)
-    except InvalidUrl as exc:
-        raise _invalid("url", f"`url` {exc}.") from None
-    except AddressRefused as exc:
-        raise ApiError(
-            422, "url_not_allowed", f"Nothing is delivered to this `url`: {exc}.", extra={"field": "url"}
-        ) from None
+    earlier = plane.webhooks.endpoints.earlier_or_room(key.customer_id, url, events, idempotency_key)
+    if earlier is not None:
+        return _registered(earlier)
+    return _Asked(key.customer_id, url, events, idempotency_key)
+
+
+def _create(asked: _Asked, plane: Plane, _call: Call) -> Response:
     now = plane.clock.now()
-    registered = plane.webhooks.endpoints.register(key.customer_id, url, events, idempotency_key, now)
+    return _registered(
+        plane.webhooks.endpoints.register(asked.customer_id, asked.url, asked.events, asked.idempotency_key, now)
+    )
+
+
+def _registered(registered: Registered) -> Response:
     view = _endpoint_view(registered.endpoint)
     if registered.secret is None:
         return _json(view, headers={"Idempotent-Replayed": "true"})
@@ -175,17 +207,17 @@ def _invalid(field: str, message: str) -> ApiError:
     return ApiError(422, "invalid_webhook", message, extra={"field": field})
 
 
-def _translating(handler: Handler) -> Handler:
+def _translating(handler: Callable[[Plane, Call], _Result]) -> Callable[[Plane, Call], _Result]:
     """Translate what the ledger refuses here into the statuses and codes of webhooks."""
 
-    def translated(plane: Plane, call: Call) -> Response:
+    def translate(plane: Plane, call: Call) -> _Result:
         try:
             return handler(plane, call)
         except (UnknownWebhook, UnknownDelivery, TooManyWebhooks, WebhookDisabled, IdempotencyKeyReused) as exc:
             status, code, message = _ANSWERS[type(exc)]
         raise ApiError(status, code, message)
 
-    return translated
+    return translate
 
 
 _ANSWERS: Mapping[type[Exception], tuple[int, str, str]] = {

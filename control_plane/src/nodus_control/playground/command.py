@@ -15,6 +15,7 @@ import asyncclick
 
 from nodus_ledger.database import Database, UnusableDatabase
 from nodus_ledger.errors import DatabaseUnavailable
+from nodus_ledger.rate_limits import parse_rate_limit
 from nodus_ledger.sealing import UnusableKey
 from nodus_ledger.settings import Settings
 
@@ -23,6 +24,8 @@ from ..clock import RunningClock
 from ..exit_codes import OK, Misconfigured
 from ..faults import FaultScript
 from ..interrupts import catching_interrupts
+from ..limit_options import rate_limit_if_asked_option
+from ..limits import LimitOptions
 from ..plane import Plane
 from ..server import Server, ServerFailed
 from ..suppliers.choice import DRIVERS
@@ -73,6 +76,7 @@ class Settled:
     allowed_hosts: frozenset[str]
     webhooks: WebhookOptions = field(default_factory=options_for_this_machine)
     process: ProcessOptions = field(default_factory=ProcessOptions)
+    limits: LimitOptions = field(default_factory=LimitOptions)
 
 
 @asyncclick.command(name="playground", short_help="Start a control plane on this machine, with its page.")
@@ -124,6 +128,7 @@ class Settled:
 @process_options
 @allow_option
 @threshold_option
+@rate_limit_if_asked_option
 def playground(
     host: str,
     port: int,
@@ -138,6 +143,7 @@ def playground(
     webhook_allow: tuple[str, ...],
     threshold: float,
     process: ProcessOptions,
+    rate_limit: str,
 ) -> int:
     """Start a control plane on this machine, with its page.
 
@@ -168,6 +174,7 @@ def playground(
             allowed_hosts=frozenset(name.casefold().rstrip(".") for name in allow_hosts),
             webhooks=webhooks,
             process=process,
+            limits=LimitOptions(parse_rate_limit(rate_limit)),
         )
     )
 
@@ -187,6 +194,7 @@ def run_playground(settled: Settled) -> int:
                 seed=settled.seed,
                 webhooks=settled.webhooks,
                 process=settled.process,
+                limits=settled.limits,
             )
             closing.callback(plane.close)
             keys = seed_keys(plane)

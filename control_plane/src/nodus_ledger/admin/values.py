@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import re
+from datetime import datetime, timezone
 from decimal import Decimal, InvalidOperation
 
 from nodus_core.money import MICROS_PER_USD
+
+from ..rate_limits import OwnLimit, parse_rate_limit
 
 NO_CAP = "none"
 _LARGEST_USD = Decimal(10) ** 12
@@ -39,6 +43,27 @@ def fraction(text: str) -> float:
     if not 0.000_001 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a fraction above 0 and up to 1, such as 0.8")
     return value
+
+
+def rate_limit(text: str) -> OwnLimit:
+    """Read a key's own rate limit."""
+    try:
+        return OwnLimit(parse_rate_limit(text))
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from None
+
+
+def moment(text: str) -> int:
+    """Read a date (its first moment, UTC) or a time (RFC 3339) as Unix milliseconds."""
+    try:
+        value = datetime.fromisoformat(re.sub(r"[zZ]\Z", "+00:00", text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a date or time, such as 2027-01-01 or 2027-01-01T12:00:00Z"
+        ) from None
+    if value.tzinfo is None:
+        value = value.replace(tzinfo=timezone.utc)
+    return round(value.timestamp() * 1000)
 
 
 def name(text: str) -> str:
