@@ -16,6 +16,7 @@ from nodus_core.catalogue import Catalogue, default_catalogue
 from nodus_ledger.claims import Claims
 from nodus_ledger.database import Database, UnusableDatabase, in_a_line
 from nodus_ledger.event_log import EventLog
+from nodus_ledger.fingerprints import fingerprints_for
 from nodus_ledger.jobs import JobIds, Jobs
 from nodus_ledger.keys import Keys
 from nodus_ledger.ledger_reader import TrustLedger
@@ -72,6 +73,7 @@ class Plane:
             sealer = sealer_for(self.database, os.environ.get(KEY_VARIABLE))
             self.settings = Settings(self.database)
             self.settings.require_key(sealer)
+            fingerprints = fingerprints_for(self.database, sealer)
             self.clock: Clock = RunningClock() if clock is None else clock
             latest = self.settings.latest_event_ms()
             if latest is not None:
@@ -82,8 +84,10 @@ class Plane:
             signer = signer_for(self.database, sealer, os.environ.get(SIGNING_KEY_VARIABLE))
             self.trust_ledger = TrustLedger(self.database, signer)
             self.job_ids = JobIds(secrets.randbits, seed if driver == "simulated" else None)
-            self.jobs = Jobs(self.database, sealer, self.catalogue, self.job_ids, threshold=options.threshold)
-            self.webhooks = WebhookService(self.database, sealer, self.clock, options, is_alone=is_alone)
+            self.jobs = Jobs(
+                self.database, sealer, fingerprints, self.catalogue, self.job_ids, threshold=options.threshold
+            )
+            self.webhooks = WebhookService(self.database, sealer, fingerprints, self.clock, options, is_alone=is_alone)
             self.feed = EventFeed(EventLog(self.database), self.keys.live)
             self.outages = Outages(self.database)
             self._claims = Claims(self.database, self.catalogue)

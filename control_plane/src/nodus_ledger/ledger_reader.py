@@ -95,11 +95,18 @@ _ENTRY = (
 )
 
 
-def read_entries(connection: Connection, customer_id: str, *, job_id: str | None, after: int, limit: int) -> EntryPage:
-    """Return rows of a customer's log whose `seq` is above `after`; with `job_id`, those about this job alone."""
+def read_entries(
+    connection: Connection, customer_id: str, *, job_id: str | None, after: int, limit: int, key_id: str | None = None
+) -> EntryPage:
+    """Return rows of a customer's log whose `seq` is above `after`.
+
+    With `job_id`, those about this job alone; with `key_id`, those about this key and its jobs alone.
+    """
     query = select(*_ENTRY).where(ledger.c.customer_id == customer_id, ledger.c.seq > after)
     if job_id is not None:
         query = query.where(ledger.c.job_id == job_id)
+    if key_id is not None:
+        query = query.where(ledger.c.key_id == key_id)
     rows = connection.execute(query.order_by(ledger.c.seq).limit(limit + 1)).all()
     found = [EntryRecord(*row) for row in rows[:limit]]
     return EntryPage(found, found[-1].seq if len(rows) > limit else None)
@@ -117,10 +124,12 @@ class TrustLedger:
         """The Ed25519 key that checkpoints are verified with."""
         return self._signer.public_key
 
-    def entries(self, customer_id: str, *, job_id: str | None, after: int, limit: int) -> EntryPage:
-        """Return rows whose `seq` is above `after`, at most `limit`; with `job_id`, those about this job alone."""
+    def entries(
+        self, customer_id: str, *, job_id: str | None, after: int, limit: int, key_id: str | None = None
+    ) -> EntryPage:
+        """Return rows whose `seq` is above `after`, at most `limit`; see `read_entries`."""
         with self._database.read() as connection:
-            return read_entries(connection, customer_id, job_id=job_id, after=after, limit=limit)
+            return read_entries(connection, customer_id, job_id=job_id, after=after, limit=limit, key_id=key_id)
 
     def size(self, customer_id: str) -> int:
         """Say how many rows there are now, without attesting it."""
@@ -141,11 +150,11 @@ class TrustLedger:
                 )
         return SignedCheckpoint(checkpoint, note)
 
-    def inclusion(self, customer_id: str, seq: int, size: int | None) -> Inclusion:
+    def inclusion(self, customer_id: str, seq: int, size: int | None, *, key_id: str | None = None) -> Inclusion:
         """Prove that a row is among the first `size`; None for all that there are.
 
         Raises:
-            UnknownEntry: there is no such row.
+            UnknownEntry: there is no such row, or, with `key_id`, it is not about this key and its jobs.
             UnknownSize: the log is not that large, or was not when it had this row.
         """
         with self._database.read() as connection:
@@ -155,9 +164,13 @@ class TrustLedger:
             size = present if size is None else size
             if not seq <= size <= present:
                 raise UnknownSize
-            leaf_hash = connection.execute(
-                select(ledger.c.leaf_hash).where(ledger.c.customer_id == customer_id, ledger.c.seq == seq)
-            ).scalar_one()
+            leaf_hash, whose = connection.execute(
+                select(ledger.c.leaf_hash, ledger.c.key_id).where(
+                    ledger.c.customer_id == customer_id, ledger.c.seq == seq
+                )
+            ).one()
+            if key_id is not None and whose != key_id:
+                raise UnknownEntry
             return Inclusion(seq, size, leaf_hash, StoredTree(connection, customer_id).inclusion(seq, size))
 
     def consistency(self, customer_id: str, old_size: int, size: int) -> Sequence[bytes]:

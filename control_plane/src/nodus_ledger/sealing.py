@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hmac
 import os
 import re
 import secrets
@@ -39,13 +38,13 @@ class UnusableKey(Exception):
 
 
 class Sealer:
-    """Seals and opens secrets, and fingerprints specs, under subkeys of one key."""
+    """Seals and opens secrets, under a subkey of one key."""
 
     def __init__(self, key: bytes) -> None:
         if len(key) != KEY_BYTES:
             raise UnusableKey(f"the key must have {KEY_BYTES} bytes")
         self._cipher = AESGCM(_subkey(key, b"nodus sealing v1"))
-        self._fingerprint_key = _subkey(key, b"nodus fingerprint v1")
+        self._key = key
 
     def seal(self, secret: bytes, context: str) -> bytes:
         """Encrypt a secret, bound to the row that it belongs to: it cannot be opened under another context."""
@@ -66,9 +65,9 @@ class Sealer:
         except (InvalidTag, ValueError):
             raise UnusableKey(f"what the database holds was sealed under another key than {KEY_VARIABLE}") from None
 
-    def fingerprint(self, canonical: bytes) -> bytes:
-        """Return the HMAC of a canonical spec: it tells whether specs are equal, but not what is in them."""
-        return hmac.digest(self._fingerprint_key, canonical, "sha256")
+    def derived_fingerprint_key(self) -> bytes:
+        """Return the key of fingerprints from before they had one of their own; see `fingerprints`."""
+        return _subkey(self._key, b"nodus fingerprint v1")
 
     def __repr__(self) -> str:
         return "Sealer(…)"

@@ -87,7 +87,8 @@ def _create(plane: Plane, call: Call) -> Response:
         ) from None
     now = plane.clock.now()
     registered = plane.webhooks.endpoints.register(key.customer_id, url, events, idempotency_key, now)
-    view = _endpoint_view(registered.endpoint)
+    # To whoever sent it, the whole URL is no secret.
+    view = {**_endpoint_view(registered.endpoint), "url": url}
     if registered.secret is None:
         return _json(view, headers={"Idempotent-Replayed": "true"})
     return _json({**view, "secret": registered.secret}, status=201)
@@ -128,8 +129,7 @@ def _deliveries(plane: Plane, call: Call) -> Response:
 
 
 def _replay(plane: Plane, call: Call) -> Response:
-    key = authenticate(plane, call)
-    call.refuse_query()
+    key = _authenticate_owner(plane, call)
     webhook_id, delivery_id = call.path_params["webhook_id"], call.path_params["delivery_id"]
     delivery = plane.webhooks.deliveries.replay(key.customer_id, webhook_id, delivery_id, plane.clock.now())
     plane.wake()
@@ -141,7 +141,11 @@ def _authenticate_owner(plane: Plane, call: Call) -> KeyRecord:
     key = authenticate(plane, call)
     call.refuse_query()
     if key.principal_kind == PrincipalKind.AGENT.value:
-        raise ApiError(403, "forbidden_principal", "An agent's key may not create, rotate or delete webhooks.")
+        raise ApiError(
+            403,
+            "forbidden_principal",
+            "An agent's key may not create, rotate or delete webhooks, nor replay their deliveries.",
+        )
     return key
 
 
@@ -216,7 +220,10 @@ def _endpoint_view(endpoint: Endpoint) -> dict[str, object]:
         "url": endpoint.url,
         "events": endpoint.event_types,
         "created_at": timestamp(endpoint.created_at),
-        "disabled_at": None if endpoint.disabled_at is None else timestamp(endpoint.disabled_at),
+        "disabled_at": _time(endpoint.disabled_at),
+        "disabled_reason": endpoint.disabled_reason,
+        "failing_since": _time(endpoint.failing_since),
+        "held_until": _time(endpoint.held_until),
     }
 
 
@@ -235,8 +242,12 @@ def _delivery_view(delivery: DeliveryFacts) -> dict[str, object]:
             }
             for attempt in delivery.attempts
         ],
-        "next_retry_at": None if delivery.next_retry_at is None else timestamp(delivery.next_retry_at),
+        "next_retry_at": _time(delivery.next_retry_at),
     }
+
+
+def _time(at: int | None) -> str | None:
+    return None if at is None else timestamp(at)
 
 
 def _json(content: dict[str, object], *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
