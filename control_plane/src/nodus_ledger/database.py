@@ -35,6 +35,7 @@ from . import migrations
 from .engines import POSTGRESQL, SQLITE, UnusableDatabase, open_engine, parse
 from .errors import DatabaseUnavailable
 from .group_commit import GroupCommit
+from .private_files import keep_database_private
 from .webhook_schema import metadata
 
 DATABASE_VARIABLE = "NODUS_DATABASE_URL"
@@ -65,6 +66,8 @@ class Database:
         """The file; None in memory and on a server."""
         self.is_shared = self.is_server or is_file
         """Whether other processes can open it too."""
+        if self.path is not None:
+            keep_database_private(self.path)
         self._dialect = POSTGRESQL if self.is_server else SQLITE
         self._engine = open_engine(parsed, in_memory=not self.is_server and not is_file)
         # SQLite would make writers of one process poll for its lock; here they queue, and nobody is overtaken for long.

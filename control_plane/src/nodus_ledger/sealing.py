@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy import select
 
 from .database import Database
+from .private_files import give_to_owner, keep_private
 from .schema import settings
 
 KEY_VARIABLE = "NODUS_KEY_ENCRYPTION_KEY"
@@ -116,6 +117,7 @@ def _key_file(path: Path) -> bytes:
         if not path.exists():
             descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "wb") as file:
+                give_to_owner(descriptor)
                 file.write(base64.b64encode(key) + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
@@ -126,6 +128,7 @@ def _key_file(path: Path) -> bytes:
                 pass
             finally:
                 draft.unlink()
+        keep_private(path)
         return decode_key(path.read_text(encoding="ascii"), str(path.name))
     except (OSError, UnicodeDecodeError) as exc:
         raise UnusableKey(f"cannot use the key file {path.name}: {exc}") from exc
