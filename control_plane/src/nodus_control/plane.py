@@ -19,6 +19,7 @@ from nodus_ledger.event_log import EventLog
 from nodus_ledger.fingerprints import fingerprints_for
 from nodus_ledger.jobs import JobIds, Jobs
 from nodus_ledger.keys import Keys
+from nodus_ledger.ledger_origin import ORIGIN_VARIABLE, origin_for
 from nodus_ledger.ledger_reader import TrustLedger
 from nodus_ledger.ledger_signing import SIGNING_KEY_VARIABLE, signer_for
 from nodus_ledger.outages import Outages
@@ -82,7 +83,8 @@ class Plane:
             self.catalogue: Catalogue = default_catalogue()
             self.keys = Keys(self.database, SigningSecrets(sealer, redis))
             signer = signer_for(self.database, sealer, os.environ.get(SIGNING_KEY_VARIABLE))
-            self.trust_ledger = TrustLedger(self.database, signer)
+            origin = origin_for(self.database, os.environ.get(ORIGIN_VARIABLE), database_id=self.settings.database_id())
+            self.trust_ledger = TrustLedger(self.database, signer, origin)
             self.job_ids = JobIds(secrets.randbits, seed if driver == "simulated" else None)
             self.jobs = Jobs(
                 self.database, sealer, fingerprints, self.catalogue, self.job_ids, threshold=options.threshold

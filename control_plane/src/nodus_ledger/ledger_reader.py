@@ -13,7 +13,8 @@ from nodus_core.notes import Checkpoint
 
 from .database import Database
 from .errors import Refused
-from .ledger_signing import LedgerSigner, origin_of
+from .ledger_origin import origin_of
+from .ledger_signing import LedgerSigner
 from .ledger_tree import StoredTree
 from .trust_ledger import head_of
 from .trust_schema import checkpoints, ledger
@@ -115,14 +116,20 @@ def read_entries(
 class TrustLedger:
     """The logs of all customers, to be read and attested."""
 
-    def __init__(self, database: Database, signer: LedgerSigner) -> None:
+    def __init__(self, database: Database, signer: LedgerSigner, origin: str) -> None:
+        """`origin` is the name above all logs; see `ledger_origin`."""
         self._database = database
         self._signer = signer
+        self._origin = origin
 
     @property
     def public_key(self) -> bytes:
         """The Ed25519 key that checkpoints are verified with."""
         return self._signer.public_key
+
+    def origin_of(self, customer_id: str) -> str:
+        """Return the name of a customer's log."""
+        return origin_of(self._origin, customer_id)
 
     def entries(
         self, customer_id: str, *, job_id: str | None, after: int, limit: int, key_id: str | None = None
@@ -141,7 +148,7 @@ class TrustLedger:
         with self._database.read() as connection:
             head = head_of(connection, customer_id)
             is_kept = connection.execute(_GIVEN, {"customer": customer_id, "of_size": head.size}).first() is not None
-        checkpoint = Checkpoint(origin_of(customer_id), head.size, head.tree().root())
+        checkpoint = Checkpoint(self.origin_of(customer_id), head.size, head.tree().root())
         note = self._signer.note(checkpoint)
         if not is_kept:
             with self._database.write() as connection:

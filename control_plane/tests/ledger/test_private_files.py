@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from nodus_control.testing import LocalControlPlane
-from nodus_ledger import private_files
 from nodus_ledger.database import Database, UnusableDatabase
 from nodus_ledger.private_files import keep_private
 
@@ -67,7 +66,7 @@ def test_another_users_file_is_left_and_reported(
     file.touch(0o664)
     file.chmod(0o664)
     owner = os.geteuid()
-    monkeypatch.setattr(private_files.os, "geteuid", lambda: owner + 1)
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
     keep_private(file)
 
     assert modes(tmp_path) == {"nodus.db": "0o664"}

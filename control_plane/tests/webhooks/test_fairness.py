@@ -177,16 +177,17 @@ def test_a_replay_is_tried_at_once(still: Plane) -> None:
     key = new_customer(still, "acme")
     hook = register(still, key, "http://127.0.0.1:9/")
     submit(still, key)
-    for _ in range(3):
-        delivery_id = attempt(still, Outcome(None, 1, "timed_out"))
-        retry_at = still.webhooks.deliveries.next_after(still.clock.now())
-        assert retry_at is not None
-        still.clock.advance_to(retry_at)
-        still.clock.advance_to(still.webhooks.deliveries.next_after(still.clock.now()) or 0)
+    delivery_id = attempt(still, Outcome(None, 1, "timed_out"))
     assert delivery_id is not None
-    attempt(still, Outcome(None, 1, "timed_out"))
+    for _ in range(3):
+        (delivery,) = still.webhooks.deliveries.page("acme", hook, limit=5, cursor=None).deliveries
+        assert delivery.next_retry_at is not None
+        still.clock.advance_to(delivery.next_retry_at)
+        attempt(still, Outcome(None, 1, "timed_out"))
+    held_until = still.webhooks.endpoints.get("acme", hook).held_until
     replayed = still.webhooks.deliveries.replay("acme", hook, delivery_id, still.clock.now())
 
+    assert held_until == still.clock.now() + 60_000
     assert replayed.next_retry_at == still.clock.now()
     assert attempt(still, Outcome(204, 5)) == delivery_id
 

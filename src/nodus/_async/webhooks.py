@@ -123,6 +123,7 @@ class AsyncWebhooks:
 
         Raises:
             NotFoundError: there is no such endpoint or delivery, or it belongs to another customer.
+            AuthenticationError: (`forbidden_principal`) an agent's key may not do this.
             ValidationError: (`invalid_webhook_id`, `invalid_delivery_id`) this cannot be an id; nothing was sent.
             NodusError: any other failure; if `.outcome_unknown` is true, the event may be delivered all the same.
         """

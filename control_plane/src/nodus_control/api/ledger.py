@@ -15,7 +15,6 @@ from nodus_core.notes import encode_verifier_key
 from nodus_ledger.entry_view import entry_view
 from nodus_ledger.keys import KeyRecord
 from nodus_ledger.ledger_reader import UnknownEntry, UnknownSize
-from nodus_ledger.ledger_signing import origin_of
 
 from ..auth import authenticate
 from ..calls import Call, respond
@@ -76,7 +75,7 @@ def _entries(plane: Plane, call: Call) -> Response:
 
 def _key(plane: Plane, call: Call) -> Response:
     key = authenticate(plane, call)
-    origin = origin_of(key.customer_id)
+    origin = plane.trust_ledger.origin_of(key.customer_id)
     public_key = plane.trust_ledger.public_key
     return _json(
         {
