@@ -13,11 +13,12 @@ import hmac
 import json
 import secrets as random_source
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, or_, select, update
 
+from nodus_core.endpoint_health import EndpointHealth
 from nodus_core.shown_urls import without_query_values
 
 from .database import Database
@@ -212,6 +213,23 @@ class Webhooks:
                 )
             )
         return secret
+
+    def enable(self, customer_id: str, endpoint_id: str) -> Endpoint:
+        """Let events be delivered to an endpoint again, from now on, with nothing remembered of its failures.
+
+        What failed while it was disabled stays failed, and can be replayed.
+
+        Raises:
+            UnknownWebhook: this customer has none of that id.
+        """
+        with self._database.write() as connection:
+            _require(connection, customer_id, endpoint_id, lock=True)
+            connection.execute(
+                update(endpoints)
+                .where(endpoints.c.id == endpoint_id)
+                .values(disabled_at=None, disabled_reason=None, **asdict(EndpointHealth()))
+            )
+            return _require(connection, customer_id, endpoint_id)
 
     def destination(self, endpoint_id: str, now: int) -> Destination:
         """Return where deliveries to an endpoint go, and the secrets that sign them now.

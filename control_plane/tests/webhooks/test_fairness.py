@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import httpx
 import pytest
 from patience import PATIENCE_SECONDS
 from webhooks.receiver import Answer, Receiver
@@ -201,31 +200,39 @@ def test_days_of_nothing_but_failures_disable_an_endpoint(
     for _ in range(5):
         client.run(image="a/b", gpu="l40s")
         plane.advance(DAY_SECONDS)
-    before = httpx.get(
-        f"{plane.base_url}/v1/webhooks/{hook.id}",
-        headers={"Authorization": f"Bearer {plane.api_key}"},
-        trust_env=False,
-        timeout=PATIENCE_SECONDS,
-    ).json()
+    before = client.webhooks.get(hook.id)
     client.run(image="a/b", gpu="l40s")
     plane.advance(DAY_SECONDS)
     made = len(receiver.requests)
     client.run(image="a/b", gpu="l40s")
     plane.advance(DAY_SECONDS)
-    after = plane.plane.webhooks.endpoints.get("playground", hook.id)
+    after = client.webhooks.get(hook.id)
 
-    assert (before["disabled_at"], before["disabled_reason"], before["held_until"]) == (None, None, None)
-    assert before["failing_since"] == "2026-01-01T00:00:00.000Z"
+    assert (before.disabled_at, before.disabled_reason, before.held_until) == (None, None, None)
+    assert before.failing_since == before.created_at
+    assert after.disabled_at is not None
     assert after.disabled_reason == "failing"
     assert made == len(receiver.requests) == 26
     assert {each.status for each in client.webhooks.deliveries(hook.id)} == {"failed"}
 
 
-def test_an_endpoint_that_is_gone_says_so(plane: LocalControlPlane, client: nodus.Client, receiver: Receiver) -> None:
-    """410 has another reason than days of failures."""
-    receiver.always(Answer(410))
+def test_a_disabled_endpoint_can_be_enabled_again(
+    plane: LocalControlPlane, client: nodus.Client, receiver: Receiver
+) -> None:
+    """Later events come, and what failed can be replayed; that it once answered 410 is forgotten."""
+    receiver.script(Answer(410))
     hook = client.webhooks.create(receiver.url, ["job.placed"])
     client.run(image="a/b", gpu="l40s")
     plane.advance(0)
+    disabled = client.webhooks.get(hook.id)
+    (failed,) = client.webhooks.deliveries(hook.id)
+    enabled = client.webhooks.enable(hook.id)
+    client.run(image="a/b", gpu="l40s")
+    client.webhooks.replay(hook.id, failed.id)
+    plane.advance(0)
 
-    assert plane.plane.webhooks.endpoints.get("playground", hook.id).disabled_reason == "gone"
+    assert disabled.disabled_at is not None
+    assert (disabled.disabled_reason, enabled.disabled_reason) == ("gone", None)
+    assert (enabled.disabled_at, enabled.failing_since) == (None, None)
+    assert len(receiver.requests) == 3
+    assert {each.status for each in client.webhooks.deliveries(hook.id)} == {"delivered"}

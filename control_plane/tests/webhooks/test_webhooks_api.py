@@ -173,6 +173,7 @@ def test_an_agent_may_look_but_not_change(
         lambda: agent.webhooks.create(URL, ["job.placed"]),
         lambda: agent.webhooks.delete(hook.id),
         lambda: agent.webhooks.rotate(hook.id),
+        lambda: agent.webhooks.enable(hook.id),
         lambda: agent.webhooks.replay(hook.id, delivery.id),
     ):
         with pytest.raises(nodus.AuthenticationError) as refused:
@@ -255,7 +256,7 @@ def test_every_call_needs_a_key(plane: LocalControlPlane) -> None:
             bare.request(method.upper(), path.replace("{", "").replace("}", "")).status_code for method, path in methods
         }
 
-    assert len(methods) == 7
+    assert len(methods) == 8
     assert statuses == {401}
 
 

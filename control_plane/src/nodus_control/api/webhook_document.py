@@ -203,6 +203,15 @@ def paths(signature: Schema, answer: Callable[[str, str, Any], Schema], errors: 
                 | errors(400, 401, 403, 404, 409),
             },
         },
+        "/v1/webhooks/{webhook_id}/enable": {
+            "parameters": [_WEBHOOK_ID, signature],
+            "post": {
+                "operationId": "enableWebhook",
+                "summary": "Let events be delivered again to a webhook that was disabled; what failed stays failed.",
+                "responses": {"200": answer("The webhook, live.", "Webhook", _WEBHOOK_EXAMPLE)}
+                | errors(400, 401, 403, 404, 409),
+            },
+        },
         "/v1/webhooks/{webhook_id}/deliveries": {
             "parameters": [_WEBHOOK_ID, signature],
             "get": {

@@ -1,4 +1,4 @@
-"""`/v1/webhooks`: register, read and delete endpoints, rotate their secrets, list deliveries and replay them."""
+"""`/v1/webhooks`: register, read, enable and delete endpoints, rotate secrets, list and replay deliveries."""
 
 from __future__ import annotations
 
@@ -61,6 +61,12 @@ async def rotate_webhook(request: Request) -> Response:
     return await respond(request, _translating(_rotate))
 
 
+@router.post("/v1/webhooks/{webhook_id}/enable")
+async def enable_webhook(request: Request) -> Response:
+    """Let events be delivered again to an endpoint that was disabled."""
+    return await respond(request, _translating(_enable))
+
+
 @router.get("/v1/webhooks/{webhook_id}/deliveries")
 async def list_deliveries(request: Request) -> Response:
     """List the deliveries to an endpoint, newest first."""
@@ -117,6 +123,13 @@ def _rotate(plane: Plane, call: Call) -> Response:
     return _json({"secret": secret})
 
 
+def _enable(plane: Plane, call: Call) -> Response:
+    key = _authenticate_owner(plane, call)
+    endpoint = plane.webhooks.endpoints.enable(key.customer_id, call.path_params["webhook_id"])
+    plane.wake()
+    return _json(_endpoint_view(endpoint))
+
+
 def _deliveries(plane: Plane, call: Call) -> Response:
     key = authenticate(plane, call)
     page = plane.webhooks.deliveries.page(
@@ -144,7 +157,7 @@ def _authenticate_owner(plane: Plane, call: Call) -> KeyRecord:
         raise ApiError(
             403,
             "forbidden_principal",
-            "An agent's key may not create, rotate or delete webhooks, nor replay their deliveries.",
+            "An agent's key may not create, rotate, enable or delete webhooks, nor replay their deliveries.",
         )
     return key
 
@@ -203,7 +216,7 @@ _ANSWERS: Mapping[type[Exception], tuple[int, str, str]] = {
     WebhookDisabled: (
         409,
         "webhook_disabled",
-        "The endpoint answered 410, so nothing is delivered to it any more: register it anew.",
+        "Nothing is delivered to this webhook any more, because it answered 410 or failed for days: enable it first.",
     ),
     IdempotencyKeyReused: (
         422,
