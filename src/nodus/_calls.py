@@ -133,6 +133,11 @@ def rotate_webhook(webhook_id: str) -> Call:
     return _post_once(f"{_webhook(webhook_id)}/rotate")
 
 
+def enable_webhook(webhook_id: str) -> Call:
+    # Done twice, it is done once.
+    return Call("POST", f"{_webhook(webhook_id)}/enable", idempotency_key=_arguments.new_idempotency_key())
+
+
 def list_deliveries(webhook_id: str, *, limit: int, cursor: str | None = None) -> Call:
     query = {"limit": str(_arguments.whole_number("limit", limit, minimum=1))}
     if cursor is not None:

@@ -342,7 +342,11 @@ def _hashes(value: object) -> list[bytes]:
 
 def _gap(seq: object, expected: int) -> LedgerError:
     if isinstance(seq, int) and seq > expected:
-        return _wrong("ledger_gap", f"Row {expected} is missing: row {seq} is in its place.", expected)
+        message = (
+            f"Row {expected} is missing: row {seq} is in its place. If an agent's key fetched these rows, they are "
+            "only those of its own key and jobs: verify each with verify_inclusion() and a proof."
+        )
+        return _wrong("ledger_gap", message, expected)
     return _wrong("ledger_gap", f"Row {seq!r} is where row {expected} should be.", expected)
 
 

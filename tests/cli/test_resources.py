@@ -92,6 +92,19 @@ def test_a_new_secret_is_data(stub: Stub, nodus: Command) -> None:
     assert json.loads(nodus("webhooks", "rotate", "wh_1", "--json").stdout) == {"id": "wh_1", "secret": SECRET}
 
 
+def test_an_endpoint_is_enabled_again(stub: Stub, nodus: Command) -> None:
+    """What is shown is its state afterwards; before, why it was disabled."""
+    disabled = {"disabled_at": "2026-01-01T00:00:00Z", "disabled_reason": "failing"}
+    stub.answer("GET /v1/webhooks/wh_1", Answer(200, {**HOOK, **disabled, "failing_since": "2025-12-27T00:00:00Z"}))
+    stub.answer("POST /v1/webhooks/wh_1/enable", Answer(200, {**HOOK, "disabled_at": None}))
+    before, after = nodus("webhooks", "get", "wh_1"), nodus("webhooks", "enable", "wh_1")
+
+    assert "failing" in before.stdout
+    assert "failing since" in before.stdout
+    assert "disabled" not in after.stdout
+    assert json.loads(nodus("webhooks", "enable", "wh_1", "--json").stdout)["disabled_at"] is None
+
+
 def test_deliveries_are_listed_and_replayed(stub: Stub, nodus: Command) -> None:
     """A row each, with what came of the last attempt."""
     stub.answer("GET /v1/webhooks/wh_1/deliveries", Answer(200, {"deliveries": [DELIVERY], "next_cursor": None}))

@@ -20,8 +20,10 @@ from nodus_ledger.capacity import Capacity
 from nodus_ledger.claims import Claims
 from nodus_ledger.database import Database, UnusableDatabase, in_a_line
 from nodus_ledger.event_log import EventLog
+from nodus_ledger.fingerprints import fingerprints_for
 from nodus_ledger.jobs import JobIds, Jobs
 from nodus_ledger.keys import Keys
+from nodus_ledger.ledger_origin import ORIGIN_VARIABLE, origin_for
 from nodus_ledger.ledger_reader import TrustLedger
 from nodus_ledger.ledger_signing import SIGNING_KEY_VARIABLE, signer_for
 from nodus_ledger.outages import Outages
@@ -105,6 +107,7 @@ class Plane:
             sealer = sealer_for(self.database, os.environ.get(KEY_VARIABLE))
             self.settings = Settings(self.database)
             self.settings.require_key(sealer)
+            fingerprints = fingerprints_for(self.database, sealer)
             if self.database.is_shared:
                 # From the beginning: every backup has the name under which others remember this database.
                 self.settings.database_id()
@@ -114,19 +117,21 @@ class Plane:
             self.catalogue: Catalogue = default_catalogue()
             self.keys = Keys(self.database, SigningSecrets(sealer, redis))
             signer = signer_for(self.database, sealer, os.environ.get(SIGNING_KEY_VARIABLE))
-            self.trust_ledger = TrustLedger(self.database, signer)
+            origin = origin_for(self.database, os.environ.get(ORIGIN_VARIABLE), database_id=self.settings.database_id())
+            self.trust_ledger = TrustLedger(self.database, signer, origin)
             self.job_ids = JobIds(secrets.randbits, seed if driver == "simulated" else None)
             one_customer = runs_commands and not process.isolation_is_not_needed
             admission = Admission(needs_command=runs_commands, one_customer=one_customer)
             self.jobs = Jobs(
                 self.database,
                 sealer,
+                fingerprints,
                 self.catalogue,
                 self.job_ids,
                 threshold=options.threshold,
                 admission=admission,
             )
-            self.webhooks = WebhookService(self.database, sealer, self.clock, options, is_alone=is_alone)
+            self.webhooks = WebhookService(self.database, sealer, fingerprints, self.clock, options, is_alone=is_alone)
             self.feed = EventFeed(EventLog(self.database), lambda ids: self.keys.live(ids, self.clock.now()))
             self.limits = Limits(limits, redis)
             self.callers = Callers()

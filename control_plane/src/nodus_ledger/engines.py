@@ -121,6 +121,8 @@ def parse(url: str) -> URL:
             f"no support for {parsed.get_backend_name()} databases: "
             "give one of SQLite or PostgreSQL, such as sqlite:///nodus.db or postgresql+psycopg://host/name"
         )
+    if (parsed.database or "").startswith("file:"):
+        raise UnusableDatabase("an SQLite database is named by the path of its file, such as sqlite:///nodus.db")
     return parsed.set(drivername="sqlite+pysqlite")
 
 

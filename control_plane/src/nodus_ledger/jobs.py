@@ -30,6 +30,7 @@ from .errors import (
     NoSupplier,
     UnknownJob,
 )
+from .fingerprints import Fingerprints
 from .keys import KeyRecord
 from .outages import outages_now
 from .records import JOB_FIELDS, JobRecord, new_record
@@ -44,6 +45,9 @@ _BY_ID = select(*JOB_FIELDS).where(jobs.c.id == bindparam("job"), jobs.c.custome
 _LOCKED_BY_ID = _BY_ID.with_for_update()
 _BY_IDEMPOTENCY_KEY = select(*JOB_FIELDS).where(
     jobs.c.customer_id == bindparam("customer"),
+    # An agent's own, and those from before there were scopes, when everybody's stood in the empty one.
+    jobs.c.idempotency_scope.in_((bindparam("scope"), "")),
+    or_(jobs.c.idempotency_scope == bindparam("scope"), jobs.c.key_id == bindparam("of_key")),
     jobs.c.endpoint == bindparam("at_endpoint"),
     jobs.c.idempotency_key == bindparam("key"),
 )
@@ -125,6 +129,7 @@ class Jobs:
         self,
         database: Database,
         sealer: Sealer,
+        fingerprints: Fingerprints,
         catalogue: Catalogue,
         ids: JobIds,
         *,
@@ -135,6 +140,7 @@ class Jobs:
         self._admission = admission or Admission()
         self._database = database
         self._sealer = sealer
+        self._fingerprints = fingerprints
         self._catalogue = catalogue
         self._ids = ids
         self._threshold = threshold
@@ -158,14 +164,14 @@ class Jobs:
         self, connection: Connection, key: KeyRecord, spec: JobSpec, idempotency_key: str | None, now: int
     ) -> Submitted | BudgetExceeded:
         """Do that inside a transaction. An exceeded budget is returned, not raised, so that its record is committed."""
-        fingerprint = self._sealer.fingerprint(spec.canonical())
+        fingerprint = self._fingerprints.of(spec.canonical())
         month = None
         if key.monthly_cap is not None:
             # Before looking for an earlier submission: of two with one idempotency key, the one that waits here then
             # finds the other's job, rather than a budget that this very job has used up.
             month = budgets.figures(connection, key.id, now, lock=True)
         if idempotency_key is not None:
-            earlier = _by_idempotency_key(connection, key.customer_id, idempotency_key)
+            earlier = _by_idempotency_key(connection, key, idempotency_key)
             if earlier is not None:
                 if not hmac.compare_digest(earlier.fingerprint, fingerprint):
                     raise IdempotencyKeyReused
@@ -185,6 +191,7 @@ class Jobs:
             "customer_id": key.customer_id,
             "key_id": key.id,
             "principal_kind": key.principal_kind,
+            "idempotency_scope": key.idempotency_scope,
             "endpoint": SUBMIT_ENDPOINT,
             "idempotency_key": idempotency_key,
             "fingerprint": fingerprint,
@@ -209,7 +216,8 @@ class Jobs:
         inserted = connection.execute(_INSERT_JOB, values)
         key_of_row = inserted.inserted_primary_key
         outbox.publish(connection, [webhook_notices.placed(values)])
-        position = trust_ledger.append_all(connection, [job_entries.submitted(values, spec)])[0]
+        command_hmac = self._fingerprints.of_command(key.customer_id, spec.command)
+        position = trust_ledger.append_all(connection, [job_entries.submitted(values, spec, command_hmac)])[0]
         connection.execute(
             _INSERT_EVENT,
             {
@@ -374,10 +382,15 @@ def require_own(key: KeyRecord, job: JobRecord) -> None:
         raise ForbiddenPrincipal
 
 
-def _by_idempotency_key(connection: Connection, customer_id: str, idempotency_key: str) -> JobRecord | None:
-    row = connection.execute(
-        _BY_IDEMPOTENCY_KEY, {"customer": customer_id, "at_endpoint": SUBMIT_ENDPOINT, "key": idempotency_key}
-    ).first()
+def _by_idempotency_key(connection: Connection, key: KeyRecord, idempotency_key: str) -> JobRecord | None:
+    wanted = {
+        "customer": key.customer_id,
+        "scope": key.idempotency_scope,
+        "of_key": key.id,
+        "at_endpoint": SUBMIT_ENDPOINT,
+        "key": idempotency_key,
+    }
+    row = connection.execute(_BY_IDEMPOTENCY_KEY, wanted).first()
     return None if row is None else JobRecord(*row)
 
 

@@ -81,8 +81,16 @@ class KeyRecord:
 
     @property
     def sees_only_its_own_jobs(self) -> bool:
-        """Whether it may cancel, and read the logs of, only the jobs that it submitted itself."""
+        """Whether it may cancel, and read the logs and ledger rows of, only the jobs that it submitted itself."""
         return self.principal_kind == PrincipalKind.AGENT.value
+
+    @property
+    def idempotency_scope(self) -> str:
+        """Among whose submissions its idempotency keys are unique: an agent's own, else its customer's (empty).
+
+        So an agent can never take a key that a person is about to use.
+        """
+        return self.id if self.principal_kind == PrincipalKind.AGENT.value else ""
 
     @property
     def threshold(self) -> float | None:

@@ -84,6 +84,7 @@ jobs = Table(
     Column("customer_id", String, nullable=False),
     Column("key_id", String, nullable=False),
     Column("principal_kind", String, nullable=False),
+    Column("idempotency_scope", String, nullable=False, server_default=""),  # an agent's key id, else empty
     Column("endpoint", String, nullable=False),
     Column("idempotency_key", String),
     Column("fingerprint", LargeBinary, nullable=False),  # HMAC of the canonical spec
@@ -125,7 +126,7 @@ jobs = Table(
     # Where the terminal transition stands in the Trust Ledger.
     Column("ledger_seq", BigInteger),
     Column("ledger_hash", LargeBinary),
-    UniqueConstraint("customer_id", "endpoint", "idempotency_key"),
+    UniqueConstraint("customer_id", "idempotency_scope", "endpoint", "idempotency_key"),
 )
 Index("jobs_by_customer", jobs.c.customer_id, jobs.c.seq)
 Index("jobs_by_status", jobs.c.customer_id, jobs.c.status, jobs.c.seq)

@@ -22,7 +22,8 @@ from . import verify_sums
 from .database import Database
 from .engines import raw_rows
 from .errors import DatabaseUnavailable
-from .ledger_signing import open_checkpoint, origin_of, public_key
+from .ledger_origin import FIRST_ORIGIN, kept_origin, origin_of
+from .ledger_signing import open_checkpoint, public_key
 from .meter_events import identifier_of
 from .verify_log import MAX_FAULTS_PER_LOG, Fault, LogWalk, Row, StoredHead
 from .verify_sums import JobRow, KeyRow, MeterRow, Tally
@@ -94,6 +95,7 @@ class _Verification:
         for customer_id, size, root, note in self._rows(_CHECKPOINTS):
             self._checkpoints[customer_id].append((size, root, note))
         self._public_key = public_key(connection)
+        self._origin = kept_origin(connection) or FIRST_ORIGIN
 
     def run(self) -> Report:
         walk: LogWalk | None = None
@@ -148,10 +150,11 @@ class _Verification:
         if self._public_key is None:
             return "cannot be verified: the public key is missing or damaged"
         try:
-            signed = open_checkpoint(str(note), walk.customer_id, self._public_key)
+            origin = origin_of(str(self._origin), walk.customer_id)
+            signed = open_checkpoint(str(note), origin, self._public_key)
         except ValueError as exc:
             return f"does not verify: {exc}"
-        if signed != Checkpoint(origin_of(walk.customer_id), size, root):
+        if signed != Checkpoint(origin, size, root):
             return "is not what its note says"
         if walk.root_at(size) is None:
             return f"was given out, and there are {walk.size} rows"

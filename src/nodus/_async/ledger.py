@@ -33,6 +33,9 @@ class AsyncLedger:
     ) -> list[LedgerEntry]:
         """Fetch rows in order, with as many requests as it takes.
 
+        An agent's key gets only the rows of its own key and jobs: `verify_ledger` finds gaps between them, but
+        `verify_inclusion` verifies each, with a `proof()`.
+
         Args:
             job_id: only rows about this job.
             after: only rows whose `seq` is above this, 0 or more.

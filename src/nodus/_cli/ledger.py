@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import asyncclick
 
-from .._errors import ConfigurationError
+from .._errors import ConfigurationError, LedgerError
 from .._ledger import LedgerReport, verify_ledger
 from . import exit_codes
 from .body import read_body
 from .facts import show_facts
 from .invocation import Invocation
+from .own_rows import OwnRowsReport, is_because_of_own_rows, verify_own_rows
 
 if TYPE_CHECKING:
     from .._records import LedgerCheckpoint, LedgerEntry, LedgerKey
@@ -44,25 +45,29 @@ async def verify(invocation: Invocation, evidence: Evidence, *, as_json: bool) -
         LedgerError: something does not verify.
     """
     known = None if evidence.known is None else _read_checkpoint(invocation, evidence.known)
-    checkpoint: LedgerCheckpoint | Mapping[str, object] | str | None = None
-    key: LedgerKey | str | None = evidence.key
-    entries: list[LedgerEntry] | list[str]
+    is_pinned = evidence.key is not None
     if evidence.export is not None:
         # Not `splitlines`, which breaks lines at characters that JSON leaves as they are, such as U+2028.
-        entries = [line for line in _read_text(invocation, evidence.export).split("\n") if line.strip()]
-        if evidence.checkpoint is not None:
-            checkpoint = _read_checkpoint(invocation, evidence.checkpoint)
+        lines = [line for line in _read_text(invocation, evidence.export).split("\n") if line.strip()]
+        kept = None if evidence.checkpoint is None else _read_checkpoint(invocation, evidence.checkpoint)
+        report = _verify(invocation, lines, kept, known, evidence.key, is_pinned=is_pinned)
     else:
         async with invocation.client() as client:
             checkpoint = await client.ledger.checkpoint()
-            if key is None:
-                key = await client.ledger.key()
+            key = await client.ledger.key() if evidence.key is None else evidence.key
             entries = await client.ledger.entries()
-    report = _verify(invocation, entries, checkpoint, known, key, is_pinned=evidence.key is not None)
+            try:
+                report = _verify(invocation, entries, checkpoint, known, key, is_pinned=is_pinned)
+            except LedgerError as exc:
+                if not await is_because_of_own_rows(client, exc):
+                    raise
+                own = await verify_own_rows(client, entries, checkpoint, key, known, is_pinned=is_pinned)
+                _show_own_rows(invocation, own, is_pinned=is_pinned, as_json=as_json)
+                return exit_codes.OK
     if as_json:
         invocation.output.json(dataclasses.asdict(report))
         return exit_codes.OK
-    _show(invocation, report, is_pinned=evidence.key is not None)
+    _show(invocation, report, is_pinned=is_pinned)
     return exit_codes.OK
 
 
@@ -84,10 +89,35 @@ def _verify(
         return verify_ledger(entries, checkpoint=checkpoint, known_checkpoint=known)
 
 
+def _show_own_rows(invocation: Invocation, report: OwnRowsReport, *, is_pinned: bool, as_json: bool) -> None:
+    invocation.output.note(
+        "An agent's key sees only the rows of its own key and jobs. Each was proved to be in the signed ledger; that "
+        "none of them was left out can be verified only with a person's or a service's key."
+    )
+    if as_json:
+        invocation.output.json(dataclasses.asdict(report))
+        return
+    show_facts(
+        invocation.output,
+        [
+            ("ledger", "verified in part"),
+            ("own rows", str(report.rows)),
+            ("newer rows", str(report.newer_rows) if report.newer_rows else None),
+            ("root", report.root_hash),
+            ("checkpoint", f"{report.checkpoint_size} rows"),
+            ("signature", _signature(report.signature_verified, is_pinned=is_pinned)),
+            ("known before", None if report.known_size is None else f"{report.known_size} rows"),
+        ],
+    )
+
+
+def _signature(is_verified: bool, *, is_pinned: bool) -> str:
+    if not is_verified:
+        return "not verified"
+    return "verified" if is_pinned else "verified, with the key that the server named"
+
+
 def _show(invocation: Invocation, report: LedgerReport, *, is_pinned: bool) -> None:
-    signed = "not verified"
-    if report.signature_verified:
-        signed = "verified" if is_pinned else "verified, with the key that the server named"
     covered = None if report.checkpoint_size is None else f"{report.checkpoint_size} rows"
     show_facts(
         invocation.output,
@@ -96,7 +126,7 @@ def _show(invocation: Invocation, report: LedgerReport, *, is_pinned: bool) -> N
             ("rows", str(report.size)),
             ("root", report.root_hash),
             ("checkpoint", covered),
-            ("signature", signed),
+            ("signature", _signature(report.signature_verified, is_pinned=is_pinned)),
             ("known before", None if report.known_size is None else f"{report.known_size} rows"),
         ],
     )

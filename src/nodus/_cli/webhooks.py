@@ -26,6 +26,9 @@ def show_webhook(output: Output, hook: Webhook, *, as_json: bool) -> None:
             ("secret", hook.secret),
             ("created", None if hook.created_at is None else local_time(hook.created_at)),
             ("disabled", None if hook.disabled_at is None else local_time(hook.disabled_at)),
+            ("reason", hook.disabled_reason),
+            ("failing since", None if hook.failing_since is None else local_time(hook.failing_since)),
+            ("held until", None if hook.held_until is None else local_time(hook.held_until)),
         ],
     )
 
@@ -35,7 +38,7 @@ def show_webhook_row(output: Output, hook: Webhook, *, as_json: bool) -> None:
     if as_json:
         show_webhook(output, hook, as_json=True)
     else:
-        state = "live" if hook.disabled_at is None else "disabled"
+        state = "disabled" if hook.disabled_at is not None else "failing" if hook.failing_since is not None else "live"
         tab_separated(output, (hook.id, state, hook.url, ",".join(hook.events)))
 
 

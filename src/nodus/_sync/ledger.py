@@ -32,6 +32,9 @@ class Ledger:
     def entries(self, *, job_id: str | None = None, after: int = 0, limit: int | None = None) -> list[LedgerEntry]:
         """Fetch rows in order, with as many requests as it takes.
 
+        An agent's key gets only the rows of its own key and jobs: `verify_ledger` finds gaps between them, but
+        `verify_inclusion` verifies each, with a `proof()`.
+
         Args:
             job_id: only rows about this job.
             after: only rows whose `seq` is above this, 0 or more.

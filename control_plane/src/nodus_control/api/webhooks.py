@@ -1,4 +1,4 @@
-"""`/v1/webhooks`: register, read and delete endpoints, rotate their secrets, list deliveries and replay them."""
+"""`/v1/webhooks`: register, read, enable and delete endpoints, rotate secrets, list and replay deliveries."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nodus_ledger.keys import KeyRecord, PrincipalKind
 from nodus_ledger.webhooks import MAX_ENDPOINTS, Endpoint, Registered, TooManyWebhooks, UnknownWebhook
 
 from ..auth import authenticate
-from ..calls import Call, in_thread, read_call, respond, translated
+from ..calls import Call, in_writing_thread, read_call, respond, translated
 from ..plane import Plane
 from ..webhooks.addresses import AddressRefused
 from ..webhooks.urls import InvalidUrl
@@ -39,7 +39,7 @@ async def create_webhook(request: Request) -> Response:
     """Register an endpoint."""
     plane: Plane = request.app.state.plane
     call = await read_call(request)
-    asked = await in_thread(translated, _translating(_prepare), plane, call)
+    asked = await in_writing_thread(translated, _translating(_prepare), plane, call)
     if isinstance(asked, Response):
         return asked
     # Not in a thread that answers requests: the name's servers may take their time.
@@ -51,7 +51,7 @@ async def create_webhook(request: Request) -> Response:
         raise ApiError(
             422, "url_not_allowed", f"Nothing is delivered to this `url`: {exc}.", extra={"field": "url"}
         ) from None
-    return await in_thread(translated, _translating(functools.partial(_create, asked)), plane, call)
+    return await in_writing_thread(translated, _translating(functools.partial(_create, asked)), plane, call)
 
 
 @router.get("/v1/webhooks")
@@ -76,6 +76,12 @@ async def delete_webhook(request: Request) -> Response:
 async def rotate_webhook(request: Request) -> Response:
     """Give an endpoint a new secret."""
     return await respond(request, _translating(_rotate))
+
+
+@router.post("/v1/webhooks/{webhook_id}/enable")
+async def enable_webhook(request: Request) -> Response:
+    """Let events be delivered again to an endpoint that was disabled."""
+    return await respond(request, _translating(_enable))
 
 
 @router.get("/v1/webhooks/{webhook_id}/deliveries")
@@ -107,19 +113,21 @@ def _prepare(plane: Plane, call: Call) -> _Asked | Response:
     url, events = _registration(call.json())
     earlier = plane.webhooks.endpoints.earlier_or_room(key.customer_id, url, events, idempotency_key)
     if earlier is not None:
-        return _registered(earlier)
+        return _registered(earlier, url)
     return _Asked(key.customer_id, url, events, idempotency_key)
 
 
 def _create(asked: _Asked, plane: Plane, _call: Call) -> Response:
     now = plane.clock.now()
-    return _registered(
-        plane.webhooks.endpoints.register(asked.customer_id, asked.url, asked.events, asked.idempotency_key, now)
+    registered = plane.webhooks.endpoints.register(
+        asked.customer_id, asked.url, asked.events, asked.idempotency_key, now
     )
+    return _registered(registered, asked.url)
 
 
-def _registered(registered: Registered) -> Response:
-    view = _endpoint_view(registered.endpoint)
+def _registered(registered: Registered, url: str) -> Response:
+    # To whoever sent it, the whole URL is no secret.
+    view = {**_endpoint_view(registered.endpoint), "url": url}
     if registered.secret is None:
         return _json(view, headers={"Idempotent-Replayed": "true"})
     return _json({**view, "secret": registered.secret}, status=201)
@@ -148,6 +156,13 @@ def _rotate(plane: Plane, call: Call) -> Response:
     return _json({"secret": secret})
 
 
+def _enable(plane: Plane, call: Call) -> Response:
+    key = _authenticate_owner(plane, call)
+    endpoint = plane.webhooks.endpoints.enable(key.customer_id, call.path_params["webhook_id"])
+    plane.wake()
+    return _json(_endpoint_view(endpoint))
+
+
 def _deliveries(plane: Plane, call: Call) -> Response:
     key = authenticate(plane, call)
     page = plane.webhooks.deliveries.page(
@@ -160,8 +175,7 @@ def _deliveries(plane: Plane, call: Call) -> Response:
 
 
 def _replay(plane: Plane, call: Call) -> Response:
-    key = authenticate(plane, call)
-    call.refuse_query()
+    key = _authenticate_owner(plane, call)
     webhook_id, delivery_id = call.path_params["webhook_id"], call.path_params["delivery_id"]
     delivery = plane.webhooks.deliveries.replay(key.customer_id, webhook_id, delivery_id, plane.clock.now())
     plane.wake()
@@ -173,7 +187,11 @@ def _authenticate_owner(plane: Plane, call: Call) -> KeyRecord:
     key = authenticate(plane, call)
     call.refuse_query()
     if key.principal_kind == PrincipalKind.AGENT.value:
-        raise ApiError(403, "forbidden_principal", "An agent's key may not create, rotate or delete webhooks.")
+        raise ApiError(
+            403,
+            "forbidden_principal",
+            "An agent's key may not create, rotate, enable or delete webhooks, nor replay their deliveries.",
+        )
     return key
 
 
@@ -231,7 +249,7 @@ _ANSWERS: Mapping[type[Exception], tuple[int, str, str]] = {
     WebhookDisabled: (
         409,
         "webhook_disabled",
-        "The endpoint answered 410, so nothing is delivered to it any more: register it anew.",
+        "Nothing is delivered to this webhook any more, because it answered 410 or failed for days: enable it first.",
     ),
     IdempotencyKeyReused: (
         422,
@@ -248,7 +266,10 @@ def _endpoint_view(endpoint: Endpoint) -> dict[str, object]:
         "url": endpoint.url,
         "events": endpoint.event_types,
         "created_at": timestamp(endpoint.created_at),
-        "disabled_at": None if endpoint.disabled_at is None else timestamp(endpoint.disabled_at),
+        "disabled_at": _time(endpoint.disabled_at),
+        "disabled_reason": endpoint.disabled_reason,
+        "failing_since": _time(endpoint.failing_since),
+        "held_until": _time(endpoint.held_until),
     }
 
 
@@ -267,8 +288,12 @@ def _delivery_view(delivery: DeliveryFacts) -> dict[str, object]:
             }
             for attempt in delivery.attempts
         ],
-        "next_retry_at": None if delivery.next_retry_at is None else timestamp(delivery.next_retry_at),
+        "next_retry_at": _time(delivery.next_retry_at),
     }
+
+
+def _time(at: int | None) -> str | None:
+    return None if at is None else timestamp(at)
 
 
 def _json(content: dict[str, object], *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
