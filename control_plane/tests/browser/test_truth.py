@@ -282,6 +282,34 @@ def test_a_link_is_no_way_in(open_page: Open, playground: Playground) -> None:
     assert playground.call("GET", "/v1/jobs")["jobs"] == []
 
 
+def test_the_pages_code_stays_nowhere(open_page: Open, running_commands: Playground) -> None:
+    """It goes from the address at once, no link carries it, a reload needs it no more, and nobody else enters by it."""
+    page = open_page(running_commands, permissions=["clipboard-read", "clipboard-write"])
+    connected(page)
+    at_first = page.url
+    page.get_by_label("command").fill("true")
+    run_job(page)
+    expect_status(page, "completed")
+    kept = page.evaluate("JSON.stringify([location.href, {...localStorage}, {...sessionStorage}, document.cookie])")
+    page.reload()
+    connected(page)
+    other = open_page(running_commands)
+    expect(other.locator("#link")).to_have_text("Locked")
+    expect(other.locator("#away")).to_contain_text("has been used")
+    bare = open_page(running_commands, running_commands.base_url)
+    expect(bare.locator("#away")).to_contain_text("by the address that the playground printed")
+    beside = open_page(running_commands, running_commands.base_url, beside=page)
+    connected(beside)
+    code = running_commands.page_url.partition("#code=")[2]
+
+    assert len(code) >= 32
+    assert "code" not in at_first
+    assert code not in kept
+    assert running_commands.ready["api_key"] not in kept
+    assert not other.locator("main").is_visible()
+    assert running_commands.ready["api_key"] not in other.content() + bare.content()
+
+
 def test_commands_really_run_where_the_driver_says_so(open_page: Open, running_commands: Playground) -> None:
     """The page opens by its token, says so, has no clock to turn, and notices when its keys are old."""
     page = open_page(running_commands)

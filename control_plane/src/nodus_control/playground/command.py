@@ -8,6 +8,7 @@ import math
 import os
 import shlex
 import webbrowser
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,9 +29,11 @@ from ..server import Server, ServerFailed
 from ..suppliers.choice import DRIVERS
 from ..webhooks.command import allow_option, threshold_option
 from ..webhooks.service import WebhookOptions, options_for_this_machine
-from .guards import Guard, is_loopback, new_page_token
+from .guards import Guard, is_loopback
+from .opening import open_privately
 from .ready_file import write_ready_file
 from .seeded import SeededKeys, seed_keys
+from .visitors import Visitors
 
 DEFAULT_PORT = 8787
 DEFAULT_SIMULATED_SPEED = 60.0
@@ -183,7 +186,7 @@ def run_playground(settled: Settled) -> int:
             )
             closing.callback(plane.close)
             keys = seed_keys(plane)
-            guard = Guard(settled.allowed_hosts, new_page_token() if plane.driver.runs_commands else None, keys)
+            guard = Guard(settled.allowed_hosts, Visitors() if plane.driver.runs_commands else None, keys)
             app = create_app(plane, faults=FaultScript(), guard=guard)
             server = Server(app, host=settled.host, port=settled.port, end_streams=plane.feed.end_streams)
             closing.callback(server.stop)
@@ -191,12 +194,25 @@ def run_playground(settled: Settled) -> int:
             server.start()
         except (UnusableDatabase, DatabaseUnavailable, UnusableKey, ServerFailed, RuntimeError) as exc:
             raise Misconfigured(str(exc)) from exc
-        page_url = f"{server.base_url}/" + (f"?token={guard.page_token}" if guard.page_token else "")
-        announce(settled, server.base_url, page_url, keys)
+        announce(settled, server.base_url, page_address(server.base_url, guard), keys)
         if settled.opens_browser:
-            webbrowser.open(page_url)
+            closing.callback(open_page(server.base_url, guard))
         interrupts.wait()
     return OK
+
+
+def page_address(base_url: str, guard: Guard) -> str:
+    """Return an address of the page, with a code of its own where the page needs one; no server gets to see that."""
+    return f"{base_url}/" + ("" if guard.visitors is None else f"#code={guard.visitors.new_code()}")
+
+
+def open_page(base_url: str, guard: Guard) -> Callable[[], None]:
+    """Open the page in the user's browser; return what is to be called at the end."""
+    address = page_address(base_url, guard)
+    if guard.visitors is not None:
+        return open_privately(address)
+    webbrowser.open(address)
+    return lambda: None
 
 
 def make_clock(settled: Settled) -> RunningClock:

@@ -88,7 +88,7 @@ export function linked() {
 }
 
 export const carry = (more, spec = world.draft?.spec) =>
-	history.replaceState(null, "", `${location.search}#${new URLSearchParams({ spec: JSON.stringify(spec), as: $("as").value, ...more })}`);
+	history.replaceState(null, "", `#${new URLSearchParams({ spec: JSON.stringify(spec), as: $("as").value, ...more })}`);
 
 export const load = (spec) => (wanted = spec);
 
