@@ -31,8 +31,8 @@ from ..webhooks.command import allow_option, threshold_option
 from ..webhooks.service import WebhookOptions, options_for_this_machine
 from .guards import Guard, is_loopback
 from .opening import open_privately
-from .ready_file import write_ready_file
-from .seeded import SeededKeys, seed_keys
+from .ready_file import write_private
+from .seeded import ExposedKeys, SeededKeys, seed_keys
 from .visitors import Visitors
 
 DEFAULT_PORT = 8787
@@ -185,7 +185,7 @@ def run_playground(settled: Settled) -> int:
                 webhooks=settled.webhooks,
             )
             closing.callback(plane.close)
-            keys = seed_keys(plane)
+            keys = _seed(plane)
             guard = Guard(settled.allowed_hosts, Visitors() if plane.driver.runs_commands else None, keys)
             app = create_app(plane, faults=FaultScript(), guard=guard)
             server = Server(app, host=settled.host, port=settled.port, end_streams=plane.feed.end_streams)
@@ -215,6 +215,15 @@ def open_page(base_url: str, guard: Guard) -> Callable[[], None]:
     return lambda: None
 
 
+def _seed(plane: Plane) -> SeededKeys:
+    try:
+        return seed_keys(plane, kept=True)
+    except ExposedKeys as exc:
+        raise Misconfigured(str(exc)) from exc
+    except OSError as exc:
+        raise Misconfigured(f"cannot keep the keys in {exc.filename}: {exc.strerror}") from exc
+
+
 def make_clock(settled: Settled) -> RunningClock:
     """Make the requested clock, as far ahead of real time as it was when the database was last used."""
     database = Database(settled.database_url)
@@ -241,13 +250,15 @@ def announce(settled: Settled, base_url: str, page_url: str, keys: SeededKeys) -
     ]
     if settled.driver == "process":
         lines.append("  Commands run on this machine, as you. Suppliers and prices are simulated; images are not run.")
+        lines.append("  The page's address opens it once, in one browser.")
     else:
         speed = "instant" if settled.speed == math.inf else f"{settled.speed:g} times real time"
-        lines.append(f"  Jobs, suppliers and prices are simulated; the clock's speed is {speed}.")
+        lines.append("  Nothing runs: jobs, suppliers and prices are simulated.")
+        lines.append(f"  The clock's speed is {speed}.")
     if settled.database_url == IN_MEMORY:
         lines.append("  State is in memory and lost on exit; --db sqlite:///nodus.db keeps it.")
     else:
-        lines.append("  State is kept in the database that you named.")
+        lines.append("  State is kept in the database that you named, and the keys stay the same.")
     lines.append("  Ctrl-C stops it.")
     asyncclick.echo("\n".join(lines), err=settled.as_json)
     ready = {
@@ -262,7 +273,7 @@ def announce(settled: Settled, base_url: str, page_url: str, keys: SeededKeys) -
         asyncclick.echo(json.dumps(ready))
     if settled.ready_file is not None:
         try:
-            write_ready_file(settled.ready_file, ready)
+            write_private(settled.ready_file, ready)
         except OSError as exc:
             name = shlex.quote(str(settled.ready_file))
             raise Misconfigured(f"cannot write the ready file {name}: {exc.strerror}") from exc
