@@ -24,7 +24,7 @@ from .interrupts import Interrupts, catching_interrupts
 from .plane import Plane
 from .processes import Processes
 from .server import Server, ServerFailed, base_url_of, bind
-from .suppliers.choice import DRIVERS
+from .suppliers.choice import DRIVERS, WHAT_RUNS
 from .version import VERSION
 from .webhooks.addresses import parse_allowed
 from .webhooks.command import allow_option, threshold_option
@@ -44,7 +44,11 @@ class Hosting:
 
 def _with_database(command: Callable[..., Any]) -> Callable[..., Any]:
     command = asyncclick.option(
-        "--driver", type=asyncclick.Choice(DRIVERS), default="simulated", show_default=True, help="What runs the jobs."
+        "--driver",
+        type=asyncclick.Choice(DRIVERS),
+        required=True,
+        help="What the jobs are for: `simulated` runs nothing and takes test keys (nk_test_…) only, `process` runs "
+        "their commands on the worker's machine and takes live keys only.",
     )(command)
     command = allow_option(command)
     command = asyncclick.option(
@@ -93,7 +97,8 @@ def serve(
     with catching_interrupts() as interrupts:
         try:
             listening = bind(host, port)
-            say_ready = functools.partial(asyncclick.echo, f"serving {base_url_of(host, listening)}")
+            said = f"serving {base_url_of(host, listening)}\n{WHAT_RUNS[driver]}"
+            say_ready = functools.partial(asyncclick.echo, said)
             if workers == 1:
                 _answer(hosting, listening, say_ready, interrupts)
             else:
@@ -111,7 +116,7 @@ def worker(database_url: str | None, redis_url: str | None, driver: str, webhook
     with catching_interrupts() as interrupts:
         plane = _open(_hosting(database_url, redis_url, driver, webhook_allow))
         plane.start_worker()
-        asyncclick.echo("working")
+        asyncclick.echo(f"working\n{WHAT_RUNS[driver]}")
         interrupts.wait()
         plane.close()
     return OK

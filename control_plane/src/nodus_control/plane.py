@@ -29,7 +29,7 @@ from nodus_ledger.signing_secrets import SigningSecrets
 
 from .clock import Clock, RunningClock
 from .events import EventFeed
-from .suppliers.choice import make_driver, state_directory
+from .suppliers.choice import SIMULATED, make_driver, state_directory
 from .suppliers.simulated import SimulatedDriver
 from .webhooks.service import WebhookOptions, WebhookService
 from .worker import Worker
@@ -81,12 +81,15 @@ class Plane:
             self.keys = Keys(self.database, SigningSecrets(sealer, redis))
             signer = signer_for(self.database, sealer, os.environ.get(SIGNING_KEY_VARIABLE))
             self.trust_ledger = TrustLedger(self.database, signer)
-            self.job_ids = JobIds(secrets.randbits, seed if driver == "simulated" else None)
-            self.jobs = Jobs(self.database, sealer, self.catalogue, self.job_ids, threshold=options.threshold)
+            simulated = driver == SIMULATED
+            self.job_ids = JobIds(secrets.randbits, seed if simulated else None)
+            self.jobs = Jobs(
+                self.database, sealer, self.catalogue, self.job_ids, simulated=simulated, threshold=options.threshold
+            )
             self.webhooks = WebhookService(self.database, sealer, self.clock, options, is_alone=is_alone)
             self.feed = EventFeed(EventLog(self.database), self.keys.live)
             self.outages = Outages(self.database)
-            self._claims = Claims(self.database, self.catalogue)
+            self._claims = Claims(self.database, self.catalogue, simulated=simulated)
             if is_alone:
                 self._claims.release_all()
             self._private_directory = self._output_directory(driver)

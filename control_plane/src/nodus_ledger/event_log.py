@@ -14,7 +14,8 @@ from sqlalchemy import bindparam, select
 from nodus_core.lifecycle import JobStatus
 
 from .database import Database
-from .schema import events
+from .records import counts_as_simulated
+from .schema import events, jobs
 from .trust_schema import heads
 
 
@@ -31,6 +32,12 @@ class EventRecord:
     supplier: str | None
     region: str | None
     reason: str | None
+    simulated: bool | None
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether its job is simulated."""
+        return counts_as_simulated(self.simulated)
 
     @property
     def is_terminal(self) -> bool:
@@ -48,16 +55,16 @@ _EVENT = (
     events.c.supplier,
     events.c.region,
     events.c.reason,
+    jobs.c.simulated,
 )
+_EVENTS = select(*_EVENT).select_from(events).join(jobs, jobs.c.id == events.c.job_id)
 _OF_CUSTOMER = (
-    select(*_EVENT)
-    .where(events.c.customer_id == bindparam("customer"), events.c.position > bindparam("after"))
+    _EVENTS.where(events.c.customer_id == bindparam("customer"), events.c.position > bindparam("after"))
     .order_by(events.c.position)
     .limit(bindparam("at_most"))
 )
 _OF_JOB = (
-    select(*_EVENT)
-    .where(events.c.job_id == bindparam("job"), events.c.seq > bindparam("after"))
+    _EVENTS.where(events.c.job_id == bindparam("job"), events.c.seq > bindparam("after"))
     .order_by(events.c.seq)
     .limit(bindparam("at_most"))
 )

@@ -1,7 +1,7 @@
 """What the Trust Ledger records about a job: pure functions, from rows that are being written to ledger entries.
 
 Of a command only its hash is recorded, of `env` nothing, and of an error only its code: what a program prints may be
-secret.
+secret. Every row says whether the job is simulated, so that none of them alone can pass for one about real work.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ def submitted(job: Mapping[str, Any], spec: JobSpec) -> Entry:
         key_id=job["key_id"],
         principal_kind=job["principal_kind"],
         payload={
+            "simulated": job["simulated"],
             "status": job["status"],
             "image": spec.image,
             "gpu": spec.gpu,
@@ -101,4 +102,5 @@ def settled(job: JobRecord, values: Mapping[str, Any]) -> Entry:
 
 
 def _about(job: JobRecord, kind: str, at: int, payload: Mapping[str, object]) -> Entry:
-    return Entry(job.customer_id, kind, at, payload, job.id, job.key_id, job.principal_kind)
+    about = {"simulated": job.is_simulated, **payload}
+    return Entry(job.customer_id, kind, at, about, job.id, job.key_id, job.principal_kind)

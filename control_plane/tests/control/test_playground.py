@@ -298,6 +298,43 @@ def test_what_it_cannot_start_with_is_said_in_a_line(options: list[str], status:
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.parametrize("driver", ["simulated", "process"])
+def test_a_restart_shuts_no_client_out(tmp_path: Path, driver: str) -> None:
+    """With a database that lasts the keys last too; the file beside it is its owner's alone."""
+    options = ["--driver", driver, "--db", f"sqlite:///{tmp_path / 'nodus.db'}"]
+    seen = []
+    for _ in range(2):
+        started = Started(tmp_path, *options)
+        started.client.close()
+        started.end(signal.SIGTERM)
+        seen.append({name: started.ready[name] for name in started.ready if "key" in name or "secret" in name})
+        started.ready_file.unlink()
+    modes = [stat.S_IMODE(file.stat().st_mode) for file in tmp_path.glob("*.playground.json")]
+
+    assert seen[0] == seen[1]
+    assert modes == ([0o600] if driver == "process" else [])
+
+
+def test_keys_that_others_can_read_are_not_used(tmp_path: Path) -> None:
+    """Exit status 3, in a line that says what to do."""
+    options = ["--driver", "process", "--db", f"sqlite:///{tmp_path / 'nodus.db'}"]
+    started = Started(tmp_path, *options)
+    started.client.close()
+    started.end(signal.SIGTERM)
+    (tmp_path / "nodus.db.playground.json").chmod(0o644)
+    ended = subprocess.run(
+        [sys.executable, "-m", "nodus_control.playground", "--no-browser", "--port", "0", *options],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+
+    assert ended.returncode == 3
+    assert "nodus.db.playground.json" in ended.stderr
+    assert started.ready["api_key"] not in ended.stderr
+
+
 def test_another_key_than_the_databases_is_noticed(tmp_path: Path) -> None:
     """Before a job is accepted whose secrets nobody could open."""
     database = f"sqlite:///{tmp_path / 'nodus.db'}"
@@ -321,7 +358,7 @@ def test_operator_commands_name_both_ways_to_a_database() -> None:
     """Exit status 3 without one."""
     for command in ("serve", "worker"):
         ended = subprocess.run(
-            [sys.executable, "-c", "from nodus_control.cli import main; main()", command],
+            [sys.executable, "-c", "from nodus_control.cli import main; main()", command, "--driver", "simulated"],
             env={name: value for name, value in os.environ.items() if name != "NODUS_DATABASE_URL"},
             capture_output=True,
             text=True,
@@ -331,6 +368,23 @@ def test_operator_commands_name_both_ways_to_a_database() -> None:
         assert ended.returncode == 3
         assert "--db" in ended.stderr
         assert "NODUS_DATABASE_URL" in ended.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_operator_commands_have_no_default_driver(command: str, tmp_path: Path) -> None:
+    """Nobody hosts simulations without having said so: exit status 2, and the choices are named."""
+    ended = subprocess.run(
+        [sys.executable, "-c", "from nodus_control.cli import main; main()", command],
+        env={**os.environ, "NODUS_DATABASE_URL": f"sqlite:///{tmp_path / 'nodus.db'}"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+
+    assert ended.returncode == 2
+    assert all(word in ended.stderr for word in ("--driver", "simulated", "process"))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

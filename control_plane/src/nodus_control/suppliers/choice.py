@@ -12,7 +12,13 @@ from .simulated import Recalled, SimulatedDriver
 if TYPE_CHECKING:
     from ..plane import Plane
 
-DRIVERS = ("simulated", "process")
+SIMULATED = "simulated"
+DRIVERS = (SIMULATED, "process")
+WHAT_RUNS = {
+    SIMULATED: "Nothing runs: suppliers, jobs and prices are simulated, and only test keys (nk_test_…) may submit.",
+    "process": "Commands really run, on the worker's machine; images do not. Only live keys (nk_live_…) may submit.",
+}
+"""What an operator is told at the start, by driver."""
 
 
 def make_driver(name: str, plane: Plane, directory: Path | None, is_reliable: bool) -> Driver:
@@ -22,7 +28,7 @@ def make_driver(name: str, plane: Plane, directory: Path | None, is_reliable: bo
         ValueError: there is no driver with that name, or it has nowhere to keep its files.
         RuntimeError: it cannot work on this machine.
     """
-    if name == "simulated":
+    if name == SIMULATED:
         return SimulatedDriver(
             plane.catalogue,
             seed=plane.seed or 0,
