@@ -36,7 +36,7 @@ from .seeded import ExposedKeys, SeededKeys, seed_keys
 from .visitors import Visitors
 
 DEFAULT_PORT = 8787
-DEFAULT_SIMULATED_SPEED = 60.0
+DEFAULT_SIMULATED_SPEED = 300.0
 IN_MEMORY = "sqlite://"
 
 
@@ -94,7 +94,7 @@ class Settled:
     "--speed",
     type=Speed(),
     metavar="N|instant",
-    help="How fast the clock runs. By default, simulations run at 60 times real time; commands run in real time.",
+    help="How fast the clock runs. By default, simulations run at 300 times real time; commands run in real time.",
 )
 @asyncclick.option(
     "--seed", type=int, default=0, show_default=True, help="The seed of everything that is random in simulations."
