@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Column, bindparam, select
 
 from nodus_core.lifecycle import JobStatus
 
@@ -45,7 +46,7 @@ class EventRecord:
         return JobStatus(self.status).is_terminal
 
 
-_EVENT = (
+_EVENT: tuple[Column[Any], ...] = (
     events.c.position,
     events.c.job_id,
     events.c.seq,

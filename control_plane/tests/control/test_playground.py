@@ -28,6 +28,7 @@ class Started:
     def __init__(
         self, directory: Path, *options: str, has_browser: bool = False, env: Mapping[str, str] | None = None
     ) -> None:
+        self.runs_commands = "process" in options
         self.ready_file = directory / "ready.json"
         self.output = directory / "output.txt"
         command = [sys.executable, "-m", "nodus_control.playground", "--port", "0"]
@@ -110,7 +111,7 @@ def test_seeded_keys_are_fixed_only_where_nothing_runs(playground: Started) -> N
 
 def runs_commands(playground: Started) -> bool:
     """Say whether commands really run, and the page is therefore locked."""
-    return "process" in playground.process.args
+    return playground.runs_commands
 
 
 def enter(playground: Started, client: httpx.Client, **content: object) -> httpx.Response:

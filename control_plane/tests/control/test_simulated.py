@@ -60,10 +60,13 @@ def run_to_its_end(plane: LocalControlPlane, client: httpx.Client) -> dict[str, 
     job = client.post("/v1/jobs", json=SPEC).raise_for_status().json()
     if is_simulated(plane):
         plane.advance(600)
-    return until(client, lambda: client.get(f"/v1/jobs/{job['id']}").json(), lambda seen: bool(seen["finished_at"]))
+    ended: dict[str, Any] = until(
+        lambda: client.get(f"/v1/jobs/{job['id']}").json(), lambda seen: bool(seen["finished_at"])
+    )
+    return ended
 
 
-def until(client: httpx.Client, read: Callable[[], Any], holds: Callable[[Any], bool]) -> Any:
+def until(read: Callable[[], Any], holds: Callable[[Any], bool]) -> Any:
     """Read until it holds."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not holds(seen := read()):
@@ -89,7 +92,6 @@ def test_every_surface_says_so(plane: LocalControlPlane, client: httpx.Client) -
     accepted = client.post("/v1/jobs", json={**SPEC, "idempotency_key": "k"}).json()
     job = run_to_its_end(plane, client)
     inbox = until(
-        client,
         lambda: client.get("/_dev/inbox").json()["deliveries"],
         lambda seen: set(events) <= {each["event"]["type"] for each in seen},
     )
@@ -135,7 +137,7 @@ def test_budget_events_say_so(plane: LocalControlPlane, client: httpx.Client) ->
         refused = poor.post("/v1/jobs", json=SPEC)
     if is_simulated(plane):
         plane.advance(1)
-    [received] = until(client, lambda: client.get("/_dev/inbox").json()["deliveries"], bool)
+    [received] = until(lambda: client.get("/_dev/inbox").json()["deliveries"], bool)
 
     assert refused.status_code == 402
     assert received["event"]["data"]["simulated"] is is_simulated(plane)
