@@ -32,7 +32,7 @@ from .limits import LimitOptions
 from .plane import Plane
 from .processes import Processes
 from .server import Server, ServerFailed, base_url_of, bind
-from .suppliers.choice import DRIVERS, state_directory
+from .suppliers.choice import DRIVERS, WHAT_RUNS, state_directory
 from .suppliers.process_command import process_options
 from .suppliers.process_options import ProcessOptions
 from .version import VERSION
@@ -58,7 +58,11 @@ class Hosting:
 
 def _with_database(command: Callable[..., Any]) -> Callable[..., Any]:
     command = asyncclick.option(
-        "--driver", type=asyncclick.Choice(DRIVERS), default="simulated", show_default=True, help="What runs the jobs."
+        "--driver",
+        type=asyncclick.Choice(DRIVERS),
+        required=True,
+        help="What the jobs are for: `simulated` runs nothing and takes test keys (nk_test_…) only, `process` runs "
+        "their commands on the worker's machine and takes live keys only.",
     )(command)
     command = process_options(allow_option(command))
     command = asyncclick.option(
@@ -137,7 +141,8 @@ def serve(
     with catching_interrupts() as interrupts:
         try:
             listening = bind(host, port)
-            say_ready = functools.partial(asyncclick.echo, f"serving {base_url_of(host, listening)}")
+            said = f"serving {base_url_of(host, listening)}\n{WHAT_RUNS[driver]}"
+            say_ready = functools.partial(asyncclick.echo, said)
             if workers == 1:
                 _answer(hosting, listening, say_ready, interrupts)
             else:
@@ -163,7 +168,7 @@ def worker(
         hosting = _hosting(database_url, redis_url, driver, webhook_allow, process=process, accepts_clock=accept_clock)
         plane = _open(hosting, "worker")
         plane.start_worker()
-        asyncclick.echo("working")
+        asyncclick.echo(f"working\n{WHAT_RUNS[driver]}")
         interrupts.wait()
         plane.close()
     return OK

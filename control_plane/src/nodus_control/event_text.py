@@ -19,6 +19,7 @@ def encode(event: EventRecord, *, of_job: bool) -> bytes:
         "supplier": event.supplier,
         "region": event.region,
         "reason": event.reason,
+        "simulated": event.is_simulated,
     }
     number = event.seq if of_job else event.position
     return f"id: {number}\nevent: status\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()

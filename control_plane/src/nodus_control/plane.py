@@ -42,7 +42,7 @@ from .limits import LimitOptions, Limits
 from .output_watch import OutputWatch
 from .readiness import Readiness
 from .runner.containment import close_memory
-from .suppliers.choice import make_driver, state_directory
+from .suppliers.choice import SIMULATED, make_driver, state_directory
 from .suppliers.process_options import GPUS_OF_EACH_MODEL, ProcessOptions
 from .suppliers.simulated import SimulatedDriver
 from .trouble import Trouble
@@ -119,7 +119,8 @@ class Plane:
             signer = signer_for(self.database, sealer, os.environ.get(SIGNING_KEY_VARIABLE))
             origin = origin_for(self.database, os.environ.get(ORIGIN_VARIABLE), database_id=self.settings.database_id())
             self.trust_ledger = TrustLedger(self.database, signer, origin)
-            self.job_ids = JobIds(secrets.randbits, seed if driver == "simulated" else None)
+            simulated = driver == SIMULATED
+            self.job_ids = JobIds(secrets.randbits, seed if simulated else None)
             one_customer = runs_commands and not process.isolation_is_not_needed
             admission = Admission(needs_command=runs_commands, one_customer=one_customer)
             self.jobs = Jobs(
@@ -128,6 +129,7 @@ class Plane:
                 fingerprints,
                 self.catalogue,
                 self.job_ids,
+                simulated=simulated,
                 threshold=options.threshold,
                 admission=admission,
             )
@@ -137,7 +139,7 @@ class Plane:
             self.callers = Callers()
             self.outages = Outages(self.database)
             capacity = Capacity(GPUS_OF_EACH_MODEL, process.at_once) if runs_commands else None
-            self._claims = Claims(self.database, self.catalogue, capacity)
+            self._claims = Claims(self.database, self.catalogue, capacity, simulated=simulated)
             if is_alone:
                 self._claims.release_all()
             self._private_directory = self._output_directory(driver)

@@ -207,6 +207,13 @@ def bind(host: str, port: int) -> socket.socket:
         except BaseException:
             bound.close()
             raise
-    except (OSError, OverflowError) as exc:
+    except OSError as exc:
+        if exc.errno == errno.EADDRINUSE:
+            raise ServerFailed(
+                f"cannot listen on {host} port {port}, because it is in use: is another playground or control plane "
+                "running? Stop it, or choose another port; --port 0 picks a free one"
+            ) from exc
+        raise ServerFailed(f"cannot listen on {host} port {port}: {exc}") from exc
+    except OverflowError as exc:
         raise ServerFailed(f"cannot listen on {host} port {port}: {exc}") from exc
     return bound

@@ -26,7 +26,7 @@ from .capacity import Capacity, InUse, Waiting, choose
 from .database import Database
 from .outages import outages_now
 from .records import JOB_FIELDS, AttemptRecord, JobRecord
-from .schema import attempts, jobs
+from .schema import api_keys, attempts, jobs
 from .transitions import AttemptEnd, Step, write_steps
 from .trust_ledger import Entry
 
@@ -71,16 +71,25 @@ class Claim:
 class Claims:
     """Hands out due jobs to workers."""
 
-    def __init__(self, database: Database, catalogue: Catalogue, capacity: Capacity | None = None) -> None:
-        """`capacity` is what all jobs of the database share; None where there is room for any number."""
+    def __init__(
+        self, database: Database, catalogue: Catalogue, capacity: Capacity | None = None, *, simulated: bool = True
+    ) -> None:
+        """Where suppliers are `simulated`, only simulated jobs are handed out; elsewhere, only others.
+
+        `capacity` is what all jobs of the database share; None where there is room for any number.
+        """
         self._database = database
         self._catalogue = catalogue
         self._capacity = capacity
+        self._simulated = simulated
+        # One from before this was recorded may be under way with either.
+        self._is_ours = or_(jobs.c.simulated.is_(None), jobs.c.simulated == simulated)
 
     def next_due(self) -> int | None:
         """Return the earliest time at which a job falls due; None where none will."""
+        query = select(func.min(jobs.c.due_at)).where(jobs.c.due_at.is_not(None), self._is_ours)
         with self._database.read() as connection:
-            return connection.execute(select(func.min(jobs.c.due_at)).where(jobs.c.due_at.is_not(None))).scalar()
+            return connection.execute(query).scalar()
 
     def claim(self, owner: str, *, now: int, real_now: int, lease_ms: int, limit: int) -> tuple[int, list[Claim]]:
         """Claim due jobs, longest due first. A job without an open attempt gets one, or ends if no supplier is left.
@@ -94,7 +103,7 @@ class Claims:
             How many jobs were dealt with, and which of them a driver must be asked about.
         """
         with self._database.write() as connection:
-            due = _due(connection, now, real_now, limit)
+            due = self._due(connection, now, real_now, limit)
             dealt_with = len(due)
             if self._capacity is not None:
                 due, dealt_with = self._admit(connection, due, self._capacity, now, limit)
@@ -214,11 +223,12 @@ class Claims:
         rows: list[dict[str, Any]] = []
         entries: list[Entry] = []
         history = _closed_attempts(connection, [job.id for job in undispatched if job.attempt])
+        orphans = self._orphans(connection, [job for job in undispatched if job.simulated is None])
         for job in undispatched:
             if job.cancel_requested_at is not None:
                 ended.append(Step(job, [Change(to=JobStatus.CANCELLED, at=now, reason="requested")], None))
                 continue
-            decision = self._decide(job, out, history[job.id])
+            decision = self._decide(job, out, history[job.id], may_run=job.id not in orphans)
             number = job.attempt + 1
             offer = decision.chosen
             if offer is None:
@@ -239,7 +249,32 @@ class Claims:
         write_steps(connection, ended, self._catalogue, entries)
         return claims
 
-    def _decide(self, job: JobRecord, out: frozenset[str], history: list[tuple[str, str, str]]) -> Decision:
+    def _due(self, connection: Connection, now: int, real_now: int, limit: int) -> list[JobRecord]:
+        query = (
+            select(*JOB_FIELDS)
+            .where(jobs.c.due_at <= now, or_(jobs.c.lease_until.is_(None), jobs.c.lease_until < real_now))
+            .where(self._is_ours)
+            .order_by(jobs.c.due_at, jobs.c.seq)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        return [JobRecord(*row) for row in connection.execute(query)]
+
+    def _orphans(self, connection: Connection, unrecorded: Sequence[JobRecord]) -> set[str]:
+        """Return which jobs nobody may begin: a live key's from before was promised more than a simulation.
+
+        And a job that counts as simulated must not run anything.
+        """
+        if not unrecorded:
+            return set()
+        key_ids = {job.key_id for job in unrecorded}
+        query = select(api_keys.c.id).where(api_keys.c.id.in_(key_ids), api_keys.c.is_test)
+        test_keys = set(connection.execute(query).scalars()) if self._simulated else set()
+        return {job.id for job in unrecorded if job.key_id not in test_keys}
+
+    def _decide(
+        self, job: JobRecord, out: frozenset[str], history: list[tuple[str, str, str]], *, may_run: bool
+    ) -> Decision:
         wish = Wish(
             require_tiers=job.tiers,
             prefer_region=job.prefer_region,
@@ -248,7 +283,7 @@ class Claims:
             refused=frozenset((supplier, region) for supplier, region, outcome in history if outcome == "refused"),
             ceiling_micros=job.reserved_rate,
         )
-        return routing.decide(self._catalogue.offers(job.gpu), wish)
+        return routing.decide(self._catalogue.offers(job.gpu) if may_run else (), wish)
 
 
 def decision_document(decision: Decision) -> dict[str, Any]:
@@ -265,17 +300,6 @@ def decision_document(decision: Decision) -> dict[str, Any]:
         for candidate in decision.candidates
     ]
     return {"chosen": candidates[0] if decision.chosen is not None else None, "candidates": candidates}
-
-
-def _due(connection: Connection, now: int, real_now: int, limit: int) -> list[JobRecord]:
-    query = (
-        select(*JOB_FIELDS)
-        .where(jobs.c.due_at <= now, or_(jobs.c.lease_until.is_(None), jobs.c.lease_until < real_now))
-        .order_by(jobs.c.due_at, jobs.c.seq)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    return [JobRecord(*row) for row in connection.execute(query)]
 
 
 def _open_attempts(connection: Connection, with_attempt: Sequence[JobRecord]) -> dict[str, AttemptRecord]:

@@ -29,6 +29,14 @@ class NoSuchOffer(Refused):
     """Nobody in the catalogue offers what the spec asks for."""
 
 
+class SimulationsOnly(Refused):
+    """All suppliers are simulated, and the key is a live one, which never sees those."""
+
+
+class NothingSimulated(Refused):
+    """All suppliers are real, and the key is a test key, which only simulated ones take."""
+
+
 class NoSupplier(Refused):
     """Somebody offers it, but all of them are out."""
 

@@ -2,6 +2,7 @@
 
 Of a command only its fingerprint is recorded, of `env` nothing, and of an error only its code: what a program prints
 may be secret. Rows from before hold the plain SHA-256 of the command (`command_sha256`) in place of `command_hmac`.
+Every row says whether the job is simulated, so that none of them alone can pass for one about real work.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ def submitted(job: Mapping[str, Any], spec: JobSpec, command_hmac: str | None) -
         key_id=job["key_id"],
         principal_kind=job["principal_kind"],
         payload={
+            "simulated": job["simulated"],
             "status": job["status"],
             "image": spec.image,
             "gpu": spec.gpu,
@@ -98,4 +100,5 @@ def settled(job: JobRecord, values: Mapping[str, Any]) -> Entry:
 
 
 def _about(job: JobRecord, kind: str, at: int, payload: Mapping[str, object]) -> Entry:
-    return Entry(job.customer_id, kind, at, payload, job.id, job.key_id, job.principal_kind)
+    about = {"simulated": job.is_simulated, **payload}
+    return Entry(job.customer_id, kind, at, about, job.id, job.key_id, job.principal_kind)

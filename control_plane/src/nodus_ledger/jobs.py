@@ -28,6 +28,8 @@ from .errors import (
     IdempotencyKeyReused,
     NoSuchOffer,
     NoSupplier,
+    NothingSimulated,
+    SimulationsOnly,
     UnknownJob,
 )
 from .fingerprints import Fingerprints
@@ -133,16 +135,21 @@ class Jobs:
         catalogue: Catalogue,
         ids: JobIds,
         *,
+        simulated: bool = True,
         threshold: float = DEFAULT_FRACTION,
         admission: Admission | None = None,
     ) -> None:
-        """`threshold` is the fraction of a key's cap at which subscribers are notified; `admission`: what is taken."""
+        """`threshold` is the fraction of a key's cap at which subscribers are notified; `admission`: what is taken.
+
+        Where suppliers are `simulated`, only test keys may submit; elsewhere, only live ones.
+        """
         self._admission = admission or Admission()
         self._database = database
         self._sealer = sealer
         self._fingerprints = fingerprints
         self._catalogue = catalogue
         self._ids = ids
+        self._simulated = simulated
         self._threshold = threshold
 
     def submit(self, key: KeyRecord, spec: JobSpec, idempotency_key: str | None, now: int) -> Submitted:
@@ -150,8 +157,8 @@ class Jobs:
 
         Raises:
             IdempotencyKeyReused: the key was used with another spec before.
-            NoSuchOffer, NoSupplier, CannotRun, BudgetExceeded: nothing was accepted, and the idempotency key is still
-                free.
+            NoSuchOffer, SimulationsOnly, NothingSimulated, NoSupplier, CannotRun, BudgetExceeded: nothing was accepted,
+                and the idempotency key is still free.
         """
         submitted = self._database.run(
             lambda connection: self._submit(connection, key, spec, idempotency_key, now), lane=key.id
@@ -176,6 +183,8 @@ class Jobs:
                 if not hmac.compare_digest(earlier.fingerprint, fingerprint):
                     raise IdempotencyKeyReused
                 return Submitted(earlier, replayed=True)
+        if key.is_test is not self._simulated:
+            raise SimulationsOnly if self._simulated else NothingSimulated
         rate = self._reserved_rate(connection, spec)
         self._admission.require(connection, key.customer_id, spec)
         reserved = cost_micros(rate, spec.gpu_count, spec.max_runtime_seconds * 1000)
@@ -205,6 +214,7 @@ class Jobs:
             "created_at": now,
             "reserved": reserved,
             "reserved_rate": rate,
+            "simulated": self._simulated,
             "status": JobStatus.QUEUED.value,
             "placements": 0,
             "events": 1,
@@ -262,7 +272,8 @@ class Jobs:
 
         Raises:
             UnknownJob: this customer has none of that id.
-            ForbiddenPrincipal: the key is an agent's, and another key submitted the job.
+            ForbiddenPrincipal: the key is an agent's, and another key submitted the job; or the key is a test key, and
+                the job is not simulated.
         """
         with self._database.write() as connection:
             job = _require(connection.execute(_LOCKED_BY_ID, {"job": job_id, "customer": key.customer_id}).first())
@@ -373,12 +384,12 @@ def listing(
 
 
 def require_own(key: KeyRecord, job: JobRecord) -> None:
-    """Restrict an agent's key to the jobs that it submitted.
+    """Restrict an agent's key to the jobs that it submitted, and a test key to simulated ones.
 
     Raises:
-        ForbiddenPrincipal: another key submitted this job.
+        ForbiddenPrincipal: another key submitted this job, or it is not simulated.
     """
-    if key.sees_only_its_own_jobs and job.key_id != key.id:
+    if (key.sees_only_its_own_jobs and job.key_id != key.id) or (key.is_test and not job.is_simulated):
         raise ForbiddenPrincipal
 
 

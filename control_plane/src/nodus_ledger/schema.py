@@ -99,6 +99,7 @@ jobs = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("reserved", BigInteger, nullable=False),
     Column("reserved_rate", BigInteger, nullable=False),
+    Column("simulated", Boolean),  # None for a job from before this was recorded, which counts as simulated
     # What transitions change.
     Column("status", String, nullable=False),
     Column("placements", Integer, nullable=False),

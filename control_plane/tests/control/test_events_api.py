@@ -20,7 +20,7 @@ from nodus_control.testing import LocalControlPlane
 pytestmark = pytest.mark.anyio
 Spec = dict[str, Any]
 COURSE = ["queued", "placed", "running", "completed"]
-FIELDS = {"seq", "job_id", "status", "at", "attempt", "supplier", "region", "reason"}
+FIELDS = {"seq", "job_id", "status", "at", "attempt", "supplier", "region", "reason", "simulated"}
 
 
 @pytest.fixture

@@ -76,7 +76,9 @@ class Bench:
         self.real_time = 1000.0
         self.worker = self.new_worker()
         self.plane.worker = self.worker
-        minted = self.plane.keys.mint(customer_id="acme", label="", principal_kind=PrincipalKind.HUMAN, now=0)
+        minted = self.plane.keys.mint(
+            customer_id="acme", label="", principal_kind=PrincipalKind.HUMAN, now=0, is_test=True
+        )
         key = self.plane.keys.find(minted.api_key)
         assert key is not None
         self.key: KeyRecord = key
@@ -346,7 +348,7 @@ def test_the_same_seed_and_submissions_give_the_same_transcript() -> None:
 
     def transcript(seed: int, start_ms: int) -> list[tuple[str, str | None, str | None, int | None, int]]:
         plane = Plane(clock=ManualClock(start_ms), seed=seed)
-        minted = plane.keys.mint(customer_id="acme", label="", principal_kind=PrincipalKind.HUMAN, now=0)
+        minted = plane.keys.mint(customer_id="acme", label="", principal_kind=PrincipalKind.HUMAN, now=0, is_test=True)
         key = plane.keys.find(minted.api_key)
         assert key is not None
         spec = parse_spec({"image": "x", "gpu": "h100_80gb", "max_runtime_seconds": 172_800})

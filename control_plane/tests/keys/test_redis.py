@@ -248,7 +248,7 @@ def test_a_redis_that_keeps_silent_is_not_waited_for_by_everybody(monkeypatch: p
 def test_serving_needs_a_redis_that_answers(tmp_path: Path, url: str) -> None:
     """Exit status 3; the message shows no password."""
     program = "from nodus_control.cli import main; main()"
-    place = ["--db", f"sqlite:///{tmp_path / 'nodus.db'}", "--redis", url]
+    place = ["--db", f"sqlite:///{tmp_path / 'nodus.db'}", "--redis", url, "--driver", "simulated"]
     done = subprocess.run(
         [sys.executable, "-c", program, "serve", "--port", "0", *place], capture_output=True, text=True, check=False
     )

@@ -71,6 +71,18 @@ _ANSWERS: Mapping[type[ledger.Refused], tuple[int, str, str]] = {
         "no_such_offer",
         "No supplier in the catalogue offers this GPU under these tiers: change `gpu` or `require_tiers`.",
     ),
+    ledger.SimulationsOnly: (
+        422,
+        "no_such_offer",
+        "Suppliers are simulated here and run nothing, so they take test keys only, and this is a live key: submit "
+        "with an `nk_test_…` key, which `mint --test` makes.",
+    ),
+    ledger.NothingSimulated: (
+        422,
+        "no_such_offer",
+        "Suppliers really run jobs here, so they take live keys only, and this is a test key: submit with an "
+        "`nk_live_…` key.",
+    ),
     ledger.NoSupplier: (
         503,
         "no_supplier",
@@ -80,7 +92,7 @@ _ANSWERS: Mapping[type[ledger.Refused], tuple[int, str, str]] = {
     ledger.ForbiddenPrincipal: (
         403,
         "forbidden_principal",
-        "An agent's key may do this only to jobs that it submitted itself.",
+        "An agent's key may do this only to jobs that it submitted itself, and a test key only to simulated jobs.",
     ),
     ledger.UnusableCursor: (422, "invalid_cursor", "`cursor` must be a `next_cursor` of an earlier page."),
 }

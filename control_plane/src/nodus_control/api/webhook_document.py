@@ -141,6 +141,7 @@ SCHEMAS: Schema = {
                 {
                     "job_id": {"type": ["string", "null"]},
                     "principal_kind": {"enum": [kind.value for kind in PrincipalKind]},
+                    "simulated": {"type": "boolean", "description": "Nothing runs, and nothing is charged."},
                 }
             )
             | {"additionalProperties": True},

@@ -8,6 +8,7 @@ import math
 import os
 import shlex
 import webbrowser
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,12 +34,14 @@ from ..suppliers.process_command import process_options
 from ..suppliers.process_options import ProcessOptions
 from ..webhooks.command import allow_option, threshold_option
 from ..webhooks.service import WebhookOptions, options_for_this_machine
-from .guards import Guard, is_loopback, new_page_token
-from .ready_file import write_ready_file
-from .seeded import SeededKeys, seed_keys
+from .guards import Guard, is_loopback
+from .opening import open_privately
+from .ready_file import write_private
+from .seeded import ExposedKeys, SeededKeys, seed_keys
+from .visitors import Visitors
 
 DEFAULT_PORT = 8787
-DEFAULT_SIMULATED_SPEED = 60.0
+DEFAULT_SIMULATED_SPEED = 300.0
 IN_MEMORY = "sqlite://"
 
 
@@ -98,7 +101,7 @@ class Settled:
     "--speed",
     type=Speed(),
     metavar="N|instant",
-    help="How fast the clock runs. By default, simulations run at 60 times real time; commands run in real time.",
+    help="How fast the clock runs. By default, simulations run at 300 times real time; commands run in real time.",
 )
 @asyncclick.option(
     "--seed", type=int, default=0, show_default=True, help="The seed of everything that is random in simulations."
@@ -197,8 +200,8 @@ def run_playground(settled: Settled) -> int:
                 limits=settled.limits,
             )
             closing.callback(plane.close)
-            keys = seed_keys(plane)
-            guard = Guard(settled.allowed_hosts, new_page_token() if plane.driver.runs_commands else None, keys)
+            keys = _seed(plane)
+            guard = Guard(settled.allowed_hosts, Visitors() if plane.driver.runs_commands else None, keys)
             app = create_app(plane, faults=FaultScript(), guard=guard)
             server = Server(app, host=settled.host, port=settled.port, end_streams=plane.feed.end_streams)
             closing.callback(server.stop)
@@ -206,12 +209,34 @@ def run_playground(settled: Settled) -> int:
             server.start()
         except (UnusableDatabase, DatabaseUnavailable, UnusableKey, ServerFailed, RuntimeError) as exc:
             raise Misconfigured(str(exc)) from exc
-        page_url = f"{server.base_url}/" + (f"?token={guard.page_token}" if guard.page_token else "")
-        announce(settled, server.base_url, page_url, keys)
+        announce(settled, server.base_url, page_address(server.base_url, guard), keys)
         if settled.opens_browser:
-            webbrowser.open(page_url)
+            closing.callback(open_page(server.base_url, guard))
         interrupts.wait()
     return OK
+
+
+def page_address(base_url: str, guard: Guard) -> str:
+    """Return an address of the page, with a code of its own where the page needs one; no server gets to see that."""
+    return f"{base_url}/" + ("" if guard.visitors is None else f"#code={guard.visitors.new_code()}")
+
+
+def open_page(base_url: str, guard: Guard) -> Callable[[], None]:
+    """Open the page in the user's browser; return what is to be called at the end."""
+    address = page_address(base_url, guard)
+    if guard.visitors is not None:
+        return open_privately(address)
+    webbrowser.open(address)
+    return lambda: None
+
+
+def _seed(plane: Plane) -> SeededKeys:
+    try:
+        return seed_keys(plane, kept=True)
+    except ExposedKeys as exc:
+        raise Misconfigured(str(exc)) from exc
+    except OSError as exc:
+        raise Misconfigured(f"cannot keep the keys in {exc.filename}: {exc.strerror}") from exc
 
 
 def make_clock(settled: Settled) -> RunningClock:
@@ -240,13 +265,15 @@ def announce(settled: Settled, base_url: str, page_url: str, keys: SeededKeys) -
     ]
     if settled.driver == "process":
         lines.append("  Commands run on this machine, as you. Suppliers and prices are simulated; images are not run.")
+        lines.append("  The page's address opens it once, in one browser.")
     else:
         speed = "instant" if settled.speed == math.inf else f"{settled.speed:g} times real time"
-        lines.append(f"  Jobs, suppliers and prices are simulated; the clock's speed is {speed}.")
+        lines.append("  Nothing runs: jobs, suppliers and prices are simulated.")
+        lines.append(f"  The clock's speed is {speed}.")
     if settled.database_url == IN_MEMORY:
         lines.append("  State is in memory and lost on exit; --db sqlite:///nodus.db keeps it.")
     else:
-        lines.append("  State is kept in the database that you named.")
+        lines.append("  State is kept in the database that you named, and the keys stay the same.")
     lines.append("  Ctrl-C stops it.")
     asyncclick.echo("\n".join(lines), err=settled.as_json)
     ready = {
@@ -261,7 +288,7 @@ def announce(settled: Settled, base_url: str, page_url: str, keys: SeededKeys) -
         asyncclick.echo(json.dumps(ready))
     if settled.ready_file is not None:
         try:
-            write_ready_file(settled.ready_file, ready)
+            write_private(settled.ready_file, ready)
         except OSError as exc:
             name = shlex.quote(str(settled.ready_file))
             raise Misconfigured(f"cannot write the ready file {name}: {exc.strerror}") from exc

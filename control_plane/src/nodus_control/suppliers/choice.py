@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from ..plane import Plane
     from .process_options import ProcessOptions
 
-DRIVERS = ("simulated", "process")
+SIMULATED = "simulated"
+DRIVERS = (SIMULATED, "process")
+WHAT_RUNS = {
+    SIMULATED: "Nothing runs: suppliers, jobs and prices are simulated, and only test keys (nk_test_…) may submit.",
+    "process": "Commands really run, on the worker's machine; images do not. Only live keys (nk_live_…) may submit.",
+}
+"""What an operator is told at the start, by driver."""
 
 
 def make_driver(
@@ -25,7 +31,7 @@ def make_driver(
         ValueError: there is no driver with that name, or it has nowhere to keep its files.
         RuntimeError: it cannot work on this machine.
     """
-    if name == "simulated":
+    if name == SIMULATED:
         return SimulatedDriver(
             plane.catalogue,
             seed=plane.seed or 0,
