@@ -25,6 +25,7 @@ LAYERS = [
     {"_version"},
     {
         "_arguments",
+        "_bodies",
         "_calls",
         "_card",
         "_config",
@@ -42,7 +43,7 @@ LAYERS = [
         "_signing",
         "_sse",
     },
-    {"_bodies", "_concurrency", "_failures", "_http", "_live", "_poll", "_proxies", "_retry", "_tls", "_watch"},
+    {"_concurrency", "_failures", "_http", "_live", "_poll", "_proxies", "_retry", "_tls", "_watch"},
     {"_async", "_sync"},
     {"_cli"},
     {"__main__"},
@@ -65,7 +66,6 @@ OUTSIDE_OF_SDK: dict[str, set[str]] = {
         "_async.lane",
         "_async.pool",
         "_async.session",
-        "_bodies",
         "_cli.listening",
         "_failures",
         "_http",
@@ -75,7 +75,7 @@ OUTSIDE_OF_SDK: dict[str, set[str]] = {
         "_sync.session",
         "_tls",
     },
-    "pydantic": {"_http", "_models", "_records"},
+    "pydantic": {"_bodies", "_http", "_models", "_records"},
 }
 # It comes with pydantic; only the type checker may need it.
 TYPES_ONLY = {"typing_extensions"}

@@ -154,6 +154,7 @@ def event_of_view(view: JobView, seq: int) -> JobEvent:
         supplier=view.supplier,
         region=view.region,
         reason=view.error_code,
+        simulated=view.simulated,
     )
 
 

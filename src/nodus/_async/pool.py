@@ -30,6 +30,9 @@ DEADLINE = "nodus_deadline"
 REPEATABLE = "nodus_repeatable"
 """Request extension: whether the request may be sent again if a reused connection turns out to be dead."""
 
+MAX_BYTES = "nodus_max_bytes"
+"""Request extension: how many bytes the body of a response may have."""
+
 
 def closed_error() -> ConfigurationError:
     """The error of every call after `aclose()`."""
@@ -79,35 +82,44 @@ class AsyncPool(httpx.AsyncBaseTransport):
         """Send a request and read its whole response. Cheaper than reading that of `handle_async_request`.
 
         Raises:
-            APIError: (`invalid_response`) the body is too large.
+            APIError: (`invalid_response`) the body cannot be used: it is too large, or packed in an unknown way. That
+                of an error reads as empty instead.
         """
         stack, lane, response = await self._send(request)
+        limit = request.extensions.get(MAX_BYTES, _bodies.MAX_JSON_BYTES)
+        is_error = response.status_code >= 400
+        body = _bodies.BodyReader(response.headers, min(limit, _bodies.MAX_ERROR_BYTES) if is_error else limit)
         try:
-            content = await self._read(response, lane)
+            content = await self._read(response, lane, body)
+            if body.problem is not None and not is_error:
+                request_id = response.headers.get("x-request-id")
+                raise _bodies.unusable(response.status_code, body.problem, request_id)
         except BaseException:
             await stack.discard(lane)
             raise
-        await stack.give_back(lane)
+        if lane.attempt.abandoned:
+            await stack.discard(lane)
+        else:
+            await stack.give_back(lane)
         return Answer(response.status_code, response.headers, content)
 
-    async def _read(self, response: httpx.Response, lane: AsyncLane) -> bytes:
+    async def _read(self, response: httpx.Response, lane: AsyncLane, body: _bodies.BodyReader) -> bytes:
+        """Read a body to its end; not beyond what has arrived already once it cannot be used."""
         stream = response.stream
         assert isinstance(stream, httpx.AsyncByteStream)
-        chunks: list[bytes] = []
-        size = 0
+        attempt = lane.attempt
+        attempt.abandoned = body.problem is not None
         try:
             async for chunk in stream:
-                chunks.append(chunk)
-                size += len(chunk)
-                if size > _bodies.MAX_BYTES:
-                    lane.attempt.abandoned = True
+                body.feed(chunk)
+                if body.problem is not None:
+                    attempt.abandoned = True
             await stream.aclose()
         except httpx.TransportError:
-            _bodies.check_size(size, response)
-            raise
-        _bodies.check_size(size, response)
-        content = b"".join(chunks)
-        return _bodies.unpacked(content, response) if "content-encoding" in response.headers else content
+            if body.problem is None:
+                raise
+            return b""
+        return body.finish()
 
     async def _send(self, request: httpx.Request) -> tuple[AsyncLaneStack, AsyncLane, httpx.Response]:
         self.check_usable()

@@ -174,7 +174,7 @@ class Client:
             NodusError: any other failure.
         """
         page = self._session.call(_calls.list_jobs(limit=limit, statuses=_statuses(status)), _http.parse_page)
-        return [Job(self._session, view) for view in page.jobs]
+        return [Job(self._session, view) for view in page.jobs[:limit]]  # a server may ignore the limit
 
     def iter_jobs(
         self, *, page_size: int = 50, status: JobStatus | str | Sequence[JobStatus | str] | None = None

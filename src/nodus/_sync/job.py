@@ -268,6 +268,14 @@ class Job:
         return self._view.principal_kind
 
     @property
+    def simulated(self) -> bool:
+        """Whether the job's supplier is simulated: nothing runs, and nothing is charged.
+
+        False if an older server does not say; `view.simulated` is None then.
+        """
+        return bool(self._view.simulated)
+
+    @property
     def replayed(self) -> bool:
         """Whether `run()` returned a job that an earlier submission with the same idempotency key had created."""
         return self._replayed
@@ -294,6 +302,8 @@ class Job:
             value = getattr(self, name)
             if value is not None:
                 facts.append(f"{name}={value!r}")
+        if self.simulated:
+            facts.append("simulated=True")
         return f"{type(self).__name__}({', '.join(facts)})"
 
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 import httpx
 
-from .. import _failures, _http
+from .. import _bodies, _failures, _http
 from .._calls import Call
 from .._concurrency import Clock, Limiter, misfit
 from .._config import Settings
@@ -21,7 +21,7 @@ from .._http import Reply, RequestBuilder
 from .._logs import logger
 from .._retry import Failure, RetryState
 from .._signing import Signer
-from .pool import DEADLINE, REPEATABLE, Answer, Pool, closed_error
+from .pool import DEADLINE, MAX_BYTES, REPEATABLE, Answer, Pool, closed_error
 from .stream import StreamedAnswer
 
 OnRetry = Callable[[RetryEvent], object]
@@ -109,7 +109,7 @@ class Session:
         """
         reply = self._send(call)
         try:
-            return read(reply)
+            return _read(reply, read)
         except NodusError as exc:
             exc.idempotency_key = call.idempotency_key
             exc.outcome_unknown = call.method != "GET"
@@ -127,11 +127,13 @@ class Session:
         started = self.clock.now()
         request = self._builder.build(call, retries=number - 1, now=self.clock.unix_time())
         try:
-            answer = self._exchange(request, deadline, deadline - started, call.repeatable)
+            answer = self._exchange(request, deadline, deadline - started, call)
         except ConfigurationError:
             raise
         except NodusError as exc:
             return Failure(exc)
+        except MemoryError as exc:
+            return Failure(_http.out_of_memory(call, exc))
         except Exception as exc:
             failure = _failures.failure_from_exception(exc, call)
             logger.debug("%s %s: %s", call.method, call.path, failure.error)
@@ -162,8 +164,12 @@ class Session:
             try:
                 response = self._begin(request, started + timeout)
                 head = Reply(response.status_code, httpx.Headers(response.headers), b"", 1, self._secrets)
+                refusal = _bodies.refusal_of_stream(head.headers)
                 if not head.is_success:
-                    head = replace(head, content=_content_to_the_end(response))
+                    head = replace(head, content=_content_of_error(response))
+                elif refusal is not None:
+                    response.close()
+                    return Failure(_bodies.unusable(head.status, refusal, head.request_id))
             except ConfigurationError:
                 raise
             except NodusError as exc:
@@ -255,14 +261,19 @@ class Session:
             self._announce(RetryEvent(call.method, call.path, retry.attempts, settings.max_retries, delay, error))
             clock.sleep(delay)
 
-    def _exchange(self, request: httpx.Request, deadline: float, seconds: float, repeatable: bool) -> Answer:
+    def _exchange(self, request: httpx.Request, deadline: float, seconds: float, call: Call) -> Answer:
         request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), max(seconds, 0.0))
         if self._http_client is not None:
             response = self._send_through(self._http_client, request)
             # A client of the user's own may return a plain dict, whose names are case-sensitive.
-            return Answer(response.status_code, httpx.Headers(response.headers), _content_of(response))
+            headers, content = httpx.Headers(response.headers), _content_of(response)
+            if len(content) > call.max_bytes:
+                problem = f"a body of more than {call.max_bytes >> 20} MiB"
+                raise _bodies.unusable(response.status_code, problem, headers.get("x-request-id"))
+            return Answer(response.status_code, headers, content)
         request.extensions[DEADLINE] = deadline
-        request.extensions[REPEATABLE] = repeatable
+        request.extensions[REPEATABLE] = call.repeatable
+        request.extensions[MAX_BYTES] = call.max_bytes
         return self._pool.fetch(request)
 
     def _begin(self, request: httpx.Request, deadline: float) -> httpx.Response:
@@ -310,6 +321,13 @@ class Session:
             self._on_retry(event)
 
 
+def _read(reply: Reply, read: Callable[[Reply], _Result]) -> _Result:
+    try:
+        return read(reply)
+    except MemoryError as exc:
+        raise _http.invalid_response(reply, _bodies.NOT_ENOUGH_MEMORY) from exc
+
+
 def _note_what_is_known(error: NodusError, call: Call, retry: RetryState) -> None:
     error.attempts = retry.attempts
     error.idempotency_key = call.idempotency_key
@@ -325,10 +343,19 @@ def _takes_stream(send: Callable[..., object]) -> bool:
     return "stream" in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
 
 
-def _content_to_the_end(response: httpx.Response) -> bytes:
-    """Read the whole body of an answer that was opened as a stream, and close it."""
+def _content_of_error(response: httpx.Response) -> bytes:
+    """Read the body of an error that was opened as a stream, and close it; empty if it cannot be used."""
     try:
-        return _content_of(response) if response.is_closed else response.read()
+        if response.is_closed:
+            return _content_of(response)
+        body = _bodies.BodyReader(response.headers, _bodies.MAX_ERROR_BYTES)
+        stream = response.stream
+        assert isinstance(stream, httpx.SyncByteStream)
+        for chunk in stream:
+            body.feed(chunk)
+            if body.problem is not None:
+                break
+        return body.finish()
     finally:
         response.close()
 
