@@ -79,6 +79,7 @@ RENAMES = {
     "AsyncRunGuard": "RunGuard",
     "AsyncScript": "Script",
     "AsyncSession": "Session",
+    "AsyncStreamPlaces": "StreamPlaces",
     "AsyncStreamedAnswer": "StreamedAnswer",
     "AsyncText": "Text",
     "AsyncWebhooks": "Webhooks",

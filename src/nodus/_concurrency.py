@@ -90,6 +90,10 @@ class AsyncLimiter:
     def free(self) -> int:
         return self._free
 
+    @property
+    def waiting(self) -> int:
+        return len(self._queue)
+
 
 class Limiter:
     """Lets `total` threads in at once; the others queue, first come, first served."""
@@ -129,6 +133,10 @@ class Limiter:
     @property
     def free(self) -> int:
         return self._free
+
+    @property
+    def waiting(self) -> int:
+        return len(self._queue)
 
     def _withdraw(self, turn: threading.Lock) -> bool:
         """Leave the queue; False if the turn had come already."""

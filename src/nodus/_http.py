@@ -20,6 +20,7 @@ import pydantic
 from . import _bodies
 from ._errors import (
     APIError,
+    APITimeoutError,
     AuthenticationError,
     BudgetExceededError,
     ConfigurationError,
@@ -289,6 +290,14 @@ def invalid_response(reply: Reply, problem: str) -> APIError:
         request_id=reply.request_id,
         payload=reply.payload(),
         attempts=reply.attempts,
+    )
+
+
+def no_place(call: Call) -> APITimeoutError:
+    """The error for a call that waited in vain for a connection that streams may use."""
+    return APITimeoutError(
+        f"{call.method} {call.path} was not sent: all connections that streams may use stayed busy. Follow fewer jobs "
+        "at once, follow all of them with `client.events()`, or raise `max_connections`."
     )
 
 

@@ -258,8 +258,8 @@ class JobGlance(BaseModel):
 
 def bounded_list(item: type[BaseModel]) -> Any:
     """The type of a list that is as long as a page may be; reading one stops at the first item that is wrong."""
-    stops = [pydantic.FailFast()] if hasattr(pydantic, "FailFast") else []  # since pydantic 2.8
-    return Annotated[(list[item], Field(max_length=_bodies.MAX_PAGE_ITEMS), *stops)]  # type: ignore[valid-type]
+    kind: Any = Annotated[list[item], Field(max_length=_bodies.MAX_PAGE_ITEMS)]  # type: ignore[valid-type]  # made here
+    return Annotated[kind, pydantic.FailFast()] if hasattr(pydantic, "FailFast") else kind  # since pydantic 2.8
 
 
 class JobGlances(BaseModel):

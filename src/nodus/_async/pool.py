@@ -20,9 +20,9 @@ from .. import _bodies
 from .._concurrency import AsyncClock, AsyncLimiter, AsyncRunGuard
 from .._errors import APITimeoutError, ConfigurationError
 from .._failures import chain_of
-from .._live import MAX_STREAMS
 from .lane import KEEPALIVE_SECONDS, AsyncLane, Origin, close_all
 from .stream import AsyncStreamedAnswer
+from .stream_places import AsyncStreamPlaces
 
 DEADLINE = "nodus_deadline"
 """Request extension: the clock reading at which the attempt must be over, waiting for a connection included."""
@@ -170,11 +170,15 @@ class AsyncPool(httpx.AsyncBaseTransport):
             raise wrong_event_loop()
         await stack.clear()
 
-    async def take_stream_place(self) -> AsyncLimiter | None:
-        """Take one of the places for long responses, to be released afterwards; None if all are taken."""
+    async def stream_places(self) -> AsyncStreamPlaces:
+        """Return the places for streams, once those of abandoned streams are free."""
         await self._stack.close_forgotten()
-        places = self._stack.streams
-        return places if await places.acquire(0.0) else None
+        return self._stack.streams
+
+    @property
+    def is_stream_place_wanted(self) -> bool:
+        """Whether a stream that holds a place should give way to another."""
+        return self._stack.streams.is_wanted
 
     @property
     def answers(self) -> set[AsyncStreamedAnswer]:
@@ -215,7 +219,7 @@ class AsyncLaneStack:
         self.pid = os.getpid()
         self.run = AsyncRunGuard()
         self._clock = clock
-        self.streams = AsyncLimiter(min(MAX_STREAMS, limit // 2))
+        self.streams = AsyncStreamPlaces(limit)
         self.answers: set[AsyncStreamedAnswer] = set()
         self.forgotten: deque[AsyncStreamedAnswer] = deque()
         self._idle: list[AsyncLane] = []

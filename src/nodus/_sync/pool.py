@@ -21,9 +21,9 @@ from .. import _bodies
 from .._concurrency import Clock, Limiter, RunGuard
 from .._errors import APITimeoutError, ConfigurationError
 from .._failures import chain_of
-from .._live import MAX_STREAMS
 from .lane import KEEPALIVE_SECONDS, Lane, Origin, close_all
 from .stream import StreamedAnswer
+from .stream_places import StreamPlaces
 
 DEADLINE = "nodus_deadline"
 """Request extension: the clock reading at which the attempt must be over, waiting for a connection included."""
@@ -171,11 +171,15 @@ class Pool(httpx.BaseTransport):
             raise wrong_event_loop()
         stack.clear()
 
-    def take_stream_place(self) -> Limiter | None:
-        """Take one of the places for long responses, to be released afterwards; None if all are taken."""
+    def stream_places(self) -> StreamPlaces:
+        """Return the places for streams, once those of abandoned streams are free."""
         self._stack.close_forgotten()
-        places = self._stack.streams
-        return places if places.acquire(0.0) else None
+        return self._stack.streams
+
+    @property
+    def is_stream_place_wanted(self) -> bool:
+        """Whether a stream that holds a place should give way to another."""
+        return self._stack.streams.is_wanted
 
     @property
     def answers(self) -> set[StreamedAnswer]:
@@ -216,7 +220,7 @@ class LaneStack:
         self.pid = os.getpid()
         self.run = RunGuard()
         self._clock = clock
-        self.streams = Limiter(min(MAX_STREAMS, limit // 2))
+        self.streams = StreamPlaces(limit)
         self.answers: set[StreamedAnswer] = set()
         self.forgotten: deque[StreamedAnswer] = deque()
         self._idle: list[Lane] = []

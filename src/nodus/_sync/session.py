@@ -18,6 +18,7 @@ from .._config import Settings
 from .._errors import ConfigurationError, NodusError
 from .._hooks import ResponseEvent, RetryEvent, is_hook
 from .._http import Reply, RequestBuilder
+from .._live import CATCHING_UP_SECONDS
 from .._logs import logger
 from .._retry import Failure, RetryState
 from .._signing import Signer
@@ -194,7 +195,27 @@ class Session:
 
         They limit this session's streams with an injected client too.
         """
-        return self._pool.take_stream_place()
+        return (self._pool.stream_places()).take()
+
+    def take_stream_turn(self) -> Limiter | None:
+        """Wait for a place to follow a single job for a moment; None if none came free for too long."""
+        places = self._pool.stream_places()
+        return places.take_turn(self.settings.timeout + CATCHING_UP_SECONDS)
+
+    @property
+    def is_stream_place_wanted(self) -> bool:
+        """Whether a stream that holds a place should give way to another."""
+        return self._pool.is_stream_place_wanted
+
+    def attempt_in_turn(self, call: Call) -> Reply | Failure:
+        """Like `attempt`, for a stream of a single job: in one of the places that such streams have."""
+        place = self.take_stream_place() or self.take_stream_turn()
+        if place is None:
+            return Failure(_http.no_place(call))
+        try:
+            return self.attempt(call, deadline=self.clock.now() + self.settings.timeout)
+        finally:
+            place.release()
 
     @property
     def can_spare_a_connection(self) -> bool:
