@@ -87,6 +87,7 @@ RENAMES = {
     "aclose": "close",
     "aread": "read",
     "async_addresses": "addresses",
+    "async_close_without_loop": "close_without_loop",
     "async_misfit": "misfit",
     "async_settled": "settled",
     "async_shielded": "shielded",

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpcore
 
-from .._concurrency import AsyncClock, async_addresses
+from .._concurrency import AsyncClock, async_addresses, async_close_without_loop
 
 WRITE_BYTES = 65536
 """How much is written under one timeout, so that the deadline also ends a peer that reads a large body slowly."""
@@ -139,6 +139,12 @@ class AsyncDeadlineBackend(httpcore.AsyncNetworkBackend):
 
     async def sleep(self, seconds: float) -> None:
         await self._backend.sleep(seconds)
+
+    def close_without_loop(self) -> None:
+        """Close the last socket although its event loop has ended."""
+        if self._opened is not None:
+            opened, self._opened = self._opened, None
+            async_close_without_loop(opened)
 
     async def aclose(self) -> None:
         """Close the last socket, if need be again: httpcore forgets one whose TLS handshake was cancelled."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -43,7 +44,8 @@ def closed_error() -> ConfigurationError:
 def wrong_event_loop() -> ConfigurationError:
     """The error of a call on another event loop than the one in which the connections live."""
     return ConfigurationError(
-        "This client belongs to another event loop: create one client for each event loop, and close it there.",
+        "This client belongs to another event loop, which is still running: create one client for each event loop, and "
+        "close it there.",
         code="wrong_event_loop",
     )
 
@@ -68,6 +70,7 @@ class Pool(httpx.BaseTransport):
         self._clock = clock
         self._stack = LaneStack(max_connections, clock)
         self._inherited: dict[int, LaneStack] = {}
+        self._mutex = threading.Lock()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; return the response, to be read and closed: until then it holds its connection."""
@@ -144,6 +147,14 @@ class Pool(httpx.BaseTransport):
         Raises:
             ConfigurationError: `client_closed`, or `wrong_event_loop`.
         """
+        stack = self._start_afresh_if_need_be()
+        if stack.closed:
+            raise closed_error()
+        if not stack.run.is_home():
+            raise wrong_event_loop()
+
+    def _start_afresh_if_need_be(self) -> LaneStack:
+        """Return the connections; new ones in a new process, or if their event loop has ended."""
         stack = self._stack
         pid = os.getpid()
         if stack.pid != pid:
@@ -151,30 +162,37 @@ class Pool(httpx.BaseTransport):
             # closing one could end it for both. Several threads may notice at once; `setdefault` lets one win.
             self._inherited[stack.pid] = stack
             fresh = LaneStack(stack.limit, self._clock, closed=stack.closed)
-            stack = self._stack = self._inherited.setdefault(pid, fresh)
-        if stack.closed:
-            raise closed_error()
-        if not stack.run.is_home():
-            raise wrong_event_loop()
+            self._stack = self._inherited.setdefault(pid, fresh)
+        elif not stack.run.is_home() and stack.run.has_ended():
+            with self._mutex:
+                if self._stack is stack:
+                    self._stack = LaneStack(stack.limit, self._clock, closed=stack.closed)
+            stack.close_without_loop()
+        return self._stack
 
     def close(self) -> None:
         """Close the idle connections now, and the busy ones as they come back.
 
         Raises:
-            ConfigurationError: (`wrong_event_loop`) there are open connections, and they live in another event loop.
+            ConfigurationError: (`wrong_event_loop`) there are open connections, and they live in another event loop
+                that has not ended.
         """
         stack = self._stack
         stack.closed = True
         if stack.pid != os.getpid() or not (stack.lanes or stack.answers):
             return
-        if not stack.run.is_home():
+        if stack.run.is_home():
+            stack.clear()
+        elif stack.run.has_ended():
+            stack.close_without_loop()
+        else:
             raise wrong_event_loop()
-        stack.clear()
 
     def stream_places(self) -> StreamPlaces:
         """Return the places for streams, once those of abandoned streams are free."""
-        self._stack.close_forgotten()
-        return self._stack.streams
+        stack = self._start_afresh_if_need_be()
+        stack.close_forgotten()
+        return stack.streams
 
     @property
     def is_stream_place_wanted(self) -> bool:
@@ -224,6 +242,7 @@ class LaneStack:
         self.answers: set[StreamedAnswer] = set()
         self.forgotten: deque[StreamedAnswer] = deque()
         self._idle: list[Lane] = []
+        self._made: weakref.WeakSet[Lane] = weakref.WeakSet()
         self._limiter = Limiter(limit)
         self._mutex = threading.Lock()
 
@@ -250,6 +269,7 @@ class LaneStack:
                 if self._idle[index].origin == origin:
                     return self._idle.pop(index)
         lane = Lane(origin, self._clock)
+        self._made.add(lane)
         with self._mutex:
             evicted = self._idle.pop(0) if self._idle and self.lanes >= self.limit else None
             self.lanes += evicted is None
@@ -316,6 +336,17 @@ class LaneStack:
             close_all(idle)
         finally:
             self._forget(len(idle))
+
+    def close_without_loop(self) -> None:
+        """Close all connections although their event loop has ended, idle or not."""
+        for answer in (*self.answers, *self.forgotten):
+            answer.abandon()
+        self.forgotten.clear()
+        for lane in list(self._made):
+            lane.close_without_loop()
+        with self._mutex:
+            self._idle.clear()
+            self.lanes = 0
 
     def describe(self) -> str:
         return f"{self.limit - self._limiter.free} busy, {len(self._idle)} idle, limit {self.limit}"

@@ -32,6 +32,11 @@ class StreamPlaces:
         return self._turns if self._turns.acquire(seconds) else None
 
     @property
+    def free(self) -> int:
+        """How many places may be held now."""
+        return self._held.free
+
+    @property
     def is_wanted(self) -> bool:
         """Whether whoever holds a place should give way."""
         return self._turns is self._held and self._turns.waiting > 0
