@@ -32,6 +32,7 @@ LAYERS = [
         "_enums",
         "_errors",
         "_events",
+        "_handles",
         "_hooks",
         "_ledger",
         "_logs",

@@ -112,7 +112,14 @@ CREDENTIALS = {"NODUS_API_KEY": "nk_test_verysecret", "NODUS_SIGNING_SECRET": "s
 
 @pytest.mark.parametrize(
     ("level", "expected"),
-    [("", []), ("info", ["INFO"]), ("debug", ["DEBUG", "INFO"]), ("DEBUG", ["DEBUG", "INFO"]), ("nonsense", [])],
+    [
+        ("", []),
+        ("info", ["INFO"]),
+        ("debug", ["DEBUG", "INFO"]),
+        ("DEBUG", ["DEBUG", "INFO"]),
+        ("warning", []),
+        ("nonsense", ["WARNING"]),
+    ],
 )
 def test_the_log_can_be_turned_on_in_the_environment(level: str, expected: list[str]) -> None:
     """On stderr, at the level asked for, and never with a secret."""
@@ -133,6 +140,27 @@ def test_one_handler_is_enough() -> None:
 
     assert python(code, NODUS_LOG="info").stdout == "2\n"
     assert python(code).stdout == "1\n"
+
+
+def test_a_level_that_is_none_is_not_ignored_silently() -> None:
+    """The log begins at `warning`, with a line that names the levels; the value is shown so that it is seen."""
+    done = python("import nodus\nfor _ in range(2): nodus.Client('k')", NODUS_LOG="verbose\n\x1b[31m")
+
+    (line,) = done.stderr.splitlines()
+    assert "NODUS_LOG='verbose\\n\\x1b[31m' is not a level: use debug, info, warning, error" in line
+
+
+@pytest.mark.parametrize("configured", ["before", "after"])
+@pytest.mark.parametrize("stream", ["sys.stderr", "sys.stdout", "io.StringIO()"])
+def test_a_line_is_printed_once_beside_handlers_of_the_program(configured: str, stream: str) -> None:
+    """Whichever was there first; a log that goes elsewhere does not keep it from the terminal."""
+    configure = f"logging.basicConfig(level=logging.DEBUG, stream={stream})"
+    make = "client = nodus.Client('k')"
+    steps = [configure, make] if configured == "before" else [make, configure]
+    code = "\n".join(["import io, logging, sys, nodus", *steps, "logging.getLogger('nodus').info('a line')"])
+    done = python(code, NODUS_LOG="info")
+
+    assert (done.stdout + done.stderr).count("a line") == 1
 
 
 FOREIGN = (

@@ -15,6 +15,7 @@ from .._calls import Call
 from .._concurrency import AsyncClock, AsyncLimiter, async_misfit
 from .._config import Settings
 from .._errors import ConfigurationError, NodusError
+from .._handles import ClientBound
 from .._hooks import ResponseEvent, RetryEvent, is_hook
 from .._http import Reply, RequestBuilder
 from .._live import CATCHING_UP_SECONDS
@@ -39,7 +40,7 @@ class AsyncHTTPClient(Protocol):
     async def send(self, request: Any, *, follow_redirects: bool) -> Any: ...
 
 
-class AsyncSession:
+class AsyncSession(ClientBound):
     """Carries out calls under one client's settings.
 
     Args:
@@ -96,6 +97,10 @@ class AsyncSession:
             on_retry=self._on_retry,
             on_response=self._on_response,
         )
+
+    def serves_as(self, other: AsyncSession) -> bool:
+        """Whether the same job is behind an id in both."""
+        return self.settings.base_url == other.settings.base_url
 
     async def call(self, call: Call, read: Callable[[Reply], _Result]) -> _Result:
         """Make a call, retry it where that may help, and read the first successful response.

@@ -16,6 +16,7 @@ from .._calls import Call
 from .._concurrency import Clock, Limiter, misfit
 from .._config import Settings
 from .._errors import ConfigurationError, NodusError
+from .._handles import ClientBound
 from .._hooks import ResponseEvent, RetryEvent, is_hook
 from .._http import Reply, RequestBuilder
 from .._live import CATCHING_UP_SECONDS
@@ -40,7 +41,7 @@ class HTTPClient(Protocol):
     def send(self, request: Any, *, follow_redirects: bool) -> Any: ...
 
 
-class Session:
+class Session(ClientBound):
     """Carries out calls under one client's settings.
 
     Args:
@@ -97,6 +98,10 @@ class Session:
             on_retry=self._on_retry,
             on_response=self._on_response,
         )
+
+    def serves_as(self, other: Session) -> bool:
+        """Whether the same job is behind an id in both."""
+        return self.settings.base_url == other.settings.base_url
 
     def call(self, call: Call, read: Callable[[Reply], _Result]) -> _Result:
         """Make a call, retry it where that may help, and read the first successful response.
