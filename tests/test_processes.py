@@ -96,6 +96,28 @@ def test_a_client_survives_a_fork() -> None:
     assert connections == {"/v1/jobs/parent-before": 1, "/v1/jobs/child": 2, "/v1/jobs/parent-after": 1}
 
 
+LAST_WORDS = """
+import nodus, sys
+class Owner:
+    def __init__(self):
+        self.client = nodus.Client("k", base_url=sys.argv[1])
+    def __del__(self):
+        try:
+            self.client.get("a-job")
+        except nodus.NodusError as exc:
+            print(exc.code)
+owner = Owner()
+"""
+
+
+def test_a_call_while_python_shuts_down_is_an_error_of_ours() -> None:
+    """Modules cannot be imported any more by then, and sockets would be of no use."""
+    with LoopbackServer(then=answer(404, {"error": "job_not_found"})) as server:
+        done = python(LAST_WORDS, server.url)
+
+    assert done.stdout in ("client_closed\n", "job_not_found\n")
+
+
 LOGGED = """
 import os, sys, nodus
 with nodus.Client(base_url=sys.argv[1], max_retries=1) as client:

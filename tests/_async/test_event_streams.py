@@ -319,6 +319,18 @@ async def test_children_share_the_places_of_streams() -> None:
     assert again is not None
 
 
+async def test_events_say_whether_the_job_is_simulated() -> None:
+    """On a stream and when polled; an older server does not say."""
+    simulated = frame(1).replace(b'"attempt"', b'"simulated": true, "attempt"')
+    polled = answer(200, view("completed", id=JOB, simulated=True))
+    with LoopbackServer(streams(simulated + frame(4)), answer(404), polled) as server:
+        async with on_loopback(server) as client:
+            streamed = [event.simulated async for event in client.job(JOB).events()]
+            found = [event.simulated async for event in client.job(JOB).events()]
+
+    assert (streamed, found) == ([True, None], [True])
+
+
 async def test_an_event_of_another_job_is_not_given() -> None:
     """Nor does it end the stream, which goes on behind the last event of its own; UUIDs may be in either case."""
     strays = frame(4, job_id="another-job", id=4)
