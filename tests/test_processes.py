@@ -98,13 +98,14 @@ def test_a_client_survives_a_fork() -> None:
 
 LAST_WORDS = """
 import nodus, sys
+from nodus import NodusError
 class Owner:
     def __init__(self):
         self.client = nodus.Client("k", base_url=sys.argv[1])
     def __del__(self):
         try:
             self.client.get("a-job")
-        except nodus.NodusError as exc:
+        except NodusError as exc:
             print(exc.code)
 owner = Owner()
 """
