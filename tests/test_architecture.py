@@ -25,12 +25,14 @@ LAYERS = [
     {"_version"},
     {
         "_arguments",
+        "_bodies",
         "_calls",
         "_card",
         "_config",
         "_enums",
         "_errors",
         "_events",
+        "_handles",
         "_hooks",
         "_ledger",
         "_logs",
@@ -43,7 +45,6 @@ LAYERS = [
         "_sse",
     },
     {
-        "_bodies",
         "_concurrency",
         "_failures",
         "_happy_eyeballs",
@@ -79,7 +80,6 @@ OUTSIDE_OF_SDK: dict[str, set[str]] = {
         "_async.lane",
         "_async.pool",
         "_async.session",
-        "_bodies",
         "_cli.listening",
         "_failures",
         "_http",
@@ -89,7 +89,7 @@ OUTSIDE_OF_SDK: dict[str, set[str]] = {
         "_sync.session",
         "_tls",
     },
-    "pydantic": {"_http", "_models", "_records"},
+    "pydantic": {"_bodies", "_http", "_models", "_records"},
 }
 # It comes with pydantic; only the type checker may need it.
 TYPES_ONLY = {"typing_extensions"}

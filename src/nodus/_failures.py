@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ssl
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import httpx
 
-from ._errors import APIConnectionError, APITimeoutError
+from ._errors import APIConnectionError, APITimeoutError, ConfigurationError
 from ._proxies import is_final_refusal
 from ._retry import Failure
 from ._tls_failures import advice_for
@@ -51,7 +52,17 @@ def _is_of_network(exc: Exception) -> bool:
 
 
 def failure_from_exception(exc: Exception, call: Call) -> Failure:
-    """Turn what a transport raised into a failed attempt, with its cause chained; re-raise it if it is a bug."""
+    """Turn what a transport raised into a failed attempt, with its cause chained; re-raise it if it is a bug.
+
+    Raises:
+        ConfigurationError: (`client_closed`) the interpreter is shutting down, and no module can be imported any more.
+    """
+    if isinstance(exc, ImportError) and sys.is_finalizing():
+        raise ConfigurationError(
+            f"{call.method} {call.path} was not sent: Python is shutting down. Make the last calls before the program "
+            "ends, such as with `atexit` or a context manager, not in `__del__`.",
+            code="client_closed",
+        ) from exc
     if not _is_of_network(exc):
         raise exc
     for link in chain_of(exc):

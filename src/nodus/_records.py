@@ -14,7 +14,9 @@ from ._enums import JobStatus, PrincipalKind, SupplierKind
 
 
 class _Record(BaseModel):
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="ignore", hide_input_in_errors=True, allow_inf_nan=False
+    )
 
 
 class JobEvent(_Record):
@@ -29,6 +31,7 @@ class JobEvent(_Record):
         supplier: where the job was placed, or, when it is queued again, where it was lost; None before placement.
         region: the region there.
         reason: why it happened, if there is more to say: what the supplier reported, or the error's code.
+        simulated: True if the job's supplier is simulated; None if an older server does not say.
         id: where to resume a stream, as `after=`; None if the event was found by polling.
     """
 
@@ -40,6 +43,7 @@ class JobEvent(_Record):
     supplier: str | None = None
     region: str | None = None
     reason: str | None = None
+    simulated: bool | None = None
     id: str | None = None
 
     @property

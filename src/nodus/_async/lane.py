@@ -26,7 +26,7 @@ class AsyncLane:
         idle_since: the clock reading at which it was last given back.
     """
 
-    __slots__ = ("_backend", "_proxy", "_transport", "attempt", "idle_since", "origin")
+    __slots__ = ("__weakref__", "_backend", "_proxy", "_transport", "attempt", "idle_since", "origin")
 
     def __init__(self, origin: Origin, clock: AsyncClock) -> None:
         self.origin = origin
@@ -105,6 +105,10 @@ class AsyncLane:
             logger.debug("closing a connection: %r", exc)
         finally:
             await self._backend.aclose()
+
+    def close_without_loop(self) -> None:
+        """Close the connection although its event loop has ended; this transport cannot be used again."""
+        self._backend.close_without_loop()
 
     def _open(self) -> None:
         scheme, host, port = self.origin

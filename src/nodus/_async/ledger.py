@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING
 
 from .. import _arguments, _calls, _http
+from .._handles import ClientBound
 from .._records import ConsistencyProof, InclusionProof, LedgerCheckpoint, LedgerEntry, LedgerKey, LedgerPage
 from .paging import AsyncPageIterator
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 _PAGE_SIZE = 200
 
 
-class AsyncLedger:
+class AsyncLedger(ClientBound):
     """`client.ledger`: what was recorded, and what proves it.
 
     These calls only fetch. To verify what they return, use `nodus.verify_ledger`, `verify_inclusion` and

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpcore
 
-from .._concurrency import AsyncClock
+from .._concurrency import AsyncClock, async_close_without_loop
 from .._happy_eyeballs import async_connect
 from .._resolver import async_resolve
 
@@ -147,6 +147,12 @@ class AsyncDeadlineBackend(httpcore.AsyncNetworkBackend):
 
     async def sleep(self, seconds: float) -> None:
         await self._backend.sleep(seconds)
+
+    def close_without_loop(self) -> None:
+        """Close the last socket although its event loop has ended."""
+        if self._opened is not None:
+            opened, self._opened = self._opened, None
+            async_close_without_loop(opened)
 
     async def aclose(self) -> None:
         """Close the last socket, if need be again: httpcore forgets one whose TLS handshake was cancelled."""

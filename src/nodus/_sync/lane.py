@@ -27,7 +27,7 @@ class Lane:
         idle_since: the clock reading at which it was last given back.
     """
 
-    __slots__ = ("_backend", "_proxy", "_transport", "attempt", "idle_since", "origin")
+    __slots__ = ("__weakref__", "_backend", "_proxy", "_transport", "attempt", "idle_since", "origin")
 
     def __init__(self, origin: Origin, clock: Clock) -> None:
         self.origin = origin
@@ -106,6 +106,10 @@ class Lane:
             logger.debug("closing a connection: %r", exc)
         finally:
             self._backend.close()
+
+    def close_without_loop(self) -> None:
+        """Close the connection although its event loop has ended; this transport cannot be used again."""
+        self._backend.close_without_loop()
 
     def _open(self) -> None:
         scheme, host, port = self.origin

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from .. import _arguments, _calls, _http
+from .._handles import ClientBound
 from .._records import ConsistencyProof, InclusionProof, LedgerCheckpoint, LedgerEntry, LedgerKey, LedgerPage
 from .paging import PageIterator
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 _PAGE_SIZE = 200
 
 
-class Ledger:
+class Ledger(ClientBound):
     """`client.ledger`: what was recorded, and what proves it.
 
     These calls only fetch. To verify what they return, use `nodus.verify_ledger`, `verify_inclusion` and

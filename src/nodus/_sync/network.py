@@ -12,7 +12,7 @@ from typing import Any
 
 import httpcore
 
-from .._concurrency import Clock
+from .._concurrency import Clock, close_without_loop
 from .._happy_eyeballs import connect
 from .._resolver import resolve
 
@@ -148,6 +148,12 @@ class DeadlineBackend(httpcore.NetworkBackend):
 
     def sleep(self, seconds: float) -> None:
         self._backend.sleep(seconds)
+
+    def close_without_loop(self) -> None:
+        """Close the last socket although its event loop has ended."""
+        if self._opened is not None:
+            opened, self._opened = self._opened, None
+            close_without_loop(opened)
 
     def close(self) -> None:
         """Close the last socket, if need be again: httpcore forgets one whose TLS handshake was cancelled."""

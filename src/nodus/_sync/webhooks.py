@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from .. import _arguments, _calls, _http
 from .._errors import APIError, NotFoundError, ValidationError
+from .._handles import ClientBound
 from .._records import Delivery, DeliveryPage, Webhook, WebhookPage, WebhookSecret
 from .paging import PageIterator
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 _Secret = TypeVar("_Secret", Webhook, WebhookSecret)
 
 
-class Webhooks:
+class Webhooks(ClientBound):
     """`client.webhooks`: registers endpoints, and shows and replays what was delivered to them.
 
     `create`, `rotate` and `replay` are never retried after a connection broke or timed out: they raise, with
