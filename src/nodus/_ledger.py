@@ -79,7 +79,7 @@ def verify_ledger(
         checkpoint: what `client.ledger.checkpoint()` returned, the same as a mapping, or its note alone. Fetch it
             before the rows: there may be more rows than it covers, but not fewer.
         public_key: the pinned key to verify the checkpoints' signatures with: what `client.ledger.key()` returned, the
-            same as a mapping, base64, a vkey, or 32 bytes. Needs the extra `nodus-sdk[ledger]`.
+            same as a mapping, base64, a vkey, or 32 bytes. Needs the package cryptography.
         known_checkpoint: a checkpoint that you kept from an earlier time.
 
     Returns:

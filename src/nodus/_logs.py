@@ -1,14 +1,31 @@
-"""The logger `nodus`, and the environment variable `NODUS_LOG` that turns it on."""
+"""The logger `nodus`, and the environment variable `NODUS_LOG` that turns it on.
+
+Messages quote servers. A record whose message holds a character that is not printable is rewritten with escapes, before
+any handler sees it: a line break would begin what looks like another entry.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 
-logger = logging.getLogger("nodus")
-logger.addHandler(logging.NullHandler())
+from ._printable import printable
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO}
+
+
+class _PrintableMessages(logging.Filter):
+    """Lets every record pass, with a message of one line that no terminal obeys."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        if not message.isprintable():
+            record.msg, record.args = printable(message), None
+        return True
+
+
+class _EnvironmentHandler(logging.StreamHandler):  # type: ignore[type-arg]  # generic for checkers alone
+    """The handler that `NODUS_LOG` asked for; its own class, so that it is added once."""
 
 
 def set_up_from_environment() -> None:
@@ -22,5 +39,6 @@ def set_up_from_environment() -> None:
     logger.setLevel(level)
 
 
-class _EnvironmentHandler(logging.StreamHandler):  # type: ignore[type-arg]  # generic for checkers alone
-    """The handler that `NODUS_LOG` asked for; its own class, so that it is added once."""
+logger = logging.getLogger("nodus")
+logger.addHandler(logging.NullHandler())
+logger.addFilter(_PrintableMessages())

@@ -15,6 +15,7 @@ from . import exit_codes
 from .body import read_body
 from .facts import show_facts
 from .invocation import Invocation
+from .seen import compare_with_last
 
 if TYPE_CHECKING:
     from .._records import LedgerCheckpoint, LedgerEntry, LedgerKey
@@ -29,12 +30,14 @@ class Evidence:
         known: the file of a checkpoint that was kept.
         export: the file with the rows; None to ask the server.
         checkpoint: the file of the checkpoint that belongs to the export.
+        accept_rollback: whether the server's ledger need not go on from the checkpoint that was seen last.
     """
 
     key: str | None
     known: str | None
     export: str | None
     checkpoint: str | None
+    accept_rollback: bool
 
 
 async def verify(invocation: Invocation, evidence: Evidence, *, as_json: bool) -> int:
@@ -58,12 +61,12 @@ async def verify(invocation: Invocation, evidence: Evidence, *, as_json: bool) -
             if key is None:
                 key = await client.ledger.key()
             entries = await client.ledger.entries()
+            report = _verify(invocation, entries, checkpoint, known, key, is_pinned=evidence.key is not None)
+            # Only what verifies is worth remembering.
+            seen_size = await compare_with_last(invocation, client, checkpoint, accept=evidence.accept_rollback)
+            return _show(invocation, report, seen_size, is_pinned=evidence.key is not None, as_json=as_json)
     report = _verify(invocation, entries, checkpoint, known, key, is_pinned=evidence.key is not None)
-    if as_json:
-        invocation.output.json(dataclasses.asdict(report))
-        return exit_codes.OK
-    _show(invocation, report, is_pinned=evidence.key is not None)
-    return exit_codes.OK
+    return _show(invocation, report, None, is_pinned=evidence.key is not None, as_json=as_json)
 
 
 def _verify(
@@ -84,7 +87,26 @@ def _verify(
         return verify_ledger(entries, checkpoint=checkpoint, known_checkpoint=known)
 
 
-def _show(invocation: Invocation, report: LedgerReport, *, is_pinned: bool) -> None:
+def finding(report: LedgerReport, *, is_pinned: bool) -> str:
+    """Say what was verified, and no more: who can have written the rows is shown by a signature alone."""
+    if report.signature_verified:
+        return "verified"
+    if is_pinned and report.known_size is not None:
+        return f"the first {report.known_size} rows are verified, by the checkpoint that was kept"
+    if report.checkpoint_size is not None or report.known_size is not None:
+        return "the rows are those of the checkpoint; nothing shows who wrote it"
+    return "the rows are consistent among themselves; nothing shows who wrote them"
+
+
+def _show(
+    invocation: Invocation, report: LedgerReport, seen_size: int | None, *, is_pinned: bool, as_json: bool
+) -> int:
+    """Show what was verified; return the exit status."""
+    if as_json:
+        invocation.output.json(
+            {"finding": finding(report, is_pinned=is_pinned), **dataclasses.asdict(report), "seen_size": seen_size}
+        )
+        return exit_codes.OK
     signed = "not verified"
     if report.signature_verified:
         signed = "verified" if is_pinned else "verified, with the key that the server named"
@@ -92,16 +114,18 @@ def _show(invocation: Invocation, report: LedgerReport, *, is_pinned: bool) -> N
     show_facts(
         invocation.output,
         [
-            ("ledger", "verified"),
+            ("ledger", finding(report, is_pinned=is_pinned)),
             ("rows", str(report.size)),
             ("root", report.root_hash),
             ("checkpoint", covered),
             ("signature", signed),
             ("known before", None if report.known_size is None else f"{report.known_size} rows"),
+            ("seen before", None if seen_size is None else f"{seen_size} rows"),
         ],
     )
     if report.signature_verified and not is_pinned:
         invocation.output.note("Pin the key, so that nobody can replace it unnoticed: nodus ledger key")
+    return exit_codes.OK
 
 
 def _read_checkpoint(invocation: Invocation, source: str) -> Mapping[str, object] | str:
