@@ -44,7 +44,7 @@ LAYERS = [
     },
     {"_bodies", "_concurrency", "_failures", "_http", "_live", "_poll", "_proxies", "_retry", "_tls", "_watch"},
     {"_async", "_sync"},
-    {"_cli"},
+    {"_cli", "_pyinstaller"},
     {"__main__"},
 ]
 
@@ -57,6 +57,7 @@ UPWARD_TYPES = {
 # What is loaded by whom: outside package -> the modules of the SDK that may import it.
 OUTSIDE_OF_SDK: dict[str, set[str]] = {
     # The command is the program that starts the event loop, and that receives signals on it.
+    "PyInstaller": {"_pyinstaller.hooks"},
     "anyio": {"_concurrency", "_cli.event_loop", "_cli.listening"},
     "asyncclick": {"_cli"},
     "cryptography": {"_notes"},

@@ -147,7 +147,7 @@ def _postgresql(url: URL, options: dict[str, Any]) -> Engine:
         )
     except ImportError as exc:
         raise UnusableDatabase(
-            'PostgreSQL needs psycopg, which is not here: pip install "nodus-control-plane[postgres]"'
+            'PostgreSQL needs the package psycopg, which is not installed: pip install "psycopg[binary]"'
         ) from exc
     event.listen(engine, "connect", _configure_postgresql)
     event.listen(engine, "checkout", _refuse_lost)

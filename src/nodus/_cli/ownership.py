@@ -109,7 +109,7 @@ def _own() -> Owner | None:
 
 def _owner(installed: Distribution) -> Owner:
     # A distribution whose metadata is damaged has no name.
-    name = (installed.metadata["Name"] if installed.metadata is not None else None) or "an unnamed distribution"
+    name = installed.metadata.get("Name") or "a distribution without a name"
     files = installed.files or ()
     top_level = (installed.read_text("top_level.txt") or "").split()
     return Owner(
