@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from nodus import JobView
+from nodus._cli.jobs import show_job
+from nodus._cli.output import Output
+from nodus._cli.waiting import Progress
 from tests.cli.conftest import Command
 from tests.cli.stub import Answer, Stub, job
+
+if TYPE_CHECKING:
+    from nodus import AsyncJob
 
 
 def listing(*jobs: object, cursor: str | None = None) -> Answer:
@@ -228,3 +236,31 @@ def test_logs_as_json_name_their_job(stub: Stub, nodus: Command) -> None:
     stub.answer("GET /v1/jobs/job-1/logs", Answer(200, "epoch 1\n"))
 
     assert json.loads(nodus("logs", "job-1", "--json").stdout) == {"job_id": "job-1", "text": "epoch 1\n"}
+
+
+class Simulated(JobView):
+    """A view of a job that was only made up."""
+
+    simulated: bool = True
+
+
+def test_a_simulated_job_says_that_nothing_ran(capfd: pytest.CaptureFixture[str]) -> None:
+    """In its last line; for real ones nothing is said of it."""
+    show_job(Output(), Simulated.model_validate(job()), as_json=False)
+    made_up = capfd.readouterr().out
+    show_job(Output(), JobView.model_validate(job()), as_json=False)
+    real = capfd.readouterr().out
+
+    assert made_up == real + "simulated: nothing ran\n"
+
+
+def test_watching_a_simulated_job_says_so_from_the_start(capfd: pytest.CaptureFixture[str]) -> None:
+    """Beside each status."""
+
+    class Handle:
+        view = Simulated.model_validate(job(status="running", supplier="vast"))
+        status = view.status
+
+    Progress(Output())(cast("AsyncJob", Handle()))
+
+    assert capfd.readouterr().err.endswith("running on vast (simulated)\n")

@@ -28,7 +28,10 @@ def main() -> None:
 
 def missing_sdk() -> str | None:
     """Return what is wrong with the package `nodus` in this environment; None if it is the SDK's."""
-    found = importlib.util.find_spec("nodus")
+    try:
+        found = importlib.util.find_spec("nodus")
+    except ImportError:
+        found = None
     how = (
         "Run `pip install . ./control_plane` in a clone of the repository, or install the wheels of both distributions "
         "together, into an environment of their own."

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import asyncclick
 
-from .._errors import ConfigurationError
+from .._errors import ConfigurationError, LedgerError
 from .._ledger import LedgerReport, verify_ledger
 from . import exit_codes
 from .body import read_body
@@ -63,10 +63,17 @@ async def verify(invocation: Invocation, evidence: Evidence, *, as_json: bool) -
             entries = await client.ledger.entries()
             report = _verify(invocation, entries, checkpoint, known, key, is_pinned=evidence.key is not None)
             # Only what verifies is worth remembering.
-            seen_size = await compare_with_last(invocation, client, checkpoint, accept=evidence.accept_rollback)
-            return _show(invocation, report, seen_size, is_pinned=evidence.key is not None, as_json=as_json)
+            try:
+                seen_size = await compare_with_last(invocation, client, checkpoint, accept=evidence.accept_rollback)
+            except LedgerError:
+                # What is there verifies, but it is not all that was there.
+                _show(invocation, report, "not what it was", None, is_pinned=evidence.key is not None, as_json=as_json)
+                raise
+            found = finding(report, is_pinned=evidence.key is not None)
+            return _show(invocation, report, found, seen_size, is_pinned=evidence.key is not None, as_json=as_json)
     report = _verify(invocation, entries, checkpoint, known, key, is_pinned=evidence.key is not None)
-    return _show(invocation, report, None, is_pinned=evidence.key is not None, as_json=as_json)
+    found = finding(report, is_pinned=evidence.key is not None)
+    return _show(invocation, report, found, None, is_pinned=evidence.key is not None, as_json=as_json)
 
 
 def _verify(
@@ -99,13 +106,11 @@ def finding(report: LedgerReport, *, is_pinned: bool) -> str:
 
 
 def _show(
-    invocation: Invocation, report: LedgerReport, seen_size: int | None, *, is_pinned: bool, as_json: bool
+    invocation: Invocation, report: LedgerReport, found: str, seen_size: int | None, *, is_pinned: bool, as_json: bool
 ) -> int:
     """Show what was verified; return the exit status."""
     if as_json:
-        invocation.output.json(
-            {"finding": finding(report, is_pinned=is_pinned), **dataclasses.asdict(report), "seen_size": seen_size}
-        )
+        invocation.output.json({"finding": found, **dataclasses.asdict(report), "seen_size": seen_size})
         return exit_codes.OK
     signed = "not verified"
     if report.signature_verified:
@@ -114,7 +119,7 @@ def _show(
     show_facts(
         invocation.output,
         [
-            ("ledger", finding(report, is_pinned=is_pinned)),
+            ("ledger", found),
             ("rows", str(report.size)),
             ("root", report.root_hash),
             ("checkpoint", covered),
