@@ -22,7 +22,7 @@ CONTROL_PLANE = ROOT / "control_plane" / "src"
 
 # The SDK, from the bottom up. A module imports from its own layer and from those below it, and never in a circle.
 LAYERS = [
-    {"_version"},
+    {"_origin", "_printable", "_version"},
     {
         "_arguments",
         "_bodies",
@@ -59,7 +59,7 @@ LAYERS = [
         "_watch",
     },
     {"_async", "_sync"},
-    {"_cli"},
+    {"_cli", "_pyinstaller"},
     {"__main__"},
 ]
 
@@ -72,6 +72,7 @@ UPWARD_TYPES = {
 # What is loaded by whom: outside package -> the modules of the SDK that may import it.
 OUTSIDE_OF_SDK: dict[str, set[str]] = {
     # The command is the program that starts the event loop, and that receives signals on it.
+    "PyInstaller": {"_pyinstaller.hooks"},
     "anyio": {"_concurrency", "_happy_eyeballs", "_resolver", "_cli.event_loop", "_cli.listening"},
     "asyncclick": {"_cli"},
     "cryptography": {"_notes"},

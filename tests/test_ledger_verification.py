@@ -429,7 +429,7 @@ def test_without_cryptography_the_error_says_what_to_install(monkeypatch: pytest
             monkeypatch.setitem(sys.modules, name, None)
 
     assert nodus.verify_ledger(ROWS, checkpoint=CHECKPOINT, known_checkpoint=KNOWN).size == 7
-    with pytest.raises(nodus.ConfigurationError, match=re.escape("nodus-sdk[ledger]")) as caught:
+    with pytest.raises(nodus.ConfigurationError, match="pip install cryptography") as caught:
         nodus.verify_ledger(ROWS, checkpoint=CHECKPOINT, public_key=KEY)
     assert caught.value.code == "missing_extra"
 

@@ -82,8 +82,8 @@ def verify_ledger(
         checkpoint: what `client.ledger.checkpoint()` returned, the same as a mapping, or its note alone. Fetch it
             before the rows: there may be more rows than it covers, but not fewer.
         public_key: the pinned key to verify the checkpoints' signatures with: what `client.ledger.key()` returned, the
-            same as a mapping, base64, a vkey, or 32 bytes. Needs the extra `nodus-sdk[ledger]`. One key may sign the
-            logs of several customers: base64 and bytes do not say whose is meant, the others do.
+            same as a mapping, base64, a vkey, or 32 bytes. Needs the package cryptography. One key may sign the logs of
+            several customers: base64 and bytes do not say whose is meant, the others do.
         known_checkpoint: a checkpoint that you kept from an earlier time.
         origin: the name of your log, which the checkpoints must have: `client.ledger.key().origin`. Pass it with a key
             that does not name it; otherwise the log of another customer verifies too.

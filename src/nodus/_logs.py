@@ -1,4 +1,8 @@
-"""The logger `nodus`, and the environment variable `NODUS_LOG` that turns it on."""
+"""The logger `nodus`, and the environment variable `NODUS_LOG` that turns it on.
+
+Messages quote servers. A record whose message holds a character that is not printable is rewritten with escapes, before
+any handler sees it: a line break would begin what looks like another entry.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,7 @@ import logging
 import os
 import sys
 
-logger = logging.getLogger("nodus")
-logger.addHandler(logging.NullHandler())
+from ._printable import printable
 
 LEVELS = {
     "debug": logging.DEBUG,
@@ -15,6 +18,25 @@ LEVELS = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
+
+
+class _PrintableMessages(logging.Filter):
+    """Lets every record pass, with a message of one line that no terminal obeys."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        if not message.isprintable():
+            record.msg, record.args = printable(message), None
+        return True
+
+
+class _EnvironmentHandler(logging.StreamHandler):  # type: ignore[type-arg]  # generic for checkers alone
+    """The handler that `NODUS_LOG` asked for; its own class, so that it is added once."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Leave to the program's own handlers what they show on the terminal, so that nothing is printed twice."""
+        if not (logger.propagate and any(_shows(handler, record) for handler in logging.getLogger().handlers)):
+            super().emit(record)
 
 
 def set_up_from_environment() -> None:
@@ -34,16 +56,12 @@ def set_up_from_environment() -> None:
         logger.warning("NODUS_LOG=%.32s is not a level: use %s", ascii(wanted), ", ".join(LEVELS))
 
 
-class _EnvironmentHandler(logging.StreamHandler):  # type: ignore[type-arg]  # generic for checkers alone
-    """The handler that `NODUS_LOG` asked for; its own class, so that it is added once."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Leave to the program's own handlers what they show on the terminal, so that nothing is printed twice."""
-        if not (logger.propagate and any(_shows(handler, record) for handler in logging.getLogger().handlers)):
-            super().emit(record)
-
-
 def _shows(handler: logging.Handler, record: logging.LogRecord) -> bool:
     """Whether a handler prints a record on stderr or stdout."""
     stream = getattr(handler, "stream", None)
     return record.levelno >= handler.level and stream is not None and stream in (sys.stderr, sys.stdout)
+
+
+logger = logging.getLogger("nodus")
+logger.addHandler(logging.NullHandler())
+logger.addFilter(_PrintableMessages())

@@ -143,7 +143,7 @@ def _is_signed(text: str, signature: bytes, public_key: bytes) -> bool:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     except ImportError as exc:
         raise ConfigurationError(
-            "Verifying the signature of a checkpoint needs the package cryptography: install nodus-sdk[ledger].",
+            "Verifying the signature of a checkpoint needs the package cryptography: pip install cryptography",
             code="missing_extra",
         ) from exc
     try:

@@ -212,3 +212,27 @@ def test_for_everybody_else_missing_rows_are_a_fault(stub: Stub, nodus: Command)
 
     assert (refused.status, refused.stdout) == (9, "")
     assert "Row 1 is missing" in refused.stderr
+
+
+def test_an_export_proves_no_more_than_it_can(nodus: Command, tmp_path: Path) -> None:
+    """Anybody can make consistent rows, and a checkpoint for them; nobody else the signature of a pinned key."""
+    export, checkpoint = tmp_path / "rows", tmp_path / "checkpoint"
+    export.write_text("\n".join(json.dumps(row) for row in ROWS) + "\n", encoding="utf-8")
+    checkpoint.write_text(checkpoint_of(ROWS)["note"], encoding="utf-8")
+    words = ("ledger", "verify", "--file", str(export))
+    with_checkpoint = (*words, "--checkpoint", str(checkpoint))
+    pinned = ("--public-key", key_of()["vkey"])
+    alone, beside, signed, kept = (
+        nodus(*words),
+        nodus(*with_checkpoint),
+        nodus(*with_checkpoint, *pinned),
+        nodus(*words, "--known", str(checkpoint), *pinned),
+    )
+
+    assert (alone.status, beside.status, signed.status, kept.status) == (0, 0, 0, 0)
+    assert "the rows are consistent among themselves; nothing shows who wrote them\n" in alone.stdout
+    assert "the rows are those of the checkpoint; nothing shows who wrote it\n" in beside.stdout
+    assert "ledger        verified\n" not in alone.stdout + beside.stdout
+    assert signed.stdout.startswith("ledger      verified\n")
+    assert "the first 5 rows are verified" in kept.stdout
+    assert "nothing shows who" in json.loads(nodus(*words, "--json").stdout)["finding"]

@@ -234,7 +234,7 @@ def _postgresql(url: URL, options: dict[str, Any]) -> Engine:
         )
     except ImportError as exc:
         raise UnusableDatabase(
-            'PostgreSQL needs psycopg, which is not here: pip install "nodus-control-plane[postgres]"'
+            'PostgreSQL needs the package psycopg, which is not installed: pip install "psycopg[binary]"'
         ) from exc
 
     def configure(connection: Any, record: Any) -> None:

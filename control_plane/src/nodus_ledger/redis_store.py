@@ -1,6 +1,6 @@
 """What the control plane needs of Redis: named texts that may expire, and writing one only if there is none.
 
-Only this module knows the client, which the extra `nodus-control-plane[redis]` installs.
+Only this module knows the client, which the extra `redis` installs.
 """
 
 from __future__ import annotations
@@ -57,9 +57,7 @@ class RedisStore:
             from redis.backoff import NoBackoff
             from redis.retry import Retry
         except ImportError as exc:
-            raise UnusableRedis(
-                "Redis needs a package that is not installed: pip install 'nodus-control-plane[redis]'"
-            ) from exc
+            raise UnusableRedis("Redis needs the package redis, which is not installed: pip install redis") from exc
         self._failures = (redis.RedisError, OSError)
         self._timed_out = (redis.TimeoutError, TimeoutError)
         self._clock = clock
