@@ -42,7 +42,21 @@ LAYERS = [
         "_signing",
         "_sse",
     },
-    {"_bodies", "_concurrency", "_failures", "_http", "_live", "_poll", "_proxies", "_retry", "_tls", "_watch"},
+    {
+        "_bodies",
+        "_concurrency",
+        "_failures",
+        "_happy_eyeballs",
+        "_http",
+        "_live",
+        "_poll",
+        "_proxies",
+        "_resolver",
+        "_retry",
+        "_tls",
+        "_tls_failures",
+        "_watch",
+    },
     {"_async", "_sync"},
     {"_cli"},
     {"__main__"},
@@ -57,10 +71,10 @@ UPWARD_TYPES = {
 # What is loaded by whom: outside package -> the modules of the SDK that may import it.
 OUTSIDE_OF_SDK: dict[str, set[str]] = {
     # The command is the program that starts the event loop, and that receives signals on it.
-    "anyio": {"_concurrency", "_cli.event_loop", "_cli.listening"},
+    "anyio": {"_concurrency", "_happy_eyeballs", "_resolver", "_cli.event_loop", "_cli.listening"},
     "asyncclick": {"_cli"},
     "cryptography": {"_notes"},
-    "httpcore": {"_async.network", "_sync.network"},
+    "httpcore": {"_async.network", "_happy_eyeballs", "_sync.network"},
     "httpx": {
         "_async.lane",
         "_async.pool",
@@ -85,7 +99,7 @@ WAITING: dict[str, dict[str, str]] = {
     "asyncio": {},
     "sched": {},
     "select": {},
-    "selectors": {},
+    "selectors": {"_happy_eyeballs": "a thread that connects to several addresses waits for whichever answers"},
     "time": {
         "_concurrency": "the one place that sleeps and reads the monotonic clock",
         "_events": "the age of a delivery is told by the true time",

@@ -1,12 +1,12 @@
 """Every real difference between the asynchronous and the synchronous library, in pairs.
 
-The code in `_async/` is written against the first of each pair; `tools/unasync_build.py` puts the second in its place.
+Those of connecting are in `_resolver.py` and `_happy_eyeballs.py`. The code in `_async/` is written against the
+first of each pair; `tools/unasync_build.py` puts the second in its place.
 """
 
 from __future__ import annotations
 
 import inspect
-import socket
 import threading
 import time
 from collections import deque
@@ -165,20 +165,6 @@ class RunGuard:
 
     def is_home(self) -> bool:
         return True
-
-
-async def async_addresses(host: str, port: int) -> list[str]:
-    """Where to connect: the name itself, because anyio and trio try its addresses within one timeout."""
-    return [host]
-
-
-def addresses(host: str, port: int) -> list[str]:
-    """Where to connect: every address of a name, because the socket module would give each the whole timeout.
-
-    Resolving the name cannot be interrupted.
-    """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[4][0]) for address in found))
 
 
 async def async_shielded(work: Callable[[], Awaitable[object]], seconds: float) -> None:

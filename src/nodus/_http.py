@@ -8,6 +8,7 @@ import functools
 import json
 import math
 import platform
+import re
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -44,6 +45,9 @@ USER_AGENT = f"nodus-python/{__version__} python/{platform.python_version()} htt
 SIGNATURE_CODES = frozenset(("signature_invalid", "signature_stale", "signing_secret_unavailable"))
 
 JSON = "application/json"
+
+_WEEKDAY = re.compile(r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,", re.IGNORECASE)
+"""How an HTTP-date begins: with the only comma in it, and with nothing that is not said again."""
 
 MAX_DEPTH = 100
 """How deeply an error's payload may be nested: pickling and copying it recurses a few calls for each level."""
@@ -266,6 +270,12 @@ def failure_from_reply(reply: Reply, call: Call) -> Failure:
     kind = _ERROR_OF_STATUS.get(reply.status, APIError)
     if reply.status == 401 and code in SIGNATURE_CODES:
         kind = SignatureError
+    if reply.status == 407:
+        # Only a proxy sends it, and what it says is meant for browsers.
+        message = (
+            f"{call.method} {call.path} was answered with HTTP 407 by a proxy, which asks for a user name and a "
+            "password: put them into the proxy's URL (http://user:password@host:port)."
+        )
     error = kind(
         message or f"{call.method} {call.path} was answered with HTTP {reply.status}.",
         code=code or "http_error",
@@ -281,22 +291,16 @@ def failure_from_reply(reply: Reply, call: Call) -> Failure:
 def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
     """Read when the server wants to be asked again, in seconds from its response.
 
-    `retry-after-ms`, then `Retry-After` in seconds, then as an HTTP-date measured against the response's own `Date`
-    (RFC 9110, section 10.2.3). NaN, infinite, negative and garbage values read as None.
+    `retry-after-ms`, then `Retry-After` in seconds or as an HTTP-date measured against the response's own `Date`
+    (RFC 9110, section 10.2.3). NaN, infinite, negative and garbage values read as None. Of several values, as where a
+    gateway adds its own, the longest wait counts, so that nobody is asked too early.
     """
-    milliseconds = _number(headers.get("retry-after-ms"))
+    milliseconds = _longest(map(_number, headers.get("retry-after-ms", "").split(",")))
     if milliseconds is not None:
         return milliseconds / 1000
-    value = headers.get("retry-after")
-    wait = _number(value)
-    if wait is not None or value is None:
-        return wait
-    until = _http_date(value)
-    if until is None:
-        return None
+    values = _WEEKDAY.sub("", headers.get("retry-after", "")).split(",")
     sent = _http_date(headers.get("date", ""))
-    wait = until - (now if sent is None else sent)
-    return wait if wait >= 0 else None
+    return _longest(_wait(value, now if sent is None else sent) for value in values)
 
 
 def date_of(reply: Reply) -> float | None:
@@ -317,6 +321,18 @@ def _number(text: str | None) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) and number >= 0 and "_" not in text else None
+
+
+def _wait(text: str, sent: float) -> float | None:
+    seconds = _number(text)
+    if seconds is not None:
+        return seconds
+    until = _http_date(text)
+    return None if until is None or until < sent else until - sent
+
+
+def _longest(waits: Iterable[float | None]) -> float | None:
+    return max((wait for wait in waits if wait is not None), default=None)
 
 
 def _http_date(text: str) -> float | None:

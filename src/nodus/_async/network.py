@@ -11,7 +11,9 @@ from typing import Any
 
 import httpcore
 
-from .._concurrency import AsyncClock, async_addresses
+from .._concurrency import AsyncClock
+from .._happy_eyeballs import async_connect
+from .._resolver import async_resolve
 
 WRITE_BYTES = 65536
 """How much is written under one timeout, so that the deadline also ends a peer that reads a large body slowly."""
@@ -82,6 +84,9 @@ class AsyncDeadlineStream(httpcore.AsyncNetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.AsyncNetworkStream:
         clipped = self._attempt.clip(timeout, httpcore.ConnectTimeout)
+        if server_hostname is not None:
+            # A proxy is given an IPv6 address in the brackets of a URL; a certificate has it without.
+            server_hostname = server_hostname.strip("[]")
         stream = await self._stream.start_tls(ssl_context, server_hostname, clipped)
         return AsyncDeadlineStream(stream, self._attempt)
 
@@ -106,28 +111,24 @@ class AsyncDeadlineBackend(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         attempt = self._attempt
+        clipped = attempt.clip(timeout, httpcore.ConnectTimeout)
         try:
-            found = await async_addresses(host, port)
-        except OSError as exc:
-            raise httpcore.ConnectError(str(exc)) from exc
-        for left in range(len(found), 0, -1):
-            clipped = attempt.clip(timeout, httpcore.ConnectTimeout)
-            share = None if clipped is None else clipped / left
-            try:
-                stream = await self._backend.connect_tcp(found[-left], port, share, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                if left == 1:
-                    raise
-            except BaseException as exc:
-                interrupt = _interrupt_in(exc)
-                if interrupt is None:
-                    raise
-                raise interrupt from None
-            else:
-                self._opened = stream
-                attempt.connected = True
-                return AsyncDeadlineStream(stream, attempt)
-        raise httpcore.ConnectError(f"{host} has no address")
+            addresses = await async_resolve(host, port, clipped)
+        except TimeoutError as exc:
+            raise httpcore.ConnectTimeout(str(exc)) from exc
+        except (OSError, UnicodeError) as exc:
+            raise httpcore.ConnectError(f"the name {host} cannot be resolved: {exc}") from exc
+        clipped = attempt.clip(timeout, httpcore.ConnectTimeout)
+        try:
+            stream = await async_connect(self._backend, addresses, port, clipped, local_address, socket_options)
+        except BaseException as exc:
+            interrupt = _interrupt_in(exc)
+            if interrupt is None:
+                raise
+            raise interrupt from None
+        self._opened = stream
+        attempt.connected = True
+        return AsyncDeadlineStream(stream, attempt)
 
     async def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
