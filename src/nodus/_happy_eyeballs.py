@@ -78,6 +78,7 @@ async def async_connect(
             raise _worst(errors)
         return connected.pop(0)
     finally:
+        errors.clear()  # their frames refer to the list, and would keep everything alive until garbage collection
         # Two may succeed at the same moment, or one just as the whole call is cancelled.
         with anyio.CancelScope(shield=bool(connected)):
             for stream in connected:
@@ -155,6 +156,7 @@ class _Race:
             assert isinstance(key.fileobj, socket.socket)
             key.fileobj.close()
         self._selector.close()
+        self._errors.clear()
 
     def _begin(self, address: str) -> bool:
         """Begin to connect; False if that has failed already."""

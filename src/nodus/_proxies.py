@@ -107,9 +107,9 @@ def is_final_refusal(reason: str) -> bool:
     return _FINAL_REFUSAL.match(reason) is not None
 
 
-def needs_brackets(proxy: httpx.Proxy | None, host: str) -> bool:
+def needs_brackets(proxy: httpx.Proxy, host: str) -> bool:
     """Whether a proxy must be sent `BracketedURL`s of a host."""
-    return proxy is not None and ":" in host and proxy.url.scheme not in _SOCKS
+    return ":" in host and proxy.url.scheme not in _SOCKS
 
 
 class BracketedURL(httpx.URL):

@@ -34,8 +34,8 @@ async def test_a_name_that_takes_long_is_waited_for_within_the_timeout(
 ) -> None:
     """It is a timeout like any other, and nothing was sent."""
     with silent_resolver(monkeypatch):
-        async with client_of(80, **{limit: 0.05}) as client:
-            with pytest.raises(nodus.APITimeoutError, match=r"the name api\.test was not resolved in time") as caught:
+        async with client_of(80, **{limit: 0.1}) as client:
+            with pytest.raises(nodus.APITimeoutError) as caught:
                 await client.run(image="i")
 
     assert not caught.value.outcome_unknown

@@ -33,8 +33,8 @@ def plain_http(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_name_that_takes_long_is_waited_for_within_the_timeout(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is a timeout like any other, and nothing was sent."""
     with silent_resolver(monkeypatch):
-        with client_of(80, **{limit: 0.05}) as client:
-            with pytest.raises(nodus.APITimeoutError, match=r"the name api\.test was not resolved in time") as caught:
+        with client_of(80, **{limit: 0.1}) as client:
+            with pytest.raises(nodus.APITimeoutError) as caught:
                 client.run(image="i")
 
     assert not caught.value.outcome_unknown

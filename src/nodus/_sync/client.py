@@ -49,8 +49,7 @@ class Client:
         base_url: the API's address; `https`, unless its host is loopback. Default: the environment variable
             `NODUS_BASE_URL`, else `https://api.nodus.run`.
         timeout: how long one attempt at a request may take, in seconds, above 0: waiting for a free connection,
-            connecting, sending and reading together. (The synchronous client cannot interrupt a DNS lookup, which may
-            take longer.)
+            resolving the host's name, connecting, sending and reading together.
         max_retries: how many times to retry after a transient failure (network, 408, 409, 425, 429, 5xx); 0 disables
             retries.
         total_timeout: how long a whole call may take, in seconds, including retries and the pauses between them;
