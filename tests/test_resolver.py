@@ -12,9 +12,9 @@ import anyio
 import pytest
 
 from nodus import _resolver
-from nodus._resolver import JOIN_SECONDS, LOOPBACK, Lookups, interleaved, known_addresses, resolve
+from nodus._resolver import JOIN_SECONDS, LOOPBACK, THREAD_NAME, Lookups, interleaved, known_addresses, resolve
 from tests.support.clock import FakeClock
-from tests.support.names import give_names
+from tests.support.names import give_names, wait_for_look_ups
 
 PATIENCE_SECONDS = 60.0
 
@@ -48,6 +48,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
     gate = Gate(monkeypatch)
     yield gate
     gate.open()
+    wait_for_look_ups()
 
 
 @pytest.mark.parametrize(
@@ -146,7 +147,7 @@ def test_the_threads_are_limited(gate: Gate) -> None:
     for number in range(10):
         lookups.join(f"{number}.test", 443, done.release)
     gate.wait_for(3)
-    running = [thread for thread in threading.enumerate() if thread.name == "nodus resolver"]
+    running = [thread for thread in threading.enumerate() if thread.name == THREAD_NAME]
     gate.open()
     for _ in range(10):
         assert done.acquire(timeout=PATIENCE_SECONDS)

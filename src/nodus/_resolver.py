@@ -31,6 +31,8 @@ MAX_THREADS = 16
 JOIN_SECONDS = 10.0
 """How long others join a look-up of the same name; after that it may hang for good, and another is begun."""
 
+THREAD_NAME = "nodus resolver"
+
 LOOPBACK = ("127.0.0.1", "::1") if socket.has_ipv6 else ("127.0.0.1",)
 """Where the names of this machine lead. Servers for one machine mostly listen on the first alone."""
 
@@ -161,7 +163,7 @@ class Lookups:
             self._threads += needs_thread
         if needs_thread:
             try:
-                threading.Thread(target=self._work, name="nodus resolver", daemon=True).start()
+                threading.Thread(target=self._work, name=THREAD_NAME, daemon=True).start()
             except RuntimeError:
                 # No thread can be had, as while the interpreter exits: then the caller waits without a time limit.
                 self._work()
@@ -198,10 +200,9 @@ def _call_soon(event_loop: object, callback: Notify) -> None:
 
     `anyio.from_thread.run_sync` would wait for the call, and so for ever if the loop ends at this moment.
     """
-    schedule: Callable[[Notify], object] | None = getattr(event_loop, "call_soon_threadsafe", None)
-    if schedule is None:
-        schedule = event_loop.run_sync_soon  # type: ignore[attr-defined]  # trio's, which is not imported here
-    schedule(callback)
+    # asyncio's method, or trio's.
+    name = "call_soon_threadsafe" if hasattr(event_loop, "call_soon_threadsafe") else "run_sync_soon"
+    getattr(event_loop, name)(callback)
 
 
 _lookups = Lookups()

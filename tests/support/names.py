@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+from nodus._resolver import THREAD_NAME
+
+PATIENCE_SECONDS = 60.0
+
 
 class Names:
     """Answers for a few names; any other does not exist.
@@ -63,6 +67,14 @@ def silent_resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Names]:
         yield names
     finally:
         over.set()
+        wait_for_look_ups()
+
+
+def wait_for_look_ups() -> None:
+    """Wait until no look-up is under way any more, which a later test with the same names would join."""
+    for thread in threading.enumerate():
+        if thread.name == THREAD_NAME:
+            thread.join(PATIENCE_SECONDS)
 
 
 DEAD = "127.0.0.2"
