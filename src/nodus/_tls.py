@@ -38,6 +38,9 @@ def tls_context() -> ssl.SSLContext:
         if known is not None and known[0] == stamp:
             return known[1]
         try:
+            if known is not None:
+                # httpx 0.27 takes a file that is not there for no file at all.
+                os.stat(certificates[0] or os.curdir)
             context = httpx.create_ssl_context()
         except OSError as exc:
             problem = f"The CA certificates cannot be loaded ({exc}): check SSL_CERT_FILE and SSL_CERT_DIR."

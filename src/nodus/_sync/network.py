@@ -88,7 +88,11 @@ class DeadlineStream(httpcore.NetworkStream):
         if server_hostname is not None:
             # A proxy is given an IPv6 address in the brackets of a URL; a certificate has it without.
             server_hostname = server_hostname.strip("[]")
-        stream = self._stream.start_tls(ssl_context, server_hostname, clipped)
+        try:
+            stream = self._stream.start_tls(ssl_context, server_hostname, clipped)
+        except ssl.SSLError as exc:
+            # Older versions of httpcore let it through on one of the event loops; nothing was sent yet.
+            raise httpcore.ConnectError(str(exc)) from exc
         return DeadlineStream(stream, self._attempt)
 
     def get_extra_info(self, info: str) -> Any:
