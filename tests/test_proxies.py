@@ -161,17 +161,47 @@ def test_a_refusal_that_comes_again_is_told_from_one_that_may_pass(reason: str, 
     assert is_final_refusal(reason) is final
 
 
-@pytest.mark.parametrize("is_connected", [True, False])
+PROXY = httpx.Proxy("http://user:hunter2@proxy.test:3128")
+URL = httpx.URL("https://[2001:db8::1]/v1/jobs")
+
+
+@pytest.mark.parametrize(("is_connected", "is_open"), [(False, False), (True, False), (True, True)])
 @pytest.mark.parametrize(
-    "raised",
-    [httpx.ProxyError("407 Authenticate"), httpx.ConnectError("no"), httpx.ReadTimeout(""), httpx.ReadError("")],
+    "raised", [httpx.ProxyError("407 No"), httpx.ConnectError("no"), httpx.ReadTimeout(""), httpx.ReadError("")]
 )
-def test_a_failure_names_the_proxy_without_its_password(raised: httpx.TransportError, is_connected: bool) -> None:
-    """And keeps its class, where a class says whether the request was sent, or that time ran out."""
-    proxy = httpx.Proxy("http://user:hunter2@proxy.test:3128")
-    url = httpx.URL("https://[2001:db8::1]/v1/jobs")
-    error = through_proxy(raised, proxy, url, is_connected=is_connected)
+def test_a_failure_names_the_proxy_without_its_password(
+    raised: httpx.TransportError, is_connected: bool, is_open: bool
+) -> None:
+    """Whatever failed, and when."""
+    error = through_proxy(raised, PROXY, URL, is_connected=is_connected, is_open=is_open)
 
     assert "http://proxy.test:3128" in str(error)
     assert "hunter2" not in str(error)
-    assert isinstance(error, httpx.ProxyError) or type(error) is type(raised)
+
+
+@pytest.mark.parametrize(
+    ("raised", "is_connected", "is_open", "expected"),
+    [
+        (httpx.ConnectError("refused"), False, False, httpx.ProxyError),
+        (httpx.ConnectTimeout("late"), False, False, httpx.ConnectTimeout),
+        (httpx.ProxyError("403 No"), True, False, httpx.ProxyError),
+        (httpx.ReadError("reset"), True, False, httpx.ProxyError),
+        (httpx.RemoteProtocolError("not HTTP"), True, False, httpx.ProxyError),
+        (httpx.ReadTimeout("late"), True, False, httpx.ConnectTimeout),
+        (httpx.ConnectError("certificate verify failed"), True, False, httpx.ConnectError),
+        (httpx.ReadError("reset"), True, True, httpx.ReadError),
+        (httpx.ReadTimeout("late"), True, True, httpx.ReadTimeout),
+    ],
+)
+def test_the_class_says_whether_the_request_may_have_been_sent(
+    raised: httpx.TransportError, is_connected: bool, is_open: bool, expected: type[Exception]
+) -> None:
+    """It was not before the way to the server was open; a certificate is the server's, not the proxy's."""
+    assert type(through_proxy(raised, PROXY, URL, is_connected=is_connected, is_open=is_open)) is expected
+
+
+def test_a_fault_of_a_program_is_not_the_proxys() -> None:
+    """It comes out as it is."""
+    fault = ValueError("a bug")
+
+    assert through_proxy(fault, PROXY, URL, is_connected=True, is_open=True) is fault

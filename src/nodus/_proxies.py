@@ -10,7 +10,6 @@ import importlib.util
 import ipaddress
 import re
 import urllib.request
-from typing import TypeVar
 
 import httpx
 
@@ -30,7 +29,9 @@ _FINAL_REFUSAL = re.compile(
 """The refusals, in httpcore's words, that come again: a status below 500, and what SOCKS says of the request itself."""
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-_Error = TypeVar("_Error", bound=httpx.TransportError)
+
+_CONNECTING = (httpx.ConnectError, httpx.ConnectTimeout)
+"""Over a connection to a proxy: the TLS handshake with the server, or with an https proxy, failed."""
 
 
 def environment_proxy(scheme: str, host: str, port: int | None = None) -> httpx.Proxy | None:
@@ -80,26 +81,40 @@ def is_exempt(host: str, port: int, no_proxy: str) -> bool:
     return any(_matches(entry, host, address, port) for entry in re.split(r"[\s,]+", no_proxy.lower()))
 
 
-def through_proxy(exc: _Error, proxy: httpx.Proxy, url: httpx.URL, *, is_connected: bool) -> _Error | httpx.ProxyError:
+def through_proxy(
+    exc: Exception, proxy: httpx.Proxy, url: httpx.URL, *, is_connected: bool, is_open: bool
+) -> Exception:
     """Say of a failed request that it went through a proxy, and what to do if that is at fault.
 
+    The class says whether the request may have been sent, and whether time ran out.
+
     Args:
-        exc: how sending it failed.
+        exc: how sending it failed; returned as it is if that was no fault of the network.
         proxy: the proxy; its password is not repeated.
         url: where the request was to go.
         is_connected: whether a connection to the proxy was made.
+        is_open: whether the way to the server was open, so that the request may have been sent.
     """
-    if isinstance(exc, httpx.ProxyError):
-        advice = "check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"
-        if str(exc).startswith("407"):
+    if not isinstance(exc, httpx.TransportError) and type(exc).__module__.partition(".")[0] != "socksio":
+        return exc
+    detail = str(exc).rstrip(".") or type(exc).__name__
+    is_late = isinstance(exc, httpx.TimeoutException)
+    if isinstance(exc, httpx.TransportError) and (is_open or (is_connected and isinstance(exc, _CONNECTING))):
+        return type(exc)(f"{detail} (through the proxy {proxy.url})")
+    if is_late and is_connected:
+        return httpx.ConnectTimeout(f"{detail} (through the proxy {proxy.url})")
+    server = _authority(url)
+    advice = "check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"
+    if not is_connected:
+        problem = f"cannot be reached: {detail}"
+    elif not isinstance(exc, httpx.ProxyError):
+        problem = f"did not connect to {server}: {detail}"
+    else:
+        problem = f"refused to connect to {server}: {detail}"
+        if detail.startswith("407"):
             advice = "put a user name and a password that it accepts into its URL (http://user:password@host:port)"
-        refused = f"{proxy.url} refused to connect to {_authority(url)}: {exc}"
-        return httpx.ProxyError(f"{refused}; {advice}, or add {url.host} to NO_PROXY.")
-    if is_connected:
-        return type(exc)(f"{exc or type(exc).__name__} (through the proxy {proxy.url})")
-    unreachable = f"{proxy.url} cannot be reached: {exc}; check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"
-    text = f"{unreachable}, or add {url.host} to NO_PROXY."
-    return type(exc)(f"the proxy {text}") if isinstance(exc, httpx.TimeoutException) else httpx.ProxyError(text)
+    text = f"{proxy.url} {problem}; {advice}, or add {url.host} to NO_PROXY."
+    return httpx.ConnectTimeout(f"the proxy {text}") if is_late else httpx.ProxyError(text)
 
 
 def is_final_refusal(reason: str) -> bool:

@@ -181,10 +181,33 @@ async def test_a_proxy_that_refuses_to_connect(status: int, monkeypatch: pytest.
 
 @pytest.mark.parametrize("action", [DROP_BEFORE_READING, HANG_UP, sends(b"SSH-2.0-OpenSSH\r\n")])
 async def test_a_proxy_that_breaks_off(action: Action, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy is one more thing that can be broken."""
+    """A proxy is one more thing that can be broken; the request was not sent before there was a tunnel."""
     with LoopbackServer(then=action) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
-        await failing(client_at("https://api.example.com", timeout=30.0))
+        error = await failing(client_at("https://api.example.com", timeout=30.0))
+
+    assert (error.attempts, error.outcome_unknown) == (3, False)
+    assert f"failed at the proxy: http://127.0.0.1:{proxy.port}" in error.message
+
+
+async def test_a_certificate_behind_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The advice is the same, and the proxy is named: it may have put in a certificate of its own."""
+    context, trusted = flawed("self-signed", tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+
+    def intercept(peer: Peer) -> bool:
+        peer.socket.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        with peer.socket.dup() as copy, pytest.raises(ssl.SSLError):
+            context.wrap_socket(copy, server_side=True)
+        return False
+
+    with LoopbackServer(then=Action(intercept)) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+        error = await failing(client_at("https://api.example.com", timeout=30.0))
+
+    assert (error.attempts, error.outcome_unknown) == (1, False)
+    assert f"through the proxy http://127.0.0.1:{proxy.port}" in error.message
+    assert "SSL_CERT_FILE" in error.message
 
 
 async def test_an_id_too_long_for_a_url() -> None:

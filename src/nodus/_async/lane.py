@@ -65,8 +65,15 @@ class AsyncLane:
                 if not self._may_send_again(repeatable):
                     raise
             return await self._send_again(request, deadline)
-        except httpx.TransportError as exc:
-            raise through_proxy(exc, proxy, url, is_connected=self.attempt.connected or self.attempt.sent) from exc
+        except Exception as exc:
+            attempt = self.attempt
+            # A connection that was used before is open; over a new one, https begins with a handshake with the server.
+            handshakes = (url.scheme == "https") * (1 + (proxy.url.scheme == "https"))
+            is_open = attempt.sent and not (attempt.connected and attempt.handshakes < handshakes)
+            named = through_proxy(exc, proxy, url, is_connected=attempt.connected or attempt.sent, is_open=is_open)
+            if named is exc:
+                raise
+            raise named from exc
 
     def _may_send_again(self, repeatable: bool) -> bool:
         attempt = self.attempt

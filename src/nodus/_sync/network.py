@@ -26,12 +26,13 @@ class Attempt:
     Attributes:
         deadline: the clock reading at which it must be over, or None.
         connected: whether the connection was opened for this request.
+        handshakes: how many TLS handshakes were made for it.
         sent: whether anything was written.
         answered: whether a byte of a response has arrived.
         abandoned: whether nobody wants the rest of the response.
     """
 
-    __slots__ = ("abandoned", "answered", "clock", "connected", "deadline", "sent")
+    __slots__ = ("abandoned", "answered", "clock", "connected", "deadline", "handshakes", "sent")
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -40,6 +41,7 @@ class Attempt:
     def begin(self, deadline: float | None) -> None:
         self.deadline = deadline
         self.connected = self.sent = self.answered = self.abandoned = False
+        self.handshakes = 0
 
     def clip(self, timeout: float | None, late: type[httpcore.TimeoutException]) -> float | None:
         """Cut an operation's timeout down to the time that is left.
@@ -93,6 +95,7 @@ class DeadlineStream(httpcore.NetworkStream):
         except ssl.SSLError as exc:
             # Older versions of httpcore let it through on one of the event loops; nothing was sent yet.
             raise httpcore.ConnectError(str(exc)) from exc
+        self._attempt.handshakes += 1
         return DeadlineStream(stream, self._attempt)
 
     def get_extra_info(self, info: str) -> Any:
