@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodus._proxies import environment_proxy, is_exempt, is_final_refusal, through_proxy
+from nodus._proxies import environment_proxy, is_exempt, is_final_refusal, may_be_of_proxy, through_proxy
 
 EXEMPT = [
     ("api.acme.com", "api.acme.com"),
@@ -201,7 +201,10 @@ def test_the_class_says_whether_the_request_may_have_been_sent(
 
 
 def test_a_fault_of_a_program_is_not_the_proxys() -> None:
-    """It comes out as it is."""
-    fault = ValueError("a bug")
+    """A SOCKS proxy that speaks another protocol is at fault; its library is not always there."""
+    malformed = type("ProtocolError", (Exception,), {"__module__": "socksio.exceptions"})
 
-    assert through_proxy(fault, PROXY, URL, is_connected=True, is_open=True) is fault
+    assert may_be_of_proxy(httpx.ReadError("reset"))
+    assert may_be_of_proxy(malformed("Malformed reply"))
+    assert not may_be_of_proxy(ValueError("a bug"))
+    assert type(through_proxy(malformed(""), PROXY, URL, is_connected=True, is_open=True)) is httpx.ProxyError

@@ -81,6 +81,11 @@ def is_exempt(host: str, port: int, no_proxy: str) -> bool:
     return any(_matches(entry, host, address, port) for entry in re.split(r"[\s,]+", no_proxy.lower()))
 
 
+def may_be_of_proxy(exc: Exception) -> bool:
+    """Whether a proxy may be at fault: the network failed, or a SOCKS proxy spoke another protocol."""
+    return isinstance(exc, httpx.TransportError) or type(exc).__module__.partition(".")[0] == "socksio"
+
+
 def through_proxy(
     exc: Exception, proxy: httpx.Proxy, url: httpx.URL, *, is_connected: bool, is_open: bool
 ) -> Exception:
@@ -89,14 +94,12 @@ def through_proxy(
     The class says whether the request may have been sent, and whether time ran out.
 
     Args:
-        exc: how sending it failed; returned as it is if that was no fault of the network.
+        exc: how sending it failed.
         proxy: the proxy; its password is not repeated.
         url: where the request was to go.
         is_connected: whether a connection to the proxy was made.
         is_open: whether the way to the server was open, so that the request may have been sent.
     """
-    if not isinstance(exc, httpx.TransportError) and type(exc).__module__.partition(".")[0] != "socksio":
-        return exc
     detail = str(exc).rstrip(".") or type(exc).__name__
     is_late = isinstance(exc, httpx.TimeoutException)
     if isinstance(exc, httpx.TransportError) and (is_open or (is_connected and isinstance(exc, _CONNECTING))):

@@ -6,7 +6,7 @@ import httpx
 
 from .._concurrency import AsyncClock
 from .._logs import logger
-from .._proxies import BracketedURL, environment_proxy, needs_brackets, through_proxy
+from .._proxies import BracketedURL, environment_proxy, may_be_of_proxy, needs_brackets, through_proxy
 from .._tls import tls_context, unused_context
 from .network import AsyncDeadlineBackend, Attempt
 
@@ -39,51 +39,38 @@ class AsyncLane:
 
         The server may have closed the connection while it was idle. That says nothing about this request, so it is sent
         again at once on a fresh connection, if it is repeatable and not a byte of a response has arrived.
-        """
-        attempt = self.attempt
-        attempt.begin(deadline)
-        if self._proxy is not None:
-            return await self._send_through(self._proxy, request, deadline=deadline, repeatable=repeatable)
-        try:
-            return await self._transport.handle_async_request(request)
-        except _DEAD_CONNECTION:
-            if not self._may_send_again(repeatable):
-                raise
-        return await self._send_again(request, deadline)
 
-    async def _send_through(
-        self, proxy: httpx.Proxy, request: httpx.Request, *, deadline: float | None, repeatable: bool
-    ) -> httpx.Response:
-        """Do as `send` does; a failure names the proxy."""
-        url = request.url
+        A failure on the way through a proxy names it.
+        """
+        proxy, url = self._proxy, request.url
+        if proxy is None:
+            return await self._send(request, deadline, repeatable)
         if needs_brackets(proxy, url.host):
             request.url = BracketedURL(url)
         try:
-            try:
-                return await self._transport.handle_async_request(request)
-            except _DEAD_CONNECTION:
-                if not self._may_send_again(repeatable):
-                    raise
-            return await self._send_again(request, deadline)
+            return await self._send(request, deadline, repeatable)
         except Exception as exc:
+            if not may_be_of_proxy(exc):
+                raise
             attempt = self.attempt
             # A connection that was used before is open; over a new one, https begins with a handshake with the server.
             handshakes = (url.scheme == "https") * (1 + (proxy.url.scheme == "https"))
             is_open = attempt.sent and not (attempt.connected and attempt.handshakes < handshakes)
-            named = through_proxy(exc, proxy, url, is_connected=attempt.connected or attempt.sent, is_open=is_open)
-            if named is exc:
-                raise
-            raise named from exc
+            is_connected = attempt.connected or attempt.sent
+            raise through_proxy(exc, proxy, url, is_connected=is_connected, is_open=is_open) from exc
 
-    def _may_send_again(self, repeatable: bool) -> bool:
+    async def _send(self, request: httpx.Request, deadline: float | None, repeatable: bool) -> httpx.Response:
         attempt = self.attempt
-        return repeatable and attempt.sent and not attempt.connected and not attempt.answered
-
-    async def _send_again(self, request: httpx.Request, deadline: float | None) -> httpx.Response:
+        attempt.begin(deadline)
+        try:
+            return await self._transport.handle_async_request(request)
+        except _DEAD_CONNECTION:
+            if attempt.connected or not attempt.sent or attempt.answered or not repeatable:
+                raise
         logger.debug("the server had closed an idle connection, sending again on a new one")
         await self.aclose()
         self._open()
-        self.attempt.begin(deadline)
+        attempt.begin(deadline)
         return await self._transport.handle_async_request(request)
 
     def has_more_than_the_answer(self) -> bool:
