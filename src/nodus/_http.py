@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 import pydantic
@@ -43,10 +43,6 @@ if TYPE_CHECKING:
 _Model = TypeVar("_Model", bound=pydantic.BaseModel)
 
 _FIRST_OF_ARRAY = re.compile(rb"[ \t\n\r]*\[")
-
-
-class _Validator(Protocol):
-    def validate_json(self, content: bytes, /) -> Any: ...
 
 
 USER_AGENT = f"nodus-python/{__version__} python/{platform.python_version()} httpx/{httpx.__version__}"
@@ -267,9 +263,8 @@ def _unusable(reply: Reply, model: type[pydantic.BaseModel]) -> APIError:
 
 
 @functools.cache
-def _array_of(item: type[pydantic.BaseModel]) -> _Validator:
-    validator: _Validator = pydantic.TypeAdapter(bounded_list(item)).validator
-    return validator
+def _array_of(item: type[pydantic.BaseModel]) -> pydantic.TypeAdapter[Any]:
+    return pydantic.TypeAdapter(bounded_list(item))
 
 
 def parse_object(reply: Reply) -> dict[str, object]:

@@ -98,4 +98,5 @@ def test_options_keep_what_a_subclass_has_added() -> None:
         client.tag = "mine"
         child = client.with_options(timeout=1)
 
+    assert isinstance(child, Tagged)
     assert (type(child), child.tag) == (Tagged, "mine")
