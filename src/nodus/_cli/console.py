@@ -17,6 +17,7 @@ class Console(Protocol):
 
     def set_mode(self, stream: TextIO, mode: int) -> bool:
         """Set it; return whether the console has such a mode."""
+        ...
 
 
 def shows_ansi(stream: TextIO, console: Console | None = None) -> bool:

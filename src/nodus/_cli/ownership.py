@@ -108,15 +108,20 @@ def _own() -> Owner | None:
 
 
 def _owner(installed: Distribution) -> Owner:
-    # A distribution whose metadata is damaged has no name.
-    name = installed.metadata.get("Name") or "a distribution without a name"
-    files = installed.files or ()
+    try:
+        name, version = installed.metadata["Name"], installed.version
+    except (KeyError, TypeError):  # its metadata is damaged
+        name = version = ""
+    # The files themselves, because an object for each of thousands of paths takes a second.
+    record = f"\n{installed.read_text('RECORD') or ''}"
     top_level = (installed.read_text("top_level.txt") or "").split()
+    has_points = COMMAND in (installed.read_text("entry_points.txt") or "")
     return Owner(
-        name=name,
-        version=installed.version or "of no version",
-        has_package=PACKAGE in top_level or any(file.parts[0] == PACKAGE for file in files if file.parts),
-        has_command=any(point.group == "console_scripts" and point.name == COMMAND for point in installed.entry_points),
+        name=name or "a distribution without a name",
+        version=version or "of no version",
+        has_package=PACKAGE in top_level or f"\n{PACKAGE}/" in record,
+        has_command=has_points
+        and any(point.group == "console_scripts" and point.name == COMMAND for point in installed.entry_points),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from PyInstaller.utils.hooks import collect_submodules
+# PyInstaller is there where it runs this, and nowhere else.
+from PyInstaller.utils.hooks import collect_submodules  # pyright: ignore[reportMissingImports]
 
 hiddenimports = collect_submodules("nodus", filter=lambda name: not name.startswith("nodus._pyinstaller"))
