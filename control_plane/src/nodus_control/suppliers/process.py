@@ -187,6 +187,8 @@ class ProcessDriver:
             self._make_directory(directory)
             if records.read_result(directory, key) is not None:
                 return
+            if placement.is_accepted and records.read_claim(directory, key) is None:
+                return  # It was there: this is no attempt that could be withdrawn. The next poll deals with it.
             records.request_cancel(directory)
             runner = self._withdraw(directory, key, records.CANCELLED, now).runner
         except (Forged, NotADirectoryError):
@@ -274,6 +276,8 @@ class ProcessDriver:
             self._make_directory(directory)
             claim = self._withdraw(directory, key, records.RUNNER_LOST, now)
         if claim is not None and claim.runner is None:
+            if placement.is_accepted:
+                raise Forged("its claim was taken away")
             return report_withdrawn(claim)
         runner = None if claim is None else claim.runner
         if result is None and claim is not None and runner is not None:
