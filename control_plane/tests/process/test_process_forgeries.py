@@ -163,10 +163,12 @@ def campaign(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Iterator
 
 def test_a_program_that_removes_its_records_is_not_taken_for_one_that_never_ran(jobs: RealJobs) -> None:
     """Not when it is polled, and not when it is cancelled: it has run until that was noticed, and is ended."""
-    script = "cd ..; kill -STOP $(sed 's/.*pid\": \\([0-9]*\\).*/\\1/' claim.json); rm -f *.json; echo gone; sleep 600"
+    script = "cd ..; kill -STOP $(sed 's/.*pid\": \\([0-9]*\\).*/\\1/' claim.json); rm -f *.json; touch $0; sleep 600"
     driver = jobs.new_driver(options=ProcessOptions(containment=OFF))
     for cancels in (False, True):
-        job = jobs.start_shell(script, driver=driver).until_printed(b"gone")
+        gone = jobs.scratch / f"gone-{cancels}"
+        job = jobs.make(("sh", "-c", script, str(gone)), driver=driver).submit()
+        eventually(gone.exists)
         job.placement = replace(job.placement, is_accepted=True)
         if cancels:
             job.cancel()
