@@ -175,9 +175,9 @@ def test_a_program_that_removes_its_records_is_not_taken_for_one_that_never_ran(
         report = job.finish()
 
         assert (report.state, report.error_code) == (PlacementState.FAILED, "records_changed")
+        assert report.started_at is not None
         assert report.started_at == job.placement.placed_at
-        assert report.finished_at is not None
-        assert report.finished_at > report.started_at
+        assert (report.finished_at or 0) > report.started_at
         assert job.processes() == []
 
 
