@@ -464,7 +464,7 @@ def test_the_end_of_everything_reaches_waiting_jobs(bench: Bench) -> None:
 
 
 def test_a_driver_is_told_what_is_on_record_of_a_placement(bench: Bench) -> None:
-    """That it has taken it, from the first look on, and since when it has been seen to run: it can miss what is gone."""
+    """That it has taken it, from the first look on, and since when it has been seen to run."""
     seen: list[tuple[bool, float | None]] = []
     began = bench.clock.now() / 1000
 
