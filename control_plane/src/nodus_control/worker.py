@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import replace
 
 from nodus_core.lifecycle import JobStatus
 from nodus_ledger.claims import Claim, Claims
@@ -168,6 +169,7 @@ class Worker:
                 return verdict.refused(claim, now)
             except SubmissionRefused as exc:
                 return verdict.impossible(claim, now, exc.code, exc.message)
+            placement = replace(placement, is_accepted=True)
         report = self._driver.poll(placement, workload, now / 1000)
         now = max(now, self._now())  # What a driver has just seen may be later than when it was asked.
         try:

@@ -463,3 +463,23 @@ def test_the_end_of_everything_reaches_waiting_jobs(bench: Bench) -> None:
 
     assert {bench.job(job_id).status for job_id in made} == {"cancelled"}
     assert worker.next_due() is None
+
+
+def test_a_driver_is_told_what_is_on_record_of_a_placement(bench: Bench) -> None:
+    """That it has taken it, from the first look on, and since when it has been seen to run."""
+    seen: list[tuple[bool, float | None]] = []
+    began = bench.clock.now() / 1000
+
+    def report(placement: Placement, now: float) -> Report:
+        seen.append((placement.is_accepted, placement.started_at))
+        state = PlacementState.COMPLETED if len(seen) == 3 else PlacementState.RUNNING
+        return Report(state, placement.placed_at, now, next_poll_at=now + 1)
+
+    bench.driver.reports = report
+    bench.submit()
+    for _ in range(3):
+        bench.worker.run_due()
+        bench.clock.advance_to(bench.clock.now() + 1000)
+
+    assert [placement.is_accepted for placement in bench.driver.submitted] == [False]
+    assert seen == [(True, None), (True, began), (True, began)]

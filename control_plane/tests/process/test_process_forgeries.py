@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +20,7 @@ from nodus_control.plane import Plane
 from nodus_control.runner.containment import AUTO, OFF
 from nodus_control.suppliers.process import ProcessDriver
 from nodus_control.suppliers.process_options import ProcessOptions
+from nodus_control.suppliers.protocol import PlacementState
 from nodus_control.worker import Worker
 from nodus_control.worker_loop import WorkerLoop
 from nodus_core.spec import parse_spec
@@ -29,6 +30,8 @@ from nodus_ledger.keys import KeyRecord, PrincipalKind
 from nodus_ledger.records import JobRecord
 
 if TYPE_CHECKING:
+    from process.conftest import RealJobs
+
     Report = Callable[[str, object], None]
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="runners are found by way of /proc")
@@ -156,6 +159,26 @@ def campaign(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Iterator
     for path in (tmp_path / "state").glob("*/*"):
         os.chmod(path, 0o700, follow_symlinks=True)
     shutil.rmtree(tmp_path / "state", ignore_errors=True)
+
+
+def test_a_program_that_removes_its_records_is_not_taken_for_one_that_never_ran(jobs: RealJobs) -> None:
+    """Not when it is polled, and not when it is cancelled: it has run until that was noticed, and is ended."""
+    script = "cd ..; kill -STOP $(sed 's/.*pid\": \\([0-9]*\\).*/\\1/' claim.json); rm -f *.json; touch $0; sleep 600"
+    driver = jobs.new_driver(options=ProcessOptions(containment=OFF))
+    for cancels in (False, True):
+        gone = jobs.scratch / f"gone-{cancels}"
+        job = jobs.make(("sh", "-c", script, str(gone)), driver=driver).submit()
+        eventually(gone.exists)
+        job.placement = replace(job.placement, is_accepted=True)
+        if cancels:
+            job.cancel()
+        report = job.finish()
+
+        assert (report.state, report.error_code) == (PlacementState.FAILED, "records_changed")
+        assert report.started_at is not None
+        assert report.started_at == job.placement.placed_at
+        assert (report.finished_at or 0) > report.started_at
+        assert job.processes() == []
 
 
 def test_forgeries_are_paid_for_and_move_no_clock(campaign: Campaign, record_property: Report) -> None:

@@ -128,34 +128,37 @@ def runners_of(directory: str) -> set[int]:
     return found
 
 
-def left_of(program: Identity, marker: str, directories: Sequence[str]) -> list[int]:
+def left_of(program: Identity | None, marker: str, directories: Sequence[str]) -> list[int]:
     """The living processes of a program that lost its runner, as far as they can be told.
 
-    They are in its session or below it, have `marker` (a whole `NAME=value`) in their environment, or their current
-    directory, their executable or an open file in one of `directories`. A process that has shed all of that is not
-    found. Empty without /proc, and after a restart of the machine.
+    They are in its session or below it, where it is known; have `marker` (a whole `NAME=value`) in their environment;
+    or their current directory, their executable or an open file in one of `directories`. A process that has shed all of
+    that is not found. Empty without /proc, and after a restart of the machine.
     """
-    if program.start_time is None or program.boot_id != boot_id():
+    if not ON_LINUX or (program is not None and program.boot_id != boot_id()):
         return []
-    seen = [entry for entry in entries() if entry.is_alive and int(entry.start_time) >= int(program.start_time)]
-    leader = look_up(program.pid)
-    is_there = leader is not None and leader.start_time == program.start_time
-    reused = leader is not None and not is_there
-    below = set(descendants(program.pid)) if is_there else set()
-    if is_there:
-        below.add(program.pid)
+    seen = [entry for entry in entries() if entry.is_alive and entry.pid != os.getpid()]
     needle = os.fsencode(marker)
-    return [
-        entry.pid
-        for entry in seen
-        if entry.pid != os.getpid()
-        and (
-            entry.pid in below
-            or (entry.session == program.pid and not reused)
-            or needle in _environment(entry.pid)
-            or _is_at_work_in(entry.pid, directories)
-        )
-    ]
+    marked = {
+        entry.pid for entry in seen if needle in _environment(entry.pid) or _is_at_work_in(entry.pid, directories)
+    }
+    return sorted(marked.union(_of_program(program, seen) if program is not None else ()))
+
+
+def _of_program(program: Identity, seen: Sequence[Entry]) -> set[int]:
+    """The program itself, what is below it, and what is in its session; not that of a later one with its pid."""
+    if program.start_time is None:
+        return set()
+    leader = look_up(program.pid)
+    if leader is not None and leader.start_time != program.start_time:
+        return set()
+    began = int(program.start_time)
+    found = {entry.pid for entry in seen if entry.session == program.pid and int(entry.start_time) >= began}
+    if leader is not None:
+        found.update(descendants(program.pid))
+        if leader.is_alive:
+            found.add(program.pid)
+    return found
 
 
 def send(pids: Iterable[int], signum: signal.Signals) -> list[int]:

@@ -144,7 +144,7 @@ def _contain(child: _Child) -> None:
 def _execute(child: _Child) -> None:
     specification = child.specification
     _restore_signals()
-    _limit(specification)
+    _limit(child)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.dup2(child.output, 1)
@@ -165,9 +165,13 @@ def _execute(child: _Child) -> None:
     os.execvpe(specification.command[0], list(specification.command), dict(specification.environment))
 
 
-def _limit(specification: Specification) -> None:
+def _limit(child: _Child) -> None:
     """Set the limits, as far as these are not above what this process is allowed itself."""
-    for name, value in {**specification.limits, "RLIMIT_CORE": 0}.items():
+    limits = {**child.specification.limits, "RLIMIT_CORE": 0}
+    if child.specification.account is None and (not child.is_contained or os.geteuid() == 0):
+        # Counted for each user, within a user namespace: else a job would share it with everything of the same user.
+        limits.pop("RLIMIT_NPROC", None)
+    for name, value in limits.items():
         number = getattr(resource, name, None)
         if number is None:
             continue

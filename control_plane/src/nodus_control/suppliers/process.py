@@ -187,6 +187,8 @@ class ProcessDriver:
             self._make_directory(directory)
             if records.read_result(directory, key) is not None:
                 return
+            if placement.is_accepted and records.read_claim(directory, key) is None:
+                return  # It was there: this is no attempt that could be withdrawn. The next poll deals with it.
             records.request_cancel(directory)
             runner = self._withdraw(directory, key, records.CANCELLED, now).runner
         except (Forged, NotADirectoryError):
@@ -372,12 +374,15 @@ class ProcessDriver:
         left: set[int] = set()
         for pid in runners:
             left.update(processes.descendants(pid))
-        if program is not None:
-            marker = f"{WORK_DIRECTORY_VARIABLE}={os.path.join(directory, records.WORK_DIRECTORY)}"
-            left.update(processes.left_of(program.process, marker, _own_directories(directory)))
-        # The runners last: while one lives, nothing that is forked meanwhile gets away from below it.
-        untouchable = processes.send([*(left - runners), *runners], processes.KILL)
-        return not (left | runners) - set(untouchable)
+        marker = f"{WORK_DIRECTORY_VARIABLE}={os.path.join(directory, records.WORK_DIRECTORY)}"
+        process = None if program is None else program.process
+        left.update(processes.left_of(process, marker, _own_directories(directory)))
+        left -= runners
+        untouchable = set(processes.send(left, processes.KILL))
+        if not left - untouchable:
+            # The runners last: while one lives, nothing that is forked meanwhile gets away from below it.
+            untouchable.update(processes.send(runners, processes.KILL))
+        return not (left | runners) - untouchable
 
     def _is_overdue(self, placement: Placement) -> bool:
         with self._lock:

@@ -57,12 +57,9 @@ class ProcessOptions:
 
     def limits(self) -> Mapping[str, int]:
         """Return the resource limits of a job's processes, by their names."""
-        limits = {"RLIMIT_FSIZE": self.file_bytes}
+        limits = {"RLIMIT_FSIZE": self.file_bytes, "RLIMIT_NPROC": _MOST_PROCESSES}
         if self.memory_bytes is not None:
             limits["RLIMIT_DATA"] = self.memory_bytes
-        if self.user is not None:
-            # Counted for each user: without an account of their own, jobs would share it with everything else.
-            limits["RLIMIT_NPROC"] = _MOST_PROCESSES
         return limits
 
 
