@@ -112,7 +112,7 @@ class Plane:
             raise
         self._workers = Workers(self.database)
         self._next_sign = 0.0
-        self.worker = Worker(self.jobs, self._claims, self.driver, self.clock.now, before_batch=self._give_sign)
+        self.worker = Worker(self.jobs, self._claims, self.driver, self.clock.now, before_batch=self._now_and_then)
         self._redis = redis
         self.readiness = Readiness(self._workers, redis)
         self.replays: Replays = _replays(self.database, redis, is_alone=is_alone)
@@ -209,10 +209,11 @@ class Plane:
         self.feed.wake()
         self._store_offset()
 
-    def _give_sign(self) -> None:
-        """Let the others know, every ten real seconds, that a worker lives."""
+    def _now_and_then(self) -> None:
+        """Let the others know, every ten real seconds, that a worker lives; and keep SQLite's log small."""
         now = time.monotonic()
         if now >= self._next_sign:
+            self.database.cut_log()
             self._workers.give_sign(
                 self.worker.id, host=socket.gethostname(), version=VERSION, real_now=int(time.time() * 1000)
             )

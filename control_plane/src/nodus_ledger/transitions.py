@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, LargeBinary, bindparam, func, insert, select, update
 
 from nodus_core import lifecycle
 from nodus_core.catalogue import Catalogue
@@ -55,7 +55,12 @@ _STATE_COLUMNS = (
 _UPDATE_JOB = (
     update(jobs)
     .where(jobs.c.seq == bindparam("of_seq"))
-    .values(lease_owner=None, lease_until=None, **{name: bindparam(f"to_{name}") for name in _STATE_COLUMNS})
+    .values(
+        lease_owner=None,
+        lease_until=None,
+        sealed=func.coalesce(bindparam("to_sealed", type_=LargeBinary), jobs.c.sealed),
+        **{name: bindparam(f"to_{name}") for name in _STATE_COLUMNS},
+    )
 )
 _RESCHEDULE = (
     update(jobs)
@@ -115,7 +120,9 @@ def write_steps(
         values, history = _advance(step, catalogue)
         recorded.extend(enumerate(history, start=len(entries)))
         entries.extend(job_entries.transitions(job, history))
-        row = {"of_seq": job.seq, **{f"to_{name}": values[name] for name in _STATE_COLUMNS}}
+        # Nobody runs it again: env and command have served their purpose.
+        sealed = b"" if values["finished_at"] is not None else None
+        row = {"of_seq": job.seq, "to_sealed": sealed, **{f"to_{name}": values[name] for name in _STATE_COLUMNS}}
         job_rows.append(row)
         if values["cost"] is not None:
             terminal[len(entries) - 1] = row

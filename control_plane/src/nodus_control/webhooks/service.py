@@ -49,7 +49,7 @@ class WebhookService:
         self, database: Database, sealer: Sealer, clock: Clock, options: WebhookOptions, *, is_alone: bool
     ) -> None:
         self.endpoints = Webhooks(database, sealer)
-        self.deliveries = Deliveries(database)
+        self.deliveries = Deliveries(database, sealer)
         self.destinations = Destinations(options.allowed, options.resolve)
         self.deliverer = Deliverer(self.endpoints, self.deliveries, Sender(self.destinations), clock)
         self.inbox = Inbox()
