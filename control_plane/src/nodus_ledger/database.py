@@ -212,7 +212,7 @@ class Database:
             # Writers wait meanwhile, so it gives up soon, and comes again.
             connection.exec_driver_sql(f"PRAGMA busy_timeout = {_CUTTING_MS}")
             try:
-                return connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0] == 0
+                return bool(connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0] == 0)
             finally:
                 connection.exec_driver_sql(f"PRAGMA busy_timeout = {USUAL.lock_ms}")
 

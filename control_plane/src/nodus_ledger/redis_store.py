@@ -65,7 +65,7 @@ class RedisStore:
         except UnreadableUrl as exc:
             raise UnusableRedis(f"cannot read the URL of Redis: {exc}") from exc
         self._failures = (redis.RedisError, OSError)
-        self._refusals = (redis.ResponseError,)
+        self._refusal: type[Exception] = redis.ResponseError
         self._timed_out = (redis.TimeoutError, TimeoutError)
         self._clock = clock
         self._paused_until = -math.inf
@@ -156,10 +156,11 @@ class RedisStore:
     def _memory_policy(self) -> tuple[int, str]:
         """Ask how much it may hold, in bytes (0 for no limit), and what it does then."""
         with self._translated():
-            for ask in (lambda: self._client.config_get("maxmemory*"), lambda: self._client.info("memory")):
+            for command in (("config_get", "maxmemory*"), ("info", "memory")):
                 # Services that are managed forbid the one, an access list perhaps both.
-                with contextlib.suppress(self._refusals):
-                    told = {name.replace("-", "_"): value for name, value in ask().items()}
+                with contextlib.suppress(self._refusal):
+                    answer: dict[str, Any] = getattr(self._client, command[0])(command[1])
+                    told = {name.replace("-", "_"): value for name, value in answer.items()}
                     return int(told.get("maxmemory", 0)), str(told.get("maxmemory_policy", _KEEPS_ALL))
         return 0, _KEEPS_ALL
 

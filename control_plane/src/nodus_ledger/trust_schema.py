@@ -25,6 +25,7 @@ from sqlalchemy import (
     text,
 )
 
+from .schema import OFTEN_UPDATED
 from .schema import metadata as metadata
 
 ledger = Table(
@@ -59,6 +60,7 @@ heads = Table(
     Column("size", BigInteger, nullable=False),
     Column("last_hash", LargeBinary, nullable=False),  # the last row's leaf hash
     Column("subtrees", LargeBinary, nullable=False),  # the roots of the perfect subtrees, the largest first
+    postgresql_with=OFTEN_UPDATED,
 )
 
 nodes = Table(
