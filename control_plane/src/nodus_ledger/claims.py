@@ -226,10 +226,11 @@ def decision_document(decision: Decision) -> dict[str, Any]:
 
 
 def _first_due(connection: Connection, floor: int | None) -> int | None:
-    return connection.execute(first_due_query(floor)).scalar()
+    first: int | None = connection.execute(first_due_query(floor)).scalar_one()
+    return first
 
 
-def first_due_query(floor: int | None) -> Select[tuple[int | None]]:
+def first_due_query(floor: int | None) -> Select[tuple[Any, ...]]:
     """Return the query of the earliest time at which a job falls due, not before a floor."""
     query = select(func.min(jobs.c.due_at)).where(jobs.c.due_at.is_not(None))
     return query if floor is None else query.where(jobs.c.due_at >= floor)

@@ -121,7 +121,7 @@ def write_steps(
         recorded.extend(enumerate(history, start=len(entries)))
         entries.extend(job_entries.transitions(job, history))
         # Nobody runs it again: env and command have served their purpose.
-        sealed = b"" if values["finished_at"] is not None else None
+        sealed = b"" if values["cost"] is not None else None
         row = {"of_seq": job.seq, "to_sealed": sealed, **{f"to_{name}": values[name] for name in _STATE_COLUMNS}}
         job_rows.append(row)
         if values["cost"] is not None:
