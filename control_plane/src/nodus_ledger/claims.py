@@ -230,7 +230,7 @@ def _first_due(connection: Connection, floor: int | None) -> int | None:
     return first
 
 
-def first_due_query(floor: int | None) -> Select[tuple[Any, ...]]:
+def first_due_query(floor: int | None) -> Select[Any]:
     """Return the query of the earliest time at which a job falls due, not before a floor."""
     query = select(func.min(jobs.c.due_at)).where(jobs.c.due_at.is_not(None))
     return query if floor is None else query.where(jobs.c.due_at >= floor)
@@ -240,7 +240,7 @@ def _due(connection: Connection, now: int, real_now: int, limit: int, floor: int
     return [JobRecord(*row) for row in connection.execute(due_query(now, real_now, limit, floor))]
 
 
-def due_query(now: int, real_now: int, limit: int, floor: int | None) -> Select[tuple[Any, ...]]:
+def due_query(now: int, real_now: int, limit: int, floor: int | None) -> Select[Any]:
     """Return the query of the jobs that are due and nobody's, longest due first, not before a floor."""
     query = (
         select(*JOB_FIELDS)
