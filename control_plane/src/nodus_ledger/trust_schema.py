@@ -25,7 +25,7 @@ from sqlalchemy import (
     text,
 )
 
-from .schema import OFTEN_UPDATED
+from .schema import keep_room
 from .schema import metadata as metadata
 
 ledger = Table(
@@ -60,8 +60,8 @@ heads = Table(
     Column("size", BigInteger, nullable=False),
     Column("last_hash", LargeBinary, nullable=False),  # the last row's leaf hash
     Column("subtrees", LargeBinary, nullable=False),  # the roots of the perfect subtrees, the largest first
-    postgresql_with=OFTEN_UPDATED,
 )
+keep_room(heads, 50)
 
 nodes = Table(
     "ledger_nodes",
