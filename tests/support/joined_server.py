@@ -90,7 +90,7 @@ class JoinedServer(ThreadingHTTPServer):
         self._accepting.start()
         return self
 
-    def __exit__(  # type: ignore[override]
+    def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.shutdown()

@@ -161,7 +161,7 @@ class Plane:
             self.driver,
             self.clock.now,
             time.time if watch is None else watch.real_time,
-            before_batch=self._give_sign,
+            before_batch=self._now_and_then,
         )
         self.output_watch = OutputWatch(self.driver.logs)
         self._redis = redis
@@ -280,10 +280,11 @@ class Plane:
         self.feed.wake()
         self._store_offset()
 
-    def _give_sign(self) -> None:
-        """Let the others know, every ten real seconds, that a worker lives."""
+    def _now_and_then(self) -> None:
+        """Let the others know, every ten real seconds, that a worker lives; and keep SQLite's log small."""
         now = time.monotonic()
         if now >= self._next_sign:
+            self.database.cut_log()
             self._workers.give_sign(
                 self.worker.id, host=socket.gethostname(), version=VERSION, real_now=int(time.time() * 1000)
             )

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from nodus_ledger.errors import DatabaseUnavailable
-from nodus_ledger.redis_store import RedisStore, UnusableRedis
+from nodus_ledger.redis_store import RedisStore, RedisUnavailable
 from nodus_ledger.workers import Workers
 
 OK = "ok"
@@ -84,7 +84,7 @@ class Readiness:
 
     def _ask_redis(self, redis: RedisStore) -> str:
         try:
-            redis.require()
-        except UnusableRedis:
+            redis.ping()
+        except RedisUnavailable:
             return "unavailable"
         return OK

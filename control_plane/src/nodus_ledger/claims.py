@@ -7,13 +7,14 @@ A worker that comes back with a result after another has claimed the job finds a
 from __future__ import annotations
 
 import json
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Integer, bindparam, func, insert, or_, select, text, update
+from sqlalchemy import Connection, Integer, Select, bindparam, func, insert, or_, select, text, update
 
 from nodus_core import routing
 from nodus_core.catalogue import Catalogue, Offer
@@ -29,6 +30,9 @@ from .records import JOB_FIELDS, AttemptRecord, JobRecord
 from .schema import api_keys, attempts, jobs
 from .transitions import AttemptEnd, Step, write_steps
 from .trust_ledger import Entry
+
+SWEEP_SECONDS = 2.0
+MARGIN_MS = 1000
 
 _LOST = ("lost", "outage")
 _CLAIM = (
@@ -84,12 +88,16 @@ class Claims:
         self._simulated = simulated
         # One from before this was recorded may be under way with either.
         self._is_ours = or_(jobs.c.simulated.is_(None), jobs.c.simulated == simulated)
+        # While a snapshot is open PostgreSQL cannot remove what an index says of jobs that were due and are no more.
+        # Whoever began at the first would pass over all of them each time: so everything is looked at now and then,
+        # and in between only what may have fallen due since.
+        self._floor: int | None = None
+        self._next_sweep = 0.0
 
     def next_due(self) -> int | None:
         """Return the earliest time at which a job falls due; None where none will."""
-        query = select(func.min(jobs.c.due_at)).where(jobs.c.due_at.is_not(None), self._is_ours)
         with self._database.read() as connection:
-            return connection.execute(query).scalar()
+            return self._first_due(connection, self._floor)
 
     def claim(self, owner: str, *, now: int, real_now: int, lease_ms: int, limit: int) -> tuple[int, list[Claim]]:
         """Claim due jobs, longest due first. A job without an open attempt gets one, or ends if no supplier is left.
@@ -103,7 +111,7 @@ class Claims:
             How many jobs were dealt with, and which of them a driver must be asked about.
         """
         with self._database.write() as connection:
-            due = self._due(connection, now, real_now, limit)
+            due = self._due(connection, now, real_now, limit, self._floor_at(connection, now))
             dealt_with = len(due)
             if self._capacity is not None:
                 due, dealt_with = self._admit(connection, due, self._capacity, now, limit)
@@ -131,6 +139,21 @@ class Claims:
             ]
             claimed += self._dispatch(connection, [job for job in leased if not job.open_attempt], out, now)
         return dealt_with, claimed
+
+    def _floor_at(self, connection: Connection, now: int) -> int | None:
+        """Return the time before which nothing is due, as far as is known; None for a claim that looks at everything.
+
+        Nobody makes a job due before their own now, so what is missed is of a process whose clock is behind, or whose
+        transaction took long; it is found with the next claim that looks at everything.
+        """
+        if not self._database.is_server:
+            return None
+        if time.monotonic() < self._next_sweep:
+            return self._floor
+        self._next_sweep = time.monotonic() + SWEEP_SECONDS
+        first = self._first_due(connection, None)
+        self._floor = (now if first is None else min(first, now)) - MARGIN_MS
+        return None
 
     def renew(self, owner: str, seqs: Sequence[int], *, real_now: int, lease_ms: int) -> None:
         """Extend the leases of claims whose work takes long."""
@@ -249,15 +272,12 @@ class Claims:
         write_steps(connection, ended, self._catalogue, entries)
         return claims
 
-    def _due(self, connection: Connection, now: int, real_now: int, limit: int) -> list[JobRecord]:
-        query = (
-            select(*JOB_FIELDS)
-            .where(jobs.c.due_at <= now, or_(jobs.c.lease_until.is_(None), jobs.c.lease_until < real_now))
-            .where(self._is_ours)
-            .order_by(jobs.c.due_at, jobs.c.seq)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
+    def _first_due(self, connection: Connection, floor: int | None) -> int | None:
+        first: int | None = connection.execute(first_due_query(floor).where(self._is_ours)).scalar_one()
+        return first
+
+    def _due(self, connection: Connection, now: int, real_now: int, limit: int, floor: int | None) -> list[JobRecord]:
+        query = due_query(now, real_now, limit, floor).where(self._is_ours)
         return [JobRecord(*row) for row in connection.execute(query)]
 
     def _orphans(self, connection: Connection, unrecorded: Sequence[JobRecord]) -> set[str]:
@@ -300,6 +320,24 @@ def decision_document(decision: Decision) -> dict[str, Any]:
         for candidate in decision.candidates
     ]
     return {"chosen": candidates[0] if decision.chosen is not None else None, "candidates": candidates}
+
+
+def first_due_query(floor: int | None) -> Select[Any]:
+    """Return the query of the earliest time at which a job falls due, not before a floor."""
+    query = select(func.min(jobs.c.due_at)).where(jobs.c.due_at.is_not(None))
+    return query if floor is None else query.where(jobs.c.due_at >= floor)
+
+
+def due_query(now: int, real_now: int, limit: int, floor: int | None) -> Select[Any]:
+    """Return the query of the jobs that are due and nobody's, longest due first, not before a floor."""
+    query = (
+        select(*JOB_FIELDS)
+        .where(jobs.c.due_at <= now, or_(jobs.c.lease_until.is_(None), jobs.c.lease_until < real_now))
+        .order_by(jobs.c.due_at, jobs.c.seq)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return query if floor is None else query.where(jobs.c.due_at >= floor)
 
 
 def _open_attempts(connection: Connection, with_attempt: Sequence[JobRecord]) -> dict[str, AttemptRecord]:

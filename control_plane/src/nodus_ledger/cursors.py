@@ -1,31 +1,43 @@
-"""Cursors of listings: opaque to callers, they hold the letter of the listing and the number of a page's last row."""
+"""Cursors of listings: sealed, because the number of a page's last row counts the rows of every customer."""
 
 from __future__ import annotations
 
 import base64
-import re
 
 from .errors import UnusableCursor
+from .sealing import Sealer, UnusableKey
 
-_CURSOR = re.compile(r"([a-z])([0-9]{1,18})\Z")
-
-
-def make_cursor(listing: str, seq: int) -> str:
-    """Return the cursor that continues a listing, named by a letter, after row `seq`."""
-    return base64.urlsafe_b64encode(f"{listing}{seq}".encode()).decode().rstrip("=")
+_BYTES = 8
 
 
-def read_cursor(listing: str, cursor: str) -> int:
-    """Return the row after which a cursor of this listing continues.
+class Cursors:
+    """Makes and reads the cursors of one kind of listing.
 
-    Raises:
-        UnusableCursor: no page of this listing gave it.
+    Args:
+        sealer: what they are sealed with.
+        listing: the kind; a cursor of one kind is none of another.
     """
-    try:
-        text = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)).decode("ascii")
-    except ValueError:
-        raise UnusableCursor from None
-    found = _CURSOR.match(text)
-    if found is None or found.group(1) != listing:
-        raise UnusableCursor
-    return int(found.group(2))
+
+    def __init__(self, sealer: Sealer, listing: str) -> None:
+        self._sealer = sealer
+        self._listing = listing
+
+    def make(self, owner: str, seq: int) -> str:
+        """Return the cursor that continues the listing of `owner` after row `seq`."""
+        sealed = self._sealer.seal(seq.to_bytes(_BYTES, "big"), self._context(owner))
+        return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
+
+    def read(self, owner: str, cursor: str) -> int:
+        """Return the row after which a cursor of this listing continues.
+
+        Raises:
+            UnusableCursor: no page of this owner's listing gave it.
+        """
+        try:
+            sealed = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), b"-_", validate=True)
+            return int.from_bytes(self._sealer.open(sealed, self._context(owner)), "big")
+        except (ValueError, UnusableKey):
+            raise UnusableCursor from None
+
+    def _context(self, owner: str) -> str:
+        return f"cursor of {self._listing} of {owner}"

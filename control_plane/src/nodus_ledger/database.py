@@ -63,6 +63,10 @@ _MOST_ATTEMPTS = 5
 _MAY_SUCCEED_AGAIN = CONFLICTS | {"23505"}
 _MARGIN_SECONDS = 0.1
 
+LOG_BYTES = 8 * 1024 * 1024
+"""From this size on SQLite's write-ahead log counts as large; in the ordinary course it has half of that."""
+_CUTTING_MS = 200
+
 _Result = TypeVar("_Result")
 
 
@@ -201,6 +205,26 @@ class Database:
         """Let nobody else past this name until the transaction ends: for what has no row that could be locked."""
         if self._dialect.lock_name is not None:
             connection.execute(text(self._dialect.lock_name), {"name": name})
+
+    def cut_log(self) -> bool:
+        """Empty SQLite's write-ahead log, if it is large and nobody is in the way; say whether it was.
+
+        By itself it is used again from its beginning, but stays as long as it ever was.
+        """
+        if self.path is None:
+            return False
+        try:
+            if self.path.with_name(self.path.name + "-wal").stat().st_size <= LOG_BYTES:
+                return False
+        except FileNotFoundError:
+            return False
+        with _translated(), self._connected() as connection:
+            # Writers wait meanwhile, so it gives up soon, and comes again.
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {_CUTTING_MS}")
+            try:
+                return bool(connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0] == 0)
+            finally:
+                connection.exec_driver_sql(f"PRAGMA busy_timeout = {USUAL.lock_ms}")
 
     def close(self) -> None:
         """Close every connection."""

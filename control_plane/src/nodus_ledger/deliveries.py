@@ -24,10 +24,11 @@ from nodus_core.times import timestamp
 from nodus_core.webhook_schedule import Outcome, next_delay_ms
 
 from . import trust_ledger
-from .cursors import make_cursor, read_cursor
+from .cursors import Cursors
 from .database import Database
 from .errors import Refused
 from .outbox import PENDING
+from .sealing import Sealer
 from .webhook_schema import attempts, deliveries, endpoints, outbox
 from .webhooks import FAILING, GONE, UnknownWebhook, disable, lock_in_order
 
@@ -35,8 +36,6 @@ DELIVERED = "delivered"
 FAILED = "failed"
 ATTEMPTED = "webhook.attempted"
 """The kind of an attempt's row in the Trust Ledger."""
-
-_LISTING = "d"
 
 
 class UnknownDelivery(Refused):
@@ -170,8 +169,9 @@ _VIEW = select(
 class Deliveries:
     """The deliveries of all customers."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, sealer: Sealer) -> None:
         self._database = database
+        self._cursors = Cursors(sealer, "deliveries")
 
     def next_after(self, now: int) -> int | None:
         """Return the earliest time after `now` at which a delivery may be attempted; None where none will."""
@@ -300,14 +300,14 @@ class Deliveries:
         """
         query = _VIEW.where(deliveries.c.endpoint_id == endpoint_id).order_by(deliveries.c.seq.desc())
         if cursor is not None:
-            query = query.where(deliveries.c.seq < read_cursor(_LISTING, cursor))
+            query = query.where(deliveries.c.seq < self._cursors.read(endpoint_id, cursor))
         with self._database.read() as connection:
             _require_endpoint(connection, customer_id, endpoint_id)
             rows = connection.execute(query.limit(limit + 1)).all()
             page = rows[:limit]
             made = _attempts_of(connection, [row.id for row in page])
         facts = [_facts(row, made[row.id]) for row in page]
-        return DeliveryPage(facts, make_cursor(_LISTING, page[-1].seq) if len(rows) > limit else None)
+        return DeliveryPage(facts, self._cursors.make(endpoint_id, page[-1].seq) if len(rows) > limit else None)
 
     def replay(self, customer_id: str, endpoint_id: str, delivery_id: str, now: int) -> DeliveryFacts:
         """Make a delivery due at once, whatever its status, and restart its whole schedule.

@@ -20,7 +20,7 @@ from nodus_core.streams import stream
 
 from . import budget_events, budgets, job_entries, outbox, trust_ledger, webhook_notices
 from .admission import Admission, sole_customer
-from .cursors import make_cursor, read_cursor
+from .cursors import Cursors
 from .database import Database
 from .errors import (
     BudgetExceeded,
@@ -64,7 +64,7 @@ _PLACEMENT = select(
 )
 _INSERT_JOB = insert(jobs)
 _INSERT_EVENT = insert(events)
-_LISTING = "j"
+_STEERING = "NODUS_SIM_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +147,7 @@ class Jobs:
         self._database = database
         self._sealer = sealer
         self._fingerprints = fingerprints
+        self._cursors = Cursors(sealer, "jobs")
         self._catalogue = catalogue
         self._ids = ids
         self._simulated = simulated
@@ -195,6 +196,7 @@ class Jobs:
             return exc
         self._admission.settle(connection, key.customer_id)
         job_id = self._ids.new(now, lambda: _count(connection))
+        steering = {name: value for name, value in spec.env.items() if name.startswith(_STEERING)}
         values: dict[str, Any] = {
             "id": job_id,
             "customer_id": key.customer_id,
@@ -210,7 +212,8 @@ class Jobs:
             "max_runtime_seconds": spec.max_runtime_seconds,
             "require_tiers": ",".join(spec.require_tiers),
             "prefer_region": spec.prefer_region,
-            "sealed": self._seal(job_id, spec),
+            "sealed": self._seal(job_id, {"command": spec.command, "env": dict(spec.env)}),
+            "steering": self._seal(job_id, {"command": None, "env": steering}) if steering else None,
             "created_at": now,
             "reserved": reserved,
             "reserved_rate": rate,
@@ -260,12 +263,12 @@ class Jobs:
         Raises:
             UnusableCursor: no page gave this cursor.
         """
-        after = None if cursor is None else read_cursor(_LISTING, cursor)
+        after = None if cursor is None else self._cursors.read(customer_id, cursor)
         query = listing(customer_id, limit=limit + 1, after=after, statuses=statuses)
         with self._database.read() as connection:
             found = [JobRecord(*row) for row in connection.execute(query)]
         page = found[:limit]
-        return Page(page, make_cursor(_LISTING, page[-1].seq) if len(found) > limit else None)
+        return Page(page, self._cursors.make(customer_id, page[-1].seq) if len(found) > limit else None)
 
     def request_cancel(self, key: KeyRecord, job_id: str, now: int) -> JobRecord:
         """Cancel a job that no driver has yet; request the end of one that a driver may have; ignore a terminal one.
@@ -340,8 +343,11 @@ class Jobs:
         return None if job is None or placement is None else (JobRecord(*job), PlacementFacts(*placement))
 
     def open_secrets(self, job: JobRecord) -> Secrets:
-        """Open a job's sealed command and env, for the driver only."""
-        opened = json.loads(self._sealer.open(job.sealed, _context(job.id)))
+        """Open a job's sealed command and env, for the driver only; of a terminal job, what steered its simulation."""
+        sealed = job.sealed or job.steering
+        if not sealed:
+            return Secrets(command=None, env={})
+        opened = json.loads(self._sealer.open(sealed, _context(job.id)))
         command = opened["command"]
         return Secrets(command=None if command is None else tuple(command), env=opened["env"])
 
@@ -355,9 +361,8 @@ class Jobs:
             raise NoSupplier
         return rate
 
-    def _seal(self, job_id: str, spec: JobSpec) -> bytes:
-        secret = json.dumps({"command": spec.command, "env": dict(spec.env)}, ensure_ascii=False)
-        return self._sealer.seal(secret.encode(), _context(job_id))
+    def _seal(self, job_id: str, secret: Mapping[str, object]) -> bytes:
+        return self._sealer.seal(json.dumps(secret, ensure_ascii=False).encode(), _context(job_id))
 
 
 def listing(

@@ -14,7 +14,10 @@ from .schema import jobs
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """A row of `jobs`. Times are Unix milliseconds, money is micro-USD; `sealed` is env and command."""
+    """A row of `jobs`. Times are Unix milliseconds, money is micro-USD.
+
+    `sealed` is env and command, empty once the job is terminal; `steering` is what of env steers a simulated job.
+    """
 
     seq: int
     id: str
@@ -29,6 +32,7 @@ class JobRecord:
     require_tiers: str
     prefer_region: str | None
     sealed: bytes = field(repr=False)
+    steering: bytes | None = field(repr=False)
     created_at: int
     reserved: int
     reserved_rate: int

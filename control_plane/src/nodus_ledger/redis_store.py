@@ -5,11 +5,14 @@ Only this module knows the client, which the extra `redis` installs.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from .url_files import UnreadableUrl, url_of
 
 REDIS_VARIABLE = "NODUS_REDIS_URL"
 """The environment variable that names the Redis of operators' commands."""
@@ -18,6 +21,14 @@ TIMEOUT_SECONDS = 2.0
 """How long Redis may take to be reached, and again to answer: a request waits for it."""
 PAUSE_SECONDS = 1.0
 """How long Redis is left alone after a timeout; otherwise requests that need it would occupy every thread."""
+
+
+_KEEPS_ALL = "noeviction"
+
+
+def evicts(limit: int, policy: str) -> bool:
+    """Say whether a Redis with this `maxmemory` (bytes, 0 for none) and `maxmemory-policy` may remove what it holds."""
+    return limit > 0 and policy != _KEEPS_ALL
 
 
 _TAKE = """
@@ -46,7 +57,7 @@ class RedisStore:
         """Prepare to connect; nothing is sent yet.
 
         Args:
-            url: `redis://`, `rediss://` or `unix://`, as the client takes it.
+            url: `redis://`, `rediss://` or `unix://`, as the client takes it, or `file:PATH` of a file that holds it.
             clock: gives seconds; from one moment to another is all that counts.
 
         Raises:
@@ -58,7 +69,12 @@ class RedisStore:
             from redis.retry import Retry
         except ImportError as exc:
             raise UnusableRedis("Redis needs the package redis, which is not installed: pip install redis") from exc
+        try:
+            url = url_of(url)
+        except UnreadableUrl as exc:
+            raise UnusableRedis(f"cannot read the URL of Redis: {exc}") from exc
         self._failures = (redis.RedisError, OSError)
+        self._refusal: type[Exception] = redis.ResponseError
         self._timed_out = (redis.TimeoutError, TimeoutError)
         self._clock = clock
         self._paused_until = -math.inf
@@ -82,16 +98,31 @@ class RedisStore:
         raise UnusableRedis("Redis must be given as a URL, such as redis://127.0.0.1:6379/0")
 
     def require(self) -> None:
+        """Check that it answers, and that it keeps what it is given.
+
+        Raises:
+            UnusableRedis: it does not, or may remove something when its memory is full: a used signature could then be
+                used again, and a key whose secret is gone could not sign.
+        """
+        try:
+            self.ping()
+            limit, policy = self._memory_policy()
+        except RedisUnavailable as exc:
+            raise UnusableRedis(str(exc)) from exc
+        if evicts(limit, policy):
+            raise UnusableRedis(
+                f"Redis at {self._place} removes what it was given when its memory is full (maxmemory {limit}, "
+                f"maxmemory-policy {policy}): set maxmemory-policy to {_KEEPS_ALL}, or use another Redis"
+            )
+
+    def ping(self) -> None:
         """Check that it answers.
 
         Raises:
-            UnusableRedis: it does not.
+            RedisUnavailable: it does not.
         """
-        try:
-            with self._translated():
-                self._client.ping()
-        except RedisUnavailable as exc:
-            raise UnusableRedis(str(exc)) from exc
+        with self._translated():
+            self._client.ping()
 
     def get(self, name: str) -> str | None:
         """Read a text; None for one that is not there.
@@ -139,6 +170,17 @@ class RedisStore:
     def close(self) -> None:
         """Close every connection."""
         self._client.close()
+
+    def _memory_policy(self) -> tuple[int, str]:
+        """Ask how much it may hold, in bytes (0 for no limit), and what it does then."""
+        with self._translated():
+            for command in (("config_get", "maxmemory*"), ("info", "memory")):
+                # Services that are managed forbid the one, an access list perhaps both.
+                with contextlib.suppress(self._refusal):
+                    answer: dict[str, Any] = getattr(self._client, command[0])(command[1])
+                    told = {name.replace("-", "_"): value for name, value in answer.items()}
+                    return int(told.get("maxmemory", 0)), str(told.get("maxmemory_policy", _KEEPS_ALL))
+        return 0, _KEEPS_ALL
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, LargeBinary, bindparam, func, insert, select, update
 
 from nodus_core import lifecycle
 from nodus_core.catalogue import Catalogue
@@ -59,6 +59,7 @@ _UPDATE_JOB = (
         lease_owner=None,
         lease_until=None,
         waiting_since=None,
+        sealed=func.coalesce(bindparam("to_sealed", type_=LargeBinary), jobs.c.sealed),
         **{name: bindparam(f"to_{name}") for name in _STATE_COLUMNS},
     )
 )
@@ -120,7 +121,9 @@ def write_steps(
         values, history = _advance(step, catalogue)
         recorded.extend(enumerate(history, start=len(entries)))
         entries.extend(job_entries.transitions(job, history))
-        row = {"of_seq": job.seq, **{f"to_{name}": values[name] for name in _STATE_COLUMNS}}
+        # Nobody runs it again: env and command have served their purpose.
+        sealed = b"" if values["cost"] is not None else None
+        row = {"of_seq": job.seq, "to_sealed": sealed, **{f"to_{name}": values[name] for name in _STATE_COLUMNS}}
         job_rows.append(row)
         if values["cost"] is not None:
             terminal[len(entries) - 1] = row

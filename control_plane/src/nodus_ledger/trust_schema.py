@@ -25,6 +25,7 @@ from sqlalchemy import (
     text,
 )
 
+from .schema import keep_room
 from .schema import metadata as metadata
 
 ledger = Table(
@@ -68,6 +69,7 @@ heads = Table(
     Column("last_hash", LargeBinary, nullable=False),  # the last row's leaf hash
     Column("subtrees", LargeBinary, nullable=False),  # the roots of the perfect subtrees, the largest first
 )
+keep_room(heads, 50)
 
 nodes = Table(
     "ledger_nodes",

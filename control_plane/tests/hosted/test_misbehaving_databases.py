@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from hosted.processes import PATIENCE_SECONDS, Hosted, eventually
+from psycopg import sql
 from servers.engines import POSTGRESQL
 from servers.postgresql import PostgresServer
 
@@ -132,11 +133,12 @@ def test_a_server_that_only_reads_is_left_for_the_one_that_writes(
 ) -> None:
     """As after a failover: 503, a line in the log and not forty, and new connections for everybody afterwards."""
     name = kept_database_url.rpartition("/")[2]
+    alter = sql.SQL("ALTER DATABASE {} {}")
     base_url = hosted.serve()
     hosted.work()
     with client_of(here, base_url) as client, postgres_server.connect(name) as operator:
         assert client.post("/v1/jobs", json=SPEC).status_code == 202
-        operator.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+        operator.execute(alter.format(sql.Identifier(name), sql.SQL("SET default_transaction_read_only = on")))
         mine = operator.execute("SELECT pg_backend_pid()").fetchone()
         assert mine is not None
         operator.execute(
@@ -146,7 +148,7 @@ def test_a_server_that_only_reads_is_left_for_the_one_that_writes(
         refused = [client.post("/v1/jobs", json=SPEC) for _ in range(10)]
         read = client.get("/v1/jobs")
         operator.execute("SET default_transaction_read_only = off")
-        operator.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
+        operator.execute(alter.format(sql.Identifier(name), sql.SQL("RESET default_transaction_read_only")))
         # Without a restart, and without an end of the connections that were opened meanwhile.
         eventually(lambda: client.post("/v1/jobs", json=SPEC).status_code == 202, hosted.output)
 

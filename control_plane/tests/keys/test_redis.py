@@ -18,7 +18,8 @@ from servers.redis import RedisServer
 
 import nodus
 from nodus_ledger.admin.program import main
-from nodus_ledger.redis_store import RedisStore, RedisUnavailable, UnusableRedis
+from nodus_ledger.database import Database, UnusableDatabase
+from nodus_ledger.redis_store import RedisStore, RedisUnavailable, UnusableRedis, evicts
 
 NOBODY = "redis://:hunter2@127.0.0.1:1/0"
 DAY_MS = 86_400_000
@@ -275,3 +276,83 @@ def test_the_missing_client_is_named(monkeypatch: pytest.MonkeyPatch, kept_datab
 def test_a_redis_shows_nothing_of_itself() -> None:
     """Its URL may hold a password."""
     assert repr(RedisStore(NOBODY)) == "RedisStore(…)"
+
+
+@pytest.mark.parametrize(
+    ("limit", "policy", "may"),
+    [
+        (0, "allkeys-lru", False),
+        (1_000_000, "noeviction", False),
+        (1_000_000, "allkeys-lru", True),
+        (1_000_000, "volatile-ttl", True),
+    ],
+)
+def test_what_may_remove_something(limit: int, policy: str, may: bool) -> None:
+    """Used signatures expire, so even a policy for what expires removes them too early."""
+    assert evicts(limit, policy) is may
+
+
+@pytest.mark.parametrize("forbidden", [(), ("config",), ("config", "info")])
+def test_a_redis_that_may_evict_is_refused(redis_server: RedisServer, forbidden: tuple[str, ...]) -> None:
+    """With what to set; where its settings may not be read, by what it says of its memory, if it says that."""
+    import redis
+
+    with redis.Redis.from_url(redis_server.url) as owner:
+        owner.config_set("maxmemory", "100mb")
+        owner.config_set("maxmemory-policy", "volatile-ttl")
+        rules = ["+@all", "~*", "&*", ">secret", "on", *(f"-{command}" for command in forbidden)]
+        owner.execute_command("ACL", "SETUSER", "nodus", "reset", *rules)
+        store = RedisStore(redis_server.url.replace("redis://", "redis://nodus:secret@"))
+        try:
+            if len(forbidden) == 2:
+                store.require()
+            else:
+                with pytest.raises(UnusableRedis, match="set maxmemory-policy to noeviction"):
+                    store.require()
+            owner.config_set("maxmemory-policy", "noeviction")
+            store.require()
+        finally:
+            store.close()
+            owner.config_set("maxmemory", "0")
+            owner.execute_command("ACL", "DELUSER", "nodus")
+
+
+def test_serve_does_not_start_with_a_redis_that_may_evict(kept_database_url: str, redis_server: RedisServer) -> None:
+    """Exit status 3, in a line."""
+    import redis
+
+    options = ["--port", "0", "--db", kept_database_url, "--redis", redis_server.url]
+    with redis.Redis.from_url(redis_server.url) as owner:
+        owner.config_set("maxmemory", "100mb")
+        owner.config_set("maxmemory-policy", "allkeys-lru")
+        try:
+            ended = subprocess.run(
+                [sys.executable, "-c", "from nodus_control.cli import main; main()", "serve", *options],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=60,
+            )
+        finally:
+            owner.config_set("maxmemory", "0")
+            owner.config_set("maxmemory-policy", "noeviction")
+
+    assert ended.returncode == 3
+    assert "set maxmemory-policy to noeviction" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_urls_may_be_in_files(kept_database_url: str, redis_url: str, tmp_path: Path) -> None:
+    """Then no password stands in the arguments of a process; a file that is not there is said."""
+    (tmp_path / "db").write_text(kept_database_url + "\n")
+    (tmp_path / "redis").write_text(redis_url + "\n")
+    database, store = Database(f"file:{tmp_path / 'db'}"), RedisStore(f"file:{tmp_path / 'redis'}")
+    store.require()
+    database.close()
+    store.close()
+
+    with pytest.raises(UnusableDatabase, match=r"cannot read the database's URL: .*/none: No such file"):
+        Database(f"file:{tmp_path / 'none'}")
+    (tmp_path / "empty").touch()
+    with pytest.raises(UnusableRedis, match="it must hold the URL, and nothing else"):
+        RedisStore(f"file:{tmp_path / 'empty'}")

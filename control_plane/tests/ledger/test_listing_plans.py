@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from servers.engines import POSTGRESQL
 from sqlalchemy import Connection, insert, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from nodus_core.lifecycle import JobStatus
 from nodus_ledger.database import Database
@@ -67,7 +66,7 @@ def row(number: int) -> dict[str, Any]:
 
 def plan_of(connection: Connection, statuses: tuple[JobStatus, ...], after: int | None) -> str:
     """Explain the query of a page, in the words of the engine."""
-    dialect = postgresql.dialect() if connection.dialect.name == "postgresql" else sqlite.dialect()
+    dialect = connection.dialect
     query = listing("acme", limit=LIMIT, after=after, statuses=statuses)
     said = str(query.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
     if connection.dialect.name == "sqlite":

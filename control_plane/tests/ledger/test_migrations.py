@@ -93,7 +93,15 @@ def description(connection: Connection) -> dict[str, Any]:
         "SELECT tgname, pg_get_triggerdef(oid), pg_get_functiondef(tgfoid) FROM pg_trigger "
         "WHERE NOT tgisinternal ORDER BY tgname"
     )
-    return {"tables": tables, "triggers": rows(connection, triggers)}
+    storage = (
+        "SELECT relname, reloptions FROM pg_class "
+        "WHERE reloptions IS NOT NULL AND relnamespace = 'public'::regnamespace"
+    )
+    return {
+        "tables": tables,
+        "triggers": rows(connection, triggers),
+        "storage": sorted((name, sorted(options)) for name, options in rows(connection, storage)),
+    }
 
 
 def options_of(index: ReflectedIndex) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Iterator
 
@@ -27,6 +28,11 @@ def pooled_url(request: pytest.FixtureRequest, database_url: str, pgbouncer: PgB
     return pgbouncer.url(database_url.rpartition("/")[2]) + option
 
 
+def put(name: str, connection: Connection) -> None:
+    """Write a name."""
+    connection.execute(insert(settings).values(name=name, value=""))
+
+
 @pytest.fixture
 def database(pooled_url: str) -> Iterator[Database]:
     """A database that is reached through the pooler."""
@@ -43,9 +49,7 @@ def test_many_transactions_of_many_threads_all_succeed(database: Database) -> No
         try:
             for turn in range(12):
                 name = f"{number}.{turn}"
-                database.run(
-                    lambda connection, name=name: connection.execute(insert(settings).values(name=name, value=""))
-                )
+                database.run(functools.partial(put, name))
                 with database.read() as connection:
                     assert connection.execute(select(settings.c.name).where(settings.c.name == name)).scalar() == name
                 with database.write() as connection:

@@ -45,7 +45,7 @@ class PgBouncer(LocalServer):
         return [self._program, configuration]
 
     def _is_ready(self, port: int) -> bool:
-        address = {"host": "127.0.0.1", "port": port, "user": "nodus", "dbname": "postgres"}
-        with contextlib.suppress(psycopg.OperationalError), psycopg.connect(**address):
+        address = f"host=127.0.0.1 port={port} user=nodus dbname=postgres"
+        with contextlib.suppress(psycopg.OperationalError), psycopg.connect(address):
             return True
         return False

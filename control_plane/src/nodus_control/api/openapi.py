@@ -167,7 +167,9 @@ def _list_jobs() -> Schema:
             _SIGNATURE,
         ],
         "responses": {
-            "200": _answer("A page.", "JobPage", {"jobs": [schemas.JOB_EXAMPLE], "next_cursor": "ajQx"}),
+            "200": _answer(
+                "A page.", "JobPage", {"jobs": [schemas.JOB_EXAMPLE], "next_cursor": schemas.CURSOR_EXAMPLE}
+            ),
         }
         | _errors(401, 422),
     }

@@ -240,6 +240,7 @@ KEY_EXAMPLE: Schema = {
     "headroom_usd": 568.08,
 }
 
+CURSOR_EXAMPLE = "AZr1sYx0kq3h2fD7mVtUuE9oWc5JpQbLzG8nRyXaTdHs4M6wKi"
 READINESS_EXAMPLE: Schema = {"status": "ok", "checks": {"database": "ok", "redis": "ok", "worker": "ok"}}
 
 ERRORS: Mapping[int, tuple[str, str, Schema]] = {

@@ -11,7 +11,7 @@ from nodus_ledger.keys import PrincipalKind
 from nodus_ledger.webhooks import FAILING, GONE, MAX_ENDPOINTS
 
 from ..webhooks.urls import MAX_URL_LENGTH
-from .schemas import Schema
+from .schemas import CURSOR_EXAMPLE, Schema
 
 _TIME: Schema = {"type": "string", "format": "date-time"}
 _NO_TIME: Schema = {"type": ["string", "null"], "format": "date-time"}
@@ -220,7 +220,9 @@ def paths(signature: Schema, answer: Callable[[str, str, Any], Schema], errors: 
                 "summary": "What was, or is to be, delivered to a webhook, newest first.",
                 "parameters": [_LIMIT, _CURSOR],
                 "responses": {
-                    "200": answer("A page.", "DeliveryPage", {"deliveries": [_DELIVERY_EXAMPLE], "next_cursor": "ZDQx"})
+                    "200": answer(
+                        "A page.", "DeliveryPage", {"deliveries": [_DELIVERY_EXAMPLE], "next_cursor": CURSOR_EXAMPLE}
+                    )
                 }
                 | errors(401, 404, 422),
             },

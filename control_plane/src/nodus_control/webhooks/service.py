@@ -58,7 +58,7 @@ class WebhookService:
     ) -> None:
         self.endpoints = Webhooks(database, sealer, fingerprints)
         self.endpoints.seal_urls()
-        self.deliveries = Deliveries(database)
+        self.deliveries = Deliveries(database, sealer)
         self.destinations = Destinations(options.allowed, options.resolve)
         self.deliverer = Deliverer(self.endpoints, self.deliveries, Sender(self.destinations), clock)
         self.inbox = Inbox()

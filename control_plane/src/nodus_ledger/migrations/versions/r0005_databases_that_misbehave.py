@@ -11,6 +11,10 @@ revision = "0005"
 down_revision = "0004"
 
 
+_OFTEN_UPDATED = {"api_keys": 50, "monthly_spend": 50, "ledger_heads": 50, "jobs": 80}
+_REMOVED_EARLY = "autovacuum_vacuum_scale_factor=0.01, autovacuum_vacuum_threshold=200, autovacuum_vacuum_cost_delay=0"
+
+
 def upgrade() -> None:
     """Add the index, the column and the table; erase what is sealed of jobs that are over."""
     op.create_index("jobs_by_status", "jobs", ["customer_id", "status", "seq"])
@@ -26,3 +30,6 @@ def upgrade() -> None:
         sa.Column("seen_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
+    if op.get_bind().dialect.name == "postgresql":
+        for table, fillfactor in _OFTEN_UPDATED.items():
+            op.execute(f"ALTER TABLE {table} SET (fillfactor={fillfactor}, {_REMOVED_EARLY})")
