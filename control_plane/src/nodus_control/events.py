@@ -45,7 +45,8 @@ class Subscription(Sleeper):
 
     Every event that the stream still needs is after `position` in the customer's sequence, and, for one job, has a
     number above `seq`. While the stream waits for its client to read, `sending_since` says since when (monotonic
-    seconds), and `cut` ends its connection, called in the stream's event loop.
+    seconds), and `cut` ends its connection, called in the stream's event loop. One that has been silent for long
+    `owes_heartbeat`.
     """
 
     def __init__(self, customer_id: str, key_id: str, job_id: str | None, after: int) -> None:
@@ -57,6 +58,8 @@ class Subscription(Sleeper):
         self.seq = after if job_id is not None else 0
         self.is_closed = False
         self.sending_since: float | None = None
+        self.silent_since = time.monotonic()
+        self.owes_heartbeat = False
         self.cut: Callable[[], object] | None = None
 
     def pass_by(self, events: Sequence[EventRecord]) -> None:
@@ -217,13 +220,22 @@ class EventFeed:
             log = self._logs.get(subscription.customer_id)
             if log is None:
                 return None
-            page = log.news.get(subscription.position) or log.history.get(subscription.position)
+            page = log.news.get(subscription.position)
             if page is None:
                 found = log.since(subscription.position)
                 if found is None:
                     return None
                 page = log.news[subscription.position] = _page(*found)
             subscription.position = max(subscription.position, page.reached)
+            return page
+
+    def kept_text(self, subscription: Subscription) -> Page | None:
+        """Return an old page that another stream has read, and advance this one; None if that must be read."""
+        with self._lock:
+            log = self._logs.get(subscription.customer_id)
+            page = None if log is None or subscription.job_id is not None else log.history.get(subscription.position)
+            if page is not None:
+                subscription.position = page.reached
             return page
 
     def read(self, subscription: Subscription) -> list[EventRecord]:
@@ -252,7 +264,7 @@ class EventFeed:
         if log is None:
             return Page(b"", subscription.position)
         with log.reading:
-            page = self.recent_text(subscription)
+            page = self.kept_text(subscription) or self.recent_text(subscription)
             if page is None:
                 after = subscription.position
                 events = self.read(subscription)
@@ -322,7 +334,10 @@ class EventFeed:
             return [each for each in log.subscriptions if each.job_id in jobs or (each.job_id is None and jobs)]
 
     def _check_streams(self) -> None:
-        """End the streams of keys that were revoked or have expired, and cut off clients that do not read."""
+        """End the streams of keys that are no longer valid, cut off clients that do not read, and wake idle ones.
+
+        What is idle sends a sign of life, so that both sides know that the other is there.
+        """
         now = time.monotonic()
         if now < self._next_check:
             return
@@ -335,11 +350,15 @@ class EventFeed:
             since = each.sending_since
             if since is not None and now - since > self.slow_seconds and each.cut is not None:
                 each.call(each.cut)
+        silent = [each for each in streams if now - each.silent_since >= self.heartbeat_seconds - CHECK_SECONDS]
+        for each in silent:
+            each.owes_heartbeat = True
         live = self._live_keys(sorted({each.key_id for each in streams}))
         over = [each for each in streams if each.key_id not in live]
         for subscription in over:
             self.unsubscribe(subscription)
         wake_all(over)
+        wake_in_turn([silent], self._stopping)
 
     def _remove(self, subscription: Subscription) -> None:
         subscription.is_closed = True

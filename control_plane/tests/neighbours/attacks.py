@@ -1,7 +1,6 @@
-"""What a tenant does that does its worst, over raw sockets, as a process of its own: `python attacks.py KIND URL KEYS`.
+"""What a tenant does that does its worst, over raw sockets, in a process of its own: `python attacks.py KIND URL KEYS`.
 
-It prints `ready` once the attack is at its height, and goes on until its standard input ends. Traffic stays on
-loopback.
+It prints `ready` once the attack is at its height, and goes on until its standard input ends.
 """
 
 from __future__ import annotations

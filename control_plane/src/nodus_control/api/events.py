@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import anyio
-import anyio.lowlevel
+from anyio.lowlevel import RunVar
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from ..auth import authenticate
 from ..calls import Call, in_thread, read_call, translated
-from ..events import EventFeed
+from ..events import EventFeed, Page
 from ..plane import Plane
+from ..wakeups import LONGEST_PAUSE_SECONDS, PAUSE_FACTOR
 from .errors import ApiError
 from .live import LiveResponse, Start
 
 MEDIA_TYPE = "text/event-stream"
 LATEST = "latest"
 
+CATCHING_UP = 4
+"""How many streams at once are told what happened before they began."""
+
+_limiters: RunVar[anyio.CapacityLimiter] = RunVar("nodus_control_catching_up")
 _NUMBER = re.compile(r"[0-9]{1,18}\Z")
 _HEARTBEAT = b":\n\n"
 
@@ -112,17 +118,38 @@ class _EventStream(LiveResponse):
             news = place.arm()
             page = self.feed.recent_text(place)
             if page is None:
-                page = await in_thread(self.feed.read_text, place)
+                page = await self._old_page()
+            elif page.text:
+                await self.write(page.text)
+            elif place.owes_heartbeat:
+                await self.write(_HEARTBEAT)
+            else:
+                await news.wait()
+            if page.is_last:
+                return True
+        return True
+
+    async def _old_page(self) -> Page:
+        """Write what came before the recent events, a page at a time, beside few other streams.
+
+        Sending need not wait for anything, so a thousand streams with much to tell would keep everybody else waiting.
+        """
+        # Whoever does not read waits here, and holds up nobody.
+        await self.write(b"")
+        async with _catching_up():
+            began = time.monotonic()
+            page = self.feed.kept_text(self.place)
+            if page is None:
+                page = await in_thread(self.feed.read_text, self.place)
             if page.text:
                 await self.write(page.text)
-                if page.is_last:
-                    return True
-                # Sending need not wait, and so others would, for as long as there is more.
-                await anyio.lowlevel.checkpoint()
-                continue
-            silence = anyio.move_on_after(self.heartbeat_seconds())
-            with silence:
-                await news.wait()
-            if silence.cancelled_caught:
-                await self.write(_HEARTBEAT)
-        return True
+            await anyio.sleep(min(LONGEST_PAUSE_SECONDS, PAUSE_FACTOR * (time.monotonic() - began)))
+        return page
+
+
+def _catching_up() -> anyio.CapacityLimiter:
+    try:
+        return _limiters.get()
+    except LookupError:
+        _limiters.set(limiter := anyio.CapacityLimiter(CATCHING_UP))
+        return limiter

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from abc import abstractmethod
 from collections.abc import Callable
@@ -90,13 +89,11 @@ class LiveResponse(Response):
 
     async def write(self, data: bytes) -> None:
         """Send a part."""
-        self.place.sending_since = time.monotonic()
+        place = self.place
+        place.sending_since = place.silent_since = time.monotonic()
+        place.owes_heartbeat = False
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
-        self.place.sending_since = None
-
-    def heartbeat_seconds(self) -> float:
-        """Return how long to be silent: not the same for all, so that they do not all end their silence together."""
-        return self.feed.heartbeat_seconds * random.uniform(0.8, 1)  # no secret
+        place.sending_since = None
 
     def _subscribe(self) -> Subscription:
         start = self.start

@@ -52,6 +52,15 @@ def document() -> Schema:
                     "description": "`true` where an idempotency key matched an earlier submission.",
                     "schema": {"const": "true"},
                 },
+                "RateLimit": {
+                    "description": "What is left of the limit, and for how many seconds "
+                    "(draft-ietf-httpapi-ratelimit-headers-10); missing where streams are too many.",
+                    "schema": {"type": "string", "examples": ['"key";r=0;t=1']},
+                },
+                "RateLimitPolicy": {
+                    "description": "The limit: `q` requests in `w` seconds.",
+                    "schema": {"type": "string", "examples": ['"key";q=50;w=1']},
+                },
                 "RetryAfter": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}},
             },
         },
@@ -221,11 +230,15 @@ def _errors(*statuses: int) -> Schema:
     answers: Schema = {}
     # Wherever a signature may be required, the server may be unable to verify one right now.
     unavailable = (503,) if 401 in statuses and 503 not in statuses else ()
-    for status in (*statuses, 405, 500, *unavailable):
+    limited = (400, 408, 429, 431) if 401 in statuses else ()
+    for status in dict.fromkeys((*statuses, 405, 500, *unavailable, *limited)):
         description, code, extra = schemas.ERRORS[status]
         envelope = {"error": code, "message": description, "request_id": "req_5f0c6b1f9a0e4d72b8c3a1d9", **extra}
         schema = "BudgetError" if status == 402 else "Error"
         answers[str(status)] = _answer(description, schema, envelope)
-        if status in (409, 503):
+        if status in (409, 429, 503):
             answers[str(status)]["headers"]["Retry-After"] = {"$ref": "#/components/headers/RetryAfter"}
+        if status == 429:
+            for name in ("RateLimit", "RateLimit-Policy"):
+                answers["429"]["headers"][name] = {"$ref": f"#/components/headers/{name.replace('-', '')}"}
     return answers

@@ -255,9 +255,12 @@ ERRORS: Mapping[int, tuple[str, str, Schema]] = {
     404: ("There is no such job.", "job_not_found", {}),
     405: ("The path does not support this method.", "method_not_allowed", {}),
     409: ("The signature was used before.", "signature_replayed", {}),
+    408: ("The body did not come whole in time.", "request_timeout", {}),
     413: ("The body is too large.", "body_too_large", {}),
     416: ("The job has not printed that much yet.", "range_not_satisfiable", {}),
     422: ("A field is outside its limits.", "invalid_spec", {"field": "gpu_count"}),
+    429: ("The key, or this address without a valid one, has sent too much: wait.", "rate_limited", {}),
+    431: ("The request's head is too large.", "headers_too_large", {}),
     500: ("Something went wrong on the server.", "internal_error", {}),
     503: (
         "Not right now: every supplier that offers this is out, or what the control plane needs does not answer.",
