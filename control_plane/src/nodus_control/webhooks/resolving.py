@@ -15,6 +15,7 @@ import anyio
 import anyio.to_thread
 
 from .addresses import AddressRefused, Allowed, IPAddress, admit
+from .places import Limits
 from .urls import Target, parse_url
 
 REGISTRATION_SECONDS = 3.0
@@ -23,7 +24,8 @@ REGISTRATION_SECONDS = 3.0
 Resolve = Callable[[str, int], Sequence[str]]
 """Returns all addresses of a name; blocks. Raises OSError if it has none."""
 
-_LOOKUPS = 256
+_LOOKUPS = Limits().in_all
+"""As many as there can be attempts: whoever owns names that nobody answers for must not keep others from theirs."""
 
 
 class NameNotResolved(Exception):
