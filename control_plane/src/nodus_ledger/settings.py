@@ -6,7 +6,7 @@ import secrets
 
 from sqlalchemy import bindparam, delete, func, select, text, update
 
-from . import key_entries, schema, trust_schema, webhook_schema
+from . import key_entries, ledger_origin, schema, trust_schema, webhook_schema
 from .database import Database
 from .sealing import KEY_PROOF, Sealer, UnusableKey
 
@@ -70,6 +70,7 @@ class Settings:
                 connection.execute(delete(table))
             connection.execute(update(schema.api_keys).values(in_flight=0))
             trust_schema.empty(connection)
+            ledger_origin.rename_emptied(connection)
             webhook_schema.empty(connection)
             key_entries.record_all_again(connection)
 
