@@ -296,6 +296,7 @@ async def test_names_that_nobody_answers_for_keep_no_other_from_being_found() ->
         return ["127.0.0.1"]
 
     destinations = Destinations(ON_LOOPBACK, resolve)
+    found: Sequence[object] = ()
     try:
         with anyio.fail_after(PATIENCE_SECONDS):
             async with anyio.create_task_group() as tasks:
