@@ -230,6 +230,7 @@ class Plane:
         """
         with self.worker.paused(), self.webhooks.deliverer.paused():
             self.settings.reset()
+            self.trust_ledger.begin_anew()
             self.replays.clear()
             self.webhooks.inbox.clear()
             if self.seed is not None:

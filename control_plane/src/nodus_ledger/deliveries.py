@@ -233,42 +233,10 @@ class Deliveries:
             ended: when it ended: what the next delay counts from.
             chance: from 0 to 1; see `next_delay_ms`.
         """
-        with self._database.write() as connection:
-            # Before the delivery is locked: whoever locks both takes the endpoint first.
-            held_until = _judge(connection, outgoing.endpoint_id, outcome, began, ended)
-            query = select(deliveries).where(deliveries.c.id == outgoing.id).with_for_update()
-            delivery = connection.execute(query).mappings().first()
-            if delivery is None:
-                return
-            due_at = delivery["due_at"]
-            if delivery["lease_owner"] == owner and delivery["generation"] == outgoing.generation:
-                changes = _follow_up(outcome, delivery["tries"] + 1, ended, chance)
-                connection.execute(update(deliveries).where(deliveries.c.id == outgoing.id).values(changes))
-                due_at = changes["due_at"]
-            next_retry_at = _not_before(held_until, due_at)
-            number = _record(connection, outgoing.id, outcome, began)
-            event = connection.execute(select(outbox).where(outbox.c.id == outgoing.event_id)).mappings().one()
-            trust_ledger.append(
-                connection,
-                event["customer_id"],
-                kind=ATTEMPTED,
-                at=ended,
-                job_id=event["job_id"],
-                key_id=event["key_id"],
-                principal_kind=event["principal_kind"],
-                payload={
-                    "webhook_id": outgoing.endpoint_id,
-                    "delivery_id": outgoing.id,
-                    "event_id": outgoing.event_id,
-                    "event_type": event["type"],
-                    "attempt": number,
-                    "attempted_at": timestamp(began),
-                    "status_code": outcome.status_code,
-                    "latency_ms": outcome.latency_ms,
-                    "error": outcome.error,
-                    "next_retry_at": None if next_retry_at is None else timestamp(next_retry_at),
-                },
-            )
+        # What ends together is written together: an outage ends many attempts at the same moment.
+        self._database.run(
+            lambda connection: _record_outcome(connection, owner, outgoing, outcome, began, ended, chance)
+        )
 
     def release(self, owner: str, delivery_ids: Sequence[str]) -> None:
         """Give claims back; the deliveries are due as they were before."""
@@ -359,6 +327,46 @@ def _follow_up(outcome: Outcome, tries: int, ended: int, chance: float) -> dict[
         "lease_owner": None,
         "lease_until": None,
     }
+
+
+def _record_outcome(
+    connection: Connection, owner: str, outgoing: Outgoing, outcome: Outcome, began: int, ended: int, chance: float
+) -> None:
+    # Before the delivery is locked: whoever locks both takes the endpoint first.
+    held_until = _judge(connection, outgoing.endpoint_id, outcome, began, ended)
+    query = select(deliveries).where(deliveries.c.id == outgoing.id).with_for_update()
+    delivery = connection.execute(query).mappings().first()
+    if delivery is None:
+        return
+    due_at = delivery["due_at"]
+    if delivery["lease_owner"] == owner and delivery["generation"] == outgoing.generation:
+        changes = _follow_up(outcome, delivery["tries"] + 1, ended, chance)
+        connection.execute(update(deliveries).where(deliveries.c.id == outgoing.id).values(changes))
+        due_at = changes["due_at"]
+    next_retry_at = _not_before(held_until, due_at)
+    number = _record(connection, outgoing.id, outcome, began)
+    event = connection.execute(select(outbox).where(outbox.c.id == outgoing.event_id)).mappings().one()
+    trust_ledger.append(
+        connection,
+        event["customer_id"],
+        kind=ATTEMPTED,
+        at=ended,
+        job_id=event["job_id"],
+        key_id=event["key_id"],
+        principal_kind=event["principal_kind"],
+        payload={
+            "webhook_id": outgoing.endpoint_id,
+            "delivery_id": outgoing.id,
+            "event_id": outgoing.event_id,
+            "event_type": event["type"],
+            "attempt": number,
+            "attempted_at": timestamp(began),
+            "status_code": outcome.status_code,
+            "latency_ms": outcome.latency_ms,
+            "error": outcome.error,
+            "next_retry_at": None if next_retry_at is None else timestamp(next_retry_at),
+        },
+    )
 
 
 def _judge(connection: Connection, endpoint_id: str, outcome: Outcome, began: int, ended: int) -> int | None:

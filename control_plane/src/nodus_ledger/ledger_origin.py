@@ -9,9 +9,10 @@ Logs from before there was a choice keep the name that all had then.
 from __future__ import annotations
 
 import re
+import secrets
 from urllib.parse import quote
 
-from sqlalchemy import Connection, bindparam, select, text
+from sqlalchemy import Connection, bindparam, select, text, update
 
 from .database import Database
 from .schema import settings
@@ -22,6 +23,7 @@ FIRST_ORIGIN = "nodus.run/ledger"
 """The name above all logs from before it could be chosen; the migration writes it where there are rows already."""
 
 _NAME = "ledger origin"
+_DEFAULT = "localhost"
 _ORIGIN = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~-]{1,64}){0,8}\Z")
 _GET = select(settings.c.value).where(settings.c.name == bindparam("of_name"))
 _PUT = text(
@@ -73,9 +75,19 @@ def origin_for(database: Database, environment: str | None, *, database_id: str)
                 f"the ledger's logs are named {kept}, which stands in every checkpoint that was given out, and cannot "
                 f"become {given}: set {ORIGIN_VARIABLE} to {kept}, or leave it out"
             )
-        origin = given or kept or f"localhost/{database_id}"
+        origin = given or kept or f"{_DEFAULT}/{database_id}"
         connection.execute(_PUT, {"of_name": _NAME, "value": origin})
     return origin
+
+
+def rename_emptied(connection: Connection) -> None:
+    """Give logs that begin anew another name, where it was not chosen: they are not the logs that had it."""
+    renamed = f"{_DEFAULT}/{secrets.token_hex(8)}"
+    connection.execute(
+        update(settings)
+        .where(settings.c.name == _NAME, settings.c.value.startswith(f"{_DEFAULT}/"))
+        .values(value=renamed)
+    )
 
 
 def kept_origin(connection: Connection) -> str | None:

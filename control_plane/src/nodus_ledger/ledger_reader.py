@@ -13,7 +13,7 @@ from nodus_core.notes import Checkpoint
 
 from .database import Database
 from .errors import Refused
-from .ledger_origin import origin_of
+from .ledger_origin import kept_origin, origin_of
 from .ledger_signing import LedgerSigner
 from .ledger_tree import StoredTree
 from .trust_ledger import head_of
@@ -130,6 +130,11 @@ class TrustLedger:
     def origin_of(self, customer_id: str) -> str:
         """Return the name of a customer's log."""
         return origin_of(self._origin, customer_id)
+
+    def begin_anew(self) -> None:
+        """Take the name that the logs have since they were emptied."""
+        with self._database.read() as connection:
+            self._origin = kept_origin(connection) or self._origin
 
     def entries(
         self, customer_id: str, *, job_id: str | None, after: int, limit: int, key_id: str | None = None

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, delete, func, select, text, update
 
 from nodus_core.times import milliseconds
 
-from . import key_entries, schema, trust_ledger, trust_schema, webhook_schema
+from . import key_entries, ledger_origin, schema, trust_ledger, trust_schema, webhook_schema
 from .admission import forget_sole_customer
 from .database import Database
 from .sealing import KEY_PROOF, Sealer, UnusableKey
@@ -121,6 +121,7 @@ class Settings:
             connection.execute(update(schema.api_keys).values(in_flight=0))
             forget_sole_customer(connection)
             trust_schema.empty(connection)
+            ledger_origin.rename_emptied(connection)
             webhook_schema.empty(connection)
             key_entries.record_all_again(connection)
 

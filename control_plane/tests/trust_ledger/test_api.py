@@ -14,7 +14,9 @@ from nodus_control.testing import LocalControlPlane
 from nodus_core.merkle import root_of, verify_consistency, verify_inclusion
 from nodus_core.notes import decode_verifier_key
 from nodus_ledger.keys import PrincipalKind
+from nodus_ledger.ledger_origin import ORIGIN_VARIABLE
 from nodus_ledger.ledger_signing import open_checkpoint
+from nodus_ledger.verify import verify
 
 pytestmark = pytest.mark.anyio
 
@@ -149,3 +151,20 @@ async def test_customers_do_not_see_each_other(plane: LocalControlPlane, client:
     assert of_job == []
     assert (checkpoint["origin"], checkpoint["size"]) == (plane.plane.trust_ledger.origin_of("acme"), 1)
     assert checkpoint["origin"] == f"localhost/{plane.plane.settings.database_id()}/acme"
+
+
+@pytest.mark.parametrize("chosen", [None, "ledger.example.com/nodus"])
+async def test_logs_that_begin_anew_have_another_name(monkeypatch: pytest.MonkeyPatch, chosen: str | None) -> None:
+    """Who kept a checkpoint of the old ones sees other logs, not shorter ones; a name that was chosen stays."""
+    if chosen is not None:
+        monkeypatch.setenv(ORIGIN_VARIABLE, chosen)
+    with LocalControlPlane(serve=False) as plane:
+        ledger = plane.plane.trust_ledger
+        before = ledger.checkpoint("playground").checkpoint.origin
+        plane.reset()
+        after = ledger.checkpoint("playground").checkpoint.origin
+        report = verify(plane.plane.database)
+
+    assert (before == after) == (chosen is not None)
+    assert after.endswith("/playground")
+    assert report.faults == []

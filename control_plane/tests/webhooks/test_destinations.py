@@ -11,6 +11,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from patience import PATIENCE_SECONDS
 from webhooks.certificates import make_certificates
 from webhooks.receiver import Answer, Receiver
 
@@ -283,6 +284,30 @@ def submit(plane: Plane) -> str:
     assert key is not None
     plane.jobs.submit(key, parse_spec({"image": "a/b", "gpu": "l40s"}), None, plane.clock.now())
     return key.customer_id
+
+
+async def test_names_that_nobody_answers_for_keep_no_other_from_being_found() -> None:
+    """A silent name server holds up its own names: as many as attempts may wait for them."""
+    release = threading.Event()
+
+    def resolve(name: str, port: int) -> Sequence[str]:
+        if name.startswith("silent"):
+            release.wait()
+        return ["127.0.0.1"]
+
+    destinations = Destinations(ON_LOOPBACK, resolve)
+    found: Sequence[object] = ()
+    try:
+        with anyio.fail_after(PATIENCE_SECONDS):
+            async with anyio.create_task_group() as tasks:
+                for number in range(300):
+                    tasks.start_soon(destinations.find, parse_url(f"https://silent-{number}.test/"))
+                found = await destinations.find(parse_url("https://good.test/"))
+                tasks.cancel_scope.cancel()
+    finally:
+        release.set()
+
+    assert [str(address) for address in found] == ["127.0.0.1"]
 
 
 def test_signatures_are_made_at_real_time(receiver: Receiver) -> None:

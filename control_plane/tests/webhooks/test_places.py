@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodus_control.webhooks.places import SLOW_SECONDS, Limits, UnderWay, Waiting, share
+from nodus_control.webhooks.places import SLOW_SECONDS, Limits, UnderWay, Waiting, limits_within, share
 
 LIMITS = Limits(quick=8, suspect=4, in_all=20, customer=5, endpoint=3, begun_at_once=6)
 
@@ -75,6 +76,17 @@ def test_endpoints_that_do_not_answer_share_places_of_their_own() -> None:
 def test_there_is_an_end_to_everything() -> None:
     """Each attempt is a connection."""
     assert share(waiting("a/1"), under_way(*(f"{n}/1" for n in range(20)), seconds=9), LIMITS) == {}
+
+
+@pytest.mark.parametrize("descriptors", [0, 100, 1024, 4096, 10**9])
+def test_attempts_leave_half_of_the_open_files_to_everything_else(descriptors: int) -> None:
+    """A process that has no descriptors left can do nothing at all."""
+    limits = limits_within(descriptors)
+
+    assert limits.in_all <= max(16, descriptors // 2)
+    assert limits.quick <= limits.in_all
+    assert limits.suspect <= limits.in_all
+    assert limits.in_all >= limits.customer
 
 
 NAMES = st.tuples(st.sampled_from("abc"), st.integers(1, 4)).map(lambda pair: f"{pair[0]}/{pair[1]}")

@@ -128,7 +128,7 @@ def ledger_paths(answer: Callable[[str, str, Any], Schema], errors: Callable[...
     return {
         "/v1/ledger": get(
             "listLedger",
-            "The customer's Trust Ledger, in its order.",
+            "The customer's Trust Ledger, in its order; for an agent's key, the rows about that key and its jobs.",
             answer("A page.", "LedgerPage", {"entries": [_ENTRY_EXAMPLE], "next_after": None}),
             (401, 422),
             _query("job_id", "Only rows about this job.", {"type": "string"}),
@@ -149,7 +149,7 @@ def ledger_paths(answer: Callable[[str, str, Any], Schema], errors: Callable[...
         ),
         "/v1/ledger/{seq}/proof": get(
             "getLedgerProof",
-            "The proof that a row is in the ledger (RFC 9162, section 2.1.3).",
+            "The proof that a row which the key may see is in the ledger (RFC 9162, section 2.1.3).",
             answer("The proof.", "LedgerProof", {"seq": 1, "size": 1, "leaf_hash": _LEAF_HASH.hex(), "hashes": []}),
             (401, 404, 422),
             seq,

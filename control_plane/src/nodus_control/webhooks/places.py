@@ -12,7 +12,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 SLOW_SECONDS = 2.0
 """After so long, in real seconds, an attempt no longer counts among the quick ones."""
@@ -37,6 +37,17 @@ class Limits:
     customer: int = 16
     endpoint: int = 4
     begun_at_once: int = 64
+
+
+def limits_within(descriptors: int) -> Limits:
+    """Return the limits of a process that may open so many files: no more than half of them are attempts.
+
+    >>> limits_within(1024).in_all, limits_within(1_000_000).in_all
+    (512, 1024)
+    """
+    usual = Limits()
+    in_all = max(16, min(usual.in_all, descriptors // 2))
+    return replace(usual, in_all=in_all, quick=min(usual.quick, in_all), suspect=min(usual.suspect, in_all // 2))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,14 @@ import anyio.to_thread
 
 from .addresses import AddressRefused, Allowed, IPAddress, admit
 from .lookups import Lookups, Resolve
+from .places import Limits
 from .urls import Target, parse_url
 
 REGISTRATION_SECONDS = 3.0
 """How long, in seconds, looking a name up may take when it is registered."""
 
-_LOOKUPS = 256
+_LOOKUPS = Limits().in_all
+"""As many as there can be attempts: whoever owns names that nobody answers for must not keep others from theirs."""
 
 
 class NameNotResolved(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 
 from nodus_ledger.database import Database
@@ -15,6 +16,7 @@ from ..clock import Clock
 from .addresses import LOOPBACK, Allowed, parse_allowed
 from .deliverer import Deliverer
 from .inbox import Inbox
+from .places import limits_within
 from .resolving import Destinations, Resolve, system_addresses
 from .sending import Sender
 
@@ -60,7 +62,20 @@ class WebhookService:
         self.endpoints.seal_urls()
         self.deliveries = Deliveries(database, sealer)
         self.destinations = Destinations(options.allowed, options.resolve)
-        self.deliverer = Deliverer(self.endpoints, self.deliveries, Sender(self.destinations), clock)
+        self.deliverer = Deliverer(
+            self.endpoints, self.deliveries, Sender(self.destinations), clock, limits=limits_within(_open_files())
+        )
         self.inbox = Inbox()
         if is_alone:
             self.deliveries.release_all()
+
+
+def _open_files() -> int:
+    """Return how many files this process may open."""
+    try:
+        import resource
+    except ImportError:
+        # Windows counts them otherwise, and allows more.
+        return sys.maxsize
+    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
