@@ -58,7 +58,7 @@ _EVENT: tuple[Column[Any], ...] = (
     events.c.reason,
     jobs.c.simulated,
 )
-_EVENTS = select(*_EVENT).select_from(events).join(jobs, jobs.c.id == events.c.job_id)
+_EVENTS = select(*_EVENT).select_from(events).join(jobs, jobs.c.id == events.c.job_id, isouter=True)
 _OF_CUSTOMER = (
     _EVENTS.where(events.c.customer_id == bindparam("customer"), events.c.position > bindparam("after"))
     .order_by(events.c.position)

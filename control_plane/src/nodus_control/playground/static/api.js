@@ -32,14 +32,20 @@ async function enter() {
 	if (code) history.replaceState(null, "", `#${given}`);
 	const headers = { "Content-Type": "application/json" };
 	const ask = (proof) => fetch("/_dev/page", { method: "POST", headers, body: JSON.stringify({ code, proof }) });
-	const proof = newKey();
-	let answer = code && (await ask(proof));
-	if (answer?.ok) localStorage.proof = proof;
-	else answer = await ask(localStorage.proof ?? proof);
-	const content = await answer.json();
-	if (answer.ok) return content;
+	let words = "The control plane did not answer, or this browser lets the page keep nothing. Open the printed address again.";
+	try {
+		const proof = newKey();
+		let answer = code && (await ask(proof));
+		if (answer?.ok) localStorage.proof = proof;
+		else answer = await ask(localStorage.proof ?? proof);
+		const content = await answer.json();
+		if (answer.ok) return content;
+		words = content.message;
+	} catch {
+		// Nobody answered, or there is no storage.
+	}
 	document.getElementById("link").textContent = "Locked";
-	document.getElementById("away").textContent = content.message;
+	document.getElementById("away").textContent = words;
 	document.getElementById("away").hidden = false;
 	onhashchange = () => location.reload();
 	return new Promise(() => {});

@@ -56,7 +56,7 @@ function setUpClock() {
 		$("speed").value = speed;
 		mark(paused);
 	});
-	setInterval(() => world.state && text($("now"), new Date(now()).toISOString().slice(0, 19).replace("T", " ")), 200);
+	setInterval(() => world.state && text($("now"), new Date(now()).toISOString().slice(0, 19).replace("T", " ") + " UTC"), 200);
 }
 
 function setUpBudget() {
