@@ -210,7 +210,7 @@ def _answer(
     listening: socket.socket,
     say_ready: Callable[[], object],
     interrupts: Interrupts,
-    say_sizes: Callable[[str], object] = asyncclick.echo,
+    say_sizes: Callable[[str], object] = functools.partial(asyncclick.echo, err=True),
 ) -> None:
     """Answer requests that come to a socket, until a signal comes."""
     _require_descriptors()
@@ -257,7 +257,7 @@ def _answer_in_processes(
     # Mistakes are reported once, and an older database is migrated once.
     plane = _open(hosting, "serve")
     is_shared = plane.database.is_shared
-    _remember(hosting, plane, asyncclick.echo)
+    _remember(hosting, plane, functools.partial(asyncclick.echo, err=True))
     plane.close()
     if not is_shared:
         raise Misconfigured("--workers needs a database that several processes can open: a file, or PostgreSQL")

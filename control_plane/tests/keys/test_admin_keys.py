@@ -237,6 +237,7 @@ def test_a_rotated_secret_is_good_for_a_day_from_now(run: Run, database: Path, m
     minted = mint(run, "--signing-required")
     monkeypatch.setattr("nodus_ledger.admin.opening.time.time", lambda: 1_800_000_000.0)
     rotated = json.loads(run("rotate", minted["key_id"], "--json"))
+    monkeypatch.setattr("nodus_control.clock_watch.time.time", lambda: 1_800_000_000.0)
     key = find(database, minted["api_key"])
 
     assert key is not None
@@ -384,7 +385,7 @@ def test_a_database_that_cannot_be_written_is_told_in_a_line(
 ) -> None:
     """Exit status 3, without a traceback; another program holds its lock here."""
     minted = mint(run)
-    monkeypatch.setattr("nodus_ledger.engines.BUSY_TIMEOUT_SECONDS", 0)
+    monkeypatch.setattr("nodus_ledger.engines.LOCK_SECONDS", 0)
     holder = sqlite3.connect(database, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     status = main(["revoke", minted["key_id"]])
