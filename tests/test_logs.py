@@ -31,16 +31,29 @@ def test_the_library_is_silent_by_itself(logger: logging.Logger) -> None:
 
 @pytest.mark.parametrize(
     ("value", "level"),
-    [("info", logging.INFO), ("debug", logging.DEBUG), (" Debug ", logging.DEBUG), ("", None), ("trace", None)],
+    [
+        ("info", logging.INFO),
+        ("debug", logging.DEBUG),
+        (" Debug ", logging.DEBUG),
+        ("warning", logging.WARNING),
+        ("", None),
+        ("trace", None),
+    ],
 )
 def test_the_environment_turns_it_on(
-    value: str, level: int | None, logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
+    value: str,
+    level: int | None,
+    logger: logging.Logger,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Once, however many clients there are; a value that is none leaves it off."""
+    _logs._complain.cache_clear()
     monkeypatch.setenv("NODUS_LOG", value)
     for _ in range(3):
         nodus.Client("k").close()
 
+    assert ("is not a level" in capsys.readouterr().err) == (value == "trace")
     assert len(logger.handlers) == (1 if level is None else 2)
     assert logger.level == (logging.NOTSET if level is None else level)
 

@@ -6,6 +6,7 @@ any handler sees it: a line break would begin what looks like another entry.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
@@ -42,18 +43,26 @@ class _EnvironmentHandler(logging.StreamHandler):  # type: ignore[type-arg]  # g
 def set_up_from_environment() -> None:
     """Print the library's log on stderr from the level that `NODUS_LOG` names; change nothing if it is not set.
 
-    A value that is no level counts as `warning`, and the first line says so.
+    A value that is no level changes nothing either, but stderr says so once.
     """
     wanted = os.environ.get("NODUS_LOG", "").strip()
     if not wanted or any(isinstance(handler, _EnvironmentHandler) for handler in logger.handlers):
         return
     level = LEVELS.get(wanted.lower())
+    if level is None:
+        _complain(wanted)
+        return
     handler = _EnvironmentHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
     logger.addHandler(handler)
-    logger.setLevel(logging.WARNING if level is None else level)
-    if level is None:
-        logger.warning("NODUS_LOG=%.32s is not a level: use %s", ascii(wanted), ", ".join(LEVELS))
+    logger.setLevel(level)
+
+
+@functools.cache
+def _complain(wanted: str) -> None:
+    # Not with a warning: where these are errors, a misspelt level would end the program.
+    if sys.stderr is not None:
+        sys.stderr.write(f"nodus: NODUS_LOG={wanted!a:.40} is not a level: use {', '.join(LEVELS)}\n")
 
 
 def _shows(handler: logging.Handler, record: logging.LogRecord) -> bool:

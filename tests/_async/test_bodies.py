@@ -15,6 +15,7 @@ from tests._async.clients import on_loopback, scripted
 from tests.support.plane import http_answer
 from tests.support.script import AsyncScript, job
 from tests.support.server import LoopbackServer, answer, sends
+from tests.support.streams import JOB, frames, streams
 
 LIMIT = 1024 * 1024
 
@@ -170,3 +171,18 @@ async def test_a_body_up_to_the_limit_is_read(encoding: str) -> None:
     with LoopbackServer(then=sends(http_answer(200, packed, content_encoding=encoding))) as server:
         async with on_loopback(server) as client:
             assert (await client.get("a-job")).status == nodus.JobStatus.RUNNING
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br"])
+async def test_a_stream_that_is_packed_is_an_error_that_names_the_coding(encoding: str) -> None:
+    """It was not asked for, and some would have to be unpacked without end."""
+    with LoopbackServer(then=streams(frames(1), content_encoding=encoding)) as server:
+        async with on_loopback(server, max_connections=1) as client:
+            for stream in (client.job(JOB).events(), client.job(JOB).logs(follow=True)):
+                with pytest.raises(nodus.APIError, match=encoding) as caught:
+                    async for _ in stream:
+                        pass
+                assert caught.value.code == "invalid_response"
+            busy = repr(client._session._pool)
+
+    assert "0 busy" in busy

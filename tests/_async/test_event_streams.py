@@ -364,21 +364,6 @@ async def test_a_key_with_too_many_streams_is_polled_instead() -> None:
     assert [request.target for request in server.received[1:]] == [f"/v1/jobs/{JOB}"] * 3
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "br"])
-async def test_a_stream_that_is_packed_is_an_error_that_names_the_coding(encoding: str) -> None:
-    """It was not asked for, and some would have to be unpacked without end."""
-    with LoopbackServer(then=streams(frames(1), content_encoding=encoding)) as server:
-        async with on_loopback(server, max_connections=1) as client:
-            for stream in (client.job(JOB).events(), client.job(JOB).logs(follow=True)):
-                with pytest.raises(nodus.APIError, match=encoding) as caught:
-                    async for _ in stream:
-                        pass
-                assert caught.value.code == "invalid_response"
-            busy = repr(client._session._pool)
-
-    assert "0 busy" in busy
-
-
 async def test_a_job_that_is_not_there_is_an_error() -> None:
     """As of every call about it."""
     absent = answer(404, {"error": "job_not_found", "message": "There is no such job."})
