@@ -7,6 +7,7 @@ import ssl
 from datetime import datetime, timezone
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 from nodus import APIConnectionError
@@ -257,3 +258,20 @@ def test_who_stands_before_the_control_plane_is_not_taken_for_it(stub: Stub, nod
     assert result.status == 3
     assert "The key is known" not in result.stderr
     assert "a proxy or another server" in result.stderr
+
+
+@pytest.mark.parametrize("words", [("health",), ("doctor",)])
+def test_a_proxys_failure_is_told_from_the_control_planes(
+    nodus: Command, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """By the class of what is behind it."""
+
+    async def refused(self: object) -> dict[str, object]:
+        raise APIConnectionError("GET /healthz failed: 403 Forbidden") from httpx.ProxyError("403 Forbidden")
+
+    monkeypatch.setattr("nodus.AsyncClient.healthz", refused)
+    result = nodus(*words)
+
+    assert result.status == 8
+    assert "Check HTTPS_PROXY" in result.stdout + result.stderr
+    assert "Check that NODUS_BASE_URL is right" not in result.stdout

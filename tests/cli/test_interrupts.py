@@ -295,6 +295,8 @@ def test_commands_run_on_every_event_loop(stub: Stub, nodus: Command, words: tup
     stub.answer(GET, Answer(200, job()))
     stub.answer(f"{GET}/logs", Answer(200, "epoch 1\n"))
     stub.answer(f"{GET}/events", Answer(200, frames(1, 4).decode(), {"Content-Type": "text/event-stream"}))
+    # A shell's background jobs, such as this test may be part of, begin with Ctrl-C ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     before = [signal.getsignal(number) for number in event_loop.SIGNALS]
     result = nodus(*words)
 

@@ -22,7 +22,7 @@ from .event_loop import choose_backend
 from .failures import hint
 from .invocation import Invocation
 from .output import Output, Painted
-from .trust import certificate_advice
+from .trust import certificate_advice, is_of_proxy
 
 if TYPE_CHECKING:
     from .._hooks import ResponseEvent
@@ -223,7 +223,7 @@ def _look_at_proxy_of(environ: Mapping[str, str]) -> Finding | None:
 
 def _unreachable(error: NodusError, proxy: Finding | None) -> Finding:
     """Judge a control plane that does not answer as one."""
-    if certificate_advice(error) or (isinstance(error, APIConnectionError) and error.code == "proxy_error"):
+    if isinstance(error, APIConnectionError) and (certificate_advice(error) or is_of_proxy(error)):
         return _failed("control plane", error)
     advice = "Check that NODUS_BASE_URL is right, and that this machine can reach it."
     if proxy is not None:

@@ -17,7 +17,7 @@ from .._errors import (
 )
 from . import exit_codes
 from .output import Output, Painted
-from .trust import certificate_advice
+from .trust import certificate_advice, is_of_proxy
 
 # Replaces messages of the library that speak of Python.
 _MESSAGES = {
@@ -114,17 +114,20 @@ def hint(error: NodusError) -> str:
     if error.retry_after is not None:
         return f"Try again in {error.retry_after:g} s, as the server asks."
     if isinstance(error, APIConnectionError):
-        return certificate_advice(error) or _CONNECTION_HINTS.get(error.code, _CONNECTION_HINT)
+        return _connection_hint(error)
     for kind, text in _HINTS.items():
         if isinstance(error, kind):
             return text
     return ""
 
 
-_CONNECTION_HINT = "Check the network and NODUS_BASE_URL; `nodus doctor` tests both."
-_CONNECTION_HINTS = {
-    "proxy_error": "Check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY; `nodus doctor` shows the proxy in use.",
-}
+def _connection_hint(error: APIConnectionError) -> str:
+    if "SSL_CERT_FILE" in error.message:
+        return ""
+    if is_of_proxy(error):
+        return "Check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY; `nodus doctor` shows the proxy in use."
+    return certificate_advice(error) or "Check the network and NODUS_BASE_URL; `nodus doctor` tests both."
+
 
 _HINTS: dict[type[NodusError], str] = {
     AuthenticationError: "Check NODUS_API_KEY; `nodus doctor` tests it.",

@@ -1,4 +1,4 @@
-"""What to do about a server's certificate that does not verify."""
+"""What stood in the way of a connection: a server's certificate that does not verify, or a proxy."""
 
 from __future__ import annotations
 
@@ -18,6 +18,14 @@ def certificate_advice(error: BaseException) -> str:
 
     cause = next((link for link in chain_of(error) if isinstance(link, ssl.SSLCertVerificationError)), None)
     return "" if cause is None else advice_for(getattr(cause, "verify_code", 0), ssl.get_default_verify_paths().cafile)
+
+
+def is_of_proxy(error: BaseException) -> bool:
+    """Whether a proxy is behind an error: it refused, or could not be reached."""
+    from .._failures import chain_of
+
+    # By name, because httpx and httpcore each have a class of their own for it.
+    return any(type(link).__name__ == "ProxyError" for link in chain_of(error))
 
 
 def advice_for(verify_code: int, store: str | None) -> str:
