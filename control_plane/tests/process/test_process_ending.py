@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from process.conftest import AMPLE_SECONDS, SECRET
 
+from nodus_control.runner import records
 from nodus_control.runner.records import read_claim
 from nodus_control.suppliers.process import GRACE_SECONDS, ProcessDriver
 from nodus_control.suppliers.protocol import PlacementState
@@ -206,7 +207,7 @@ def test_a_cancel_that_overtakes_the_runner_keeps_the_program_from_running(jobs:
     """A runner that has its claim looks for a request before it starts anything."""
     job = jobs.make(("touch", str(jobs.scratch / "ran")))
     job.directory.mkdir(parents=True)
-    (job.directory / "cancel").touch()
+    records.request_cancel(str(job.directory), job.key)
     job.submit()
     report = job.finish()
 

@@ -181,6 +181,18 @@ def test_a_program_that_removes_its_records_is_not_taken_for_one_that_never_ran(
         assert job.processes() == []
 
 
+@pytest.mark.parametrize("kills", [False, True])
+def test_a_program_cannot_cancel_itself(jobs: RealJobs, kills: bool) -> None:
+    """It would be placed again, and run once more for nothing; also where it kills its runner after that."""
+    kill = "kill -9 $(sed 's/.*pid\": \\([0-9]*\\).*/\\1/' claim.json); " if kills else ""
+    driver = jobs.new_driver(options=ProcessOptions(containment=OFF))
+    job = jobs.start_shell(f"echo ready; cd ..; echo {{}} > cancel; {kill}sleep 600", driver=driver)
+    report = job.finish()
+
+    assert (report.state, report.error_code) == (PlacementState.FAILED, "records_changed")
+    assert job.processes() == []
+
+
 def test_forgeries_are_paid_for_and_move_no_clock(campaign: Campaign, record_property: Report) -> None:
     """Two hundred, from one seed."""
     run(campaign, FORGERIES, record_property)

@@ -10,7 +10,7 @@ An attempt lives in `<state_dir>/<job_id>/<attempt>/` (directories 0700, files 0
 `claim.json`    Who holds the attempt. Linked into place, so that exactly one of all contenders ever gets it: a
                 runner (with its pid, start time and boot id), or a driver that withdraws the attempt before any
                 runner came. The runner keeps it locked for as long as it lives.
-`cancel`        Its existence requests the end of the attempt.
+`cancel`        A driver's request to end the attempt.
 `program.json`  The program's pid and start, written by the child itself before it becomes the program. Without this
                 file the program has certainly never run; with it, it may have, and is never started again.
 `output.log`    What the program printed, stdout and stderr in the order of writing, byte for byte.

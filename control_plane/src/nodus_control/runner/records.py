@@ -134,18 +134,22 @@ def is_locked(directory: str, name: str) -> bool:
     return False
 
 
-def request_cancel(directory: str) -> None:
+def request_cancel(directory: str, key: bytes) -> None:
     """Leave a request to end the attempt where its runner finds it, now or later."""
     try:
-        os.close(os.open(os.path.join(directory, CANCEL), os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | _SAFELY, 0o600))
+        publish(directory, CANCEL, {}, key)
     except OSError as exc:
         if exc.errno not in _IN_THE_WAY:
             raise
 
 
-def cancel_requested(directory: str) -> bool:
-    """Whether an end was requested. Anything at all in its place counts."""
-    return os.path.lexists(os.path.join(directory, CANCEL))
+def cancel_requested(directory: str, key: bytes) -> bool:
+    """Whether an end was requested, by a driver: a job that could ask for its own end would be placed again, for free.
+
+    Raises:
+        Forged: what is there is no driver's.
+    """
+    return _read(directory, CANCEL, key) is not None
 
 
 def open_output(directory: str) -> int | None:

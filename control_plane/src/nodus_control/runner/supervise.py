@@ -52,7 +52,7 @@ class Supervisor:
 
     def run(self) -> Result:
         """Run the program to its end; return how it ended. No process of it is left then."""
-        if records.cancel_requested(self._attempt):
+        if self._is_cancelled():
             return Result(records.CANCELLED, None, self._wall())
         specification = self._specification
         path = os.path.join(self._attempt, records.OUTPUT)
@@ -90,6 +90,12 @@ class Supervisor:
         output.close()
         return Result(str(course.reason), started_at, finished_at, exit_code=self._exit_code)
 
+    def _is_cancelled(self) -> bool:
+        try:
+            return records.cancel_requested(self._attempt, self._specification.key)
+        except records.Forged:
+            return False  # The driver deals with that.
+
     def _make_directory(self, path: str) -> None:
         os.mkdir(path, 0o700)
         account = self._specification.account
@@ -115,7 +121,7 @@ class Supervisor:
                 now,
                 exited=exited,
                 alive=tree.is_alive() if exited or course.reason is not None else True,
-                cancelled=records.cancel_requested(self._attempt),
+                cancelled=self._is_cancelled(),
             )
             if action is Action.FINISH:
                 break

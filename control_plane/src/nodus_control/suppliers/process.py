@@ -63,6 +63,7 @@ _Record = TypeVar("_Record")
 
 _logger = logging.getLogger(__name__)
 _LONGEST_NOTICE_BYTES = 16_384
+_MOST_TAMPERED = 1024
 _PASSABLE = 0o711
 _JOB_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 
@@ -121,6 +122,7 @@ class ProcessDriver:
         self._warned = False
         self._own_children: set[Identity] = set()
         self._ending_since: dict[tuple[str, int], float] = {}
+        self._tampered: dict[tuple[str, int], None] = {}
         records.make_private_directory(self._state_dir)
         if self._options.user is not None:
             require_reachable(pathlib.Path(self._state_dir), self._options.user)
@@ -172,9 +174,14 @@ class ProcessDriver:
         self._reap_own_children()
         directory, key = self._directory(placement), self._key(placement)
         try:
-            report = self._observe(placement, workload, directory, key, now)
+            if _name(placement) in self._tampered:
+                # Whatever its records say by now: a runner that loses its program still writes down how.
+                report = self._end_tampered(placement, directory, key, now)
+            else:
+                report = self._observe(placement, workload, directory, key, now)
         except Forged as exc:
-            report = self._end_tampered(placement, directory, key, now, str(exc))
+            self._remember_tampering(placement, str(exc))
+            report = self._end_tampered(placement, directory, key, now)
         if report.state not in (PlacementState.PROVISIONING, PlacementState.RUNNING):
             with self._lock:
                 self._ending_since.pop(_name(placement), None)
@@ -189,7 +196,7 @@ class ProcessDriver:
                 return
             if placement.is_accepted and records.read_claim(directory, key) is None:
                 return  # It was there: this is no attempt that could be withdrawn. The next poll deals with it.
-            records.request_cancel(directory)
+            records.request_cancel(directory, key)
             runner = self._withdraw(directory, key, records.CANCELLED, now).runner
         except (Forged, NotADirectoryError):
             return  # The next poll deals with it.
@@ -284,7 +291,7 @@ class ProcessDriver:
             result = records.read_result(directory, key)
             program = records.read_program(directory, key)
             if result is None and is_alive and not self._is_overdue(placement):
-                return _report_unfinished(program, records.cancel_requested(directory), now)
+                return _report_unfinished(program, records.cancel_requested(directory, key), now)
             if result is None:
                 result = self._settle_lost(placement, directory, key, claim, program, now)
             if result is None:
@@ -333,7 +340,7 @@ class ProcessDriver:
             # Nothing of it outlived its runner, nor could it touch what the runner left.
             finished_at = min(now, _last_sign(directory) + claim.clock_offset + HEARTBEAT_SECONDS)
         result = Result(
-            reason=records.CANCELLED if records.cancel_requested(directory) else records.RUNNER_LOST,
+            reason=records.CANCELLED if records.cancel_requested(directory, key) else records.RUNNER_LOST,
             started_at=started_at,
             finished_at=finished_at if started_at is None else max(started_at, finished_at),
             detail=_ALL_OF_IT_ENDED if claim.is_contained or is_restarted else _WHAT_WAS_FOUND_ENDED,
@@ -345,14 +352,17 @@ class ProcessDriver:
         records.remove_program_directories(directory)
         return records.read_result(directory, key)
 
-    def _end_tampered(self, placement: Placement, directory: str, key: bytes, now: float, reason: str) -> Report:
+    def _remember_tampering(self, placement: Placement, reason: str) -> None:
+        _logger.warning("job %s, attempt %d: %s", placement.job_id, placement.attempt, reason)
+        with self._lock:
+            self._tampered[_name(placement)] = None
+            if len(self._tampered) > _MOST_TAMPERED:
+                del self._tampered[next(iter(self._tampered))]
+
+    def _end_tampered(self, placement: Placement, directory: str, key: bytes, now: float) -> Report:
         """End everything of a job whose records cannot be believed, and report that it ran until now."""
         claim = _believed(records.read_claim, directory, key)
         program = _believed(records.read_program, directory, key)
-        with self._lock:
-            is_news = _name(placement) not in self._ending_since
-        if is_news:
-            _logger.warning("job %s, attempt %d: %s", placement.job_id, placement.attempt, reason)
         runner = None if claim is None else claim.runner
         is_ended = self._kill_everything(directory, runner, program)
         started_at = placement.started_at
