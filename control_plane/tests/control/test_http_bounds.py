@@ -1,0 +1,167 @@
+"""What a server takes of a request before it answers, and for how long: over raw sockets."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Iterator
+
+import pytest
+from patience import PATIENCE_SECONDS
+
+from nodus_control import http_protocol
+from nodus_control.testing import LocalControlPlane
+
+
+@pytest.fixture
+def served() -> Iterator[LocalControlPlane]:
+    """A control plane on loopback."""
+    with LocalControlPlane() as started:
+        yield started
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalControlPlane]:
+    """One that waits for nothing long."""
+    for name, value in (("HEAD_SECONDS", 0.3), ("BODY_SECONDS", 0.6), ("SWEEP_SECONDS", 0.05)):
+        monkeypatch.setattr(http_protocol, name, value)
+    with LocalControlPlane() as started:
+        yield started
+
+
+def connect(plane: LocalControlPlane) -> socket.socket:
+    """Open a connection."""
+    port = int(plane.base_url.rpartition(":")[2])
+    return socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS)
+
+
+def answer_to(plane: LocalControlPlane, *parts: bytes) -> bytes:
+    """Send this on a connection of its own; return all that comes until the server closes it."""
+    with connect(plane) as connection:
+        try:
+            for part in parts:
+                connection.sendall(part)
+        except OSError:
+            pass
+        return rest(connection)
+
+
+def rest(connection: socket.socket) -> bytes:
+    """Read until the end, however it comes."""
+    received = b""
+    try:
+        while data := connection.recv(65536):
+            received += data
+    except ConnectionResetError:
+        pass
+    return received
+
+
+def test_a_head_may_be_large_but_not_endless(served: LocalControlPlane) -> None:
+    """32 KiB, in one field or in many, sent at once or piece by piece."""
+    line = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    good = answer_to(served, line + b"X-A: " + b"a" * 30_000 + b"\r\n\r\n")
+    one = answer_to(served, line + b"X-A: " + b"a" * 40_000 + b"\r\n\r\n")
+    unfinished = answer_to(served, line + b"X-A: ", *[b"a" * 1000] * 200)
+    target = answer_to(served, b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+
+    assert good.startswith(b"HTTP/1.1 200 ")
+    for refused in (one, target):
+        assert refused.startswith(b"HTTP/1.1 431 ")
+        assert b'"headers_too_large"' in refused
+    assert unfinished == b"" or unfinished.startswith(b"HTTP/1.1 431 ")
+
+
+def test_a_head_may_have_a_hundred_fields(served: LocalControlPlane) -> None:
+    """And no more."""
+    line = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+
+    assert answer_to(served, line + b"X: y\r\n" * 98 + b"\r\n").startswith(b"HTTP/1.1 200 ")
+    assert answer_to(served, line + b"X: y\r\n" * 99 + b"\r\n").startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize("hosts", [b"", b"Host: a\r\nHost: a\r\n"])
+def test_a_request_has_one_host(served: LocalControlPlane, hosts: bytes) -> None:
+    """RFC 9112, section 3.2; the older protocol has none."""
+    assert answer_to(served, b"GET /healthz HTTP/1.1\r\n" + hosts + b"\r\n").startswith(b"HTTP/1.1 400 ")
+    assert answer_to(served, b"GET /healthz HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"",
+        b"\r\n",
+        b"GET /healthz HTTP/1.1\r\nX-",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /healthz HTTP/1.1\r\n",
+        b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n",
+        b"POST /nowhere HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n",
+    ],
+)
+def test_what_does_not_come_whole_is_closed(impatient: LocalControlPlane, begun: bytes) -> None:
+    """Without a word, where no key was named."""
+    received = answer_to(impatient, begun)
+
+    assert b" 408 " not in received
+    assert received.count(b"HTTP/1.1 200 ") == begun.count(b"\r\n\r\nGET")
+
+
+def test_whoever_names_a_key_is_told_that_the_body_took_too_long(impatient: LocalControlPlane) -> None:
+    """In the common form of errors."""
+    key = impatient.api_key.encode()
+    head = b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + key + b"\r\nContent-Length: 9\r\n\r\n{"
+    received = answer_to(impatient, head)
+
+    assert received.startswith(b"HTTP/1.1 408 ")
+    assert b'"request_timeout"' in received
+
+
+def test_what_is_answered_for_long_is_not_cut(impatient: LocalControlPlane) -> None:
+    """A stream has come whole; only its answer goes on."""
+    impatient.plane.feed.heartbeat_seconds = 1.0
+    with connect(impatient) as connection:
+        head = f"GET /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {impatient.api_key}\r\n\r\n"
+        connection.sendall(head.encode())
+        received = b""
+        while received.count(b":\n\n") < 2:
+            data = connection.recv(65536)
+            assert data
+            received += data
+
+
+def test_those_that_send_nothing_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are, somebody else is answered at once."""
+    monkeypatch.setattr("nodus_control.server.most_connections", lambda _limit: 8)
+    with LocalControlPlane() as plane:
+        held = [connect(plane) for _ in range(40)]
+        try:
+            for connection in held:
+                connection.sendall(b"GET /healthz HTTP/1.1\r\n")
+            request = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            answered = answer_to(plane, request)
+            left = [each for each in held if not _is_closed(each)]
+        finally:
+            for connection in held:
+                connection.close()
+
+    assert answered.startswith(b"HTTP/1.1 200 ")
+    assert len(left) <= 8
+
+
+def _is_closed(connection: socket.socket) -> bool:
+    connection.setblocking(False)
+    try:
+        return connection.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+def test_garbage_does_not_fill_the_log(served: LocalControlPlane, caplog: pytest.LogCaptureFixture) -> None:
+    """It is answered, and that is all."""
+    caplog.set_level(logging.INFO)
+    for garbage in (b"\x16\x03\x01\x02\x00\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"no http\r\n\r\n"):
+        assert answer_to(served, garbage).startswith(b"HTTP/1.1 400 ")
+
+    assert [record for record in caplog.records if record.name.startswith(("uvicorn", "nodus"))] == []

@@ -1,0 +1,119 @@
+"""One tenant that does its worst, and another that asks for its key: it is answered in less than five times as long.
+
+Ratios of medians within one run, on a server in a process of its own; the attacker is another process.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from hosted.processes import PATIENCE_SECONDS, Hosted
+from neighbours import attacks
+from sqlalchemy import select
+
+from nodus_control.plane import Plane
+from nodus_ledger.keys import PrincipalKind
+from nodus_ledger.trust_schema import heads
+
+pytestmark = [pytest.mark.soak, pytest.mark.both_engines]
+
+REQUESTS = 60
+PACE_SECONDS = 0.03
+MOST_TIMES = 5
+
+
+@pytest.fixture
+def here(kept_database_url: str) -> Iterator[Plane]:
+    """A control plane of the test's own on the database: to mint keys, and to hold locks."""
+    plane = Plane(kept_database_url, seed=None, is_alone=False)
+    yield plane
+    plane.close()
+
+
+@pytest.fixture
+def url(here: Plane, kept_database_url: str, tmp_path: Path) -> Iterator[str]:
+    """Where a server on that database answers."""
+    with Hosted(kept_database_url, tmp_path) as processes:
+        yield processes.serve()
+
+
+def mint(plane: Plane, customer_id: str) -> str:
+    """Make a key."""
+    now = plane.clock.now()
+    return plane.keys.mint(customer_id=customer_id, label="", principal_kind=PrincipalKind.SERVICE, now=now).api_key
+
+
+def median_seconds(client: httpx.Client) -> float:
+    """Ask for the key again and again, below its rate; return how long that takes."""
+    took = []
+    for _ in range(REQUESTS):
+        began = time.perf_counter()
+        client.get("/v1/key").raise_for_status()
+        took.append(time.perf_counter() - began)
+        time.sleep(PACE_SECONDS)
+    return statistics.median(took)
+
+
+def client_of(url: str, api_key: str) -> httpx.Client:
+    """Make a client."""
+    headers = {"Authorization": f"Bearer {api_key}"}
+    return httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=PATIENCE_SECONDS)
+
+
+@pytest.mark.parametrize("kind", sorted(attacks.ATTACKS))
+def test_an_attack_of_one_tenant_does_not_slow_another(here: Plane, url: str, kind: str) -> None:
+    """Whatever it is."""
+    keys = [mint(here, "attacker") for _ in range(50 if kind == "streams" else 1)]
+    with client_of(url, mint(here, "good")) as client:
+        median_seconds(client)
+        alone = median_seconds(client)
+        with subprocess.Popen(
+            [sys.executable, attacks.__file__, kind, url, ",".join(keys)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as attacking:
+            assert attacking.stdout is not None
+            assert attacking.stdout.readline() == "ready\n"
+            beside = median_seconds(client)
+            attacking.communicate(timeout=PATIENCE_SECONDS)
+
+    assert beside < MOST_TIMES * alone
+
+
+def test_locked_rows_of_one_tenant_do_not_slow_another(here: Plane, url: str) -> None:
+    """All of the tenant's submissions wait for a transaction that is left open."""
+    job = json.dumps({"image": "x", "gpu": "l40s"})
+    locked_key = mint(here, "locked")
+    with client_of(url, mint(here, "good")) as client, client_of(url, locked_key) as other:
+        other.post("/v1/jobs", content=job).raise_for_status()
+        median_seconds(client)
+        alone = median_seconds(client)
+        with here.database.write() as connection:
+            connection.execute(select(heads).where(heads.c.customer_id == "locked").with_for_update())
+            submitting = [subprocess.Popen([sys.executable, "-c", _SUBMIT, url, locked_key, job]) for _ in range(4)]
+            beside = median_seconds(client)
+        for each in submitting:
+            each.kill()
+            each.wait()
+
+    assert beside < MOST_TIMES * alone
+
+
+_SUBMIT = """
+import sys, threading, httpx
+url, key, job = sys.argv[1:]
+def submit():
+    headers = {"Authorization": "Bearer " + key}
+    httpx.post(url + "/v1/jobs", headers=headers, content=job, trust_env=False, timeout=60)
+for _ in range(20):
+    threading.Thread(target=submit).start()
+"""
