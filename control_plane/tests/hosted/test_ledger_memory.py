@@ -172,7 +172,16 @@ def test_serve_does_not_start_on_a_restored_backup_until_told_to(tmp_path: Path)
     for end in ("", "-wal", "-shm"):
         path.with_name(path.name + end).unlink(missing_ok=True)
     shutil.copy(tmp_path / "backup.db", path)
-    command = [sys.executable, "-c", "from nodus_control.cli import main; main()", "serve", "--driver", "simulated", "--port", "0"]
+    command = [
+        sys.executable,
+        "-c",
+        "from nodus_control.cli import main; main()",
+        "serve",
+        "--driver",
+        "simulated",
+        "--port",
+        "0",
+    ]
     environment = {**os.environ, "NODUS_DATABASE_URL": f"sqlite:///{path}", "XDG_STATE_HOME": str(tmp_path)}
     refused = [
         subprocess.run(

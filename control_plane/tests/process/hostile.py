@@ -18,7 +18,22 @@ import time
 from collections.abc import Callable
 
 NAMES = ("claim.json", "program.json", "result.json", "cancel", "output.log")
-TIMES: tuple[object, ...] = (0, 0.0, -1, 1e9, 9e15, 1e300, float("nan"), float("inf"), "now", None, True, [], {}, 10**400)
+TIMES: tuple[object, ...] = (
+    0,
+    0.0,
+    -1,
+    1e9,
+    9e15,
+    1e300,
+    float("nan"),
+    float("inf"),
+    "now",
+    None,
+    True,
+    [],
+    {},
+    10**400,
+)
 REASONS = ("exited", "cancelled", "runner_lost", "max_runtime_exceeded", "could_not_start", "refused", "", None, 7)
 
 
