@@ -90,6 +90,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "webhooks list": (),
     "webhooks get": ("wh_1",),
     "webhooks delete": ("wh_1",),
+    "webhooks enable": ("wh_1",),
     "webhooks rotate": ("wh_1",),
     "webhooks deliveries": ("wh_1",),
     "webhooks replay": ("wh_1", "d_1"),

@@ -144,7 +144,7 @@ def serve(
             said = f"serving {base_url_of(host, listening)}\n{WHAT_RUNS[driver]}"
             say_ready = functools.partial(asyncclick.echo, said)
             if workers == 1:
-                _answer(hosting, listening, say_ready, interrupts)
+                _answer(hosting, listening, say_ready, interrupts, _say_aside)
             else:
                 answer = functools.partial(_answer_as_one_of_several, hosting)
                 _answer_in_processes(hosting, Processes(answer, listening, workers), say_ready, interrupts)
@@ -210,7 +210,7 @@ def _answer(
     listening: socket.socket,
     say_ready: Callable[[], object],
     interrupts: Interrupts,
-    say_sizes: Callable[[str], object] = functools.partial(asyncclick.echo, err=True),
+    say_sizes: Callable[[str], object],
 ) -> None:
     """Answer requests that come to a socket, until a signal comes."""
     _require_descriptors()
@@ -257,7 +257,7 @@ def _answer_in_processes(
     # Mistakes are reported once, and an older database is migrated once.
     plane = _open(hosting, "serve")
     is_shared = plane.database.is_shared
-    _remember(hosting, plane, functools.partial(asyncclick.echo, err=True))
+    _remember(hosting, plane, _say_aside)
     plane.close()
     if not is_shared:
         raise Misconfigured("--workers needs a database that several processes can open: a file, or PostgreSQL")
@@ -301,6 +301,11 @@ def _open(hosting: Hosting, command: str) -> Plane:
         ValueError,
     ) as exc:
         raise Misconfigured(str(exc)) from exc
+
+
+def _say_aside(text: str) -> None:
+    """Leave standard output to what programs look for in it."""
+    asyncclick.echo(text, err=True)
 
 
 def _say_nothing(_text: str) -> None:

@@ -115,7 +115,7 @@ class Plane:
             self.clock: Clock = self._own_clock(clock, accept_clock)
             self.seed = seed
             self.catalogue: Catalogue = default_catalogue()
-            self.keys = Keys(self.database, SigningSecrets(sealer, redis))
+            self.keys = Keys(self.database, SigningSecrets(sealer, redis), are_tests=driver == SIMULATED)
             signer = signer_for(self.database, sealer, os.environ.get(SIGNING_KEY_VARIABLE))
             origin = origin_for(self.database, os.environ.get(ORIGIN_VARIABLE), database_id=self.settings.database_id())
             self.trust_ledger = TrustLedger(self.database, signer, origin)

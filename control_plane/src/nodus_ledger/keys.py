@@ -168,9 +168,11 @@ class KeyDoesNotSign(Exception):
 class Keys:
     """The keys of all customers."""
 
-    def __init__(self, database: Database, secrets: SigningSecrets) -> None:
+    def __init__(self, database: Database, secrets: SigningSecrets, *, are_tests: bool = False) -> None:
+        """`are_tests`: whether the suppliers here are simulated, and so take test keys only."""
         self._database = database
         self._secrets = secrets
+        self._are_tests = are_tests
 
     def find(self, api_key: str) -> KeyRecord | None:
         """Return the key that a caller presented; None if it is unknown or revoked.
@@ -224,18 +226,20 @@ class Keys:
         now: int,
         monthly_cap: int | None = None,
         signing_required: bool = False,
-        is_test: bool = False,
+        is_test: bool | None = None,
         threshold: float | None = None,
         rate_limit: OwnLimit | None = None,
         expires_at: int | None = None,
     ) -> MintedKey:
         """Make a key. `monthly_cap` is in micro-USD; a signing secret is made where signing is required.
 
-        Without a `rate_limit` of its own, the control plane's holds. `expires_at` is in Unix milliseconds.
+        Unless `is_test` says what it is for, it is of the kind that the suppliers here take. Without a `rate_limit` of
+        its own, the control plane's holds. `expires_at` is in Unix milliseconds.
 
         Raises:
             RedisUnavailable: the secret is to be kept in Redis, which does not answer; nothing was made.
         """
+        is_test = self._are_tests if is_test is None else is_test
         minted = MintedKey(
             id=str(uuid.uuid4()),
             api_key=new_api_key(is_test=is_test),
