@@ -124,9 +124,9 @@ def soak(session: nox.Session) -> None:
     """The long campaigns: what the tests do at random, many times over."""
     install(session, *SDK, *CONTROL_PLANE, *group("test"))
     none_collected = 5
-    session.run("pytest", "-m", "soak", *session.posargs, success_codes=[0, none_collected])
+    session.run("pytest", "-m", "soak", "--timeout=7200", *session.posargs, success_codes=[0, none_collected])
     with session.chdir("control_plane"):
-        session.run("pytest", "-m", "soak", *session.posargs, success_codes=[0, none_collected])
+        session.run("pytest", "-m", "soak", "--timeout=7200", *session.posargs, success_codes=[0, none_collected])
 
 
 @nox.session(tags=["lint"])

@@ -1,6 +1,6 @@
 """A receiver of webhooks on FastAPI.
 
-    pip install nodus-sdk fastapi uvicorn
+    pip install fastapi uvicorn
     export NODUS_WEBHOOK_SECRET=whsec_...       # from the answer to client.webhooks.create()
     python examples/webhook_fastapi.py
 

@@ -1,6 +1,6 @@
 """A receiver of webhooks on Flask.
 
-    pip install nodus-sdk flask
+    pip install flask
     export NODUS_WEBHOOK_SECRET=whsec_...       # from the answer to client.webhooks.create()
     python examples/webhook_flask.py
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import gc
 import inspect
 import os
-import threading
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.support.threads import threads_end
 
 # What a test finds must not depend on the run, nor on how busy the machine is.
 settings.register_profile(
@@ -17,10 +18,6 @@ settings.register_profile(
 )
 settings.load_profile("nodus")
 
-POOLS = ("Trio", "AnyIO", "asyncio")
-"""How the names of threads begin that event loops keep for later."""
-
-PATIENCE_SECONDS = 60.0
 DEVELOPMENT_VARIABLES = ("PYTHONASYNCIODEBUG", "PYTHONDEVMODE")
 PROXY_VARIABLES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
 
@@ -56,15 +53,14 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+@pytest.fixture(autouse=True)
+def every_thread_is_over() -> Iterator[None]:
+    """Wait for the threads that a test started: one that outlives its test fails another, on a busy machine."""
+    yield from threads_end()
+
+
 @pytest.fixture(autouse=True, scope="module")
 def nothing_left_behind() -> Iterator[None]:
-    """Collect what was forgotten while a module's tests ran, so that its warnings come up there; count the threads."""
-    before = set(threading.enumerate())
+    """Collect what was forgotten while a module's tests ran, so that its warnings come up there."""
     yield
     gc.collect()
-    left = {thread for thread in set(threading.enumerate()) - before if not thread.name.startswith(POOLS)}
-    for thread in left:
-        # One that is about to end may not have come to it yet.
-        thread.join(PATIENCE_SECONDS)
-
-    assert {thread.name for thread in left if thread.is_alive()} == set()

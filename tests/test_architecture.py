@@ -22,15 +22,17 @@ CONTROL_PLANE = ROOT / "control_plane" / "src"
 
 # The SDK, from the bottom up. A module imports from its own layer and from those below it, and never in a circle.
 LAYERS = [
-    {"_version"},
+    {"_origin", "_printable", "_version"},
     {
         "_arguments",
+        "_bodies",
         "_calls",
         "_card",
         "_config",
         "_enums",
         "_errors",
         "_events",
+        "_handles",
         "_hooks",
         "_ledger",
         "_logs",
@@ -42,9 +44,22 @@ LAYERS = [
         "_signing",
         "_sse",
     },
-    {"_bodies", "_concurrency", "_failures", "_http", "_live", "_poll", "_proxies", "_retry", "_tls", "_watch"},
+    {
+        "_concurrency",
+        "_failures",
+        "_happy_eyeballs",
+        "_http",
+        "_live",
+        "_poll",
+        "_proxies",
+        "_resolver",
+        "_retry",
+        "_tls",
+        "_tls_failures",
+        "_watch",
+    },
     {"_async", "_sync"},
-    {"_cli"},
+    {"_cli", "_pyinstaller"},
     {"__main__"},
 ]
 
@@ -57,15 +72,15 @@ UPWARD_TYPES = {
 # What is loaded by whom: outside package -> the modules of the SDK that may import it.
 OUTSIDE_OF_SDK: dict[str, set[str]] = {
     # The command is the program that starts the event loop, and that receives signals on it.
-    "anyio": {"_concurrency", "_cli.event_loop", "_cli.listening"},
+    "PyInstaller": {"_pyinstaller.hooks"},
+    "anyio": {"_concurrency", "_happy_eyeballs", "_resolver", "_cli.event_loop", "_cli.listening"},
     "asyncclick": {"_cli"},
     "cryptography": {"_notes"},
-    "httpcore": {"_async.network", "_sync.network"},
+    "httpcore": {"_async.network", "_happy_eyeballs", "_sync.network"},
     "httpx": {
         "_async.lane",
         "_async.pool",
         "_async.session",
-        "_bodies",
         "_cli.listening",
         "_failures",
         "_http",
@@ -75,7 +90,7 @@ OUTSIDE_OF_SDK: dict[str, set[str]] = {
         "_sync.session",
         "_tls",
     },
-    "pydantic": {"_http", "_models", "_records"},
+    "pydantic": {"_bodies", "_http", "_models", "_records"},
 }
 # It comes with pydantic; only the type checker may need it.
 TYPES_ONLY = {"typing_extensions"}
@@ -85,7 +100,7 @@ WAITING: dict[str, dict[str, str]] = {
     "asyncio": {},
     "sched": {},
     "select": {},
-    "selectors": {},
+    "selectors": {"_happy_eyeballs": "a thread that connects to several addresses waits for whichever answers"},
     "time": {
         "_concurrency": "the one place that sleeps and reads the monotonic clock",
         "_events": "the age of a delivery is told by the true time",
@@ -436,3 +451,21 @@ def test_the_public_names_are_sorted_and_all_there() -> None:
     """`__all__` is the public surface: each name once, in order, and importable."""
     assert nodus.__all__ == sorted(set(nodus.__all__))
     assert [name for name in nodus.__all__ if not hasattr(nodus, name)] == []
+
+
+def test_every_stub_is_joined_when_its_test_is_over() -> None:
+    """The servers of the standard library leave threads behind: one base joins them; no test has a daemon thread."""
+    tests = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "control_plane" / "tests").rglob("*.py")]
+    base = ROOT / "tests" / "support" / "joined_server.py"
+    servers, daemons = set(), set()
+    for path in tests:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        imported = {found.module for found in imports_of(tree, "tests.any", is_package=False)}
+        if path != base and any(inside(name, ("http.server", "socketserver")) for name in imported):
+            servers.add(path.relative_to(ROOT).as_posix())
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        if any(word.arg in ("daemon", "daemon_threads") for call in calls for word in call.keywords):
+            daemons.add(path.relative_to(ROOT).as_posix())
+
+    assert servers == set()
+    assert daemons == set()

@@ -25,7 +25,7 @@ from tests.support.certificates import make_certificates
 from tests.support.clock import AsyncFakeClock
 from tests.support.script import job
 from tests.support.server import STALL, Action, LoopbackServer, Peer, Received, answer, answer_and_hang_up, decide
-from tests.support.streams import frames, streams
+from tests.support.streams import JOB, frames, streams
 
 MOST_POINTS = 400
 """A scenario that waits more often than this is stuck."""
@@ -241,7 +241,7 @@ async def test_while_a_stream_is_read() -> None:
         async with on_loopback(server, max_connections=2) as client:
             points = MOST_POINTS
             for point in range(1, MOST_POINTS):
-                stream, told = client.job("a-job").events(), list[int]()
+                stream, told = client.job(JOB).events(), list[int]()
                 counting = Points(cancel_at=point)
                 with anyio.CancelScope() as scope:
                     await counting.drive(follow(stream, told), scope)

@@ -105,3 +105,17 @@ def test_both_handles_have_it() -> None:
         assert client.job("a")._repr_html_() == card(client.job("a").view)
     job = scripted_async(AsyncScript()).job("a")
     assert job._repr_html_() == card(job.view)
+
+
+def test_a_simulated_job_says_so() -> None:
+    """In the card and in the repr; one that runs, or of which nothing is known, says nothing."""
+    texts = {said: read(card(DONE.model_copy(update={"simulated": said}))).texts for said in (True, False, None)}
+    with scripted(Script()) as client:
+        jobs = {said: nodus.Job(client._session, DONE.model_copy(update={"simulated": said})) for said in texts}
+
+    assert "simulated: nothing runs, nothing is charged" in texts[True]
+    assert texts[False] == texts[None]
+    assert "simulated" not in "".join(texts[False])
+    assert "simulated=True" in repr(jobs[True])
+    assert "simulated" not in repr(jobs[False]) + repr(jobs[None])
+    assert [job.simulated for job in jobs.values()] == [True, False, False]

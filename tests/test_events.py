@@ -72,6 +72,13 @@ def refused(code: str, body: bytes, header: str | None, **options: Any) -> None:
     assert SECRET not in str(caught.value)
 
 
+@pytest.mark.parametrize(("said", "expected"), [(True, True), (False, False), (None, None), ("yes", None), (1, None)])
+def test_an_event_says_whether_its_job_was_simulated(said: object, expected: bool | None) -> None:
+    """An older server does not; what is neither true nor false is not taken for it."""
+    assert construct(body_of("job.completed", simulated=said)).simulated is expected
+    assert construct(body_of("job.failed")).simulated is None
+
+
 @pytest.mark.parametrize("kind", EXTRAS)
 def test_each_event_has_its_type_and_its_extras(kind: str) -> None:
     """The manual's table, with the job and the principal beside it."""

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 import nodus
 from nodus._http import Reply
-from nodus._live import FOLLOWED_JOBS, Progress, Reconnection, event_of_view, has_moved, parse_event
+from nodus._live import (
+    FOLLOWED_JOBS,
+    MAX_STREAMS,
+    Progress,
+    Reconnection,
+    event_of_view,
+    has_moved,
+    parse_event,
+    shares_of_streams,
+)
 from nodus._retry import MAX_DELAY, Failure
 from nodus._sse import ServerSentEvent
 
@@ -181,3 +190,13 @@ def test_a_job_has_moved_where_status_or_placement_differ() -> None:
     assert not has_moved(view, event(3))
     assert has_moved(view.model_copy(update={"attempts": 2}), event(3))
     assert not has_moved(view.model_copy(update={"attempts": None}), event(3))
+
+
+@pytest.mark.parametrize("connections", [*range(1, 12), 30, 39, 40, 41, 100, 10_000])
+def test_streams_have_at_most_half_of_the_connections(connections: int) -> None:
+    """And never more than twenty; where there are several places, some of them are for taking turns."""
+    held, turns = shares_of_streams(connections)
+
+    assert held + turns <= max(1, min(MAX_STREAMS, connections // 2))
+    assert held + turns >= 1
+    assert (turns > 0) == (connections not in (2, 3))

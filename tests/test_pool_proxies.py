@@ -10,21 +10,23 @@ from pathlib import Path
 
 import pytest
 
-from nodus import APIConnectionError, Client, ConfigurationError
+from nodus import APIConnectionError, APIError, APITimeoutError, Client, ConfigurationError
 from nodus._proxies import environment_proxy
-from tests.support.certificates import make_certificates
-from tests.support.server import Action, LoopbackServer, Peer, answer
+from tests.support.certificates import CERTIFIED, make_certificates
+from tests.support.clock import FakeClock
+from tests.support.names import give_names
+from tests.support.server import Action, LoopbackServer, Peer, answer, answer_and_hang_up, unused_port
 
 API_KEY = "nk_test_7Z4dMfQ3"
 JOB = {"id": "job-1", "status": "running"}
 
 
 def tunnel(peer: Peer) -> bool:
-    """Do as a proxy does on CONNECT: from then on, carry bytes both ways."""
+    """Do as a proxy does on CONNECT: from then on, carry bytes both ways. All names lead to this machine."""
     assert peer.request is not None
     assert peer.request.method == "CONNECT"
-    host, _, port = peer.request.target.rpartition(":")
-    with socket.create_connection((host, int(port))) as upstream:
+    _, _, port = peer.request.target.rpartition(":")
+    with socket.create_connection(("127.0.0.1", int(port))) as upstream:
         peer.socket.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
         back = threading.Thread(target=_carry, args=(upstream, peer.socket))
         back.start()
@@ -64,24 +66,113 @@ def test_https_goes_through_a_tunnel(tmp_path: Path, monkeypatch: pytest.MonkeyP
         LoopbackServer(then=Action(tunnel)) as proxy,
     ):
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        with Client(API_KEY, base_url=server.url) as client:
+        with Client(API_KEY, base_url=f"https://{CERTIFIED}:{server.port}") as client:
             client.get("job-1")
             client.get("job-1")
 
-        assert [received.target for received in proxy.received] == [f"127.0.0.1:{server.port}"]
+        assert [received.target for received in proxy.received] == [f"{CERTIFIED}:{server.port}"]
         assert proxy.received[0].header("authorization") is None
         assert len(server.received) == 2
 
 
-def test_a_proxy_that_refuses_the_tunnel_is_a_connection_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the request was never sent."""
-    with LoopbackServer(then=answer(407, {})) as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        client = Client(API_KEY, base_url="https://api.nodus.test", max_retries=0)
-        with client, pytest.raises(APIConnectionError, match="407") as caught:
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "team.localhost", "[::ffff:127.0.0.1]"])
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_what_goes_to_this_machine_goes_through_no_proxy(
+    host: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be plain http because it stays here: a proxy would see the key in clear."""
+    with LoopbackServer(then=answer(200, JOB)) as server, LoopbackServer() as proxy:
+        monkeypatch.setenv(variable, proxy.url)
+        with Client(API_KEY, base_url=f"http://{host}:{server.port}") as client:
             client.get("job-1")
 
-    assert not caught.value.outcome_unknown
+        assert len(server.received) == 1
+        assert proxy.connections == 0
+
+
+@pytest.mark.parametrize(("scheme", "target"), [("http", "http://[2001:db8::1]:8443/v1/jobs/job-1"), ("https", None)])
+def test_a_proxy_is_sent_ipv6_addresses_in_brackets(
+    scheme: str, target: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An authority has them (RFC 3986, section 3.2.2), and a certificate does not."""
+    certificates = make_certificates(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.authority))
+    monkeypatch.setenv("NODUS_ALLOW_INSECURE", "1")
+    with (
+        LoopbackServer(then=answer(200, JOB), tls=certificates.server) as server,
+        LoopbackServer(then=answer(200, JOB) if target else Action(tunnel)) as proxy,
+    ):
+        monkeypatch.setenv("ALL_PROXY", proxy.url)
+        port = 8443 if target else server.port
+        with Client(API_KEY, base_url=f"{scheme}://[2001:db8::1]:{port}") as client:
+            client.get("job-1")
+            client.get("job-1")
+
+        assert proxy.received[0].target == (target or f"[2001:db8::1]:{port}")
+        assert proxy.received[0].header("host") == f"[2001:db8::1]:{port}"
+        assert proxy.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "attempts", "advice"),
+    [
+        (403, 1, "check HTTPS_PROXY"),
+        (404, 1, "check HTTPS_PROXY"),
+        (407, 1, "user name and a password"),
+        (408, 2, "check HTTPS_PROXY"),
+        (429, 2, "check HTTPS_PROXY"),
+        (502, 2, "check HTTPS_PROXY"),
+    ],
+)
+def test_a_proxy_that_refuses_the_tunnel_is_named(
+    status: int, attempts: int, advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody takes it for an answer of the API; and where it would refuse again, it is not asked again."""
+    with LoopbackServer(then=answer(status, {"error": "forbidden", "message": "no"})) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("//", "//user:hunter2@"))
+        client = Client(API_KEY, base_url="https://api.nodus.test", max_retries=1, _clock=FakeClock())
+        with client, pytest.raises(APIConnectionError, match=str(status)) as caught:
+            client.run(image="i")
+        connections = proxy.connections
+
+    error = caught.value
+    assert f"failed at the proxy: {proxy.url} refused to connect to api.nodus.test:443: {status}" in error.message
+    assert advice in error.message
+    assert "hunter2" not in repr(error) + str(error.__cause__)
+    assert (error.attempts, connections, error.outcome_unknown) == (attempts, attempts, False)
+    assert (type(error), error.code, error.status_code) == (APIConnectionError, "connection_error", None)
+
+
+def test_a_proxy_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its trouble is not the API's."""
+    with unused_port() as port:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://user:hunter2@127.0.0.1:{port}")
+        client = Client(API_KEY, base_url="https://api.nodus.test", max_retries=0)
+        with client, pytest.raises(APIConnectionError, match="NO_PROXY") as caught:
+            client.get("job-1")
+
+    assert f"failed at the proxy: http://127.0.0.1:{port} cannot be reached: " in caught.value.message
+    assert "hunter2" not in repr(caught.value)
+
+
+def test_a_proxy_whose_name_nobody_has_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    give_names(monkeypatch)
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.test:3128")
+    client = Client(API_KEY, base_url="https://api.nodus.test", max_retries=0)
+    with client, pytest.raises(APIConnectionError, match=r"http://proxy\.test:3128 cannot be reached: .*proxy\.test"):
+        client.get("job-1")
+
+
+def test_a_forwarding_proxy_that_wants_a_password_is_not_taken_for_the_api(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over plain http it answers in the server's place; 407 is a proxy's alone (RFC 9110, section 15.5.8)."""
+    monkeypatch.setenv("NODUS_ALLOW_INSECURE", "1")
+    with LoopbackServer(then=answer(407, {"message": "Access denied"})) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        client = Client(API_KEY, base_url="http://api.nodus.test")
+        with client, pytest.raises(APIError, match="by a proxy, which asks for a user name and a password") as caught:
+            client.get("job-1")
+
+    assert (caught.value.status_code, caught.value.attempts) == (407, 1)
 
 
 def test_a_tunnel_that_stalls_ends_with_the_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,16 +180,30 @@ def test_a_tunnel_that_stalls_ends_with_the_attempt(monkeypatch: pytest.MonkeyPa
     with LoopbackServer(then=stall) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         client = Client(API_KEY, base_url="https://api.nodus.test", timeout=0.2, max_retries=0)
-        with client, pytest.raises(APIConnectionError, match="timed out"):
+        with client, pytest.raises(APITimeoutError, match=f"through the proxy {proxy.url}"):
             client.get("job-1")
 
 
-@pytest.mark.parametrize("exception", ["127.0.0.1", "127.0.0.1:{port}", "*", "example.org, 127.0.0.1"])
+def test_an_idle_connection_through_a_proxy_that_was_closed_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As without a proxy: it says nothing about this request."""
+    monkeypatch.setenv("NODUS_ALLOW_INSECURE", "1")
+    with LoopbackServer(answer_and_hang_up(200, JOB), then=answer(200, JOB)) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        with Client(API_KEY, base_url="http://api.nodus.test", max_retries=0) as client:
+            client.get("job-1")
+            client.get("job-1")
+
+        assert proxy.connections == 2
+
+
+@pytest.mark.parametrize("exception", ["api.test", "api.test:{port}", "*", "example.org, test", "example.org .test"])
 def test_no_proxy_names_what_is_reached_directly(exception: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    give_names(monkeypatch, api_test=["127.0.0.1"])
+    monkeypatch.setenv("NODUS_ALLOW_INSECURE", "1")
     with LoopbackServer(then=answer(200, JOB)) as server, LoopbackServer() as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         monkeypatch.setenv("NO_PROXY", exception.format(port=server.port))
-        with Client(API_KEY, base_url=server.url) as client:
+        with Client(API_KEY, base_url=f"http://api.test:{server.port}") as client:
             client.get("job-1")
 
         assert len(server.received) == 1

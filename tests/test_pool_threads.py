@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 import nodus._tls
-from nodus import Client
+from nodus import APIConnectionError, Client
 from tests.support.busy_server import BusyServer
 from tests.support.certificates import make_certificates
 from tests.support.server import LoopbackServer, answer
@@ -78,6 +78,41 @@ def test_a_process_has_one_tls_context(tmp_path: Path, monkeypatch: pytest.Monke
             client.close()
 
     assert len(built) == 1
+
+
+def test_certificates_that_were_replaced_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process outlives the file of a company's authority, which is renewed under the same name."""
+    old, new = make_certificates(tmp_path / "old"), make_certificates(tmp_path / "new")
+    trusted = tmp_path / "trusted.pem"
+    trusted.write_bytes(old.authority.read_bytes())
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+    with (
+        LoopbackServer(then=answer(200, JOB), tls=new.server) as server,
+        Client(API_KEY, base_url=server.url) as client,
+    ):
+        with pytest.raises(APIConnectionError, match="SSL_CERT_FILE"):
+            client.get("job-1")
+        os.replace(new.authority, trusted)
+        assert client.get("job-1").id == "job-1"
+
+
+def test_certificates_that_are_being_replaced_are_not_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those from before stay in use, and the log says so, until there are others."""
+    trusted = make_certificates(tmp_path).authority
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+    before = nodus._tls.tls_context()
+    content = trusted.read_bytes()
+    trusted.write_bytes(b"")
+    assert nodus._tls.tls_context() is before
+    trusted.unlink()
+    assert nodus._tls.tls_context() is before
+    assert "SSL_CERT_FILE" in caplog.text
+    trusted.write_bytes(content)
+
+    assert nodus._tls.tls_context() is not before
+    assert nodus._tls.tls_context() is nodus._tls.tls_context()
 
 
 def test_plain_http_loads_no_certificates(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,6 +96,29 @@ def test_a_client_survives_a_fork() -> None:
     assert connections == {"/v1/jobs/parent-before": 1, "/v1/jobs/child": 2, "/v1/jobs/parent-after": 1}
 
 
+LAST_WORDS = """
+import nodus, sys
+from nodus import NodusError
+class Owner:
+    def __init__(self):
+        self.client = nodus.Client("k", base_url=sys.argv[1])
+    def __del__(self):
+        try:
+            self.client.get("a-job")
+        except NodusError as exc:
+            print(exc.code)
+owner = Owner()
+"""
+
+
+def test_a_call_while_python_shuts_down_is_an_error_of_ours() -> None:
+    """Modules cannot be imported any more by then, and sockets would be of no use."""
+    with LoopbackServer(then=answer(404, {"error": "job_not_found"})) as server:
+        done = python(LAST_WORDS, server.url)
+
+    assert done.stdout in ("client_closed\n", "job_not_found\n")
+
+
 LOGGED = """
 import os, sys, nodus
 with nodus.Client(base_url=sys.argv[1], max_retries=1) as client:
@@ -112,7 +135,14 @@ CREDENTIALS = {"NODUS_API_KEY": "nk_test_verysecret", "NODUS_SIGNING_SECRET": "s
 
 @pytest.mark.parametrize(
     ("level", "expected"),
-    [("", []), ("info", ["INFO"]), ("debug", ["DEBUG", "INFO"]), ("DEBUG", ["DEBUG", "INFO"]), ("nonsense", [])],
+    [
+        ("", []),
+        ("info", ["INFO"]),
+        ("debug", ["DEBUG", "INFO"]),
+        ("DEBUG", ["DEBUG", "INFO"]),
+        ("warning", []),
+        ("nonsense", ["WARNING"]),
+    ],
 )
 def test_the_log_can_be_turned_on_in_the_environment(level: str, expected: list[str]) -> None:
     """On stderr, at the level asked for, and never with a secret."""
@@ -133,6 +163,27 @@ def test_one_handler_is_enough() -> None:
 
     assert python(code, NODUS_LOG="info").stdout == "2\n"
     assert python(code).stdout == "1\n"
+
+
+def test_a_level_that_is_none_is_not_ignored_silently() -> None:
+    """The log begins at `warning`, with a line that names the levels; the value is shown so that it is seen."""
+    done = python("import nodus\nfor _ in range(2): nodus.Client('k')", NODUS_LOG="verbose\n\x1b[31m")
+
+    (line,) = done.stderr.splitlines()
+    assert "NODUS_LOG='verbose\\n\\x1b[31m' is not a level: use debug, info, warning, error" in line
+
+
+@pytest.mark.parametrize("configured", ["before", "after"])
+@pytest.mark.parametrize("stream", ["sys.stderr", "sys.stdout", "io.StringIO()"])
+def test_a_line_is_printed_once_beside_handlers_of_the_program(configured: str, stream: str) -> None:
+    """Whichever was there first; a log that goes elsewhere does not keep it from the terminal."""
+    configure = f"logging.basicConfig(level=logging.DEBUG, stream={stream})"
+    make = "client = nodus.Client('k')"
+    steps = [configure, make] if configured == "before" else [make, configure]
+    code = "\n".join(["import io, logging, sys, nodus", *steps, "logging.getLogger('nodus').info('a line')"])
+    done = python(code, NODUS_LOG="info")
+
+    assert (done.stdout + done.stderr).count("a line") == 1
 
 
 FOREIGN = (

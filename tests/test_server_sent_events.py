@@ -118,3 +118,12 @@ def test_an_event_has_an_end(piece: bytes) -> None:
     pieces = [piece] * (MAX_EVENT_BYTES // len(piece) + 2)
     with pytest.raises(ValueError, match="more than"):
         events(*pieces)
+
+
+@pytest.mark.parametrize(("length", "expected"), [(256, "x" * 256), (257, "before"), (900_000, "before")])
+def test_an_id_that_is_too_long_is_ignored(length: int, expected: str) -> None:
+    """It would be sent back in a header; the one before stays in force."""
+    parser = EventStreamParser()
+    events = parser.feed(b"id: before\n\nid: " + b"x" * length + b"\ndata: d\n\n")
+
+    assert (parser.last_event_id, [event.id for event in events]) == (expected, [expected])

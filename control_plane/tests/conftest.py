@@ -1,5 +1,8 @@
 """Fixtures for all tests of the control plane, and how their property tests run."""
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import HealthCheck, settings
 from servers.engines import (
     database_url,
@@ -10,6 +13,7 @@ from servers.engines import (
     pytest_generate_tests,
 )
 from servers.fixtures import pgbouncer, postgres_server, postgres_url, redis_server, redis_url
+from threads import threads_end
 
 # What a test finds must not depend on the run, on which files run with it, nor on how busy the machine is.
 settings.register_profile(
@@ -21,10 +25,18 @@ settings.register_profile(
 )
 settings.load_profile("nodus")
 
+
+@pytest.fixture(autouse=True)
+def every_thread_is_over() -> Iterator[None]:
+    """Wait for the threads that a test started: one that outlives its test fails another, on a busy machine."""
+    yield from threads_end()
+
+
 __all__ = [
     "database_url",
     "empty_database_url",
     "engine",
+    "every_thread_is_over",
     "kept_database_url",
     "pgbouncer",
     "postgres_server",

@@ -16,8 +16,9 @@ import importlib
 
 from ._version import __version__
 
-# Type checkers take this name for `typing`'s; importing that would take longer than all the rest of this.
-TYPE_CHECKING = False
+# Type checkers take this name for `typing`'s; importing that would take longer than all the rest of this. It is false,
+# but not the constant: editors that complete names with jedi would skip the branch.
+TYPE_CHECKING = bool()  # noqa: UP018 -- a literal is what jedi must not see
 
 if TYPE_CHECKING:
     from ._async.client import AsyncClient

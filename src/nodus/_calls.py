@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
-from . import _arguments
+from . import _arguments, _bodies
 from ._enums import JobStatus
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Call:
         secrets: values in the body that no error may show, should the response repeat them.
         accept: the media type to ask for.
         headers: further headers.
+        max_bytes: how large the body of the response may be, unpacked.
     """
 
     method: str
@@ -48,6 +49,7 @@ class Call:
     secrets: tuple[str, ...] = field(default=(), repr=False)
     accept: str = "application/json"
     headers: tuple[tuple[str, str], ...] = ()
+    max_bytes: int = _bodies.MAX_JSON_BYTES
 
 
 def healthz() -> Call:
@@ -83,7 +85,7 @@ def cancel_job(job_id: str) -> Call:
 
 
 def job_logs(job_id: str) -> Call:
-    return Call("GET", f"/v1/jobs/{_segment(job_id)}/logs")
+    return Call("GET", f"/v1/jobs/{_segment(job_id)}/logs", max_bytes=_bodies.MAX_LOG_BYTES)
 
 
 def follow_logs(job_id: str, *, offset: int, follow: bool) -> Call:
@@ -131,6 +133,11 @@ def delete_webhook(webhook_id: str) -> Call:
 
 def rotate_webhook(webhook_id: str) -> Call:
     return _post_once(f"{_webhook(webhook_id)}/rotate")
+
+
+def enable_webhook(webhook_id: str) -> Call:
+    # Done twice, it is done once.
+    return Call("POST", f"{_webhook(webhook_id)}/enable", idempotency_key=_arguments.new_idempotency_key())
 
 
 def list_deliveries(webhook_id: str, *, limit: int, cursor: str | None = None) -> Call:

@@ -22,6 +22,7 @@ _CARD = (
 _BADGE = (
     "display:inline-block;padding:0 .6em;border-radius:999px;border:1px solid {colour};color:{colour};font-weight:600"
 )
+_SIMULATED = f' <span style="{_BADGE.format(colour="inherit")}">simulated: nothing runs, nothing is charged</span>'
 _NAME = "padding:0 1em 0 0;text-align:left;font-weight:400;opacity:.7;vertical-align:top"
 _VALUE = "padding:0;text-align:left;overflow-wrap:anywhere"
 
@@ -36,7 +37,8 @@ def card(view: JobView) -> str:
         for name, value in _facts(view)
     )
     return (
-        f'<div style="{_CARD}"><div><strong>Nodus job</strong> <span style="{badge}">{escape(status)}</span></div>'
+        f'<div style="{_CARD}"><div><strong>Nodus job</strong> <span style="{badge}">{escape(status)}</span>'
+        f"{_SIMULATED if view.simulated else ''}</div>"
         f'<table style="border-collapse:collapse;margin:.5em 0 0;border:0">{rows}</table></div>'
     )
 

@@ -1,16 +1,20 @@
 """Every real difference between the asynchronous and the synchronous library, in pairs.
 
-The code in `_async/` is written against the first of each pair; `tools/unasync_build.py` puts the second in its place.
+Those of connecting are in `_resolver.py` and `_happy_eyeballs.py`. The code in `_async/` is written against the
+first of each pair; `tools/unasync_build.py` puts the second in its place.
 """
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-import socket
+import os
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -90,6 +94,10 @@ class AsyncLimiter:
     def free(self) -> int:
         return self._free
 
+    @property
+    def waiting(self) -> int:
+        return len(self._queue)
+
 
 class Limiter:
     """Lets `total` threads in at once; the others queue, first come, first served."""
@@ -130,6 +138,10 @@ class Limiter:
     def free(self) -> int:
         return self._free
 
+    @property
+    def waiting(self) -> int:
+        return len(self._queue)
+
     def _withdraw(self, turn: threading.Lock) -> bool:
         """Leave the queue; False if the turn had come already."""
         with self._mutex:
@@ -147,6 +159,7 @@ class AsyncRunGuard:
 
     def __init__(self) -> None:
         self._home: object = None
+        self._loop: Callable[[], Any] = object  # a weak reference, once there is a loop
 
     def is_home(self) -> bool:
         """Whether this is the event loop of the first use (which this call may be)."""
@@ -156,8 +169,24 @@ class AsyncRunGuard:
             here = object()
             _run_identity.set(here)
         if self._home is None:
+            self._loop = weakref.ref(anyio.lowlevel.current_token().native_token)
             self._home = here
         return self._home is here
+
+    def has_ended(self) -> bool:
+        """Whether the event loop of the first use is over, so that nothing can happen on it any more."""
+        loop = self._loop()
+        if loop is None:
+            return True
+        if hasattr(loop, "is_closed"):  # of asyncio
+            return bool(loop.is_closed())
+        try:
+            loop.run_sync_soon(_nothing)  # of trio
+        except RuntimeError:
+            return True
+        except AttributeError:
+            return False
+        return False
 
 
 class RunGuard:
@@ -166,19 +195,35 @@ class RunGuard:
     def is_home(self) -> bool:
         return True
 
-
-async def async_addresses(host: str, port: int) -> list[str]:
-    """Where to connect: the name itself, because anyio and trio try its addresses within one timeout."""
-    return [host]
+    def has_ended(self) -> bool:
+        return False
 
 
-def addresses(host: str, port: int) -> list[str]:
-    """Where to connect: every address of a name, because the socket module would give each the whole timeout.
+def _nothing() -> None: ...
 
-    Resolving the name cannot be interrupted.
+
+def async_close_without_loop(stream: object) -> None:
+    """Close a connection whose event loop has ended: nothing can be awaited there, and nothing closes it otherwise.
+
+    Args:
+        stream: httpcore's stream over it.
     """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[4][0]) for address in found))
+    layer: Any = stream
+    while (inner := getattr(layer, "_stream", None)) is not None:
+        layer = inner
+    transport = getattr(layer, "_transport", None)
+    with contextlib.suppress(Exception):
+        if transport is None:
+            os.close(layer.socket.detach())  # of trio
+        else:
+            with contextlib.suppress(RuntimeError):
+                transport.abort()
+            # The loop would call this next; uvloop has closed its connections by itself.
+            transport._call_connection_lost(None)
+
+
+def close_without_loop(stream: object) -> None:
+    """Do nothing: a connection of threads lives on no event loop."""
 
 
 async def async_shielded(work: Callable[[], Awaitable[object]], seconds: float) -> None:

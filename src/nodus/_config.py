@@ -215,13 +215,15 @@ def _base_url(value: object, *, allow_insecure: bool) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address is loopback: this machine itself."""
-    if host == "localhost" or host.endswith(".localhost"):
+    """Whether a host name or address is loopback: this machine itself. Names under `localhost` are (RFC 6761)."""
+    name = host.lower().rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def _without_userinfo(text: str) -> str:

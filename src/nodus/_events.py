@@ -35,6 +35,8 @@ class WebhookEvent:
         data: the event's payload as received, including fields that this version has no attribute for.
         job_id: the job that it is about, or None.
         principal_kind: kind of principal whose key it concerns, or None.
+        simulated: True if the job's supplier is simulated, so that nothing ran and nothing was charged; None if the
+            event is not about a job, or an older server does not say.
     """
 
     id: str = ""
@@ -43,6 +45,7 @@ class WebhookEvent:
     data: Mapping[str, object] = field(default_factory=dict, hash=False)
     job_id: str | None = None
     principal_kind: PrincipalKind | None = None
+    simulated: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,8 +309,17 @@ def _time(value: object) -> datetime | None:
         return None
 
 
+def _flag(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
 def _principal(value: object) -> PrincipalKind | None:
     return PrincipalKind(value) if isinstance(value, str) else None
 
 
-_READERS = {"str | None": _text, "float | None": _number, "PrincipalKind | None": _principal}
+_READERS = {
+    "str | None": _text,
+    "float | None": _number,
+    "bool | None": _flag,
+    "PrincipalKind | None": _principal,
+}

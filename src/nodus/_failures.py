@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ssl
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import httpx
 
-from ._errors import APIConnectionError, APITimeoutError
+from ._errors import APIConnectionError, APITimeoutError, ConfigurationError
+from ._proxies import is_final_refusal
 from ._retry import Failure
+from ._tls_failures import advice_for
 
 if TYPE_CHECKING:
     from ._calls import Call
@@ -49,7 +52,17 @@ def _is_of_network(exc: Exception) -> bool:
 
 
 def failure_from_exception(exc: Exception, call: Call) -> Failure:
-    """Turn what a transport raised into a failed attempt, with its cause chained; re-raise it if it is a bug."""
+    """Turn what a transport raised into a failed attempt, with its cause chained; re-raise it if it is a bug.
+
+    Raises:
+        ConfigurationError: (`client_closed`) the interpreter is shutting down, and no module can be imported any more.
+    """
+    if isinstance(exc, ImportError) and sys.is_finalizing():
+        raise ConfigurationError(
+            f"{call.method} {call.path} was not sent: Python is shutting down. Make the last calls before the program "
+            "ends, such as with `atexit` or a context manager, not in `__del__`.",
+            code="client_closed",
+        ) from exc
     if not _is_of_network(exc):
         raise exc
     for link in chain_of(exc):
@@ -61,12 +74,16 @@ def failure_from_exception(exc: Exception, call: Call) -> Failure:
     # Skips the event loop's own cancellation, which is how it ends what took too long: no news to the user.
     texts = (str(link) for link in chain_of(exc) if isinstance(link, Exception))
     detail = next(filter(None, texts), type(exc).__name__)
+    place = " at the proxy" if isinstance(exc, httpx.ProxyError) else ""
+    advice = _tls_advice(exc)
     error = kind(
-        f"{call.method} {call.path} {'timed out' if timed_out else 'failed'}: {detail}",
-        outcome_unknown=not names & _NEVER_SENT,
+        f"{call.method} {call.path} {'timed out' if timed_out else 'failed'}{place}: {detail}"
+        + ("" if advice is None else f". {advice}"),
+        # A server whose handshake failed has not read the request, even where TLS 1.3 had let it be sent already.
+        outcome_unknown=advice is None and not names & _NEVER_SENT,
     )
     error.__cause__ = exc
-    return Failure(error, permanent=_is_permanent(exc))
+    return Failure(error, permanent=advice is not None or _is_permanent(exc))
 
 
 def chain_of(exc: BaseException) -> Iterator[BaseException]:
@@ -84,9 +101,16 @@ def _forget_request(exc: httpx.HTTPError) -> None:
         exc.response = None  # type: ignore[assignment]  # likewise
 
 
+def _tls_advice(exc: BaseException) -> str | None:
+    """What to do about a TLS handshake that no retry can mend; None for anything else."""
+    advice = (advice_for(link) for link in chain_of(exc) if isinstance(link, ssl.SSLError))
+    return next(filter(None, advice), None)
+
+
 def _is_permanent(exc: BaseException) -> bool:
-    """Whether no retry can help: an unusable URL, or a TLS certificate that does not verify."""
+    """Whether no retry can help: an unusable URL, or a proxy that would refuse again."""
     return any(
-        isinstance(link, (ssl.SSLCertVerificationError, httpx.InvalidURL, httpx.UnsupportedProtocol))
+        isinstance(link, (httpx.InvalidURL, httpx.UnsupportedProtocol))
+        or (isinstance(link, httpx.ProxyError) and is_final_refusal(str(link)))
         for link in chain_of(exc)
     )

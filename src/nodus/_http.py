@@ -8,16 +8,19 @@ import functools
 import json
 import math
 import platform
+import re
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import httpx
 import pydantic
 
+from . import _bodies
 from ._errors import (
     APIError,
+    APITimeoutError,
     AuthenticationError,
     BudgetExceededError,
     ConfigurationError,
@@ -28,7 +31,7 @@ from ._errors import (
     SupplierUnavailableError,
     ValidationError,
 )
-from ._models import JobGlances, JobPage
+from ._models import JobGlance, JobGlances, JobPage, JobView, bounded_list
 from ._retry import Failure
 from ._version import __version__
 
@@ -39,11 +42,21 @@ if TYPE_CHECKING:
 
 _Model = TypeVar("_Model", bound=pydantic.BaseModel)
 
+_FIRST_OF_ARRAY = re.compile(rb"[ \t\n\r]*\[")
+
+
+class _Validator(Protocol):
+    def validate_json(self, content: bytes, /) -> Any: ...
+
+
 USER_AGENT = f"nodus-python/{__version__} python/{platform.python_version()} httpx/{httpx.__version__}"
 
 SIGNATURE_CODES = frozenset(("signature_invalid", "signature_stale", "signing_secret_unavailable"))
 
 JSON = "application/json"
+
+_WEEKDAY = re.compile(r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,", re.IGNORECASE)
+"""How an HTTP-date begins: with the only comma in it, and with nothing that is not said again."""
 
 MAX_DEPTH = 100
 """How deeply an error's payload may be nested: pickling and copying it recurses a few calls for each level."""
@@ -78,8 +91,11 @@ class Reply:
     def payload(self) -> object:
         """The body as JSON, with the secrets redacted, for an error to carry.
 
-        None if it is not JSON, or nested so deeply that an error with it could not be copied.
+        None if it is not JSON, or larger than an error should be, or nested so deeply that an error with it could not
+        be copied.
         """
+        if len(self.content) > _bodies.MAX_ERROR_BYTES:
+            return None
         try:
             return _without(self.secrets, _json(self.content), MAX_DEPTH)
         except _TooDeepError:
@@ -191,14 +207,25 @@ def parse(reply: Reply, model: type[_Model]) -> _Model:
     """Read the body as a model.
 
     Raises:
-        APIError: (`invalid_response`) the body is not JSON, or not what the model needs.
+        APIError: (`invalid_response`) the body is not JSON, or not what the model needs, or parsing it would take too
+            much memory.
     """
+    content = reply.content
+    # For a single job, every call made here would show: hence this test, and not `model_validate_json`.
+    if len(content) > _bodies.ALWAYS_SMALL_BYTES or content[:1] == _bodies.FIRST_OF_MARK:
+        content = _affordable(reply, _bodies.MAX_VALUES)
     try:
-        # This is what `model_validate_json` calls; its checks of options cost a tenth of the time for a single job.
-        result: _Model = model.__pydantic_validator__.validate_json(reply.content)
+        result: _Model = model.__pydantic_validator__.validate_json(content)
     except pydantic.ValidationError as exc:
-        raise invalid_response(reply, f"no usable {model.__name__} in it") from exc
+        raise _unusable(reply, model) from exc
     return result
+
+
+def _affordable(reply: Reply, max_values: int) -> bytes:
+    problem = _bodies.cost_problem(reply.content, max_values)
+    if problem is not None:
+        raise invalid_response(reply, problem)
+    return _bodies.json_of(reply.content)
 
 
 def text(reply: Reply) -> str:
@@ -212,7 +239,7 @@ def parse_page(reply: Reply) -> JobPage:
     Raises:
         APIError: (`invalid_response`) it is something else.
     """
-    return parse(_in_envelope(reply), JobPage)
+    return _page(reply, JobPage, JobView)
 
 
 def parse_glances(reply: Reply) -> JobGlances:
@@ -221,13 +248,28 @@ def parse_glances(reply: Reply) -> JobGlances:
     Raises:
         APIError: (`invalid_response`) it is something else.
     """
-    return parse(_in_envelope(reply), JobGlances)
+    return _page(reply, JobGlances, JobGlance)
 
 
-def _in_envelope(reply: Reply) -> Reply:
-    if reply.content.lstrip()[:1] != b"[":
-        return reply
-    return replace(reply, content=b'{"jobs":' + reply.content + b"}")
+def _page(reply: Reply, page: type[_Model], item: type[pydantic.BaseModel]) -> _Model:
+    content = _affordable(reply, _bodies.MAX_PAGE_VALUES)
+    try:
+        if _FIRST_OF_ARRAY.match(content):
+            return page.model_construct(jobs=_array_of(item).validate_json(content))
+        result: _Model = page.__pydantic_validator__.validate_json(content)
+    except pydantic.ValidationError as exc:
+        raise _unusable(reply, page) from exc
+    return result
+
+
+def _unusable(reply: Reply, model: type[pydantic.BaseModel]) -> APIError:
+    return invalid_response(reply, f"no usable {model.__name__} in it")
+
+
+@functools.cache
+def _array_of(item: type[pydantic.BaseModel]) -> _Validator:
+    validator: _Validator = pydantic.TypeAdapter(bounded_list(item)).validator
+    return validator
 
 
 def parse_object(reply: Reply) -> dict[str, object]:
@@ -236,7 +278,7 @@ def parse_object(reply: Reply) -> dict[str, object]:
     Raises:
         APIError: (`invalid_response`) it is something else.
     """
-    payload = _json(reply.content)
+    payload = _json(_affordable(reply, _bodies.MAX_VALUES))
     if isinstance(payload, dict):
         return payload
     raise invalid_response(reply, "not a JSON object")
@@ -254,6 +296,25 @@ def invalid_response(reply: Reply, problem: str) -> APIError:
     )
 
 
+def no_place(call: Call) -> APITimeoutError:
+    """The error for a call that waited in vain for a connection that streams may use."""
+    return APITimeoutError(
+        f"{call.method} {call.path} was not sent: all connections that streams may use stayed busy. Follow fewer jobs "
+        "at once, follow all of them with `client.events()`, or raise `max_connections`."
+    )
+
+
+def out_of_memory(call: Call, cause: MemoryError) -> APIError:
+    """The error for a response that memory could not hold, although it is within the limits."""
+    error = APIError(
+        f"{call.method} {call.path}: there is not enough memory for the response.",
+        code="invalid_response",
+        outcome_unknown=True,
+    )
+    error.__cause__ = cause
+    return error
+
+
 def failure_from_reply(reply: Reply, call: Call) -> Failure:
     """Turn an unsuccessful response into a failed attempt, with the error of its status.
 
@@ -266,6 +327,12 @@ def failure_from_reply(reply: Reply, call: Call) -> Failure:
     kind = _ERROR_OF_STATUS.get(reply.status, APIError)
     if reply.status == 401 and code in SIGNATURE_CODES:
         kind = SignatureError
+    if reply.status == 407:
+        # Only a proxy sends it, and what it says is meant for browsers.
+        message = (
+            f"{call.method} {call.path} was answered with HTTP 407 by a proxy, which asks for a user name and a "
+            "password: put them into the proxy's URL (http://user:password@host:port)."
+        )
     error = kind(
         message or f"{call.method} {call.path} was answered with HTTP {reply.status}.",
         code=code or "http_error",
@@ -281,22 +348,16 @@ def failure_from_reply(reply: Reply, call: Call) -> Failure:
 def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
     """Read when the server wants to be asked again, in seconds from its response.
 
-    `retry-after-ms`, then `Retry-After` in seconds, then as an HTTP-date measured against the response's own `Date`
-    (RFC 9110, section 10.2.3). NaN, infinite, negative and garbage values read as None.
+    `retry-after-ms`, then `Retry-After` in seconds or as an HTTP-date measured against the response's own `Date`
+    (RFC 9110, section 10.2.3). NaN, infinite, negative and garbage values read as None. Of several values, as where a
+    gateway adds its own, the longest wait counts, so that nobody is asked too early.
     """
-    milliseconds = _number(headers.get("retry-after-ms"))
+    milliseconds = _longest(map(_number, headers.get("retry-after-ms", "").split(",")))
     if milliseconds is not None:
         return milliseconds / 1000
-    value = headers.get("retry-after")
-    wait = _number(value)
-    if wait is not None or value is None:
-        return wait
-    until = _http_date(value)
-    if until is None:
-        return None
+    values = _WEEKDAY.sub("", headers.get("retry-after", "")).split(",")
     sent = _http_date(headers.get("date", ""))
-    wait = until - (now if sent is None else sent)
-    return wait if wait >= 0 else None
+    return _longest(_wait(value, now if sent is None else sent) for value in values)
 
 
 def date_of(reply: Reply) -> float | None:
@@ -317,6 +378,18 @@ def _number(text: str | None) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) and number >= 0 and "_" not in text else None
+
+
+def _wait(text: str, sent: float) -> float | None:
+    seconds = _number(text)
+    if seconds is not None:
+        return seconds
+    until = _http_date(text)
+    return None if until is None or until < sent else until - sent
+
+
+def _longest(waits: Iterable[float | None]) -> float | None:
+    return max((wait for wait in waits if wait is not None), default=None)
 
 
 def _http_date(text: str) -> float | None:
@@ -353,9 +426,18 @@ def _blanked(secrets: tuple[str, ...], text: str) -> str:
 
 def _json(content: bytes) -> object:
     try:
-        return json.loads(content)
+        return json.loads(content, parse_constant=_no_number, parse_float=_finite)
     except (ValueError, RecursionError):
         return None
+
+
+def _no_number(_: str) -> None:
+    """Read NaN and Infinity, which are not JSON, as null."""
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
 
 
 def _envelope(payload: object) -> tuple[str | None, str | None, str | None]:

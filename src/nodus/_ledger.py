@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,7 @@ class LedgerReport:
             it are chained, but not yet signed for.
         known_size: the size of the older checkpoint that the rows continue; None if there was none.
         signature_verified: whether the pinned key signed the checkpoint.
+        origin: the name of the log that the checkpoint is of; None if there was no checkpoint.
     """
 
     size: int
@@ -57,6 +58,7 @@ class LedgerReport:
     checkpoint_size: int | None
     known_size: int | None
     signature_verified: bool
+    origin: str | None = field(default=None, compare=False)
 
 
 def verify_ledger(
@@ -65,6 +67,7 @@ def verify_ledger(
     checkpoint: LedgerCheckpoint | Mapping[str, object] | str | None = None,
     public_key: LedgerKey | Mapping[str, object] | str | bytes | None = None,
     known_checkpoint: LedgerCheckpoint | Mapping[str, object] | str | None = None,
+    origin: str | None = None,
 ) -> LedgerReport:
     """Verify a customer's whole ledger, without using the network.
 
@@ -79,8 +82,11 @@ def verify_ledger(
         checkpoint: what `client.ledger.checkpoint()` returned, the same as a mapping, or its note alone. Fetch it
             before the rows: there may be more rows than it covers, but not fewer.
         public_key: the pinned key to verify the checkpoints' signatures with: what `client.ledger.key()` returned, the
-            same as a mapping, base64, a vkey, or 32 bytes. Needs the extra `nodus-sdk[ledger]`.
+            same as a mapping, base64, a vkey, or 32 bytes. Needs the package cryptography. One key may sign the logs of
+            several customers: base64 and bytes do not say whose is meant, the others do.
         known_checkpoint: a checkpoint that you kept from an earlier time.
+        origin: the name of your log, which the checkpoints must have: `client.ledger.key().origin`. Pass it with a key
+            that does not name it; otherwise the log of another customer verifies too.
 
     Returns:
         What was verified.
@@ -89,13 +95,14 @@ def verify_ledger(
         LedgerError: something does not verify; `.code` says what, and `.seq` at which row.
         ConfigurationError: (`missing_extra`) there is a signature to verify, but cryptography is not installed.
         ValidationError: (`invalid_public_key`) `public_key` is not a key; (`invalid_argument`) there is no checkpoint
-            for it to verify.
+            for it, or for `origin`, to verify.
     """
-    if public_key is not None and checkpoint is None and known_checkpoint is None:
-        raise ValidationError("`public_key` verifies checkpoints: pass a checkpoint too.", code="invalid_argument")
+    for name, given in (("public_key", public_key), ("origin", origin)):
+        if given is not None and checkpoint is None and known_checkpoint is None:
+            raise ValidationError(f"`{name}` verifies checkpoints: pass a checkpoint too.", code="invalid_argument")
     key = None if public_key is None else read_key(public_key)
-    latest = None if checkpoint is None else open_checkpoint(checkpoint, key)
-    known = None if known_checkpoint is None else open_checkpoint(known_checkpoint, key)
+    latest = None if checkpoint is None else open_checkpoint(checkpoint, key, origin)
+    known = None if known_checkpoint is None else open_checkpoint(known_checkpoint, key, origin)
     if latest is not None and known is not None:
         _compare_checkpoints(known, latest)
     walk = _Walk(one.size for one in (known, latest) if one is not None)
@@ -112,6 +119,7 @@ def verify_ledger(
         checkpoint_size=None if latest is None else latest.size,
         known_size=None if known is None else known.size,
         signature_verified=latest is not None and latest.is_verified,
+        origin=next((one.origin for one in (latest, known) if one is not None), None),
     )
 
 
@@ -121,6 +129,7 @@ def verify_inclusion(
     *,
     checkpoint: LedgerCheckpoint | Mapping[str, object] | str,
     public_key: LedgerKey | Mapping[str, object] | str | bytes | None = None,
+    origin: str | None = None,
 ) -> None:
     """Verify that one row is in the ledger that a checkpoint was signed for, without the other rows (RFC 9162).
 
@@ -129,13 +138,14 @@ def verify_inclusion(
         proof: what `client.ledger.proof(seq, size=checkpoint.size)` returned, or the same as a mapping.
         checkpoint: as in `verify_ledger`.
         public_key: as in `verify_ledger`.
+        origin: as in `verify_ledger`.
 
     Raises:
         LedgerError: the row, the checkpoint or the proof does not verify; `.code` says what.
         ConfigurationError: (`missing_extra`) there is a signature to verify, but cryptography is not installed.
         ValidationError: (`invalid_public_key`) `public_key` is not a key.
     """
-    signed = open_checkpoint(checkpoint, None if public_key is None else read_key(public_key))
+    signed = open_checkpoint(checkpoint, None if public_key is None else read_key(public_key), origin)
     row, path = fields_of(entry), fields_of(proof)
     seq, leaf_hash = row.get("seq"), row.get("leaf_hash")
     if (
@@ -163,6 +173,7 @@ def verify_consistency(
     proof: ConsistencyProof | Mapping[str, object],
     *,
     public_key: LedgerKey | Mapping[str, object] | str | bytes | None = None,
+    origin: str | None = None,
 ) -> None:
     """Verify that the ledger of one checkpoint begins with that of an older one, without any rows (RFC 9162).
 
@@ -171,6 +182,7 @@ def verify_consistency(
         checkpoint: the newer one.
         proof: what `client.ledger.consistency(known.size, checkpoint.size)` returned, or the same as a mapping.
         public_key: as in `verify_ledger`.
+        origin: as in `verify_ledger`.
 
     Raises:
         LedgerError: a checkpoint or the proof does not verify; `.code` says what.
@@ -178,7 +190,7 @@ def verify_consistency(
         ValidationError: (`invalid_public_key`) `public_key` is not a key.
     """
     key = None if public_key is None else read_key(public_key)
-    known, latest = open_checkpoint(known_checkpoint, key), open_checkpoint(checkpoint, key)
+    known, latest = open_checkpoint(known_checkpoint, key, origin), open_checkpoint(checkpoint, key, origin)
     _compare_checkpoints(known, latest)
     hashes = _hashes(fields_of(proof).get("hashes"))
     if not consistency_holds(known.size, latest.size, known.root, latest.root, hashes):
@@ -342,7 +354,11 @@ def _hashes(value: object) -> list[bytes]:
 
 def _gap(seq: object, expected: int) -> LedgerError:
     if isinstance(seq, int) and seq > expected:
-        return _wrong("ledger_gap", f"Row {expected} is missing: row {seq} is in its place.", expected)
+        message = (
+            f"Row {expected} is missing: row {seq} is in its place. If an agent's key fetched these rows, they are "
+            "only those of its own key and jobs: verify each with verify_inclusion() and a proof."
+        )
+        return _wrong("ledger_gap", message, expected)
     return _wrong("ledger_gap", f"Row {seq!r} is where row {expected} should be.", expected)
 
 

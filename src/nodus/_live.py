@@ -15,7 +15,13 @@ from ._retry import MAX_DELAY, MAX_HINT, Failure, is_transient
 from ._sse import ServerSentEvent
 
 MAX_STREAMS = 20
-"""How many of a client's connections may follow single jobs; at most half of all."""
+"""How many of a client's connections may follow single jobs, their output included; at most half of all."""
+
+CATCHING_UP_SECONDS = 5.0
+"""How long a stream may stay silent in a place that others wait for, before it is given up."""
+
+TOO_MANY_STREAMS = "too_many_streams"
+"""The server's code for a stream that is one too many for the key."""
 
 LATEST = "latest"
 """As `after=`: skip everything that has already happened."""
@@ -28,6 +34,18 @@ _BASE_DELAY = 0.1
 _SETTLED_SECONDS = 10.0
 _SUDDEN_SECONDS = 1.0
 """How long a stream must have lasted for the reconnection delay to start over."""
+
+
+def shares_of_streams(connections: int) -> tuple[int, int]:
+    """Return how many connections streams of single jobs may hold, and how many more they take turns with.
+
+    Zero turns: a place that is held has to be given up for others. A client of one connection can hold none.
+    """
+    if connections == 1:
+        return 0, 1
+    total = min(MAX_STREAMS, connections // 2)
+    turns = 0 if total == 1 else max(1, total // 4)
+    return total - turns, turns
 
 
 class Progress:
@@ -154,7 +172,18 @@ def event_of_view(view: JobView, seq: int) -> JobEvent:
         supplier=view.supplier,
         region=view.region,
         reason=view.error_code,
+        simulated=view.simulated,
     )
+
+
+def is_about(event: JobEvent, job_id: str | None) -> bool:
+    """Whether an event belongs on the stream of a job; None for that of all jobs. UUIDs may be in either case."""
+    return job_id is None or event.job_id.lower() == job_id.lower()
+
+
+def is_one_too_many(error: NodusError) -> bool:
+    """Whether the server refused a stream only because the key has as many as it may have."""
+    return error.status_code == 429 and error.code == TOO_MANY_STREAMS
 
 
 def has_no_endpoint(error: NodusError) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, field_validator
 
-from . import _arguments
+from . import _arguments, _bodies
 from ._enums import GpuType, JobStatus, OpenStrEnum, PrincipalKind, SupplierKind
 from ._errors import ValidationError
 
@@ -198,10 +198,14 @@ class JobView(BaseModel):
         saved_usd: retail cost minus cost, in US dollars; may be negative. None until terminal.
         attempts: number of placements so far.
         principal_kind: kind of principal whose key submitted the job.
+        simulated: True if its supplier is simulated: nothing runs, and nothing is charged. None if an older server does
+            not say.
         ledger: the job's terminal row in the Trust Ledger; None until terminal.
     """
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="ignore", hide_input_in_errors=True, allow_inf_nan=False
+    )
 
     id: str
     status: JobStatus
@@ -223,6 +227,7 @@ class JobView(BaseModel):
     saved_usd: float | None = None
     attempts: int | None = None
     principal_kind: PrincipalKind | None = None
+    simulated: bool | None = None
     ledger: LedgerRow | None = None
 
     @property
@@ -251,12 +256,21 @@ class JobGlance(BaseModel):
         return (self.status, self.supplier, self.attempts) == (view.status, view.supplier, view.attempts)
 
 
+def bounded_list(item: type[BaseModel]) -> Any:
+    """The type of a list that is as long as a page may be; reading one stops at the first item that is wrong."""
+    kind: Any = Annotated[list[item], Field(max_length=_bodies.MAX_PAGE_ITEMS)]  # type: ignore[valid-type]  # made here
+    return Annotated[kind, pydantic.FailFast()] if hasattr(pydantic, "FailFast") else kind  # since pydantic 2.8
+
+
 class JobGlances(BaseModel):
     """One page of a listing, at a glance."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
-    jobs: list[JobGlance]
+    if TYPE_CHECKING:
+        jobs: list[JobGlance]
+    else:
+        jobs: bounded_list(JobGlance)
     next_cursor: str | None = None
 
 
@@ -265,7 +279,10 @@ class JobPage(BaseModel):
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
-    jobs: list[JobView]
+    if TYPE_CHECKING:
+        jobs: list[JobView]
+    else:
+        jobs: bounded_list(JobView)
     next_cursor: str | None = None
 
 

@@ -59,14 +59,25 @@ def read_key(key: LedgerKey | Mapping[str, object] | str | bytes) -> PublicKey:
     return PublicKey(origin, _require_key(_decoded(encoded)))
 
 
-def open_checkpoint(checkpoint: LedgerCheckpoint | Mapping[str, object] | str, key: PublicKey | None) -> Checkpoint:
+def open_checkpoint(
+    checkpoint: LedgerCheckpoint | Mapping[str, object] | str, key: PublicKey | None, origin: str | None = None
+) -> Checkpoint:
     """Read a checkpoint, as the server answered it or as its note alone; verify its signature if there is a key.
 
     Raises:
-        LedgerError: `ledger_malformed`; `ledger_origin_mismatch`: it belongs to another log than the key;
+        LedgerError: `ledger_malformed`; `ledger_origin_mismatch`: it belongs to another log than the key or `origin`;
             `ledger_signature_invalid`: the key did not sign it.
         ConfigurationError: (`missing_extra`) there is a signature to verify, but cryptography is not installed.
     """
+    opened = _open(checkpoint, key)
+    if origin not in (None, opened.origin):
+        raise LedgerError(
+            f"The checkpoint belongs to the log {opened.origin!r}, not to {origin!r}.", code="ledger_origin_mismatch"
+        )
+    return opened
+
+
+def _open(checkpoint: LedgerCheckpoint | Mapping[str, object] | str, key: PublicKey | None) -> Checkpoint:
     if isinstance(checkpoint, str):
         return _open_note(checkpoint, key)
     fields = fields_of(checkpoint)
@@ -132,7 +143,7 @@ def _is_signed(text: str, signature: bytes, public_key: bytes) -> bool:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     except ImportError as exc:
         raise ConfigurationError(
-            "Verifying the signature of a checkpoint needs the package cryptography: install nodus-sdk[ledger].",
+            "Verifying the signature of a checkpoint needs the package cryptography: pip install cryptography",
             code="missing_extra",
         ) from exc
     try:

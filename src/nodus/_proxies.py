@@ -1,21 +1,43 @@
-"""Which proxy a request goes through, by the environment: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`."""
+"""Which proxy a request goes through, by the environment: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`.
+
+Requests to this machine go through none, whatever the environment says (as in Go): plain http is allowed there because
+it does not leave the machine, and a proxy would be given the API key in clear.
+"""
 
 from __future__ import annotations
 
 import importlib.util
+import ipaddress
+import re
 import urllib.request
 
 import httpx
 
+from ._config import is_loopback
 from ._errors import ConfigurationError
 from ._tls import tls_context
 
 _SOCKS = ("socks5", "socks5h")
 _SCHEMES = ("http", "https", *_SOCKS)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+_FINAL_REFUSAL = re.compile(
+    r"(?!408|425|429)[1-4]\d\d\b"
+    r"|Invalid username/password|Requested .* from proxy server"
+    r"|.*(?:Connection not allowed by ruleset|Command not supported|Address type not supported)"
+)
+"""The refusals, in httpcore's words, that come again: a status below 500, and what SOCKS says of the request itself."""
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_CONNECTING = (httpx.ConnectError, httpx.ConnectTimeout)
+"""Over a connection to a proxy: the TLS handshake with the server, or with an https proxy, failed."""
 
 
 def environment_proxy(scheme: str, host: str, port: int | None = None) -> httpx.Proxy | None:
     """Return the proxy for an origin, or None to connect to it directly.
+
+    Where no variable is set, the settings of Windows and macOS count.
 
     Args:
         scheme: `"http"` or `"https"`.
@@ -25,9 +47,12 @@ def environment_proxy(scheme: str, host: str, port: int | None = None) -> httpx.
     Raises:
         ConfigurationError: (`invalid_proxy`) the environment names a proxy that cannot be used.
     """
-    proxies = urllib.request.getproxies()
+    if is_loopback(host):
+        return None
+    environment = urllib.request.getproxies_environment()
+    proxies = environment or urllib.request.getproxies()
     address = proxies.get(scheme) or proxies.get("all")
-    if not address or urllib.request.proxy_bypass(host if port is None else f"{host}:{port}"):
+    if not address or _is_direct(host, port or _DEFAULT_PORTS[scheme], environment):
         return None
     try:
         url = httpx.URL(address if "://" in address else f"http://{address}")
@@ -42,6 +67,122 @@ def environment_proxy(scheme: str, host: str, port: int | None = None) -> httpx.
         return httpx.Proxy(url, ssl_context=tls_context() if url.scheme == "https" else None)
     except ValueError:
         raise _invalid(f"is of a kind, {url.scheme}, that this httpx does not know") from None
+
+
+def is_exempt(host: str, port: int, no_proxy: str) -> bool:
+    """Whether `NO_PROXY` says that a host is reached directly.
+
+    Its entries are separated by commas or spaces: `*` (every host), a name (its subdomains too, with or without a dot
+    or `*.` before it), an address, or a range of addresses (`10.0.0.0/8`, `fd00::/8`). A name or an address may be
+    followed by a port; an IPv6 address may be in brackets.
+    """
+    host = host.lower().rstrip(".")
+    address = _address(host)
+    return any(_matches(entry, host, address, port) for entry in re.split(r"[\s,]+", no_proxy.lower()))
+
+
+def through_proxy(
+    exc: Exception, proxy: httpx.Proxy, url: httpx.URL, *, is_connected: bool, is_open: bool
+) -> Exception:
+    """Say of a failed request that it went through a proxy, and what to do if that is at fault.
+
+    The class says whether the request may have been sent, and whether time ran out.
+
+    Args:
+        exc: how sending it failed; returned as it is if that was no fault of the network.
+        proxy: the proxy; its password is not repeated.
+        url: where the request was to go.
+        is_connected: whether a connection to the proxy was made.
+        is_open: whether the way to the server was open, so that the request may have been sent.
+    """
+    if not isinstance(exc, httpx.TransportError) and type(exc).__module__.partition(".")[0] != "socksio":
+        return exc
+    detail = str(exc).rstrip(".") or type(exc).__name__
+    is_late = isinstance(exc, httpx.TimeoutException)
+    if isinstance(exc, httpx.TransportError) and (is_open or (is_connected and isinstance(exc, _CONNECTING))):
+        return type(exc)(f"{detail} (through the proxy {proxy.url})")
+    if is_late and is_connected:
+        return httpx.ConnectTimeout(f"{detail} (through the proxy {proxy.url})")
+    server = _authority(url)
+    advice = "check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"
+    if not is_connected:
+        problem = f"cannot be reached: {detail}"
+    elif not isinstance(exc, httpx.ProxyError):
+        problem = f"did not connect to {server}: {detail}"
+    else:
+        problem = f"refused to connect to {server}: {detail}"
+        if detail.startswith("407"):
+            advice = "put a user name and a password that it accepts into its URL (http://user:password@host:port)"
+    text = f"{proxy.url} {problem}; {advice}, or add {url.host} to NO_PROXY."
+    return httpx.ConnectTimeout(f"the proxy {text}") if is_late else httpx.ProxyError(text)
+
+
+def is_final_refusal(reason: str) -> bool:
+    """Whether a proxy that refused for this reason, in httpcore's words, would refuse again."""
+    return _FINAL_REFUSAL.match(reason) is not None
+
+
+def needs_brackets(proxy: httpx.Proxy, host: str) -> bool:
+    """Whether a proxy must be sent `BracketedURL`s of a host."""
+    return ":" in host and proxy.url.scheme not in _SOCKS
+
+
+class BracketedURL(httpx.URL):
+    """A URL whose IPv6 address stays in brackets on its way to an http proxy, which is sent an authority (RFC 3986).
+
+    httpx and httpcore take them off, and do not put them back.
+    """
+
+    @property
+    def raw_host(self) -> bytes:
+        return b"[%b]" % super().raw_host
+
+
+def _is_direct(host: str, port: int, environment: dict[str, str]) -> bool:
+    if environment:
+        return is_exempt(host, port, environment.get("no", ""))
+    return bool(urllib.request.proxy_bypass(f"{host}:{port}"))
+
+
+def _matches(entry: str, host: str, address: _Address | None, port: int) -> bool:
+    if entry in ("", "*"):
+        return entry == "*"
+    name, entry_port = _split(entry)
+    if entry_port not in (None, port):
+        return False
+    if address is not None:
+        network = _network(name)
+        return network is not None and address in network
+    name = name.removeprefix("*").strip(".")
+    return name != "" and (host == name or host.endswith(f".{name}"))
+
+
+def _split(entry: str) -> tuple[str, int | None]:
+    """Split an entry into what is before the port, without brackets, and the port."""
+    name, colon, port = entry.rpartition(":")
+    if colon and port.isdecimal() and (":" not in name or name.endswith("]")):
+        return name.strip("[]"), int(port)
+    return entry.replace("[", "").replace("]", ""), None
+
+
+def _address(host: str) -> _Address | None:
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    try:
+        return ipaddress.ip_network(_address(text) or text, strict=False)
+    except ValueError:
+        return None
+
+
+def _authority(url: httpx.URL) -> str:
+    host = f"[{url.host}]" if ":" in url.host else url.host
+    return f"{host}:{url.port or _DEFAULT_PORTS[url.scheme]}"
 
 
 def _invalid(problem: str) -> ConfigurationError:

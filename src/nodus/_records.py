@@ -14,7 +14,9 @@ from ._enums import JobStatus, PrincipalKind, SupplierKind
 
 
 class _Record(BaseModel):
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="ignore", hide_input_in_errors=True, allow_inf_nan=False
+    )
 
 
 class JobEvent(_Record):
@@ -29,6 +31,7 @@ class JobEvent(_Record):
         supplier: where the job was placed, or, when it is queued again, where it was lost; None before placement.
         region: the region there.
         reason: why it happened, if there is more to say: what the supplier reported, or the error's code.
+        simulated: True if the job's supplier is simulated; None if an older server does not say.
         id: where to resume a stream, as `after=`; None if the event was found by polling.
     """
 
@@ -40,6 +43,7 @@ class JobEvent(_Record):
     supplier: str | None = None
     region: str | None = None
     reason: str | None = None
+    simulated: bool | None = None
     id: str | None = None
 
     @property
@@ -124,11 +128,16 @@ class Webhook(_Record):
 
     Attributes:
         id: `wh_…`.
-        url: where deliveries are posted.
+        url: where deliveries are posted; the values in its query, which may be tokens, are `***` unless `create()`
+            returned it.
         events: the event types that are delivered, such as `"job.completed"`.
         secret: `whsec_…`, the secret that deliveries are signed with; set only by `create()`, and never in a `repr`.
         created_at: when it was registered.
-        disabled_at: when the endpoint answered 410, after which nothing is delivered to it; None while it is live.
+        disabled_at: since when nothing is delivered to it any more; None while it is live.
+        disabled_reason: `"gone"` if it answered 410, `"failing"` if it accepted nothing for days; None while it is
+            live.
+        failing_since: since when every attempt has failed; None if the last one succeeded.
+        held_until: when it is tried next, after it gave no answer; None if nothing holds it back.
     """
 
     id: str
@@ -137,6 +146,9 @@ class Webhook(_Record):
     secret: str | None = Field(default=None, repr=False)
     created_at: datetime | None = None
     disabled_at: datetime | None = None
+    disabled_reason: str | None = None
+    failing_since: datetime | None = None
+    held_until: datetime | None = None
 
 
 class WebhookSecret(_Record):

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 MAX_EVENT_BYTES = 1024 * 1024
 """How large one event may be: a stream that never ends a line must not fill memory."""
 
+MAX_ID_BYTES = 256
+"""How long an id may be: every reconnection sends it back in a header. A longer one is ignored, like one with a NUL."""
+
 _BOM = b"\xef\xbb\xbf"
 _LINE_END = re.compile(b"\r\n|\r|\n")
 _DIGITS = re.compile(r"[0-9]{1,9}\Z", re.ASCII)
@@ -103,7 +106,7 @@ class EventStreamParser:
             self._data.append(value)
         elif name == "event":
             self._type = value
-        elif name == "id" and "\0" not in value:
+        elif name == "id" and "\0" not in value and len(line) <= len("id: ") + MAX_ID_BYTES:
             self._id = value
         elif name == "retry" and _DIGITS.match(value):
             self.retry_seconds = int(value) / 1000

@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 import nodus
-from nodus._live import MAX_STREAMS
+from nodus._config import DEFAULT_MAX_CONNECTIONS
+from nodus._live import MAX_STREAMS, shares_of_streams
 from tests._async.clients import API_KEY, SIGNING_SECRET, on_loopback, scripted
 from tests.support.clock import AsyncFakeClock
 from tests.support.script import AsyncScript, job_reply, refusal, reply
@@ -187,7 +188,8 @@ async def test_a_closed_client_ends_its_streams() -> None:
 
 
 async def test_streams_of_single_jobs_leave_connections_to_others() -> None:
-    """Twenty at most are held; who comes later looks at the job, and reads its events for a moment when it moves."""
+    """Most places may be held; who comes later looks at the job, and reads its events for a moment when it moves."""
+    places = shares_of_streams(DEFAULT_MAX_CONNECTIONS)[0]
     moved = {"polls": 0}
 
     def serve(request: Received) -> Action:
@@ -198,7 +200,7 @@ async def test_streams_of_single_jobs_leave_connections_to_others() -> None:
 
     with LoopbackServer(then=decide(serve)) as server:
         async with on_loopback(server) as client:
-            held = [client.job(JOB).events() for _ in range(MAX_STREAMS)]
+            held = [client.job(JOB).events() for _ in range(places)]
             for stream in held:
                 assert statuses(await take(stream, 1)) == ["queued"]
             late = client.job(JOB).events()
@@ -210,7 +212,7 @@ async def test_streams_of_single_jobs_leave_connections_to_others() -> None:
                 await stream.aclose()
 
     assert statuses(events) == ["queued", "placed"]
-    assert f"{MAX_STREAMS} busy" in busy
+    assert f"{places} busy" in busy
     assert ordinary.status == nodus.JobStatus.PLACED
 
 
@@ -315,6 +317,66 @@ async def test_children_share_the_places_of_streams() -> None:
 
     assert places is None
     assert again is not None
+
+
+async def test_events_say_whether_the_job_is_simulated() -> None:
+    """On a stream and when polled; an older server does not say."""
+    simulated = frame(1).replace(b'"attempt"', b'"simulated": true, "attempt"')
+    polled = answer(200, view("completed", id=JOB, simulated=True))
+    with LoopbackServer(streams(simulated + frame(4)), answer(404), polled) as server:
+        async with on_loopback(server) as client:
+            streamed = [event.simulated async for event in client.job(JOB).events()]
+            found = [event.simulated async for event in client.job(JOB).events()]
+
+    assert (streamed, found) == ([True, None], [True])
+
+
+async def test_an_event_of_another_job_is_not_given() -> None:
+    """Nor does it end the stream, which goes on behind the last event of its own; UUIDs may be in either case."""
+    strays = frame(4, job_id="another-job", id=4)
+    with LoopbackServer(streams(frames(1) + strays), streams(frames(2, 3, 4))) as server:
+        async with on_loopback(server) as client:
+            events = [event async for event in client.job(JOB.upper()).events()]
+
+    assert [(event.job_id, event.status.value) for event in events] == [(JOB, status) for status in COURSE]
+
+
+async def test_an_id_that_is_too_long_is_not_sent_back() -> None:
+    """The last one that is not is sent instead; what then comes again is not given again."""
+    long = b"id: " + b"x" * 257 + b"\n" + frame(2).partition(b"\n")[2]
+    with LoopbackServer(streams(frames(1) + long, ends=False), streams(frames(2, 3, 4))) as server:
+        async with on_loopback(server) as client:
+            events = [event async for event in client.job(JOB).events()]
+
+    assert tuple(statuses(events)) == COURSE
+    assert [request.header("last-event-id") for request in server.received] == [None, "1"]
+
+
+async def test_a_key_with_too_many_streams_is_polled_instead() -> None:
+    """The server's refusal ends nothing."""
+    full = answer(429, {"error": "too_many_streams"}, retry_after="5")
+    polled = [answer(200, view(status, id=JOB)) for status in ("queued", "running", "completed")]
+    with LoopbackServer(full, *polled) as server:
+        async with on_loopback(server) as client:
+            events = [event async for event in client.job(JOB).events()]
+
+    assert statuses(events) == ["queued", "running", "completed"]
+    assert [request.target for request in server.received[1:]] == [f"/v1/jobs/{JOB}"] * 3
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br"])
+async def test_a_stream_that_is_packed_is_an_error_that_names_the_coding(encoding: str) -> None:
+    """It was not asked for, and some would have to be unpacked without end."""
+    with LoopbackServer(then=streams(frames(1), content_encoding=encoding)) as server:
+        async with on_loopback(server, max_connections=1) as client:
+            for stream in (client.job(JOB).events(), client.job(JOB).logs(follow=True)):
+                with pytest.raises(nodus.APIError, match=encoding) as caught:
+                    async for _ in stream:
+                        pass
+                assert caught.value.code == "invalid_response"
+            busy = repr(client._session._pool)
+
+    assert "0 busy" in busy
 
 
 async def test_a_job_that_is_not_there_is_an_error() -> None:

@@ -123,6 +123,10 @@ def delete_webhook(client: Client) -> object:
     return client.webhooks.delete("wh_1")  # type: ignore[func-returns-value]  # that is what is checked
 
 
+def enable_webhook(client: Client) -> object:
+    return (client.webhooks.enable("wh_1")).id
+
+
 def rotate_webhook(client: Client) -> object:
     return (client.webhooks.rotate("wh_1")).secret
 
@@ -197,6 +201,7 @@ SIDE_CALLS: dict[str, tuple[Call, object]] = {
     "webhooks.get": (get_webhook, "wh_1"),
     "webhooks.delete": (delete_webhook, None),
     "webhooks.rotate": (rotate_webhook, "whsec_2"),
+    "webhooks.enable": (enable_webhook, "wh_1"),
     "webhooks.deliveries": (list_deliveries, ["d_1"]),
     "webhooks.iter_deliveries": (iterate_deliveries, ["d_1"]),
     "webhooks.replay": (replay_delivery, "d_1"),

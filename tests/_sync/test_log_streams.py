@@ -97,6 +97,26 @@ def test_a_server_without_logs_is_a_clear_error(status: int) -> None:
     assert unknown.value.code == "job_not_found"
 
 
+def test_output_is_read_in_turns_while_the_key_has_too_many_streams() -> None:
+    """Nothing is missed or repeated, and it is followed again as soon as the server may allow it."""
+    full = answer(429, {"error": "too_many_streams"}, retry_after="3")
+    with LoopbackServer(
+        full,
+        logs(b"one\n"),
+        RUNNING,
+        logs(b"two\n", status=206),
+        RUNNING,
+        logs(b"three\n", status=206),
+        OVER,
+        NOTHING_MORE,
+    ) as server:
+        pieces = followed(server)
+
+    read = [request for request in server.received if "/logs" in request.target]
+    assert "".join(pieces) == "one\ntwo\nthree\n"
+    assert ["follow" in request.target for request in read] == [True, False, False, True, True]
+
+
 def test_an_injected_client_that_cannot_stream_cannot_follow() -> None:
     """That is said, rather than a wait that ends with all the text."""
     with scripted(Script()) as client:

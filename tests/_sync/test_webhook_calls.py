@@ -61,6 +61,17 @@ def test_a_secret_shows_in_no_repr() -> None:
     assert script.requests[1].url.raw_path == b"/v1/webhooks/wh_b71c/rotate"
 
 
+def test_enabling_may_be_tried_again() -> None:
+    """Done twice, it is done once; so a lost answer is no reason to give up."""
+    script = Script(httpx.ReadError("reset"), reply(200, {**HOOK, "disabled_at": None}))
+    with scripted(script) as client:
+        hook = client.webhooks.enable("wh_b71c")
+
+    assert [request.url.raw_path for request in script.requests] == [b"/v1/webhooks/wh_b71c/enable"] * 2
+    assert len({request.headers["Idempotency-Key"] for request in script.requests}) == 1
+    assert (hook.id, hook.disabled_at, hook.failing_since) == ("wh_b71c", None, None)
+
+
 @pytest.mark.parametrize("answer", [{"id": 7, "secret": [SECRET]}, {"whsec": SECRET}, [SECRET], SECRET])
 @pytest.mark.parametrize("name", ["create", "rotate"])
 def test_an_error_about_an_answer_with_a_secret_does_not_carry_it_on(name: str, answer: Any) -> None:
@@ -212,7 +223,13 @@ def test_what_cannot_be_an_id_is_refused_before_sending(hook_id: Any) -> None:
     """As with jobs."""
     script = Script()
     with scripted(script) as client:
-        for call in (client.webhooks.get, client.webhooks.delete, client.webhooks.rotate, client.webhooks.deliveries):
+        for call in (
+            client.webhooks.get,
+            client.webhooks.delete,
+            client.webhooks.rotate,
+            client.webhooks.enable,
+            client.webhooks.deliveries,
+        ):
             with pytest.raises(nodus.ValidationError) as caught:
                 call(hook_id)
 

@@ -7,8 +7,9 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
+
+from tests.support.joined_server import JoinedServer, QuietHandler
 
 API_KEY = "nk_test_cli"
 CREATED_AT = "2026-01-02T03:04:05Z"
@@ -106,10 +107,8 @@ def serving() -> Iterator[Stub]:
     """Run a stub on a free port."""
     stub = Stub()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def handle_any(self) -> None:
+    class Handler(QuietHandler):
+        def answer(self) -> None:
             parts = urlsplit(self.path)
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
@@ -124,20 +123,9 @@ def serving() -> Iterator[Stub]:
                 self.end_headers()
                 self.wfile.write(text.encode())
 
-        do_GET = do_POST = do_DELETE = handle_any  # noqa: N815  # the names that http.server looks for
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    stub.base_url = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
-        yield stub
-    finally:
-        stub.release.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with JoinedServer(Handler) as server:
+        stub.base_url = f"http://127.0.0.1:{server.port}"
+        try:
+            yield stub
+        finally:
+            stub.release.set()

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import ssl
 from datetime import datetime, timezone
+from urllib.parse import urlsplit
 
 import pytest
 
-from nodus._cli.diagnosis import look_at_clock, skew_of
+from nodus import APIConnectionError
+from nodus._cli.diagnosis import Finding, look_at_clock, look_at_proxy, skew_of
+from nodus._cli.trust import advice_for
 from tests.cli.conftest import Command
 from tests.cli.stub import Answer, Stub
 
@@ -151,3 +155,105 @@ def test_a_clock_is_judged_by_what_it_breaks(skew: float | None, signs: bool, re
 def test_dates_are_those_of_http(date: str, expected: float | None) -> None:
     """What is not one says nothing."""
     assert skew_of(date, NOW) == expected
+
+
+def proxy_of(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, url: str = "https://api.example"
+) -> Finding | None:
+    """What doctor says of the proxies that are named in this environment."""
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    return look_at_proxy(environ, urlsplit(url))
+
+
+def test_the_proxy_in_use_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the variables that name it."""
+    finding = proxy_of({"HTTPS_PROXY": "http://me:hush@proxy.example:3128"}, monkeypatch)
+
+    assert finding is not None
+    assert finding.detail == "http://proxy.example:3128 for api.example, from HTTPS_PROXY"
+
+
+def test_no_proxy_is_told_with_what_keeps_it_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`NO_PROXY`, or that none is named for such an address."""
+    exempt = proxy_of({"HTTPS_PROXY": "http://proxy.example", "NO_PROXY": "api.example"}, monkeypatch)
+    monkeypatch.delenv("NO_PROXY")
+    monkeypatch.delenv("HTTPS_PROXY")
+    other = proxy_of({"HTTP_PROXY": "http://proxy.example"}, monkeypatch)
+    monkeypatch.delenv("HTTP_PROXY")
+
+    assert exempt is not None
+    assert other is not None
+    assert exempt.detail == "none for api.example, because NO_PROXY names it; set: HTTPS_PROXY"
+    assert other.detail == "none for api.example, because none is named for https; set: HTTP_PROXY"
+    assert proxy_of({}, monkeypatch) is None
+
+
+def test_a_proxy_that_cannot_be_used_is_a_setting_to_correct(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its address is not repeated: it may hold a password."""
+    finding = proxy_of({"HTTPS_PROXY": "gopher://me:hush@proxy.example"}, monkeypatch)
+
+    assert finding is not None
+    assert (finding.result, finding.exit_code) == ("failed", 3)
+    assert "hush" not in finding.detail + finding.advice
+
+
+def test_a_proxy_is_part_of_the_picture(nodus: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the control plane cannot be reached, it may be the one at fault."""
+    monkeypatch.setenv("NODUS_BASE_URL", "https://api.example.invalid")
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    result = nodus("doctor")
+
+    assert result.status == 8
+    assert "proxy: http://127.0.0.1:1 for api.example.invalid" in result.stdout
+    assert "proxy" in result.stdout.splitlines()[-1] + result.stdout.splitlines()[-2]
+
+
+@pytest.mark.parametrize(
+    ("verify_code", "expected"),
+    [
+        (10, "not valid at this time"),
+        (9, "not valid at this time"),
+        (62, "for another host"),
+        (64, "for another host"),
+        (18, "SSL_CERT_FILE"),
+        (19, "SSL_CERT_FILE"),
+        (20, "SSL_CERT_FILE"),
+    ],
+)
+def test_a_certificate_that_does_not_verify_has_its_own_advice(verify_code: int, expected: str) -> None:
+    """By what is wrong with it; the operating system's store is named where there is one."""
+    advice = advice_for(verify_code, "/etc/ssl/store.pem")
+
+    assert expected in advice
+    assert ("/etc/ssl/store.pem" in advice) == (expected == "SSL_CERT_FILE")
+    assert "(" not in advice_for(20, None)
+
+
+@pytest.mark.parametrize("words", [("health",), ("doctor",)])
+def test_a_certificate_is_told_from_an_address(
+    nodus: Command, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """However deep in the chain of causes it stands."""
+
+    async def unverified(self: object) -> dict[str, object]:
+        cause = ssl.SSLCertVerificationError(1, "certificate verify failed")
+        cause.verify_code = 20
+        raise APIConnectionError("GET /healthz failed") from cause
+
+    monkeypatch.setattr("nodus.AsyncClient.healthz", unverified)
+    result = nodus(*words)
+
+    assert result.status == 8
+    assert "SSL_CERT_FILE" in result.stdout + result.stderr
+    assert "Check that NODUS_BASE_URL is right" not in result.stdout
+
+
+def test_who_stands_before_the_control_plane_is_not_taken_for_it(stub: Stub, nodus: Command) -> None:
+    """A proxy's refusal says nothing of the key."""
+    stub.answer("GET /v1/jobs", Answer(403, "<html>Forbidden by the proxy</html>", {"Content-Type": "text/html"}))
+    result = nodus("list")
+
+    assert result.status == 3
+    assert "The key is known" not in result.stderr
+    assert "a proxy or another server" in result.stderr

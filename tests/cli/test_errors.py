@@ -37,7 +37,7 @@ def test_an_answer_gives_its_exit_status(
     """Alike on both event loops: what, why, what next, and the request's id."""
     stub.answer("GET /v1/jobs/job-1", Answer(status, {"error": code, "message": "It is so."}))
 
-    result = nodus("get", "job-1", "--json")
+    result = nodus("get", "job-1")
 
     assert (result.status, result.stdout) == (expected, "")
     assert f"Error: It is so. ({code}, HTTP {status}, request req_1)" in result.stderr
@@ -143,7 +143,7 @@ def test_trio_where_it_is_not_installed_exits_3_and_says_how(nodus: Command, mon
     result = nodus("health")
 
     assert result.status == 3
-    assert 'pip install "nodus-sdk[trio]"' in result.stderr
+    assert "pip install trio" in result.stderr
 
 
 @pytest.mark.parametrize("job_id", ["../x", ".", "a\nb"])

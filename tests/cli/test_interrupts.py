@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shlex
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +20,7 @@ from nodus._cli.underway import Underway
 from tests.cli.conftest import Command, Result
 from tests.cli.stub import API_KEY, Answer, Request, Stub, job
 from tests.cli.terminal import PATIENCE_SECONDS, terminal
+from tests.support.streams import frames
 
 SUBMIT = "POST /v1/jobs"
 GET = "GET /v1/jobs/job-1"
@@ -27,6 +30,30 @@ posix_only = pytest.mark.skipif(sys.platform == "win32", reason="signals and ter
 pytestmark = [posix_only, pytest.mark.usefixtures("backend")]
 
 Interrupted = Callable[..., Result]
+
+# What is put before a program's own modules: its event loops lack what those of Windows lack.
+_WITHOUT_SIGNALS = """\
+import asyncio
+def missing(*args, **options): raise NotImplementedError
+asyncio.SelectorEventLoop.add_signal_handler = asyncio.SelectorEventLoop.remove_signal_handler = missing
+"""
+
+
+@pytest.fixture(params=["asyncio", "trio", "asyncio of Windows"])
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """The event loop that the command is told to run on, here and in programs; Windows' receive no signals."""
+    name, _, lacks_signals = str(request.param).partition(" ")
+    monkeypatch.setenv("NODUS_BACKEND", name)
+    if lacks_signals:
+        (tmp_path / "sitecustomize.py").write_text(_WITHOUT_SIGNALS, encoding="utf-8")
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+        monkeypatch.setattr(asyncio.SelectorEventLoop, "add_signal_handler", _missing)
+        monkeypatch.setattr(asyncio.SelectorEventLoop, "remove_signal_handler", _missing)
+    return name
+
+
+def _missing(*args: object, **options: object) -> None:
+    raise NotImplementedError
 
 
 @pytest.fixture
@@ -156,8 +183,8 @@ def test_an_id_is_quoted_for_the_shell() -> None:
     underway.job_id = "a b\x1b;c"
 
     assert underway.advice()[1:] == [
-        r"  To watch it again:  nodus wait 'a b\x1b;c'",
-        r"  To cancel it:       nodus cancel 'a b\x1b;c'",
+        r"  To watch it again:  nodus wait $'a b\033;c'",
+        r"  To cancel it:       nodus cancel $'a b\033;c'",
     ]
 
 
@@ -254,3 +281,22 @@ def test_sigterm_ends_a_process_with_143(stub: Stub) -> None:
     assert (process.returncode, stdout) == (143, "")
     assert "nodus wait job-1" in stderr
     assert "Traceback" not in stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("health",), ("list",), ("run", "--image", "a", "--wait"), ("logs", "job-1"), ("events", "job-1"), ("doctor",)],
+)
+def test_commands_run_on_every_event_loop(stub: Stub, nodus: Command, words: tuple[str, ...]) -> None:
+    """To their end, and leave the handlers of signals as they were."""
+    stub.answer("GET /healthz", Answer(200, {"status": "ok"}))
+    stub.answer("GET /v1/jobs", Answer(200, {"jobs": [job()]}))
+    stub.answer(SUBMIT, Answer(202, job()))
+    stub.answer(GET, Answer(200, job()))
+    stub.answer(f"{GET}/logs", Answer(200, "epoch 1\n"))
+    stub.answer(f"{GET}/events", Answer(200, frames(1, 4).decode(), {"Content-Type": "text/event-stream"}))
+    before = [signal.getsignal(number) for number in event_loop.SIGNALS]
+    result = nodus(*words)
+
+    assert (result.status, "Traceback" in result.stderr) == (0, False)
+    assert [signal.getsignal(number) for number in event_loop.SIGNALS] == before

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from nodus import JobView
+from nodus._cli.jobs import show_job
+from nodus._cli.output import Output
+from nodus._cli.waiting import Progress
 from tests.cli.conftest import Command
 from tests.cli.stub import Answer, Stub, job
+
+if TYPE_CHECKING:
+    from nodus import AsyncJob
 
 
 def listing(*jobs: object, cursor: str | None = None) -> Answer:
@@ -142,10 +150,10 @@ def test_get_wait_watches_to_the_end(stub: Stub, nodus: Command) -> None:
         Answer(200, job(supplier="lambda", region="r1", cost_usd=1.5)),
     )
 
-    result = nodus("get", "job-1", "--wait", "--poll-seconds", "0.001", "--json")
+    result = nodus("get", "job-1", "--wait", "--poll-seconds", "0.001")
 
     assert result.status == 0
-    assert json.loads(result.stdout)["status"] == "completed"
+    assert "status    completed\n" in result.stdout
     assert [line.split(maxsplit=1)[1] for line in result.stderr.splitlines()] == [
         "queued",
         "running on lambda, r1",
@@ -175,12 +183,14 @@ def test_a_wait_that_times_out_exits_124_and_says_how_to_go_on(stub: Stub, nodus
     """The job goes on; stdout has its last state, for programs to learn which it was."""
     stub.answer("GET /v1/jobs/job-1", Answer(200, job(status="running")))
 
-    result = nodus("wait", "job-1", "--timeout", "0", "--json")
+    result = nodus("wait", "job-1", "--timeout", "0")
+    as_json = nodus("wait", "job-1", "--timeout", "0", "--json")
 
-    assert result.status == 124
-    assert json.loads(result.stdout)["status"] == "running"
-    assert "nodus wait job-1" in result.stderr
-    assert "nodus cancel job-1" in result.stderr
+    assert (result.status, as_json.status) == (124, 124)
+    assert json.loads(as_json.stdout)["status"] == "running"
+    for told in (result.stderr, json.loads(as_json.stderr)["hint"]):
+        assert "nodus wait job-1" in told
+        assert "nodus cancel job-1" in told
 
 
 def test_waiting_for_a_job_that_is_not_there_exits_4(stub: Stub, nodus: Command) -> None:
@@ -208,9 +218,9 @@ def test_cancel_shows_where_the_job_stands(stub: Stub, nodus: Command, status: s
     """A running job has still to be let go by its supplier."""
     stub.answer("POST /v1/jobs/job-1/cancel", Answer(200, job(status=status)))
 
-    result = nodus("cancel", "job-1", "--json")
+    result = nodus("cancel", "job-1")
 
-    assert (result.status, json.loads(result.stdout)["status"]) == (0, status)
+    assert (result.status, f"status   {status}\n" in result.stdout) == (0, True)
     assert ("nodus wait job-1" in result.stderr) is not terminal
 
 
@@ -226,3 +236,31 @@ def test_logs_as_json_name_their_job(stub: Stub, nodus: Command) -> None:
     stub.answer("GET /v1/jobs/job-1/logs", Answer(200, "epoch 1\n"))
 
     assert json.loads(nodus("logs", "job-1", "--json").stdout) == {"job_id": "job-1", "text": "epoch 1\n"}
+
+
+class Simulated(JobView):
+    """A view of a job that was only made up."""
+
+    simulated: bool = True
+
+
+def test_a_simulated_job_says_that_nothing_ran(capfd: pytest.CaptureFixture[str]) -> None:
+    """In its last line; for real ones nothing is said of it."""
+    show_job(Output(), Simulated.model_validate(job()), as_json=False)
+    made_up = capfd.readouterr().out
+    show_job(Output(), JobView.model_validate(job()), as_json=False)
+    real = capfd.readouterr().out
+
+    assert made_up == real + "simulated: nothing ran\n"
+
+
+def test_watching_a_simulated_job_says_so_from_the_start(capfd: pytest.CaptureFixture[str]) -> None:
+    """Beside each status."""
+
+    class Handle:
+        view = Simulated.model_validate(job(status="running", supplier="vast"))
+        status = view.status
+
+    Progress(Output())(cast("AsyncJob", Handle()))
+
+    assert capfd.readouterr().err.endswith("running on vast (simulated)\n")

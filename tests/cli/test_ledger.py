@@ -149,3 +149,90 @@ def test_evidence_that_is_none_is_a_usage_error(nodus: Command, tmp_path: Path) 
     file.write_text("{", encoding="utf-8")
     assert nodus("ledger", "verify", "--known", str(file)).status == 2
     assert nodus("ledger", "verify", "--file", str(file), "--public-key", key_of()["vkey"]).status == 2
+
+
+def serve_own_rows(stub: Stub, *seqs: int, kind: str = "agent") -> None:
+    """Let the stub show these rows alone, as to an agent's key, and prove each."""
+    serve(stub)
+    stub.answer("GET /v1/ledger", Answer(200, {"entries": [ROWS[seq - 1] for seq in seqs], "next_after": None}))
+    stub.answer("GET /v1/key", Answer(200, {"id": "key-1", "principal_kind": kind}))
+    hashes = leaf_hashes(ROWS)
+    for seq in seqs:
+        path = [each.hex() for each in inclusion_proof(hashes, seq - 1)]
+        content = {"seq": seq, "size": 5, "leaf_hash": ROWS[seq - 1]["leaf_hash"], "hashes": path}
+        stub.answer(f"GET /v1/ledger/{seq}/proof", Answer(200, content))
+    consistency = [each.hex() for each in consistency_proof(hashes, 2)]
+    stub.answer("GET /v1/ledger/consistency", Answer(200, {"from": 2, "to": 5, "hashes": consistency}))
+
+
+@pytest.mark.parametrize("seqs", [(2, 4), (1, 2), ()], ids=["gaps", "the first ones", "none"])
+def test_what_an_agent_sees_is_verified_row_by_row(
+    stub: Stub, nodus: Command, tmp_path: Path, seqs: tuple[int, ...]
+) -> None:
+    """Each by its proof; and what cannot be verified so is said."""
+    serve_own_rows(stub, *seqs)
+    known = tmp_path / "known"
+    known.write_text(json.dumps(checkpoint_of(ROWS[:2])), encoding="utf-8")
+    shown = nodus("ledger", "verify")
+    as_json = nodus("ledger", "verify", "--json", "--known", str(known), "--public-key", key_of()["vkey"])
+
+    assert (shown.status, as_json.status) == (0, 0)
+    assert "verified in part" in shown.stdout
+    assert "with the key that the server named" in shown.stdout
+    assert "only the rows of its own key and jobs" in shown.stderr
+    assert json.loads(as_json.stdout) == {
+        "rows": len(seqs),
+        "newer_rows": 0,
+        "checkpoint_size": 5,
+        "root_hash": checkpoint_of(ROWS)["root_hash"],
+        "known_size": 2,
+        "signature_verified": True,
+    }
+
+
+def test_a_row_of_an_agent_that_is_not_proved_exits_9(stub: Stub, nodus: Command) -> None:
+    """A proof of another row, and a row whose text was changed."""
+    serve_own_rows(stub, 2, 4)
+    wrong = {"seq": 2, "size": 5, "leaf_hash": ROWS[1]["leaf_hash"], "hashes": []}
+    stub.answer("GET /v1/ledger/2/proof", Answer(200, wrong))
+    unproved = nodus("ledger", "verify")
+    serve_own_rows(stub, 2, 4)
+    changed = [ROWS[1], {**ROWS[3], "kind": "job.settled"}]
+    stub.answer("GET /v1/ledger", Answer(200, {"entries": changed, "next_after": None}))
+    forged = nodus("ledger", "verify")
+
+    assert (unproved.status, unproved.stdout) == (9, "")
+    assert (forged.status, forged.stdout) == (9, "")
+
+
+def test_for_everybody_else_missing_rows_are_a_fault(stub: Stub, nodus: Command) -> None:
+    """Only an agent's key has a reason not to see them."""
+    serve_own_rows(stub, 2, 4, kind="service")
+    refused = nodus("ledger", "verify")
+
+    assert (refused.status, refused.stdout) == (9, "")
+    assert "Row 1 is missing" in refused.stderr
+
+
+def test_an_export_proves_no_more_than_it_can(nodus: Command, tmp_path: Path) -> None:
+    """Anybody can make consistent rows, and a checkpoint for them; nobody else the signature of a pinned key."""
+    export, checkpoint = tmp_path / "rows", tmp_path / "checkpoint"
+    export.write_text("\n".join(json.dumps(row) for row in ROWS) + "\n", encoding="utf-8")
+    checkpoint.write_text(checkpoint_of(ROWS)["note"], encoding="utf-8")
+    words = ("ledger", "verify", "--file", str(export))
+    with_checkpoint = (*words, "--checkpoint", str(checkpoint))
+    pinned = ("--public-key", key_of()["vkey"])
+    alone, beside, signed, kept = (
+        nodus(*words),
+        nodus(*with_checkpoint),
+        nodus(*with_checkpoint, *pinned),
+        nodus(*words, "--known", str(checkpoint), *pinned),
+    )
+
+    assert (alone.status, beside.status, signed.status, kept.status) == (0, 0, 0, 0)
+    assert "the rows are consistent among themselves; nothing shows who wrote them\n" in alone.stdout
+    assert "the rows are those of the checkpoint; nothing shows who wrote it\n" in beside.stdout
+    assert "ledger        verified\n" not in alone.stdout + beside.stdout
+    assert signed.stdout.startswith("ledger      verified\n")
+    assert "the first 5 rows are verified" in kept.stdout
+    assert "nothing shows who" in json.loads(nodus(*words, "--json").stdout)["finding"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import threading
 
 import pytest
 
@@ -97,7 +96,7 @@ def test_interrupted_the_job_goes_on(stub: Stub, nodus: Command) -> None:
     """And the lines to watch it again and to cancel it are printed."""
 
     def serve(request: Request) -> Answer:
-        threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGINT)).start()
+        os.kill(os.getpid(), signal.SIGINT)
         stub.release.wait()
         return Answer(503)
 

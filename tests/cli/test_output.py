@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 from nodus._cli import exit_codes
 from nodus._cli.jobs import dollars, local_time
-from nodus._cli.output import Output, aligned, printable
+from nodus._cli.output import Output, Painted, aligned
 from tests.cli.conftest import Command
 from tests.cli.stub import API_KEY, CREATED_AT, Answer, Stub, job
 from tests.cli.terminal import terminal
@@ -36,14 +37,22 @@ class Screen(io.StringIO):
         (Screen(), {"NO_COLOR": ""}, "\x1b[32mok\x1b[0m"),
         (Screen(), {"TERM": "dumb"}, "ok"),
         (io.StringIO(), {}, "ok"),
+        (io.StringIO(), {"FORCE_COLOR": "1"}, "\x1b[32mok\x1b[0m"),
+        (io.StringIO(), {"CLICOLOR_FORCE": "1"}, "\x1b[32mok\x1b[0m"),
+        (io.StringIO(), {"FORCE_COLOR": "", "CLICOLOR_FORCE": "0"}, "ok"),
+        (Screen(), {"FORCE_COLOR": "1", "TERM": "dumb"}, "\x1b[32mok\x1b[0m"),
+        (Screen(), {"FORCE_COLOR": "1", "CLICOLOR_FORCE": "1", "NO_COLOR": "1"}, "ok"),
     ],
 )
-def test_colour_is_for_terminals_only(stream: io.StringIO, environ: Mapping[str, str], expected: str) -> None:
-    """And never where `NO_COLOR` says no; on either stream by itself."""
-    painted = Output(stream, io.StringIO(), environ).paint("ok", "green")
-    noted = Output(io.StringIO(), stream, environ).paint_note("ok", "green")
+def test_colour_is_for_terminals_unless_it_is_forbidden_or_demanded(
+    stream: io.StringIO, environ: Mapping[str, str], expected: str
+) -> None:
+    """`NO_COLOR` comes before `FORCE_COLOR`, and that before what the stream is; on either stream by itself."""
+    stdout, stderr = type(stream)(), type(stream)()
+    Output(stdout, io.StringIO(), environ).data(Painted("ok", "green"))
+    Output(io.StringIO(), stderr, environ).note(Painted("ok", "green"))
 
-    assert (painted, noted) == (expected, expected)
+    assert (stdout.getvalue(), stderr.getvalue()) == (f"{expected}\n", f"{expected}\n")
 
 
 def test_a_closed_stream_is_no_terminal() -> None:
@@ -108,12 +117,6 @@ def test_a_table_is_aligned_and_fitted() -> None:
 def test_small_amounts_keep_their_digits(amount: float, expected: str) -> None:
     """A short job costs less than a cent."""
     assert dollars(amount) == expected
-
-
-def test_printable_leaves_words_alone() -> None:
-    """Only what steers a terminal is changed."""
-    assert printable("größer – ok") == "größer – ok"
-    assert printable("a\tb\n\x1b[1m\x9b") == "a\\tb\\n\\x1b[1m\\x9b"
 
 
 def test_streams_that_were_closed_beforehand_swallow_what_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +196,9 @@ def test_a_full_disk_is_told_in_a_line(stub: Stub, words: list[str]) -> None:
         )
 
     assert done.returncode == exit_codes.OUTPUT_LOST
-    assert done.stderr == "Error: Stdout cannot be written to: No space left on device.\n"
+    message = "Stdout cannot be written to: No space left on device."
+    told = json.loads(done.stderr)["message"] if "--json" in words else done.stderr
+    assert told == (message if "--json" in words else f"Error: {message}\n")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a disk that is always full is Linux's")

@@ -7,7 +7,6 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import httpx
 import pytest
@@ -16,6 +15,7 @@ import nodus as sdk
 from tests.cli.conftest import Command
 from tests.cli.stub import Answer, Request, Stub
 from tests.cli.test_interrupts import posix_only
+from tests.support.joined_server import JoinedServer, QuietHandler
 
 HOOK = {
     "id": "wh_1",
@@ -67,7 +67,7 @@ def test_an_endpoint_is_created_with_its_secret_shown_once(stub: Stub, nodus: Co
     assert stub.requests[0].json() == {"url": HOOK["url"], "events": ["job.completed", "job.failed"]}
     assert f"secret   {SECRET}" in shown.stdout
     assert json.loads(as_json.stdout)["secret"] == SECRET
-    assert "shown only once" in as_json.stderr
+    assert ("shown only once" in shown.stderr, as_json.stderr) == (True, "")
 
 
 def test_endpoints_are_listed_shown_and_deleted(stub: Stub, nodus: Command) -> None:
@@ -90,6 +90,19 @@ def test_a_new_secret_is_data(stub: Stub, nodus: Command) -> None:
 
     assert nodus("webhooks", "rotate", "wh_1").stdout == f"{SECRET}\n"
     assert json.loads(nodus("webhooks", "rotate", "wh_1", "--json").stdout) == {"id": "wh_1", "secret": SECRET}
+
+
+def test_an_endpoint_is_enabled_again(stub: Stub, nodus: Command) -> None:
+    """What is shown is its state afterwards; before, why it was disabled."""
+    disabled = {"disabled_at": "2026-01-01T00:00:00Z", "disabled_reason": "failing"}
+    stub.answer("GET /v1/webhooks/wh_1", Answer(200, {**HOOK, **disabled, "failing_since": "2025-12-27T00:00:00Z"}))
+    stub.answer("POST /v1/webhooks/wh_1/enable", Answer(200, {**HOOK, "disabled_at": None}))
+    before, after = nodus("webhooks", "get", "wh_1"), nodus("webhooks", "enable", "wh_1")
+
+    assert "failing" in before.stdout
+    assert "failing since" in before.stdout
+    assert "disabled" not in after.stdout
+    assert json.loads(nodus("webhooks", "enable", "wh_1", "--json").stdout)["disabled_at"] is None
 
 
 def test_deliveries_are_listed_and_replayed(stub: Stub, nodus: Command) -> None:
@@ -122,34 +135,24 @@ class Application:
         received = self.received
         application = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
+        class Handler(QuietHandler):
+            def answer(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 received.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
                 self.send_response(application.status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
-            def log_message(self, format: str, *args: object) -> None:
-                """Say nothing."""
-
-        self._server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/hooks/nodus"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self.server = JoinedServer(Handler)
+        self.url = f"http://127.0.0.1:{self.server.port}/hooks/nodus"
 
 
 @pytest.fixture
 def application() -> Iterator[Application]:
     """An application on loopback."""
     running = Application()
-    yield running
-    running.close()
+    with running.server:
+        yield running
 
 
 @posix_only
@@ -158,6 +161,7 @@ def test_deliveries_are_received_here_and_forwarded(stub: Stub, nodus: Command, 
     """Byte for byte, signature included; what is not signed is refused; the endpoint goes with the command."""
     body = b'{"id":"evt_1","type":"job.completed","data":{"job_id":"job-1"}}'
     answers: list[int] = []
+    deliveries: list[threading.Thread] = []
 
     def deliver(url: str) -> None:
         path = "/hooks/nodus"
@@ -173,15 +177,17 @@ def test_deliveries_are_received_here_and_forwarded(stub: Stub, nodus: Command, 
 
     def register(request: Request) -> Answer:
         url = str(request.json()["url"])
-        threading.Thread(target=deliver, args=(url,)).start()
+        deliveries.append(threading.Thread(target=deliver, args=(url,)))
+        deliveries[0].start()
         return Answer(201, {**HOOK, "url": url, "secret": SECRET})
 
     stub.scripts["POST /v1/webhooks"] = register
     stub.answer("DELETE /v1/webhooks/wh_1", Answer(204))
     result = nodus("webhooks", "listen", "--forward-to", application.url, "--json")
-    shown = [json.loads(line) for line in result.stdout.splitlines()]
+    deliveries[0].join()
+    registered, *shown = [json.loads(line) for line in result.stdout.splitlines()]
 
-    assert result.status == 130
+    assert (result.status, result.stderr) == (130, "")
     assert answers == [204, 500, 401, 404, 411]
     assert [(path, content) for path, _, content in application.received] == [("/hooks/nodus", body)] * 2
     assert sdk.verify_webhook(
@@ -192,7 +198,7 @@ def test_deliveries_are_received_here_and_forwarded(stub: Stub, nodus: Command, 
         signature_header=application.received[0][1]["nodus-signature"],
     )
     assert [(each["status"], each["event"]["id"]) for each in shown] == [(204, "evt_1"), (500, "evt_1")]
-    assert f"NODUS_WEBHOOK_SECRET={SECRET}" in result.stderr
+    assert registered["webhook"]["secret"] == SECRET
     assert len(stub.called("DELETE /v1/webhooks/wh_1")) == 1
 
 

@@ -235,7 +235,7 @@ def test_the_printed_line_submits_the_very_same(
         *("run", "--image", "a/b:c", "--gpu", "l40s", "--gpu-count", "2", "--env", "A=1 2", "--json"),
         *("--env-file", str(env_file), "--require-tier", "tier3", "--prefer-region", "eu", "--", "a b", "--c"),
     )
-    (line,) = [line for line in first.stderr.splitlines() if line.startswith("  nodus run")]
+    (line,) = [line for line in json.loads(first.stderr)["hint"].splitlines() if line.startswith("nodus run")]
     monkeypatch.setenv("A", "1 2")
 
     second = nodus(*shlex.split(line)[1:])

@@ -19,12 +19,14 @@ def flawed(flaw: str, folder: Path) -> tuple[ssl.SSLContext, Path]:
     host = "elsewhere.invalid" if flaw == "for another host" else "localhost"
     days = {"expired": (-20, -10), "not yet valid": (10, 20)}.get(flaw, (-10, 10))
     trusted = folder / "trusted.pem"
-    trusted.write_bytes(_certificate(key, host, days).public_bytes(serialization.Encoding.PEM))
-    served = folder / "served.pem"
+    certificate = _certificate(key, host, days)
+    trusted.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     if flaw == "self-signed":
         key = ec.generate_private_key(ec.SECP256R1())
+        certificate = _certificate(key, host, days)
+    served = folder / "served.pem"
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    served.write_bytes(pem + _certificate(key, host, days).public_bytes(serialization.Encoding.PEM))
+    served.write_bytes(pem + certificate.public_bytes(serialization.Encoding.PEM))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(served)
     return context, trusted

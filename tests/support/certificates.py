@@ -1,4 +1,4 @@
-"""A certificate authority for tests, and a certificate of its for 127.0.0.1 and localhost."""
+"""A certificate authority for tests, and a certificate of its for a few hosts, this machine among them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+
+CERTIFIED = "api.nodus.test"
+"""A host that the certificate is for too, and that is not this machine's name."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,18 @@ def make_certificates(folder: Path) -> Certificates:
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
         .add_extension(
-            x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            x509.SubjectAlternativeName(
+                [
+                    *map(x509.DNSName, ("localhost", CERTIFIED)),
+                    *(x509.IPAddress(ipaddress.ip_address(address)) for address in ("127.0.0.1", "2001:db8::1")),
+                ]
+            ),
             critical=False,
         )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
+    folder.mkdir(exist_ok=True)
     authority = folder / "authority.pem"
     authority.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     chain = folder / "server.pem"

@@ -45,6 +45,7 @@ FIXED: dict[str, object] = {
     "GET /v1/webhooks/wh_1": _WEBHOOK,
     "DELETE /v1/webhooks/wh_1": None,
     "POST /v1/webhooks/wh_1/rotate": {"secret": "whsec_2"},
+    "POST /v1/webhooks/wh_1/enable": _WEBHOOK,
     "GET /v1/webhooks/wh_1/deliveries": {"deliveries": [_DELIVERY], "next_cursor": None},
     "POST /v1/webhooks/wh_1/deliveries/d_1/replay": _DELIVERY,
     "GET /v1/ledger": {"entries": [_ROW], "next_after": None},

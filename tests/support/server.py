@@ -8,6 +8,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -193,6 +194,13 @@ class LoopbackServer:
         for thread in self._threads:
             thread.join()
         self._listener.close()
+
+    def wait_until_all_closed(self, seconds: float = 30.0) -> None:
+        """Wait until clients have closed their connections."""
+        limit = time.monotonic() + seconds
+        while self._sockets:
+            assert time.monotonic() < limit, f"{len(self._sockets)} connections are still open"
+            time.sleep(0.01)
 
     def _start(self, work: Callable[..., None], *arguments: object) -> None:
         thread = threading.Thread(target=work, args=arguments)

@@ -131,6 +131,7 @@ def webhooks(client: nodus.Client) -> None:
     assert_type(hook.secret, str | None)
     assert_type(client.webhooks.list(), list[nodus.Webhook])
     assert_type(client.webhooks.rotate(hook.id).secret, str)
+    assert_type(client.webhooks.enable(hook.id), nodus.Webhook)
     assert_type(client.webhooks.deliveries(hook.id), list[nodus.Delivery])
     assert_type(client.webhooks.iter_deliveries(hook.id), Iterator[nodus.Delivery])
     assert_type(client.webhooks.replay(hook.id, "d-1"), nodus.Delivery)

@@ -1,4 +1,4 @@
-"""Who is calling, and whether they are allowed to: checks the bearer key, then the signature."""
+"""Who is calling, and whether they are allowed to: checks the bearer key, then the signature, then the rate limit."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from nodus_ledger.redis_store import RedisUnavailable
 
 from . import signatures
 from .api.errors import ApiError
+from .callers import bearer_key
 from .calls import Call
 from .plane import Plane
 
@@ -17,37 +18,63 @@ _SAFE_METHODS = ("GET", "HEAD")
 _REDIS_RETRY_SECONDS = 2
 
 
-def authenticate(plane: Plane, call: Call) -> KeyRecord:
+def authenticate(plane: Plane, call: Call, *, tokens: int = 1) -> KeyRecord:
     """Return the key of a request, after verifying the signature if the key requires one.
 
+    What fails here counts in the bucket of the client's address; what passes takes `tokens` from the key's.
+
     Raises:
-        ApiError: 401 `invalid_api_key`, `signature_invalid`, `signature_stale` or `signing_secret_unavailable`; 409
-            `signature_replayed`; 503 `signatures_unavailable`.
+        ApiError: 401 `invalid_api_key`, `key_expired`, `signature_invalid`, `signature_stale` or
+            `signing_secret_unavailable`; 409 `signature_replayed`; 429 `rate_limited`; 503 `signatures_unavailable`.
     """
-    key = _find(plane, call.header("authorization"))
-    if key.signing_required:
-        try:
-            _check_signature(plane, call, key)
-        except RedisUnavailable:
-            # Nothing passes unverified; keys that need not sign never get here.
-            raise ApiError(
-                503,
-                "signatures_unavailable",
-                "Signatures cannot be verified right now, because the store of signing secrets does not answer. "
-                "Nothing was done: try again.",
-                headers={"Retry-After": str(_REDIS_RETRY_SECONDS)},
-            ) from None
+    try:
+        key = _find(plane, call)
+        if key.signing_required:
+            _require_signature(plane, call, key)
+    except ApiError as exc:
+        if exc.status < 500:
+            plane.limits.count_failure(call.address)
+        raise
+    plane.limits.admit(key, tokens)
     return key
 
 
-def _find(plane: Plane, authorization: str | None) -> KeyRecord:
-    scheme, _, api_key = (authorization or "").partition(" ")
-    key = plane.keys.find(api_key.strip()) if scheme.lower() == "bearer" and api_key.strip() else None
-    if key is None or (key.is_test and plane.driver.name != "simulated"):
+def _require_signature(plane: Plane, call: Call, key: KeyRecord) -> None:
+    try:
+        _check_signature(plane, call, key)
+    except RedisUnavailable:
+        # Nothing passes unverified; keys that need not sign never get here.
+        raise ApiError(
+            503,
+            "signatures_unavailable",
+            "Signatures cannot be verified right now, because the store of signing secrets does not answer. "
+            "Nothing was done: try again.",
+            headers={"Retry-After": str(_REDIS_RETRY_SECONDS)},
+        ) from None
+
+
+def _find(plane: Plane, call: Call) -> KeyRecord:
+    api_key = bearer_key(call.header("authorization"))
+    key = None
+    if api_key is not None:
+        # Looked up a moment ago, if this is the first request with it.
+        key, call.found = call.found or plane.keys.find(api_key), None
+        if key is None:
+            plane.callers.forget(api_key)
+        else:
+            plane.callers.remember(api_key, key, plane.limits.of_key(key), call.caller)
+    if key is None:
         raise ApiError(
             401,
             "invalid_api_key",
             "The API key is missing, unknown or revoked: send `Authorization: Bearer nk_…`.",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+    if key.has_expired(plane.clock.now()):
+        raise ApiError(
+            401,
+            "key_expired",
+            "The API key has expired: ask whoever made it for another.",
             headers={"WWW-Authenticate": "Bearer"},
         )
     return key

@@ -1,12 +1,20 @@
-"""A request as the API's functions see it. Its body is read in the event loop; the functions run in a thread."""
+"""A request as the API's functions see it. Its body is read in the event loop; the functions run in a thread.
+
+There are few threads, because more would only wait for each other. They are shared out by customer (`turns`), so before
+a request gets one, its customer is looked up: in what earlier requests left behind (`callers`), which is believed for
+this purpose alone, or else in the database.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
+from weakref import WeakKeyDictionary
 
+import anyio
 import anyio.to_thread
 from anyio.lowlevel import RunVar
 from starlette.datastructures import QueryParams
@@ -16,13 +24,20 @@ from typing_extensions import TypeVarTuple, Unpack
 
 from nodus_core.spec import InvalidSpec, is_idempotency_key
 from nodus_ledger.errors import DatabaseUnavailable, Refused
+from nodus_ledger.keys import KeyRecord
 
 from .api.errors import ApiError, translate
+from .callers import Caller, bearer_key
+from .client_address import UNKNOWN, client_address
 from .plane import Plane
+from .turns import Turns
 
 MAX_BODY_BYTES = 1024 * 1024
 THREADS = 16
 """So many for requests that only read, and so many again for those that write: writers may wait for each other."""
+
+LONGEST_WAIT_SECONDS = 5.0
+BUSY_RETRY_SECONDS = 2
 
 _READING = ("GET", "HEAD")
 
@@ -30,8 +45,23 @@ _Result = TypeVar("_Result")
 _Arguments = TypeVarTuple("_Arguments")
 
 _UNREAD: Any = object()
-_reading: RunVar[anyio.CapacityLimiter] = RunVar("nodus_control_reading_threads")
-_writing: RunVar[anyio.CapacityLimiter] = RunVar("nodus_control_writing_threads")
+_loops_threads: RunVar[WeakKeyDictionary[Plane, _Threads]] = RunVar("nodus_control_threads")
+
+
+class _Places:
+    """Some threads, and whose turn it is to have one of them."""
+
+    def __init__(self, count: int) -> None:
+        self.turns: Turns[anyio.Event] = Turns(count)
+        self.limiter = anyio.CapacityLimiter(count)
+
+
+class _Threads:
+    """The threads that answer one control plane's requests in one event loop."""
+
+    def __init__(self) -> None:
+        self.reading = _Places(THREADS)
+        self.writing = _Places(THREADS)
 
 
 @dataclass(slots=True)
@@ -44,6 +74,14 @@ class Call:
     headers: list[tuple[bytes, bytes]] = field(repr=False)
     body: bytes = field(repr=False)
     path_params: dict[str, Any]
+    address: str = UNKNOWN
+    """Whose requests count as this client's: see `client_address`."""
+    found: KeyRecord | None = field(default=None, repr=False)
+    """The key, where it was looked up for this request already."""
+    caller: Caller | None = field(default=None, repr=False)
+    """Whose key it was when it was last seen."""
+    lane: str | None = None
+    """Whose turn it takes: see `turns`."""
     _json: Any = field(default=_UNREAD, repr=False)
 
     def header(self, name: str) -> str | None:
@@ -124,7 +162,7 @@ async def respond(request: Request, endpoint: Endpoint, *, writes: bool | None =
     `writes` says whether it changes the database, if its method does not say so.
 
     Raises:
-        ApiError: as the endpoint raises it; 413 `body_too_large`.
+        ApiError: as the endpoint raises it, as `read_call`, or as `in_thread`.
     """
     call = await read_call(request)
     if writes is None:
@@ -134,41 +172,147 @@ async def respond(request: Request, endpoint: Endpoint, *, writes: bool | None =
 
 
 async def read_call(request: Request) -> Call:
-    """Read a whole request.
+    """Read a whole request. What this task runs in threads from now on runs in the turn of its customer.
 
     Raises:
-        ApiError: 413 `body_too_large`.
+        ApiError: 413 `body_too_large`; 400 `repeated_authorization`.
         ClientDisconnect: the client went away before its body had come.
     """
     scope = request.scope
+    plane: Plane = request.app.state.plane
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    if sum(name == b"authorization" for name, _ in headers) > 1:
+        # Whoever is in between may have looked at the other one.
+        raise ApiError(400, "repeated_authorization", "There are several Authorization headers: send one.")
+    peer = scope.get("client")
     raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
-    return Call(
+    call = Call(
         method=scope["method"],
         raw_path=raw_path.decode("latin-1"),
         query=scope["query_string"].decode("latin-1"),
-        headers=scope["headers"],
+        headers=headers,
         body=await _read_body(request),
         path_params=scope["path_params"],
+        address=client_address(
+            peer[0] if peer else None,
+            [value.decode("latin-1") for name, value in headers if name == b"x-forwarded-for"],
+            plane.limits.options.trusted_proxies,
+        ),
     )
+    _under_way.set((plane, call))
+    return call
+
+
+_under_way: ContextVar[tuple[Plane, Call]] = ContextVar("nodus_control_call")
+"""The request that this task answers."""
 
 
 async def in_thread(function: Callable[[Unpack[_Arguments]], _Result], *args: Unpack[_Arguments]) -> _Result:
-    """Run blocking code that only reads in one of this event loop's few threads: more would wait for each other."""
-    return await anyio.to_thread.run_sync(function, *args, limiter=_limiter(_reading))
+    """Run blocking code that only reads in a thread, when it is the turn of this request's customer.
+
+    Raises:
+        ApiError: 503 `busy`, after waiting for 5 s; 429 `rate_limited`; 503 `database_unavailable`.
+    """
+    return await _in_turn_of_customer(False, function, *args)
 
 
 async def in_writing_thread(function: Callable[[Unpack[_Arguments]], _Result], *args: Unpack[_Arguments]) -> _Result:
-    """Run blocking code that writes in one of as many others: while it waits for a lock, reads go on."""
-    return await anyio.to_thread.run_sync(function, *args, limiter=_limiter(_writing))
+    """Run blocking code that writes in one of other threads, likewise: while it waits for a lock, reads go on.
+
+    Raises:
+        ApiError: as `in_thread`.
+    """
+    return await _in_turn_of_customer(True, function, *args)
 
 
-def _limiter(kept_in: RunVar[anyio.CapacityLimiter]) -> anyio.CapacityLimiter:
+async def _in_turn_of_customer(
+    writes: bool, function: Callable[[Unpack[_Arguments]], _Result], *args: Unpack[_Arguments]
+) -> _Result:
+    plane, call = _under_way.get()
     try:
-        return kept_in.get()
+        if call.lane is None:
+            call.lane = await _lane_of(plane, call)
+        threads = _threads_of(plane)
+        return await _in_turn(threads.writing if writes else threads.reading, call.lane, function, *args)
+    except ApiError as exc:
+        if exc.hold_seconds:
+            await anyio.sleep(exc.hold_seconds)
+        raise
+
+
+async def _lane_of(plane: Plane, call: Call) -> str:
+    """Find out whose turn a request takes: its customer's, or where it has no valid key, its client's.
+
+    Raises:
+        ApiError: as `in_thread`.
+    """
+    stranger = f"address {call.address}"
+    api_key = bearer_key(call.header("authorization"))
+    if api_key is None:
+        return stranger
+    caller = plane.callers.get(api_key)
+    if caller is None:
+        call.found = await _in_turn(_threads_of(plane).reading, stranger, translated, _find_key, plane, call)
+        if call.found is None:
+            return stranger
+        caller = plane.callers.remember(api_key, call.found, plane.limits.of_key(call.found))
+    call.caller = caller
+    # A key that must sign has proved nothing yet, so it is refused without a look only where many are.
+    plane.limits.refuse_early(caller.key_id, caller.limit, only_in_flood=caller.signs)
+    return f"customer {caller.customer_id}"
+
+
+def _find_key(plane: Plane, call: Call) -> KeyRecord | None:
+    return plane.keys.find(bearer_key(call.header("authorization")) or "")
+
+
+async def _in_turn(
+    places: _Places, lane: str, function: Callable[[Unpack[_Arguments]], _Result], *args: Unpack[_Arguments]
+) -> _Result:
+    turns = places.turns
+    if not turns.take(lane):
+        await _wait(turns, lane)
+    try:
+        return await anyio.to_thread.run_sync(function, *args, limiter=places.limiter)
+    finally:
+        next_one = turns.release(lane)
+        if next_one is not None:
+            next_one.set()
+
+
+async def _wait(turns: Turns[anyio.Event], lane: str) -> None:
+    waiter = anyio.Event()
+    turns.wait(lane, waiter)
+    try:
+        with anyio.fail_after(LONGEST_WAIT_SECONDS):
+            await waiter.wait()
+    except TimeoutError:
+        if turns.give_up(lane, waiter):
+            raise ApiError(
+                503,
+                "busy",
+                "Too many requests of yours are waiting: nothing was done; send fewer at once, and try again.",
+                headers={"Retry-After": str(BUSY_RETRY_SECONDS)},
+            ) from None
+    except BaseException:
+        # Cancelled: a place that was given meanwhile goes on to the next.
+        if not turns.give_up(lane, waiter):
+            next_one = turns.release(lane)
+            if next_one is not None:
+                next_one.set()
+        raise
+
+
+def _threads_of(plane: Plane) -> _Threads:
+    try:
+        of_planes = _loops_threads.get()
     except LookupError:
-        limiter = anyio.CapacityLimiter(THREADS)
-        kept_in.set(limiter)
-        return limiter
+        of_planes = WeakKeyDictionary()
+        _loops_threads.set(of_planes)
+    threads = of_planes.get(plane)
+    if threads is None:
+        threads = of_planes[plane] = _Threads()
+    return threads
 
 
 async def _read_body(request: Request) -> bytes:

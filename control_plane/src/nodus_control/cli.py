@@ -15,18 +15,26 @@ import asyncclick
 from nodus_ledger.database import DATABASE_VARIABLE, UnusableDatabase
 from nodus_ledger.errors import DatabaseUnavailable
 from nodus_ledger.ledger_sizes import LedgerSizes
+from nodus_ledger.rate_limits import parse_rate_limit
 from nodus_ledger.redis_store import REDIS_VARIABLE, RedisStore, UnusableRedis
 from nodus_ledger.sealing import UnusableKey
 from nodus_ledger.thresholds import DEFAULT_FRACTION
 
 from .app import create_app
+from .client_address import parse_networks
+from .clock_watch import UntrustedClock
+from .descriptors import ADVISED, most_connections, raise_limit
 from .exit_codes import OK, Misconfigured
 from .interrupts import Interrupts, catching_interrupts
 from .ledger_memory import LedgerMemory, RolledBack, summary
+from .limit_options import rate_limit_option, trusted_proxy_option
+from .limits import LimitOptions
 from .plane import Plane
 from .processes import Processes
 from .server import Server, ServerFailed, base_url_of, bind
-from .suppliers.choice import DRIVERS, state_directory
+from .suppliers.choice import DRIVERS, WHAT_RUNS, state_directory
+from .suppliers.process_command import process_options
+from .suppliers.process_options import ProcessOptions
 from .version import VERSION
 from .webhooks.addresses import parse_allowed
 from .webhooks.command import allow_option, threshold_option
@@ -42,14 +50,27 @@ class Hosting:
     driver: str
     webhook_allow: tuple[str, ...]
     threshold: float
+    process: ProcessOptions
+    accepts_clock: bool
     accepts_rollback: bool = False
+    limits: LimitOptions = field(default_factory=LimitOptions)
 
 
 def _with_database(command: Callable[..., Any]) -> Callable[..., Any]:
     command = asyncclick.option(
-        "--driver", type=asyncclick.Choice(DRIVERS), default="simulated", show_default=True, help="What runs the jobs."
+        "--driver",
+        type=asyncclick.Choice(DRIVERS),
+        required=True,
+        help="What the jobs are for: `simulated` runs nothing and takes test keys (nk_test_…) only, `process` runs "
+        "their commands on the worker's machine and takes live keys only.",
     )(command)
-    command = allow_option(command)
+    command = process_options(allow_option(command))
+    command = asyncclick.option(
+        "--accept-clock",
+        is_flag=True,
+        help="Start although the clock differs from the database server's, or is behind the ledger: you know that it "
+        "is right. The ledger records it.",
+    )(command)
     command = asyncclick.option(
         "--redis",
         "redis_url",
@@ -87,24 +108,41 @@ def program() -> None:
     help="Start although a ledger is shorter than this machine saw it last, because a backup was restored: jobs, spend "
     "and idempotency keys that came after the backup are forgotten. The operator's ledger records it.",
 )
+@rate_limit_option
+@trusted_proxy_option
 def serve(
     database_url: str | None,
     redis_url: str | None,
     driver: str,
     webhook_allow: tuple[str, ...],
     threshold: float,
+    accept_clock: bool,
     host: str,
     port: int,
     workers: int,
     accept_rollback: bool,
+    process: ProcessOptions,
+    rate_limit: str,
+    trusted_proxies: tuple[str, ...],
 ) -> int:
     """Answer API requests. Jobs are run by `nodus-control worker` on the same database."""
-    hosting = _hosting(database_url, redis_url, driver, webhook_allow, threshold)
-    hosting = replace(hosting, accepts_rollback=accept_rollback)
+    hosting = _hosting(
+        database_url,
+        redis_url,
+        driver,
+        webhook_allow,
+        process=process,
+        accepts_clock=accept_clock,
+        accepts_rollback=accept_rollback,
+        threshold=threshold,
+    )
+    limits = LimitOptions(parse_rate_limit(rate_limit), parts=workers, trusted_proxies=parse_networks(trusted_proxies))
+    hosting = replace(hosting, limits=limits)
     with catching_interrupts() as interrupts:
         try:
             listening = bind(host, port)
-            say_ready = functools.partial(asyncclick.echo, f"serving {base_url_of(host, listening)}")
+            said = f"serving {base_url_of(host, listening)}\n{WHAT_RUNS[driver]}"
+            say_ready = functools.partial(asyncclick.echo, said)
             if workers == 1:
                 _answer(hosting, listening, say_ready, interrupts)
             else:
@@ -117,12 +155,20 @@ def serve(
 
 @program.command()
 @_with_database
-def worker(database_url: str | None, redis_url: str | None, driver: str, webhook_allow: tuple[str, ...]) -> int:
+def worker(
+    database_url: str | None,
+    redis_url: str | None,
+    driver: str,
+    webhook_allow: tuple[str, ...],
+    accept_clock: bool,
+    process: ProcessOptions,
+) -> int:
     """Run the jobs that the API accepts, fail them over, and deliver webhooks."""
     with catching_interrupts() as interrupts:
-        plane = _open(_hosting(database_url, redis_url, driver, webhook_allow))
+        hosting = _hosting(database_url, redis_url, driver, webhook_allow, process=process, accepts_clock=accept_clock)
+        plane = _open(hosting, "worker")
         plane.start_worker()
-        asyncclick.echo("working")
+        asyncclick.echo(f"working\n{WHAT_RUNS[driver]}")
         interrupts.wait()
         plane.close()
     return OK
@@ -138,12 +184,25 @@ def _hosting(
     redis_url: str | None,
     driver: str,
     webhook_allow: tuple[str, ...],
+    *,
+    process: ProcessOptions,
+    accepts_clock: bool,
+    accepts_rollback: bool = False,
     threshold: float = DEFAULT_FRACTION,
 ) -> Hosting:
     url = database_url or os.environ.get(DATABASE_VARIABLE)
     if not url:
         raise Misconfigured(f"no database: give --db URL, or set {DATABASE_VARIABLE}")
-    return Hosting(url, redis_url or os.environ.get(REDIS_VARIABLE), driver, webhook_allow, threshold)
+    return Hosting(
+        url,
+        redis_url or os.environ.get(REDIS_VARIABLE),
+        driver,
+        webhook_allow,
+        threshold,
+        process,
+        accepts_clock,
+        accepts_rollback,
+    )
 
 
 def _answer(
@@ -154,9 +213,11 @@ def _answer(
     say_sizes: Callable[[str], object] = asyncclick.echo,
 ) -> None:
     """Answer requests that come to a socket, until a signal comes."""
-    plane = _open(hosting, answers_requests=True)
+    _require_descriptors()
+    plane = _open(hosting, "serve")
     memory = _remember(hosting, plane, say_sizes)
     try:
+        plane.watch_clock()
         memory.start()
         server = Server(create_app(plane), listening=listening, end_streams=plane.feed.end_streams)
         server.start()
@@ -166,6 +227,17 @@ def _answer(
     finally:
         memory.stop()
         plane.close()
+
+
+def _require_descriptors() -> None:
+    """Allow this process as many open files as it may have, and say so where those are few."""
+    limit = raise_limit()
+    if limit < ADVISED:
+        asyncclick.echo(
+            f"warning: this process may have {limit} files open, enough for {most_connections(limit)} connections: "
+            f"raise that to {ADVISED} or more (ulimit -n, or LimitNOFILE= of a systemd unit)",
+            err=True,
+        )
 
 
 def _answer_as_one_of_several(
@@ -183,7 +255,7 @@ def _answer_in_processes(
     hosting: Hosting, processes: Processes, say_ready: Callable[[], object], interrupts: Interrupts
 ) -> None:
     # Mistakes are reported once, and an older database is migrated once.
-    plane = _open(hosting, answers_requests=True)
+    plane = _open(hosting, "serve")
     is_shared = plane.database.is_shared
     _remember(hosting, plane, asyncclick.echo)
     plane.close()
@@ -197,14 +269,37 @@ def _answer_in_processes(
         processes.stop()
 
 
-def _open(hosting: Hosting, *, answers_requests: bool = False) -> Plane:
+def _open(hosting: Hosting, command: str) -> Plane:
+    answers_requests = command == "serve"
     try:
         webhooks = WebhookOptions(allowed=parse_allowed(hosting.webhook_allow), threshold=hosting.threshold)
         redis = _open_redis(hosting.redis_url, must_answer=answers_requests)
-        return Plane(
-            hosting.database_url, driver=hosting.driver, seed=None, is_alone=False, webhooks=webhooks, redis=redis
+        plane = Plane(
+            hosting.database_url,
+            driver=hosting.driver,
+            seed=None,
+            is_alone=False,
+            webhooks=webhooks,
+            redis=redis,
+            accept_clock=command if hosting.accepts_clock else None,
+            process=hosting.process,
+            limits=hosting.limits,
         )
-    except (UnusableDatabase, DatabaseUnavailable, UnusableKey, UnusableRedis, RuntimeError, ValueError) as exc:
+        if answers_requests and plane.clock_watch is not None and plane.clock_watch.problem is not None:
+            problem = plane.clock_watch.problem
+            plane.close()
+            # A worker waits until the clocks agree; here every answer would be of another month.
+            raise UntrustedClock(f"{problem}: set it right, or stop the other one")
+        return plane
+    except (
+        UntrustedClock,
+        UnusableDatabase,
+        DatabaseUnavailable,
+        UnusableKey,
+        UnusableRedis,
+        RuntimeError,
+        ValueError,
+    ) as exc:
         raise Misconfigured(str(exc)) from exc
 
 

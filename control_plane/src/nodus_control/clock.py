@@ -5,6 +5,7 @@ Times are Unix milliseconds.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +13,14 @@ from typing import NamedTuple, Protocol
 
 RealTime = Callable[[], float]
 """Returns real Unix time, in seconds."""
+
+STEP_SECONDS = 1.0
+"""What real time may gain or lose against the monotonic clock between two readings before that is a step."""
+
+SLOWEST = 0.5
+"""How fast a clock still runs, as a share of its speed, while it waits for real time that was set back."""
+
+_logger = logging.getLogger(__name__)
 
 
 class Clock(Protocol):
@@ -49,20 +58,32 @@ class Pace(NamedTuple):
 
 
 class RunningClock:
-    """A clock that runs by itself, `speed` times as fast as real time, from `offset_ms` ahead of it."""
+    """A clock that runs by itself, `speed` times as fast as real time, from `offset_ms` ahead of it.
+
+    It follows real time, and says in a warning when that was set. After a step back it keeps its time, and runs at half
+    its speed until real time has caught up: it never stands still, and never goes back.
+    """
 
     def __init__(
-        self, *, speed: float = 1.0, offset_ms: int = 0, leaps: bool = False, real_time: RealTime = time.time
+        self,
+        *,
+        speed: float = 1.0,
+        offset_ms: int = 0,
+        leaps: bool = False,
+        real_time: RealTime = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         _require_speed(speed)
         self._speed = speed
         self._leaps = leaps
         self._is_paused = False
         self._real_time = real_time
+        self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._real_anchor = real_time()
+        self._last_real, self._last_monotonic = real_time(), monotonic()
+        self._real_anchor = self._last_real
         self._anchor = self._real_anchor * 1000 + offset_ms
-        self._last = int(self._anchor)
+        self._last = self._anchor
 
     @property
     def speed(self) -> float:
@@ -90,7 +111,8 @@ class RunningClock:
         if speed is not None:
             _require_speed(speed)
         with self._lock:
-            self._anchor, self._real_anchor = float(self._now()), self._real_time()
+            self._now()
+            self._anchor, self._real_anchor = self._last, self._last_real
             self._speed = self._speed if speed is None else speed
             self._leaps = self._leaps if leaps is None else leaps
             self._is_paused = self._is_paused if is_paused is None else is_paused
@@ -98,7 +120,7 @@ class RunningClock:
     def now(self) -> int:
         """Return the time, which never goes back, even if real time is set back."""
         with self._lock:
-            return self._now()
+            return int(self._now())
 
     def advance_to(self, milliseconds: int) -> None:
         """Jump ahead to a time."""
@@ -106,7 +128,7 @@ class RunningClock:
             ahead = milliseconds - self._now()
             if ahead > 0:
                 self._anchor += ahead
-                self._last = max(self._last, milliseconds)
+                self._last = max(self._last, float(milliseconds))
 
     def real_seconds_until(self, milliseconds: int) -> float | None:
         """Return how long until a time, in real seconds: 0 if it has come, None if the clock is paused before it."""
@@ -115,9 +137,15 @@ class RunningClock:
             return 0.0
         return None if self._is_paused else left / self._speed
 
-    def _now(self) -> int:
-        passed = (self._real_time() - self._real_anchor) * 1000 * self.speed
-        self._last = max(self._last, int(self._anchor + passed))
+    def _now(self) -> float:
+        real, monotonic = self._real_time(), self._monotonic()
+        passed = max(monotonic - self._last_monotonic, 0.0)
+        step = real - self._last_real - passed
+        self._last_real, self._last_monotonic = real, monotonic
+        if abs(step) > STEP_SECONDS:
+            _warn_of_step(step)
+        target = self._anchor + (real - self._real_anchor) * 1000 * self.speed
+        self._last = max(target, self._last + passed * 1000 * self.speed * SLOWEST)
         return self._last
 
 
@@ -150,6 +178,17 @@ class ManualClock:
     def real_seconds_until(self, milliseconds: int) -> float | None:
         """Return 0 for a time that has come, else None."""
         return 0.0 if milliseconds <= self._now else None
+
+
+def _warn_of_step(step: float) -> None:
+    if step > 0:
+        _logger.warning("real time was set forward by %.1f s: the control plane's clock follows", step)
+    else:
+        _logger.warning(
+            "real time was set back by %.1f s: the control plane's clock keeps its time, and runs at half its speed "
+            "until real time has caught up",
+            -step,
+        )
 
 
 def _require_speed(speed: float) -> None:

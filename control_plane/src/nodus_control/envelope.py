@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .api.errors import ApiError, translate
 from .faults import DROP
+from .paths import is_canonical
 from .trouble import unavailable_in
 
 _logger = logging.getLogger(__name__)
@@ -44,6 +45,8 @@ class EnvelopeMiddleware:
 
         scope.setdefault("state", {})["request_id"] = request_id
         try:
+            if not is_canonical(scope.get("raw_path") or b""):
+                raise ApiError(404, "not_found", "There is nothing at this path.")
             await self._app(scope, receive, send_with_id)
         except ApiError as exc:
             await exc.response(request_id)(scope, receive, send_with_id)

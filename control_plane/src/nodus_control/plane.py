@@ -15,25 +15,35 @@ from pathlib import Path
 import sqlalchemy.exc
 
 from nodus_core.catalogue import Catalogue, default_catalogue
+from nodus_ledger.admission import Admission
+from nodus_ledger.capacity import Capacity
 from nodus_ledger.claims import Claims
 from nodus_ledger.database import Database, UnusableDatabase, in_a_line
 from nodus_ledger.event_log import EventLog
+from nodus_ledger.fingerprints import fingerprints_for
 from nodus_ledger.jobs import JobIds, Jobs
 from nodus_ledger.keys import Keys
+from nodus_ledger.ledger_origin import ORIGIN_VARIABLE, origin_for
 from nodus_ledger.ledger_reader import TrustLedger
 from nodus_ledger.ledger_signing import SIGNING_KEY_VARIABLE, signer_for
 from nodus_ledger.outages import Outages
 from nodus_ledger.redis_store import RedisStore
 from nodus_ledger.replays import Replays, ReplaysInDatabase, ReplaysInMemory, ReplaysInRedis
 from nodus_ledger.sealing import KEY_VARIABLE, sealer_for
-from nodus_ledger.settings import Settings
+from nodus_ledger.settings import RECORDS_SECRET, Settings
 from nodus_ledger.signing_secrets import SigningSecrets
 from nodus_ledger.workers import Workers
 
-from .clock import Clock, RunningClock
+from .callers import Callers
+from .clock import Clock
+from .clock_watch import ClockWatch
 from .events import EventFeed
+from .limits import LimitOptions, Limits
+from .output_watch import OutputWatch
 from .readiness import Readiness
-from .suppliers.choice import make_driver, state_directory
+from .runner.containment import close_memory
+from .suppliers.choice import SIMULATED, make_driver, state_directory
+from .suppliers.process_options import GPUS_OF_EACH_MODEL, ProcessOptions
 from .suppliers.simulated import SimulatedDriver
 from .trouble import Trouble
 from .version import VERSION
@@ -53,13 +63,20 @@ class Plane:
 
     Args:
         database_url: an SQLAlchemy URL; in memory by default.
-        clock: real time by default. A clock that is behind the database's history is moved up to it.
+        clock: by default real time, which must agree with the database server's and with the ledger. Another clock that
+            is behind the database's history is moved up to it.
         driver: `simulated` or `process`.
         seed: what job ids and all simulated chance are derived from; None for random ids.
         is_reliable: simulated suppliers neither refuse nor lose jobs unless they are told to.
         is_alone: no other process works on this database, so old leases belong to nobody. Never true of a server.
         webhooks: where events may be delivered to, and when a budget's threshold is reached.
-        redis: keeps signing secrets and used signatures; closed with the control plane.
+        redis: keeps signing secrets, used signatures and rate limits; closed with the control plane.
+        accept_clock: the name of the command whose operator says that real time is right, whatever differs from it.
+        process: how commands run, where they do (`driver="process"`).
+        limits: how much callers may ask for; without, only addresses of failing callers are limited.
+
+    Raises:
+        UntrustedClock: real time is wrong.
     """
 
     def __init__(
@@ -73,37 +90,62 @@ class Plane:
         is_alone: bool = True,
         webhooks: WebhookOptions | None = None,
         redis: RedisStore | None = None,
+        accept_clock: str | None = None,
+        process: ProcessOptions | None = None,
+        limits: LimitOptions | None = None,
     ) -> None:
         options = webhooks or WebhookOptions()
         self.database_trouble = Trouble(_logger, "answering requests")
+        process = process or ProcessOptions()
+        runs_commands = driver == "process"
+        if runs_commands:
+            # Its environment and memory hold the sealing key, and the commands run on this machine.
+            close_memory()
         self.database = Database(database_url)
         is_alone = is_alone and not self.database.is_server
         try:
             sealer = sealer_for(self.database, os.environ.get(KEY_VARIABLE))
             self.settings = Settings(self.database)
             self.settings.require_key(sealer)
+            fingerprints = fingerprints_for(self.database, sealer)
             if self.database.is_shared:
                 # From the beginning: every backup has the name under which others remember this database.
                 self.settings.database_id()
-            self.clock: Clock = RunningClock() if clock is None else clock
-            latest = self.settings.latest_event_ms()
-            if latest is not None:
-                self.clock.advance_to(latest)
+            self.clock_watch = ClockWatch(self.database) if clock is None else None
+            self.clock: Clock = self._own_clock(clock, accept_clock)
             self.seed = seed
             self.catalogue: Catalogue = default_catalogue()
             self.keys = Keys(self.database, SigningSecrets(sealer, redis))
             signer = signer_for(self.database, sealer, os.environ.get(SIGNING_KEY_VARIABLE))
-            self.trust_ledger = TrustLedger(self.database, signer)
-            self.job_ids = JobIds(secrets.randbits, seed if driver == "simulated" else None)
-            self.jobs = Jobs(self.database, sealer, self.catalogue, self.job_ids, threshold=options.threshold)
-            self.webhooks = WebhookService(self.database, sealer, self.clock, options, is_alone=is_alone)
-            self.feed = EventFeed(EventLog(self.database), self.keys.live)
+            origin = origin_for(self.database, os.environ.get(ORIGIN_VARIABLE), database_id=self.settings.database_id())
+            self.trust_ledger = TrustLedger(self.database, signer, origin)
+            simulated = driver == SIMULATED
+            self.job_ids = JobIds(secrets.randbits, seed if simulated else None)
+            one_customer = runs_commands and not process.isolation_is_not_needed
+            admission = Admission(needs_command=runs_commands, one_customer=one_customer)
+            self.jobs = Jobs(
+                self.database,
+                sealer,
+                fingerprints,
+                self.catalogue,
+                self.job_ids,
+                simulated=simulated,
+                threshold=options.threshold,
+                admission=admission,
+            )
+            self.webhooks = WebhookService(self.database, sealer, fingerprints, self.clock, options, is_alone=is_alone)
+            self.feed = EventFeed(EventLog(self.database), lambda ids: self.keys.live(ids, self.clock.now()))
+            self.limits = Limits(limits, redis)
+            self.callers = Callers()
             self.outages = Outages(self.database)
-            self._claims = Claims(self.database, self.catalogue)
+            capacity = Capacity(GPUS_OF_EACH_MODEL, process.at_once) if runs_commands else None
+            self._claims = Claims(self.database, self.catalogue, capacity, simulated=simulated)
             if is_alone:
                 self._claims.release_all()
             self._private_directory = self._output_directory(driver)
-            self.driver = make_driver(driver, self, self._private_directory or self._kept_directory(), is_reliable)
+            directory = self._private_directory or self._kept_directory()
+            secret = self.settings.secret(sealer, RECORDS_SECRET) if runs_commands else b""
+            self.driver = make_driver(driver, self, directory, is_reliable, process, secret)
         except sqlalchemy.exc.DBAPIError as exc:
             self.database.close()
             raise UnusableDatabase(f"cannot use the database: {in_a_line(exc)}") from exc
@@ -112,19 +154,35 @@ class Plane:
             raise
         self._workers = Workers(self.database)
         self._next_sign = 0.0
-        self.worker = Worker(self.jobs, self._claims, self.driver, self.clock.now, before_batch=self._now_and_then)
+        watch = self.clock_watch
+        self.worker = Worker(
+            self.jobs,
+            self._claims,
+            self.driver,
+            self.clock.now,
+            time.time if watch is None else watch.real_time,
+            before_batch=self._now_and_then,
+        )
+        self.output_watch = OutputWatch(self.driver.logs)
         self._redis = redis
         self.readiness = Readiness(self._workers, redis)
         self.replays: Replays = _replays(self.database, redis, is_alone=is_alone)
         self.is_reliable = is_reliable
-        self._loop = WorkerLoop(self.worker, self.clock, self._after_pass, self.webhooks.deliverer.next_due)
+        may_work = None if watch is None else watch.may_work
+        self._loop = WorkerLoop(self.worker, self.clock, self._after_pass, self.webhooks.deliverer.next_due, may_work)
         self._advancing = threading.Lock()
         self._stored_offset = self.settings.clock_offset_ms()
 
     def start_worker(self) -> None:
         """Start doing due work, in threads."""
+        self.watch_clock()
         self._loop.start()
         self.webhooks.deliverer.start()
+
+    def watch_clock(self) -> None:
+        """Go on comparing the clock with the others, in a thread, where it is real time."""
+        if self.clock_watch is not None:
+            self.clock_watch.start()
 
     def wake(self) -> None:
         """Tell the worker that something has fallen due."""
@@ -188,13 +246,26 @@ class Plane:
             self._end_everything()
         self.webhooks.deliverer.stop()
         self.feed.close()
+        self.output_watch.close()
         self.worker.close()
         self._store_offset()
+        if self.clock_watch is not None:
+            self.clock_watch.stop()
         self.database.close()
         if self._redis is not None:
             self._redis.close()
         if self._private_directory is not None:
             shutil.rmtree(self._private_directory, ignore_errors=True)
+
+    def _own_clock(self, clock: Clock | None, accept_clock: str | None) -> Clock:
+        if self.clock_watch is not None:
+            self.clock_watch.require(accept=accept_clock)
+            return self.clock_watch.clock
+        assert clock is not None
+        latest = self.settings.latest_event_ms()
+        if latest is not None:
+            clock.advance_to(latest)
+        return clock
 
     def _run_due(self) -> int:
         return self.worker.run_due() + self.webhooks.deliverer.run_due()
@@ -239,8 +310,8 @@ class Plane:
         return state_directory() / "jobs" / self.settings.database_id() if self.database.is_server else None
 
     def _store_offset(self) -> None:
-        """Keep how far the clock is ahead of real time, so that a restart does not go back."""
-        if self.database.path is None and not self.database.is_server:
+        """Keep how far a clock that may leave real time is ahead of it, so that a restart does not go back."""
+        if self.clock_watch is not None or (self.database.path is None and not self.database.is_server):
             return
         offset = self.clock.now() - int(time.time() * 1000)
         if self.clock.speed == 0 or abs(offset - self._stored_offset) < _OFFSET_GRAIN_MS:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import logging
 import socket
 import threading
 import time
@@ -12,47 +14,58 @@ from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from .api.errors import ApiError
-from .envelope import new_request_id
+from .connections import Connections
+from .descriptors import limit_now, most_connections
 from .faults import DROP
+from .http_protocol import BoundedProtocol, watch
 
 START_SECONDS = 60.0
 SHUTDOWN_SECONDS = 1.0
 BACKLOG = 2048
+ACCEPTED_AT_ONCE = 64
+REPEAT_SECONDS = 60.0
+
+_EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+
+_logger = logging.getLogger(__name__)
 
 
 class ServerFailed(Exception):
     """The server could not start; the message says why."""
 
 
-class _Protocol(AutoHTTPProtocol):  # type: ignore[misc,valid-type]  # which class this is, uvicorn finds out when imported
-    """uvicorn's protocol, which also gives each request a function that cuts its connection."""
+class _Uvicorn(uvicorn.Server):
+    """uvicorn's server, which also keeps its connections within bounds, and its log short."""
 
-    transport: Any
+    def __init__(self, config: uvicorn.Config, connections: Connections[BoundedProtocol]) -> None:
+        super().__init__(config)
+        self._kept = connections
 
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-
-        def drop(is_orderly: bool) -> None:
-            # Aborting discards what is still to be written; closing sends it first.
-            transport.close() if is_orderly else transport.abort()
-
-        self.app_state: dict[str, Any] = {**self.app_state, DROP: drop}
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer what cannot be handed to an application in the same form as every other error; `msg` adds nothing."""
-        self.transport.write(_not_http())
-        self.transport.close()
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        asyncio.get_running_loop().set_exception_handler(_Complaints())
+        await super().startup(sockets=sockets)
+        for each in sockets or ():
+            # So many wait in the system's queue; asyncio would also accept so many before it does anything else.
+            each.listen(BACKLOG)
+        watch(self._kept)
 
 
-def _not_http() -> bytes:
-    error = ApiError(400, "invalid_http", "This is not an HTTP request: its first line or a header cannot be read.")
-    response = error.response(request_id := new_request_id())
-    headers = [*response.raw_headers, (b"x-request-id", request_id.encode()), (b"connection", b"close")]
-    lines = [b"HTTP/1.1 400 Bad Request", *(name + b": " + value for name, value in headers), b"", bytes(response.body)]
-    return b"\r\n".join(lines)
+class _Complaints:
+    """Logs what an event loop complains about; that no connection can be accepted, once a minute."""
+
+    def __init__(self) -> None:
+        self._said_at = -REPEAT_SECONDS
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Handle what nobody else handled."""
+        exc = context.get("exception")
+        if not isinstance(exc, OSError) or exc.errno not in _EXHAUSTED:
+            loop.default_exception_handler(context)
+        elif loop.time() - self._said_at >= REPEAT_SECONDS:
+            self._said_at = loop.time()
+            _logger.error("no connection can be accepted right now: %s; raise the limit of open files", exc.strerror)
 
 
 class _Requests:
@@ -125,19 +138,20 @@ class Server:
         self.base_url = base_url_of(host, self._socket)
         self._requests = _Requests(app)
         self._end_streams = end_streams
+        connections: Connections[BoundedProtocol] = Connections(most_connections(limit_now()))
         config = uvicorn.Config(
             self._requests,
-            http=_Protocol,
+            http=type("_Protocol", (BoundedProtocol,), {"connections_kept": connections}),
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            backlog=BACKLOG,
+            backlog=ACCEPTED_AT_ONCE,
             timeout_keep_alive=75,
         )
-        self._server = uvicorn.Server(config)
+        self._server = _Uvicorn(config, connections)
         self._thread = threading.Thread(target=self._run, name="nodus-http", daemon=True)
         self._failure: BaseException | None = None
 
@@ -193,6 +207,13 @@ def bind(host: str, port: int) -> socket.socket:
         except BaseException:
             bound.close()
             raise
-    except (OSError, OverflowError) as exc:
+    except OSError as exc:
+        if exc.errno == errno.EADDRINUSE:
+            raise ServerFailed(
+                f"cannot listen on {host} port {port}, because it is in use: is another playground or control plane "
+                "running? Stop it, or choose another port; --port 0 picks a free one"
+            ) from exc
+        raise ServerFailed(f"cannot listen on {host} port {port}: {exc}") from exc
+    except OverflowError as exc:
         raise ServerFailed(f"cannot listen on {host} port {port}: {exc}") from exc
     return bound

@@ -19,11 +19,13 @@ from types import TracebackType
 from starlette.types import ASGIApp
 from typing_extensions import Self
 
+from nodus_ledger.rate_limits import parse_rate_limit
 from nodus_ledger.thresholds import DEFAULT_FRACTION
 
 from .app import create_app
 from .clock import Clock, ManualClock, RunningClock
 from .faults import Fault, FaultScript
+from .limits import LimitOptions
 from .plane import Plane
 from .playground.seeded import seed_keys
 from .server import Server
@@ -43,6 +45,7 @@ class LocalControlPlane:
         serve: whether to listen on a loopback port; if not, only `asgi_app` answers.
         webhook_allow: networks and hosts that webhooks may be sent to, besides public ones and loopback.
         threshold: the fraction of a key's cap, above 0 and up to 1, at which `budget.threshold_reached` is sent.
+        rate_limit: how many requests each key may send, as `N/s` or `N/s:BURST`; by default without limit.
 
     Attributes:
         api_key: the key of a person, without a spend cap.
@@ -61,12 +64,16 @@ class LocalControlPlane:
         serve: bool = True,
         webhook_allow: Sequence[str] = (),
         threshold: float = DEFAULT_FRACTION,
+        rate_limit: str = "off",
     ) -> None:
         runs_by_itself = driver == "process" or speed is not None
         clock: Clock = RunningClock(speed=speed or 1.0) if runs_by_itself else ManualClock()
         url = "sqlite://" if database is None else database if isinstance(database, str) else f"sqlite:///{database}"
         webhooks = options_for_this_machine(tuple(webhook_allow), threshold)
-        self.plane = Plane(url, clock=clock, driver=driver, seed=seed, is_reliable=reliable, webhooks=webhooks)
+        limits = LimitOptions(parse_rate_limit(rate_limit))
+        self.plane = Plane(
+            url, clock=clock, driver=driver, seed=seed, is_reliable=reliable, webhooks=webhooks, limits=limits
+        )
         keys = seed_keys(self.plane)
         self.api_key = keys.api_key
         self.agent_api_key = keys.agent_api_key

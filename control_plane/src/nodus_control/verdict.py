@@ -13,8 +13,15 @@ from .suppliers.protocol import PlacementState, Report
 
 POLL_MS = 500
 RETRY_MS = 5_000
+UNWRITABLE_RETRY_MS = 600_000
 OVERDUE_GRACE_MS = 60_000
 """How long past `max_runtime_seconds` a driver may take to end a job by itself."""
+
+_LATEST_MS = 253_402_300_799_999  # the end of the year 9999
+
+
+class ImpossibleReport(Exception):
+    """A report that no engine can mean: it holds a time that is no date, or an end before its start."""
 
 
 class Ending(enum.Enum):
@@ -49,13 +56,23 @@ def impossible(claim: Claim, now: int, code: str, message: str) -> Step:
     return Step(claim.job, [change], due_at=None, attempt_end=AttemptEnd(JobStatus.FAILED.value, None, now))
 
 
+def written_off(claim: Claim, now: int, code: str, message: str) -> Step:
+    """Nothing that is known of this job can be used: it fails, and has run until now for all that anybody knows."""
+    began = claim.attempt.placed_at if claim.job.started_at is None else claim.job.started_at
+    seconds = min(began, now) / 1000, now / 1000
+    return judge(claim, Report(PlacementState.FAILED, *seconds, code, message), Ending.NONE, now)
+
+
 def judge(claim: Claim, report: Report, ending: Ending, now: int) -> Step:
-    """Say what a report means for the job: which transitions, at which true times, and when to ask again."""
-    placed_at = claim.attempt.placed_at
-    started_at = None if report.started_at is None else max(_milliseconds(report.started_at), placed_at)
-    finished_at = now if report.finished_at is None else max(_milliseconds(report.finished_at), started_at or placed_at)
-    if report.state is PlacementState.COMPLETED and started_at is None:
-        started_at = finished_at
+    """Say what a report means for the job: which transitions, at which times, and when to ask again.
+
+    A report is a claim, and may have been written by the job itself. It moves no clock and no bill beyond what this
+    control plane saw: everything lies between the placement and now.
+
+    Raises:
+        ImpossibleReport: a time in it is no date, or it ends before it starts.
+    """
+    started_at, finished_at = _interval(claim, report, now)
     changes = _until_running(claim, started_at, ending)
     last = _last_change(report, ending, finished_at)
     if last is None:
@@ -67,6 +84,32 @@ def judge(claim: Claim, report: Report, ending: Ending, now: int) -> Step:
         if claim.job.status == JobStatus.QUEUED.value and len(changes) == 1:
             changes = []  # it never left the queue
     return Step(claim.job, changes, due_at=now, attempt_end=AttemptEnd(outcome, started_at, finished_at))
+
+
+def _interval(claim: Claim, report: Report, now: int) -> tuple[int | None, int]:
+    """When the placement began and ended, as far as the report can be believed.
+
+    The length is the engine's, by its one clock, and at most what passed here since the placement. The interval is
+    moved to where it fits, not cut. A start that is on record stands.
+    """
+    placed_at = claim.attempt.placed_at
+    reported = None if report.started_at is None else _milliseconds(report.started_at)
+    end = None if report.finished_at is None else _milliseconds(report.finished_at)
+    if reported is not None and end is not None and end < reported:
+        raise ImpossibleReport("it ends before it starts")
+    recorded = claim.job.started_at if claim.job.status == JobStatus.RUNNING.value else None
+    now = max(now, placed_at if recorded is None else recorded)
+    if recorded is not None:
+        if end is None:
+            return recorded, now
+        passed = end - (recorded if reported is None else reported)
+        return recorded, recorded + min(max(passed, 0), now - recorded)
+    if reported is None:
+        at = now if end is None else min(max(end, placed_at), now)
+        return (at if report.state is PlacementState.COMPLETED else None), at
+    passed = 0 if end is None else min(end - reported, now - placed_at)
+    started_at = min(max(reported, placed_at), now - passed)
+    return started_at, now if end is None else started_at + passed
 
 
 def _until_running(claim: Claim, started_at: int | None, ending: Ending) -> list[Change]:
@@ -119,11 +162,14 @@ def _last_change(report: Report, ending: Ending, at: int) -> Change | None:
 
 
 def _next_look(report: Report, now: int) -> int:
-    if report.next_poll_at is None:
+    at = report.next_poll_at
+    if at is None or not math.isfinite(at) or at * 1000 > _LATEST_MS:
         return now + POLL_MS
     # A poll before the moment that the driver named would find nothing new.
-    return max(now + 1, math.ceil(round(report.next_poll_at * 1000, 3)))
+    return max(now + 1, math.ceil(round(at * 1000, 3)))
 
 
 def _milliseconds(seconds: float) -> int:
+    if not math.isfinite(seconds) or not 0 <= seconds * 1000 <= _LATEST_MS:
+        raise ImpossibleReport("a time in it is no date")
     return round(seconds * 1000)

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 
 from nodus_core.lifecycle import JobStatus
 from nodus_ledger.claims import Claim, Claims
+from nodus_ledger.errors import DatabaseUnavailable
 from nodus_ledger.jobs import Jobs
 from nodus_ledger.transitions import Step
 
@@ -25,6 +26,9 @@ from .verdict import Ending
 LEASE_MS = 15_000
 BATCH = 64
 PARALLEL_CALLS = 8
+
+_ANOTHERS_MACHINE = "The machine that runs the jobs here does not isolate customers, and belongs to another one."
+_INVALID_REPORT = "What ran the job gave times for it that cannot be."
 
 _logger = logging.getLogger(__name__)
 
@@ -72,7 +76,7 @@ class Worker:
                 self._owner, now=now, real_now=self._real_now(), lease_ms=LEASE_MS, limit=BATCH
             )
             if claims:
-                self._claims.finish(self._owner, self._ask(claims), now=self._now())
+                self._write(claims, self._ask(claims))
             return count
 
     @contextmanager
@@ -102,6 +106,35 @@ class Worker:
                 self._claims.renew(self._owner, seqs, real_now=self._real_now(), lease_ms=LEASE_MS)
         return [future.result() for future in futures]
 
+    def _write(self, claims: Sequence[Claim], steps: Sequence[Step]) -> None:
+        """Write what became of a batch. Where that fails, each job's step is written by itself, and fails alone."""
+        try:
+            self._claims.finish(self._owner, steps, now=self._now())
+        except DatabaseUnavailable:
+            raise
+        except Exception:
+            # Which one it was is found out below, and said there.
+            of_job = {claim.job.seq: claim for claim in claims}
+            for step in steps:
+                self._write_alone(of_job[step.job.seq], step)
+
+    def _write_alone(self, claim: Claim, step: Step) -> None:
+        try:
+            self._claims.finish(self._owner, [step], now=self._now())
+        except DatabaseUnavailable:
+            raise
+        except Exception:
+            _logger.exception("job %s: what became of it cannot be written; it ends as failed", claim.job.id)
+            now = self._now()
+            failed = verdict.written_off(claim, now, "internal_error", "The control plane could not record this job.")
+            try:
+                self._claims.finish(self._owner, [failed], now=now)
+            except DatabaseUnavailable:
+                raise
+            except Exception as exc:
+                _logger.warning("job %s: that cannot be written either (%s)", claim.job.id, type(exc).__name__)
+                self._claims.postpone(self._owner, claim.job, due_at=now + verdict.UNWRITABLE_RETRY_MS)
+
     def _deal_with(self, claim: Claim) -> Step:
         try:
             return self._call_driver(claim)
@@ -118,6 +151,8 @@ class Worker:
             supplier=claim.attempt.supplier,
             region=claim.attempt.region,
             placed_at=claim.attempt.placed_at / 1000,
+            is_accepted=job.status != JobStatus.QUEUED.value,
+            started_at=None if job.started_at is None else job.started_at / 1000,
         )
         workload = open_workload(self._jobs, claim)
         ending = verdict.ending_of(claim, now)
@@ -125,6 +160,8 @@ class Worker:
             # One that was never submitted ends here too: a driver never starts what was cancelled before.
             self._driver.cancel(placement, now / 1000)
         elif job.status == JobStatus.QUEUED.value:
+            if self._jobs.is_anothers(job.customer_id):
+                return verdict.impossible(claim, now, "cannot_run", _ANOTHERS_MACHINE)
             try:
                 self._driver.submit(placement, workload, now / 1000)
             except CapacityRefused:
@@ -132,7 +169,13 @@ class Worker:
             except SubmissionRefused as exc:
                 return verdict.impossible(claim, now, exc.code, exc.message)
         report = self._driver.poll(placement, workload, now / 1000)
-        return verdict.judge(claim, report, ending, now)
+        now = max(now, self._now())  # What a driver has just seen may be later than when it was asked.
+        try:
+            return verdict.judge(claim, report, ending, now)
+        except verdict.ImpossibleReport as exc:
+            _logger.error("job %s, attempt %d: an impossible report: %s", job.id, job.attempt, exc)
+            self._driver.cancel(placement, now / 1000)
+            return verdict.written_off(claim, now, "invalid_report", _INVALID_REPORT)
 
     def _real_now(self) -> int:
         return int(self._real_time() * 1000)

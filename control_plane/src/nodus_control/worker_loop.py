@@ -28,12 +28,17 @@ class WorkerLoop:
         clock: Clock,
         after_pass: Callable[[], None],
         next_elsewhere: Callable[[], int | None] = lambda: None,
+        may_work: Callable[[], bool] | None = None,
     ) -> None:
-        """`after_pass` is called after every pass; `next_elsewhere` says what else a leaping clock must not skip."""
+        """`after_pass` is called after every pass; `next_elsewhere` says what else a leaping clock must not skip.
+
+        While `may_work` says no, nothing is claimed.
+        """
         self._worker = worker
         self._clock = clock
         self._after_pass = after_pass
         self._next_elsewhere = next_elsewhere
+        self._may_work = may_work
         self._news = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -70,6 +75,8 @@ class WorkerLoop:
 
     def round(self) -> float:
         """Do what is due; return how long to wait, in real seconds."""
+        if self._may_work is not None and not self._may_work():
+            return IDLE_SECONDS
         looked_at = self._clock.now()
         while not self._stopping.is_set() and (done := self._worker.run_batch()):
             if done < BATCH and not self._clock.leaps:

@@ -13,3 +13,16 @@ def timestamp(milliseconds: int) -> str:
     """
     whole = datetime.fromtimestamp(milliseconds // 1000, timezone.utc)
     return f"{whole:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"
+
+
+def milliseconds(text: str) -> int:
+    """Read what `timestamp` wrote: Unix milliseconds.
+
+    >>> milliseconds("2026-01-01T00:00:00.007Z")
+    1767225600007
+
+    Raises:
+        ValueError: it is not of that form.
+    """
+    whole = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
+    return int(whole.replace(microsecond=0).timestamp()) * 1000 + whole.microsecond // 1000

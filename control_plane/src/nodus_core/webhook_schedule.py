@@ -12,6 +12,10 @@ SPREAD = 0.2
 
 GONE = 410
 
+NOT_SIGNED = "secret_unavailable"
+INTERNAL = "internal_error"
+_OURS = frozenset((NOT_SIGNED, INTERNAL))
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -25,6 +29,11 @@ class Outcome:
     def is_success(self) -> bool:
         """Whether the endpoint accepted the event. A redirect is not followed, and counts as a failure."""
         return self.status_code is not None and 200 <= self.status_code < 300
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the attempt failed before the endpoint was asked anything: that says nothing about the endpoint."""
+        return self.error in _OURS
 
     @property
     def is_gone(self) -> bool:

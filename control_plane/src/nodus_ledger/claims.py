@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, Integer, Select, bindparam, func, insert, or_, select, text, update
 
 from nodus_core import routing
 from nodus_core.catalogue import Catalogue, Offer
@@ -23,10 +23,11 @@ from nodus_core.money import usd
 from nodus_core.routing import Decision, Wish
 
 from . import job_entries
+from .capacity import Capacity, InUse, Waiting, choose
 from .database import Database
 from .outages import outages_now
 from .records import JOB_FIELDS, AttemptRecord, JobRecord
-from .schema import attempts, jobs
+from .schema import api_keys, attempts, jobs
 from .transitions import AttemptEnd, Step, write_steps
 from .trust_ledger import Entry
 
@@ -42,6 +43,24 @@ _CLAIM = (
 _OPEN_ATTEMPT = (
     update(jobs).where(jobs.c.seq == bindparam("of_seq")).values(attempt=bindparam("to_attempt"), open_attempt=True)
 )
+_WAIT = update(jobs).where(jobs.c.seq == bindparam("of_seq")).values(due_at=None, waiting_since=bindparam("since"))
+_WAIT_NO_LONGER = (
+    update(jobs).where(jobs.c.seq == bindparam("of_seq")).values(due_at=bindparam("to_due_at"), waiting_since=None)
+)
+_IS_ANY_WAITING = select(jobs.c.seq).where(jobs.c.waiting_since.is_not(None)).limit(1)
+_GPUS_WAITED_FOR = select(jobs.c.gpu).where(jobs.c.waiting_since.is_not(None)).distinct()
+_LONGEST_WAITING = (
+    select(jobs.c.seq, jobs.c.gpu, jobs.c.gpu_count)
+    .where(jobs.c.waiting_since.is_not(None), jobs.c.gpu == bindparam("of_gpu"))
+    .order_by(jobs.c.seq)
+    .limit(bindparam("limit", type_=Integer()))
+    .with_for_update(skip_locked=True)
+)
+_IN_USE = (
+    select(jobs.c.gpu, func.sum(jobs.c.gpu_count).label("gpus"), func.count().label("jobs"))
+    .where(text("jobs.open_attempt"))  # as the index says it
+    .group_by(jobs.c.gpu)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +75,13 @@ class Claim:
 class Claims:
     """Hands out due jobs to workers."""
 
-    def __init__(self, database: Database, catalogue: Catalogue) -> None:
+    def __init__(
+        self, database: Database, catalogue: Catalogue, capacity: Capacity | None = None, *, simulated: bool = True
+    ) -> None:
+        """Where suppliers are `simulated`, only simulated jobs are handed out; elsewhere, only others.
+
+        `capacity` is what all jobs of the database share; None where there is room for any number.
+        """
         self._database = database
         self._catalogue = catalogue
         # While a snapshot is open PostgreSQL cannot remove what an index says of jobs that were due and are no more.
@@ -64,14 +89,20 @@ class Claims:
         # and in between only what may have fallen due since.
         self._floor: int | None = None
         self._next_sweep = 0.0
+        self._capacity = capacity
+        self._simulated = simulated
+        # One from before this was recorded may be under way with either.
+        self._is_ours = or_(jobs.c.simulated.is_(None), jobs.c.simulated == simulated)
 
     def next_due(self) -> int | None:
         """Return the earliest time at which a job falls due; None where none will."""
         with self._database.read() as connection:
-            return _first_due(connection, self._floor)
+            return self._first_due(connection, self._floor)
 
     def claim(self, owner: str, *, now: int, real_now: int, lease_ms: int, limit: int) -> tuple[int, list[Claim]]:
         """Claim due jobs, longest due first. A job without an open attempt gets one, or ends if no supplier is left.
+
+        Where there is no room for it, it waits, and is not due, until there is.
 
         The attempt is on record before any driver learns of it: after a crash it is submitted again under the same
         number, and the driver adopts what it already has.
@@ -80,9 +111,12 @@ class Claims:
             How many jobs were dealt with, and which of them a driver must be asked about.
         """
         with self._database.write() as connection:
-            due = _due(connection, now, real_now, limit, self._floor_at(connection, now))
+            due = self._due(connection, now, real_now, limit, self._floor_at(connection, now))
+            dealt_with = len(due)
+            if self._capacity is not None:
+                due, dealt_with = self._admit(connection, due, self._capacity, now, limit)
             if not due:
-                return 0, []
+                return dealt_with, []
             out = outages_now(connection)
             leased = [replace(job, generation=job.generation + 1, lease_owner=owner) for job in due]
             connection.execute(
@@ -104,7 +138,7 @@ class Claims:
                 if job.open_attempt
             ]
             claimed += self._dispatch(connection, [job for job in leased if not job.open_attempt], out, now)
-        return len(due), claimed
+        return dealt_with, claimed
 
     def _floor_at(self, connection: Connection, now: int) -> int | None:
         """Return the time before which nothing is due, as far as is known; None for a claim that looks at everything.
@@ -117,7 +151,7 @@ class Claims:
         if time.monotonic() < self._next_sweep:
             return self._floor
         self._next_sweep = time.monotonic() + SWEEP_SECONDS
-        first = _first_due(connection, None)
+        first = self._first_due(connection, None)
         self._floor = (now if first is None else min(first, now)) - MARGIN_MS
         return None
 
@@ -163,6 +197,46 @@ class Claims:
             write_steps(connection, written, self._catalogue)
         return len(written)
 
+    def postpone(self, owner: str, job: JobRecord, *, due_at: int) -> None:
+        """Give a claim back without any word of what became of it."""
+        with self._database.write() as connection:
+            connection.execute(
+                update(jobs)
+                .where(jobs.c.seq == job.seq, jobs.c.lease_owner == owner, jobs.c.generation == job.generation)
+                .values(lease_owner=None, lease_until=None, due_at=due_at)
+            )
+
+    def _admit(
+        self, connection: Connection, due: Sequence[JobRecord], capacity: Capacity, now: int, limit: int
+    ) -> tuple[list[JobRecord], int]:
+        """Have new jobs wait behind those that wait already, and take as many of all of them as there is room for.
+
+        Returns:
+            The jobs to go on with, and how many there were to deal with.
+        """
+        new = [job for job in due if not job.open_attempt and job.cancel_requested_at is None]
+        going_on = [job for job in due if job.open_attempt or job.cancel_requested_at is not None]
+        if new:
+            connection.execute(_WAIT, [{"of_seq": job.seq, "since": now} for job in new])
+        elif connection.execute(_IS_ANY_WAITING).first() is None:
+            return going_on, len(due)
+        # Until this transaction ends, no other worker counts what is free.
+        self._database.lock_name(connection, "capacity")
+        in_use = {row.gpu: InUse(row.gpus, row.jobs) for row in connection.execute(_IN_USE)}
+        waiting = [
+            Waiting(*row)
+            for gpu in connection.execute(_GPUS_WAITED_FOR).scalars()
+            for row in connection.execute(_LONGEST_WAITING, {"of_gpu": gpu, "limit": limit})
+        ]
+        chosen = choose(waiting, in_use, capacity, limit)
+        if not chosen:
+            return going_on, len(due)
+        connection.execute(_WAIT_NO_LONGER, [{"of_seq": job.seq, "to_due_at": now} for job in chosen])
+        query = select(*JOB_FIELDS).where(jobs.c.seq.in_([job.seq for job in chosen])).order_by(jobs.c.seq)
+        admitted = [JobRecord(*row) for row in connection.execute(query)]
+        others = {job.seq for job in due}.union(job.seq for job in admitted)
+        return [*going_on, *admitted], len(others)
+
     def _dispatch(
         self, connection: Connection, undispatched: Sequence[JobRecord], out: frozenset[str], now: int
     ) -> list[Claim]:
@@ -172,11 +246,12 @@ class Claims:
         rows: list[dict[str, Any]] = []
         entries: list[Entry] = []
         history = _closed_attempts(connection, [job.id for job in undispatched if job.attempt])
+        orphans = self._orphans(connection, [job for job in undispatched if job.simulated is None])
         for job in undispatched:
             if job.cancel_requested_at is not None:
                 ended.append(Step(job, [Change(to=JobStatus.CANCELLED, at=now, reason="requested")], None))
                 continue
-            decision = self._decide(job, out, history[job.id])
+            decision = self._decide(job, out, history[job.id], may_run=job.id not in orphans)
             number = job.attempt + 1
             offer = decision.chosen
             if offer is None:
@@ -197,7 +272,45 @@ class Claims:
         write_steps(connection, ended, self._catalogue, entries)
         return claims
 
-    def _decide(self, job: JobRecord, out: frozenset[str], history: list[tuple[str, str, str]]) -> Decision:
+    def first_due_query(self, floor: int | None) -> Select[Any]:
+        """Return the query of the earliest time at which a job falls due, not before a floor."""
+        query = select(func.min(jobs.c.due_at)).where(jobs.c.due_at.is_not(None), self._is_ours)
+        return query if floor is None else query.where(jobs.c.due_at >= floor)
+
+    def due_query(self, now: int, real_now: int, limit: int, floor: int | None) -> Select[Any]:
+        """Return the query of the jobs that are due and nobody's, longest due first, not before a floor."""
+        query = (
+            select(*JOB_FIELDS)
+            .where(jobs.c.due_at <= now, or_(jobs.c.lease_until.is_(None), jobs.c.lease_until < real_now))
+            .where(self._is_ours)
+            .order_by(jobs.c.due_at, jobs.c.seq)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        return query if floor is None else query.where(jobs.c.due_at >= floor)
+
+    def _first_due(self, connection: Connection, floor: int | None) -> int | None:
+        first: int | None = connection.execute(self.first_due_query(floor)).scalar_one()
+        return first
+
+    def _due(self, connection: Connection, now: int, real_now: int, limit: int, floor: int | None) -> list[JobRecord]:
+        return [JobRecord(*row) for row in connection.execute(self.due_query(now, real_now, limit, floor))]
+
+    def _orphans(self, connection: Connection, unrecorded: Sequence[JobRecord]) -> set[str]:
+        """Return which jobs nobody may begin: a live key's from before was promised more than a simulation.
+
+        And a job that counts as simulated must not run anything.
+        """
+        if not unrecorded:
+            return set()
+        key_ids = {job.key_id for job in unrecorded}
+        query = select(api_keys.c.id).where(api_keys.c.id.in_(key_ids), api_keys.c.is_test)
+        test_keys = set(connection.execute(query).scalars()) if self._simulated else set()
+        return {job.id for job in unrecorded if job.key_id not in test_keys}
+
+    def _decide(
+        self, job: JobRecord, out: frozenset[str], history: list[tuple[str, str, str]], *, may_run: bool
+    ) -> Decision:
         wish = Wish(
             require_tiers=job.tiers,
             prefer_region=job.prefer_region,
@@ -206,7 +319,7 @@ class Claims:
             refused=frozenset((supplier, region) for supplier, region, outcome in history if outcome == "refused"),
             ceiling_micros=job.reserved_rate,
         )
-        return routing.decide(self._catalogue.offers(job.gpu), wish)
+        return routing.decide(self._catalogue.offers(job.gpu) if may_run else (), wish)
 
 
 def decision_document(decision: Decision) -> dict[str, Any]:
@@ -223,33 +336,6 @@ def decision_document(decision: Decision) -> dict[str, Any]:
         for candidate in decision.candidates
     ]
     return {"chosen": candidates[0] if decision.chosen is not None else None, "candidates": candidates}
-
-
-def _first_due(connection: Connection, floor: int | None) -> int | None:
-    first: int | None = connection.execute(first_due_query(floor)).scalar_one()
-    return first
-
-
-def first_due_query(floor: int | None) -> Select[Any]:
-    """Return the query of the earliest time at which a job falls due, not before a floor."""
-    query = select(func.min(jobs.c.due_at)).where(jobs.c.due_at.is_not(None))
-    return query if floor is None else query.where(jobs.c.due_at >= floor)
-
-
-def _due(connection: Connection, now: int, real_now: int, limit: int, floor: int | None) -> list[JobRecord]:
-    return [JobRecord(*row) for row in connection.execute(due_query(now, real_now, limit, floor))]
-
-
-def due_query(now: int, real_now: int, limit: int, floor: int | None) -> Select[Any]:
-    """Return the query of the jobs that are due and nobody's, longest due first, not before a floor."""
-    query = (
-        select(*JOB_FIELDS)
-        .where(jobs.c.due_at <= now, or_(jobs.c.lease_until.is_(None), jobs.c.lease_until < real_now))
-        .order_by(jobs.c.due_at, jobs.c.seq)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    return query if floor is None else query.where(jobs.c.due_at >= floor)
 
 
 def _open_attempts(connection: Connection, with_attempt: Sequence[JobRecord]) -> dict[str, AttemptRecord]:

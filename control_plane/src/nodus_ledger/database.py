@@ -52,6 +52,7 @@ from .engines import (
 )
 from .errors import DatabaseUnavailable
 from .group_commit import GroupCommit
+from .private_files import keep_database_private
 from .webhook_schema import metadata
 
 DATABASE_VARIABLE = "NODUS_DATABASE_URL"
@@ -87,6 +88,8 @@ class Database:
         """The file; None in memory and on a server."""
         self.is_shared = self.is_server or is_file
         """Whether other processes can open it too."""
+        if self.path is not None:
+            keep_database_private(self.path)
         self._dialect = POSTGRESQL if self.is_server else SQLITE
         self._engine = open_engine(parsed, in_memory=not self.is_server and not is_file)
         # SQLite would make writers of one process poll for its lock; here they queue, and nobody is overtaken for long.
@@ -177,6 +180,13 @@ class Database:
                 yield connection
             finally:
                 _end(connection, "COMMIT")
+
+    def server_time(self) -> float | None:
+        """Return the database server's clock, in Unix seconds; None for SQLite, which has none."""
+        if not self.is_server:
+            return None
+        with self.read() as connection:
+            return float(connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())").scalar_one())
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:

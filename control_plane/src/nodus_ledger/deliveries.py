@@ -1,5 +1,9 @@
 """The worker's side of webhooks (claim deliveries that are due, write what became of them), and what customers see.
 
+What is due is found by endpoint, one look-up for each that has anything pending, so that the long queue of one endpoint
+costs the others nothing. An endpoint that gives no answer is held back as a whole (`endpoint_health`): its deliveries
+stay due, and are tried when the hold is over.
+
 A claim is a lease (in real time) and a generation, which every claim and every replay increases by one. A worker that
 comes back with an outcome after that still records the attempt, because it was made, but leaves the delivery to its new
 owner. If a worker dies meanwhile, its lease expires, and the event is delivered again, under the same id.
@@ -8,13 +12,14 @@ owner. If a worker dies meanwhile, its lease expires, and the event is delivered
 from __future__ import annotations
 
 import secrets as random_source
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
+from sqlalchemy import CTE, Connection, bindparam, exists, func, insert, or_, select, update
 
+from nodus_core.endpoint_health import EndpointHealth, after_attempt
 from nodus_core.times import timestamp
 from nodus_core.webhook_schedule import Outcome, next_delay_ms
 
@@ -25,7 +30,7 @@ from .errors import Refused
 from .outbox import PENDING
 from .sealing import Sealer
 from .webhook_schema import attempts, deliveries, endpoints, outbox
-from .webhooks import UnknownWebhook, give_up_all, lock_in_order
+from .webhooks import FAILING, GONE, UnknownWebhook, disable, lock_in_order
 
 DELIVERED = "delivered"
 FAILED = "failed"
@@ -38,7 +43,17 @@ class UnknownDelivery(Refused):
 
 
 class WebhookDisabled(Refused):
-    """The endpoint answered 410: nothing is delivered to it any more."""
+    """Nothing is delivered to the endpoint any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class DueEndpoint:
+    """An endpoint with a delivery that is due and free, the longest since `due_at`, in Unix milliseconds."""
+
+    id: str
+    customer_id: str
+    due_at: int
+    is_suspect: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +63,6 @@ class Outgoing:
     id: str
     generation: int
     endpoint_id: str
-    url: str = field(repr=False)
     event_id: str
     body: bytes = field(repr=False)
 
@@ -84,31 +98,54 @@ class DeliveryPage:
 
 
 _IS_FREE = or_(deliveries.c.lease_until.is_(None), deliveries.c.lease_until < bindparam("real_now"))
+_OLDEST_DUE = (
+    select(deliveries.c.due_at)
+    .where(deliveries.c.endpoint_id == endpoints.c.id, deliveries.c.due_at <= bindparam("now"), _IS_FREE)
+    .order_by(deliveries.c.due_at)
+    .limit(1)
+    .scalar_subquery()
+)
+
+
+def _with_something_pending() -> CTE:
+    """Name the endpoints with pending deliveries, by leaps through their index: however many each has waiting."""
+    first = select(func.min(deliveries.c.endpoint_id).label("endpoint_id")).where(deliveries.c.due_at.is_not(None))
+    pending = first.cte("pending", recursive=True)
+    following = (
+        select(func.min(deliveries.c.endpoint_id))
+        .where(deliveries.c.due_at.is_not(None), deliveries.c.endpoint_id > pending.c.endpoint_id)
+        .scalar_subquery()
+    )
+    return pending.union_all(select(following).where(pending.c.endpoint_id.is_not(None)))
+
+
+_PENDING = _with_something_pending()
+_DUE_ENDPOINTS = (
+    select(endpoints.c.id, endpoints.c.customer_id, _OLDEST_DUE.label("due_at"), endpoints.c.unanswered)
+    .select_from(_PENDING.join(endpoints, endpoints.c.id == _PENDING.c.endpoint_id))
+    .where(or_(endpoints.c.held_until.is_(None), endpoints.c.held_until <= bindparam("now")))
+)
 _DUE = (
-    select(
-        deliveries.c.id,
-        deliveries.c.generation,
-        deliveries.c.endpoint_id,
-        endpoints.c.url,
-        outbox.c.id.label("event_id"),
-        outbox.c.body,
-    )
-    .select_from(
-        deliveries.join(endpoints, endpoints.c.id == deliveries.c.endpoint_id).join(
-            outbox, outbox.c.id == deliveries.c.event_id
-        )
-    )
-    .where(
-        deliveries.c.due_at <= bindparam("now"),
-        _IS_FREE,
-        deliveries.c.endpoint_id.not_in(bindparam("busy", expanding=True)),
-    )
+    select(deliveries.c.id, deliveries.c.generation, outbox.c.id.label("event_id"), outbox.c.body)
+    .select_from(deliveries.join(outbox, outbox.c.id == deliveries.c.event_id))
+    .where(deliveries.c.endpoint_id == bindparam("endpoint"), deliveries.c.due_at <= bindparam("now"), _IS_FREE)
     .order_by(deliveries.c.due_at, deliveries.c.seq)
     .limit(bindparam("most"))
     .with_for_update(of=deliveries, skip_locked=True)
 )
-_IS_ANY_DUE = select(deliveries.c.seq).where(deliveries.c.due_at <= bindparam("now"), _IS_FREE).limit(1)
 _NEXT_AFTER = select(func.min(deliveries.c.due_at)).where(deliveries.c.due_at > bindparam("now"))
+_NEXT_RELEASED = (
+    select(endpoints.c.held_until)
+    .where(
+        endpoints.c.held_until > bindparam("now"),
+        exists().where(deliveries.c.endpoint_id == endpoints.c.id, deliveries.c.due_at.is_not(None)),
+    )
+    .order_by(endpoints.c.held_until)
+    .limit(1)
+)
+_HEALTH = select(endpoints.c.failed, endpoints.c.unanswered, endpoints.c.failing_since, endpoints.c.held_until).where(
+    endpoints.c.id == bindparam("endpoint")
+)
 _LEASE = (
     update(deliveries)
     .where(deliveries.c.id == bindparam("of_id"))
@@ -121,7 +158,12 @@ _VIEW = select(
     outbox.c.type,
     deliveries.c.status,
     deliveries.c.due_at,
-).select_from(deliveries.join(outbox, outbox.c.id == deliveries.c.event_id))
+    endpoints.c.held_until,
+).select_from(
+    deliveries.join(outbox, outbox.c.id == deliveries.c.event_id).join(
+        endpoints, endpoints.c.id == deliveries.c.endpoint_id
+    )
+)
 
 
 class Deliveries:
@@ -132,68 +174,50 @@ class Deliveries:
         self._cursors = Cursors(sealer, "deliveries")
 
     def next_after(self, now: int) -> int | None:
-        """Return the earliest time after `now` at which a delivery falls due; None where none will."""
+        """Return the earliest time after `now` at which a delivery may be attempted; None where none will."""
         with self._database.read() as connection:
-            return connection.execute(_NEXT_AFTER, {"now": now}).scalar()
+            times = [connection.execute(query, {"now": now}).scalar() for query in (_NEXT_AFTER, _NEXT_RELEASED)]
+        return min((at for at in times if at is not None), default=None)
 
-    def claim(
-        self,
-        owner: str,
-        *,
-        now: int,
-        real_now: int,
-        lease_ms: int,
-        limit: int,
-        busy: Mapping[str, int],
-        most_per_endpoint: int,
-    ) -> list[Outgoing]:
-        """Claim due deliveries, longest due first, and no more for each endpoint than it may have at once.
+    def due(self, *, now: int, real_now: int) -> list[DueEndpoint]:
+        """Return the endpoints to which something may be sent. Both times are in Unix milliseconds."""
+        with self._database.read() as connection:
+            rows = connection.execute(_DUE_ENDPOINTS, {"now": now, "real_now": real_now}).all()
+        return [
+            DueEndpoint(row.id, row.customer_id, row.due_at, row.unanswered > 0)
+            for row in rows
+            if row.due_at is not None
+        ]
+
+    def claim(self, owner: str, *, now: int, real_now: int, lease_ms: int, shares: Mapping[str, int]) -> list[Outgoing]:
+        """Claim due deliveries, of each endpoint those that are due the longest.
 
         Args:
             owner: who claims them.
             now: the time, in Unix milliseconds.
             real_now: real time, in Unix milliseconds.
             lease_ms: how long the owner holds them.
-            limit: how many to claim at most.
-            busy: how many deliveries to each endpoint the owner has under way.
-            most_per_endpoint: how many may be under way to each endpoint.
+            shares: how many to claim at most, by endpoint.
         """
-        if limit <= 0:
+        if not shares:
             return []
-        with self._database.read() as connection:
-            if connection.execute(_IS_ANY_DUE, {"now": now, "real_now": real_now}).first() is None:
-                return []
+        until = real_now + lease_ms
+        taken: list[Outgoing] = []
         with self._database.write() as connection:
-            taken: list[Outgoing] = []
-            under_way = Counter(busy)
-            while len(taken) < limit:
-                full = [endpoint for endpoint, count in under_way.items() if count >= most_per_endpoint]
-                some = {"now": now, "real_now": real_now, "busy": full, "most": limit - len(taken)}
-                chosen: list[Outgoing] = []
-                for row in connection.execute(_DUE, some):
-                    if under_way[row.endpoint_id] < most_per_endpoint:
-                        under_way[row.endpoint_id] += 1
-                        chosen.append(
-                            Outgoing(
-                                row.id,
-                                row.generation + 1,
-                                row.endpoint_id,
-                                row.url,
-                                row.event_id,
-                                row.body.encode(),
-                            )
-                        )
-                if not chosen:
-                    break
-                until = real_now + lease_ms
+            for endpoint_id, most in shares.items():
+                wanted = {"now": now, "real_now": real_now, "endpoint": endpoint_id, "most": most}
+                taken += [
+                    Outgoing(row.id, row.generation + 1, endpoint_id, row.event_id, row.body.encode())
+                    for row in connection.execute(_DUE, wanted)
+                ]
+            if taken:
                 connection.execute(
                     _LEASE,
                     [
                         {"of_id": each.id, "to_generation": each.generation, "to_owner": owner, "to_until": until}
-                        for each in chosen
+                        for each in taken
                     ],
                 )
-                taken += chosen
         return taken
 
     def finish(
@@ -210,18 +234,18 @@ class Deliveries:
             chance: from 0 to 1; see `next_delay_ms`.
         """
         with self._database.write() as connection:
-            if outcome.is_gone:
-                # Before the delivery is locked: whoever locks both takes the endpoint first.
-                _disable(connection, outgoing.endpoint_id, ended)
+            # Before the delivery is locked: whoever locks both takes the endpoint first.
+            held_until = _judge(connection, outgoing.endpoint_id, outcome, began, ended)
             query = select(deliveries).where(deliveries.c.id == outgoing.id).with_for_update()
             delivery = connection.execute(query).mappings().first()
             if delivery is None:
                 return
-            next_retry_at = delivery["due_at"]
+            due_at = delivery["due_at"]
             if delivery["lease_owner"] == owner and delivery["generation"] == outgoing.generation:
                 changes = _follow_up(outcome, delivery["tries"] + 1, ended, chance)
                 connection.execute(update(deliveries).where(deliveries.c.id == outgoing.id).values(changes))
-                next_retry_at = changes["due_at"]
+                due_at = changes["due_at"]
+            next_retry_at = _not_before(held_until, due_at)
             number = _record(connection, outgoing.id, outcome, began)
             event = connection.execute(select(outbox).where(outbox.c.id == outgoing.event_id)).mappings().one()
             trust_ledger.append(
@@ -290,11 +314,17 @@ class Deliveries:
 
         Raises:
             UnknownWebhook, UnknownDelivery: this customer has no such endpoint, or that endpoint no such delivery.
-            WebhookDisabled: the endpoint answered 410.
+            WebhookDisabled: nothing is delivered to the endpoint any more.
         """
         with self._database.write() as connection:
             if _require_endpoint(connection, customer_id, endpoint_id) is not None:
                 raise WebhookDisabled
+            # Somebody asks for it now; an endpoint that still does not answer is held again.
+            connection.execute(
+                update(endpoints)
+                .where(endpoints.c.id == endpoint_id, endpoints.c.held_until > now)
+                .values(held_until=now)
+            )
             replayed = connection.execute(
                 update(deliveries)
                 .where(deliveries.c.id == delivery_id, deliveries.c.endpoint_id == endpoint_id)
@@ -331,13 +361,26 @@ def _follow_up(outcome: Outcome, tries: int, ended: int, chance: float) -> dict[
     }
 
 
-def _disable(connection: Connection, endpoint_id: str, now: int) -> None:
-    connection.execute(
-        update(endpoints)
-        .where(endpoints.c.id == endpoint_id, endpoints.c.disabled_at.is_(None))
-        .values(disabled_at=now)
-    )
-    give_up_all(connection, endpoint_id)
+def _judge(connection: Connection, endpoint_id: str, outcome: Outcome, began: int, ended: int) -> int | None:
+    """Remember what an attempt says about its endpoint, which may disable it; return until when it is held now."""
+    wanted = {"endpoint": endpoint_id}
+    row = connection.execute(_HEALTH, wanted).first()
+    if row is None or (outcome.is_success and EndpointHealth(*row) == EndpointHealth()):
+        # As usual: there is nothing to remember, and no row to wait for.
+        return None
+    before = EndpointHealth(*connection.execute(_HEALTH.with_for_update(), wanted).one())
+    health = after_attempt(before, outcome, began=began, ended=ended)
+    if outcome.is_gone or health.is_given_up(ended):
+        disable(connection, endpoint_id, GONE if outcome.is_gone else FAILING, ended)
+        return None
+    if health != before:
+        connection.execute(update(endpoints).where(endpoints.c.id == endpoint_id).values(asdict(health)))
+    return health.held_until
+
+
+def _not_before(held_until: int | None, due_at: int | None) -> int | None:
+    """Return when what is due is attempted at the earliest, where its endpoint may be held."""
+    return due_at if due_at is None or held_until is None else max(due_at, held_until)
 
 
 def _record(connection: Connection, delivery_id: str, outcome: Outcome, began: int) -> int:
@@ -376,7 +419,8 @@ def _attempts_of(connection: Connection, delivery_ids: Sequence[str]) -> Mapping
 
 
 def _facts(row: Any, made: Sequence[AttemptFacts]) -> DeliveryFacts:
-    return DeliveryFacts(row.id, row.event_id, row.type, row.status, row.due_at, made)
+    next_retry_at = _not_before(row.held_until, row.due_at)
+    return DeliveryFacts(row.id, row.event_id, row.type, row.status, next_retry_at, made)
 
 
 def _require_endpoint(connection: Connection, customer_id: str, endpoint_id: str) -> int | None:

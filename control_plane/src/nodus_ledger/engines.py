@@ -28,11 +28,12 @@ _IDLE_IN_TRANSACTION_SECONDS = 60
 _MIGRATION_SECONDS = 600
 
 _SQLITE_CONNECTIONS = 48
-_POSTGRESQL_CONNECTIONS = 10
+# One for each thread that answers requests (16), and for what watches beside them.
+_POSTGRESQL_CONNECTIONS = 18
 """Of each process at most: a server has a hundred for everybody, unless told otherwise."""
 
-WRITERS_AT_ONCE = 6
-"""So many of them at most wait for locks; the others answer those who only read."""
+WRITERS_AT_ONCE = 10
+"""So many of them at most wait for locks, more than any one customer has threads; the others are for who only reads."""
 
 _WAL_BYTES = 4 * 1024 * 1024
 """What SQLite's write-ahead log is cut back to, once all in it is in the database."""
@@ -120,6 +121,8 @@ def parse(url: str) -> URL:
             f"no support for {parsed.get_backend_name()} databases: "
             "give one of SQLite or PostgreSQL, such as sqlite:///nodus.db or postgresql+psycopg://host/name"
         )
+    if (parsed.database or "").startswith("file:"):
+        raise UnusableDatabase("an SQLite database is named by the path of its file, such as sqlite:///nodus.db")
     return parsed.set(drivername="sqlite+pysqlite")
 
 
@@ -231,7 +234,7 @@ def _postgresql(url: URL, options: dict[str, Any]) -> Engine:
         )
     except ImportError as exc:
         raise UnusableDatabase(
-            'PostgreSQL needs psycopg, which is not here: pip install "nodus-control-plane[postgres]"'
+            'PostgreSQL needs the package psycopg, which is not installed: pip install "psycopg[binary]"'
         ) from exc
 
     def configure(connection: Any, record: Any) -> None:

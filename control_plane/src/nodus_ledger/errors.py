@@ -29,8 +29,24 @@ class NoSuchOffer(Refused):
     """Nobody in the catalogue offers what the spec asks for."""
 
 
+class SimulationsOnly(Refused):
+    """All suppliers are simulated, and the key is a live one, which never sees those."""
+
+
+class NothingSimulated(Refused):
+    """All suppliers are real, and the key is a test key, which only simulated ones take."""
+
+
 class NoSupplier(Refused):
     """Somebody offers it, but all of them are out."""
+
+
+class CannotRun(Refused):
+    """No engine here can ever run what the spec asks for, or for this customer; the message says why."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
 
 
 class UnknownJob(Refused):

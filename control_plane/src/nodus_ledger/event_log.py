@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Column, bindparam, select
 
 from nodus_core.lifecycle import JobStatus
 
 from .database import Database
-from .schema import events
+from .records import counts_as_simulated
+from .schema import events, jobs
 from .trust_schema import heads
 
 
@@ -31,6 +33,12 @@ class EventRecord:
     supplier: str | None
     region: str | None
     reason: str | None
+    simulated: bool | None
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether its job is simulated."""
+        return counts_as_simulated(self.simulated)
 
     @property
     def is_terminal(self) -> bool:
@@ -38,7 +46,7 @@ class EventRecord:
         return JobStatus(self.status).is_terminal
 
 
-_EVENT = (
+_EVENT: tuple[Column[Any], ...] = (
     events.c.position,
     events.c.job_id,
     events.c.seq,
@@ -48,16 +56,16 @@ _EVENT = (
     events.c.supplier,
     events.c.region,
     events.c.reason,
+    jobs.c.simulated,
 )
+_EVENTS = select(*_EVENT).select_from(events).join(jobs, jobs.c.id == events.c.job_id)
 _OF_CUSTOMER = (
-    select(*_EVENT)
-    .where(events.c.customer_id == bindparam("customer"), events.c.position > bindparam("after"))
+    _EVENTS.where(events.c.customer_id == bindparam("customer"), events.c.position > bindparam("after"))
     .order_by(events.c.position)
     .limit(bindparam("at_most"))
 )
 _OF_JOB = (
-    select(*_EVENT)
-    .where(events.c.job_id == bindparam("job"), events.c.seq > bindparam("after"))
+    _EVENTS.where(events.c.job_id == bindparam("job"), events.c.seq > bindparam("after"))
     .order_by(events.c.seq)
     .limit(bindparam("at_most"))
 )

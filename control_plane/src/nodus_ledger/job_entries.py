@@ -1,16 +1,15 @@
 """What the Trust Ledger records about a job: pure functions, from rows that are being written to ledger entries.
 
-Of a command only its hash is recorded, of `env` nothing, and of an error only its code: what a program prints may be
-secret.
+Of a command only its fingerprint is recorded, of `env` nothing, and of an error only its code: what a program prints
+may be secret. Rows from before hold the plain SHA-256 of the command (`command_sha256`) in place of `command_hmac`.
+Every row says whether the job is simulated, so that none of them alone can pass for one about real work.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from nodus_core.canonical_json import canonical_json
 from nodus_core.spec import JobSpec
 from nodus_core.times import timestamp
 
@@ -24,8 +23,12 @@ TRANSITION = "job.transition"
 SETTLED = "job.settled"
 
 
-def submitted(job: Mapping[str, Any], spec: JobSpec) -> Entry:
-    """Record a submission, which is the job's transition to `queued` too. `job` are the columns of the new row."""
+def submitted(job: Mapping[str, Any], spec: JobSpec, command_hmac: str | None) -> Entry:
+    """Record a submission, which is the job's transition to `queued` too.
+
+    `job` are the columns of the new row; `command_hmac` is the command's fingerprint, which tells those who have the
+    sealed key, and nobody else, whether a command is the same.
+    """
     return Entry(
         customer_id=job["customer_id"],
         kind=SUBMITTED,
@@ -34,6 +37,7 @@ def submitted(job: Mapping[str, Any], spec: JobSpec) -> Entry:
         key_id=job["key_id"],
         principal_kind=job["principal_kind"],
         payload={
+            "simulated": job["simulated"],
             "status": job["status"],
             "image": spec.image,
             "gpu": spec.gpu,
@@ -41,16 +45,11 @@ def submitted(job: Mapping[str, Any], spec: JobSpec) -> Entry:
             "max_runtime_seconds": spec.max_runtime_seconds,
             "require_tiers": spec.require_tiers,
             "prefer_region": spec.prefer_region,
-            "command_sha256": command_hash(spec.command),
+            "command_hmac": command_hmac,
             "reserved_micros": job["reserved"],
             "reserved_micros_per_gpu_hour": job["reserved_rate"],
         },
     )
-
-
-def command_hash(command: Sequence[str] | None) -> str | None:
-    """Return the SHA-256 of a command's canonical JSON, in hexadecimal; None for the image's own command."""
-    return None if command is None else hashlib.sha256(canonical_json(command).encode()).hexdigest()
 
 
 def attempted(job: JobRecord, number: int, supplier: str, region: str, rate: int, at: int) -> Entry:
@@ -101,4 +100,5 @@ def settled(job: JobRecord, values: Mapping[str, Any]) -> Entry:
 
 
 def _about(job: JobRecord, kind: str, at: int, payload: Mapping[str, object]) -> Entry:
-    return Entry(job.customer_id, kind, at, payload, job.id, job.key_id, job.principal_kind)
+    about = {"simulated": job.is_simulated, **payload}
+    return Entry(job.customer_id, kind, at, about, job.id, job.key_id, job.principal_kind)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, func, insert, select, union_all, update
+from sqlalchemy import Connection, Select, bindparam, func, insert, or_, select, union_all, update
 
 from nodus_core import routing
 from nodus_core.catalogue import Catalogue
@@ -19,6 +19,7 @@ from nodus_core.spec import JobSpec
 from nodus_core.streams import stream
 
 from . import budget_events, budgets, job_entries, outbox, trust_ledger, webhook_notices
+from .admission import Admission, sole_customer
 from .cursors import Cursors
 from .database import Database
 from .errors import (
@@ -27,8 +28,11 @@ from .errors import (
     IdempotencyKeyReused,
     NoSuchOffer,
     NoSupplier,
+    NothingSimulated,
+    SimulationsOnly,
     UnknownJob,
 )
+from .fingerprints import Fingerprints
 from .keys import KeyRecord
 from .outages import outages_now
 from .records import JOB_FIELDS, JobRecord, new_record
@@ -43,6 +47,9 @@ _BY_ID = select(*JOB_FIELDS).where(jobs.c.id == bindparam("job"), jobs.c.custome
 _LOCKED_BY_ID = _BY_ID.with_for_update()
 _BY_IDEMPOTENCY_KEY = select(*JOB_FIELDS).where(
     jobs.c.customer_id == bindparam("customer"),
+    # An agent's own, and those from before there were scopes, when everybody's stood in the empty one.
+    jobs.c.idempotency_scope.in_((bindparam("scope"), "")),
+    or_(jobs.c.idempotency_scope == bindparam("scope"), jobs.c.key_id == bindparam("of_key")),
     jobs.c.endpoint == bindparam("at_endpoint"),
     jobs.c.idempotency_key == bindparam("key"),
 )
@@ -124,17 +131,26 @@ class Jobs:
         self,
         database: Database,
         sealer: Sealer,
+        fingerprints: Fingerprints,
         catalogue: Catalogue,
         ids: JobIds,
         *,
+        simulated: bool = True,
         threshold: float = DEFAULT_FRACTION,
+        admission: Admission | None = None,
     ) -> None:
-        """`threshold` is the fraction of a key's cap at which subscribers are notified."""
+        """`threshold` is the fraction of a key's cap at which subscribers are notified; `admission`: what is taken.
+
+        Where suppliers are `simulated`, only test keys may submit; elsewhere, only live ones.
+        """
+        self._admission = admission or Admission()
         self._database = database
         self._sealer = sealer
         self._cursors = Cursors(sealer, "jobs")
+        self._fingerprints = fingerprints
         self._catalogue = catalogue
         self._ids = ids
+        self._simulated = simulated
         self._threshold = threshold
 
     def submit(self, key: KeyRecord, spec: JobSpec, idempotency_key: str | None, now: int) -> Submitted:
@@ -142,7 +158,8 @@ class Jobs:
 
         Raises:
             IdempotencyKeyReused: the key was used with another spec before.
-            NoSuchOffer, NoSupplier, BudgetExceeded: nothing was accepted, and the idempotency key is still free.
+            NoSuchOffer, SimulationsOnly, NothingSimulated, NoSupplier, CannotRun, BudgetExceeded: nothing was accepted,
+                and the idempotency key is still free.
         """
         submitted = self._database.run(
             lambda connection: self._submit(connection, key, spec, idempotency_key, now), lane=key.id
@@ -155,32 +172,37 @@ class Jobs:
         self, connection: Connection, key: KeyRecord, spec: JobSpec, idempotency_key: str | None, now: int
     ) -> Submitted | BudgetExceeded:
         """Do that inside a transaction. An exceeded budget is returned, not raised, so that its record is committed."""
-        fingerprint = self._sealer.fingerprint(spec.canonical())
+        fingerprint = self._fingerprints.of(spec.canonical())
         month = None
         if key.monthly_cap is not None:
             # Before looking for an earlier submission: of two with one idempotency key, the one that waits here then
             # finds the other's job, rather than a budget that this very job has used up.
             month = budgets.figures(connection, key.id, now, lock=True)
         if idempotency_key is not None:
-            earlier = _by_idempotency_key(connection, key.customer_id, idempotency_key)
+            earlier = _by_idempotency_key(connection, key, idempotency_key)
             if earlier is not None:
                 if not hmac.compare_digest(earlier.fingerprint, fingerprint):
                     raise IdempotencyKeyReused
                 return Submitted(earlier, replayed=True)
+        if key.is_test is not self._simulated:
+            raise SimulationsOnly if self._simulated else NothingSimulated
         rate = self._reserved_rate(connection, spec)
+        self._admission.require(connection, key.customer_id, spec)
         reserved = cost_micros(rate, spec.gpu_count, spec.max_runtime_seconds * 1000)
         try:
             month = budgets.reserve(connection, key.id, reserved, now, month)
         except BudgetExceeded as exc:
             budget_events.refused(connection, key, exc, now)
             return exc
+        self._admission.settle(connection, key.customer_id)
         job_id = self._ids.new(now, lambda: _count(connection))
-        steering = {name: value for name, value in spec.env.items() if name.startswith(_STEERING)}
+        steering = {name: value for name, value in spec.env.items() if self._simulated and name.startswith(_STEERING)}
         values: dict[str, Any] = {
             "id": job_id,
             "customer_id": key.customer_id,
             "key_id": key.id,
             "principal_kind": key.principal_kind,
+            "idempotency_scope": key.idempotency_scope,
             "endpoint": SUBMIT_ENDPOINT,
             "idempotency_key": idempotency_key,
             "fingerprint": fingerprint,
@@ -195,6 +217,7 @@ class Jobs:
             "created_at": now,
             "reserved": reserved,
             "reserved_rate": rate,
+            "simulated": self._simulated,
             "status": JobStatus.QUEUED.value,
             "placements": 0,
             "events": 1,
@@ -206,7 +229,8 @@ class Jobs:
         inserted = connection.execute(_INSERT_JOB, values)
         key_of_row = inserted.inserted_primary_key
         outbox.publish(connection, [webhook_notices.placed(values)])
-        position = trust_ledger.append_all(connection, [job_entries.submitted(values, spec)])[0]
+        command_hmac = self._fingerprints.of_command(key.customer_id, spec.command)
+        position = trust_ledger.append_all(connection, [job_entries.submitted(values, spec, command_hmac)])[0]
         connection.execute(
             _INSERT_EVENT,
             {
@@ -251,7 +275,8 @@ class Jobs:
 
         Raises:
             UnknownJob: this customer has none of that id.
-            ForbiddenPrincipal: the key is an agent's, and another key submitted the job.
+            ForbiddenPrincipal: the key is an agent's, and another key submitted the job; or the key is a test key, and
+                the job is not simulated.
         """
         with self._database.write() as connection:
             job = _require(connection.execute(_LOCKED_BY_ID, {"job": job_id, "customer": key.customer_id}).first())
@@ -270,8 +295,17 @@ class Jobs:
         """Request the end of every job, of all customers: for a control plane whose memory ends with it."""
         with self._database.write() as connection:
             connection.execute(
-                update(jobs).where(jobs.c.due_at.is_not(None)).values(cancel_requested_at=now, due_at=now)
+                update(jobs)
+                .where(or_(jobs.c.due_at.is_not(None), jobs.c.waiting_since.is_not(None)))
+                .values(cancel_requested_at=now, due_at=now, waiting_since=None)
             )
+
+    def is_anothers(self, customer_id: str) -> bool:
+        """Say whether jobs of this customer are not run, because the engine belongs to another one."""
+        if not self._admission.one_customer:
+            return False
+        with self._database.read() as connection:
+            return sole_customer(connection) not in (None, customer_id)
 
     def decision(self, job_id: str) -> dict[str, Any] | None:
         """Return the latest placement decision of a job, as the router judged it; None before the first."""
@@ -355,19 +389,24 @@ def listing(
 
 
 def require_own(key: KeyRecord, job: JobRecord) -> None:
-    """Restrict an agent's key to the jobs that it submitted.
+    """Restrict an agent's key to the jobs that it submitted, and a test key to simulated ones.
 
     Raises:
-        ForbiddenPrincipal: another key submitted this job.
+        ForbiddenPrincipal: another key submitted this job, or it is not simulated.
     """
-    if key.sees_only_its_own_jobs and job.key_id != key.id:
+    if (key.sees_only_its_own_jobs and job.key_id != key.id) or (key.is_test and not job.is_simulated):
         raise ForbiddenPrincipal
 
 
-def _by_idempotency_key(connection: Connection, customer_id: str, idempotency_key: str) -> JobRecord | None:
-    row = connection.execute(
-        _BY_IDEMPOTENCY_KEY, {"customer": customer_id, "at_endpoint": SUBMIT_ENDPOINT, "key": idempotency_key}
-    ).first()
+def _by_idempotency_key(connection: Connection, key: KeyRecord, idempotency_key: str) -> JobRecord | None:
+    wanted = {
+        "customer": key.customer_id,
+        "scope": key.idempotency_scope,
+        "of_key": key.id,
+        "at_endpoint": SUBMIT_ENDPOINT,
+        "key": idempotency_key,
+    }
+    row = connection.execute(_BY_IDEMPOTENCY_KEY, wanted).first()
     return None if row is None else JobRecord(*row)
 
 

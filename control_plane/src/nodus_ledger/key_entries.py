@@ -8,7 +8,10 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from nodus_core.times import timestamp
+
 from .errors import BudgetFigures
+from .rate_limits import RateLimit, rate_limit_text
 from .schema import api_keys
 from .trust_ledger import Entry, append_all
 
@@ -20,7 +23,16 @@ CAP_SET = "key.cap_set"
 THRESHOLD_REACHED = "budget.threshold_reached"
 EXCEEDED = "budget.exceeded"
 
-_SETTINGS = ("label", "is_test", "signing_required", "monthly_cap", "threshold_millionths")
+_SETTINGS = (
+    "label",
+    "is_test",
+    "signing_required",
+    "monthly_cap",
+    "threshold_millionths",
+    "rate_per_second",
+    "rate_burst",
+    "expires_at",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +54,11 @@ def minted(owner: KeyOwner, at: int, settings: Mapping[str, Any], *, is_new: boo
     }
     if settings["threshold_millionths"] is not None:
         payload["threshold"] = f"{settings['threshold_millionths'] / 1_000_000:g}"
+    if settings["rate_per_second"] is not None:
+        own = RateLimit(settings["rate_per_second"], settings["rate_burst"]) if settings["rate_per_second"] else None
+        payload["rate_limit"] = rate_limit_text(own)
+    if settings["expires_at"] is not None:
+        payload["expires_at"] = timestamp(settings["expires_at"])
     return _about(owner, MINTED if is_new else REPLACED, at, payload)
 
 

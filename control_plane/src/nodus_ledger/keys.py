@@ -17,12 +17,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Column, Connection, bindparam, insert, select, update
+from sqlalchemy import Column, Connection, bindparam, insert, or_, select, update
 
 from . import budgets, key_entries
 from .database import Database
 from .errors import BudgetFigures
 from .key_entries import KeyOwner
+from .rate_limits import OwnLimit, RateLimit
 from .redis_store import RedisUnavailable
 from .schema import api_keys
 from .signing_secrets import KeptSecret, SigningSecrets, UsableSecrets
@@ -63,11 +64,33 @@ class KeyRecord:
     threshold_millionths: int | None
     created_at: int
     revoked_at: int | None
+    rate_per_second: int | None
+    rate_burst: int | None
+    expires_at: int | None
+
+    def has_expired(self, now: int) -> bool:
+        """Whether its time is over."""
+        return self.expires_at is not None and now >= self.expires_at
+
+    @property
+    def rate_limit(self) -> OwnLimit | None:
+        """Its own rate limit; None for the control plane's."""
+        if self.rate_per_second is None:
+            return None
+        return OwnLimit(RateLimit(self.rate_per_second, self.rate_burst or 1) if self.rate_per_second else None)
 
     @property
     def sees_only_its_own_jobs(self) -> bool:
-        """Whether it may cancel, and read the logs of, only the jobs that it submitted itself."""
+        """Whether it may cancel, and read the logs and ledger rows of, only the jobs that it submitted itself."""
         return self.principal_kind == PrincipalKind.AGENT.value
+
+    @property
+    def idempotency_scope(self) -> str:
+        """Among whose submissions its idempotency keys are unique: an agent's own, else its customer's (empty).
+
+        So an agent can never take a key that a person is about to use.
+        """
+        return self.id if self.principal_kind == PrincipalKind.AGENT.value else ""
 
     @property
     def threshold(self) -> float | None:
@@ -115,6 +138,9 @@ _FIELDS: tuple[Column[Any], ...] = (
     api_keys.c.threshold_millionths,
     api_keys.c.created_at,
     api_keys.c.revoked_at,
+    api_keys.c.rate_per_second,
+    api_keys.c.rate_burst,
+    api_keys.c.expires_at,
 )
 # Sealed afresh every time: they differ even where the secret is the same.
 _RESEALED = (
@@ -155,9 +181,13 @@ class Keys:
             row = connection.execute(_BY_HASH, {"hash": _hash(api_key)}).first()
         return None if row is None else KeyRecord(*row)
 
-    def live(self, key_ids: Sequence[str]) -> set[str]:
-        """Return which of these keys are not revoked."""
-        query = select(api_keys.c.id).where(api_keys.c.id.in_(key_ids), api_keys.c.revoked_at.is_(None))
+    def live(self, key_ids: Sequence[str], now: int) -> set[str]:
+        """Return which of these keys are neither revoked nor expired."""
+        query = select(api_keys.c.id).where(
+            api_keys.c.id.in_(key_ids),
+            api_keys.c.revoked_at.is_(None),
+            or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > now),
+        )
         with self._database.read() as connection:
             return set(connection.execute(query).scalars())
 
@@ -196,8 +226,12 @@ class Keys:
         signing_required: bool = False,
         is_test: bool = False,
         threshold: float | None = None,
+        rate_limit: OwnLimit | None = None,
+        expires_at: int | None = None,
     ) -> MintedKey:
         """Make a key. `monthly_cap` is in micro-USD; a signing secret is made where signing is required.
+
+        Without a `rate_limit` of its own, the control plane's holds. `expires_at` is in Unix milliseconds.
 
         Raises:
             RedisUnavailable: the secret is to be kept in Redis, which does not answer; nothing was made.
@@ -217,6 +251,8 @@ class Keys:
             signing_required=signing_required,
             is_test=is_test,
             threshold=threshold,
+            rate_limit=rate_limit,
+            expires_at=expires_at,
         )
         return minted
 
@@ -232,6 +268,8 @@ class Keys:
         signing_required: bool,
         is_test: bool,
         threshold: float | None = None,
+        rate_limit: OwnLimit | None = None,
+        expires_at: int | None = None,
     ) -> None:
         """Store a key that was made elsewhere; where its id exists, its secrets and settings are replaced."""
         kept = KeptSecret(None, None)
@@ -252,6 +290,8 @@ class Keys:
             "monthly_cap": monthly_cap,
             "threshold_millionths": None if threshold is None else millionths(threshold),
             "revoked_at": None,
+            **_rate_columns(rate_limit),
+            "expires_at": expires_at,
         }
         with self._database.write() as connection:
             before = connection.execute(select(api_keys).where(api_keys.c.id == minted.id)).mappings().first()
@@ -337,6 +377,15 @@ def new_api_key(*, is_test: bool = False) -> str:
 def new_signing_secret() -> str:
     """Make a signing secret."""
     return "sgn_" + secrets.token_hex(32)
+
+
+def _rate_columns(rate_limit: OwnLimit | None) -> dict[str, int | None]:
+    """Return a key's own limit as it is stored: 0 a second is none at all."""
+    if rate_limit is None:
+        return {"rate_per_second": None, "rate_burst": None}
+    if rate_limit.value is None:
+        return {"rate_per_second": 0, "rate_burst": None}
+    return {"rate_per_second": int(rate_limit.value.per_second), "rate_burst": int(rate_limit.value.burst)}
 
 
 def _hash(api_key: str) -> bytes:

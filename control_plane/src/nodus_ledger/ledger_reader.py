@@ -13,7 +13,8 @@ from nodus_core.notes import Checkpoint
 
 from .database import Database
 from .errors import Refused
-from .ledger_signing import LedgerSigner, origin_of
+from .ledger_origin import origin_of
+from .ledger_signing import LedgerSigner
 from .ledger_tree import StoredTree
 from .trust_ledger import head_of
 from .trust_schema import checkpoints, ledger
@@ -95,11 +96,18 @@ _ENTRY = (
 )
 
 
-def read_entries(connection: Connection, customer_id: str, *, job_id: str | None, after: int, limit: int) -> EntryPage:
-    """Return rows of a customer's log whose `seq` is above `after`; with `job_id`, those about this job alone."""
+def read_entries(
+    connection: Connection, customer_id: str, *, job_id: str | None, after: int, limit: int, key_id: str | None = None
+) -> EntryPage:
+    """Return rows of a customer's log whose `seq` is above `after`.
+
+    With `job_id`, those about this job alone; with `key_id`, those about this key and its jobs alone.
+    """
     query = select(*_ENTRY).where(ledger.c.customer_id == customer_id, ledger.c.seq > after)
     if job_id is not None:
         query = query.where(ledger.c.job_id == job_id)
+    if key_id is not None:
+        query = query.where(ledger.c.key_id == key_id)
     rows = connection.execute(query.order_by(ledger.c.seq).limit(limit + 1)).all()
     found = [EntryRecord(*row) for row in rows[:limit]]
     return EntryPage(found, found[-1].seq if len(rows) > limit else None)
@@ -108,19 +116,27 @@ def read_entries(connection: Connection, customer_id: str, *, job_id: str | None
 class TrustLedger:
     """The logs of all customers, to be read and attested."""
 
-    def __init__(self, database: Database, signer: LedgerSigner) -> None:
+    def __init__(self, database: Database, signer: LedgerSigner, origin: str) -> None:
+        """`origin` is the name above all logs; see `ledger_origin`."""
         self._database = database
         self._signer = signer
+        self._origin = origin
 
     @property
     def public_key(self) -> bytes:
         """The Ed25519 key that checkpoints are verified with."""
         return self._signer.public_key
 
-    def entries(self, customer_id: str, *, job_id: str | None, after: int, limit: int) -> EntryPage:
-        """Return rows whose `seq` is above `after`, at most `limit`; with `job_id`, those about this job alone."""
+    def origin_of(self, customer_id: str) -> str:
+        """Return the name of a customer's log."""
+        return origin_of(self._origin, customer_id)
+
+    def entries(
+        self, customer_id: str, *, job_id: str | None, after: int, limit: int, key_id: str | None = None
+    ) -> EntryPage:
+        """Return rows whose `seq` is above `after`, at most `limit`; see `read_entries`."""
         with self._database.read() as connection:
-            return read_entries(connection, customer_id, job_id=job_id, after=after, limit=limit)
+            return read_entries(connection, customer_id, job_id=job_id, after=after, limit=limit, key_id=key_id)
 
     def size(self, customer_id: str) -> int:
         """Say how many rows there are now, without attesting it."""
@@ -132,7 +148,7 @@ class TrustLedger:
         with self._database.read() as connection:
             head = head_of(connection, customer_id)
             is_kept = connection.execute(_GIVEN, {"customer": customer_id, "of_size": head.size}).first() is not None
-        checkpoint = Checkpoint(origin_of(customer_id), head.size, head.tree().root())
+        checkpoint = Checkpoint(self.origin_of(customer_id), head.size, head.tree().root())
         note = self._signer.note(checkpoint)
         if not is_kept:
             with self._database.write() as connection:
@@ -141,11 +157,11 @@ class TrustLedger:
                 )
         return SignedCheckpoint(checkpoint, note)
 
-    def inclusion(self, customer_id: str, seq: int, size: int | None) -> Inclusion:
+    def inclusion(self, customer_id: str, seq: int, size: int | None, *, key_id: str | None = None) -> Inclusion:
         """Prove that a row is among the first `size`; None for all that there are.
 
         Raises:
-            UnknownEntry: there is no such row.
+            UnknownEntry: there is no such row, or, with `key_id`, it is not about this key and its jobs.
             UnknownSize: the log is not that large, or was not when it had this row.
         """
         with self._database.read() as connection:
@@ -155,9 +171,13 @@ class TrustLedger:
             size = present if size is None else size
             if not seq <= size <= present:
                 raise UnknownSize
-            leaf_hash = connection.execute(
-                select(ledger.c.leaf_hash).where(ledger.c.customer_id == customer_id, ledger.c.seq == seq)
-            ).scalar_one()
+            leaf_hash, whose = connection.execute(
+                select(ledger.c.leaf_hash, ledger.c.key_id).where(
+                    ledger.c.customer_id == customer_id, ledger.c.seq == seq
+                )
+            ).one()
+            if key_id is not None and whose != key_id:
+                raise UnknownEntry
             return Inclusion(seq, size, leaf_hash, StoredTree(connection, customer_id).inclusion(seq, size))
 
     def consistency(self, customer_id: str, old_size: int, size: int) -> Sequence[bytes]:

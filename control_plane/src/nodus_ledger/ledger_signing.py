@@ -1,4 +1,4 @@
-"""The Ed25519 key that signs checkpoints, and the names under which it does.
+"""The Ed25519 key that signs checkpoints, of each log under the log's own name.
 
 The private key is `NODUS_LEDGER_SIGNING_KEY` (its 32 bytes in base64 or hex), else one that is made once and kept
 sealed in the database. The public key is in the database either way: clients pin it, so it never changes.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
-from urllib.parse import quote
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -26,15 +25,9 @@ SEED_BYTES = 32
 
 _PRIVATE = "ledger signing key"
 _PUBLIC = "ledger public key"
-_ORIGIN = "nodus.run/ledger/"
 _GET = select(settings.c.value).where(settings.c.name == bindparam("of_name"))
 # Of two processes that start on a new database, one is first; the other takes what it finds.
 _PUT_FIRST = text("INSERT INTO settings (name, value) VALUES (:of_name, :value) ON CONFLICT DO NOTHING")
-
-
-def origin_of(customer_id: str) -> str:
-    """Return the name of a customer's log; characters that cannot stand in a key's name are percent-encoded."""
-    return _ORIGIN + quote(customer_id, safe="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +49,13 @@ class LedgerSigner:
         return notes.sign_note(notes.encode_checkpoint(checkpoint), key, self._private.sign)
 
 
-def open_checkpoint(note: str, customer_id: str, public_key: bytes) -> Checkpoint:
-    """Read the signed checkpoint of a customer's log.
+def open_checkpoint(note: str, origin: str, public_key: bytes) -> Checkpoint:
+    """Read the signed checkpoint of the log that has this name.
 
     Raises:
         ValueError: it is malformed, of another log, or not signed with this key.
     """
-    key = VerifierKey(origin_of(customer_id), public_key)
+    key = VerifierKey(origin, public_key)
     checkpoint = notes.decode_checkpoint(notes.open_note(note, key, _verifier(public_key)))
     if checkpoint.origin != key.name:
         raise ValueError("the checkpoint is of another log")

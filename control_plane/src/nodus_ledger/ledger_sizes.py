@@ -8,13 +8,10 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from .database import Database
-from .ledger_signing import origin_of
+from .ledger_origin import FIRST_ORIGIN, kept_origin, origin_of
 from .ledger_tree import DamagedTree, StoredTree
-from .trust_ledger import Head, append, head_of
+from .trust_ledger import OPERATOR, Head, append, head_of
 from .trust_schema import heads
-
-OPERATOR = "_operator"
-"""The customer id of the operator's own log."""
 
 ROLLBACK_ACCEPTED = "operator.rollback_accepted"
 _MOST_NAMED = 100
@@ -66,11 +63,12 @@ class LedgerSizes:
     def accept(self, gone: Iterable[WentBack], at: int) -> None:
         """Record in the operator's own log that these were accepted as they are now."""
         listed = list(gone)
-        ledgers = [
-            {"origin": origin_of(each.customer_id), "seen_size": each.seen, "present_size": each.present}
-            for each in listed[:_MOST_NAMED]
-        ]
         with self._database.write() as connection:
+            origin = kept_origin(connection) or FIRST_ORIGIN
+            ledgers = [
+                {"origin": origin_of(origin, each.customer_id), "seen_size": each.seen, "present_size": each.present}
+                for each in listed[:_MOST_NAMED]
+            ]
             payload = {"ledgers": ledgers, "count": len(listed)}
             append(connection, OPERATOR, kind=ROLLBACK_ACCEPTED, at=at, payload=payload)
 

@@ -14,7 +14,6 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from .database import Database
 from .records import JobRecord
-from .schema import api_keys
 from .trust_schema import meter_events
 
 EVENT_NAME = "nodus_spend_micro_usd"
@@ -92,22 +91,17 @@ def record(connection: Connection, settled: Sequence[tuple[JobRecord, Mapping[st
     """Write a meter event for each job that is being settled, given with its new columns."""
     if not settled:
         return
-    key_ids = {job.key_id for job, _ in settled}
-    test_keys = set(
-        connection.execute(select(api_keys.c.id).where(api_keys.c.id.in_(key_ids), api_keys.c.is_test)).scalars()
-    )
-    rows = [meter_event_values(job, values, is_test=job.key_id in test_keys) for job, values in settled]
-    connection.execute(insert(meter_events), rows)
+    connection.execute(insert(meter_events), [meter_event_values(job, values) for job, values in settled])
 
 
-def meter_event_values(job: JobRecord, values: Mapping[str, Any], *, is_test: bool) -> dict[str, Any]:
+def meter_event_values(job: JobRecord, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the row of `meter_events` for a job that is being settled; `values` are its new columns."""
     return {
         "identifier": identifier_of(job.id),
         "customer_id": job.customer_id,
         "event_name": EVENT_NAME,
         "timestamp": values["finished_at"] // 1000,
-        "livemode": not is_test,
+        "livemode": not job.is_simulated,
         "payload": payload_of(job, values["cost"]),
     }
 

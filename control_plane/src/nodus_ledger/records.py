@@ -36,6 +36,7 @@ class JobRecord:
     created_at: int
     reserved: int
     reserved_rate: int
+    simulated: bool | None
     status: str
     placements: int
     supplier: str | None
@@ -75,6 +76,11 @@ class JobRecord:
         )
 
     @property
+    def is_simulated(self) -> bool:
+        """Whether nothing runs, and nothing is charged."""
+        return counts_as_simulated(self.simulated)
+
+    @property
     def tiers(self) -> tuple[str, ...]:
         """The kinds of suppliers that the job demands; empty for any."""
         return tuple(self.require_tiers.split(",")) if self.require_tiers else ()
@@ -83,6 +89,11 @@ class JobRecord:
     def is_terminal(self) -> bool:
         """Whether the job is over."""
         return self.finished_at is not None
+
+
+def counts_as_simulated(recorded: bool | None) -> bool:
+    """Read the column `simulated` of a job: before it was recorded, every supplier and every price was simulated."""
+    return recorded is not False
 
 
 JOB_FIELDS = tuple(jobs.c[each.name] for each in fields(JobRecord))

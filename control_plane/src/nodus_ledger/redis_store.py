@@ -1,6 +1,6 @@
 """What the control plane needs of Redis: named texts that may expire, and writing one only if there is none.
 
-Only this module knows the client, which the extra `nodus-control-plane[redis]` installs.
+Only this module knows the client, which the extra `redis` installs.
 """
 
 from __future__ import annotations
@@ -22,6 +22,16 @@ TIMEOUT_SECONDS = 2.0
 PAUSE_SECONDS = 1.0
 """How long Redis is left alone after a timeout; otherwise requests that need it would occupy every thread."""
 
+
+_TAKE = """
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+local full_at = math.max(now, tonumber(redis.call('GET', KEYS[1]) or '0')) + tonumber(ARGV[1])
+local wait = full_at - now - tonumber(ARGV[2])
+if wait > 0.000001 then return string.format('%.6f', wait) end
+redis.call('SET', KEYS[1], string.format('%.6f', full_at), 'PX', math.max(1, math.ceil((full_at - now) * 1000)))
+return '0'
+"""
 
 _KEEPS_ALL = "noeviction"
 
@@ -57,9 +67,7 @@ class RedisStore:
             from redis.backoff import NoBackoff
             from redis.retry import Retry
         except ImportError as exc:
-            raise UnusableRedis(
-                "Redis needs a package that is not installed: pip install 'nodus-control-plane[redis]'"
-            ) from exc
+            raise UnusableRedis("Redis needs the package redis, which is not installed: pip install redis") from exc
         try:
             url = url_of(url)
         except UnreadableUrl as exc:
@@ -148,6 +156,15 @@ class RedisStore:
         """Let a text expire."""
         with self._translated():
             self._client.pexpire(name, kept_ms)
+
+    def take_tokens(self, name: str, per_second: float, burst: float, tokens: int) -> float:
+        """Take tokens from a bucket, all or none; return 0, or the seconds until there are so many.
+
+        The bucket is a text that says when it will be full again, and is gone once it is; Redis's clock counts.
+        """
+        with self._translated():
+            wait = self._client.eval(_TAKE, 1, name, repr(tokens / per_second), repr(burst / per_second))
+        return float(wait)
 
     def close(self) -> None:
         """Close every connection."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from sqlalchemy import (
-    DDL,
     BigInteger,
     Boolean,
     Column,
+    Connection,
     Index,
     Integer,
     LargeBinary,
@@ -33,7 +33,12 @@ _REMOVED_EARLY = "autovacuum_vacuum_scale_factor=0.01, autovacuum_vacuum_thresho
 def keep_room(table: Table, fillfactor: int) -> None:
     """Have PostgreSQL fill the pages of a table, as it is made, up to so many percent, and vacuum it early."""
     statement = f"ALTER TABLE {table.name} SET (fillfactor={fillfactor}, {_REMOVED_EARLY})"
-    event.listen(table, "after_create", DDL(statement).execute_if(dialect="postgresql"))
+
+    def keep(_table: Table, connection: Connection, **_options: object) -> None:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(statement)
+
+    event.listen(table, "after_create", keep)
 
 
 settings = Table(
@@ -64,6 +69,9 @@ api_keys = Table(
     Column("in_flight", BigInteger, nullable=False, server_default="0"),
     Column("created_at", BigInteger, nullable=False),
     Column("revoked_at", BigInteger),
+    Column("rate_per_second", Integer),  # None for the control plane's own limit, 0 for none
+    Column("rate_burst", Integer),
+    Column("expires_at", BigInteger),
 )
 keep_room(api_keys, 50)
 
@@ -96,6 +104,7 @@ jobs = Table(
     Column("customer_id", String, nullable=False),
     Column("key_id", String, nullable=False),
     Column("principal_kind", String, nullable=False),
+    Column("idempotency_scope", String, nullable=False, server_default=""),  # an agent's key id, else empty
     Column("endpoint", String, nullable=False),
     Column("idempotency_key", String),
     Column("fingerprint", LargeBinary, nullable=False),  # HMAC of the canonical spec
@@ -110,6 +119,7 @@ jobs = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("reserved", BigInteger, nullable=False),
     Column("reserved_rate", BigInteger, nullable=False),
+    Column("simulated", Boolean),  # None for a job from before this was recorded, which counts as simulated
     # What transitions change.
     Column("status", String, nullable=False),
     Column("placements", Integer, nullable=False),
@@ -129,14 +139,15 @@ jobs = Table(
     Column("attempt", Integer, nullable=False),  # number of the last submission to a driver
     Column("open_attempt", Boolean, nullable=False),  # whether that one is neither refused, lost nor over
     Column("cancel_requested_at", BigInteger),
-    Column("due_at", BigInteger),  # None once terminal
+    Column("due_at", BigInteger),  # None once terminal, and while it waits
+    Column("waiting_since", BigInteger),  # in the queue for a machine that is full
     Column("generation", Integer, nullable=False),
     Column("lease_owner", String),
     Column("lease_until", BigInteger),  # real time
     # Where the terminal transition stands in the Trust Ledger.
     Column("ledger_seq", BigInteger),
     Column("ledger_hash", LargeBinary),
-    UniqueConstraint("customer_id", "endpoint", "idempotency_key"),
+    UniqueConstraint("customer_id", "idempotency_scope", "endpoint", "idempotency_key"),
 )
 keep_room(jobs, 80)
 Index("jobs_by_customer", jobs.c.customer_id, jobs.c.seq)
@@ -147,6 +158,14 @@ Index(
     sqlite_where=text("due_at IS NOT NULL"),
     postgresql_where=text("due_at IS NOT NULL"),
 )
+Index(
+    "jobs_waiting",
+    jobs.c.gpu,
+    jobs.c.seq,
+    sqlite_where=text("waiting_since IS NOT NULL"),
+    postgresql_where=text("waiting_since IS NOT NULL"),
+)
+Index("jobs_open", jobs.c.gpu, sqlite_where=text("open_attempt"), postgresql_where=text("open_attempt"))
 
 attempts = Table(
     "attempts",

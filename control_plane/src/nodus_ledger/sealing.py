@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hmac
 import os
 import re
 import secrets
@@ -22,6 +21,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy import select
 
 from .database import Database
+from .private_files import give_to_owner, keep_private
 from .schema import settings
 
 KEY_VARIABLE = "NODUS_KEY_ENCRYPTION_KEY"
@@ -39,13 +39,13 @@ class UnusableKey(Exception):
 
 
 class Sealer:
-    """Seals and opens secrets, and fingerprints specs, under subkeys of one key."""
+    """Seals and opens secrets, under a subkey of one key."""
 
     def __init__(self, key: bytes) -> None:
         if len(key) != KEY_BYTES:
             raise UnusableKey(f"the key must have {KEY_BYTES} bytes")
         self._cipher = AESGCM(_subkey(key, b"nodus sealing v1"))
-        self._fingerprint_key = _subkey(key, b"nodus fingerprint v1")
+        self._key = key
 
     def seal(self, secret: bytes, context: str) -> bytes:
         """Encrypt a secret, bound to the row that it belongs to: it cannot be opened under another context."""
@@ -66,9 +66,9 @@ class Sealer:
         except (InvalidTag, ValueError):
             raise UnusableKey(f"what the database holds was sealed under another key than {KEY_VARIABLE}") from None
 
-    def fingerprint(self, canonical: bytes) -> bytes:
-        """Return the HMAC of a canonical spec: it tells whether specs are equal, but not what is in them."""
-        return hmac.digest(self._fingerprint_key, canonical, "sha256")
+    def derived_fingerprint_key(self) -> bytes:
+        """Return the key of fingerprints from before they had one of their own; see `fingerprints`."""
+        return _subkey(self._key, b"nodus fingerprint v1")
 
     def __repr__(self) -> str:
         return "Sealer(…)"
@@ -117,6 +117,7 @@ def _key_file(path: Path) -> bytes:
         if not path.exists():
             descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "wb") as file:
+                give_to_owner(descriptor)
                 file.write(base64.b64encode(key) + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
@@ -127,6 +128,7 @@ def _key_file(path: Path) -> bytes:
                 pass
             finally:
                 draft.unlink()
+        keep_private(path)
         return decode_key(path.read_text(encoding="ascii"), str(path.name))
     except (OSError, UnicodeDecodeError) as exc:
         raise UnusableKey(f"cannot use the key file {path.name}: {exc}") from exc

@@ -59,6 +59,7 @@ _UPDATE_JOB = (
         lease_owner=None,
         lease_until=None,
         sealed=func.coalesce(bindparam("to_sealed", type_=LargeBinary), jobs.c.sealed),
+        waiting_since=None,
         **{name: bindparam(f"to_{name}") for name in _STATE_COLUMNS},
     )
 )

@@ -26,6 +26,9 @@ KEPT_LEVELS = 8
 That adds one row for every 256, and a proof reads at most 255 hashes for each subtree that it needs.
 """
 
+OPERATOR = "_operator"
+"""Whose log records what operators do. No customer has such a name: ids that begin with `_` are ours."""
+
 _HEAD = select(heads.c.size, heads.c.last_hash, heads.c.subtrees).where(heads.c.customer_id == bindparam("customer"))
 _LOCKED_HEAD = _HEAD.with_for_update()
 _NEW_HEAD = text(

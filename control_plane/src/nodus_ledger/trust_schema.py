@@ -52,6 +52,14 @@ Index(
     sqlite_where=text("job_id IS NOT NULL"),
     postgresql_where=text("job_id IS NOT NULL"),
 )
+Index(
+    "ledger_by_key",
+    ledger.c.customer_id,
+    ledger.c.key_id,
+    ledger.c.seq,
+    sqlite_where=text("key_id IS NOT NULL"),
+    postgresql_where=text("key_id IS NOT NULL"),
+)
 
 heads = Table(
     "ledger_heads",

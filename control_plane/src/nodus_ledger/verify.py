@@ -22,10 +22,12 @@ from . import verify_sums
 from .database import Database
 from .engines import raw_rows
 from .errors import DatabaseUnavailable
-from .ledger_signing import open_checkpoint, origin_of, public_key
+from .ledger_origin import FIRST_ORIGIN, kept_origin, origin_of
+from .ledger_signing import open_checkpoint, public_key
 from .meter_events import identifier_of
 from .verify_log import MAX_FAULTS_PER_LOG, Fault, LogWalk, Row, StoredHead
 from .verify_sums import JobRow, KeyRow, MeterRow, Tally
+from .verify_times import TimeWalk
 
 _CHUNK = 2000
 _ROWS = f"SELECT {', '.join(Row._fields)} FROM ledger ORDER BY customer_id, seq"
@@ -43,12 +45,14 @@ class Report:
         roots: customer → size and root of each log that is there.
         checkpoints: how many checkpoints were held against the rows.
         faults: everything that is wrong; none for a sound ledger.
+        remarks: rows whose times are not those of one clock. That makes no ledger unsound.
     """
 
     rows: int = 0
     roots: dict[str, tuple[int, str]] = field(default_factory=dict)
     checkpoints: int = 0
     faults: list[Fault] = field(default_factory=list)
+    remarks: list[Fault] = field(default_factory=list)
 
     @property
     def is_sound(self) -> bool:
@@ -56,27 +60,31 @@ class Report:
         return not self.faults
 
 
-def verify(database: Database) -> Report:
-    """Verify the ledger of a database, all customers' logs in it, and the tables that it accounts for."""
+def verify(database: Database, *, now: int | None = None) -> Report:
+    """Verify the ledger of a database, all customers' logs in it, and the tables that it accounts for.
+
+    Rows that are ahead of `now`, in Unix milliseconds of the control plane's clock, are remarked on where it is given.
+    """
     try:
         with database.snapshot() as connection:
-            return _verify(connection)
+            return _verify(connection, now)
     except (DatabaseUnavailable, sqlite3.DatabaseError, sqlalchemy.exc.DatabaseError) as exc:
         return Report(faults=[Fault("", None, f"the database cannot be read: {exc}")])
 
 
-def _verify(connection: Connection) -> Report:
+def _verify(connection: Connection, now: int | None) -> Report:
     try:
-        return _Verification(connection).run()
+        return _Verification(connection, now).run()
     except sqlite3.OperationalError:
         # A changed byte may have made some text invalid UTF-8; reading that takes longer.
         with _whatever_it_holds(connection):
-            return _Verification(connection).run()
+            return _Verification(connection, now).run()
 
 
 class _Verification:
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, now: int | None) -> None:
         self._connection = connection
+        self._now = now
         self._report = Report()
         self._tally = Tally()
         self._heads = {head.customer_id: head for head in map(StoredHead._make, self._rows(_HEADS))}
@@ -87,20 +95,25 @@ class _Verification:
         for customer_id, size, root, note in self._rows(_CHECKPOINTS):
             self._checkpoints[customer_id].append((size, root, note))
         self._public_key = public_key(connection)
+        self._origin = kept_origin(connection) or FIRST_ORIGIN
 
     def run(self) -> Report:
         walk: LogWalk | None = None
         faults: list[Fault] = []
+        times = TimeWalk()
         for row in map(Row._make, self._rows(_ROWS)):
             if walk is None or row.customer_id != walk.customer_id:
                 self._finish(walk, faults)
-                walk, faults = self._begin(row.customer_id), []
+                self._remark(walk, times)
+                walk, faults, times = self._begin(row.customer_id), [], TimeWalk()
+            times.step(row)
             payload, found = walk.step(row)
             if payload is not None:
                 found.extend(self._tally.add(row, payload))
             if found and len(faults) < MAX_FAULTS_PER_LOG:
                 faults.extend(found)
         self._finish(walk, faults)
+        self._remark(walk, times)
         for customer_id in {*self._heads, *self._nodes, *self._checkpoints}:
             self._finish(self._begin(customer_id), [])
         self._report.faults.extend(self._sums())
@@ -109,6 +122,13 @@ class _Verification:
     def _begin(self, customer_id: str) -> LogWalk:
         sizes = frozenset(size for size, _, _ in self._checkpoints.get(customer_id, ()) if type(size) is int)
         return LogWalk(customer_id, sizes)
+
+    def _remark(self, walk: LogWalk | None, times: TimeWalk) -> None:
+        if walk is None:
+            return
+        if self._now is not None:
+            times.end(self._now)
+        self._report.remarks.extend(Fault(walk.customer_id, seq, what) for seq, what in times.remarks)
 
     def _finish(self, walk: LogWalk | None, faults: list[Fault]) -> None:
         """Compare a log that was walked through with its head, its tree and its checkpoints."""
@@ -130,10 +150,11 @@ class _Verification:
         if self._public_key is None:
             return "cannot be verified: the public key is missing or damaged"
         try:
-            signed = open_checkpoint(str(note), walk.customer_id, self._public_key)
+            origin = origin_of(str(self._origin), walk.customer_id)
+            signed = open_checkpoint(str(note), origin, self._public_key)
         except ValueError as exc:
             return f"does not verify: {exc}"
-        if signed != Checkpoint(origin_of(walk.customer_id), size, root):
+        if signed != Checkpoint(origin, size, root):
             return "is not what its note says"
         if walk.root_at(size) is None:
             return f"was given out, and there are {walk.size} rows"

@@ -35,6 +35,7 @@ class JobRow(NamedTuple):
     created_at: int
     reserved: int
     reserved_rate: int
+    simulated: bool | None
     status: str
     events: int
     supplier: str | None
@@ -93,7 +94,7 @@ class _Job:
     transitions: int = 0
     attempts: int = 0
     terminal: tuple[int, bytes] | None = None
-    is_live: bool | None = None
+    livemodes: tuple[object, ...] = ()
 
 
 @dataclass(slots=True)
@@ -197,6 +198,7 @@ class Tally:
             row.at,
             recorded["reserved_micros"],
             recorded["reserved_micros_per_gpu_hour"],
+            recorded.get("simulated"),
         )
         job.status = recorded["status"]
         job.transitions = 1
@@ -237,8 +239,11 @@ class Tally:
             yield Fault(row.customer_id, row.seq, "its cost is not rate × GPUs × time")
         if cost > recorded["released_micros"]:
             yield Fault(row.customer_id, row.seq, "its cost is above what was reserved")
-        key = self._keys.get(str(row.key_id))
-        job.is_live = None if key is None else not key.is_test
+        if "simulated" in recorded:
+            job.livemodes = (not recorded["simulated"],)
+        elif (key := self._keys.get(str(row.key_id))) is not None:
+            # Before that was recorded, the key decided; what was still to be sent has been made a test since.
+            job.livemodes = (not key.is_test, False)
         self._in_flight[str(row.key_id)] -= recorded["released_micros"]
         self._spend[str(row.key_id), row.at[:7]] += cost
 
@@ -296,6 +301,7 @@ def _job_faults(job: JobRow, said: _Job, attempts: int, metered: MeterRow | None
         _time(job.created_at),
         job.reserved,
         job.reserved_rate,
+        job.simulated,
     ):
         yield "it is not what the ledger says was submitted"
     if (said.status, said.transitions) != (job.status, job.events):
@@ -324,11 +330,11 @@ def _job_faults(job: JobRow, said: _Job, attempts: int, metered: MeterRow | None
         yield "it does not point to its terminal row in the ledger"
     if metered is None:
         yield "it has no meter event"
-    elif metered[1:] != (
+    elif metered.livemode not in said.livemodes or metered[1:] != (
         said.customer_id,
         EVENT_NAME,
         job.finished_at // 1000 if type(job.finished_at) is int else None,
-        said.is_live,
+        metered.livemode,
         payload_of(job, said.settlement[6]),
     ):
         yield "its meter event is not what the ledger says was settled"

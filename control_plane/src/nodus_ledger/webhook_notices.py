@@ -23,7 +23,7 @@ def placed(job: Mapping[str, Any]) -> Notice:
         job["key_id"],
         job["principal_kind"],
         job["created_at"],
-        {"estimated_cost_usd": usd(job["reserved"])},
+        {"estimated_cost_usd": usd(job["reserved"]), "simulated": job["simulated"]},
         job["id"],
     )
 
@@ -43,6 +43,7 @@ def ended(job: JobRecord, values: Mapping[str, Any], last_supplier: str | None) 
         data = {"cost_usd": usd(values["cost"]), "supplier": values["supplier"], "region": values["region"]}
         if kind is EventType.JOB_COMPLETED:
             data["duration_s"] = values["duration_ms"] / 1000
+    data["simulated"] = job.is_simulated
     return Notice(kind, job.customer_id, job.key_id, job.principal_kind, values["finished_at"], data, job.id)
 
 
@@ -74,6 +75,7 @@ def exceeded(key: KeyRecord, figures: BudgetFigures, estimated: int, now: int) -
 def _budget(key: KeyRecord, figures: BudgetFigures) -> dict[str, object]:
     return {
         "key_id": key.id,
+        "simulated": key.is_test,
         "month_to_date_usd": usd(figures.month_to_date),
         "monthly_spend_cap_usd": usd(figures.cap or 0),
     }

@@ -29,16 +29,29 @@ endpoints = Table(
     Column("seq", _Sequence, primary_key=True, autoincrement=True),
     Column("id", String, nullable=False, unique=True),
     Column("customer_id", String, nullable=False),
-    Column("url", Text, nullable=False),
+    Column("url", Text, nullable=False),  # as it is shown: without the values in its query
+    Column("sealed_url", LargeBinary),  # the whole of it; None where nothing was left out
     Column("events", Text, nullable=False),  # by comma
     Column("created_at", BigInteger, nullable=False),
     Column("disabled_at", BigInteger),
+    Column("disabled_reason", String),  # gone (it answered 410), or failing (for days)
     Column("deleted_at", BigInteger),
+    # See `endpoint_health`.
+    Column("failed", Integer, nullable=False, server_default="0"),  # attempts since it last accepted an event
+    Column("unanswered", Integer, nullable=False, server_default="0"),  # times in a row that no answer came
+    Column("failing_since", BigInteger),
+    Column("held_until", BigInteger),  # nothing is attempted before
     Column("idempotency_key", String),
     Column("fingerprint", LargeBinary, nullable=False),  # HMAC of what was registered
     UniqueConstraint("customer_id", "idempotency_key"),
 )
 Index("webhook_endpoints_by_customer", endpoints.c.customer_id, endpoints.c.seq)
+Index(
+    "webhook_endpoints_held",
+    endpoints.c.held_until,
+    sqlite_where=text("held_until IS NOT NULL"),
+    postgresql_where=text("held_until IS NOT NULL"),
+)
 
 secrets = Table(
     "webhook_secrets",
@@ -81,6 +94,14 @@ Index("webhook_deliveries_by_endpoint", deliveries.c.endpoint_id, deliveries.c.s
 Index(
     "webhook_deliveries_due",
     deliveries.c.due_at,
+    sqlite_where=text("due_at IS NOT NULL"),
+    postgresql_where=text("due_at IS NOT NULL"),
+)
+Index(
+    "webhook_deliveries_pending",
+    deliveries.c.endpoint_id,
+    deliveries.c.due_at,
+    deliveries.c.seq,
     sqlite_where=text("due_at IS NOT NULL"),
     postgresql_where=text("due_at IS NOT NULL"),
 )

@@ -1,6 +1,7 @@
 """The endpoints that customers register, and the secrets that deliveries to them are signed with.
 
-A secret is shown when it is made, and never again; the database holds it sealed, because every delivery needs it.
+A secret is shown when it is made, and never again; the database holds it sealed, because every delivery needs it. So
+does it hold a URL with values in its query, which may be tokens, and which nobody is shown again either.
 When one is made in the place of another, the older one goes on signing beside it for 24 hours of the control plane's
 clock, so that the receiver can change over in its own time. So does each of several: who lost the answer to a rotation
 and rotates again has not lost the secret that its receiver knows.
@@ -12,13 +13,17 @@ import hmac
 import json
 import secrets as random_source
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, or_, select, update
 
+from nodus_core.endpoint_health import EndpointHealth
+from nodus_core.shown_urls import without_query_values
+
 from .database import Database
 from .errors import IdempotencyKeyReused, Refused
+from .fingerprints import Fingerprints
 from .sealing import Sealer
 from .webhook_schema import deliveries, endpoints, secrets
 
@@ -26,6 +31,10 @@ MAX_ENDPOINTS = 16
 """How many endpoints a customer may have."""
 
 OLD_SECRET_SIGNS_MS = 24 * 3600 * 1000
+GONE = "gone"
+FAILING = "failing"
+"""Why an endpoint is disabled: it answered 410, or accepted nothing for days."""
+
 MAX_SECRETS = 5
 """How many secrets sign at once: a header with more signatures is malformed."""
 
@@ -40,19 +49,42 @@ class TooManyWebhooks(Refused):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An endpoint as it is stored. Times are Unix milliseconds; `disabled_at` is when it answered 410."""
+    """An endpoint as it is shown. Times are Unix milliseconds.
+
+    Attributes:
+        id: `wh_…`.
+        customer_id: whose it is.
+        url: without the values in its query, which may be tokens.
+        events: what it subscribed to, by comma.
+        created_at: when it was registered.
+        disabled_at: since when nothing is delivered to it; None while it is live.
+        disabled_reason: `gone` if it answered 410, `failing` if it accepted nothing for days; None while it is live.
+        failing_since: since when every attempt has failed; None if the last one succeeded.
+        held_until: nothing is attempted before, because it did not answer; None where nothing holds it.
+    """
 
     id: str
     customer_id: str
     url: str
     events: str
     created_at: int
-    disabled_at: int | None
+    disabled_at: int | None = None
+    disabled_reason: str | None = None
+    failing_since: int | None = None
+    held_until: int | None = None
 
     @property
     def event_types(self) -> list[str]:
         """What it subscribed to."""
         return self.events.split(",")
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where an endpoint's deliveries go, and what signs them: the present secret first, none if it was deleted."""
+
+    url: str = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +102,9 @@ _FIELDS = (
     endpoints.c.events,
     endpoints.c.created_at,
     endpoints.c.disabled_at,
+    endpoints.c.disabled_reason,
+    endpoints.c.failing_since,
+    endpoints.c.held_until,
 )
 _OF_CUSTOMER = (endpoints.c.customer_id == bindparam("customer"), endpoints.c.deleted_at.is_(None))
 _ALL = select(*_FIELDS).where(*_OF_CUSTOMER).order_by(endpoints.c.seq)
@@ -79,9 +114,22 @@ _ONE = select(*_FIELDS).where(*_OF_CUSTOMER, endpoints.c.id == bindparam("endpoi
 class Webhooks:
     """The endpoints of all customers."""
 
-    def __init__(self, database: Database, sealer: Sealer) -> None:
+    def __init__(self, database: Database, sealer: Sealer, fingerprints: Fingerprints) -> None:
         self._database = database
         self._sealer = sealer
+        self._fingerprints = fingerprints
+
+    def earlier_or_room(
+        self, customer_id: str, url: str, events: Sequence[str], idempotency_key: str | None
+    ) -> Registered | None:
+        """Return the endpoint that the idempotency key made before; None if a new one may be registered.
+
+        Raises:
+            IdempotencyKeyReused: the key came with another URL or other events before.
+            TooManyWebhooks: there are 16.
+        """
+        with self._database.read() as connection:
+            return _earlier_or_room(connection, customer_id, self._fingerprint(url, events), idempotency_key)
 
     def register(
         self, customer_id: str, url: str, events: Sequence[str], idempotency_key: str | None, now: int
@@ -92,27 +140,21 @@ class Webhooks:
             IdempotencyKeyReused: the key came with another URL or other events before.
             TooManyWebhooks: there are 16.
         """
-        fingerprint = self._sealer.fingerprint(json.dumps(["webhook", url, *events]).encode())
-        endpoint = Endpoint(
-            "wh_" + random_source.token_hex(16), customer_id, url, ",".join(events), now, disabled_at=None
-        )
+        fingerprint = self._fingerprint(url, events)
+        shown = without_query_values(url)
+        endpoint = Endpoint("wh_" + random_source.token_hex(16), customer_id, shown, ",".join(events), now)
         secret = new_secret()
         with self._database.write() as connection:
             self._database.lock_name(connection, f"webhooks of {customer_id}")
-            if idempotency_key is not None:
-                earlier = _by_idempotency_key(connection, customer_id, idempotency_key, fingerprint)
-                if earlier is not None:
-                    return Registered(earlier, None)
-            count = connection.execute(
-                select(func.count()).select_from(endpoints).where(*_OF_CUSTOMER), {"customer": customer_id}
-            ).scalar_one()
-            if count >= MAX_ENDPOINTS:
-                raise TooManyWebhooks
+            earlier = _earlier_or_room(connection, customer_id, fingerprint, idempotency_key)
+            if earlier is not None:
+                return earlier
             connection.execute(
                 insert(endpoints).values(
                     id=endpoint.id,
                     customer_id=customer_id,
-                    url=url,
+                    url=shown,
+                    sealed_url=None if shown == url else self._sealer.seal(url.encode(), _url_context(endpoint.id)),
                     events=endpoint.events,
                     created_at=now,
                     idempotency_key=idempotency_key,
@@ -145,7 +187,9 @@ class Webhooks:
         with self._database.write() as connection:
             _require(connection, customer_id, endpoint_id)
             connection.execute(
-                update(endpoints).where(endpoints.c.id == endpoint_id).values(deleted_at=now, idempotency_key=None)
+                update(endpoints)
+                .where(endpoints.c.id == endpoint_id)
+                .values(deleted_at=now, idempotency_key=None, sealed_url=None)
             )
             connection.execute(delete(secrets).where(secrets.c.endpoint_id == endpoint_id))
             give_up_all(connection, endpoint_id)
@@ -176,27 +220,73 @@ class Webhooks:
             )
         return secret
 
-    def signing_secrets(self, endpoint_id: str, now: int) -> tuple[str, ...]:
-        """Return the secrets that sign a delivery to an endpoint, the present one first; none for one that was deleted.
+    def enable(self, customer_id: str, endpoint_id: str) -> Endpoint:
+        """Let events be delivered to an endpoint again, from now on, with nothing remembered of its failures.
+
+        What failed while it was disabled stays failed, and can be replayed.
+
+        Raises:
+            UnknownWebhook: this customer has none of that id.
+        """
+        with self._database.write() as connection:
+            _require(connection, customer_id, endpoint_id, lock=True)
+            connection.execute(
+                update(endpoints)
+                .where(endpoints.c.id == endpoint_id)
+                .values(disabled_at=None, disabled_reason=None, **asdict(EndpointHealth()))
+            )
+            return _require(connection, customer_id, endpoint_id)
+
+    def destination(self, endpoint_id: str, now: int) -> Destination:
+        """Return where deliveries to an endpoint go, and the secrets that sign them now.
 
         Raises:
             UnusableKey: they were sealed under another key.
         """
-        query = (
+        of_endpoint = select(endpoints.c.url, endpoints.c.sealed_url).where(endpoints.c.id == endpoint_id)
+        signing = (
             select(secrets.c.number, secrets.c.sealed)
             .where(secrets.c.endpoint_id == endpoint_id)
             .where(or_(secrets.c.signs_until.is_(None), secrets.c.signs_until > now))
             .order_by(secrets.c.number.desc())
         )
         with self._database.read() as connection:
-            rows = connection.execute(query).all()
-        return tuple(self._sealer.open(sealed, _context(endpoint_id, number)).decode() for number, sealed in rows)
+            found = connection.execute(of_endpoint).first()
+            rows = connection.execute(signing).all()
+        if found is None:
+            return Destination("", ())
+        url, sealed_url = found
+        if sealed_url is not None:
+            url = self._sealer.open(sealed_url, _url_context(endpoint_id)).decode()
+        opened = (self._sealer.open(sealed, _context(endpoint_id, number)).decode() for number, sealed in rows)
+        return Destination(url, tuple(opened))
+
+    def seal_urls(self) -> None:
+        """Seal the URLs that an earlier version stored as they were given, and strip those of deleted endpoints."""
+        query = select(endpoints.c.id, endpoints.c.url, endpoints.c.deleted_at).where(
+            endpoints.c.sealed_url.is_(None), endpoints.c.url.contains("?")
+        )
+        with self._database.read() as connection:
+            found = connection.execute(query).all()
+        if all(without_query_values(url) == url for _, url, _ in found):
+            return
+        with self._database.write() as connection:
+            for endpoint_id, url, deleted_at in found:
+                shown = without_query_values(url)
+                is_needed = shown != url and deleted_at is None
+                sealed = self._sealer.seal(url.encode(), _url_context(endpoint_id)) if is_needed else None
+                connection.execute(
+                    update(endpoints).where(endpoints.c.id == endpoint_id).values(url=shown, sealed_url=sealed)
+                )
 
     def live(self) -> list[Endpoint]:
         """Return all customers' endpoints, for the playground's inbox, which must know whose deliveries it gets."""
         with self._database.read() as connection:
             query = select(*_FIELDS).where(endpoints.c.deleted_at.is_(None)).order_by(endpoints.c.seq)
             return [Endpoint(*row) for row in connection.execute(query)]
+
+    def _fingerprint(self, url: str, events: Sequence[str]) -> bytes:
+        return self._fingerprints.of(json.dumps(["webhook", url, *events]).encode())
 
     def _sealed(self, endpoint_id: str, number: int, secret: str) -> dict[str, Any]:
         sealed = self._sealer.seal(secret.encode(), _context(endpoint_id, number))
@@ -213,6 +303,16 @@ def lock_in_order(connection: Connection, *which: ColumnElement[bool]) -> None:
     connection.execute(select(deliveries.c.seq).where(*which).order_by(deliveries.c.seq).with_for_update())
 
 
+def disable(connection: Connection, endpoint_id: str, reason: str, now: int) -> None:
+    """Let nothing more be delivered to an endpoint, for a reason (`GONE`, `FAILING`); what waits for it fails."""
+    connection.execute(
+        update(endpoints)
+        .where(endpoints.c.id == endpoint_id, endpoints.c.disabled_at.is_(None))
+        .values(disabled_at=now, disabled_reason=reason, held_until=None)
+    )
+    give_up_all(connection, endpoint_id)
+
+
 def give_up_all(connection: Connection, endpoint_id: str) -> None:
     """End every delivery to an endpoint that is still to be made."""
     lock_in_order(connection, deliveries.c.endpoint_id == endpoint_id, deliveries.c.due_at.is_not(None))
@@ -221,6 +321,21 @@ def give_up_all(connection: Connection, endpoint_id: str) -> None:
         .where(deliveries.c.endpoint_id == endpoint_id, deliveries.c.due_at.is_not(None))
         .values(status="failed", due_at=None, lease_owner=None, lease_until=None)
     )
+
+
+def _earlier_or_room(
+    connection: Connection, customer_id: str, fingerprint: bytes, idempotency_key: str | None
+) -> Registered | None:
+    if idempotency_key is not None:
+        earlier = _by_idempotency_key(connection, customer_id, idempotency_key, fingerprint)
+        if earlier is not None:
+            return Registered(earlier, None)
+    count: int = connection.execute(
+        select(func.count()).select_from(endpoints).where(*_OF_CUSTOMER), {"customer": customer_id}
+    ).scalar_one()
+    if count >= MAX_ENDPOINTS:
+        raise TooManyWebhooks
+    return None
 
 
 def _by_idempotency_key(
@@ -245,6 +360,10 @@ def _require(connection: Connection, customer_id: str, endpoint_id: str, *, lock
     if row is None:
         raise UnknownWebhook
     return Endpoint(*row)
+
+
+def _url_context(endpoint_id: str) -> str:
+    return f"webhook url of {endpoint_id}"
 
 
 def _context(endpoint_id: str, number: int) -> str:

@@ -117,7 +117,7 @@ def test_the_agents_cap_holds_and_says_what_is_left(page: Page, playground: Play
     page.get_by_role("button", name="Run job").click()
     refusal = page.get_by_role("alert")
     expect(refusal).to_contain_text("402 budget_exceeded")
-    expect(refusal).to_contain_text("up to $32.77; $25.00 of the key's monthly cap are left. $0.00 is spent")
+    expect(refusal).to_contain_text("up to $98.32; $25.00 of the key's monthly cap are left. $0.00 is spent")
     refusal.get_by_role("button", name="Shrink it to 915 s").click()
     expect(page.get_by_label("max_runtime_seconds")).to_have_value("915")
     job_id = run_job(page)
@@ -126,6 +126,82 @@ def test_the_agents_cap_holds_and_says_what_is_left(page: Page, playground: Play
     assert playground.call("GET", f"/v1/jobs/{job_id}")["principal_kind"] == "agent"
     playground.advance(3600)
     expect(page.locator(".reserved dd")).to_have_text("$0.00")
+
+
+def test_what_the_agent_cannot_pay_is_said_before_the_click(page: Page) -> None:
+    """The estimate is held against what is left of the cap; a person's key has none."""
+    page.get_by_label("gpu_count").fill("8")
+    estimate = page.locator("#estimate")
+    expect(estimate).to_have_text("at most $98.32")
+    page.get_by_label("submit as").select_option("agent")
+    expect(estimate).to_have_text("at most $98.32, and the agent has $25.00 left")
+    page.get_by_label("gpu_count").fill("1")
+    expect(estimate).to_have_text("at most $12.29")
+
+
+def test_a_refusal_is_shown_beside_no_other_job(page: Page) -> None:
+    """Neither its states nor its buttons: nothing was submitted; and the refusal goes once a job is looked at."""
+    first = run_job(page)
+    page.get_by_label("submit as").select_option("agent")
+    page.get_by_label("gpu_count").fill("8")
+    page.get_by_role("button", name="Run job").click()
+    refusal = page.get_by_role("alert")
+    expect(refusal).to_contain_text("402 budget_exceeded")
+
+    assert set(card(page).values()) == {"–"}
+    expect(page.locator("#track .on")).to_have_count(0)
+    expect(page.get_by_role("button", name="Cancel job")).to_be_hidden()
+    page.locator(f"button[title='{first}']").click()
+    expect(page.locator("#card dd").first).to_have_text(first)
+    expect(refusal).to_be_hidden()
+
+
+def test_one_click_takes_the_running_supplier_down(page: Page, playground: Playground) -> None:
+    """In view beside the run; what is out stands at the top, and a click there ends it."""
+    run_job(page)
+    playground.advance(60)
+    expect_status(page, "running")
+    down = page.get_by_role("button", name="Take hyperbolic down")
+    expect(down).to_be_in_viewport()
+    down.click()
+    expect(page.locator("#card dd").nth(2)).to_have_text("vast")
+    expect(page.get_by_role("button", name="Take vast down")).to_be_visible()
+    chip = page.locator("#outs")
+    expect(chip).to_contain_text("1 supplier out")
+    playground.outage("azure")
+    expect(chip).to_contain_text("2 suppliers out")
+    chip.click()
+    expect(chip).to_be_hidden()
+
+    assert [each for each in playground.call("GET", "/_dev/state")["suppliers"] if each["outage"]] == []
+    playground.advance(7200)
+    expect_status(page, "completed")
+    expect(page.locator("#down")).to_be_hidden()
+
+
+def test_times_and_kinds_are_said_as_people_say_them(page: Page) -> None:
+    """Beside the field's own units; the simulation is named where its clock, and where its job, is."""
+    expect(page.locator("#e-max_runtime_seconds")).to_have_text("1 h")
+    page.get_by_label("max_runtime_seconds").fill("1200")
+    expect(page.locator("#e-max_runtime_seconds")).to_have_text("20 min")
+    expect(page.get_by_text("simulated time")).to_be_visible()
+    run_job(page)
+    expect(page.locator("#whose")).to_contain_text("simulated")
+
+
+def test_the_ledger_says_that_it_is_paused_after_tampering(page: Page, playground: Playground) -> None:
+    """What lands meanwhile is counted, and all of it is there once the row is put back."""
+    run_job(page)
+    expect_status(page, "placed")
+    page.get_by_role("button", name="Tamper").click()
+    expect(page.locator("#paused")).to_contain_text("Paused at this tab’s altered copy")
+    playground.advance(7200)
+    expect_status(page, "completed")
+    expect(page.locator("#paused")).to_contain_text("rows landed since")
+    page.get_by_role("button", name="Put it back").click()
+    expect(page.locator("#paused")).to_be_hidden()
+    size = playground.call("GET", "/v1/ledger/checkpoint")["size"]
+    expect(page.locator("#entries td").first).to_have_text(str(size))
 
 
 def test_the_ledger_is_verified_here_and_tampering_found(page: Page, playground: Playground) -> None:

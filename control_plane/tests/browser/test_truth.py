@@ -168,12 +168,14 @@ def test_nothing_fails_in_silence(open_page: Open, forgetful: Playground) -> Non
     page = open_page(forgetful, forgetful.page_url + '#spec={"image":"a:1"}&seed=1&job=gone')
     notice = page.locator("#notice")
     expect(notice).to_contain_text("carries a run")
+    page.route("**/_dev/draft", lambda route: route.abort())
+    page.get_by_role("button", name="Run job").click()
+    expect(page.get_by_role("alert")).to_contain_text("Nothing was submitted")
     forgetful.stop()
     expect(page.locator("#away")).to_contain_text("does not answer")
     expect(notice).to_contain_text("carries a run")
-    page.get_by_role("button", name="Quick run").click()
-    page.get_by_role("button", name="Run job").click()
-    expect(page.get_by_role("alert")).to_contain_text("Nothing was submitted")
+    page.get_by_role("button", name="a short job").click()
+    expect(page.get_by_role("button", name="Run job")).to_be_disabled()
     page.get_by_role("button", name="Verify").click()
     expect(page.locator("#report")).to_contain_text("did not answer")
     for name in ("Pause", "Skip one hour", "Register the inbox", "Tamper"):
@@ -193,6 +195,26 @@ def test_who_does_not_answer_is_not_there(open_page: Open, playground: Playgroun
     job_id = run_job(page)
     playground.advance(7200)
     expect_truth(page, playground, job_id)
+
+
+def test_nothing_counts_on_while_nobody_answers(open_page: Open, forgetful: Playground) -> None:
+    """Neither the clock nor the run's duration: what is not heard of is not known."""
+    page = open_page(forgetful)
+    connected(page)
+    page.get_by_label("max_runtime_seconds").fill("172800")
+    run_job(page)
+    expect_status(page, "running")
+    forgetful.stop()
+    expect(page.locator("#link")).to_have_text("Disconnected")
+    seen = (
+        """[document.querySelector("#now"), document.querySelectorAll("#card dd")[4]].map((each) => each.textContent)"""
+    )
+    before = page.evaluate(seen)
+    page.evaluate("new Promise((resolve) => setTimeout(resolve, 1000))")
+
+    assert page.evaluate(seen) == before
+    assert page.evaluate("getComputedStyle(document.querySelector('#track .here'), '::before').animationName") == "none"
+    expect(page.get_by_role("button", name="Run job")).to_be_disabled()
 
 
 def test_the_address_is_the_run_that_is_shown(page: Page, playground: Playground) -> None:
@@ -280,6 +302,34 @@ def test_a_link_is_no_way_in(open_page: Open, playground: Playground) -> None:
     expect(page.get_by_label("image")).to_have_value("<img src=x onerror=alert(1)>")
 
     assert playground.call("GET", "/v1/jobs")["jobs"] == []
+
+
+def test_the_pages_code_stays_nowhere(open_page: Open, running_commands: Playground) -> None:
+    """It goes from the address at once, no link carries it, a reload needs it no more, and nobody else enters by it."""
+    page = open_page(running_commands, permissions=["clipboard-read", "clipboard-write"])
+    connected(page)
+    at_first = page.url
+    page.get_by_label("command").fill("true")
+    run_job(page)
+    expect_status(page, "completed")
+    kept = page.evaluate("JSON.stringify([location.href, {...localStorage}, {...sessionStorage}, document.cookie])")
+    page.reload()
+    connected(page)
+    other = open_page(running_commands)
+    expect(other.locator("#link")).to_have_text("Locked")
+    expect(other.locator("#away")).to_contain_text("has been used")
+    bare = open_page(running_commands, running_commands.base_url)
+    expect(bare.locator("#away")).to_contain_text("by the address that the playground printed")
+    beside = open_page(running_commands, running_commands.base_url, beside=page)
+    connected(beside)
+    code = running_commands.page_url.partition("#code=")[2]
+
+    assert len(code) >= 32
+    assert "code" not in at_first
+    assert code not in kept
+    assert running_commands.ready["api_key"] not in kept
+    assert not other.locator("main").is_visible()
+    assert running_commands.ready["api_key"] not in other.content() + bare.content()
 
 
 def test_commands_really_run_where_the_driver_says_so(open_page: Open, running_commands: Playground) -> None:

@@ -11,7 +11,9 @@ from typing import Any
 import httpx
 from patience import PATIENCE_SECONDS
 
+from nodus_control.playground.seeded import CUSTOMER_ID
 from nodus_control.testing import LocalControlPlane
+from nodus_ledger.keys import PrincipalKind
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,11 @@ class Stream:
 
 
 @contextmanager
-def opened(plane: LocalControlPlane, path: str, headers: Mapping[str, str] | None = None) -> Iterator[Stream]:
-    """Open a stream with the person's key."""
-    authorization = {"Authorization": f"Bearer {plane.api_key}"}
+def opened(
+    plane: LocalControlPlane, path: str, headers: Mapping[str, str] | None = None, *, api_key: str | None = None
+) -> Iterator[Stream]:
+    """Open a stream with a key; by default the person's."""
+    authorization = {"Authorization": f"Bearer {api_key or plane.api_key}"}
     with (
         httpx.Client(
             base_url=plane.base_url, headers=authorization, trust_env=False, timeout=PATIENCE_SECONDS
@@ -55,6 +59,17 @@ def opened(plane: LocalControlPlane, path: str, headers: Mapping[str, str] | Non
         client.stream("GET", path, headers=headers) as response,
     ):
         yield Stream(response)
+
+
+def more_keys(plane: LocalControlPlane, count: int) -> list[str]:
+    """Make keys of the same customer: each may have 20 streams."""
+    now = plane.plane.clock.now()
+    return [
+        plane.plane.keys.mint(
+            customer_id=CUSTOMER_ID, label="more", principal_kind=PrincipalKind.SERVICE, now=now
+        ).api_key
+        for _ in range(count)
+    ]
 
 
 def parse(text: str) -> list[Frame]:

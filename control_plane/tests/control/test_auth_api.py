@@ -11,7 +11,7 @@ import pytest
 
 import nodus
 from nodus_control.testing import LocalControlPlane
-from nodus_ledger.keys import KeyRecord, PrincipalKind
+from nodus_ledger.keys import PrincipalKind
 
 pytestmark = pytest.mark.anyio
 Spec = dict[str, Any]
@@ -255,28 +255,3 @@ async def test_the_cap_is_for_a_calendar_month(agent: Agent, spec: Spec) -> None
 
     assert january["realised_usd"] == 9.6
     assert (february["realised_usd"], february["headroom_usd"]) == (0.0, 25.0)
-
-
-def key_of(plane: LocalControlPlane, api_key: str) -> KeyRecord:
-    """Find a key."""
-    key = plane.plane.keys.find(api_key)
-    assert key is not None
-    return key
-
-
-async def test_a_test_key_is_for_simulations(plane: LocalControlPlane, client: httpx.AsyncClient) -> None:
-    """A driver that runs commands refuses it."""
-    assert key_of(plane, plane.api_key).is_test
-    plane.plane.driver = _Running(plane.plane.driver)  # type: ignore[assignment]
-
-    assert (await client.get("/v1/key")).json()["error"] == "invalid_api_key"
-
-
-class _Running:
-    """A driver under another name."""
-
-    name = "process"
-    runs_commands = True
-
-    def __init__(self, driver: object) -> None:
-        self.driver = driver

@@ -122,7 +122,7 @@ def test_what_is_committed_while_the_feed_looks_is_told_once(kept_database_url: 
             await asyncio.to_thread(racing.is_over.wait)
             found: list[int] = []
             while len(found) < RACES:
-                news = plane.feed.arm(place)
+                news = place.arm()
                 found += [event.position for event in plane.feed.recent(place) or []]
                 if len(found) < RACES:
                     await news.wait()

@@ -247,7 +247,7 @@ async def test_a_page_has_at_most_200_jobs(client: httpx.AsyncClient, spec: Spec
     assert page["next_cursor"] is not None
 
 
-@pytest.mark.parametrize("job_id", ["nope", "0198c0de-0000-7000-8000-000000000001", "%00", "%2e%2e", "a%20b"])
+@pytest.mark.parametrize("job_id", ["nope", "0198c0de-0000-7000-8000-000000000001", "%00", "a%20b"])
 @pytest.mark.both_engines
 async def test_an_unknown_job_is_not_found(client: httpx.AsyncClient, job_id: str) -> None:
     """On every path of a job."""

@@ -7,8 +7,10 @@ import resource
 from collections.abc import Iterator
 
 import pytest
+from control.sse import more_keys
 
 import nodus
+from nodus_control.stream_slots import OF_KEY
 from nodus_control.testing import LocalControlPlane
 
 pytestmark = pytest.mark.soak
@@ -45,7 +47,10 @@ def test_a_thousand_streams_are_told_everything() -> None:
 async def follow(plane: LocalControlPlane) -> tuple[list[int], int]:
     """Open all streams, let jobs go their course, and count what each is told, and what was read for that."""
     port = int(plane.base_url.rpartition(":")[2])
-    request = f"GET /v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {plane.api_key}\r\n\r\n".encode()
+    requests = [
+        f"GET /v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
+        for key in more_keys(plane, STREAMS // OF_KEY)
+    ]
     feed = plane.plane.feed
     of_customer = feed._events.of_customer
     reads = 0
@@ -55,9 +60,9 @@ async def follow(plane: LocalControlPlane) -> tuple[list[int], int]:
         reads += 1
         return of_customer(customer_id, after=after, limit=limit)  # type: ignore[return-value]
 
-    async def stream(*, is_read: bool) -> tuple[int, asyncio.StreamWriter]:
+    async def stream(number: int, *, is_read: bool) -> tuple[int, asyncio.StreamWriter]:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(request)
+        writer.write(requests[number // OF_KEY])
         await reader.readuntil(b"\r\n\r\n")
         opened.release()
         count, rest = 0, b""
@@ -67,7 +72,7 @@ async def follow(plane: LocalControlPlane) -> tuple[list[int], int]:
         return count, writer
 
     opened = asyncio.Semaphore(0)
-    streams = [asyncio.create_task(stream(is_read=number >= SILENT)) for number in range(STREAMS)]
+    streams = [asyncio.create_task(stream(number, is_read=number >= SILENT)) for number in range(STREAMS)]
     for _ in range(STREAMS):
         await opened.acquire()
     feed._events.of_customer = counted  # type: ignore[method-assign,assignment]

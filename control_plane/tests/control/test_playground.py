@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,18 @@ from nodus_control.playground.guards import Guard, is_loopback
 class Started:
     """A playground in a process of its own."""
 
-    def __init__(self, directory: Path, *options: str) -> None:
+    def __init__(
+        self, directory: Path, *options: str, has_browser: bool = False, env: Mapping[str, str] | None = None
+    ) -> None:
+        self.runs_commands = "process" in options
         self.ready_file = directory / "ready.json"
         self.output = directory / "output.txt"
-        command = [sys.executable, "-m", "nodus_control.playground", "--port", "0", "--no-browser"]
-        command += ["--ready-file", str(self.ready_file), *options]
+        command = [sys.executable, "-m", "nodus_control.playground", "--port", "0"]
+        command += ["--ready-file", str(self.ready_file), *options, *([] if has_browser else ["--no-browser"])]
         with self.output.open("wb") as file:
-            self.process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(
+                command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, **(env or {})}
+            )
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not self.ready_file.exists():
             assert self.process.poll() is None, self.output.read_text()
@@ -100,38 +105,97 @@ def test_the_banner_says_how_to_call_it(playground: Started) -> None:
 
 def test_seeded_keys_are_fixed_only_where_nothing_runs(playground: Started) -> None:
     """Keys that everybody knows must not run commands."""
-    runs_commands = (
-        playground.client.get("/_dev/state", headers={"Authorization": f"Bearer {playground.ready['api_key']}"}).json()[
-            "driver"
-        ]
-        == "process"
-    )
-
-    assert playground.ready["api_key"].startswith("nk_live_" if runs_commands else "nk_test_")
-    assert ("playground" in playground.ready["api_key"]) is not runs_commands
+    assert playground.ready["api_key"].startswith("nk_live_" if runs_commands(playground) else "nk_test_")
+    assert ("playground" in playground.ready["api_key"]) is not runs_commands(playground)
 
 
-def test_the_page_needs_its_token_only_where_commands_run(playground: Started) -> None:
-    """It holds an API key."""
-    runs_commands = "token=" in playground.ready["page_url"]
-    whole = playground.client.get(playground.ready["page_url"])
-    bare = playground.client.get("/")
-    wrong = playground.client.get("/?token=wrong")
+def runs_commands(playground: Started) -> bool:
+    """Say whether commands really run, and the page is therefore locked."""
+    return playground.runs_commands
 
-    assert whole.status_code == 200
-    assert playground.ready["api_key"] in whole.text
-    assert {bare.status_code, wrong.status_code} == ({403} if runs_commands else {200})
-    assert (playground.ready["api_key"] in bare.text) is not runs_commands
+
+def enter(playground: Started, client: httpx.Client, **content: object) -> httpx.Response:
+    """Ask for the page's keys."""
+    return client.post(f"{playground.ready['base_url']}/_dev/page", json={"proof": "0" * 32, **content})
+
+
+@pytest.fixture
+def browser() -> Iterator[httpx.Client]:
+    """What keeps cookies."""
+    with httpx.Client(trust_env=False, timeout=PATIENCE_SECONDS) as client:
+        yield client
+
+
+def test_the_document_has_keys_only_where_nothing_runs(playground: Started) -> None:
+    """Where commands run it is a shell, the same for everybody, and no query opens it."""
+    pages = [playground.client.get(path) for path in ("/", "/?token=x", "/?code=x", playground.ready["page_url"])]
+
+    assert {page.status_code for page in pages} == {200}
+    assert len({page.text for page in pages}) == 1
+    assert (playground.ready["api_key"] in pages[0].text) is not runs_commands(playground)
+
+
+def test_the_pages_address_works_once(tmp_path: Path, browser: httpx.Client) -> None:
+    """Its code is exchanged for a cookie that no script reads; whoever has it later has nothing."""
+    started = Started(tmp_path, "--driver", "process")
+    address, _, fragment = started.ready["page_url"].partition("#")
+    code = fragment.removeprefix("code=")
+    unknown = enter(started, browser, code="x" + code[1:])
+    first = enter(started, browser, code=code)
+    cookie = first.headers["set-cookie"]
+    again = enter(started, browser)
+    with httpx.Client(trust_env=False, timeout=PATIENCE_SECONDS) as other:
+        second = enter(started, other, code=code)
+        without = enter(started, other)
+        other.cookies.update(browser.cookies)
+        other_origin = enter(started, other, proof="1" * 32)
+    started.client.close()
+    started.end(signal.SIGTERM)
+
+    assert address == f"{started.ready['base_url']}/"
+    assert (unknown.status_code, second.status_code, without.status_code) == (403, 403, 403)
+    assert first.json() == again.json()
+    assert first.json()["human"] == started.ready["api_key"]
+    assert {"HttpOnly", "SameSite=Strict", "Path=/_dev/page"} < set(cookie.split("; "))
+    assert other_origin.status_code == 403
+    assert started.ready["api_key"] not in unknown.text + second.text + without.text + other_origin.text
+    assert "has been used" in second.json()["message"]
+
+
+def test_what_opens_the_page_is_in_nobodys_arguments(tmp_path: Path) -> None:
+    """A browser is started with the name of a file that its user alone can read, and that leads to the page once."""
+    arguments = tmp_path / "arguments.txt"
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {arguments}.draft\nmv {arguments}.draft {arguments}\n')
+    browser.chmod(0o755)
+    started = Started(tmp_path, "--driver", "process", has_browser=True, env={"BROWSER": f"{browser} %s"})
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not arguments.exists():
+        assert time.monotonic() < deadline, "no browser was started"
+        time.sleep(0.02)
+    [shown] = arguments.read_text().splitlines()
+    file = Path(shown.removeprefix("file://"))
+    modes = (stat.S_IMODE(file.stat().st_mode), stat.S_IMODE(file.parent.stat().st_mode))
+    [code] = set(re.findall("#code=([A-Za-z0-9_-]+)", file.read_text()))
+    entered = enter(started, started.client, code=code)
+    banner_code = started.ready["page_url"].partition("#code=")[2]
+    started.client.close()
+    started.end(signal.SIGTERM)
+
+    assert modes == (0o600, 0o700)
+    assert entered.json()["human"] == started.ready["api_key"]
+    assert banner_code not in {"", code}
+    assert not file.parent.exists()
 
 
 def test_a_page_is_small(playground: Started) -> None:
-    """All of it, as it is sent: 60 kB."""
+    """All of it, as it is sent: 72 kB."""
     static = resources.files("nodus_control.playground").joinpath("static")
     names = [file.name for file in static.iterdir() if file.name != "page.html"]
     sent = [playground.client.get(path) for path in (playground.ready["page_url"], *names)]
 
     assert {answer.status_code for answer in sent} == {200}
-    assert sum(len(answer.content) for answer in sent) <= 60_000
+    assert sum(len(answer.content) for answer in sent) <= 72_000
 
 
 @pytest.mark.parametrize("path", ["/page.html", "/guards.py", "/..%2Fguards.py", "/static/playground.js", "/none.js"])
@@ -182,10 +246,9 @@ def test_the_page_may_call_its_own_server(playground: Started) -> None:
 
 def test_controls_need_a_key_where_commands_run(playground: Started) -> None:
     """Whoever can reach the port is not yet the user."""
-    runs_commands = "token=" in playground.ready["page_url"]
     headers = {"Authorization": f"Bearer {playground.ready['api_key']}"}
 
-    assert playground.client.get("/_dev/state").status_code == (401 if runs_commands else 200)
+    assert playground.client.get("/_dev/state").status_code == (401 if runs_commands(playground) else 200)
     assert playground.client.get("/_dev/state", headers=headers).status_code == 200
 
 
@@ -236,6 +299,43 @@ def test_what_it_cannot_start_with_is_said_in_a_line(options: list[str], status:
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.parametrize("driver", ["simulated", "process"])
+def test_a_restart_shuts_no_client_out(tmp_path: Path, driver: str) -> None:
+    """With a database that lasts the keys last too; the file beside it is its owner's alone."""
+    options = ["--driver", driver, "--db", f"sqlite:///{tmp_path / 'nodus.db'}"]
+    seen = []
+    for _ in range(2):
+        started = Started(tmp_path, *options)
+        started.client.close()
+        started.end(signal.SIGTERM)
+        seen.append({name: started.ready[name] for name in started.ready if "key" in name or "secret" in name})
+        started.ready_file.unlink()
+    modes = [stat.S_IMODE(file.stat().st_mode) for file in tmp_path.glob("*.playground.json")]
+
+    assert seen[0] == seen[1]
+    assert modes == ([0o600] if driver == "process" else [])
+
+
+def test_keys_that_others_can_read_are_not_used(tmp_path: Path) -> None:
+    """Exit status 3, in a line that says what to do."""
+    options = ["--driver", "process", "--db", f"sqlite:///{tmp_path / 'nodus.db'}"]
+    started = Started(tmp_path, *options)
+    started.client.close()
+    started.end(signal.SIGTERM)
+    (tmp_path / "nodus.db.playground.json").chmod(0o644)
+    ended = subprocess.run(
+        [sys.executable, "-m", "nodus_control.playground", "--no-browser", "--port", "0", *options],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+
+    assert ended.returncode == 3
+    assert "nodus.db.playground.json" in ended.stderr
+    assert started.ready["api_key"] not in ended.stderr
+
+
 def test_another_key_than_the_databases_is_noticed(tmp_path: Path) -> None:
     """Before a job is accepted whose secrets nobody could open."""
     database = f"sqlite:///{tmp_path / 'nodus.db'}"
@@ -259,7 +359,7 @@ def test_operator_commands_name_both_ways_to_a_database() -> None:
     """Exit status 3 without one."""
     for command in ("serve", "worker"):
         ended = subprocess.run(
-            [sys.executable, "-c", "from nodus_control.cli import main; main()", command],
+            [sys.executable, "-c", "from nodus_control.cli import main; main()", command, "--driver", "simulated"],
             env={name: value for name, value in os.environ.items() if name != "NODUS_DATABASE_URL"},
             capture_output=True,
             text=True,
@@ -269,6 +369,23 @@ def test_operator_commands_name_both_ways_to_a_database() -> None:
         assert ended.returncode == 3
         assert "--db" in ended.stderr
         assert "NODUS_DATABASE_URL" in ended.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_operator_commands_have_no_default_driver(command: str, tmp_path: Path) -> None:
+    """Nobody hosts simulations without having said so: exit status 2, and the choices are named."""
+    ended = subprocess.run(
+        [sys.executable, "-c", "from nodus_control.cli import main; main()", command],
+        env={**os.environ, "NODUS_DATABASE_URL": f"sqlite:///{tmp_path / 'nodus.db'}"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+
+    assert ended.returncode == 2
+    assert all(word in ended.stderr for word in ("--driver", "simulated", "process"))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,9 @@ import pytest
 from patience import PATIENCE_SECONDS
 
 JOBS = 50
+GPUS = ("h100_80gb", "a100_80gb", "a100_40gb", "l40s", "a10g")
+COMMANDS = 8 * len(GPUS)
+"""As many as there are GPUs, so that all can run at once."""
 
 # Notes that it ran, once per run, then waits to be released.
 PROGRAM = (
@@ -127,21 +130,21 @@ def test_simulated_jobs_go_on_after_a_kill(started: Callable[..., Playground]) -
 @pytest.mark.skipif(os.name != "posix", reason="the process driver needs POSIX")
 def test_running_commands_are_adopted_after_a_kill(started: Callable[..., Playground], tmp_path: Path) -> None:
     """Each ran once; those still running are waited for, those that ended meanwhile have their status and output."""
-    playground = started("process")
+    playground = started("process", "--process-jobs", str(COMMANDS))
     early, late = tmp_path / "early", tmp_path / "late"
 
     def submit(number: int) -> str:
         ran = tmp_path / f"ran-{number}"
         gate, status = (early, "3") if number % 5 == 0 else (late, "0")
         command = [sys.executable, "-c", PROGRAM, str(ran), str(gate), str(number), status]
-        answer = playground.client.post("/v1/jobs", json={"image": "x", "gpu": "l40s", "command": command})
+        answer = playground.client.post("/v1/jobs", json={"image": "x", "gpu": GPUS[number // 8], "command": command})
         assert answer.status_code == 202
         job_id: str = answer.json()["id"]
         return job_id
 
-    made = [submit(number) for number in range(JOBS)]
+    made = [submit(number) for number in range(COMMANDS)]
     # Killed in the midst of starting them: some run, some are on their way, some nobody has heard of.
-    eventually(lambda: sum((tmp_path / name).exists() for name in names(JOBS)) >= JOBS // 4)
+    eventually(lambda: sum((tmp_path / name).exists() for name in names(COMMANDS)) >= COMMANDS // 4)
     playground.end(signal.SIGKILL)
     early.touch()
     playground.start()
@@ -149,13 +152,13 @@ def test_running_commands_are_adopted_after_a_kill(started: Callable[..., Playgr
     late.touch()
     eventually(lambda: all(job["finished_at"] for job in playground.jobs()))
     jobs = {job["id"]: job for job in playground.jobs()}
-    logs = [playground.client.get(f"/v1/jobs/{job_id}/logs").text for job_id in made]
+    logs = [playground.client.get(f"/v1/jobs/{job_id}/logs").text.splitlines()[1:] for job_id in made]
 
-    statuses = ["completed" if number % 5 else "failed" for number in range(JOBS)]
+    statuses = ["completed" if number % 5 else "failed" for number in range(COMMANDS)]
     assert [jobs[job_id]["status"] for job_id in made] == statuses
-    assert [(tmp_path / name).read_text() for name in names(JOBS)] == ["x"] * JOBS
-    assert logs == [f"hello from {number}\n" for number in range(JOBS)]
-    assert playground.attempts() == JOBS
+    assert [(tmp_path / name).read_text() for name in names(COMMANDS)] == ["x"] * COMMANDS
+    assert logs == [[f"hello from {number}"] for number in range(COMMANDS)]
+    assert playground.attempts() == COMMANDS
     assert playground.end(signal.SIGINT) == 0
 
 

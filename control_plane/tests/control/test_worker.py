@@ -22,6 +22,7 @@ from nodus_control.suppliers.protocol import (
 from nodus_control.worker import LEASE_MS, Worker
 from nodus_control.worker_loop import IDLE_SECONDS, WorkerLoop
 from nodus_core.spec import parse_spec
+from nodus_ledger.capacity import Capacity
 from nodus_ledger.claims import Claims
 from nodus_ledger.keys import KeyRecord, PrincipalKind
 from nodus_ledger.records import JobRecord
@@ -75,7 +76,9 @@ class Bench:
         self.real_time = 1000.0
         self.worker = self.new_worker()
         self.plane.worker = self.worker
-        minted = self.plane.keys.mint(customer_id="acme", label="", principal_kind=PrincipalKind.HUMAN, now=0)
+        minted = self.plane.keys.mint(
+            customer_id="acme", label="", principal_kind=PrincipalKind.HUMAN, now=0, is_test=True
+        )
         key = self.plane.keys.find(minted.api_key)
         assert key is not None
         self.key: KeyRecord = key
@@ -155,12 +158,12 @@ def test_a_lost_placement_fails_over_and_is_free(bench: Bench) -> None:
     start = bench.clock.now() / 1000
 
     def lose_the_first(placement: Placement, now: float) -> Report:
+        bench.clock.advance_to(round((start + (3600 if placement.attempt == 1 else 3710)) * 1000))
         if placement.attempt == 1:
             return Report(PlacementState.LOST, started_at=start, finished_at=start + 3600)
         return Report(PlacementState.COMPLETED, started_at=start + 3700, finished_at=start + 3710)
 
     bench.driver.reports = lose_the_first
-    bench.clock.advance_to(bench.clock.now())
     job_id = bench.submit()
     bench.worker.run_due()
     job = bench.job(job_id)
@@ -345,7 +348,7 @@ def test_the_same_seed_and_submissions_give_the_same_transcript() -> None:
 
     def transcript(seed: int, start_ms: int) -> list[tuple[str, str | None, str | None, int | None, int]]:
         plane = Plane(clock=ManualClock(start_ms), seed=seed)
-        minted = plane.keys.mint(customer_id="acme", label="", principal_kind=PrincipalKind.HUMAN, now=0)
+        minted = plane.keys.mint(customer_id="acme", label="", principal_kind=PrincipalKind.HUMAN, now=0, is_test=True)
         key = plane.keys.find(minted.api_key)
         assert key is not None
         spec = parse_spec({"image": "x", "gpu": "h100_80gb", "max_runtime_seconds": 172_800})
@@ -362,3 +365,101 @@ def test_the_same_seed_and_submissions_give_the_same_transcript() -> None:
     assert first != transcript(8, 1_700_000_000_000)
     assert {status for status, *_ in first} == {"completed"}
     assert any(placements > 1 for *_, placements in first)
+
+
+def test_a_step_that_cannot_be_written_fails_alone(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """The others of the batch, of whatever customer, are written; that job ends, and that is said once."""
+
+    def report(placement: Placement, now: float) -> Report:
+        # No database takes a text with half of a surrogate pair.
+        message = "\ud800" if placement.job_id == unwritable else "it failed"
+        return Report(PlacementState.FAILED, placement.placed_at, now, "nonzero_exit", message)
+
+    others = [bench.submit() for _ in range(3)]
+    unwritable = bench.submit()
+    others += [bench.submit() for _ in range(3)]
+    bench.driver.reports = report
+    bench.worker.run_due()
+    bench.worker.run_due()
+    ended = bench.job(unwritable)
+
+    assert {bench.job(job_id).error_code for job_id in others} == {"nonzero_exit"}
+    assert (ended.status, ended.error_code) == ("failed", "internal_error")
+    assert len([record for record in caplog.records if record.exc_info]) == 1
+
+
+def test_a_report_of_times_that_are_no_dates_ends_its_job_alone(bench: Bench) -> None:
+    """It is told to end, and is paid for until now; nobody else notices, and no month but this one."""
+    bad = bench.submit()
+    good = bench.submit()
+    began = bench.clock.now()
+
+    def report(placement: Placement, now: float) -> Report:
+        bench.clock.advance_to(began + 5000)
+        is_bad = placement.job_id == bad
+        return Report(PlacementState.COMPLETED, placement.placed_at, 9e15 if is_bad else placement.placed_at + 1)
+
+    bench.driver.reports = report
+    bench.worker.run_due()
+
+    assert bench.job(good).duration_ms == 1000
+    assert (bench.job(bad).error_code, bench.job(bad).duration_ms) == ("invalid_report", 5000)
+    assert [placement.job_id for placement in bench.driver.cancelled] == [bad]
+    assert bench.plane.settings.latest_event_ms() == began + 5000
+
+
+def test_jobs_wait_while_the_machine_is_full_and_the_oldest_go_first(bench: Bench) -> None:
+    """Over all workers: at most eight GPUs of a model, and so many jobs; what ends makes room."""
+    claims = Claims(bench.plane.database, bench.plane.catalogue, Capacity(gpus=8, at_once=3))
+    workers = [Worker(bench.plane.jobs, claims, bench.driver, bench.clock.now, lambda: bench.real_time) for _ in "ab"]
+    ended: set[str] = set()
+
+    def report(placement: Placement, now: float) -> Report:
+        state = PlacementState.COMPLETED if placement.job_id in ended else PlacementState.RUNNING
+        return Report(state, placement.placed_at, now, next_poll_at=now + 1)
+
+    def pass_by() -> list[int]:
+        bench.clock.advance_to(bench.clock.now() + 1000)
+        for worker in (*workers, *workers):
+            worker.run_due()
+        return [number for number, job_id in enumerate(made) if bench.job(job_id).status == "running"]
+
+    bench.driver.reports = report
+    made = [bench.submit(gpu_count=count) for count in (4, 4, 8, 1)]
+    made += [bench.submit(gpu="a10g", require_tiers=[]) for _ in range(3)]
+    assert pass_by() == [0, 1, 4]
+    ended.add(made[0])
+    assert pass_by() == [1, 4, 5]
+    ended.update((made[1], made[4]))
+    assert pass_by() == [2, 5, 6]
+    ended.update((made[2], made[5], made[6]))
+    assert pass_by() == [3]
+    assert len(bench.driver.submitted) == len(made)
+
+
+def test_a_waiting_job_can_be_cancelled_and_leaves_its_place(bench: Bench) -> None:
+    """It ends at once, since nobody has it, and the next one comes forward."""
+    claims = Claims(bench.plane.database, bench.plane.catalogue, Capacity(gpus=8, at_once=1))
+    worker = Worker(bench.plane.jobs, claims, bench.driver, bench.clock.now, lambda: bench.real_time)
+    first, second, third = (bench.submit() for _ in range(3))
+    worker.run_due()
+    assert worker.next_due() is not None
+    cancelled = bench.plane.jobs.request_cancel(bench.key, second, bench.clock.now())
+    bench.plane.jobs.request_cancel(bench.key, first, bench.clock.now())
+    worker.run_due()
+
+    assert cancelled.status == "cancelled"
+    assert [bench.job(job_id).status for job_id in (first, third)] == ["cancelled", "running"]
+
+
+def test_the_end_of_everything_reaches_waiting_jobs(bench: Bench) -> None:
+    """A control plane whose memory ends with it leaves nothing behind."""
+    claims = Claims(bench.plane.database, bench.plane.catalogue, Capacity(gpus=8, at_once=1))
+    worker = Worker(bench.plane.jobs, claims, bench.driver, bench.clock.now, lambda: bench.real_time)
+    made = [bench.submit() for _ in range(3)]
+    worker.run_due()
+    bench.plane.jobs.request_cancel_all(bench.clock.now())
+    worker.run_due()
+
+    assert {bench.job(job_id).status for job_id in made} == {"cancelled"}
+    assert worker.next_due() is None

@@ -123,3 +123,14 @@ def test_the_reserved_rate_is_the_highest_that_the_filters_allow() -> None:
 def test_retail_is_the_cheapest_hyperscaler() -> None:
     """That is what a customer would have paid without Nodus."""
     assert CATALOGUE.retail_micros_per_gpu_hour("h100_80gb") == 6_880_000
+
+
+def test_an_offer_at_the_reserved_rate_can_be_chosen() -> None:
+    """The reservation is made of the dearest offer's rate: that one is not above it, and one micro-dollar less is."""
+    offers = CATALOGUE.offers("h100_80gb")
+    dearest = max(offer.micros_per_gpu_hour for offer in offers)
+    at_it = decide(offers, Wish(ceiling_micros=dearest))
+    below_it = decide(offers, Wish(ceiling_micros=dearest - 1))
+
+    assert {candidate.rejected for candidate in at_it.candidates} == {None}
+    assert {candidate.offer.micros_per_gpu_hour for candidate in below_it.candidates if candidate.rejected} == {dearest}

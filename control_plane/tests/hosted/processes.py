@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -26,6 +26,10 @@ def eventually(condition: Callable[[], bool], hint: Callable[[], str] = lambda: 
         time.sleep(0.02)
 
 
+def _with_driver(options: Sequence[str]) -> Sequence[str]:
+    return options if "--driver" in options else ("--driver", "simulated", *options)
+
+
 class Hosted:
     """Starts `nodus-control serve` and `worker` on one database; ends by a signal what is left of them."""
 
@@ -36,17 +40,17 @@ class Hosted:
 
     def serve(self, *options: str) -> str:
         """Start answering requests on a free port; return where."""
-        process, output = self._start("serve", "--port", "0", *options)
+        process, output = self._start("serve", "--port", "0", *_with_driver(options))
         return self._until(process, output, r"serving (http://\S+)")
 
     def serve_all(self, count: int) -> list[str]:
         """Start several that answer, side by side; return where."""
-        started = [self._start("serve", "--port", "0") for _ in range(count)]
+        started = [self._start("serve", "--port", "0", *_with_driver(())) for _ in range(count)]
         return [self._until(process, output, r"serving (http://\S+)") for process, output in started]
 
     def work(self, *options: str) -> subprocess.Popen[bytes]:
         """Start a worker."""
-        process, output = self._start("worker", *options)
+        process, output = self._start("worker", *_with_driver(options))
         self._until(process, output, r"(working)")
         return process
 

@@ -57,7 +57,12 @@ def recorded(here: Plane) -> Iterator[Database]:
 def mint(plane: Plane) -> MintedKey:
     """Make an agent's key, capped at $25."""
     return plane.keys.mint(
-        customer_id="acme", label="", principal_kind=PrincipalKind.AGENT, now=plane.clock.now(), monthly_cap=CAP
+        customer_id="acme",
+        label="",
+        principal_kind=PrincipalKind.AGENT,
+        now=plane.clock.now(),
+        monthly_cap=CAP,
+        is_test=True,
     )
 
 

@@ -25,9 +25,11 @@ from nodus_ledger.verify import verify
 SPEC = {"image": "x", "gpu": "h100_80gb", "max_runtime_seconds": 60}
 
 
-def client_of(plane: Plane, base_url: str) -> httpx.Client:
-    """Make a client with a new key."""
-    minted = plane.keys.mint(customer_id="acme", label="", principal_kind=PrincipalKind.HUMAN, now=plane.clock.now())
+def client_of(plane: Plane, base_url: str, *, is_test: bool = True) -> httpx.Client:
+    """Make a client with a new key, by default one for simulations."""
+    minted = plane.keys.mint(
+        customer_id="acme", label="", principal_kind=PrincipalKind.HUMAN, now=plane.clock.now(), is_test=is_test
+    )
     headers = {"Authorization": f"Bearer {minted.api_key}"}
     return httpx.Client(base_url=base_url, headers=headers, trust_env=False, timeout=PATIENCE_SECONDS)
 
@@ -75,13 +77,41 @@ def test_a_job_that_one_process_accepts_another_runs(hosted: Hosted, here: Plane
     assert hosted.stop() == [0, 0]
 
 
+@pytest.mark.parametrize(
+    ("driver", "said"),
+    [("simulated", "Nothing runs: suppliers, jobs and prices are simulated"), ("process", "Commands really run")],
+)
+def test_both_say_at_the_start_what_runs(hosted: Hosted, driver: str, said: str) -> None:
+    """Nobody takes a simulation for the real thing, nor the other way round."""
+    hosted.serve("--driver", driver)
+    hosted.work("--driver", driver)
+
+    eventually(lambda: hosted.output().count(said) == 2, hosted.output)
+
+
+def test_a_worker_leaves_jobs_of_the_other_kind_alone(hosted: Hosted, here: Plane, tmp_path: Path) -> None:
+    """Started with the wrong driver it neither simulates what was to run, nor runs what was to be simulated."""
+    simulated, real = hosted.serve("--driver", "simulated"), hosted.serve("--driver", "process")
+    hosted.work("--driver", "process")
+    with client_of(here, simulated) as test, client_of(here, real, is_test=False) as live:
+        waiting = submit(test, 1)[0]
+        submit_commands(live, tmp_path / "ran", 1)
+        eventually(lambda: counts(here).get("completed") == 1, hosted.output)
+        seen = [(each["status"], each["simulated"]) for each in live.get("/v1/jobs").json()["jobs"]]
+        cancelled = test.post(f"/v1/jobs/{waiting}/cancel").json()
+
+    assert seen == [("completed", False), ("queued", True)]
+    assert (cancelled["status"], cancelled["simulated"]) == ("cancelled", True)
+    assert verify(here.database).is_sound
+
+
 @pytest.mark.parametrize("engine", [POSTGRESQL], indirect=True)
 def test_two_workers_share_the_work_and_run_nothing_twice(hosted: Hosted, here: Plane, tmp_path: Path) -> None:
     """Real commands, each of which says that it ran; both workers claim from the one table."""
     base_url = hosted.serve("--driver", "process")
     hosted.work("--driver", "process")
     hosted.work("--driver", "process")
-    with client_of(here, base_url) as client:
+    with client_of(here, base_url, is_test=False) as client:
         names = submit_commands(client, tmp_path / "ran", 8)
         eventually(lambda: counts(here) == {"completed": 8}, hosted.output)
 
@@ -97,7 +127,7 @@ def test_what_a_killed_worker_had_another_takes_over(hosted: Hosted, here: Plane
     """Once its leases have run out, which is hastened here: nothing stays behind, and nothing runs again."""
     base_url = hosted.serve("--driver", "process")
     doomed = hosted.work("--driver", "process")
-    with client_of(here, base_url) as client:
+    with client_of(here, base_url, is_test=False) as client:
         names = submit_commands(client, tmp_path / "ran", 4)
         eventually(lambda: "queued" not in counts(here), hosted.output)
         doomed.kill()
@@ -139,7 +169,7 @@ def test_a_restarted_database_needs_no_restart_here(
     """API and worker lose all their connections, say so, and go on with new ones."""
     base_url = hosted.serve("--driver", "process")
     hosted.work("--driver", "process")
-    with client_of(here, base_url) as client:
+    with client_of(here, base_url, is_test=False) as client:
         before = submit_commands(client, tmp_path / "before", 2)
         eventually(lambda: counts(here) == {"completed": 2}, hosted.output)
         postgres_server.stop()
@@ -179,7 +209,7 @@ def test_what_it_cannot_start_with_is_said_in_a_line(
     postgres_url: str, command: str, url: str, environment: dict[str, str], message: str
 ) -> None:
     """With exit status 3, and without a traceback."""
-    options = ["--workers", "2"] if command == "serve" else []
+    options = ["--driver", "simulated", *(["--workers", "2", "--port", "0"] if command == "serve" else [])]
     ended = subprocess.run(
         [sys.executable, "-c", "from nodus_control.cli import main; main()", command, *options],
         env={**os.environ, "NODUS_DATABASE_URL": url.format(url=postgres_url), **environment},

@@ -26,7 +26,8 @@ CAP_MICROS = 25_000_000
 def processes(database_url: str, count: int) -> Iterator[list[str]]:
     """Run `nodus-control serve` so many times on one database; return where each answers."""
     program = "from nodus_control.cli import main; main()"
-    command = [sys.executable, "-u", "-c", program, "serve", "--port", "0", "--db", database_url]
+    command = [sys.executable, "-u", "-c", program, "serve", "--port", "0", "--driver", "simulated"]
+    command += ["--db", database_url]
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
     try:
         lines = [process.stdout.readline() for process in started if process.stdout is not None]

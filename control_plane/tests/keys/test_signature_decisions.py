@@ -93,9 +93,9 @@ def at(monkeypatch: pytest.MonkeyPatch, real_now: float) -> None:
 
 def test_the_path_is_signed_as_it_was_sent(service: Service) -> None:
     """Percent-encoded or not, and nothing is made equal."""
-    sent = "/v1/jobs/%61b%20%C3%A9"
+    sent = "/v1/jobs/ab%20%C3%A9"
     decoded = service.send("GET", sent, header=service.header("GET", "/v1/jobs/ab é"))
-    other_case = service.send("GET", sent, header=service.header("GET", "/v1/jobs/%61b%20%c3%a9"))
+    other_case = service.send("GET", sent, header=service.header("GET", "/v1/jobs/ab%20%c3%a9"))
 
     assert code_of(service.send("GET", sent)) == (404, "job_not_found")
     assert code_of(decoded) == code_of(other_case) == INVALID

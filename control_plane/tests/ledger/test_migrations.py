@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,11 @@ from sqlalchemy.exc import DatabaseError
 from trust_ledger.history import key_of, make_history, submit
 
 from nodus_control.testing import LocalControlPlane
-from nodus_ledger import migrations
+from nodus_ledger import job_entries, migrations
 from nodus_ledger.database import Database, UnusableDatabase
+from nodus_ledger.records import JOB_FIELDS, JobRecord
 from nodus_ledger.sealing import KEY_VARIABLE
+from nodus_ledger.trust_ledger import Entry
 from nodus_ledger.verify import verify
 from nodus_ledger.webhook_schema import metadata
 
@@ -189,6 +192,53 @@ def test_the_previous_revision_is_migrated_with_all_it_holds(
         submit(plane, key_of(plane, plane.api_key), 10_000)
         plane.advance(3600)
         assert verify(plane.plane.database).is_sound
+
+
+@pytest.fixture
+def history_of_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A database whose ledger does not say yet what is simulated."""
+
+    def as_before(entry_of: Callable[..., Entry]) -> Callable[..., Entry]:
+        def made(*given: Any) -> Entry:
+            entry = entry_of(*given)
+            return replace(entry, payload={name: value for name, value in entry.payload.items() if name != "simulated"})
+
+        return made
+
+    monkeypatch.setenv(KEY_VARIABLE, SEALING_KEY)
+    with monkeypatch.context() as patch:
+        for name in ("submitted", "_about"):
+            patch.setattr(job_entries, name, as_before(getattr(job_entries, name)))
+        make_history(tmp_path / "before.db")
+    return tmp_path / "before.db"
+
+
+@pytest.mark.both_engines
+def test_jobs_of_before_count_as_simulated(bare: Engine, empty_database_url: str, history_of_before: Path) -> None:
+    """None of them is billed any more, what was billed stays as it is, the ledger verifies, and open ones go on."""
+    bring_up(bare, "0002")
+    copy_what_fits(history_of_before, bare)
+    with bare.connect() as connection:
+        connection.execute(text("UPDATE meter_events SET livemode = true"))
+        exported = connection.execute(text("SELECT MIN(identifier) FROM meter_events")).scalar()
+        connection.execute(text(f"UPDATE meter_events SET exported_at = 1 WHERE identifier = '{exported}'"))
+    database = Database(empty_database_url)
+    with database.write() as connection:
+        live = list(connection.execute(text("SELECT identifier FROM meter_events WHERE livemode")).scalars())
+        connection.execute(text("UPDATE meter_events SET livemode = false"))
+    with database.read() as connection:
+        found = {JobRecord(*row).is_simulated for row in connection.execute(sqlalchemy.select(*JOB_FIELDS))}
+    report = verify(database)
+    database.close()
+    with LocalControlPlane(database=empty_database_url, serve=False) as plane:
+        plane.advance(3600)
+        statuses = {job.status for job in plane.plane.jobs.list("playground", limit=200, cursor=None, statuses=()).jobs}
+        assert verify(plane.plane.database).is_sound
+
+    assert live == [exported]
+    assert found == {True}
+    assert report.is_sound, report
+    assert statuses <= {"completed", "failed", "cancelled"}
 
 
 @pytest.mark.both_engines

@@ -60,7 +60,7 @@ def test_without_what_talks_to_postgresql_it_says_what_to_install(monkeypatch: p
     """By the name of the extra."""
     monkeypatch.setitem(sys.modules, "psycopg", None)
 
-    with pytest.raises(UnusableDatabase, match=r'pip install "nodus-control-plane\[postgres\]"'):
+    with pytest.raises(UnusableDatabase, match=r'pip install "psycopg\[binary\]"'):
         Database("postgresql://127.0.0.1/nodus")
 
 

@@ -11,13 +11,17 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
+from nodus_control.runner import records
+from nodus_control.runner.output import image_notice
 from nodus_control.suppliers.process import ProcessDriver
+from nodus_control.suppliers.process_options import ProcessOptions
 from nodus_control.suppliers.protocol import Placement, PlacementState, Report, Workload
 
 PATIENCE_SECONDS = 60.0
 AMPLE_SECONDS = 30.0
 """For what ends by itself: it may take its time on a busy machine, and costs none on an idle one."""
 TOKEN = "NODUS_TEST_TOKEN"
+SECRET = b"what the records of every test's drivers are authenticated with"
 
 
 def eventually(condition: Callable[[], bool]) -> None:
@@ -50,8 +54,19 @@ class RealJob:
     def cancel(self) -> None:
         self.driver.cancel(self.placement, time.time())
 
+    @property
+    def key(self) -> bytes:
+        return records.attempt_key(SECRET, self.placement.job_id, self.placement.attempt)
+
+    @property
+    def notice(self) -> bytes:
+        return image_notice(self.workload.image).encode()
+
     def output(self) -> bytes:
-        return self.driver.logs(self.placement, 0, 1 << 30).data
+        """What the program printed, after the line about its image, without which there is no output."""
+        everything = self.driver.logs(self.placement, 0, 1 << 30).data
+        assert everything[: len(self.notice)] in (self.notice, b"")
+        return everything[len(self.notice) :]
 
     def until_printed(self, text: bytes) -> RealJob:
         eventually(lambda: text in self.output())
@@ -72,15 +87,25 @@ class RealJobs:
 
     def __init__(self, state_dir: pathlib.Path) -> None:
         self.state_dir = state_dir
+        self.scratch = state_dir.with_name("scratch")
+        """Where programs and tests leave files for each other: a program may not see what is in `state_dir`."""
+        self.scratch.mkdir()
         self.driver = self.new_driver()
         self._made: list[RealJob] = []
 
     def new_driver(
-        self, *, grace_seconds: float = 0.3, linger_seconds: float = 0.2, output_limit_bytes: int = 64 << 20
+        self,
+        *,
+        grace_seconds: float = 0.3,
+        linger_seconds: float = 0.2,
+        output_limit_bytes: int = 64 << 20,
+        options: ProcessOptions | None = None,
     ) -> ProcessDriver:
         """A driver as a restarted control plane has it. Grace and linger are short, so that tests are."""
         return ProcessDriver(
             self.state_dir,
+            secret=SECRET,
+            options=options,
             grace_seconds=grace_seconds,
             linger_seconds=linger_seconds,
             output_limit_bytes=output_limit_bytes,
@@ -142,3 +167,12 @@ def _environment(name: str) -> list[bytes]:
         return pathlib.Path("/proc", name, "environ").read_bytes().split(b"\0")
     except OSError:
         return []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line for each campaign of forgeries, whether it went well or not."""
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            said = [value for name, value in getattr(report, "user_properties", ()) if name == "forgeries"]
+            if said and report.when == "call":
+                terminalreporter.write_line(f"{report.nodeid.rpartition('::')[2]}: {'; '.join(said)}")

@@ -42,7 +42,7 @@ def test_a_limit_is_terminate_then_kill_until_nothing_is_left() -> None:
 
 
 def test_what_is_left_after_an_exit_has_a_moment() -> None:
-    """Then it is ended like everything else; the job was over when its main process was."""
+    """Then it is ended like everything else, and the job was over when that was done."""
     course = make_course()
     seen = [
         course.decide(now, exited=True, alive=alive, cancelled=False)
@@ -51,7 +51,18 @@ def test_what_is_left_after_an_exit_has_a_moment() -> None:
 
     assert seen == [Action.WAIT, Action.WAIT, Action.TERMINATE, Action.WAIT, Action.KILL, Action.FINISH]
     assert course.reason == EXITED
-    assert course.finished(109.1) == 103.0
+    assert course.finished(109.1) == 109.1
+
+
+def test_what_ends_by_itself_after_an_exit_costs_nothing() -> None:
+    """The job was over when its main process was."""
+    course = make_course()
+    seen = [
+        course.decide(now, exited=True, alive=alive, cancelled=False) for now, alive in [(103.0, True), (103.5, False)]
+    ]
+
+    assert seen == [Action.WAIT, Action.FINISH]
+    assert course.finished(103.5) == 103.0
 
 
 @pytest.mark.parametrize(
@@ -87,6 +98,6 @@ def test_a_program_that_is_gone_at_once_is_finished_at_once() -> None:
 
 def test_a_specification_cut_anywhere_is_none() -> None:
     """There is no prefix of it that could be taken for the whole."""
-    message = Specification(("sh", "-c", "exit"), {"A": "b"}, 1.0, 1.0, 1.0, 10, 0.0).to_bytes()
+    message = Specification(("sh", "-c", "exit"), {"A": "b"}, 1.0, 1.0, 1.0, 10, 0.0, b"key", "/state").to_bytes()
 
     assert [Specification.from_bytes(message[:length]) for length in range(len(message))] == [None] * len(message)

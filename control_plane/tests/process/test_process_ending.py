@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from process.conftest import AMPLE_SECONDS
+from process.conftest import AMPLE_SECONDS, SECRET
 
 from nodus_control.runner.records import read_claim
 from nodus_control.suppliers.process import GRACE_SECONDS, ProcessDriver
@@ -146,7 +146,7 @@ def test_a_tree_of_forks_is_ended_whole(jobs: RealJobs) -> None:
 
 def test_a_program_that_ignores_sigterm_ends_in_time_with_the_defaults(jobs: RealJobs) -> None:
     """It has the whole grace, which leaves as long again of the ten seconds that a cancel may take."""
-    driver = ProcessDriver(jobs.state_dir)
+    driver = ProcessDriver(jobs.state_dir, secret=SECRET)
     job = jobs.start_python(IGNORES_SIGTERM, driver=driver).until_printed(b"ready")
     cancelled_at = time.time()
     job.cancel()
@@ -190,7 +190,7 @@ def test_what_a_program_leaves_behind_may_finish_writing(jobs: RealJobs) -> None
 
 def test_cancel_before_submission_keeps_the_program_from_running(jobs: RealJobs) -> None:
     """The request outlives the order of the calls; there is no start, and nothing to read."""
-    job = jobs.make(("touch", str(jobs.state_dir / "ran")))
+    job = jobs.make(("touch", str(jobs.scratch / "ran")))
     job.cancel()
     job.submit()
     report = job.poll()
@@ -199,12 +199,12 @@ def test_cancel_before_submission_keeps_the_program_from_running(jobs: RealJobs)
     assert report.started_at is None
     assert report.finished_at is not None
     assert jobs.driver.logs(job.placement, 0, 10).complete
-    assert not (jobs.state_dir / "ran").exists()
+    assert not (jobs.scratch / "ran").exists()
 
 
 def test_a_cancel_that_overtakes_the_runner_keeps_the_program_from_running(jobs: RealJobs) -> None:
     """A runner that has its claim looks for a request before it starts anything."""
-    job = jobs.make(("touch", str(jobs.state_dir / "ran")))
+    job = jobs.make(("touch", str(jobs.scratch / "ran")))
     job.directory.mkdir(parents=True)
     (job.directory / "cancel").touch()
     job.submit()
@@ -212,7 +212,7 @@ def test_a_cancel_that_overtakes_the_runner_keeps_the_program_from_running(jobs:
 
     assert report.state is PlacementState.CANCELLED
     assert report.started_at is None
-    assert not (jobs.state_dir / "ran").exists()
+    assert not (jobs.scratch / "ran").exists()
 
 
 def test_cancel_after_the_end_changes_nothing(jobs: RealJobs) -> None:
@@ -276,9 +276,9 @@ def test_the_next_look_is_sooner_for_a_young_program(jobs: RealJobs) -> None:
 
 def test_a_runner_does_not_end_for_a_signal(jobs: RealJobs) -> None:
     """A stop of the service, a closed terminal, a Ctrl-C: the runner stays with its program to the end."""
-    go = jobs.state_dir / "go"
+    go = jobs.scratch / "go"
     job = jobs.start_shell(f"echo ready; until test -e {go}; do sleep 0.01; done; echo end").until_printed(b"ready")
-    claim = read_claim(str(job.directory))
+    claim = read_claim(str(job.directory), job.key)
     assert claim is not None
     assert claim.runner is not None
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):

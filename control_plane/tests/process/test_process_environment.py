@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import nodus_control.runner
-from nodus_control.runner import records
+from nodus_control.runner import processes, records
 from nodus_control.runner.specification import Specification
 from nodus_control.suppliers.process import ProcessDriver
 from nodus_control.suppliers.protocol import PlacementState, SubmissionRefused
@@ -94,13 +94,13 @@ def test_nothing_is_inherited_but_the_output(jobs: RealJobs) -> None:
 @on_linux
 def test_secrets_are_in_no_argv_of_ours_and_in_no_file(jobs: RealJobs) -> None:
     """Environment and command go to the runner over a pipe; its own command line and environment hold neither."""
-    gate = jobs.state_dir / "gate"
+    gate = jobs.scratch / "gate"
     os.mkfifo(gate)
     # It waits by itself: a `sleep` would show this command line too, from its fork to its exec.
     script = f"echo ready; read line < {gate}; : {SECRET}"
     job = jobs.make(("sh", "-c", script), env={"TOKEN": SECRET}).submit().until_printed(b"ready")
-    program = records.read_program(str(job.directory))
-    claim = records.read_claim(str(job.directory))
+    program = records.read_program(str(job.directory), job.key)
+    claim = records.read_claim(str(job.directory), job.key)
     assert program is not None
     assert claim is not None
     assert claim.runner is not None
@@ -108,7 +108,7 @@ def test_secrets_are_in_no_argv_of_ours_and_in_no_file(jobs: RealJobs) -> None:
     needle = SECRET.encode()
     showing = {int(path.parent.name) for path in pathlib.Path("/proc").glob("[0-9]*/cmdline") if needle in _read(path)}
     # The program's own command line is the job's; everybody else's is ours.
-    assert showing <= {program.process.pid}
+    assert showing <= {program.process.pid, *processes.descendants(program.process.pid)}
     assert _read(pathlib.Path(f"/proc/{claim.runner.pid}/environ")) == b""
     gate.write_text("go\n")
     assert job.finish().state is PlacementState.COMPLETED
@@ -236,12 +236,12 @@ def test_a_system_without_posix_processes_is_refused(tmp_path: pathlib.Path, mon
     monkeypatch.setattr("nodus_control.suppliers.process.os", type("os", (), {"name": "nt"}))
 
     with pytest.raises(RuntimeError, match="--driver simulated"):
-        ProcessDriver(tmp_path)
+        ProcessDriver(tmp_path, secret=b"")
 
 
 def test_a_specification_does_not_show_itself() -> None:
     """It holds every secret of the job."""
-    specification = Specification(("echo", SECRET), {"A": SECRET}, 1.5, 1.0, 1.0, 10, 0.0)
+    specification = Specification(("echo", SECRET), {"A": SECRET}, 1.5, 1.0, 1.0, 10, 0.0, SECRET.encode(), "/state")
 
     assert SECRET not in repr(specification)
     assert Specification.from_bytes(specification.to_bytes()) == specification

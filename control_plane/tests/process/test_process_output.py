@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from nodus_control.runner.output import limit_marker
+from nodus_control.runner.output import image_notice, limit_marker
 from nodus_control.suppliers.process import OUTPUT_LIMIT_BYTES
 from nodus_control.suppliers.protocol import LogChunk, Placement, PlacementState
 
@@ -77,18 +77,41 @@ def test_the_limit_is_64_mib() -> None:
 
 def test_logs_are_read_by_offset_while_the_program_runs(jobs: RealJobs) -> None:
     """A reader follows the output; it is complete only once the program has ended and everything was read."""
-    go = jobs.state_dir / "go"
+    go = jobs.scratch / "go"
     job = jobs.start_python("print('0123456789', flush=True)\n" + WAIT_FOR_FILE + "print('end')", str(go))
     job.until_printed(b"0123456789\n")
-    driver, placement = jobs.driver, job.placement
+    driver, placement, begin = jobs.driver, job.placement, len(job.notice)
 
-    assert driver.logs(placement, 2, 3) == LogChunk(b"234", 2, 11, complete=False)
-    assert driver.logs(placement, 11, 100) == LogChunk(b"", 11, 11, complete=False)
+    def logs(offset: int, limit: int) -> tuple[bytes, int, int, bool]:
+        chunk = driver.logs(placement, begin + offset, limit)
+        return chunk.data, chunk.offset - begin, chunk.total - begin, chunk.complete
+
+    assert logs(2, 3) == (b"234", 2, 11, False)
+    assert logs(11, 100) == (b"", 11, 11, False)
     go.touch()
     job.finish()
-    assert driver.logs(placement, 11, 2) == LogChunk(b"en", 11, 15, complete=False)
-    assert driver.logs(placement, 13, 2) == LogChunk(b"d\n", 13, 15, complete=True)
-    assert driver.logs(placement, 99, 2) == LogChunk(b"", 99, 15, complete=True)
+    assert logs(11, 2) == (b"en", 11, 15, False)
+    assert logs(13, 2) == (b"d\n", 13, 15, True)
+    assert logs(99, 2) == (b"", 99, 15, True)
+
+
+def test_the_first_line_says_that_the_image_was_not_run(jobs: RealJobs) -> None:
+    """Whoever looks into the log of a job that missed something from its image finds out why."""
+    job = jobs.start_shell("echo hello")
+    job.finish()
+
+    first, second, rest = job.driver.logs(job.placement, 0, 1000).data.split(b"\n")
+    assert b"image image was not run" in first
+    assert (second, rest) == (b"hello", b"")
+
+
+def test_an_image_cannot_write_lines_of_its_own_into_the_log() -> None:
+    """Its name is one line, whatever is in it."""
+    notice = image_notice('x\n\x1b[31m\u009b"\u202e')
+
+    assert notice.count("\n") == 1
+    assert notice[:-1].isprintable()
+    assert notice.isascii()
 
 
 def test_logs_of_what_was_never_submitted_are_empty_and_open(jobs: RealJobs) -> None:
@@ -105,13 +128,12 @@ def test_unbuffered_output_is_there_before_the_program_ends(jobs: RealJobs) -> N
 
 def test_files_are_the_owners_alone(jobs: RealJobs) -> None:
     """Directories are 0700, files 0600, those that the program makes included."""
-    job = jobs.start_shell("echo secret; echo secret > artefact; mkdir sub")
-    job.finish()
+    job = jobs.start_shell("echo secret > artefact; mkdir sub; echo ready; sleep 600").until_printed(b"ready")
 
     found = {jobs.state_dir: 0o700, jobs.state_dir / job.placement.job_id: 0o700}
     for directory, names, files in os.walk(job.directory):
         found[job.directory / directory] = 0o700
-        found.update({job.directory / directory / name: 0o700 for name in names if name != "tmp"})
+        found.update({job.directory / directory / name: 0o700 for name in names})
         found.update({job.directory / directory / name: 0o600 for name in files})
     modes = {path: stat.S_IMODE(path.stat().st_mode) for path in found if path.exists()}
     assert job.directory / "output.log" in modes
@@ -122,15 +144,14 @@ def test_files_are_the_owners_alone(jobs: RealJobs) -> None:
 def test_nothing_but_the_documented_files_is_left(
     jobs: RealJobs, wait_until: Callable[[Callable[[], bool]], None]
 ) -> None:
-    """No temporary file stays behind, and the program's TMPDIR is removed."""
-    job = jobs.start_shell('echo x > "$TMPDIR/scratch"')
+    """What the program wrote goes with it, in its own directory and in its TMPDIR; its output stays."""
+    job = jobs.start_shell('echo x > "$TMPDIR/scratch"; mkdir -p a/b; echo x > a/b/c; chmod 500 a/b a')
     job.finish()
 
-    wait_until(lambda: not (job.directory / "tmp").exists())
+    wait_until(lambda: not (job.directory / "tmp").exists() and not (job.directory / "work").exists())
     assert {path.name for path in job.directory.iterdir()} == {
         "claim.json",
         "program.json",
         "output.log",
         "result.json",
-        "work",
     }

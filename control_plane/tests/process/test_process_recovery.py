@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
+from process.conftest import SECRET
 
 import nodus_control.runner
 from nodus_control.runner import records
@@ -32,7 +33,8 @@ import json, pathlib, sys, time
 from nodus_control.suppliers.process import ProcessDriver
 from nodus_control.suppliers.protocol import Placement, Workload
 state_dir, job_id, command, env = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), json.loads(sys.argv[4])
-driver = ProcessDriver(pathlib.Path(state_dir), grace_seconds=0.3, linger_seconds=0.2)
+secret = bytes.fromhex(sys.argv[5])
+driver = ProcessDriver(pathlib.Path(state_dir), secret=secret, grace_seconds=0.3, linger_seconds=0.2)
 print("ready", flush=True)
 sys.stdin.readline()
 placement = Placement(job_id, 1, "supplier", "region", time.time())
@@ -51,7 +53,7 @@ class Submitter:
         import json
 
         arguments = [str(jobs.state_dir), job.placement.job_id]
-        arguments += [json.dumps(job.workload.command), json.dumps(dict(job.workload.env))]
+        arguments += [json.dumps(job.workload.command), json.dumps(dict(job.workload.env)), SECRET.hex()]
         self._process = subprocess.Popen(
             [sys.executable, "-c", SUBMIT, *arguments],
             stdin=subprocess.PIPE,
@@ -85,7 +87,7 @@ class Submitter:
 
 def test_a_program_outlives_the_control_plane_and_is_adopted(jobs: RealJobs) -> None:
     """kill -9 of the process that submitted; a new one submits again, sees it running, and learns its true end."""
-    go = jobs.state_dir / "go"
+    go = jobs.scratch / "go"
     job = jobs.make(("sh", "-c", WAIT_THEN_FAIL.format(go=go)))
     submitter = Submitter(jobs, job)
     submitter.begin()
@@ -105,7 +107,7 @@ def test_a_program_outlives_the_control_plane_and_is_adopted(jobs: RealJobs) -> 
 
 def test_what_ended_while_nobody_looked_has_its_true_times(jobs: RealJobs) -> None:
     """The record is complete without a control plane."""
-    go = jobs.state_dir / "go"
+    go = jobs.scratch / "go"
     job = jobs.make(("sh", "-c", WAIT_THEN_FAIL.format(go=go)))
     submitter = Submitter(jobs, job)
     submitter.begin()
@@ -122,7 +124,7 @@ def test_what_ended_while_nobody_looked_has_its_true_times(jobs: RealJobs) -> No
 @pytest.mark.parametrize("seconds", [0.002 * step**2 for step in range(7)])
 def test_a_kill_at_any_moment_of_a_submission_runs_the_program_once(jobs: RealJobs, seconds: float) -> None:
     """Before the runner, while it is told, after: submitting again adopts or starts, never both."""
-    count = jobs.state_dir / "count"
+    count = jobs.scratch / "count"
     job = jobs.make(("sh", "-c", f"echo ran >> {count}"))
     submitter = Submitter(jobs, job)
     submitter.begin()
@@ -137,13 +139,15 @@ def test_a_kill_at_any_moment_of_a_submission_runs_the_program_once(jobs: RealJo
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
 def test_a_specification_that_is_cut_short_leaves_no_trace(jobs: RealJobs, share: float) -> None:
     """A control plane that dies while handing it over has started nothing, and the next one can."""
-    count = jobs.state_dir / "count"
+    count = jobs.scratch / "count"
     job = jobs.make(("sh", "-c", f"echo ran >> {count}"))
     job.directory.mkdir(parents=True)
-    message = Specification(job.workload.command or (), {"PATH": "/bin:/usr/bin"}, 60, 1, 1, 1000, 0).to_bytes()
+    message = Specification(
+        job.workload.command or (), {"PATH": "/bin:/usr/bin"}, 60, 1, 1, 1000, 0, job.key, str(jobs.state_dir)
+    ).to_bytes()
     script = pathlib.Path(nodus_control.runner.__file__).with_name("__main__.py")
     outcome = subprocess.run(
-        [sys.executable, "-I", "-S", str(script), str(job.directory)],
+        [sys.executable, "-I", "-S", str(script), str(job.directory), "auto"],
         input=message[: int(len(message) * share)],
         capture_output=True,
         check=False,
@@ -157,7 +161,7 @@ def test_a_specification_that_is_cut_short_leaves_no_trace(jobs: RealJobs, share
 
 def test_submissions_at_once_from_several_processes_run_the_program_once(jobs: RealJobs) -> None:
     """The claim decides, and every contender takes the job for submitted."""
-    count = jobs.state_dir / "count"
+    count = jobs.scratch / "count"
     job = jobs.make(("sh", "-c", f"echo ran >> {count}"))
     submitters = [Submitter(jobs, job) for _ in range(4)]
     for submitter in submitters:
@@ -173,7 +177,7 @@ def test_submissions_at_once_from_several_processes_run_the_program_once(jobs: R
 def test_a_second_runner_finds_the_claim_and_leaves(jobs: RealJobs) -> None:
     """Also where both were started: the specification of the second is not run."""
     job = jobs.start_shell("echo first; sleep 600").until_printed(b"first\n")
-    launch(sys.executable, str(job.directory), Specification(("echo", "second"), {}, 60, 1, 1, 1000, 0))
+    launch(sys.executable, str(job.directory), Specification(("echo", "second"), {}, 60, 1, 1, 1000, 0, job.key, ""))
 
     assert job.poll().state is PlacementState.RUNNING
     assert job.output() == b"first\n"
@@ -193,7 +197,7 @@ def test_a_killed_runner_is_noticed_and_its_program_ended(jobs: RealJobs) -> Non
     assert report.finished_at >= report.started_at
     assert job.processes() == []
     assert job.poll() == report
-    assert jobs.driver.logs(job.placement, 0, 100).complete
+    assert jobs.driver.logs(job.placement, 0, 1000).complete
 
 
 @on_linux
@@ -220,14 +224,14 @@ def test_a_cancel_is_confirmed_also_when_the_runner_is_gone(jobs: RealJobs) -> N
 
 def test_a_runner_that_died_before_the_program_is_a_lost_placement(jobs: RealJobs) -> None:
     """Nothing has run, so the job may be placed again; this attempt never runs any more."""
-    job = jobs.make(("touch", str(jobs.state_dir / "ran")))
+    job = jobs.make(("touch", str(jobs.scratch / "ran")))
     records.make_private_directory(str(job.directory))
     dead = Claim(at=1.0, runner=Identity(2**22 + 1, "1", "another boot"))
-    records.publish(str(job.directory), records.CLAIM, records.claim_document(dead))
+    records.publish(str(job.directory), records.CLAIM, records.claim_document(dead), job.key)
     job.submit()
 
     assert job.poll().state is PlacementState.LOST
-    assert not (jobs.state_dir / "ran").exists()
+    assert not (jobs.scratch / "ran").exists()
 
 
 def test_a_program_from_before_a_restart_of_the_machine_is_lost_and_no_stranger_is_killed(jobs: RealJobs) -> None:
@@ -236,9 +240,9 @@ def test_a_program_from_before_a_restart_of_the_machine_is_lost_and_no_stranger_
     directory = str(job.directory)
     records.make_private_directory(directory)
     before = Identity(os.getpid(), "1", "another boot")
-    records.publish(directory, records.CLAIM, records.claim_document(Claim(at=1.0, runner=before)))
+    records.publish(directory, records.CLAIM, records.claim_document(Claim(at=1.0, runner=before)), job.key)
     program = records.Program(before, started_at=job.placement.placed_at)
-    records.publish(directory, records.PROGRAM, records.program_document(program))
+    records.publish(directory, records.PROGRAM, records.program_document(program), job.key)
     job.cancel()
 
     assert job.poll().state is PlacementState.CANCELLED
@@ -246,20 +250,20 @@ def test_a_program_from_before_a_restart_of_the_machine_is_lost_and_no_stranger_
 
 def test_an_attempt_that_nobody_has_is_lost_and_stays_so(jobs: RealJobs) -> None:
     """It is withdrawn before it is reported, so that a late runner cannot bring it to life."""
-    job = jobs.make(("touch", str(jobs.state_dir / "ran")))
+    job = jobs.make(("touch", str(jobs.scratch / "ran")))
 
     assert job.poll().state is PlacementState.LOST
     with pytest.raises(CapacityRefused):
         job.submit()
     assert job.poll().state is PlacementState.LOST
-    assert not (jobs.state_dir / "ran").exists()
+    assert not (jobs.scratch / "ran").exists()
 
 
 def test_a_runner_that_cannot_be_started_is_a_refusal(jobs: RealJobs) -> None:
     """The worker may place the job elsewhere: here it never runs."""
     from nodus_control.suppliers.process import ProcessDriver
 
-    job = jobs.make(("true",), driver=ProcessDriver(jobs.state_dir, python="/nowhere/python"))
+    job = jobs.make(("true",), driver=ProcessDriver(jobs.state_dir, secret=SECRET, python="/nowhere/python"))
 
     with pytest.raises(CapacityRefused):
         job.submit()
@@ -288,7 +292,7 @@ def test_a_control_plane_that_is_init_reaps_its_runners(jobs: RealJobs) -> None:
         from nodus_control.suppliers.process import ProcessDriver
         from nodus_control.suppliers.protocol import Placement, PlacementState, Workload
         assert processes.become_subreaper()
-        driver = ProcessDriver(pathlib.Path(sys.argv[1]))
+        driver = ProcessDriver(pathlib.Path(sys.argv[1]), secret=b"secret")
         def poll(job_id):
             placement = Placement(job_id, 1, "supplier", "region", time.time())
             workload = Workload("image", "H100", 1, 600, ("true",), {})
@@ -312,7 +316,7 @@ def test_a_control_plane_that_is_init_reaps_its_runners(jobs: RealJobs) -> None:
 
 
 def runner_of(job: RealJob) -> Identity:
-    claim = records.read_claim(str(job.directory))
+    claim = records.read_claim(str(job.directory), job.key)
     assert claim is not None
     assert claim.runner is not None
     return claim.runner

@@ -76,7 +76,11 @@ async def test_a_checkpoint_and_its_proofs_verify(client: httpx.AsyncClient) -> 
     path, growth = ([bytes.fromhex(each) for each in answer["hashes"]] for answer in (proof, consistency))
 
     assert decode_verifier_key(key["vkey"]) == (key["origin"], public_key)
-    assert open_checkpoint(checkpoint["note"], "playground", public_key) == (key["origin"], checkpoint["size"], root)
+    assert open_checkpoint(checkpoint["note"], checkpoint["origin"], public_key) == (
+        key["origin"],
+        checkpoint["size"],
+        root,
+    )
     assert (proof["seq"], proof["leaf_hash"]) == (3, entries[2]["leaf_hash"])
     assert verify_inclusion(leaves[2], 2, proof["size"], path, root)
     assert {name: consistency[name] for name in ranges} == ranges
@@ -143,4 +147,5 @@ async def test_customers_do_not_see_each_other(plane: LocalControlPlane, client:
 
     assert [entry["kind"] for entry in entries] == ["key.minted"]
     assert of_job == []
-    assert (checkpoint["origin"], checkpoint["size"]) == ("nodus.run/ledger/acme", 1)
+    assert (checkpoint["origin"], checkpoint["size"]) == (plane.plane.trust_ledger.origin_of("acme"), 1)
+    assert checkpoint["origin"] == f"localhost/{plane.plane.settings.database_id()}/acme"

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import Engine, event
 from sqlalchemy.exc import IntegrityError
 from trust_ledger.history import key_of, submit
 
@@ -60,6 +61,27 @@ def test_every_customer_has_a_chain_of_its_own(batches: list[list[str]]) -> None
         assert (head.size, head.last_hash) == (len(rows), before)
         assert head.tree().root() == root_of(row["leaf_hash"] for row in rows)
     database.close()
+
+
+@given(st.permutations(["acme", "globex", "initech", "ünï"]))
+def test_the_heads_of_several_logs_are_locked_in_one_order(customers: list[str]) -> None:
+    """Two transactions that write to the same logs, in whatever order, never wait for each other in a circle."""
+    database = Database()
+    locked: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        if statement.startswith("UPDATE ledger_heads"):
+            locked.extend(value for value in parameters if value in customers)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        with database.write() as connection:
+            append_all(connection, [entry(customer_id, number) for number, customer_id in enumerate(customers)])
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+        database.close()
+
+    assert locked == sorted(customers)
 
 
 def test_a_position_is_that_of_its_entry() -> None:

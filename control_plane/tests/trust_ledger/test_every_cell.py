@@ -18,6 +18,7 @@ from trust_ledger.history import OTHER_CUSTOMER, make_history
 from trust_ledger.spoiling import RowValues, Spoiler, other_value
 
 from nodus_ledger.database import Database
+from nodus_ledger.ledger_origin import kept_origin, origin_of
 from nodus_ledger.ledger_signing import open_checkpoint, public_key
 from nodus_ledger.sealing import KEY_VARIABLE
 from nodus_ledger.trust_schema import checkpoints, heads, ledger
@@ -173,15 +174,17 @@ def test_a_change_of_any_bit_of_a_row(spoiler: Spoiler) -> None:
 def test_a_change_of_any_bit_of_a_checkpoint(database: Database, spoiler: Spoiler) -> None:
     """Of its text, which is signed, and of its signature, which has one form."""
     with database.read() as connection:
-        key = public_key(connection)
+        key, name = public_key(connection), kept_origin(connection)
     assert key is not None
+    assert name is not None
     (first, *_) = spoiler.rows(checkpoints)
+    origin = origin_of(name, first["customer_id"])
     believed = []
     for note in spoilt_bytes(first["note"], range(8)):
         try:
-            believed.append((note, open_checkpoint(str(note), first["customer_id"], key)))
+            believed.append((note, open_checkpoint(str(note), origin, key)))
         except ValueError:
             continue
 
     assert believed == []
-    assert open_checkpoint(first["note"], first["customer_id"], key).size == first["size"]
+    assert open_checkpoint(first["note"], origin, key).size == first["size"]

@@ -28,9 +28,9 @@ class Keeper:
 
 
 def test_a_settled_job_is_metered_with_who_asked_for_it(plane: LocalControlPlane) -> None:
-    """The payload holds strings alone; the principal's kind is among them."""
+    """The payload holds strings alone; the principal's kind is among them. What is simulated is not live."""
     keys, now = plane.plane.keys, plane.plane.clock.now
-    minted = keys.mint(customer_id="acme", label="planner", principal_kind=PrincipalKind.AGENT, now=now())
+    minted = keys.mint(customer_id="acme", label="planner", principal_kind=PrincipalKind.AGENT, now=now(), is_test=True)
     key = key_of(plane, minted.api_key)
     job_id = submit(plane, key, 1)
     plane.advance(3600)
@@ -45,7 +45,7 @@ def test_a_settled_job_is_metered_with_who_asked_for_it(plane: LocalControlPlane
         "identifier": f"job_{job_id}",
         "event_name": EVENT_NAME,
         "timestamp": job.finished_at // 1000,
-        "livemode": True,
+        "livemode": False,
         "payload": {
             "stripe_customer_id": "acme",
             "value": str(job.cost),

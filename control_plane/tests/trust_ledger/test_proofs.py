@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from nodus_core import merkle
 from nodus_core.notes import Checkpoint
 from nodus_ledger.database import Database
+from nodus_ledger.ledger_origin import FIRST_ORIGIN, ORIGIN_VARIABLE, UnusableOrigin, origin_for, origin_of
 from nodus_ledger.ledger_reader import TrustLedger, UnknownEntry, UnknownSize
-from nodus_ledger.ledger_signing import LedgerSigner, open_checkpoint, origin_of, signer_for
+from nodus_ledger.ledger_signing import LedgerSigner, open_checkpoint, signer_for
 from nodus_ledger.ledger_tree import DamagedTree, StoredTree
 from nodus_ledger.sealing import Sealer, UnusableKey
 from nodus_ledger.trust_ledger import Entry, append_all
@@ -22,6 +23,7 @@ SIZE = 1100
 CUSTOMER = "acme"
 SEALER = Sealer(bytes(32))
 SEED = bytes(range(32))
+ORIGIN = "ledger.example.com/nodus"
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +89,7 @@ def test_a_proof_is_not_made_of_hashes_that_are_missing(database: Database) -> N
 
 def test_what_cannot_be_proved_is_refused(database: Database) -> None:
     """Rows and sizes that the log does not have, and sizes from before the row."""
-    ledger = TrustLedger(database, LedgerSigner.from_seed(SEED))
+    ledger = TrustLedger(database, LedgerSigner.from_seed(SEED), ORIGIN)
     for seq in (0, SIZE + 1):
         with pytest.raises(UnknownEntry):
             ledger.inclusion(CUSTOMER, seq, None)
@@ -102,33 +104,33 @@ def test_what_cannot_be_proved_is_refused(database: Database) -> None:
 def test_a_checkpoint_is_signed_and_kept(database: Database, leaves: list[bytes]) -> None:
     """Asked twice of the same log, it is the same note; who has the public key can open it."""
     signer = LedgerSigner.from_seed(SEED)
-    ledger = TrustLedger(database, signer)
+    ledger = TrustLedger(database, signer, ORIGIN)
     first, second = ledger.checkpoint(CUSTOMER), ledger.checkpoint(CUSTOMER)
     with database.read() as connection:
         kept = connection.exec_driver_sql("SELECT size, root, note FROM ledger_checkpoints").all()
 
     assert first == second
-    assert first.checkpoint == Checkpoint("nodus.run/ledger/acme", SIZE, merkle.root_of(leaves))
-    assert open_checkpoint(first.note, CUSTOMER, signer.public_key) == first.checkpoint
+    assert first.checkpoint == Checkpoint(f"{ORIGIN}/acme", SIZE, merkle.root_of(leaves))
+    assert open_checkpoint(first.note, f"{ORIGIN}/{CUSTOMER}", signer.public_key) == first.checkpoint
     assert kept == [(SIZE, merkle.root_of(leaves), first.note)]
 
 
 def test_a_checkpoint_of_one_log_is_none_of_another(database: Database) -> None:
     """Logs of all customers share a key; their names tell them apart."""
     signer = LedgerSigner.from_seed(SEED)
-    note = TrustLedger(database, signer).checkpoint(CUSTOMER).note
+    note = TrustLedger(database, signer, ORIGIN).checkpoint(CUSTOMER).note
 
     with pytest.raises(ValueError, match="signature"):
-        open_checkpoint(note, "globex", signer.public_key)
+        open_checkpoint(note, f"{ORIGIN}/globex", signer.public_key)
 
 
 def test_an_empty_log_has_a_checkpoint_too() -> None:
     """Of nothing, the root is the empty tree's."""
     empty = Database()
-    signed = TrustLedger(empty, LedgerSigner.from_seed(SEED)).checkpoint("nobody")
+    signed = TrustLedger(empty, LedgerSigner.from_seed(SEED), ORIGIN).checkpoint("nobody")
     empty.close()
 
-    assert signed.checkpoint == Checkpoint("nodus.run/ledger/nobody", 0, merkle.EMPTY_ROOT)
+    assert signed.checkpoint == Checkpoint(f"{ORIGIN}/nobody", 0, merkle.EMPTY_ROOT)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +139,7 @@ def test_an_empty_log_has_a_checkpoint_too() -> None:
 )
 def test_any_customer_can_have_a_log(customer_id: str, expected: str) -> None:
     """What cannot stand in a key's name is encoded, so that no two customers share a name."""
-    assert origin_of(customer_id) == f"nodus.run/ledger/{expected}"
+    assert origin_of(ORIGIN, customer_id) == f"{ORIGIN}/{expected}"
 
 
 def test_the_signing_key_is_made_once_and_kept_sealed() -> None:
@@ -168,3 +170,50 @@ def test_a_signing_key_may_be_given() -> None:
 
     assert given_hex.public_key == given_base64.public_key
     assert names == {"ledger public key"}
+
+
+@pytest.fixture
+def fresh(empty_database_url: str) -> Iterator[Database]:
+    """A database in which nothing happened yet."""
+    opened = Database(empty_database_url)
+    yield opened
+    opened.close()
+
+
+def record_something(database: Database) -> None:
+    """Write a first row."""
+    with database.write() as connection:
+        append_all(connection, [Entry(CUSTOMER, "test.happened", 0, {})])
+
+
+@pytest.mark.both_engines
+def test_the_name_of_the_logs_is_fixed_once_there_is_a_row(fresh: Database) -> None:
+    """Until then it may be chosen; then another is refused, and the message says which to set."""
+    chosen = [origin_for(fresh, given, database_id="d1") for given in (None, "a.test", ORIGIN, None, "")]
+    record_something(fresh)
+    kept = [origin_for(fresh, given, database_id="d2") for given in (None, "", ORIGIN)]
+    with pytest.raises(UnusableOrigin, match=f"named {ORIGIN}.*cannot become b.test: set {ORIGIN_VARIABLE} to"):
+        origin_for(fresh, "b.test", database_id="d2")
+
+    assert chosen == ["localhost/d1", "a.test", ORIGIN, ORIGIN, ORIGIN]
+    assert kept == [ORIGIN] * 3
+
+
+def test_rows_from_before_the_first_start_leave_the_choice(fresh: Database) -> None:
+    """A key was minted before the control plane served anybody: no checkpoint has been given out."""
+    record_something(fresh)
+
+    assert origin_for(fresh, ORIGIN, database_id="d1") == ORIGIN
+    assert origin_for(fresh, None, database_id="d1") == ORIGIN
+
+
+@pytest.mark.parametrize("given", ["https://a.test", "a.test/", "a b", "a+b", "a.test//x", "A.test", "a.test/ü", "-a"])
+def test_a_name_must_be_one_that_a_signed_note_can_hold(fresh: Database, given: str) -> None:
+    """A host name and a path."""
+    with pytest.raises(UnusableOrigin, match=r"such as ledger\.acme\.com/nodus"):
+        origin_for(fresh, given, database_id="d1")
+
+
+def test_the_name_from_before_is_one_too(fresh: Database) -> None:
+    """Logs that have it keep it, and it may be given."""
+    assert origin_for(fresh, FIRST_ORIGIN, database_id="d1") == FIRST_ORIGIN

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -35,8 +37,12 @@ def test_no_secret_is_in_an_export(recorded: Path, customer_id: str, capsys: pyt
     assert [secret for secret in SECRETS if secret in printed] == []
 
 
-def test_of_a_command_there_is_its_hash(forger: Forger) -> None:
-    """Who has the command can show that it is the one; who has not learns nothing."""
-    leaf = forger.read("SELECT leaf FROM ledger WHERE kind = 'job.submitted'")[0][0]
+def test_of_a_command_there_is_a_fingerprint(forger: Forger) -> None:
+    """It cannot be found by trying commands: for that, one needs the sealed key."""
+    leaves = [json.loads(leaf) for (leaf,) in forger.read("SELECT leaf FROM ledger WHERE kind = 'job.submitted'")]
+    recorded = [leaf["payload"]["command_hmac"] for leaf in leaves if leaf["payload"]["command_hmac"] is not None]
+    canonical = json.dumps(["python", COMMAND_WORD], separators=(",", ":")).encode()
 
-    assert '"command_sha256":"' in leaf
+    assert {len(each) for each in recorded} == {64}
+    assert hashlib.sha256(canonical).hexdigest() not in recorded
+    assert all("command_sha256" not in leaf["payload"] for leaf in leaves)

@@ -7,9 +7,9 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 
+from joined_server import JoinedServer, QuietHandler
 from patience import PATIENCE_SECONDS
 from typing_extensions import Self
 
@@ -48,15 +48,6 @@ class Request:
         )
 
 
-class _Server(ThreadingHTTPServer):
-    # Clients of these tests hang up in the middle of answers: that is no news.
-    daemon_threads = True
-    block_on_close = False
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing."""
-
-
 class Receiver:
     """Answers 204, unless answers were scripted: those come first, in order."""
 
@@ -67,8 +58,8 @@ class Receiver:
         self._arrived = threading.Condition()
         receiver = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
+        class Handler(QuietHandler):
+            def answer(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 answer = receiver._take(Request(self.path, headers, body))
@@ -80,19 +71,9 @@ class Receiver:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
-            def do_GET(self) -> None:
-                self.do_POST()
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Say nothing."""
-
-        self._server = _Server(("127.0.0.1", 0), Handler)
-        self._scheme = "http"
-        if tls is not None:
-            self._scheme = "https"
-            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
-        self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        self._server = JoinedServer(Handler, tls=tls)
+        self._scheme = "http" if tls is None else "https"
+        self.port = self._server.port
 
     @property
     def url(self) -> str:
@@ -121,12 +102,10 @@ class Receiver:
             return self._answers.popleft() if self._answers else self._always
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._server.__enter__()
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._server.__exit__(exc_type, exc, traceback)

@@ -38,7 +38,7 @@ def recorded_and_dying(function):
 
 place, name, instead = {
     "claimed": (Deliveries, "claim", dying_after(Deliveries.claim)),
-    "unsigned": (Webhooks, "signing_secrets", die),
+    "unsigned": (Webhooks, "destination", die),
     "sent": (Deliveries, "finish", die),
     "half recorded": (trust_ledger, "append", die),
     "recorded": (Deliveries, "finish", recorded_and_dying(Deliveries.finish)),
@@ -117,10 +117,8 @@ def test_a_lease_keeps_others_away_and_ends(tmp_path: Path, receiver: Receiver) 
     now = plane.plane.clock.now()
 
     def claim(owner: str, real_now: int) -> int:
-        claimed = both.claim(
-            owner, now=now, real_now=real_now, lease_ms=LEASE_MS, limit=5, busy={}, most_per_endpoint=4
-        )
-        return len(claimed)
+        shares = {endpoint.id: 5 for endpoint in both.due(now=now, real_now=real_now)}
+        return len(both.claim(owner, now=now, real_now=real_now, lease_ms=LEASE_MS, shares=shares))
 
     taken = [claim("a", 0), claim("b", LEASE_MS), claim("b", LEASE_MS + 1), claim("a", LEASE_MS + 2)]
     plane.close()
@@ -135,8 +133,8 @@ def test_whoever_lost_its_lease_writes_the_attempt_and_nothing_else(tmp_path: Pa
     plane = LocalControlPlane(database=database, serve=False)
     both = plane.plane.webhooks.deliveries
     now = plane.plane.clock.now()
-    (late,) = both.claim("a", now=now, real_now=0, lease_ms=1, limit=5, busy={}, most_per_endpoint=4)
-    (present,) = both.claim("b", now=now, real_now=9, lease_ms=1, limit=5, busy={}, most_per_endpoint=4)
+    (late,) = both.claim("a", now=now, real_now=0, lease_ms=1, shares={hook: 5})
+    (present,) = both.claim("b", now=now, real_now=9, lease_ms=1, shares={hook: 5})
     both.finish("a", late, Outcome(200, 5), began=now, ended=now, chance=0.5)
     (between,) = both.page("playground", hook, limit=5, cursor=None).deliveries
     both.finish("b", present, Outcome(500, 5), began=now, ended=now, chance=0.5)

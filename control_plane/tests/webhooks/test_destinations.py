@@ -60,12 +60,12 @@ async def attempt(url: str, names: ScriptedNames, allowed: Allowed = ON_LOOPBACK
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1", "169.254.169.254", "64:ff9b::a00:1", "::ffff:127.0.0.1"])
-def test_a_name_that_leads_inside_is_refused_at_registration(address: str) -> None:
+async def test_a_name_that_leads_inside_is_refused_at_registration(address: str) -> None:
     """Whatever it is called."""
     destinations = Destinations(Allowed(), ScriptedNames(["8.8.8.8", address]))
 
     with pytest.raises(AddressRefused) as refused:
-        destinations.check("https://hooks.example.com/")
+        await destinations.check("https://hooks.example.com/", "acme")
     assert address not in str(refused.value)
 
 
@@ -93,32 +93,32 @@ def test_a_name_that_leads_inside_is_refused_at_registration(address: str) -> No
         "http://hooks.example.com/",
     ],
 )
-def test_addresses_are_judged_without_a_lookup(url: str) -> None:
+async def test_addresses_are_judged_without_a_lookup(url: str) -> None:
     """In whatever spelling, and for `http` in every case."""
     names = ScriptedNames(["8.8.8.8"])
 
     with pytest.raises(AddressRefused):
-        Destinations(Allowed(), names).check(url)
+        await Destinations(Allowed(), names).check(url, "acme")
     assert [name for name, _ in names.asked if name != "hooks.example.com"] == []
 
 
 @pytest.mark.parametrize("name", ["localhost", "LocalHost.", "hooks.localhost", "hooks.localhost."])
-def test_this_machine_is_found_under_its_names(name: str) -> None:
+async def test_this_machine_is_found_under_its_names(name: str) -> None:
     """As the system's own resolver looks them up."""
     with pytest.raises(AddressRefused):
-        Destinations(Allowed()).check(f"https://{name}/")
+        await Destinations(Allowed()).check(f"https://{name}/", "acme")
 
 
-def test_a_name_that_is_not_known_yet_can_be_registered() -> None:
+async def test_a_name_that_is_not_known_yet_can_be_registered() -> None:
     """It is judged before anything is sent; `http` has to be seen to stay on this machine."""
     destinations = Destinations(ON_LOOPBACK, ScriptedNames([]))
 
-    destinations.check("https://hooks.acme.internal/nodus")
+    await destinations.check("https://hooks.acme.internal/nodus", "acme")
     with pytest.raises(AddressRefused):
-        destinations.check("http://hooks.acme.internal/nodus")
+        await destinations.check("http://hooks.acme.internal/nodus", "acme")
 
 
-def test_a_lookup_that_hangs_holds_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_lookup_that_hangs_holds_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """Registration does not wait for a name server that does not answer."""
     monkeypatch.setattr("nodus_control.webhooks.resolving.REGISTRATION_SECONDS", 0.01)
     release = threading.Event()
@@ -127,7 +127,7 @@ def test_a_lookup_that_hangs_holds_nobody(monkeypatch: pytest.MonkeyPatch) -> No
         release.wait()
         return []
 
-    Destinations(Allowed(), hang).check("https://hooks.example.com/")
+    await Destinations(Allowed(), hang).check("https://hooks.example.com/", "acme")
     release.set()
 
 
@@ -152,7 +152,7 @@ async def test_a_name_that_is_pointed_inside_after_its_registration_is_refused(r
     names = ScriptedNames(["93.184.216.34"], ["127.0.0.1"])
     destinations = Destinations(Allowed(), names)
     url = f"https://rebind.example.com:{receiver.port}/nodus"
-    destinations.check(url)
+    await destinations.check(url, "acme")
 
     outcome = await Sender(destinations).send(url, b"{}", SECRETS)
 
@@ -261,7 +261,7 @@ def test_a_delivery_to_a_name_that_turned_inside_is_retried_and_then_failed(rece
     plane = Plane(clock=ManualClock(), webhooks=WebhookOptions(resolve=names))
     try:
         url = f"https://rebind.test:{receiver.port}/"
-        plane.webhooks.destinations.check(url)
+        anyio.run(plane.webhooks.destinations.check, url, "acme")
         hook = plane.webhooks.endpoints.register("acme", url, ["job.placed"], None, plane.clock.now())
         key = submit(plane)
         plane.advance(2 * 3600)

@@ -161,27 +161,46 @@ def test_another_customers_webhook_reads_as_absent(
     assert len(receiver.requests) == 1
 
 
-def test_an_agent_may_look_and_replay_but_not_change(
+def test_an_agent_may_look_but_not_change(
     plane: LocalControlPlane, client: nodus.Client, agent: nodus.Client, receiver: Receiver
 ) -> None:
-    """Where a customer's events go is no agent's to decide."""
+    """Where a customer's events go, and how often, is no agent's to decide."""
     hook = client.webhooks.create(receiver.url, ["job.placed"])
     client.run(image="a/b", gpu="l40s")
     plane.advance(0)
+    (delivery,) = agent.webhooks.deliveries(hook.id)
     for call in (
         lambda: agent.webhooks.create(URL, ["job.placed"]),
         lambda: agent.webhooks.delete(hook.id),
         lambda: agent.webhooks.rotate(hook.id),
+        lambda: agent.webhooks.enable(hook.id),
+        lambda: agent.webhooks.replay(hook.id, delivery.id),
     ):
         with pytest.raises(nodus.AuthenticationError) as refused:
             call()
         assert (refused.value.status_code, refused.value.code) == (403, "forbidden_principal")
-    (delivery,) = agent.webhooks.deliveries(hook.id)
-    agent.webhooks.replay(hook.id, delivery.id)
     plane.advance(0)
 
     assert [each.id for each in agent.webhooks.list()] == [hook.id]
-    assert len(receiver.requests) == 2
+    assert len(receiver.requests) == 1
+
+
+def test_what_stands_in_the_query_of_a_url_is_shown_once(
+    plane: LocalControlPlane, client: nodus.Client, agent: nodus.Client, receiver: Receiver
+) -> None:
+    """To whoever registered it, in the answer; it is delivered to all the same, and nobody reads the token again."""
+    url = f"{receiver.url}?token=T_q7x&T_q7y&empty="
+    shown = f"{receiver.url}?token=***&***&empty=***"
+    created = client.webhooks.create(url, ["job.placed"])
+    client.run(image="a/b", gpu="l40s")
+    plane.advance(0)
+    looks = [one for each in (client, agent) for one in (each.webhooks.get(created.id), *each.webhooks.list())]
+    recorded = str(client.webhooks.deliveries(created.id)) + str(client.ledger.entries())
+
+    assert created.url == url
+    assert {look.url for look in looks} == {shown}
+    assert [request.path for request in receiver.requests] == ["/nodus?token=T_q7x&T_q7y&empty="]
+    assert "T_q7" not in recorded
 
 
 def test_an_idempotency_key_registers_once(http: httpx.Client) -> None:
@@ -237,7 +256,7 @@ def test_every_call_needs_a_key(plane: LocalControlPlane) -> None:
             bare.request(method.upper(), path.replace("{", "").replace("}", "")).status_code for method, path in methods
         }
 
-    assert len(methods) == 7
+    assert len(methods) == 8
     assert statuses == {401}
 
 
@@ -268,29 +287,32 @@ def test_the_inbox_shows_what_was_delivered(plane: LocalControlPlane, client: no
     )
 
 
-def test_the_inbox_tells_a_forged_delivery(plane: LocalControlPlane, client: nodus.Client) -> None:
-    """Signed by somebody else, for another path, or not at all, or no JSON."""
+def test_the_inbox_keeps_only_what_was_signed_for_it(plane: LocalControlPlane, client: nodus.Client) -> None:
+    """Not what somebody else signed, or for another path, or twice, or not at all: that is refused, and forgotten."""
     hook = client.webhooks.create(f"{plane.base_url}/_dev/inbox/mine", ["job.placed"])
     secret = str(hook.secret)
 
-    def post(path: str, body: bytes, headers: dict[str, str]) -> None:
-        assert (
-            httpx.post(
-                plane.base_url + path, content=body, headers=headers, trust_env=False, timeout=PATIENCE_SECONDS
-            ).status_code
-            == 204
+    def post(path: str, body: bytes, headers: list[tuple[str, str]]) -> int:
+        answer = httpx.post(
+            plane.base_url + path, content=body, headers=headers, trust_env=False, timeout=PATIENCE_SECONDS
         )
+        return answer.status_code
 
-    def sign(secret: str, path: str, body: bytes) -> dict[str, str]:
-        return nodus.sign_request(signing_secret=secret, method="POST", path=path, body=body)
+    def sign(secret: str, path: str, body: bytes) -> list[tuple[str, str]]:
+        return list(nodus.sign_request(signing_secret=secret, method="POST", path=path, body=body).items())
 
-    post("/_dev/inbox/mine", b"{}", sign(secret, "/_dev/inbox/mine", b"{}"))
-    post("/_dev/inbox/mine", b"{}", sign("whsec_other", "/_dev/inbox/mine", b"{}"))
-    post("/_dev/inbox/other", b"{}", sign(secret, "/_dev/inbox/other", b"{}"))
-    post("/_dev/inbox/mine", b"\xff[", {})
+    signed = sign(secret, "/_dev/inbox/mine", b"\xff[")
+    statuses = [
+        post("/_dev/inbox/mine", b"\xff[", signed),
+        post("/_dev/inbox/mine", b"\xff[]", signed),
+        post("/_dev/inbox/mine", b"\xff[", signed * 2),
+        post("/_dev/inbox/mine", b"{}", sign("whsec_other", "/_dev/inbox/mine", b"{}")),
+        post("/_dev/inbox/other", b"{}", sign(secret, "/_dev/inbox/other", b"{}")),
+        post("/_dev/inbox/mine", b"[" * 100_000, []),
+    ]
 
     shown = inbox(plane)
-    assert [each["signature_valid"] for each in shown] == [True, False, False, False]
-    assert [each["event"] for each in shown] == [{}, {}, {}, None]
+    assert statuses == [204, 401, 401, 401, 401, 401]
+    assert [(each["signature_valid"], each["event"], each["body"]) for each in shown] == [(True, None, "\ufffd[")]
     httpx.delete(f"{plane.base_url}/_dev/inbox", trust_env=False, timeout=PATIENCE_SECONDS)
     assert inbox(plane) == []

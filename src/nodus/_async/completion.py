@@ -10,6 +10,7 @@ from typing import NamedTuple
 from .. import _calls, _http
 from .._calls import Call
 from .._errors import ValidationError
+from .._handles import ClientBound
 from .._http import Reply
 from .._logs import logger
 from .._models import JobGlance, JobGlances, JobView
@@ -30,7 +31,7 @@ class _LivePage(NamedTuple):
     """The part of it about jobs that are waited for."""
 
 
-class AsyncCompletedJobs:
+class AsyncCompletedJobs(ClientBound):
     """Yields jobs in the order in which they end; polls those that are left once per round.
 
     A class rather than a generator, because leaving a loop over a generator half-way makes trio warn.

@@ -8,7 +8,17 @@ from .. import _calls, _http
 from .._concurrency import AsyncLimiter
 from .._errors import ConfigurationError, NodusError
 from .._http import Reply
-from .._live import LATEST, Progress, has_moved, has_no_endpoint, is_event_stream, parse_event
+from .._live import (
+    CATCHING_UP_SECONDS,
+    LATEST,
+    Progress,
+    has_moved,
+    has_no_endpoint,
+    is_about,
+    is_event_stream,
+    is_one_too_many,
+    parse_event,
+)
 from .._logs import logger
 from .._models import JobView
 from .._poll import DEFAULT_POLL_SECONDS
@@ -19,9 +29,6 @@ from .live_stream import AsyncLiveStream
 from .polled_events import AsyncPolledAllEvents, AsyncPolledEvents, AsyncPolledJobEvents
 from .session import AsyncSession
 from .stream import AsyncStreamedAnswer
-
-CATCHING_UP_SECONDS = 5.0
-"""How long a stream without a place of its own may stay silent before it is given up."""
 
 
 class AsyncEventStream(AsyncLiveStream):
@@ -35,7 +42,8 @@ class AsyncEventStream(AsyncLiveStream):
     You can leave the loop at any time. As a context manager, or with `aclose()`, the stream gives its connection back
     at once; otherwise the client takes it back with its next request.
 
-    A server without event streams is polled every 2 s instead; transitions that fall between two polls are missed.
+    A server without event streams, or one that allows no more of them (`too_many_streams`), is polled every 2 s
+    instead; transitions that fall between two polls are missed.
     """
 
     def __init__(
@@ -54,6 +62,7 @@ class AsyncEventStream(AsyncLiveStream):
         self._parser = EventStreamParser()
         self._polled: AsyncPolledEvents | None = None
         self._brought_news = False
+        self._gives_way = False
         self._target: JobView | None = None  # what a stream without a place of its own has to catch up with
 
     @property
@@ -96,7 +105,11 @@ class AsyncEventStream(AsyncLiveStream):
     async def _open_for_job(self, job_id: str) -> None:
         """Open a connection if a place is free; otherwise poll, and open one for a moment if the job has moved."""
         if self._target is not None:
-            await self._open()
+            place = await self._session.take_stream_turn()
+            if place is not None:
+                await self._open(place)
+            else:
+                self._come_again(Failure(_http.no_place(_calls.job_events(job_id, after=None))))
             return
         place = await self._session.take_stream_place()
         if place is not None:
@@ -124,12 +137,13 @@ class AsyncEventStream(AsyncLiveStream):
             self._fall_back()
             return
         if isinstance(outcome, Failure):
-            if has_no_endpoint(outcome.error):
+            if has_no_endpoint(outcome.error) or is_one_too_many(outcome.error):
                 self._fall_back()
             else:
                 self._come_again(outcome)
             return
         self._answer = outcome
+        self._gives_way = place is not None and self._target is None
         self._brought_news = False
         if outcome.head.status == 204:  # "nothing will ever come", says the WHATWG
             self._is_over = True
@@ -169,12 +183,17 @@ class AsyncEventStream(AsyncLiveStream):
             self._target = None
             self._pause_seconds = DEFAULT_POLL_SECONDS
             await self._release()
-        elif self._is_over:
+        elif self._is_over or (self._gives_way and self._session.is_stream_place_wanted):
             await self._release()
 
     def _take(self, received: ServerSentEvent, head: Reply) -> None:
         event = parse_event(received, head)
-        if event is None or self._is_over or not self._progress.is_new(event):
+        if event is None or self._is_over:
+            return
+        if not is_about(event, self._job_id):
+            logger.warning("ignored an event of another job on the stream of job %s", self._job_id)
+            return
+        if not self._progress.is_new(event):
             return
         self._ready.append(event)
         self._brought_news = True
@@ -211,9 +230,7 @@ class AsyncEventStream(AsyncLiveStream):
         self._was_terminal = isinstance(outcome, JobView) and outcome.is_terminal
 
     async def _poll_job(self, job_id: str) -> JobView | Failure:
-        session = self._session
-        deadline = session.clock.now() + session.settings.timeout
-        outcome = await session.attempt(_calls.get_job(job_id), deadline=deadline)
+        outcome = await self._session.attempt_in_turn(_calls.get_job(job_id))
         return _http.parse(outcome, JobView) if isinstance(outcome, Reply) else outcome
 
     def _come_again(self, failure: Failure) -> None:

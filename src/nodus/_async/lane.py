@@ -6,7 +6,7 @@ import httpx
 
 from .._concurrency import AsyncClock
 from .._logs import logger
-from .._proxies import environment_proxy
+from .._proxies import BracketedURL, environment_proxy, needs_brackets, through_proxy
 from .._tls import tls_context, unused_context
 from .network import AsyncDeadlineBackend, Attempt
 
@@ -26,7 +26,7 @@ class AsyncLane:
         idle_since: the clock reading at which it was last given back.
     """
 
-    __slots__ = ("_backend", "_transport", "attempt", "idle_since", "origin")
+    __slots__ = ("__weakref__", "_backend", "_proxy", "_transport", "attempt", "idle_since", "origin")
 
     def __init__(self, origin: Origin, clock: AsyncClock) -> None:
         self.origin = origin
@@ -42,15 +42,48 @@ class AsyncLane:
         """
         attempt = self.attempt
         attempt.begin(deadline)
+        if self._proxy is not None:
+            return await self._send_through(self._proxy, request, deadline=deadline, repeatable=repeatable)
         try:
             return await self._transport.handle_async_request(request)
         except _DEAD_CONNECTION:
-            if attempt.connected or not attempt.sent or attempt.answered or not repeatable:
+            if not self._may_send_again(repeatable):
                 raise
+        return await self._send_again(request, deadline)
+
+    async def _send_through(
+        self, proxy: httpx.Proxy, request: httpx.Request, *, deadline: float | None, repeatable: bool
+    ) -> httpx.Response:
+        """Do as `send` does; a failure names the proxy."""
+        url = request.url
+        if needs_brackets(proxy, url.host):
+            request.url = BracketedURL(url)
+        try:
+            try:
+                return await self._transport.handle_async_request(request)
+            except _DEAD_CONNECTION:
+                if not self._may_send_again(repeatable):
+                    raise
+            return await self._send_again(request, deadline)
+        except Exception as exc:
+            attempt = self.attempt
+            # A connection that was used before is open; over a new one, https begins with a handshake with the server.
+            handshakes = (url.scheme == "https") * (1 + (proxy.url.scheme == "https"))
+            is_open = attempt.sent and not (attempt.connected and attempt.handshakes < handshakes)
+            named = through_proxy(exc, proxy, url, is_connected=attempt.connected or attempt.sent, is_open=is_open)
+            if named is exc:
+                raise
+            raise named from exc
+
+    def _may_send_again(self, repeatable: bool) -> bool:
+        attempt = self.attempt
+        return repeatable and attempt.sent and not attempt.connected and not attempt.answered
+
+    async def _send_again(self, request: httpx.Request, deadline: float | None) -> httpx.Response:
         logger.debug("the server had closed an idle connection, sending again on a new one")
         await self.aclose()
         self._open()
-        attempt.begin(deadline)
+        self.attempt.begin(deadline)
         return await self._transport.handle_async_request(request)
 
     def has_more_than_the_answer(self) -> bool:
@@ -73,12 +106,17 @@ class AsyncLane:
         finally:
             await self._backend.aclose()
 
+    def close_without_loop(self) -> None:
+        """Close the connection although its event loop has ended; this transport cannot be used again."""
+        self._backend.close_without_loop()
+
     def _open(self) -> None:
         scheme, host, port = self.origin
+        self._proxy = environment_proxy(scheme, host, port)
         self._transport = httpx.AsyncHTTPTransport(
             verify=tls_context() if scheme == "https" else unused_context(),
             limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE_SECONDS),
-            proxy=environment_proxy(scheme, host, port),
+            proxy=self._proxy,
         )
         # httpx takes no network backend, but httpcore's pool behind it does; only through it can every read be bounded.
         pool = self._transport._pool

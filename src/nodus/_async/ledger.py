@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING
 
 from .. import _arguments, _calls, _http
+from .._handles import ClientBound
 from .._records import ConsistencyProof, InclusionProof, LedgerCheckpoint, LedgerEntry, LedgerKey, LedgerPage
 from .paging import AsyncPageIterator
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 _PAGE_SIZE = 200
 
 
-class AsyncLedger:
+class AsyncLedger(ClientBound):
     """`client.ledger`: what was recorded, and what proves it.
 
     These calls only fetch. To verify what they return, use `nodus.verify_ledger`, `verify_inclusion` and
@@ -32,6 +33,9 @@ class AsyncLedger:
         self, *, job_id: str | None = None, after: int = 0, limit: int | None = None
     ) -> list[LedgerEntry]:
         """Fetch rows in order, with as many requests as it takes.
+
+        An agent's key gets only the rows of its own key and jobs: `verify_ledger` finds gaps between them, but
+        `verify_inclusion` verifies each, with a `proof()`.
 
         Args:
             job_id: only rows about this job.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from .._handles import ClientBound
 from .._live import Reconnection
 from .._poll import DEFAULT_UNREACHABLE_SECONDS
 from .session import AsyncSession
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class AsyncLiveStream:
+class AsyncLiveStream(ClientBound):
     """A stream that its user iterates over, across dropped connections.
 
     Args:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import codecs
 import logging
+import math
 
 from .. import _calls, _http
 from .._errors import APITimeoutError, NodusError
 from .._http import Reply
-from .._live import has_no_endpoint
+from .._live import CATCHING_UP_SECONDS, has_no_endpoint, is_one_too_many
 from .._logs import logger
 from .._models import JobView
 from .._poll import DEFAULT_POLL_SECONDS
@@ -40,6 +41,8 @@ class AsyncLogStream(AsyncLiveStream):
         self._passes_over = 0
         self._reads_whole = False
         self._attempt: str | None = None
+        self._follows = False
+        self._follows_from = -math.inf
 
     def __aiter__(self) -> AsyncLogStream:
         return self
@@ -63,10 +66,15 @@ class AsyncLogStream(AsyncLiveStream):
         return await self._open()
 
     async def _open(self) -> str:
-        # Without a place, read what has been printed so far, and come back for more after a while.
-        place = await self._session.take_stream_place()
+        # Without a place to hold, read what has been printed so far, and come back for more after a while.
+        place = await self._session.take_stream_place() if self._may_follow() else None
+        self._follows = place is not None
+        place = place or await self._session.take_stream_turn()
+        if place is None:
+            call = _calls.follow_logs(self._job_id, offset=self._offset, follow=False)
+            return await self._take_refusal(Failure(_http.no_place(call)))
         offset, self._reads_whole = (0 if self._reads_whole else self._offset), False
-        call = _calls.follow_logs(self._job_id, offset=offset, follow=place is not None)
+        call = _calls.follow_logs(self._job_id, offset=offset, follow=self._follows)
         outcome = await self._session.open(call, place=place)
         if isinstance(outcome, Failure):
             return await self._take_refusal(outcome)
@@ -84,8 +92,9 @@ class AsyncLogStream(AsyncLiveStream):
 
     async def _read(self, answer: AsyncStreamedAnswer) -> str:
         self._session.check_usable()
+        gap_seconds = self._session.settings.timeout
         try:
-            chunk = await answer.read(self._session.settings.timeout)
+            chunk = await answer.read(gap_seconds if self._follows else min(gap_seconds, CATCHING_UP_SECONDS))
         except NodusError as exc:
             # A job may print nothing for a long time, and its output carries no heartbeat.
             level = logging.DEBUG if isinstance(exc, APITimeoutError) else logging.INFO
@@ -107,6 +116,8 @@ class AsyncLogStream(AsyncLiveStream):
         self._offset += len(chunk)
         if chunk:
             self._reconnection.progressed()
+        if self._follows and self._session.is_stream_place_wanted:
+            await self._release()
         return self._decoder.decode(chunk)
 
     async def _take_refusal(self, failure: Failure) -> str:
@@ -126,6 +137,10 @@ class AsyncLogStream(AsyncLiveStream):
                 attempts=1,
             )
         now = self._session.clock.now()
+        if self._follows and is_one_too_many(error):
+            logger.info("no further stream allowed, reading the output of job %s in turns: %s", self._job_id, error)
+            self._follows_from = now + max(error.retry_after or 0.0, DEFAULT_POLL_SECONDS)
+            return ""
         pause = self._reconnection.after_failure(failure, now, submitted_at=self._submitted_at)
         error.attempts = 1
         if pause is None:
@@ -139,14 +154,15 @@ class AsyncLogStream(AsyncLiveStream):
         if self._was_terminal:
             self._is_over = True
             return self._decoder.decode(b"", final=True)
-        session = self._session
-        deadline = session.clock.now() + session.settings.timeout
-        outcome = await session.attempt(_calls.get_job(self._job_id), deadline=deadline)
+        outcome = await self._session.attempt_in_turn(_calls.get_job(self._job_id))
         if isinstance(outcome, Reply):
             self._was_terminal = _http.parse(outcome, JobView).is_terminal
         if not self._was_terminal:
             self._pause_seconds = DEFAULT_POLL_SECONDS
         return ""
+
+    def _may_follow(self) -> bool:
+        return self._session.clock.now() >= self._follows_from
 
     def _is_of_another_attempt(self, head: Reply) -> bool:
         before, self._attempt = self._attempt, head.headers.get(ATTEMPT_HEADER, self._attempt)

@@ -11,7 +11,9 @@ from typing import Any
 
 import httpcore
 
-from .._concurrency import AsyncClock, async_addresses
+from .._concurrency import AsyncClock, async_close_without_loop
+from .._happy_eyeballs import async_connect
+from .._resolver import async_resolve
 
 WRITE_BYTES = 65536
 """How much is written under one timeout, so that the deadline also ends a peer that reads a large body slowly."""
@@ -23,12 +25,13 @@ class Attempt:
     Attributes:
         deadline: the clock reading at which it must be over, or None.
         connected: whether the connection was opened for this request.
+        handshakes: how many TLS handshakes were made for it.
         sent: whether anything was written.
         answered: whether a byte of a response has arrived.
         abandoned: whether nobody wants the rest of the response.
     """
 
-    __slots__ = ("abandoned", "answered", "clock", "connected", "deadline", "sent")
+    __slots__ = ("abandoned", "answered", "clock", "connected", "deadline", "handshakes", "sent")
 
     def __init__(self, clock: AsyncClock) -> None:
         self.clock = clock
@@ -37,6 +40,7 @@ class Attempt:
     def begin(self, deadline: float | None) -> None:
         self.deadline = deadline
         self.connected = self.sent = self.answered = self.abandoned = False
+        self.handshakes = 0
 
     def clip(self, timeout: float | None, late: type[httpcore.TimeoutException]) -> float | None:
         """Cut an operation's timeout down to the time that is left.
@@ -82,7 +86,15 @@ class AsyncDeadlineStream(httpcore.AsyncNetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.AsyncNetworkStream:
         clipped = self._attempt.clip(timeout, httpcore.ConnectTimeout)
-        stream = await self._stream.start_tls(ssl_context, server_hostname, clipped)
+        if server_hostname is not None:
+            # A proxy is given an IPv6 address in the brackets of a URL; a certificate has it without.
+            server_hostname = server_hostname.strip("[]")
+        try:
+            stream = await self._stream.start_tls(ssl_context, server_hostname, clipped)
+        except ssl.SSLError as exc:
+            # Older versions of httpcore let it through on one of the event loops; nothing was sent yet.
+            raise httpcore.ConnectError(str(exc)) from exc
+        self._attempt.handshakes += 1
         return AsyncDeadlineStream(stream, self._attempt)
 
     def get_extra_info(self, info: str) -> Any:
@@ -106,28 +118,24 @@ class AsyncDeadlineBackend(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         attempt = self._attempt
+        clipped = attempt.clip(timeout, httpcore.ConnectTimeout)
         try:
-            found = await async_addresses(host, port)
-        except OSError as exc:
-            raise httpcore.ConnectError(str(exc)) from exc
-        for left in range(len(found), 0, -1):
-            clipped = attempt.clip(timeout, httpcore.ConnectTimeout)
-            share = None if clipped is None else clipped / left
-            try:
-                stream = await self._backend.connect_tcp(found[-left], port, share, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                if left == 1:
-                    raise
-            except BaseException as exc:
-                interrupt = _interrupt_in(exc)
-                if interrupt is None:
-                    raise
-                raise interrupt from None
-            else:
-                self._opened = stream
-                attempt.connected = True
-                return AsyncDeadlineStream(stream, attempt)
-        raise httpcore.ConnectError(f"{host} has no address")
+            addresses = await async_resolve(host, port, clipped)
+        except TimeoutError as exc:
+            raise httpcore.ConnectTimeout(str(exc)) from exc
+        except (OSError, UnicodeError) as exc:
+            raise httpcore.ConnectError(f"the name {host} cannot be resolved: {exc}") from exc
+        clipped = attempt.clip(timeout, httpcore.ConnectTimeout)
+        try:
+            stream = await async_connect(self._backend, addresses, port, clipped, local_address, socket_options)
+        except BaseException as exc:
+            interrupt = _interrupt_in(exc)
+            if interrupt is None:
+                raise
+            raise interrupt from None
+        self._opened = stream
+        attempt.connected = True
+        return AsyncDeadlineStream(stream, attempt)
 
     async def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
@@ -139,6 +147,12 @@ class AsyncDeadlineBackend(httpcore.AsyncNetworkBackend):
 
     async def sleep(self, seconds: float) -> None:
         await self._backend.sleep(seconds)
+
+    def close_without_loop(self) -> None:
+        """Close the last socket although its event loop has ended."""
+        if self._opened is not None:
+            opened, self._opened = self._opened, None
+            async_close_without_loop(opened)
 
     async def aclose(self) -> None:
         """Close the last socket, if need be again: httpcore forgets one whose TLS handshake was cancelled."""

@@ -6,11 +6,13 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
+from .._handles import ClientBound
+
 _Item = TypeVar("_Item")
 _Position = TypeVar("_Position", str, int)
 
 
-class AsyncPageIterator(Generic[_Item, _Position]):
+class AsyncPageIterator(ClientBound, Generic[_Item, _Position]):
     """Yields the items of a listing one by one; asks for the next page when the last one is used up.
 
     A class rather than a generator, because leaving a loop over a generator early makes trio warn.

@@ -86,12 +86,14 @@ class AsyncPolledEvents:
         return event if self._progress.is_new(event) else None
 
     async def _ask(self, call: Call) -> Reply:
-        session = self._session
-        deadline = self._state.poll_deadline(session.clock.now(), session.settings.timeout)
-        outcome = await session.attempt(call, deadline=deadline)
+        outcome = await self._attempt(call)
         if isinstance(outcome, Failure):
             raise _PollFailed(outcome)
         return outcome
+
+    async def _attempt(self, call: Call) -> Reply | Failure:
+        session = self._session
+        return await session.attempt(call, deadline=session.clock.now() + session.settings.timeout)
 
 
 class AsyncPolledJobEvents(AsyncPolledEvents):
@@ -115,6 +117,10 @@ class AsyncPolledJobEvents(AsyncPolledEvents):
         self.is_over = view.is_terminal
         known, self._known = self._known, _standing(view)
         return [view] if known != self._known else []
+
+    async def _attempt(self, call: Call) -> Reply | Failure:
+        # As many jobs may be followed in this way as on streams.
+        return await self._session.attempt_in_turn(call)
 
 
 class AsyncPolledAllEvents(AsyncPolledEvents):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from typing import NamedTuple
@@ -20,15 +21,18 @@ from .. import _bodies
 from .._concurrency import AsyncClock, AsyncLimiter, AsyncRunGuard
 from .._errors import APITimeoutError, ConfigurationError
 from .._failures import chain_of
-from .._live import MAX_STREAMS
 from .lane import KEEPALIVE_SECONDS, AsyncLane, Origin, close_all
 from .stream import AsyncStreamedAnswer
+from .stream_places import AsyncStreamPlaces
 
 DEADLINE = "nodus_deadline"
 """Request extension: the clock reading at which the attempt must be over, waiting for a connection included."""
 
 REPEATABLE = "nodus_repeatable"
 """Request extension: whether the request may be sent again if a reused connection turns out to be dead."""
+
+MAX_BYTES = "nodus_max_bytes"
+"""Request extension: how many bytes the body of a response may have."""
 
 
 def closed_error() -> ConfigurationError:
@@ -39,7 +43,8 @@ def closed_error() -> ConfigurationError:
 def wrong_event_loop() -> ConfigurationError:
     """The error of a call on another event loop than the one in which the connections live."""
     return ConfigurationError(
-        "This client belongs to another event loop: create one client for each event loop, and close it there.",
+        "This client belongs to another event loop, which is still running: create one client for each event loop, and "
+        "close it there.",
         code="wrong_event_loop",
     )
 
@@ -64,6 +69,7 @@ class AsyncPool(httpx.AsyncBaseTransport):
         self._clock = clock
         self._stack = AsyncLaneStack(max_connections, clock)
         self._inherited: dict[int, AsyncLaneStack] = {}
+        self._mutex = threading.Lock()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; return the response, to be read and closed: until then it holds its connection."""
@@ -79,35 +85,44 @@ class AsyncPool(httpx.AsyncBaseTransport):
         """Send a request and read its whole response. Cheaper than reading that of `handle_async_request`.
 
         Raises:
-            APIError: (`invalid_response`) the body is too large.
+            APIError: (`invalid_response`) the body cannot be used: it is too large, or packed in an unknown way. That
+                of an error reads as empty instead.
         """
         stack, lane, response = await self._send(request)
+        limit = request.extensions.get(MAX_BYTES, _bodies.MAX_JSON_BYTES)
+        is_error = response.status_code >= 400
+        body = _bodies.BodyReader(response.headers, min(limit, _bodies.MAX_ERROR_BYTES) if is_error else limit)
         try:
-            content = await self._read(response, lane)
+            content = await self._read(response, lane, body)
+            if body.problem is not None and not is_error:
+                request_id = response.headers.get("x-request-id")
+                raise _bodies.unusable(response.status_code, body.problem, request_id)
         except BaseException:
             await stack.discard(lane)
             raise
-        await stack.give_back(lane)
+        if lane.attempt.abandoned:
+            await stack.discard(lane)
+        else:
+            await stack.give_back(lane)
         return Answer(response.status_code, response.headers, content)
 
-    async def _read(self, response: httpx.Response, lane: AsyncLane) -> bytes:
+    async def _read(self, response: httpx.Response, lane: AsyncLane, body: _bodies.BodyReader) -> bytes:
+        """Read a body to its end; not beyond what has arrived already once it cannot be used."""
         stream = response.stream
         assert isinstance(stream, httpx.AsyncByteStream)
-        chunks: list[bytes] = []
-        size = 0
+        attempt = lane.attempt
+        attempt.abandoned = body.problem is not None
         try:
             async for chunk in stream:
-                chunks.append(chunk)
-                size += len(chunk)
-                if size > _bodies.MAX_BYTES:
-                    lane.attempt.abandoned = True
+                body.feed(chunk)
+                if body.problem is not None:
+                    attempt.abandoned = True
             await stream.aclose()
         except httpx.TransportError:
-            _bodies.check_size(size, response)
-            raise
-        _bodies.check_size(size, response)
-        content = b"".join(chunks)
-        return _bodies.unpacked(content, response) if "content-encoding" in response.headers else content
+            if body.problem is None:
+                raise
+            return b""
+        return body.finish()
 
     async def _send(self, request: httpx.Request) -> tuple[AsyncLaneStack, AsyncLane, httpx.Response]:
         self.check_usable()
@@ -131,6 +146,14 @@ class AsyncPool(httpx.AsyncBaseTransport):
         Raises:
             ConfigurationError: `client_closed`, or `wrong_event_loop`.
         """
+        stack = self._start_afresh_if_need_be()
+        if stack.closed:
+            raise closed_error()
+        if not stack.run.is_home():
+            raise wrong_event_loop()
+
+    def _start_afresh_if_need_be(self) -> AsyncLaneStack:
+        """Return the connections; new ones in a new process, or if their event loop has ended."""
         stack = self._stack
         pid = os.getpid()
         if stack.pid != pid:
@@ -138,31 +161,42 @@ class AsyncPool(httpx.AsyncBaseTransport):
             # closing one could end it for both. Several threads may notice at once; `setdefault` lets one win.
             self._inherited[stack.pid] = stack
             fresh = AsyncLaneStack(stack.limit, self._clock, closed=stack.closed)
-            stack = self._stack = self._inherited.setdefault(pid, fresh)
-        if stack.closed:
-            raise closed_error()
-        if not stack.run.is_home():
-            raise wrong_event_loop()
+            self._stack = self._inherited.setdefault(pid, fresh)
+        elif not stack.run.is_home() and stack.run.has_ended():
+            with self._mutex:
+                if self._stack is stack:
+                    self._stack = AsyncLaneStack(stack.limit, self._clock, closed=stack.closed)
+            stack.close_without_loop()
+        return self._stack
 
     async def aclose(self) -> None:
         """Close the idle connections now, and the busy ones as they come back.
 
         Raises:
-            ConfigurationError: (`wrong_event_loop`) there are open connections, and they live in another event loop.
+            ConfigurationError: (`wrong_event_loop`) there are open connections, and they live in another event loop
+                that has not ended.
         """
         stack = self._stack
         stack.closed = True
         if stack.pid != os.getpid() or not (stack.lanes or stack.answers):
             return
-        if not stack.run.is_home():
+        if stack.run.is_home():
+            await stack.clear()
+        elif stack.run.has_ended():
+            stack.close_without_loop()
+        else:
             raise wrong_event_loop()
-        await stack.clear()
 
-    async def take_stream_place(self) -> AsyncLimiter | None:
-        """Take one of the places for long responses, to be released afterwards; None if all are taken."""
-        await self._stack.close_forgotten()
-        places = self._stack.streams
-        return places if await places.acquire(0.0) else None
+    async def stream_places(self) -> AsyncStreamPlaces:
+        """Return the places for streams, once those of abandoned streams are free."""
+        stack = self._start_afresh_if_need_be()
+        await stack.close_forgotten()
+        return stack.streams
+
+    @property
+    def is_stream_place_wanted(self) -> bool:
+        """Whether a stream that holds a place should give way to another."""
+        return self._stack.streams.is_wanted
 
     @property
     def answers(self) -> set[AsyncStreamedAnswer]:
@@ -203,10 +237,11 @@ class AsyncLaneStack:
         self.pid = os.getpid()
         self.run = AsyncRunGuard()
         self._clock = clock
-        self.streams = AsyncLimiter(min(MAX_STREAMS, limit // 2))
+        self.streams = AsyncStreamPlaces(limit)
         self.answers: set[AsyncStreamedAnswer] = set()
         self.forgotten: deque[AsyncStreamedAnswer] = deque()
         self._idle: list[AsyncLane] = []
+        self._made: weakref.WeakSet[AsyncLane] = weakref.WeakSet()
         self._limiter = AsyncLimiter(limit)
         self._mutex = threading.Lock()
 
@@ -233,6 +268,7 @@ class AsyncLaneStack:
                 if self._idle[index].origin == origin:
                     return self._idle.pop(index)
         lane = AsyncLane(origin, self._clock)
+        self._made.add(lane)
         with self._mutex:
             evicted = self._idle.pop(0) if self._idle and self.lanes >= self.limit else None
             self.lanes += evicted is None
@@ -299,6 +335,17 @@ class AsyncLaneStack:
             await close_all(idle)
         finally:
             self._forget(len(idle))
+
+    def close_without_loop(self) -> None:
+        """Close all connections although their event loop has ended, idle or not."""
+        for answer in (*self.answers, *self.forgotten):
+            answer.abandon()
+        self.forgotten.clear()
+        for lane in list(self._made):
+            lane.close_without_loop()
+        with self._mutex:
+            self._idle.clear()
+            self.lanes = 0
 
     def describe(self) -> str:
         return f"{self.limit - self._limiter.free} busy, {len(self._idle)} idle, limit {self.limit}"

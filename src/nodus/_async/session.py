@@ -10,17 +10,19 @@ from typing import Any, Protocol, TypeVar
 
 import httpx
 
-from .. import _failures, _http
+from .. import _bodies, _failures, _http
 from .._calls import Call
 from .._concurrency import AsyncClock, AsyncLimiter, async_misfit
 from .._config import Settings
 from .._errors import ConfigurationError, NodusError
+from .._handles import ClientBound
 from .._hooks import ResponseEvent, RetryEvent, is_hook
 from .._http import Reply, RequestBuilder
+from .._live import CATCHING_UP_SECONDS
 from .._logs import logger
 from .._retry import Failure, RetryState
 from .._signing import Signer
-from .pool import DEADLINE, REPEATABLE, Answer, AsyncPool, closed_error
+from .pool import DEADLINE, MAX_BYTES, REPEATABLE, Answer, AsyncPool, closed_error
 from .stream import AsyncStreamedAnswer
 
 OnRetry = Callable[[RetryEvent], object]
@@ -38,7 +40,7 @@ class AsyncHTTPClient(Protocol):
     async def send(self, request: Any, *, follow_redirects: bool) -> Any: ...
 
 
-class AsyncSession:
+class AsyncSession(ClientBound):
     """Carries out calls under one client's settings.
 
     Args:
@@ -96,6 +98,10 @@ class AsyncSession:
             on_response=self._on_response,
         )
 
+    def serves_as(self, other: AsyncSession) -> bool:
+        """Whether the same job is behind an id in both."""
+        return self.settings.base_url == other.settings.base_url
+
     async def call(self, call: Call, read: Callable[[Reply], _Result]) -> _Result:
         """Make a call, retry it where that may help, and read the first successful response.
 
@@ -108,7 +114,7 @@ class AsyncSession:
         """
         reply = await self._send(call)
         try:
-            return read(reply)
+            return _read(reply, read)
         except NodusError as exc:
             exc.idempotency_key = call.idempotency_key
             exc.outcome_unknown = call.method != "GET"
@@ -126,11 +132,13 @@ class AsyncSession:
         started = self.clock.now()
         request = self._builder.build(call, retries=number - 1, now=self.clock.unix_time())
         try:
-            answer = await self._exchange(request, deadline, deadline - started, call.repeatable)
+            answer = await self._exchange(request, deadline, deadline - started, call)
         except ConfigurationError:
             raise
         except NodusError as exc:
             return Failure(exc)
+        except MemoryError as exc:
+            return Failure(_http.out_of_memory(call, exc))
         except Exception as exc:
             failure = _failures.failure_from_exception(exc, call)
             logger.debug("%s %s: %s", call.method, call.path, failure.error)
@@ -161,8 +169,12 @@ class AsyncSession:
             try:
                 response = await self._begin(request, started + timeout)
                 head = Reply(response.status_code, httpx.Headers(response.headers), b"", 1, self._secrets)
+                refusal = _bodies.refusal_of_stream(head.headers)
                 if not head.is_success:
-                    head = replace(head, content=await _content_to_the_end(response))
+                    head = replace(head, content=await _content_of_error(response))
+                elif refusal is not None:
+                    await response.aclose()
+                    return Failure(_bodies.unusable(head.status, refusal, head.request_id))
             except ConfigurationError:
                 raise
             except NodusError as exc:
@@ -187,7 +199,27 @@ class AsyncSession:
 
         They limit this session's streams with an injected client too.
         """
-        return await self._pool.take_stream_place()
+        return await (await self._pool.stream_places()).take()
+
+    async def take_stream_turn(self) -> AsyncLimiter | None:
+        """Wait for a place to follow a single job for a moment; None if none came free for too long."""
+        places = await self._pool.stream_places()
+        return await places.take_turn(self.settings.timeout + CATCHING_UP_SECONDS)
+
+    @property
+    def is_stream_place_wanted(self) -> bool:
+        """Whether a stream that holds a place should give way to another."""
+        return self._pool.is_stream_place_wanted
+
+    async def attempt_in_turn(self, call: Call) -> Reply | Failure:
+        """Like `attempt`, for a stream of a single job: in one of the places that such streams have."""
+        place = await self.take_stream_place() or await self.take_stream_turn()
+        if place is None:
+            return Failure(_http.no_place(call))
+        try:
+            return await self.attempt(call, deadline=self.clock.now() + self.settings.timeout)
+        finally:
+            place.release()
 
     @property
     def can_spare_a_connection(self) -> bool:
@@ -254,14 +286,19 @@ class AsyncSession:
             self._announce(RetryEvent(call.method, call.path, retry.attempts, settings.max_retries, delay, error))
             await clock.sleep(delay)
 
-    async def _exchange(self, request: httpx.Request, deadline: float, seconds: float, repeatable: bool) -> Answer:
+    async def _exchange(self, request: httpx.Request, deadline: float, seconds: float, call: Call) -> Answer:
         request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), max(seconds, 0.0))
         if self._http_client is not None:
             response = await self._send_through(self._http_client, request)
             # A client of the user's own may return a plain dict, whose names are case-sensitive.
-            return Answer(response.status_code, httpx.Headers(response.headers), _content_of(response))
+            headers, content = httpx.Headers(response.headers), _content_of(response)
+            if len(content) > call.max_bytes:
+                problem = f"a body of more than {call.max_bytes >> 20} MiB"
+                raise _bodies.unusable(response.status_code, problem, headers.get("x-request-id"))
+            return Answer(response.status_code, headers, content)
         request.extensions[DEADLINE] = deadline
-        request.extensions[REPEATABLE] = repeatable
+        request.extensions[REPEATABLE] = call.repeatable
+        request.extensions[MAX_BYTES] = call.max_bytes
         return await self._pool.fetch(request)
 
     async def _begin(self, request: httpx.Request, deadline: float) -> httpx.Response:
@@ -311,6 +348,13 @@ class AsyncSession:
             self._on_retry(event)
 
 
+def _read(reply: Reply, read: Callable[[Reply], _Result]) -> _Result:
+    try:
+        return read(reply)
+    except MemoryError as exc:
+        raise _http.invalid_response(reply, _bodies.NOT_ENOUGH_MEMORY) from exc
+
+
 def _note_what_is_known(error: NodusError, call: Call, retry: RetryState) -> None:
     error.attempts = retry.attempts
     error.idempotency_key = call.idempotency_key
@@ -326,10 +370,19 @@ def _takes_stream(send: Callable[..., object]) -> bool:
     return "stream" in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
 
 
-async def _content_to_the_end(response: httpx.Response) -> bytes:
-    """Read the whole body of an answer that was opened as a stream, and close it."""
+async def _content_of_error(response: httpx.Response) -> bytes:
+    """Read the body of an error that was opened as a stream, and close it; empty if it cannot be used."""
     try:
-        return _content_of(response) if response.is_closed else await response.aread()
+        if response.is_closed:
+            return _content_of(response)
+        body = _bodies.BodyReader(response.headers, _bodies.MAX_ERROR_BYTES)
+        stream = response.stream
+        assert isinstance(stream, httpx.AsyncByteStream)
+        async for chunk in stream:
+            body.feed(chunk)
+            if body.problem is not None:
+                break
+        return body.finish()
     finally:
         await response.aclose()
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from .. import _arguments, _calls, _http
 from .._errors import APIError, NotFoundError, ValidationError
+from .._handles import ClientBound
 from .._records import Delivery, DeliveryPage, Webhook, WebhookPage, WebhookSecret
 from .paging import AsyncPageIterator
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 _Secret = TypeVar("_Secret", Webhook, WebhookSecret)
 
 
-class AsyncWebhooks:
+class AsyncWebhooks(ClientBound):
     """`client.webhooks`: registers endpoints, and shows and replays what was delivered to them.
 
     `create`, `rotate` and `replay` are never retried after a connection broke or timed out: they raise, with
@@ -90,6 +91,17 @@ class AsyncWebhooks:
         """
         return await self._session.call(_calls.rotate_webhook(webhook_id), _read_secret)
 
+    async def enable(self, webhook_id: str) -> Webhook:
+        """Let events be delivered again to an endpoint that was disabled. What failed meanwhile can be replayed.
+
+        Raises:
+            NotFoundError: there is no such endpoint, or it belongs to another customer.
+            AuthenticationError: (`forbidden_principal`) an agent's key may not do this.
+            ValidationError: (`invalid_webhook_id`) this cannot be its id; nothing was sent.
+            NodusError: any other failure.
+        """
+        return await self._session.call(_calls.enable_webhook(webhook_id), _read_webhook)
+
     async def deliveries(self, webhook_id: str, *, limit: int = 50) -> builtins.list[Delivery]:
         """List the most recent deliveries to an endpoint, newest first.
 
@@ -123,6 +135,7 @@ class AsyncWebhooks:
 
         Raises:
             NotFoundError: there is no such endpoint or delivery, or it belongs to another customer.
+            AuthenticationError: (`forbidden_principal`) an agent's key may not do this.
             ValidationError: (`invalid_webhook_id`, `invalid_delivery_id`) this cannot be an id; nothing was sent.
             NodusError: any other failure; if `.outcome_unknown` is true, the event may be delivered all the same.
         """

@@ -10,16 +10,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, urlsplit
 
 from .. import __version__
-from .._config import DEFAULT_BASE_URL
-from .._errors import ConfigurationError, NodusError
+from .._config import DEFAULT_BASE_URL, is_loopback
+from .._errors import APIConnectionError, ConfigurationError, NodusError
+from .._origin import SDK
 from .._signing import TOLERANCE_SECONDS
-from . import exit_codes
+from . import exit_codes, ownership
 from .event_loop import choose_backend
 from .failures import hint
 from .invocation import Invocation
-from .output import Output, printable
+from .output import Output, Painted
+from .trust import certificate_advice
 
 if TYPE_CHECKING:
     from .._hooks import ResponseEvent
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 NOTABLE_SKEW_SECONDS = 30.0
 KEY_PREFIXES = ("nk_live_", "nk_test_")
 
+_PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 _CREDENTIALS = re.compile(r"//[^/]*@")
 _MARKS = {"ok": ("ok", "green"), "warning": ("warning", "yellow"), "failed": ("FAILED", "red")}
 
@@ -76,14 +80,54 @@ def skew_of(date: str, now: datetime) -> float | None:
 
 def look_at_settings(environ: Mapping[str, str]) -> list[Finding]:
     """Make the checks that need no network."""
-    findings = [Finding("version", "ok", f"nodus-sdk {__version__}, Python {platform.python_version()}")]
+    findings = [Finding("version", "ok", f"{SDK} {__version__}, Python {platform.python_version()}")]
     findings.append(Finding("event loop", "ok", choose_backend(environ)))
     findings.append(_look_at_key(environ.get("NODUS_API_KEY")))
     base_url = environ.get("NODUS_BASE_URL") or f"{DEFAULT_BASE_URL} (the default)"
-    findings.append(Finding("NODUS_BASE_URL", "ok", printable(_CREDENTIALS.sub("//", base_url))))
+    findings.append(Finding("NODUS_BASE_URL", "ok", _CREDENTIALS.sub("//", base_url)))
     signing = "set: requests are signed" if environ.get("NODUS_SIGNING_SECRET") else "not set: requests are not signed"
     findings.append(Finding("NODUS_SIGNING_SECRET", "ok", signing))
     return findings
+
+
+def look_at_installation(found: ownership.Ownership) -> list[Finding]:
+    """Say whose the package and the command `nodus` are, and which other distribution has such a one too."""
+    package = f"{found.own or f'{SDK} {__version__}, not installed'}, in {found.package}"
+    findings = [
+        Finding("package nodus", "ok", package),
+        Finding("command nodus", "ok", found.command or "not on PATH: run `python -m nodus`"),
+    ]
+    conflicts = [Finding("installation", "warning", text, ownership.ADVICE) for text in found.conflicts()]
+    return findings + conflicts
+
+
+def look_at_proxy(environ: Mapping[str, str], base_url: SplitResult) -> Finding | None:
+    """Say through which proxy the control plane is reached, without the proxy's password; None if there are none.
+
+    Args:
+        environ: the environment, to tell why a proxy is not used.
+        base_url: the control plane's address.
+    """
+    from .._proxies import environment_proxy
+
+    named = sorted(name for name in environ if name.upper() in _PROXY_VARIABLES and environ[name])
+    if not named:
+        return None
+    host = base_url.hostname or ""
+    try:
+        proxy = environment_proxy(base_url.scheme, host, base_url.port)
+    except ConfigurationError as exc:
+        advice = f"Correct {', '.join(named)}, or add {host} to NO_PROXY."
+        return Finding("proxy", "failed", exc.message, advice, exit_codes.CONFIGURATION)
+    if proxy is not None:
+        return Finding("proxy", "ok", f"{_CREDENTIALS.sub('//', str(proxy.url))} for {host}, from {', '.join(named)}")
+    if is_loopback(host):
+        why = "it is this machine"
+    elif environ.get("NO_PROXY") or environ.get("no_proxy"):
+        why = "NO_PROXY names it"
+    else:
+        why = f"none is named for {base_url.scheme}"
+    return Finding("proxy", "ok", f"none for {host}, because {why}; set: {', '.join(named)}")
 
 
 def _look_at_key(key: str | None) -> Finding:
@@ -101,7 +145,7 @@ def _look_at_key(key: str | None) -> Finding:
 def look_at_health(health: Mapping[str, object]) -> Finding:
     """Judge what the control plane says about itself."""
     status = health.get("status", "ok")
-    detail = printable(f"{status} {health.get('version', '')}".strip())
+    detail = f"{status} {health.get('version', '')}".strip()
     if status == "ok":
         return Finding("control plane", "ok", detail)
     advice = "It answers, but reports a problem: ask its operator."
@@ -132,11 +176,18 @@ async def diagnose(invocation: Invocation, *, as_json: bool) -> int:
 
     def show(finding: Finding) -> None:
         nonlocal status
-        status = status or finding.exit_code
+        if finding.exit_code and not status:
+            status = finding.exit_code
+            if as_json:
+                message = f"{finding.check}: {finding.detail}"
+                invocation.fail("check_failed", message, hint=finding.advice or None)
         _show(invocation.output, finding, as_json=as_json)
 
-    for finding in look_at_settings(os.environ):
+    for finding in [*look_at_settings(os.environ), *look_at_installation(ownership.look_up())]:
         show(finding)
+    proxy = _look_at_proxy_of(os.environ)
+    if proxy is not None:
+        show(proxy)
     dates = ServerDates()
     try:
         async with invocation.client(on_response=dates) as client:
@@ -144,8 +195,7 @@ async def diagnose(invocation: Invocation, *, as_json: bool) -> int:
             try:
                 health = await hurried.healthz()
             except NodusError as exc:
-                advice = "Check that NODUS_BASE_URL is right, and that this machine can reach it."
-                show(replace(_failed("control plane", exc), advice=advice))
+                show(_unreachable(exc, proxy))
             else:
                 show(look_at_health(health))
                 try:
@@ -162,8 +212,27 @@ async def diagnose(invocation: Invocation, *, as_json: bool) -> int:
     return status
 
 
+def _look_at_proxy_of(environ: Mapping[str, str]) -> Finding | None:
+    try:
+        base_url = urlsplit(environ.get("NODUS_BASE_URL") or DEFAULT_BASE_URL)
+        is_usable = base_url.scheme in ("http", "https") and bool(base_url.hostname) and base_url.port != 0
+    except ValueError:
+        return None
+    return look_at_proxy(environ, base_url) if is_usable else None
+
+
+def _unreachable(error: NodusError, proxy: Finding | None) -> Finding:
+    """Judge a control plane that does not answer as one."""
+    if certificate_advice(error) or (isinstance(error, APIConnectionError) and error.code == "proxy_error"):
+        return _failed("control plane", error)
+    advice = "Check that NODUS_BASE_URL is right, and that this machine can reach it."
+    if proxy is not None:
+        advice = "Check that NODUS_BASE_URL and the proxy are right, and that this machine can reach them."
+    return replace(_failed("control plane", error), advice=advice)
+
+
 def _failed(check: str, error: NodusError) -> Finding:
-    return Finding(check, "failed", printable(str(error)), printable(hint(error)), exit_codes.of_error(error))
+    return Finding(check, "failed", str(error), hint(error), exit_codes.of_error(error))
 
 
 def _show(output: Output, finding: Finding, *, as_json: bool) -> None:
@@ -171,6 +240,6 @@ def _show(output: Output, finding: Finding, *, as_json: bool) -> None:
         output.json({name: value for name, value in asdict(finding).items() if name != "exit_code"})
         return
     mark, colour = _MARKS[finding.result]
-    output.data(f"{output.paint(mark.ljust(7), colour)}  {finding.check}: {finding.detail}")
+    output.data(Painted(mark.ljust(7), colour), f"  {finding.check}: {finding.detail}")
     if finding.advice:
         output.data(f"{'':7}  -> {finding.advice}")

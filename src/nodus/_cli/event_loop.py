@@ -1,16 +1,19 @@
 """Runs commands that wait on an event loop, and handles Ctrl-C and SIGTERM there, alike on asyncio and trio.
 
 Signals are received, not raised, so that the work is cancelled in an orderly way, without a traceback. By themselves,
-asyncio and trio differ in how `KeyboardInterrupt` arrives.
+asyncio and trio differ in how `KeyboardInterrupt` arrives. asyncio's event loops of Windows receive no signals: there
+Python's own handlers record them, and a task looks at what they recorded.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
 import anyio
@@ -23,6 +26,10 @@ if TYPE_CHECKING:
 
 BACKENDS = ("asyncio", "trio")
 BACKEND_VARIABLE = "NODUS_BACKEND"
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+LOOK_SECONDS = 0.1
+"""How soon a signal is noticed on an event loop that receives none."""
 
 _Result = TypeVar("_Result")
 
@@ -50,7 +57,7 @@ def choose_backend(environ: Mapping[str, str] | None = None) -> str:
         )
     if backend == "trio" and importlib.util.find_spec("trio") is None:
         raise ConfigurationError(
-            f'{BACKEND_VARIABLE}=trio needs trio, which is not installed: pip install "nodus-sdk[trio]".',
+            f"{BACKEND_VARIABLE}=trio needs the package trio, which is not installed: pip install trio",
             code="invalid_backend",
         )
     return backend
@@ -97,7 +104,7 @@ class _Outcome:
 
 
 async def _supervise(work: Callable[[], Awaitable[int]], interruptible: Interruptible, outcome: _Outcome) -> None:
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with _signals() as signals:
         async with anyio.create_task_group() as tasks:
             scope = anyio.CancelScope()
             tasks.start_soon(_receive, signals, interruptible, outcome, scope, tasks)
@@ -111,8 +118,39 @@ async def _supervise(work: Callable[[], Awaitable[int]], interruptible: Interrup
                 tasks.cancel_scope.cancel()
 
 
+@contextlib.contextmanager
+def _signals() -> Iterator[AsyncIterator[int]]:
+    """Receive signals inside the block."""
+    with contextlib.ExitStack() as stack:
+        try:
+            received: AsyncIterator[int] = stack.enter_context(anyio.open_signal_receiver(*SIGNALS))
+        except NotImplementedError:
+            received = stack.enter_context(_recorded_signals())
+        yield received
+
+
+@contextlib.contextmanager
+def _recorded_signals() -> Iterator[AsyncIterator[int]]:
+    """Receive signals inside the block, by handlers that run between two steps of the event loop."""
+    recorded: deque[int] = deque()
+    before = {number: signal.signal(number, lambda number, _: recorded.append(number)) for number in SIGNALS}
+
+    async def received() -> AsyncIterator[int]:
+        while True:
+            while recorded:
+                yield recorded.popleft()
+            await anyio.sleep(LOOK_SECONDS)
+
+    try:
+        yield received()
+    finally:
+        for number, handler in before.items():
+            # None: it was not Python that had set it.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
 async def _receive(
-    signals: AsyncIterator[signal.Signals],
+    signals: AsyncIterator[int],
     interruptible: Interruptible,
     outcome: _Outcome,
     scope: anyio.CancelScope,

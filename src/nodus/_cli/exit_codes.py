@@ -38,6 +38,9 @@ MEANINGS = {
     TERMINATED: "the same, by SIGTERM",
 }
 
+WITHOUT_ERROR = frozenset((OK, JOB_NOT_COMPLETED, INTERRUPTED, TERMINATED))
+"""After which `--json` leaves stderr empty: a job that failed is on stdout, and whoever interrupts knows it."""
+
 OF_ERROR: dict[type[_errors.NodusError], int] = {
     _errors.ConfigurationError: CONFIGURATION,
     _errors.AuthenticationError: CONFIGURATION,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .output import Output, printable
+from .output import Output
 
 
 def show_facts(output: Output, facts: Iterable[tuple[str, str | None]]) -> None:
@@ -12,9 +12,4 @@ def show_facts(output: Output, facts: Iterable[tuple[str, str | None]]) -> None:
     known = [(name, value) for name, value in facts if value]
     width = max((len(name) for name, _ in known), default=0)
     for name, value in known:
-        output.data(f"{name.ljust(width)}  {printable(value)}")
-
-
-def tab_separated(output: Output, cells: Iterable[object]) -> None:
-    """Write a row for `cut` and `awk`."""
-    output.data("\t".join(printable("" if cell is None else str(cell)) for cell in cells))
+        output.data(f"{name.ljust(width)}  {value}")

@@ -1,8 +1,9 @@
-"""Turns an error into the lines that its user reads: what happened, and what to do next."""
+"""Turns an error into what its user reads: a few lines for a person, or one JSON object for a program."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 
 from .._errors import (
     APIConnectionError,
@@ -14,7 +15,9 @@ from .._errors import (
     SignatureError,
     SupplierUnavailableError,
 )
-from .output import Output, printable
+from . import exit_codes
+from .output import Output, Painted
+from .trust import certificate_advice
 
 # Replaces messages of the library that speak of Python.
 _MESSAGES = {
@@ -28,21 +31,69 @@ _SIGNATURE_HINTS = {
 }
 
 
-def show_error(output: Output, error: NodusError, advice: list[str]) -> None:
-    """Write an error to stderr.
+@dataclass(frozen=True)
+class Failure:
+    """What a program reads on stderr, as JSON, of a command that was called with `--json`.
+
+    Attributes:
+        error: a stable identifier, as in `NodusError.code`; `usage_error` for a command line that cannot be understood.
+        message: what happened.
+        status: the HTTP status; None if no response came.
+        request_id: the server's id of the request, or None.
+        retry_after: after how many seconds the server asked to be tried again, or None.
+        exit_code: the exit status.
+        hint: what to do next, or None.
+        docs_url: where more is written about it, or None.
+    """
+
+    error: str
+    message: str
+    status: int | None = None
+    request_id: str | None = None
+    retry_after: float | None = None
+    exit_code: int = exit_codes.API_ERROR
+    hint: str | None = None
+    docs_url: str | None = None
+
+
+def failure_of(error: NodusError, advice: Iterable[str] = ()) -> Failure:
+    """Return what there is to say about an error.
 
     Args:
-        output: where to.
         error: what happened.
         advice: lines on how to go on with what was under way.
     """
+    hints = [line for line in (hint(error), *(line.strip() for line in advice)) if line]
+    return Failure(
+        error=error.code,
+        message=_MESSAGES.get(error.code) or error.message,
+        status=error.status_code,
+        request_id=error.request_id,
+        retry_after=error.retry_after,
+        exit_code=exit_codes.of_error(error),
+        hint="\n".join(hints) or None,
+        docs_url=getattr(error, "docs_url", None),
+    )
+
+
+def show_error(output: Output, error: NodusError, advice: list[str]) -> None:
+    """Write an error to stderr; arguments as for `failure_of`."""
+    if output.for_programs:
+        show_failure(output, failure_of(error, advice))
+        return
     text = _MESSAGES.get(error.code) or str(error)
-    output.note(output.paint_note("Error:", "red") + " " + printable(text))
-    found = hint(error)
-    if found:
-        output.note(printable(found))
-    for line in advice:
-        output.note(line)
+    output.note(Painted("Error:", "red"), f" {text}")
+    for line in (hint(error), *advice):
+        if line:
+            output.note(line)
+
+
+def show_failure(output: Output, failure: Failure) -> None:
+    """Write a failure to stderr."""
+    if output.for_programs:
+        output.error(asdict(failure))
+    else:
+        output.note(failure.message)
 
 
 def hint(error: NodusError) -> str:
@@ -53,22 +104,33 @@ def hint(error: NodusError) -> str:
         return _SIGNATURE_HINTS.get(error.code, "")
     if isinstance(error, NotFoundError) and error.code not in ("job_not_found", "http_error"):
         return ""
+    if isinstance(error, AuthenticationError) and error.code == "http_error":
+        return (
+            "This does not come from a control plane, but from a proxy or another server before it: check "
+            "NODUS_BASE_URL and the proxy's settings; `nodus doctor` shows both."
+        )
     if error.status_code == 403:
         return "The key is known, but may not do this: set NODUS_API_KEY to one that may."
     if error.retry_after is not None:
         return f"Try again in {error.retry_after:g} s, as the server asks."
+    if isinstance(error, APIConnectionError):
+        return certificate_advice(error) or _CONNECTION_HINTS.get(error.code, _CONNECTION_HINT)
     for kind, text in _HINTS.items():
         if isinstance(error, kind):
             return text
     return ""
 
 
+_CONNECTION_HINT = "Check the network and NODUS_BASE_URL; `nodus doctor` tests both."
+_CONNECTION_HINTS = {
+    "proxy_error": "Check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY; `nodus doctor` shows the proxy in use.",
+}
+
 _HINTS: dict[type[NodusError], str] = {
     AuthenticationError: "Check NODUS_API_KEY; `nodus doctor` tests it.",
     NotFoundError: "`nodus list` shows your jobs.",
     RateLimitError: "Wait a moment and try again.",
     SupplierUnavailableError: "Try again later, ask for another --gpu, or leave out --require-tier.",
-    APIConnectionError: "Check the network and NODUS_BASE_URL; `nodus doctor` tests both.",
 }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-import sys
 from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
 
@@ -23,11 +22,14 @@ class Prepared:
     Args:
         context: its context.
         own: whether the command is this distribution's.
+
+    Attributes:
+        own: as given.
     """
 
     def __init__(self, context: asyncclick.Context, *, own: bool) -> None:
         self._context = context
-        self._own = own
+        self.own = own
 
     def run(self, invocation: Invocation) -> int:
         """Run the command, on an event loop if it waits; return its exit status."""
@@ -35,7 +37,7 @@ class Prepared:
             return drive(self._invoke())
         from . import event_loop
 
-        if not self._own:
+        if not self.own:
             return event_loop.run(self._invoke)
         return event_loop.run_interruptible(self._invoke, invocation.underway)
 
@@ -56,8 +58,7 @@ class PreparingGroup(asyncclick.Group):
 
     async def parse_args(self, ctx: asyncclick.Context, args: list[str]) -> list[str]:
         if not args and not ctx.resilient_parsing:
-            sys.stderr.write(ctx.get_help() + "\n")
-            raise asyncclick.exceptions.Exit(exit_codes.USAGE)
+            args = ["--help"]
         return await asyncclick.Command.parse_args(self, ctx, args)
 
     async def invoke(self, ctx: asyncclick.Context) -> Prepared:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from .output import STATUS_COLOURS, Output, aligned, printable
+from .._printable import printable
+from .output import STATUS_COLOURS, Output, Painted, aligned
 
 if TYPE_CHECKING:
     from .._models import JobView
@@ -18,30 +19,32 @@ _DROPPABLE = ("REGION", "GPU", "CREATED", "SUPPLIER")
 def show_job(output: Output, view: JobView, *, as_json: bool) -> None:
     """Write all that is known of one job to stdout."""
     if as_json:
-        output.data(view.model_dump_json())
+        output.json_text(view.model_dump_json())
         return
     facts = _facts(view)
     width = max(len(name) for name, _ in facts)
     for name, value in facts:
         colour = STATUS_COLOURS.get(value) if name == "status" else None
-        output.data(f"{name.ljust(width)}  {output.paint(printable(value), colour)}")
+        output.data(f"{name.ljust(width)}  ", Painted(value, colour))
+    if is_simulated(view):
+        output.data("simulated: nothing ran")
 
 
 def show_rows(output: Output, views: Sequence[JobView]) -> None:
     """Write a table for people, fitted to the terminal."""
-    rows = [[cell or "-" for cell in _cells(view, local_time)] for view in views]
+    rows = [[printable(cell) or "-" for cell in _cells(view, local_time)] for view in views]
     header, *lines = aligned(_COLUMNS, rows, width=output.width, droppable=_DROPPABLE)
     output.data(header)
     start = header.index("STATUS")
     for line, view in zip(lines, views, strict=True):
         end = start + len(printable(view.status.value))
-        status = output.paint(line[start:end], STATUS_COLOURS.get(view.status.value))
-        output.data(line[:start] + status + line[end:])
+        status = Painted(line[start:end], STATUS_COLOURS.get(view.status.value))
+        output.data(line[:start], status, line[end:])
 
 
 def show_tab_separated(output: Output, view: JobView) -> None:
     """Write one job for `cut` and `awk`: tabs between the columns, no header, times in UTC."""
-    output.data("\t".join(_cells(view, utc_time)))
+    output.row(_cells(view, utc_time))
 
 
 def dollars(amount: float) -> str:
@@ -52,7 +55,12 @@ def dollars(amount: float) -> str:
 
 def place(view: JobView) -> str:
     """Say where a job runs, as far as that is known."""
-    return printable(", ".join(part for part in (view.supplier, view.region) if part))
+    return ", ".join(part for part in (view.supplier, view.region) if part)
+
+
+def is_simulated(view: JobView) -> bool:
+    """Whether the control plane only made the job's run up: no program ran, and its cost is no bill."""
+    return getattr(view, "simulated", False) is True
 
 
 def local_time(when: datetime) -> str:
@@ -66,7 +74,7 @@ def utc_time(when: datetime) -> str:
 
 
 def _cells(view: JobView, show_time: Callable[[datetime], str]) -> list[str]:
-    cells = (
+    return [
         view.id,
         view.status.value,
         _gpu(view),
@@ -74,8 +82,7 @@ def _cells(view: JobView, show_time: Callable[[datetime], str]) -> list[str]:
         view.region or "",
         "" if view.cost_usd is None else dollars(view.cost_usd),
         "" if view.created_at is None else show_time(view.created_at),
-    )
-    return [printable(cell) for cell in cells]
+    ]
 
 
 def _facts(view: JobView) -> list[tuple[str, str]]:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import asyncclick
 
-from .._errors import ConfigurationError
+from .._errors import ConfigurationError, LedgerError
 from .._ledger import LedgerReport, verify_ledger
 from . import exit_codes
 from .body import read_body
 from .facts import show_facts
 from .invocation import Invocation
+from .own_rows import OwnRowsReport, is_because_of_own_rows, verify_own_rows
+from .seen import compare_with_last
 
 if TYPE_CHECKING:
     from .._records import LedgerCheckpoint, LedgerEntry, LedgerKey
@@ -29,12 +31,14 @@ class Evidence:
         known: the file of a checkpoint that was kept.
         export: the file with the rows; None to ask the server.
         checkpoint: the file of the checkpoint that belongs to the export.
+        accept_rollback: whether the server's ledger need not go on from the checkpoint that was seen last.
     """
 
     key: str | None
     known: str | None
     export: str | None
     checkpoint: str | None
+    accept_rollback: bool
 
 
 async def verify(invocation: Invocation, evidence: Evidence, *, as_json: bool) -> int:
@@ -44,26 +48,37 @@ async def verify(invocation: Invocation, evidence: Evidence, *, as_json: bool) -
         LedgerError: something does not verify.
     """
     known = None if evidence.known is None else _read_checkpoint(invocation, evidence.known)
-    checkpoint: LedgerCheckpoint | Mapping[str, object] | str | None = None
-    key: LedgerKey | str | None = evidence.key
-    entries: list[LedgerEntry] | list[str]
+    is_pinned = evidence.key is not None
     if evidence.export is not None:
         # Not `splitlines`, which breaks lines at characters that JSON leaves as they are, such as U+2028.
-        entries = [line for line in _read_text(invocation, evidence.export).split("\n") if line.strip()]
-        if evidence.checkpoint is not None:
-            checkpoint = _read_checkpoint(invocation, evidence.checkpoint)
+        lines = [line for line in _read_text(invocation, evidence.export).split("\n") if line.strip()]
+        kept = None if evidence.checkpoint is None else _read_checkpoint(invocation, evidence.checkpoint)
+        report = _verify(invocation, lines, kept, known, evidence.key, is_pinned=is_pinned)
     else:
         async with invocation.client() as client:
             checkpoint = await client.ledger.checkpoint()
-            if key is None:
-                key = await client.ledger.key()
+            key = await client.ledger.key() if evidence.key is None else evidence.key
             entries = await client.ledger.entries()
-    report = _verify(invocation, entries, checkpoint, known, key, is_pinned=evidence.key is not None)
-    if as_json:
-        invocation.output.json(dataclasses.asdict(report))
-        return exit_codes.OK
-    _show(invocation, report, is_pinned=evidence.key is not None)
-    return exit_codes.OK
+            try:
+                report = _verify(invocation, entries, checkpoint, known, key, is_pinned=is_pinned)
+            except LedgerError as exc:
+                if not await is_because_of_own_rows(client, exc):
+                    raise
+                own = await verify_own_rows(client, entries, checkpoint, key, known, is_pinned=is_pinned)
+                # Only what verifies is worth remembering.
+                await compare_with_last(invocation, client, checkpoint, accept=evidence.accept_rollback)
+                _show_own_rows(invocation, own, is_pinned=is_pinned, as_json=as_json)
+                return exit_codes.OK
+            try:
+                seen_size = await compare_with_last(invocation, client, checkpoint, accept=evidence.accept_rollback)
+            except LedgerError:
+                # What is there verifies, but it is not all that was there.
+                _show(invocation, report, "not what it was", None, is_pinned=is_pinned, as_json=as_json)
+                raise
+            found = finding(report, is_pinned=is_pinned)
+            return _show(invocation, report, found, seen_size, is_pinned=is_pinned, as_json=as_json)
+    found = finding(report, is_pinned=is_pinned)
+    return _show(invocation, report, found, None, is_pinned=is_pinned, as_json=as_json)
 
 
 def _verify(
@@ -84,24 +99,68 @@ def _verify(
         return verify_ledger(entries, checkpoint=checkpoint, known_checkpoint=known)
 
 
-def _show(invocation: Invocation, report: LedgerReport, *, is_pinned: bool) -> None:
-    signed = "not verified"
+def _show_own_rows(invocation: Invocation, report: OwnRowsReport, *, is_pinned: bool, as_json: bool) -> None:
+    invocation.output.note(
+        "An agent's key sees only the rows of its own key and jobs. Each was proved to be in the signed ledger; that "
+        "none of them was left out can be verified only with a person's or a service's key."
+    )
+    if as_json:
+        invocation.output.json(dataclasses.asdict(report))
+        return
+    show_facts(
+        invocation.output,
+        [
+            ("ledger", "verified in part"),
+            ("own rows", str(report.rows)),
+            ("newer rows", str(report.newer_rows) if report.newer_rows else None),
+            ("root", report.root_hash),
+            ("checkpoint", f"{report.checkpoint_size} rows"),
+            ("signature", _signature(report.signature_verified, is_pinned=is_pinned)),
+            ("known before", None if report.known_size is None else f"{report.known_size} rows"),
+        ],
+    )
+
+
+def _signature(is_verified: bool, *, is_pinned: bool) -> str:
+    if not is_verified:
+        return "not verified"
+    return "verified" if is_pinned else "verified, with the key that the server named"
+
+
+def finding(report: LedgerReport, *, is_pinned: bool) -> str:
+    """Say what was verified, and no more: who can have written the rows is shown by a signature alone."""
     if report.signature_verified:
-        signed = "verified" if is_pinned else "verified, with the key that the server named"
+        return "verified"
+    if is_pinned and report.known_size is not None:
+        return f"the first {report.known_size} rows are verified, by the checkpoint that was kept"
+    if report.checkpoint_size is not None or report.known_size is not None:
+        return "the rows are those of the checkpoint; nothing shows who wrote it"
+    return "the rows are consistent among themselves; nothing shows who wrote them"
+
+
+def _show(
+    invocation: Invocation, report: LedgerReport, found: str, seen_size: int | None, *, is_pinned: bool, as_json: bool
+) -> int:
+    """Show what was verified; return the exit status."""
+    if as_json:
+        invocation.output.json({"finding": found, **dataclasses.asdict(report), "seen_size": seen_size})
+        return exit_codes.OK
     covered = None if report.checkpoint_size is None else f"{report.checkpoint_size} rows"
     show_facts(
         invocation.output,
         [
-            ("ledger", "verified"),
+            ("ledger", found),
             ("rows", str(report.size)),
             ("root", report.root_hash),
             ("checkpoint", covered),
-            ("signature", signed),
+            ("signature", _signature(report.signature_verified, is_pinned=is_pinned)),
             ("known before", None if report.known_size is None else f"{report.known_size} rows"),
+            ("seen before", None if seen_size is None else f"{seen_size} rows"),
         ],
     )
     if report.signature_verified and not is_pinned:
         invocation.output.note("Pin the key, so that nobody can replace it unnoticed: nodus ledger key")
+    return exit_codes.OK
 
 
 def _read_checkpoint(invocation: Invocation, source: str) -> Mapping[str, object] | str:

@@ -17,24 +17,29 @@ import asyncclick
 import httpx
 
 from .._concurrency import AsyncClock, async_shielded
-from .._errors import NodusError
+from .._errors import APIError, NodusError
 from .._events import EVENT_TYPES
 from .._signing import verify_webhook
 from .invocation import Invocation
-from .output import printable
+from .shell import shell_line
 
 if TYPE_CHECKING:
     from .._async.client import AsyncClient
+    from .._records import Webhook
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_BODY_BYTES = 1024 * 1024
+MAX_CONNECTIONS = 64
+"""How many deliveries are taken at once; others are refused, and delivered again."""
+
 FORWARD_SECONDS = 14.0
 """A little less than the 15 s that the control plane allows for a delivery."""
 
 LEAVING_SECONDS = 5.0
 PASSED_ON = frozenset(("content-type", "nodus-signature", "user-agent"))
 
-_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*\Z")
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_SECRET = re.compile(r"whsec_[0-9a-f]+")
 
 
 @dataclass(frozen=True)
@@ -103,18 +108,37 @@ async def listen(invocation: Invocation, how: Listening, *, as_json: bool) -> No
     port: int = listener.extra(anyio.abc.SocketAttribute.local_port)
     async with listener, invocation.client() as client:
         hook = await client.webhooks.create(url=how.endpoint(port), events=how.events or EVENT_TYPES)
-        invocation.output.note(f"Forwarding {hook.url} to {how.forward_to}. Press Ctrl-C to stop.")
-        invocation.output.note(f"export NODUS_WEBHOOK_SECRET={hook.secret or ''}")
         try:
+            secret = _secret_of(hook)
+            if as_json:
+                invocation.output.json({"webhook": {"id": hook.id, "url": hook.url, "secret": secret}})
+            invocation.output.note(f"Forwarding {hook.url} to {how.forward_to}. Press Ctrl-C to stop.")
+            # It is there to be pasted, whatever the secret may look like one day.
+            invocation.output.note(shell_line("export", f"NODUS_WEBHOOK_SECRET={secret}"))
             async with (
                 httpx.AsyncClient(trust_env=False, timeout=FORWARD_SECONDS) as forwarding,
                 anyio.create_task_group() as tasks,
             ):
-                receiver = _Receiver(invocation, how, hook.secret or "", forwarding, as_json=as_json)
+                receiver = _Receiver(invocation, how, secret, forwarding, as_json=as_json)
                 receiver.leave = tasks.cancel_scope.cancel
                 await listener.serve(receiver.serve, tasks)
         finally:
             await async_shielded(lambda: _unregister(invocation, client, hook.id), LEAVING_SECONDS)
+
+
+def _secret_of(hook: Webhook) -> str:
+    """Return an endpoint's secret.
+
+    Raises:
+        APIError: (`invalid_response`) it is none: without one, no delivery can be told from a forgery.
+    """
+    if hook.secret is None or not _SECRET.fullmatch(hook.secret):
+        raise APIError(
+            "The control plane registered the endpoint, but gave it no secret of the form whsec_<hexadecimal digits>, "
+            "so nothing is received.",
+            code="invalid_response",
+        )
+    return hook.secret
 
 
 async def _unregister(invocation: Invocation, client: AsyncClient, webhook_id: str) -> None:
@@ -122,8 +146,9 @@ async def _unregister(invocation: Invocation, client: AsyncClient, webhook_id: s
     try:
         await hurried.webhooks.delete(webhook_id)
     except NodusError as exc:
-        invocation.output.note(f"The endpoint is still registered: nodus webhooks delete {webhook_id}")
-        invocation.output.note(printable(str(exc)))
+        delete = shell_line("nodus", "webhooks", "delete", webhook_id)
+        invocation.output.note(f"The endpoint is still registered: {delete}")
+        invocation.output.note(str(exc))
 
 
 class _Receiver:
@@ -143,15 +168,20 @@ class _Receiver:
         self._as_json = as_json
         self.leave: Callable[[], None] = lambda: None
         self._clock = AsyncClock()
+        self._connections = 0
 
     async def serve(self, stream: anyio.abc.ByteStream) -> None:
         """Receive one delivery, forward it, and pass the answer on."""
+        self._connections += 1
         async with stream:
             try:
                 with anyio.fail_after(2 * FORWARD_SECONDS):
-                    await stream.send(_answer(await self._handle(stream)))
+                    status = 503 if self._connections > MAX_CONNECTIONS else await self._handle(stream)
+                    await stream.send(_answer(status))
             except (anyio.BrokenResourceError, anyio.EndOfStream, TimeoutError):
                 pass  # the sender has gone, and will deliver again
+            finally:
+                self._connections -= 1
 
     async def _handle(self, stream: anyio.abc.ByteStream) -> int:
         try:
@@ -197,38 +227,59 @@ class _Receiver:
             output.json(facts)
         else:
             outcome = problem if status is None else str(status)
-            cells = (str(event.get("type", "")), str(event.get("id", "")), outcome, f"{latency_ms} ms")
-            output.data("\t".join(map(printable, cells)))
+            output.row((event.get("type"), event.get("id"), outcome, f"{latency_ms} ms"))
         if output.reader_gone:
             self.leave()
 
 
-async def _receive(stream: anyio.abc.ByteStream) -> Delivery:
+async def _receive(stream: anyio.abc.ByteReceiveStream) -> Delivery:
     """Read one HTTP/1.1 request, which must have a Content-Length.
 
     Raises:
         _Refused: it is malformed, or too large.
     """
-    data = b""
-    while b"\r\n\r\n" not in data:
+    data = bytearray()
+    end = -1
+    while end < 0:
         if len(data) > MAX_HEAD_BYTES:
             raise _Refused(431)
+        searched = max(len(data) - 3, 0)  # what was searched before, but for the beginning of an end
         data += await stream.receive()
-    head, _, body = data.partition(b"\r\n\r\n")
-    first, *lines = head.decode("latin-1").split("\r\n")
+        end = data.find(b"\r\n\r\n", searched)
+    if end > MAX_HEAD_BYTES:
+        raise _Refused(431)
+    method, target, headers, length = parse_head(data[:end].decode("latin-1"))
+    body = data[end + 4 :]
+    while len(body) < length:
+        body += await stream.receive()
+    return Delivery(method, target, headers, bytes(body[:length]))
+
+
+def parse_head(head: str) -> tuple[str, str, dict[str, str], int]:
+    """Read the head of an HTTP/1.1 request: its method, target and fields, and how many bytes its body has.
+
+    Raises:
+        _Refused: it is malformed (400), its body has no Content-Length (411), or that is too large (413).
+    """
+    first, *lines = head.split("\r\n")
     words = first.split(" ")
-    fields = [_HEADER.match(line) for line in lines]
-    if len(words) != 3 or not words[2].startswith("HTTP/1.") or None in fields:
+    if len(words) != 3 or not words[2].startswith("HTTP/1."):
         raise _Refused(400)
-    headers = {found[1].lower(): found[2] for found in fields if found is not None}
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        name = name.lower()
+        # Repeated, these could be read in two ways.
+        is_repeated = name in headers and name in ("content-length", *PASSED_ON)
+        if not colon or not _FIELD_NAME.fullmatch(name) or is_repeated:
+            raise _Refused(400)
+        headers[name] = value.strip(" \t")
     length = headers.get("content-length", "")
-    if not length.isdecimal() or len(length) > 9:
+    if "transfer-encoding" in headers or not (length.isascii() and length.isdecimal()) or len(length) > 9:
         raise _Refused(411)
     if int(length) > MAX_BODY_BYTES:
         raise _Refused(413)
-    while len(body) < int(length):
-        body += await stream.receive()
-    return Delivery(words[0], words[1], headers, body[: int(length)])
+    return words[0], words[1], headers, int(length)
 
 
 def _answer(status: int) -> bytes:
@@ -242,7 +293,7 @@ def _answer(status: int) -> bytes:
 def _event_of(body: bytes) -> Mapping[str, object]:
     try:
         content = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator
 
 from .._logs import logger
-from .output import Output, printable
+from .output import Output, Painted
 
 _ABOUT_TROUBLE = ("session", "polling", "event_stream", "log_stream", "polled_events")
 
@@ -21,7 +21,7 @@ class RetryNotices(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.module in _ABOUT_TROUBLE:
-            self._output.note(self._output.paint_note(printable(record.getMessage()), "yellow"))
+            self._output.note(Painted(record.getMessage(), "yellow"))
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import asyncclick
@@ -59,6 +59,20 @@ def _waitable(number: float) -> float:
     if number > MAX_SECONDS:
         raise asyncclick.BadParameter(f"that is more than {MAX_SECONDS:,.0f} seconds.")
     return number
+
+
+def completing(
+    values: Callable[[], Iterable[str]],
+) -> Callable[[asyncclick.Context, asyncclick.Parameter, str], list[str]]:
+    """Let a shell complete an option to these values, which are not the only ones that it may have."""
+    return lambda context, parameter, incomplete: [value for value in values() if value.startswith(incomplete)]
+
+
+def event_types() -> Iterable[str]:
+    """Return the types of events that an endpoint can receive."""
+    from .._events import EVENT_TYPES
+
+    return EVENT_TYPES
 
 
 def wait_option(command: _Command) -> _Command:

@@ -1,20 +1,26 @@
 """Where things are written: data on stdout, everything else on stderr; colour only on a terminal.
 
-A reader that went away (`nodus list | head -1`) is no error; the rest of the output is dropped.
+No text reaches either stream but through `Output`, which escapes what would steer a terminal: whatever a server says
+is shown, not obeyed. A reader that went away (`nodus list | head -1`) is no error; the rest of the output is dropped.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
-from typing import TextIO
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, TextIO
 
 import asyncclick
+
+from .._printable import json_escaped, printable
+from .console import shows_ansi
+from .program_text import ProgramText
 
 STATUS_COLOURS = {
     "queued": "bright_black",
@@ -32,6 +38,13 @@ class OutputLostError(Exception):
     """Stdout cannot be written to, and not because its reader went away: a full disk, for example."""
 
 
+class Painted(NamedTuple):
+    """A text in a colour, where the stream shows colours; None for none."""
+
+    text: str
+    colour: str | None
+
+
 class Output:
     """The two streams of one invocation.
 
@@ -39,65 +52,86 @@ class Output:
         stdout: for data; the process's by default.
         stderr: for progress, hints and errors; the process's by default.
         environ: the environment variables; the process's by default.
+        for_programs: whether a program reads both streams (`--json`): then nothing is written for people.
 
     Attributes:
         reader_gone: whether stdout was closed by whoever read it.
+        for_programs: as given.
     """
 
     def __init__(
-        self, stdout: TextIO | None = None, stderr: TextIO | None = None, environ: Mapping[str, str] | None = None
+        self,
+        stdout: TextIO | None = None,
+        stderr: TextIO | None = None,
+        environ: Mapping[str, str] | None = None,
+        *,
+        for_programs: bool = False,
     ) -> None:
         # A stream that was closed before the process started is None.
         self._stdout = stdout or sys.stdout or io.StringIO()
         self._stderr = stderr or sys.stderr or io.StringIO()
         self._environ = os.environ if environ is None else environ
+        self._program_text: ProgramText | None = None
         self.reader_gone = False
+        self.for_programs = for_programs
         for stream in (self._stdout, self._stderr):
             reconfigure = getattr(stream, "reconfigure", None)
             if reconfigure is not None:
                 # That a terminal cannot show a character is no reason to lose the rest.
                 reconfigure(errors="backslashreplace")
 
-    def data(self, text: str) -> None:
+    def data(self, *parts: str | Painted) -> None:
         """Write a line of data."""
-        self.raw(text + "\n")
+        self._write(self._line(parts, self._stdout))
+
+    def row(self, cells: Iterable[object]) -> None:
+        """Write a line for `cut` and `awk`: tabs between the cells; those that are None are empty."""
+        self._write("\t".join(printable("" if cell is None else str(cell)) for cell in cells) + "\n")
+
+    def lines(self, text: str) -> None:
+        """Write a text of several lines."""
+        for line in text.removesuffix("\n").split("\n"):
+            self._write(printable(line) + "\n")
 
     def json(self, value: object) -> None:
         """Write a value as one line of JSON."""
-        self.data(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+        self.json_text(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
-    def raw(self, text: str) -> None:
-        """Write data as it is.
+    def json_text(self, document: str) -> None:
+        """Write a value that is JSON on one line already, as a model's `model_dump_json()` is."""
+        self._write(_json_line(document, self._stdout))
 
-        Raises:
-            OutputLostError: it cannot be written.
+    def program_text(self, text: str, *, raw: bool = False) -> None:
+        """Write what a job's program printed: byte for byte into a pipe or a file; on a terminal, see `ProgramText`.
+
+        Args:
+            text: the next piece.
+            raw: whether to leave it as it is on a terminal too.
         """
-        if self.reader_gone:
+        if raw or not self.is_terminal:
+            self._write(text)
             return
-        try:
-            self._stdout.write(text)
-            self._stdout.flush()
-        except BrokenPipeError:
-            self.reader_gone = True
-            self.drop_stdout()
-        except OSError as exc:
-            raise self.lost(exc) from exc
+        if self._program_text is None:
+            self._program_text = ProgramText()
+        self._write(self._program_text.feed(text))
 
-    def note(self, text: str) -> None:
+    def end_program_text(self) -> None:
+        """Write what was held back of a program's text, and end its colours."""
+        rest = "" if self._program_text is None else self._program_text.end()
+        self._program_text = None
+        if rest:
+            self._write(rest)
+
+    def note(self, *parts: str | Painted) -> None:
         """Write a line for people."""
-        with contextlib.suppress(OSError):
-            self._stderr.write(text + "\n")
-            self._stderr.flush()
+        # It must not be in the colours of a program whose output is being shown.
+        self.end_program_text()
+        if not self.for_programs:
+            self._note(self._line(parts, self._stderr))
 
-    def paint(self, text: str, colour: str | None, *, stream: TextIO | None = None) -> str:
-        """Colour a text that goes to stdout (or to `stream`), if that shows colours."""
-        if colour is None or not self._shows_colours(self._stdout if stream is None else stream):
-            return text
-        return asyncclick.style(text, fg=colour)
-
-    def paint_note(self, text: str, colour: str | None) -> str:
-        """Colour a text that goes to stderr, if that shows colours."""
-        return self.paint(text, colour, stream=self._stderr)
+    def error(self, facts: Mapping[str, object]) -> None:
+        """Write what went wrong as one line of JSON on stderr, for programs."""
+        self._note(_json_line(json.dumps(facts, ensure_ascii=False, separators=(",", ":")), self._stderr))
 
     @property
     def is_terminal(self) -> bool:
@@ -108,10 +142,6 @@ class Output:
     def width(self) -> int:
         """The terminal's columns."""
         return shutil.get_terminal_size((100, 24)).columns
-
-    def _shows_colours(self, stream: TextIO) -> bool:
-        # https://no-color.org: any value that is not empty.
-        return _is_terminal(stream) and not self._environ.get("NO_COLOR") and self._environ.get("TERM") != "dumb"
 
     def lost(self, error: OSError) -> OutputLostError:
         """Drop what stdout did not take; return the error that says why."""
@@ -125,20 +155,54 @@ class Output:
             os.dup2(nowhere, self._stdout.fileno())
             os.close(nowhere)
 
+    def _line(self, parts: Iterable[str | Painted], stream: TextIO) -> str:
+        return "".join(self._rendered(part, stream) for part in parts) + "\n"
 
-def _is_terminal(stream: TextIO) -> bool:
-    try:
-        return stream.isatty()
-    except ValueError:
-        return False
+    def _rendered(self, part: str | Painted, stream: TextIO) -> str:
+        if isinstance(part, str):
+            return printable(part)
+        text = printable(part.text)
+        if part.colour is None or not text or not self._shows_colours(stream):
+            return text
+        return asyncclick.style(text, fg=part.colour)
+
+    def _shows_colours(self, stream: TextIO) -> bool:
+        """Whether to colour: `NO_COLOR` forbids, `FORCE_COLOR` and `CLICOLOR_FORCE` demand, else terminals have it."""
+        environ = self._environ
+        # https://no-color.org, https://force-color.org, https://bixense.com/clicolors: any value that is not empty.
+        if environ.get("NO_COLOR"):
+            return False
+        if any(environ.get(name, "") not in ("", "0") for name in ("FORCE_COLOR", "CLICOLOR_FORCE")):
+            return True
+        return _is_terminal(stream) and environ.get("TERM") != "dumb" and shows_ansi(stream)
+
+    def _write(self, text: str) -> None:
+        """Write to stdout.
+
+        Raises:
+            OutputLostError: it cannot be written to.
+        """
+        if self.reader_gone:
+            return
+        try:
+            self._stdout.write(text)
+            self._stdout.flush()
+        except OSError as exc:
+            if not is_reader_gone(exc):
+                raise self.lost(exc) from exc
+            self.reader_gone = True
+            self.drop_stdout()
+
+    def _note(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            self._stderr.write(text)
+            self._stderr.flush()
 
 
-def printable(text: str) -> str:
-    """Return a text with control characters escaped, so that a terminal does not obey them."""
-    return "".join(
-        character if character.isprintable() or character == " " else character.encode("unicode_escape").decode()
-        for character in text
-    )
+def is_reader_gone(error: OSError, *, platform: str = sys.platform) -> bool:
+    """Whether a write failed because whoever read the other end of the pipe has closed it."""
+    # On Windows, the C library says that of a pipe with EINVAL.
+    return error.errno in ((errno.EPIPE, errno.EINVAL) if platform == "win32" else (errno.EPIPE,))
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], *, width: int, droppable: Sequence[str]) -> list[str]:
@@ -146,7 +210,7 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], *, width: int,
 
     Args:
         header: the columns' names.
-        rows: their cells, without colour.
+        rows: their cells, as they are shown.
         width: the columns of the terminal.
         droppable: names of columns to leave out, in that order, while the table is too wide.
     """
@@ -157,3 +221,16 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], *, width: int,
             break
         kept.remove(header.index(name))
     return [_GAP.join(row[index].ljust(widths[index]) for index in kept).rstrip() for row in [header, *rows]]
+
+
+def _json_line(document: str, stream: TextIO) -> str:
+    """Return a line of JSON that the stream's encoding has all characters of; other encodings than UTF-8 get ASCII."""
+    encoding = (getattr(stream, "encoding", None) or "utf-8").lower().replace("_", "-")
+    return json_escaped(document, ascii_only=encoding not in ("utf-8", "utf8")) + "\n"
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    try:
+        return stream.isatty()
+    except ValueError:
+        return False

@@ -6,6 +6,7 @@ Parsing needs no event loop, so help and usage errors start none; only commands 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import sys
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from .._errors import NodusError
 from . import exit_codes, registry
 from .groups import Prepared, PreparingGroup, drive
 from .invocation import Invocation
-from .output import Output, OutputLostError
+from .output import OutputLostError
 
 PROGRAM_NAME = "nodus"
 
@@ -55,7 +56,7 @@ class Commands(PreparingGroup):
     epilog="Credentials come from the environment: NODUS_API_KEY, NODUS_BASE_URL, NODUS_SIGNING_SECRET, "
     "NODUS_WEBHOOK_SECRET. NODUS_BACKEND chooses the event loop: asyncio or trio.",
 )
-@asyncclick.version_option(__version__, message="%(prog)s %(version)s")
+@asyncclick.version_option(__version__, "-V", "--version", message="%(prog)s %(version)s")
 def program() -> None:
     """Submit GPU jobs, follow them to their end, see what they cost."""
 
@@ -65,18 +66,19 @@ def run_program(arguments: Sequence[str]) -> int:
 
     Errors that a user can do something about are shown as text; anything else is a bug, and propagates.
     """
-    invocation = Invocation()
+    arguments = spelled_out(arguments)
+    invocation = Invocation(for_programs=wants_json(arguments))
     try:
         prepared = drive(_parse(arguments, invocation))
-        status = prepared if isinstance(prepared, int) else prepared.run(invocation)
+        status = prepared if isinstance(prepared, int) else _run(prepared, invocation)
     except asyncclick.exceptions.Exit as exc:
         status = exc.exit_code
     except asyncclick.ClickException as exc:
         status = exc.exit_code
-        _explain(invocation.output, exc)
+        _explain(invocation, exc)
     except OutputLostError as exc:
         status = exit_codes.OUTPUT_LOST
-        invocation.output.note(f"Error: {exc}")
+        _report(invocation, "output_lost", str(exc), status)
     except NodusError as exc:
         from .failures import show_error
 
@@ -85,6 +87,43 @@ def run_program(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, asyncclick.Abort):
         status = exit_codes.INTERRUPTED
     _flush()
+    return status
+
+
+def spelled_out(arguments: Sequence[str]) -> list[str]:
+    """Return a command line with the words `help` and `version`, which other programs have, as options.
+
+    >>> spelled_out(["help", "webhooks", "listen"]), spelled_out(["version"])
+    (['webhooks', 'listen', '--help'], ['--version'])
+    """
+    first, *rest = arguments or [""]
+    if first == "help":
+        return [*rest, "--help"]
+    if first == "version":
+        return ["--version", *rest]
+    return list(arguments)
+
+
+def wants_json(arguments: Sequence[str]) -> bool:
+    """Whether `--json` is among the command's own arguments, which end at `--`.
+
+    Asked before the command line is parsed, because a program wants to read why it cannot be.
+
+    >>> wants_json(["run", "--json", "--", "x"]), wants_json(["run", "--", "x", "--json"])
+    (True, False)
+    """
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "--json" in own
+
+
+def _run(prepared: Prepared, invocation: Invocation) -> int:
+    """Run a command; say why, for programs, if it returned a status that needs a reason."""
+    status = prepared.run(invocation)
+    if prepared.own and invocation.output.for_programs and status not in exit_codes.WITHOUT_ERROR:
+        from .failures import Failure, show_failure
+
+        failure = invocation.failure or Failure("failed", f"{exit_codes.MEANINGS[status].capitalize()}.")
+        show_failure(invocation.output, dataclasses.replace(failure, exit_code=status))
     return status
 
 
@@ -104,16 +143,31 @@ async def _parse(arguments: Sequence[str], invocation: Invocation) -> Prepared |
     return exit_codes.OK if parsed is None else parsed
 
 
-def _explain(output: Output, error: asyncclick.ClickException) -> None:
+def _explain(invocation: Invocation, error: asyncclick.ClickException) -> None:
     """Show a usage error; if it was a secret on the command line, say where it belongs."""
+    attempted = getattr(error, "option_name", None) or getattr(error.__cause__, "option_name", None)
+    advice = None
+    if attempted in _SECRET_OPTIONS:
+        advice = f"Secrets are never taken from the command line: set {_SECRET_OPTIONS[attempted]} in the environment."
+    if invocation.output.for_programs:
+        _report(invocation, "usage_error", error.format_message(), error.exit_code, hint=advice)
+        return
     text = io.StringIO()
     error.show(text)
-    output.note(text.getvalue().rstrip())
-    attempted = getattr(error, "option_name", None) or getattr(error.__cause__, "option_name", None)
-    if attempted in _SECRET_OPTIONS:
-        output.note(
-            f"Secrets are never taken from the command line: set {_SECRET_OPTIONS[attempted]} in the environment."
-        )
+    for line in text.getvalue().rstrip().split("\n"):
+        invocation.output.note(line)
+    if advice:
+        invocation.output.note(advice)
+
+
+def _report(invocation: Invocation, code: str, message: str, status: int, *, hint: str | None = None) -> None:
+    """Write a failure that is no `NodusError` to stderr."""
+    if not invocation.output.for_programs:
+        invocation.output.note(f"Error: {message}")
+        return
+    from .failures import Failure, show_failure
+
+    show_failure(invocation.output, Failure(code, message, exit_code=status, hint=hint))
 
 
 def _flush() -> None:

@@ -12,14 +12,35 @@ from collections.abc import Iterator
 
 import asyncclick
 
+from .._origin import HOW_TO_INSTALL_CONTROL_PLANE
 from . import exit_codes, registry
 from .groups import Subcommands
 
 _INTRODUCTION = """\
 # The command line
 
-`nodus` comes with the package. It prints data on stdout; progress, hints and errors go to stderr. Colour appears only
-on a terminal, and never if `NO_COLOR` is set.
+`nodus` comes with the package. It prints data on stdout; progress, hints and errors go to stderr. What a server says is
+printed with every control character escaped, so that it cannot steer your terminal; `nodus logs` says what it does.
+Colour appears only on a terminal. `NO_COLOR` turns it off; otherwise `FORCE_COLOR` or `CLICOLOR_FORCE` turns it on for
+pipes and files too.
+
+## For programs
+
+With `--json`, stdout is JSON, an object on each line. Characters that are not printable are always escaped (`\\u009b`).
+Nothing is written to stderr but, if the exit status is not 0, 1, 130 or 143, one JSON object:
+
+| Member | Meaning |
+|---|---|
+| `error` | A stable identifier, as in the library's `NodusError.code`; `usage_error` for an invalid command line. |
+| `message` | What happened. |
+| `status` | The HTTP status, or null if no response came. |
+| `request_id` | The server's id of the request, or null. |
+| `retry_after` | After how many seconds to try again, if the server said so, or null. |
+| `exit_code` | The exit status. |
+| `hint` | What to do next, or null; after a submission whose outcome is unknown, how to learn it. |
+| `docs_url` | Where more is written about it, or null. |
+
+A job that failed is no error: its final state is on stdout. `NODUS_LOG` still writes the library's log to stderr.
 
 ## Environment
 
@@ -31,7 +52,7 @@ on a terminal, and never if `NO_COLOR` is set.
 | `NODUS_WEBHOOK_SECRET` | A webhook endpoint's secret, for `nodus verify`. |
 | `NODUS_LEDGER_KEY` | The pinned public key of the Trust Ledger, for `nodus ledger verify`. |
 | `NODUS_ALLOW_INSECURE` | `1` lets a key be sent over plain `http` to another host. |
-| `NODUS_BACKEND` | The event loop to run on: `asyncio`, the default, or `trio` (`pip install "nodus-sdk[trio]"`). |
+| `NODUS_BACKEND` | The event loop to run on: `asyncio`, the default, or `trio`, which needs the package trio. |
 | `NODUS_LOG` | `info` or `debug`: show the library's log on stderr. |
 """
 
@@ -56,8 +77,9 @@ def page() -> str:
             parts.append(f"### nodus {name}\n\n{command.help}\n")
         for path, leaf in registry.leaves(name):
             parts.append("\n".join(_command(path, leaf)) + "\n")
-    for name, (sentence, install) in registry.ELSEWHERE.items():
-        parts.append(f"### nodus {name}\n\n{sentence} It comes with the control plane: `{install}`.\n")
+    for name, sentence in registry.ELSEWHERE.items():
+        install = HOW_TO_INSTALL_CONTROL_PLANE
+        parts.append(f"### nodus {name}\n\n{sentence} It comes with the control plane. To install it, {install}\n")
     return "\n".join(parts)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import asyncclick
 
 from .._errors import ConfigurationError
+from .._origin import HOW_TO_INSTALL_CONTROL_PLANE
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -33,10 +34,8 @@ COMMANDS = {
     "completion": "Print a completion script for your shell.",
 }
 
-# What other distributions of the project add, and how to install it.
-ELSEWHERE = {
-    "playground": ("Start a control plane on this machine, with its page.", 'pip install "nodus-sdk[local]"'),
-}
+# What the control plane's distribution adds.
+ELSEWHERE = {"playground": "Start a control plane on this machine, with its page."}
 
 
 def names() -> list[str]:
@@ -49,7 +48,7 @@ def short_help(name: str) -> str:
     if name in COMMANDS:
         return COMMANDS[name]
     if name in ELSEWHERE:
-        return ELSEWHERE[name][0]
+        return ELSEWHERE[name]
     try:
         command = load(name)
     except ConfigurationError as exc:
@@ -70,7 +69,8 @@ def load(name: str) -> asyncclick.Command | None:
     if entry_point is None:
         if name in ELSEWHERE:
             raise ConfigurationError(
-                f"`nodus {name}` is not installed. To install it: {ELSEWHERE[name][1]}", code="missing_command"
+                f"`nodus {name}` is part of the control plane, which is not installed: {HOW_TO_INSTALL_CONTROL_PLANE}",
+                code="missing_command",
             )
         return None
     try:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from . import environment
+from .shell import shell_line
 
 if TYPE_CHECKING:
     from .._async.client import AsyncClient
@@ -69,7 +69,7 @@ class Submission:
             line += ["--", *self.argv]
         assigned = environment.names(one for one in self.env if "=" in one)
         needs = [f"with {', '.join(assigned)} set as before (values are not shown here)"] if assigned else []
-        return [shlex.join(line), *needs]
+        return [shell_line(*line), *needs]
 
     def _options(self) -> Iterator[str]:
         yield from ("--image", self.image, "--gpu", self.gpu, "--gpu-count", str(self.gpu_count))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Awaitable, Callable
 
 from .._errors import NodusError
-from .output import Output, printable
+from .output import Output
+from .shell import shell_line
 
 _SIGNAL_NAMES = {2: "Interrupted", 15: "Terminated"}
 
@@ -52,7 +52,7 @@ class Underway:
         try:
             status = await self.cancel()
         except NodusError as exc:
-            self._output.note(f"The job could not be cancelled: {printable(str(exc))}")
+            self._output.note(f"The job could not be cancelled: {exc}")
             for line in self.advice():
                 self._output.note(line)
         else:
@@ -79,8 +79,8 @@ class Underway:
         return []
 
     def _about_job(self) -> list[str]:
-        job_id = shlex.quote(printable(self.job_id or ""))
+        job_id = self.job_id or ""
         return [
-            f"  To watch it again:  nodus wait {job_id}",
-            f"  To cancel it:       nodus cancel {job_id}",
+            f"  To watch it again:  {shell_line('nodus', 'wait', job_id)}",
+            f"  To cancel it:       {shell_line('nodus', 'cancel', job_id)}",
         ]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from .._errors import JobTimeoutError
 from . import exit_codes
 from .invocation import Invocation
-from .jobs import place, show_job
-from .output import STATUS_COLOURS, Output, printable
+from .jobs import is_simulated, place, show_job
+from .output import STATUS_COLOURS, Output, Painted
 
 if TYPE_CHECKING:
     from .._async.client import AsyncClient
@@ -32,14 +32,14 @@ class Progress:
 
     def __call__(self, job: AsyncJob) -> None:
         where = place(job.view)
-        status = printable(job.status.value)
+        status = job.status.value
         line = f"{status} on {where}" if where else status
         if line == self._last:
             return
         self._last = line
-        painted = self._output.paint_note(status, STATUS_COLOURS.get(status)) + line[len(status) :]
         now = datetime.now(timezone.utc).astimezone().strftime("%H:%M:%S")
-        self._output.note(f"{now}  {painted}")
+        simulated = " (simulated)" if is_simulated(job.view) else ""
+        self._output.note(f"{now}  ", Painted(status, STATUS_COLOURS.get(status)), line[len(status) :], simulated)
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def report(output: Output, view: JobView) -> int:
         return exit_codes.OK
     reason = view.error_message or view.error_code
     text = f"Job {view.id} {view.status.value}{f': {reason}' if reason else '.'}"
-    output.note(output.paint_note(printable(text), STATUS_COLOURS.get(view.status.value)))
+    output.note(Painted(text, STATUS_COLOURS.get(view.status.value)))
     return exit_codes.JOB_NOT_COMPLETED
 
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import builtins
-import copy
 import random
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from .._config import (
     Settings,
 )
 from .._enums import GpuType, JobStatus, SupplierKind
+from .._handles import ClientBound
 from .._logs import logger, set_up_from_environment
 from .._models import JobSpec, JobView
 from .._poll import DEFAULT_POLL_SECONDS, DEFAULT_UNREACHABLE_SECONDS
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from .webhooks import Webhooks
 
 
-class Client:
+class Client(ClientBound):
     """A client of the Nodus REST API. One per process is enough: it keeps its connections open and reuses them.
 
     Use it as a context manager, or call `close()` when you are done.
@@ -49,8 +49,7 @@ class Client:
         base_url: the API's address; `https`, unless its host is loopback. Default: the environment variable
             `NODUS_BASE_URL`, else `https://api.nodus.run`.
         timeout: how long one attempt at a request may take, in seconds, above 0: waiting for a free connection,
-            connecting, sending and reading together. (The synchronous client cannot interrupt a DNS lookup, which may
-            take longer.)
+            resolving the host's name, connecting, sending and reading together.
         max_retries: how many times to retry after a transient failure (network, 408, 409, 425, 429, 5xx); 0 disables
             retries.
         total_timeout: how long a whole call may take, in seconds, including retries and the pauses between them;
@@ -66,6 +65,8 @@ class Client:
     Raises:
         ConfigurationError: there is no key (`missing_api_key`), or a setting is invalid. Nothing is sent.
     """
+
+    _instead = "share it as it is, use `with_options()`, or create one in each place"
 
     def __init__(
         self,
@@ -174,7 +175,7 @@ class Client:
             NodusError: any other failure.
         """
         page = self._session.call(_calls.list_jobs(limit=limit, statuses=_statuses(status)), _http.parse_page)
-        return [Job(self._session, view) for view in page.jobs]
+        return [Job(self._session, view) for view in page.jobs[:limit]]  # a server may ignore the limit
 
     def iter_jobs(
         self, *, page_size: int = 50, status: JobStatus | str | Sequence[JobStatus | str] | None = None
@@ -347,7 +348,8 @@ class Client:
         settings = self._session.settings.changed(
             timeout=timeout, max_retries=max_retries, total_timeout=total_timeout, headers=headers
         )
-        child = copy.copy(self)  # what a subclass has added included
+        child = object.__new__(type(self))
+        child.__dict__.update(self.__dict__)  # what a subclass has added included
         child._session = self._session.sharing_pool(settings)
         return child
 

@@ -9,7 +9,17 @@ from .. import _calls, _http
 from .._concurrency import Limiter
 from .._errors import ConfigurationError, NodusError
 from .._http import Reply
-from .._live import LATEST, Progress, has_moved, has_no_endpoint, is_event_stream, parse_event
+from .._live import (
+    CATCHING_UP_SECONDS,
+    LATEST,
+    Progress,
+    has_moved,
+    has_no_endpoint,
+    is_about,
+    is_event_stream,
+    is_one_too_many,
+    parse_event,
+)
 from .._logs import logger
 from .._models import JobView
 from .._poll import DEFAULT_POLL_SECONDS
@@ -20,9 +30,6 @@ from .live_stream import LiveStream
 from .polled_events import PolledAllEvents, PolledEvents, PolledJobEvents
 from .session import Session
 from .stream import StreamedAnswer
-
-CATCHING_UP_SECONDS = 5.0
-"""How long a stream without a place of its own may stay silent before it is given up."""
 
 
 class EventStream(LiveStream):
@@ -36,7 +43,8 @@ class EventStream(LiveStream):
     You can leave the loop at any time. As a context manager, or with `close()`, the stream gives its connection back
     at once; otherwise the client takes it back with its next request.
 
-    A server without event streams is polled every 2 s instead; transitions that fall between two polls are missed.
+    A server without event streams, or one that allows no more of them (`too_many_streams`), is polled every 2 s
+    instead; transitions that fall between two polls are missed.
     """
 
     def __init__(
@@ -55,6 +63,7 @@ class EventStream(LiveStream):
         self._parser = EventStreamParser()
         self._polled: PolledEvents | None = None
         self._brought_news = False
+        self._gives_way = False
         self._target: JobView | None = None  # what a stream without a place of its own has to catch up with
 
     @property
@@ -97,7 +106,11 @@ class EventStream(LiveStream):
     def _open_for_job(self, job_id: str) -> None:
         """Open a connection if a place is free; otherwise poll, and open one for a moment if the job has moved."""
         if self._target is not None:
-            self._open()
+            place = self._session.take_stream_turn()
+            if place is not None:
+                self._open(place)
+            else:
+                self._come_again(Failure(_http.no_place(_calls.job_events(job_id, after=None))))
             return
         place = self._session.take_stream_place()
         if place is not None:
@@ -125,12 +138,13 @@ class EventStream(LiveStream):
             self._fall_back()
             return
         if isinstance(outcome, Failure):
-            if has_no_endpoint(outcome.error):
+            if has_no_endpoint(outcome.error) or is_one_too_many(outcome.error):
                 self._fall_back()
             else:
                 self._come_again(outcome)
             return
         self._answer = outcome
+        self._gives_way = place is not None and self._target is None
         self._brought_news = False
         if outcome.head.status == 204:  # "nothing will ever come", says the WHATWG
             self._is_over = True
@@ -170,12 +184,17 @@ class EventStream(LiveStream):
             self._target = None
             self._pause_seconds = DEFAULT_POLL_SECONDS
             self._release()
-        elif self._is_over:
+        elif self._is_over or (self._gives_way and self._session.is_stream_place_wanted):
             self._release()
 
     def _take(self, received: ServerSentEvent, head: Reply) -> None:
         event = parse_event(received, head)
-        if event is None or self._is_over or not self._progress.is_new(event):
+        if event is None or self._is_over:
+            return
+        if not is_about(event, self._job_id):
+            logger.warning("ignored an event of another job on the stream of job %s", self._job_id)
+            return
+        if not self._progress.is_new(event):
             return
         self._ready.append(event)
         self._brought_news = True
@@ -212,9 +231,7 @@ class EventStream(LiveStream):
         self._was_terminal = isinstance(outcome, JobView) and outcome.is_terminal
 
     def _poll_job(self, job_id: str) -> JobView | Failure:
-        session = self._session
-        deadline = session.clock.now() + session.settings.timeout
-        outcome = session.attempt(_calls.get_job(job_id), deadline=deadline)
+        outcome = self._session.attempt_in_turn(_calls.get_job(job_id))
         return _http.parse(outcome, JobView) if isinstance(outcome, Reply) else outcome
 
     def _come_again(self, failure: Failure) -> None:

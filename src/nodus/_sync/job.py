@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, overload
 
 from .. import _arguments, _calls, _http
 from .._enums import GpuType, JobStatus, PrincipalKind
+from .._handles import ClientBound
 from .._models import JobView
 from .._poll import DEFAULT_POLL_SECONDS, DEFAULT_UNREACHABLE_SECONDS
 from . import polling
@@ -21,12 +22,17 @@ if TYPE_CHECKING:
     from .log_stream import LogStream
 
 
-class Job:
+class Job(ClientBound):
     """A job that was submitted or looked up.
 
     `wait()` and `refresh()` update it in place, so that its attributes can be read afterwards without another round
     trip. Not safe to share across threads.
+
+    Two handles are equal if they are of the same job on the same control plane, whatever they last saw of it; to
+    compare what they saw, compare their `view`. A handle cannot be pickled or deeply copied, but its `view` can.
     """
+
+    _instead = "use its `view`, a snapshot that can be, or its `id`, from which `client.job()` makes it again"
 
     __slots__ = ("__weakref__", "_replayed", "_session", "_submitted_at", "_view")
 
@@ -268,6 +274,14 @@ class Job:
         return self._view.principal_kind
 
     @property
+    def simulated(self) -> bool:
+        """Whether the job's supplier is simulated: nothing runs, and nothing is charged.
+
+        False if an older server does not say; `view.simulated` is None then.
+        """
+        return bool(self._view.simulated)
+
+    @property
     def replayed(self) -> bool:
         """Whether `run()` returned a job that an earlier submission with the same idempotency key had created."""
         return self._replayed
@@ -282,6 +296,17 @@ class Job:
         """Whether the job completed."""
         return self._view.succeeded
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Job):
+            return NotImplemented
+        return self.id == other.id and self._session.serves_as(other._session)
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __copy__(self) -> Job:
+        return Job(self._session, self._view, replayed=self._replayed, submitted_at=self._submitted_at)
+
     def _repr_html_(self) -> str:
         """Render the job as a card, for notebooks."""
         from .._card import card
@@ -294,6 +319,8 @@ class Job:
             value = getattr(self, name)
             if value is not None:
                 facts.append(f"{name}={value!r}")
+        if self.simulated:
+            facts.append("simulated=True")
         return f"{type(self).__name__}({', '.join(facts)})"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from .. import _arguments, _calls, _http
+from .._handles import ClientBound
 from .._records import ConsistencyProof, InclusionProof, LedgerCheckpoint, LedgerEntry, LedgerKey, LedgerPage
 from .paging import PageIterator
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 _PAGE_SIZE = 200
 
 
-class Ledger:
+class Ledger(ClientBound):
     """`client.ledger`: what was recorded, and what proves it.
 
     These calls only fetch. To verify what they return, use `nodus.verify_ledger`, `verify_inclusion` and
@@ -31,6 +32,9 @@ class Ledger:
 
     def entries(self, *, job_id: str | None = None, after: int = 0, limit: int | None = None) -> list[LedgerEntry]:
         """Fetch rows in order, with as many requests as it takes.
+
+        An agent's key gets only the rows of its own key and jobs: `verify_ledger` finds gaps between them, but
+        `verify_inclusion` verifies each, with a `proof()`.
 
         Args:
             job_id: only rows about this job.

@@ -6,6 +6,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from .._handles import ClientBound
 from .._live import Reconnection
 from .._poll import DEFAULT_UNREACHABLE_SECONDS
 from .session import Session
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class LiveStream:
+class LiveStream(ClientBound):
     """A stream that its user iterates over, across dropped connections.
 
     Args:

@@ -12,7 +12,9 @@ from typing import Any
 
 import httpcore
 
-from .._concurrency import Clock, addresses
+from .._concurrency import Clock, close_without_loop
+from .._happy_eyeballs import connect
+from .._resolver import resolve
 
 WRITE_BYTES = 65536
 """How much is written under one timeout, so that the deadline also ends a peer that reads a large body slowly."""
@@ -24,12 +26,13 @@ class Attempt:
     Attributes:
         deadline: the clock reading at which it must be over, or None.
         connected: whether the connection was opened for this request.
+        handshakes: how many TLS handshakes were made for it.
         sent: whether anything was written.
         answered: whether a byte of a response has arrived.
         abandoned: whether nobody wants the rest of the response.
     """
 
-    __slots__ = ("abandoned", "answered", "clock", "connected", "deadline", "sent")
+    __slots__ = ("abandoned", "answered", "clock", "connected", "deadline", "handshakes", "sent")
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -38,6 +41,7 @@ class Attempt:
     def begin(self, deadline: float | None) -> None:
         self.deadline = deadline
         self.connected = self.sent = self.answered = self.abandoned = False
+        self.handshakes = 0
 
     def clip(self, timeout: float | None, late: type[httpcore.TimeoutException]) -> float | None:
         """Cut an operation's timeout down to the time that is left.
@@ -83,7 +87,15 @@ class DeadlineStream(httpcore.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         clipped = self._attempt.clip(timeout, httpcore.ConnectTimeout)
-        stream = self._stream.start_tls(ssl_context, server_hostname, clipped)
+        if server_hostname is not None:
+            # A proxy is given an IPv6 address in the brackets of a URL; a certificate has it without.
+            server_hostname = server_hostname.strip("[]")
+        try:
+            stream = self._stream.start_tls(ssl_context, server_hostname, clipped)
+        except ssl.SSLError as exc:
+            # Older versions of httpcore let it through on one of the event loops; nothing was sent yet.
+            raise httpcore.ConnectError(str(exc)) from exc
+        self._attempt.handshakes += 1
         return DeadlineStream(stream, self._attempt)
 
     def get_extra_info(self, info: str) -> Any:
@@ -107,28 +119,24 @@ class DeadlineBackend(httpcore.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         attempt = self._attempt
+        clipped = attempt.clip(timeout, httpcore.ConnectTimeout)
         try:
-            found = addresses(host, port)
-        except OSError as exc:
-            raise httpcore.ConnectError(str(exc)) from exc
-        for left in range(len(found), 0, -1):
-            clipped = attempt.clip(timeout, httpcore.ConnectTimeout)
-            share = None if clipped is None else clipped / left
-            try:
-                stream = self._backend.connect_tcp(found[-left], port, share, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                if left == 1:
-                    raise
-            except BaseException as exc:
-                interrupt = _interrupt_in(exc)
-                if interrupt is None:
-                    raise
-                raise interrupt from None
-            else:
-                self._opened = stream
-                attempt.connected = True
-                return DeadlineStream(stream, attempt)
-        raise httpcore.ConnectError(f"{host} has no address")
+            addresses = resolve(host, port, clipped)
+        except TimeoutError as exc:
+            raise httpcore.ConnectTimeout(str(exc)) from exc
+        except (OSError, UnicodeError) as exc:
+            raise httpcore.ConnectError(f"the name {host} cannot be resolved: {exc}") from exc
+        clipped = attempt.clip(timeout, httpcore.ConnectTimeout)
+        try:
+            stream = connect(self._backend, addresses, port, clipped, local_address, socket_options)
+        except BaseException as exc:
+            interrupt = _interrupt_in(exc)
+            if interrupt is None:
+                raise
+            raise interrupt from None
+        self._opened = stream
+        attempt.connected = True
+        return DeadlineStream(stream, attempt)
 
     def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
@@ -140,6 +148,12 @@ class DeadlineBackend(httpcore.NetworkBackend):
 
     def sleep(self, seconds: float) -> None:
         self._backend.sleep(seconds)
+
+    def close_without_loop(self) -> None:
+        """Close the last socket although its event loop has ended."""
+        if self._opened is not None:
+            opened, self._opened = self._opened, None
+            close_without_loop(opened)
 
     def close(self) -> None:
         """Close the last socket, if need be again: httpcore forgets one whose TLS handshake was cancelled."""

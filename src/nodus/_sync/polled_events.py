@@ -87,12 +87,14 @@ class PolledEvents:
         return event if self._progress.is_new(event) else None
 
     def _ask(self, call: Call) -> Reply:
-        session = self._session
-        deadline = self._state.poll_deadline(session.clock.now(), session.settings.timeout)
-        outcome = session.attempt(call, deadline=deadline)
+        outcome = self._attempt(call)
         if isinstance(outcome, Failure):
             raise _PollFailed(outcome)
         return outcome
+
+    def _attempt(self, call: Call) -> Reply | Failure:
+        session = self._session
+        return session.attempt(call, deadline=session.clock.now() + session.settings.timeout)
 
 
 class PolledJobEvents(PolledEvents):
@@ -116,6 +118,10 @@ class PolledJobEvents(PolledEvents):
         self.is_over = view.is_terminal
         known, self._known = self._known, _standing(view)
         return [view] if known != self._known else []
+
+    def _attempt(self, call: Call) -> Reply | Failure:
+        # As many jobs may be followed in this way as on streams.
+        return self._session.attempt_in_turn(call)
 
 
 class PolledAllEvents(PolledEvents):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -21,15 +22,18 @@ from .. import _bodies
 from .._concurrency import Clock, Limiter, RunGuard
 from .._errors import APITimeoutError, ConfigurationError
 from .._failures import chain_of
-from .._live import MAX_STREAMS
 from .lane import KEEPALIVE_SECONDS, Lane, Origin, close_all
 from .stream import StreamedAnswer
+from .stream_places import StreamPlaces
 
 DEADLINE = "nodus_deadline"
 """Request extension: the clock reading at which the attempt must be over, waiting for a connection included."""
 
 REPEATABLE = "nodus_repeatable"
 """Request extension: whether the request may be sent again if a reused connection turns out to be dead."""
+
+MAX_BYTES = "nodus_max_bytes"
+"""Request extension: how many bytes the body of a response may have."""
 
 
 def closed_error() -> ConfigurationError:
@@ -40,7 +44,8 @@ def closed_error() -> ConfigurationError:
 def wrong_event_loop() -> ConfigurationError:
     """The error of a call on another event loop than the one in which the connections live."""
     return ConfigurationError(
-        "This client belongs to another event loop: create one client for each event loop, and close it there.",
+        "This client belongs to another event loop, which is still running: create one client for each event loop, and "
+        "close it there.",
         code="wrong_event_loop",
     )
 
@@ -65,6 +70,7 @@ class Pool(httpx.BaseTransport):
         self._clock = clock
         self._stack = LaneStack(max_connections, clock)
         self._inherited: dict[int, LaneStack] = {}
+        self._mutex = threading.Lock()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; return the response, to be read and closed: until then it holds its connection."""
@@ -80,35 +86,44 @@ class Pool(httpx.BaseTransport):
         """Send a request and read its whole response. Cheaper than reading that of `handle_request`.
 
         Raises:
-            APIError: (`invalid_response`) the body is too large.
+            APIError: (`invalid_response`) the body cannot be used: it is too large, or packed in an unknown way. That
+                of an error reads as empty instead.
         """
         stack, lane, response = self._send(request)
+        limit = request.extensions.get(MAX_BYTES, _bodies.MAX_JSON_BYTES)
+        is_error = response.status_code >= 400
+        body = _bodies.BodyReader(response.headers, min(limit, _bodies.MAX_ERROR_BYTES) if is_error else limit)
         try:
-            content = self._read(response, lane)
+            content = self._read(response, lane, body)
+            if body.problem is not None and not is_error:
+                request_id = response.headers.get("x-request-id")
+                raise _bodies.unusable(response.status_code, body.problem, request_id)
         except BaseException:
             stack.discard(lane)
             raise
-        stack.give_back(lane)
+        if lane.attempt.abandoned:
+            stack.discard(lane)
+        else:
+            stack.give_back(lane)
         return Answer(response.status_code, response.headers, content)
 
-    def _read(self, response: httpx.Response, lane: Lane) -> bytes:
+    def _read(self, response: httpx.Response, lane: Lane, body: _bodies.BodyReader) -> bytes:
+        """Read a body to its end; not beyond what has arrived already once it cannot be used."""
         stream = response.stream
         assert isinstance(stream, httpx.SyncByteStream)
-        chunks: list[bytes] = []
-        size = 0
+        attempt = lane.attempt
+        attempt.abandoned = body.problem is not None
         try:
             for chunk in stream:
-                chunks.append(chunk)
-                size += len(chunk)
-                if size > _bodies.MAX_BYTES:
-                    lane.attempt.abandoned = True
+                body.feed(chunk)
+                if body.problem is not None:
+                    attempt.abandoned = True
             stream.close()
         except httpx.TransportError:
-            _bodies.check_size(size, response)
-            raise
-        _bodies.check_size(size, response)
-        content = b"".join(chunks)
-        return _bodies.unpacked(content, response) if "content-encoding" in response.headers else content
+            if body.problem is None:
+                raise
+            return b""
+        return body.finish()
 
     def _send(self, request: httpx.Request) -> tuple[LaneStack, Lane, httpx.Response]:
         self.check_usable()
@@ -132,6 +147,14 @@ class Pool(httpx.BaseTransport):
         Raises:
             ConfigurationError: `client_closed`, or `wrong_event_loop`.
         """
+        stack = self._start_afresh_if_need_be()
+        if stack.closed:
+            raise closed_error()
+        if not stack.run.is_home():
+            raise wrong_event_loop()
+
+    def _start_afresh_if_need_be(self) -> LaneStack:
+        """Return the connections; new ones in a new process, or if their event loop has ended."""
         stack = self._stack
         pid = os.getpid()
         if stack.pid != pid:
@@ -139,31 +162,42 @@ class Pool(httpx.BaseTransport):
             # closing one could end it for both. Several threads may notice at once; `setdefault` lets one win.
             self._inherited[stack.pid] = stack
             fresh = LaneStack(stack.limit, self._clock, closed=stack.closed)
-            stack = self._stack = self._inherited.setdefault(pid, fresh)
-        if stack.closed:
-            raise closed_error()
-        if not stack.run.is_home():
-            raise wrong_event_loop()
+            self._stack = self._inherited.setdefault(pid, fresh)
+        elif not stack.run.is_home() and stack.run.has_ended():
+            with self._mutex:
+                if self._stack is stack:
+                    self._stack = LaneStack(stack.limit, self._clock, closed=stack.closed)
+            stack.close_without_loop()
+        return self._stack
 
     def close(self) -> None:
         """Close the idle connections now, and the busy ones as they come back.
 
         Raises:
-            ConfigurationError: (`wrong_event_loop`) there are open connections, and they live in another event loop.
+            ConfigurationError: (`wrong_event_loop`) there are open connections, and they live in another event loop
+                that has not ended.
         """
         stack = self._stack
         stack.closed = True
         if stack.pid != os.getpid() or not (stack.lanes or stack.answers):
             return
-        if not stack.run.is_home():
+        if stack.run.is_home():
+            stack.clear()
+        elif stack.run.has_ended():
+            stack.close_without_loop()
+        else:
             raise wrong_event_loop()
-        stack.clear()
 
-    def take_stream_place(self) -> Limiter | None:
-        """Take one of the places for long responses, to be released afterwards; None if all are taken."""
-        self._stack.close_forgotten()
-        places = self._stack.streams
-        return places if places.acquire(0.0) else None
+    def stream_places(self) -> StreamPlaces:
+        """Return the places for streams, once those of abandoned streams are free."""
+        stack = self._start_afresh_if_need_be()
+        stack.close_forgotten()
+        return stack.streams
+
+    @property
+    def is_stream_place_wanted(self) -> bool:
+        """Whether a stream that holds a place should give way to another."""
+        return self._stack.streams.is_wanted
 
     @property
     def answers(self) -> set[StreamedAnswer]:
@@ -204,10 +238,11 @@ class LaneStack:
         self.pid = os.getpid()
         self.run = RunGuard()
         self._clock = clock
-        self.streams = Limiter(min(MAX_STREAMS, limit // 2))
+        self.streams = StreamPlaces(limit)
         self.answers: set[StreamedAnswer] = set()
         self.forgotten: deque[StreamedAnswer] = deque()
         self._idle: list[Lane] = []
+        self._made: weakref.WeakSet[Lane] = weakref.WeakSet()
         self._limiter = Limiter(limit)
         self._mutex = threading.Lock()
 
@@ -234,6 +269,7 @@ class LaneStack:
                 if self._idle[index].origin == origin:
                     return self._idle.pop(index)
         lane = Lane(origin, self._clock)
+        self._made.add(lane)
         with self._mutex:
             evicted = self._idle.pop(0) if self._idle and self.lanes >= self.limit else None
             self.lanes += evicted is None
@@ -300,6 +336,17 @@ class LaneStack:
             close_all(idle)
         finally:
             self._forget(len(idle))
+
+    def close_without_loop(self) -> None:
+        """Close all connections although their event loop has ended, idle or not."""
+        for answer in (*self.answers, *self.forgotten):
+            answer.abandon()
+        self.forgotten.clear()
+        for lane in list(self._made):
+            lane.close_without_loop()
+        with self._mutex:
+            self._idle.clear()
+            self.lanes = 0
 
     def describe(self) -> str:
         return f"{self.limit - self._limiter.free} busy, {len(self._idle)} idle, limit {self.limit}"

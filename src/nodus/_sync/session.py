@@ -11,17 +11,19 @@ from typing import Any, Protocol, TypeVar
 
 import httpx
 
-from .. import _failures, _http
+from .. import _bodies, _failures, _http
 from .._calls import Call
 from .._concurrency import Clock, Limiter, misfit
 from .._config import Settings
 from .._errors import ConfigurationError, NodusError
+from .._handles import ClientBound
 from .._hooks import ResponseEvent, RetryEvent, is_hook
 from .._http import Reply, RequestBuilder
+from .._live import CATCHING_UP_SECONDS
 from .._logs import logger
 from .._retry import Failure, RetryState
 from .._signing import Signer
-from .pool import DEADLINE, REPEATABLE, Answer, Pool, closed_error
+from .pool import DEADLINE, MAX_BYTES, REPEATABLE, Answer, Pool, closed_error
 from .stream import StreamedAnswer
 
 OnRetry = Callable[[RetryEvent], object]
@@ -39,7 +41,7 @@ class HTTPClient(Protocol):
     def send(self, request: Any, *, follow_redirects: bool) -> Any: ...
 
 
-class Session:
+class Session(ClientBound):
     """Carries out calls under one client's settings.
 
     Args:
@@ -97,6 +99,10 @@ class Session:
             on_response=self._on_response,
         )
 
+    def serves_as(self, other: Session) -> bool:
+        """Whether the same job is behind an id in both."""
+        return self.settings.base_url == other.settings.base_url
+
     def call(self, call: Call, read: Callable[[Reply], _Result]) -> _Result:
         """Make a call, retry it where that may help, and read the first successful response.
 
@@ -109,7 +115,7 @@ class Session:
         """
         reply = self._send(call)
         try:
-            return read(reply)
+            return _read(reply, read)
         except NodusError as exc:
             exc.idempotency_key = call.idempotency_key
             exc.outcome_unknown = call.method != "GET"
@@ -127,11 +133,13 @@ class Session:
         started = self.clock.now()
         request = self._builder.build(call, retries=number - 1, now=self.clock.unix_time())
         try:
-            answer = self._exchange(request, deadline, deadline - started, call.repeatable)
+            answer = self._exchange(request, deadline, deadline - started, call)
         except ConfigurationError:
             raise
         except NodusError as exc:
             return Failure(exc)
+        except MemoryError as exc:
+            return Failure(_http.out_of_memory(call, exc))
         except Exception as exc:
             failure = _failures.failure_from_exception(exc, call)
             logger.debug("%s %s: %s", call.method, call.path, failure.error)
@@ -162,8 +170,12 @@ class Session:
             try:
                 response = self._begin(request, started + timeout)
                 head = Reply(response.status_code, httpx.Headers(response.headers), b"", 1, self._secrets)
+                refusal = _bodies.refusal_of_stream(head.headers)
                 if not head.is_success:
-                    head = replace(head, content=_content_to_the_end(response))
+                    head = replace(head, content=_content_of_error(response))
+                elif refusal is not None:
+                    response.close()
+                    return Failure(_bodies.unusable(head.status, refusal, head.request_id))
             except ConfigurationError:
                 raise
             except NodusError as exc:
@@ -188,7 +200,27 @@ class Session:
 
         They limit this session's streams with an injected client too.
         """
-        return self._pool.take_stream_place()
+        return (self._pool.stream_places()).take()
+
+    def take_stream_turn(self) -> Limiter | None:
+        """Wait for a place to follow a single job for a moment; None if none came free for too long."""
+        places = self._pool.stream_places()
+        return places.take_turn(self.settings.timeout + CATCHING_UP_SECONDS)
+
+    @property
+    def is_stream_place_wanted(self) -> bool:
+        """Whether a stream that holds a place should give way to another."""
+        return self._pool.is_stream_place_wanted
+
+    def attempt_in_turn(self, call: Call) -> Reply | Failure:
+        """Like `attempt`, for a stream of a single job: in one of the places that such streams have."""
+        place = self.take_stream_place() or self.take_stream_turn()
+        if place is None:
+            return Failure(_http.no_place(call))
+        try:
+            return self.attempt(call, deadline=self.clock.now() + self.settings.timeout)
+        finally:
+            place.release()
 
     @property
     def can_spare_a_connection(self) -> bool:
@@ -255,14 +287,19 @@ class Session:
             self._announce(RetryEvent(call.method, call.path, retry.attempts, settings.max_retries, delay, error))
             clock.sleep(delay)
 
-    def _exchange(self, request: httpx.Request, deadline: float, seconds: float, repeatable: bool) -> Answer:
+    def _exchange(self, request: httpx.Request, deadline: float, seconds: float, call: Call) -> Answer:
         request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), max(seconds, 0.0))
         if self._http_client is not None:
             response = self._send_through(self._http_client, request)
             # A client of the user's own may return a plain dict, whose names are case-sensitive.
-            return Answer(response.status_code, httpx.Headers(response.headers), _content_of(response))
+            headers, content = httpx.Headers(response.headers), _content_of(response)
+            if len(content) > call.max_bytes:
+                problem = f"a body of more than {call.max_bytes >> 20} MiB"
+                raise _bodies.unusable(response.status_code, problem, headers.get("x-request-id"))
+            return Answer(response.status_code, headers, content)
         request.extensions[DEADLINE] = deadline
-        request.extensions[REPEATABLE] = repeatable
+        request.extensions[REPEATABLE] = call.repeatable
+        request.extensions[MAX_BYTES] = call.max_bytes
         return self._pool.fetch(request)
 
     def _begin(self, request: httpx.Request, deadline: float) -> httpx.Response:
@@ -310,6 +347,13 @@ class Session:
             self._on_retry(event)
 
 
+def _read(reply: Reply, read: Callable[[Reply], _Result]) -> _Result:
+    try:
+        return read(reply)
+    except MemoryError as exc:
+        raise _http.invalid_response(reply, _bodies.NOT_ENOUGH_MEMORY) from exc
+
+
 def _note_what_is_known(error: NodusError, call: Call, retry: RetryState) -> None:
     error.attempts = retry.attempts
     error.idempotency_key = call.idempotency_key
@@ -325,10 +369,19 @@ def _takes_stream(send: Callable[..., object]) -> bool:
     return "stream" in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
 
 
-def _content_to_the_end(response: httpx.Response) -> bytes:
-    """Read the whole body of an answer that was opened as a stream, and close it."""
+def _content_of_error(response: httpx.Response) -> bytes:
+    """Read the body of an error that was opened as a stream, and close it; empty if it cannot be used."""
     try:
-        return _content_of(response) if response.is_closed else response.read()
+        if response.is_closed:
+            return _content_of(response)
+        body = _bodies.BodyReader(response.headers, _bodies.MAX_ERROR_BYTES)
+        stream = response.stream
+        assert isinstance(stream, httpx.SyncByteStream)
+        for chunk in stream:
+            body.feed(chunk)
+            if body.problem is not None:
+                break
+        return body.finish()
     finally:
         response.close()
 

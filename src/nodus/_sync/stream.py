@@ -90,6 +90,11 @@ class StreamedAnswer:
             if self._place is not None:
                 self._place.release()
 
+    def abandon(self) -> None:
+        """Give up the response: its event loop has ended, and its connection with it. Reading finds its end."""
+        self._is_open = False
+        self._registry.discard(self)
+
     def _run_out(self) -> None:
         """End the generators that an injected client reads with: left hanging, an event loop would have to end them.
 

@@ -18,7 +18,7 @@ _DATABASE_RETRY_SECONDS = 2
 
 
 class ApiError(Exception):
-    """An error response. `extra` is added to the envelope's three fields."""
+    """An error response. `extra` is added to the envelope's three fields; it is sent `hold_seconds` later."""
 
     def __init__(
         self,
@@ -28,6 +28,7 @@ class ApiError(Exception):
         *,
         headers: Mapping[str, str] | None = None,
         extra: Mapping[str, Any] | None = None,
+        hold_seconds: float = 0.0,
     ) -> None:
         super().__init__(f"{status} {code}")
         self.status = status
@@ -35,6 +36,7 @@ class ApiError(Exception):
         self.message = message
         self.headers = dict(headers or {})
         self.extra = dict(extra or {})
+        self.hold_seconds = hold_seconds
 
     def response(self, request_id: str) -> Response:
         """Return the answer in the error envelope."""
@@ -50,6 +52,8 @@ def translate(refusal: ledger.Refused | InvalidSpec) -> ApiError:
         return ApiError(422, "invalid_spec", refusal.message, extra={"field": refusal.field} if refusal.field else None)
     if isinstance(refusal, ledger.BudgetExceeded):
         return _budget_exceeded(refusal.estimated, refusal.figures)
+    if isinstance(refusal, ledger.CannotRun):
+        return ApiError(422, "cannot_run", refusal.message)
     if isinstance(refusal, ledger.DatabaseUnavailable):
         return _database_unavailable(nothing_was_done=refusal.nothing_was_done)
     status, code, message = _ANSWERS[type(refusal)]
@@ -67,6 +71,18 @@ _ANSWERS: Mapping[type[ledger.Refused], tuple[int, str, str]] = {
         "no_such_offer",
         "No supplier in the catalogue offers this GPU under these tiers: change `gpu` or `require_tiers`.",
     ),
+    ledger.SimulationsOnly: (
+        422,
+        "no_such_offer",
+        "Suppliers are simulated here and run nothing, so they take test keys only, and this is a live key: submit "
+        "with an `nk_test_…` key, which `mint --test` makes.",
+    ),
+    ledger.NothingSimulated: (
+        422,
+        "no_such_offer",
+        "Suppliers really run jobs here, so they take live keys only, and this is a test key: submit with an "
+        "`nk_live_…` key.",
+    ),
     ledger.NoSupplier: (
         503,
         "no_supplier",
@@ -76,7 +92,7 @@ _ANSWERS: Mapping[type[ledger.Refused], tuple[int, str, str]] = {
     ledger.ForbiddenPrincipal: (
         403,
         "forbidden_principal",
-        "An agent's key may do this only to jobs that it submitted itself.",
+        "An agent's key may do this only to jobs that it submitted itself, and a test key only to simulated jobs.",
     ),
     ledger.UnusableCursor: (422, "invalid_cursor", "`cursor` must be a `next_cursor` of an earlier page."),
 }

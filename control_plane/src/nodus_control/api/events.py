@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import anyio
+import anyio.lowlevel
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
-
-from nodus_core.times import timestamp
-from nodus_ledger.event_log import EventRecord
 
 from ..auth import authenticate
 from ..calls import Call, in_thread, read_call, translated
-from ..events import EventFeed, Subscription
+from ..events import EventFeed
 from ..plane import Plane
 from .errors import ApiError
+from .live import LiveResponse, Start
 
 MEDIA_TYPE = "text/event-stream"
 LATEST = "latest"
@@ -44,44 +41,38 @@ async def get_job_events(request: Request) -> Response:
 
 
 @dataclass(frozen=True, slots=True)
-class _Start:
-    """Where a stream begins: after the number or position `after`.
+class _Asked:
+    """What to stream. `is_over` if no event will follow; `tells_id` if the client does not know yet where it begins."""
 
-    `is_over` if no event will ever follow; `tells_id` if the client does not know yet what `after` is.
-    """
-
-    customer_id: str
-    key_id: str
-    job_id: str | None
-    after: int
+    start: Start
     is_over: bool = False
     tells_id: bool = False
 
 
-async def _respond(request: Request, find: Callable[[Plane, Call], _Start]) -> Response:
+async def _respond(request: Request, find: Callable[[Plane, Call], _Asked]) -> Response:
     plane: Plane = request.app.state.plane
-    start = await in_thread(translated, find, plane, await read_call(request))
-    return _EventStream(plane.feed, start)
+    call = await read_call(request)
+    return _EventStream(plane.feed, await in_thread(translated, find, plane, call))
 
 
-def _of_customer(plane: Plane, call: Call) -> _Start:
+def _of_customer(plane: Plane, call: Call) -> _Asked:
     key = authenticate(plane, call)
     if call.header("last-event-id") is None and call.parameters.get("after") == LATEST:
-        return _Start(key.customer_id, key.id, None, plane.feed.head(key.customer_id), tells_id=True)
+        return _Asked(Start(key.customer_id, key.id, None, plane.feed.head(key.customer_id)), tells_id=True)
     after = _asked_for(call)
     # A sequence that is shorter than that is another one: the control plane has lost its memory since.
     if after and after > plane.feed.head(key.customer_id):
         after = 0
-    return _Start(key.customer_id, key.id, None, after)
+    return _Asked(Start(key.customer_id, key.id, None, after))
 
 
-def _of_job(plane: Plane, call: Call) -> _Start:
+def _of_job(plane: Plane, call: Call) -> _Asked:
     key = authenticate(plane, call)
     after = _asked_for(call)
     job = plane.jobs.get(key.customer_id, call.path_params["job_id"])
     if after > job.events:
         after = 0
-    return _Start(key.customer_id, key.id, job.id, after, is_over=job.is_terminal and after == job.events)
+    return _Asked(Start(key.customer_id, key.id, job.id, after), is_over=job.is_terminal and after == job.events)
 
 
 def _asked_for(call: Call) -> int:
@@ -101,71 +92,37 @@ def _asked_for(call: Call) -> int:
     return int(after)
 
 
-class _EventStream(Response):
-    """A response that goes on until the job is over, the client leaves, or the server stops."""
+class _EventStream(LiveResponse):
+    """Events, as they happen."""
 
-    def __init__(self, feed: EventFeed, start: _Start) -> None:
-        super().__init__(headers={"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store", "X-Accel-Buffering": "no"})
-        del self.headers["content-length"]
-        self._feed = feed
-        self._start = start
+    def __init__(self, feed: EventFeed, asked: _Asked) -> None:
+        headers = {"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(feed, asked.start, headers=headers)
+        self._asked = asked
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send events."""
-        async with anyio.create_task_group() as tasks:
-
-            async def watch_client() -> None:
-                while (await receive())["type"] != "http.disconnect":
-                    pass
-                tasks.cancel_scope.cancel()
-
-            tasks.start_soon(watch_client)
-            start = self._start
-            place = self._feed.subscribe(start.customer_id, start.key_id, job_id=start.job_id, after=start.after)
-            try:
-                await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-                if not start.is_over:
-                    await self._send_events(place, send)
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
-            finally:
-                self._feed.unsubscribe(place)
-                tasks.cancel_scope.cancel()
-
-    async def _send_events(self, place: Subscription, send: Send) -> None:
-        if self._start.tells_id:
+    async def tell(self) -> bool:
+        """Write events until the job is over, or the place is gone."""
+        if self._asked.is_over:
+            return True
+        if self._asked.tells_id:
             # A client that reconnects before the first event must know where it had begun.
-            await send(_chunk(f"id: {self._start.after}\n\n".encode()))
+            await self.write(f"id: {self.start.after}\n\n".encode())
+        place = self.place
         while not place.is_closed:
-            news = self._feed.arm(place)
-            events = self._feed.recent(place)
-            if events is None:
-                events = await in_thread(self._feed.read, place)
-            if events:
-                await send(_chunk(b"".join(_encode(event, of_job=place.job_id is not None) for event in events)))
-                if place.job_id is not None and events[-1].is_terminal:
-                    return
+            news = place.arm()
+            page = self.feed.recent_text(place)
+            if page is None:
+                page = await in_thread(self.feed.read_text, place)
+            if page.text:
+                await self.write(page.text)
+                if page.is_last:
+                    return True
+                # Sending need not wait, and so others would, for as long as there is more.
+                await anyio.lowlevel.checkpoint()
                 continue
-            silence = anyio.move_on_after(self._feed.heartbeat_seconds)
+            silence = anyio.move_on_after(self.heartbeat_seconds())
             with silence:
                 await news.wait()
             if silence.cancelled_caught:
-                await send(_chunk(_HEARTBEAT))
-
-
-def _chunk(body: bytes) -> dict[str, object]:
-    return {"type": "http.response.body", "body": body, "more_body": True}
-
-
-def _encode(event: EventRecord, *, of_job: bool) -> bytes:
-    data = {
-        "seq": event.seq,
-        "job_id": event.job_id,
-        "status": event.status,
-        "at": timestamp(event.at),
-        "attempt": event.attempt,
-        "supplier": event.supplier,
-        "region": event.region,
-        "reason": event.reason,
-    }
-    number = event.seq if of_job else event.position
-    return f"id: {number}\nevent: status\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()
+                await self.write(_HEARTBEAT)
+        return True

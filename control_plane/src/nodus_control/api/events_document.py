@@ -13,7 +13,8 @@ _NUMBER = r"^[0-9]{1,18}$"
 _EXAMPLE = (
     "id: 2\nevent: status\n"
     'data: {"seq":2,"job_id":"019b0a5e-6f00-7c3e-8a51-0f3f6b7a9d21","status":"placed","at":"2026-11-25T12:00:04.000Z",'
-    '"attempt":1,"supplier":"lambda","region":"us-west-1","reason":null}\n\n'
+    '"attempt":1,"supplier":"lambda","region":"us-west-1","reason":null,'
+    '"simulated":false}\n\n'
 )
 
 EVENT_SCHEMAS: Schema = {
@@ -29,8 +30,9 @@ EVENT_SCHEMAS: Schema = {
             "supplier": {"type": ["string", "null"]},
             "region": {"type": ["string", "null"]},
             "reason": {"type": ["string", "null"]},
+            "simulated": {"type": "boolean", "description": "Nothing runs, and nothing is charged."},
         },
-        "required": ["seq", "job_id", "status", "at", "attempt", "supplier", "region", "reason"],
+        "required": ["seq", "job_id", "status", "at", "attempt", "supplier", "region", "reason", "simulated"],
     }
 }
 

@@ -13,8 +13,8 @@ from starlette.responses import Response
 
 from nodus_core.notes import encode_verifier_key
 from nodus_ledger.entry_view import entry_view
+from nodus_ledger.keys import KeyRecord
 from nodus_ledger.ledger_reader import UnknownEntry, UnknownSize
-from nodus_ledger.ledger_signing import origin_of
 
 from ..auth import authenticate
 from ..calls import Call, respond
@@ -64,14 +64,18 @@ def _entries(plane: Plane, call: Call) -> Response:
     limit = read_limit(call.parameters.get("limit"))
     after = _whole(call, "after", default=0, lowest=0)
     page = plane.trust_ledger.entries(
-        key.customer_id, job_id=call.parameters.get("job_id") or None, after=after, limit=limit
+        key.customer_id,
+        job_id=call.parameters.get("job_id") or None,
+        after=after,
+        limit=limit,
+        key_id=_only_rows_of(key),
     )
     return _json({"entries": [entry_view(entry) for entry in page.entries], "next_after": page.next_after})
 
 
 def _key(plane: Plane, call: Call) -> Response:
     key = authenticate(plane, call)
-    origin = origin_of(key.customer_id)
+    origin = plane.trust_ledger.origin_of(key.customer_id)
     public_key = plane.trust_ledger.public_key
     return _json(
         {
@@ -97,7 +101,7 @@ def _proof(plane: Plane, call: Call) -> Response:
     if not _DIGITS.match(seq) or len(seq) > _MAX_DIGITS:
         raise _unknown_entry()
     try:
-        proof = plane.trust_ledger.inclusion(key.customer_id, int(seq), size)
+        proof = plane.trust_ledger.inclusion(key.customer_id, int(seq), size, key_id=_only_rows_of(key))
     except UnknownEntry:
         raise _unknown_entry() from None
     except UnknownSize:
@@ -117,6 +121,11 @@ def _consistency(plane: Plane, call: Call) -> Response:
     except UnknownSize:
         raise _unknown_size("`to` must not be above the size of the ledger.") from None
     return _json({"from": old_size, "to": size, "hashes": _hex(hashes)})
+
+
+def _only_rows_of(key: KeyRecord) -> str | None:
+    """Return the key whose rows alone an agent may see, which is its own; None for keys that see all of them."""
+    return key.id if key.sees_only_its_own_jobs else None
 
 
 def _whole(call: Call, name: str, *, default: int | None, lowest: int) -> int:

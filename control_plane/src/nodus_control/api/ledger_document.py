@@ -11,7 +11,8 @@ from nodus_core.leaves import FIRST_PREVIOUS_HASH, LeafFields, leaf_text
 from nodus_core.merkle import leaf_hash
 from nodus_core.notes import Checkpoint, encode_verifier_key
 from nodus_ledger.keys import PrincipalKind
-from nodus_ledger.ledger_signing import SEED_BYTES, LedgerSigner, origin_of
+from nodus_ledger.ledger_origin import origin_of
+from nodus_ledger.ledger_signing import SEED_BYTES, LedgerSigner
 
 from .schemas import Schema
 
@@ -95,7 +96,7 @@ _ENTRY_EXAMPLE: Schema = {
 }
 # Of a key that everybody knows, so that the examples can be verified.
 _SIGNER = LedgerSigner.from_seed(bytes(SEED_BYTES))
-_ORIGIN = origin_of(_CUSTOMER)
+_ORIGIN = origin_of("ledger.example.com/nodus", _CUSTOMER)
 _KEY_EXAMPLE: Schema = {
     "origin": _ORIGIN,
     "algorithm": "ed25519",

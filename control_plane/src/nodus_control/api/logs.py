@@ -6,7 +6,6 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-import anyio
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -17,13 +16,12 @@ from nodus_ledger.records import JobRecord
 
 from ..auth import authenticate
 from ..calls import Call, in_thread, read_call, translated
-from ..faults import DROP
 from ..plane import Plane
 from ..suppliers.protocol import LogChunk, Placement
 from .errors import ApiError
+from .live import LiveResponse, Start
 
 CHUNK_BYTES = 256 * 1024
-FOLLOW_SECONDS = 0.25
 ATTEMPT_HEADER = "Nodus-Attempt"
 """The header that says which placement's output a response contains."""
 
@@ -41,7 +39,7 @@ async def get_logs(request: Request) -> Response:
     found = await in_thread(translated, _find, plane, call)
     facts = found.facts
     if call.parameters.get("follow") == "true":
-        return _follow(request, call, found)
+        return _follow(plane, call, found)
     total = (await in_thread(_read, plane, facts, 0, 0)).total
     asked = _asked_range(call.only_header("range"), total, _headers(facts))
     if asked is None:
@@ -122,58 +120,65 @@ async def _stream(plane: Plane, facts: PlacementFacts | None, offset: int, end: 
 _LIVE = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
-def _follow(request: Request, call: Call, found: _Found) -> Response:
+def _follow(plane: Plane, call: Call, found: _Found) -> Response:
     asked = _RANGE.match(call.only_header("range") or "")
     offset = int(asked.group(1) or 0) if asked else 0
-    return StreamingResponse(
-        _stream_live(request, found, offset),
-        status_code=206 if offset else 200,
-        headers=_headers(found.facts) | _LIVE | ({"Content-Range": f"bytes {offset}-*/*"} if offset else {}),
-        media_type=_MEDIA_TYPE,
-    )
+    headers = _headers(found.facts) | _LIVE | ({"Content-Range": f"bytes {offset}-*/*"} if offset else {})
+    return _LiveOutput(plane, found, offset, headers | {"Content-Type": _MEDIA_TYPE})
 
 
-async def _stream_live(request: Request, found: _Found, offset: int) -> AsyncIterator[bytes]:
-    """Yield output as it comes, until the placement's is complete or the job is over."""
-    plane: Plane = request.app.state.plane
-    job, facts = found.job, found.facts
-    is_over = job.is_terminal
-    place = plane.feed.subscribe(job.customer_id, found.key.id, job_id=job.id, after=job.events)
-    try:
+class _LiveOutput(LiveResponse):
+    """Output as it comes."""
+
+    can_resume = False
+
+    def __init__(self, plane: Plane, found: _Found, offset: int, headers: dict[str, str]) -> None:
+        job = found.job
+        start = Start(job.customer_id, found.key.id, job.id, job.events)
+        super().__init__(plane.feed, start, status_code=206 if offset else 200, headers=headers)
+        self._plane = plane
+        self._is_over = job.is_terminal
+        self._facts = found.facts
+        self._offset = offset
+
+    async def tell(self) -> bool:
+        """Write output until the placement's is complete or the job is over; false if the place is gone before."""
+        place, plane = self.place, self._plane
         while not place.is_closed:
-            news = plane.feed.arm(place)
-            events = plane.feed.recent(place)
+            news = place.arm()
+            events = self.feed.recent(place)
             if events is None:
-                events = await in_thread(plane.feed.read, place)
+                events = await in_thread(self.feed.read, place)
             # Checked before reading, so that the last read gets everything.
-            is_over = is_over or any(event.is_terminal for event in events)
-            if facts is None and events:
-                facts = await in_thread(plane.jobs.latest_placement, job.id)
-            chunk: LogChunk = await in_thread(_read, plane, facts, offset, CHUNK_BYTES)
+            self._is_over = self._is_over or any(event.is_terminal for event in events)
+            if self._facts is None and events:
+                self._facts = await in_thread(plane.jobs.latest_placement, self.start.job_id or "")
+            chunk: LogChunk = await in_thread(_read, plane, self._facts, self._offset, CHUNK_BYTES)
             if chunk.data:
-                offset += len(chunk.data)
-                yield chunk.data
-            elif is_over or (facts is not None and chunk.complete):
-                return
+                self._offset += len(chunk.data)
+                await self.write(chunk.data)
+            elif self._is_over or (self._facts is not None and chunk.complete):
+                return True
+            elif self._facts is None:
+                await news.wait()
             else:
-                with anyio.move_on_after(FOLLOW_SECONDS):
+                with plane.output_watch.watching(place, _placement(self._facts), self._offset):
                     await news.wait()
         # The server is stopping, or the key was revoked: the client must not take this for the whole output.
-        drop = request.scope.get("state", {}).get(DROP)
-        if drop is not None:
-            drop(False)
-    finally:
-        plane.feed.unsubscribe(place)
+        return False
 
 
 def _read(plane: Plane, facts: PlacementFacts | None, offset: int, limit: int) -> LogChunk:
     if facts is None:
         return LogChunk(b"", offset, 0, complete=False)
-    placement = Placement(
+    return plane.driver.logs(_placement(facts), offset, limit)
+
+
+def _placement(facts: PlacementFacts) -> Placement:
+    return Placement(
         job_id=facts.job_id,
         attempt=facts.attempt,
         supplier=facts.supplier,
         region=facts.region,
         placed_at=facts.placed_at / 1000,
     )
-    return plane.driver.logs(placement, offset, limit)

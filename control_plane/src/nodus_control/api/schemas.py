@@ -79,6 +79,7 @@ _JOB_VIEW: Schema = _object(
         "saved_usd": _optional("number", description="Retail minus cost; may be negative."),
         "attempts": {"type": "integer", "minimum": 0, "description": "Placements so far."},
         "principal_kind": _PRINCIPALS,
+        "simulated": {"type": "boolean", "description": "Nothing runs, and nothing is charged."},
         "ledger": {
             "anyOf": [
                 _object({"seq": {"type": "integer"}, "leaf_hash": {"type": "string"}}, ["seq", "leaf_hash"]),
@@ -204,6 +205,7 @@ JOB_EXAMPLE: Schema = {
     "saved_usd": 23.12,
     "attempts": 1,
     "principal_kind": "human",
+    "simulated": False,
     "ledger": None,
 }
 

@@ -37,6 +37,7 @@ def job_view(job: JobRecord) -> dict[str, Any]:
         "saved_usd": saved,
         "attempts": job.placements,
         "principal_kind": job.principal_kind,
+        "simulated": job.is_simulated,
         "ledger": None if job.ledger_hash is None else {"seq": job.ledger_seq, "leaf_hash": job.ledger_hash.hex()},
     }
 

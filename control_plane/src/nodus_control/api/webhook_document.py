@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from nodus_core.endpoint_health import GIVEN_UP_AFTER_ATTEMPTS, GIVEN_UP_AFTER_DAYS
 from nodus_core.webhook_events import EVENT_TYPES
 from nodus_ledger.keys import PrincipalKind
-from nodus_ledger.webhooks import MAX_ENDPOINTS
+from nodus_ledger.webhooks import FAILING, GONE, MAX_ENDPOINTS
 
 from ..webhooks.urls import MAX_URL_LENGTH
 from .schemas import CURSOR_EXAMPLE, Schema
@@ -44,6 +45,9 @@ _WEBHOOK_EXAMPLE: Schema = {
     "events": ["job.completed", "job.failed", "budget.threshold_reached"],
     "created_at": "2026-11-24T08:00:00.000Z",
     "disabled_at": None,
+    "disabled_reason": None,
+    "failing_since": None,
+    "held_until": None,
 }
 _SECRET_EXAMPLE = "whsec_4a9e" + "0" * 58 + "a1"
 _DELIVERY_EXAMPLE: Schema = {
@@ -62,10 +66,21 @@ def _object(properties: Schema, required: list[str] | None = None) -> Schema:
 
 _WEBHOOK_FIELDS: Schema = {
     "id": {"type": "string"},
-    "url": _URL,
+    "url": {
+        **_URL,
+        "description": "Without the values in its query, which may be tokens; whole only in the answer to who "
+        "registered it.",
+    },
     "events": _EVENTS,
     "created_at": _TIME,
-    "disabled_at": {**_NO_TIME, "description": "When it answered 410, after which nothing is delivered to it."},
+    "disabled_at": {**_NO_TIME, "description": "Since when nothing is delivered to it any more."},
+    "disabled_reason": {
+        "enum": [GONE, FAILING, None],
+        "description": f"`{GONE}`: it answered 410. `{FAILING}`: it accepted nothing for {GIVEN_UP_AFTER_DAYS} days, "
+        f"in at least {GIVEN_UP_AFTER_ATTEMPTS} attempts.",
+    },
+    "failing_since": {**_NO_TIME, "description": "Since when every attempt has failed."},
+    "held_until": {**_NO_TIME, "description": "It gave no answer, so nothing is attempted before."},
 }
 _SECRET: Schema = {"type": "string", "description": "What deliveries are signed with; in this answer alone."}
 
@@ -104,7 +119,11 @@ SCHEMAS: Schema = {
                     }
                 ),
             },
-            "next_retry_at": _NO_TIME,
+            "next_retry_at": {
+                **_NO_TIME,
+                "description": "When the next attempt is made: not before `held_until` of its endpoint. Null where "
+                "there will be none.",
+            },
         }
     ),
     "DeliveryPage": _object(
@@ -122,6 +141,7 @@ SCHEMAS: Schema = {
                 {
                     "job_id": {"type": ["string", "null"]},
                     "principal_kind": {"enum": [kind.value for kind in PrincipalKind]},
+                    "simulated": {"type": "boolean", "description": "Nothing runs, and nothing is charged."},
                 }
             )
             | {"additionalProperties": True},
@@ -184,6 +204,15 @@ def paths(signature: Schema, answer: Callable[[str, str, Any], Schema], errors: 
                 | errors(400, 401, 403, 404, 409),
             },
         },
+        "/v1/webhooks/{webhook_id}/enable": {
+            "parameters": [_WEBHOOK_ID, signature],
+            "post": {
+                "operationId": "enableWebhook",
+                "summary": "Let events be delivered again to a webhook that was disabled; what failed stays failed.",
+                "responses": {"200": answer("The webhook, live.", "Webhook", _WEBHOOK_EXAMPLE)}
+                | errors(400, 401, 403, 404, 409),
+            },
+        },
         "/v1/webhooks/{webhook_id}/deliveries": {
             "parameters": [_WEBHOOK_ID, signature],
             "get": {
@@ -206,7 +235,7 @@ def paths(signature: Schema, answer: Callable[[str, str, Any], Schema], errors: 
                 "responses": {
                     "200": answer("Due at once.", "Delivery", {**_DELIVERY_EXAMPLE, "attempts": []}),
                 }
-                | errors(400, 401, 404, 409),
+                | errors(400, 401, 403, 404, 409),
             },
         },
     }

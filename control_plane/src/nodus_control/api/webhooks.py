@@ -1,9 +1,11 @@
-"""`/v1/webhooks`: register, read and delete endpoints, rotate their secrets, list deliveries and replay them."""
+"""`/v1/webhooks`: register, read, enable and delete endpoints, rotate secrets, list and replay deliveries."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -14,17 +16,18 @@ from nodus_core.webhook_events import EVENT_TYPES
 from nodus_ledger.deliveries import DeliveryFacts, UnknownDelivery, WebhookDisabled
 from nodus_ledger.errors import IdempotencyKeyReused
 from nodus_ledger.keys import KeyRecord, PrincipalKind
-from nodus_ledger.webhooks import MAX_ENDPOINTS, Endpoint, TooManyWebhooks, UnknownWebhook
+from nodus_ledger.webhooks import MAX_ENDPOINTS, Endpoint, Registered, TooManyWebhooks, UnknownWebhook
 
 from ..auth import authenticate
-from ..calls import Call, respond
-from ..calls import Endpoint as Handler
+from ..calls import Call, in_writing_thread, read_call, respond, translated
 from ..plane import Plane
 from ..webhooks.addresses import AddressRefused
 from ..webhooks.urls import InvalidUrl
 from .errors import ApiError
 from .jobs import read_limit
 from .views import to_json
+
+_Result = TypeVar("_Result")
 
 _FIELDS = frozenset(("url", "events", "idempotency_key"))
 
@@ -34,7 +37,21 @@ router = APIRouter()
 @router.post("/v1/webhooks", status_code=201)
 async def create_webhook(request: Request) -> Response:
     """Register an endpoint."""
-    return await respond(request, _translating(_create))
+    plane: Plane = request.app.state.plane
+    call = await read_call(request)
+    asked = await in_writing_thread(translated, _translating(_prepare), plane, call)
+    if isinstance(asked, Response):
+        return asked
+    # Not in a thread that answers requests: the name's servers may take their time.
+    try:
+        await plane.webhooks.destinations.check(asked.url, asked.customer_id)
+    except InvalidUrl as exc:
+        raise _invalid("url", f"`url` {exc}.") from None
+    except AddressRefused as exc:
+        raise ApiError(
+            422, "url_not_allowed", f"Nothing is delivered to this `url`: {exc}.", extra={"field": "url"}
+        ) from None
+    return await in_writing_thread(translated, _translating(functools.partial(_create, asked)), plane, call)
 
 
 @router.get("/v1/webhooks")
@@ -61,6 +78,12 @@ async def rotate_webhook(request: Request) -> Response:
     return await respond(request, _translating(_rotate))
 
 
+@router.post("/v1/webhooks/{webhook_id}/enable")
+async def enable_webhook(request: Request) -> Response:
+    """Let events be delivered again to an endpoint that was disabled."""
+    return await respond(request, _translating(_enable))
+
+
 @router.get("/v1/webhooks/{webhook_id}/deliveries")
 async def list_deliveries(request: Request) -> Response:
     """List the deliveries to an endpoint, newest first."""
@@ -73,21 +96,38 @@ async def replay_delivery(request: Request) -> Response:
     return await respond(request, _translating(_replay))
 
 
-def _create(plane: Plane, call: Call) -> Response:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A registration that may be made, if its URL leads where deliveries may go."""
+
+    customer_id: str
+    url: str
+    events: list[str]
+    idempotency_key: str | None
+
+
+def _prepare(plane: Plane, call: Call) -> _Asked | Response:
+    """Check everything about a registration that needs no lookup; return the answer, if it was made before."""
     key = _authenticate_owner(plane, call)
     idempotency_key = call.require_idempotency_key()
     url, events = _registration(call.json())
-    try:
-        plane.webhooks.destinations.check(url)
-    except InvalidUrl as exc:
-        raise _invalid("url", f"`url` {exc}.") from None
-    except AddressRefused as exc:
-        raise ApiError(
-            422, "url_not_allowed", f"Nothing is delivered to this `url`: {exc}.", extra={"field": "url"}
-        ) from None
+    earlier = plane.webhooks.endpoints.earlier_or_room(key.customer_id, url, events, idempotency_key)
+    if earlier is not None:
+        return _registered(earlier, url)
+    return _Asked(key.customer_id, url, events, idempotency_key)
+
+
+def _create(asked: _Asked, plane: Plane, _call: Call) -> Response:
     now = plane.clock.now()
-    registered = plane.webhooks.endpoints.register(key.customer_id, url, events, idempotency_key, now)
-    view = _endpoint_view(registered.endpoint)
+    registered = plane.webhooks.endpoints.register(
+        asked.customer_id, asked.url, asked.events, asked.idempotency_key, now
+    )
+    return _registered(registered, asked.url)
+
+
+def _registered(registered: Registered, url: str) -> Response:
+    # To whoever sent it, the whole URL is no secret.
+    view = {**_endpoint_view(registered.endpoint), "url": url}
     if registered.secret is None:
         return _json(view, headers={"Idempotent-Replayed": "true"})
     return _json({**view, "secret": registered.secret}, status=201)
@@ -116,6 +156,13 @@ def _rotate(plane: Plane, call: Call) -> Response:
     return _json({"secret": secret})
 
 
+def _enable(plane: Plane, call: Call) -> Response:
+    key = _authenticate_owner(plane, call)
+    endpoint = plane.webhooks.endpoints.enable(key.customer_id, call.path_params["webhook_id"])
+    plane.wake()
+    return _json(_endpoint_view(endpoint))
+
+
 def _deliveries(plane: Plane, call: Call) -> Response:
     key = authenticate(plane, call)
     page = plane.webhooks.deliveries.page(
@@ -128,8 +175,7 @@ def _deliveries(plane: Plane, call: Call) -> Response:
 
 
 def _replay(plane: Plane, call: Call) -> Response:
-    key = authenticate(plane, call)
-    call.refuse_query()
+    key = _authenticate_owner(plane, call)
     webhook_id, delivery_id = call.path_params["webhook_id"], call.path_params["delivery_id"]
     delivery = plane.webhooks.deliveries.replay(key.customer_id, webhook_id, delivery_id, plane.clock.now())
     plane.wake()
@@ -141,7 +187,11 @@ def _authenticate_owner(plane: Plane, call: Call) -> KeyRecord:
     key = authenticate(plane, call)
     call.refuse_query()
     if key.principal_kind == PrincipalKind.AGENT.value:
-        raise ApiError(403, "forbidden_principal", "An agent's key may not create, rotate or delete webhooks.")
+        raise ApiError(
+            403,
+            "forbidden_principal",
+            "An agent's key may not create, rotate, enable or delete webhooks, nor replay their deliveries.",
+        )
     return key
 
 
@@ -175,17 +225,17 @@ def _invalid(field: str, message: str) -> ApiError:
     return ApiError(422, "invalid_webhook", message, extra={"field": field})
 
 
-def _translating(handler: Handler) -> Handler:
+def _translating(handler: Callable[[Plane, Call], _Result]) -> Callable[[Plane, Call], _Result]:
     """Translate what the ledger refuses here into the statuses and codes of webhooks."""
 
-    def translated(plane: Plane, call: Call) -> Response:
+    def translate(plane: Plane, call: Call) -> _Result:
         try:
             return handler(plane, call)
         except (UnknownWebhook, UnknownDelivery, TooManyWebhooks, WebhookDisabled, IdempotencyKeyReused) as exc:
             status, code, message = _ANSWERS[type(exc)]
         raise ApiError(status, code, message)
 
-    return translated
+    return translate
 
 
 _ANSWERS: Mapping[type[Exception], tuple[int, str, str]] = {
@@ -199,7 +249,7 @@ _ANSWERS: Mapping[type[Exception], tuple[int, str, str]] = {
     WebhookDisabled: (
         409,
         "webhook_disabled",
-        "The endpoint answered 410, so nothing is delivered to it any more: register it anew.",
+        "Nothing is delivered to this webhook any more, because it answered 410 or failed for days: enable it first.",
     ),
     IdempotencyKeyReused: (
         422,
@@ -216,7 +266,10 @@ def _endpoint_view(endpoint: Endpoint) -> dict[str, object]:
         "url": endpoint.url,
         "events": endpoint.event_types,
         "created_at": timestamp(endpoint.created_at),
-        "disabled_at": None if endpoint.disabled_at is None else timestamp(endpoint.disabled_at),
+        "disabled_at": _time(endpoint.disabled_at),
+        "disabled_reason": endpoint.disabled_reason,
+        "failing_since": _time(endpoint.failing_since),
+        "held_until": _time(endpoint.held_until),
     }
 
 
@@ -235,8 +288,12 @@ def _delivery_view(delivery: DeliveryFacts) -> dict[str, object]:
             }
             for attempt in delivery.attempts
         ],
-        "next_retry_at": None if delivery.next_retry_at is None else timestamp(delivery.next_retry_at),
+        "next_retry_at": _time(delivery.next_retry_at),
     }
+
+
+def _time(at: int | None) -> str | None:
+    return None if at is None else timestamp(at)
 
 
 def _json(content: dict[str, object], *, status: int = 200, headers: dict[str, str] | None = None) -> Response:

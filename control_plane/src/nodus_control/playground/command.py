@@ -8,6 +8,7 @@ import math
 import os
 import shlex
 import webbrowser
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import asyncclick
 
 from nodus_ledger.database import Database, UnusableDatabase
 from nodus_ledger.errors import DatabaseUnavailable
+from nodus_ledger.rate_limits import parse_rate_limit
 from nodus_ledger.sealing import UnusableKey
 from nodus_ledger.settings import Settings
 
@@ -23,17 +25,23 @@ from ..clock import RunningClock
 from ..exit_codes import OK, Misconfigured
 from ..faults import FaultScript
 from ..interrupts import catching_interrupts
+from ..limit_options import rate_limit_if_asked_option
+from ..limits import LimitOptions
 from ..plane import Plane
 from ..server import Server, ServerFailed
 from ..suppliers.choice import DRIVERS
+from ..suppliers.process_command import process_options
+from ..suppliers.process_options import ProcessOptions
 from ..webhooks.command import allow_option, threshold_option
 from ..webhooks.service import WebhookOptions, options_for_this_machine
-from .guards import Guard, is_loopback, new_page_token
-from .ready_file import write_ready_file
-from .seeded import SeededKeys, seed_keys
+from .guards import Guard, is_loopback
+from .opening import open_privately
+from .ready_file import write_private
+from .seeded import ExposedKeys, SeededKeys, seed_keys
+from .visitors import Visitors
 
 DEFAULT_PORT = 8787
-DEFAULT_SIMULATED_SPEED = 60.0
+DEFAULT_SIMULATED_SPEED = 300.0
 IN_MEMORY = "sqlite://"
 
 
@@ -70,6 +78,8 @@ class Settled:
     as_json: bool
     allowed_hosts: frozenset[str]
     webhooks: WebhookOptions = field(default_factory=options_for_this_machine)
+    process: ProcessOptions = field(default_factory=ProcessOptions)
+    limits: LimitOptions = field(default_factory=LimitOptions)
 
 
 @asyncclick.command(name="playground", short_help="Start a control plane on this machine, with its page.")
@@ -91,7 +101,7 @@ class Settled:
     "--speed",
     type=Speed(),
     metavar="N|instant",
-    help="How fast the clock runs. By default, simulations run at 60 times real time; commands run in real time.",
+    help="How fast the clock runs. By default, simulations run at 300 times real time; commands run in real time.",
 )
 @asyncclick.option(
     "--seed", type=int, default=0, show_default=True, help="The seed of everything that is random in simulations."
@@ -118,8 +128,10 @@ class Settled:
 @asyncclick.option(
     "--allow-host", "allow_hosts", multiple=True, help="Also answer requests for this host name. Repeatable."
 )
+@process_options
 @allow_option
 @threshold_option
+@rate_limit_if_asked_option
 def playground(
     host: str,
     port: int,
@@ -133,6 +145,8 @@ def playground(
     allow_hosts: tuple[str, ...],
     webhook_allow: tuple[str, ...],
     threshold: float,
+    process: ProcessOptions,
+    rate_limit: str,
 ) -> int:
     """Start a control plane on this machine, with its page.
 
@@ -162,6 +176,8 @@ def playground(
             as_json=as_json,
             allowed_hosts=frozenset(name.casefold().rstrip(".") for name in allow_hosts),
             webhooks=webhooks,
+            process=process,
+            limits=LimitOptions(parse_rate_limit(rate_limit)),
         )
     )
 
@@ -180,10 +196,12 @@ def run_playground(settled: Settled) -> int:
                 driver=settled.driver,
                 seed=settled.seed,
                 webhooks=settled.webhooks,
+                process=settled.process,
+                limits=settled.limits,
             )
             closing.callback(plane.close)
-            keys = seed_keys(plane)
-            guard = Guard(settled.allowed_hosts, new_page_token() if plane.driver.runs_commands else None, keys)
+            keys = _seed(plane)
+            guard = Guard(settled.allowed_hosts, Visitors() if plane.driver.runs_commands else None, keys)
             app = create_app(plane, faults=FaultScript(), guard=guard)
             server = Server(app, host=settled.host, port=settled.port, end_streams=plane.feed.end_streams)
             closing.callback(server.stop)
@@ -191,12 +209,34 @@ def run_playground(settled: Settled) -> int:
             server.start()
         except (UnusableDatabase, DatabaseUnavailable, UnusableKey, ServerFailed, RuntimeError) as exc:
             raise Misconfigured(str(exc)) from exc
-        page_url = f"{server.base_url}/" + (f"?token={guard.page_token}" if guard.page_token else "")
-        announce(settled, server.base_url, page_url, keys)
+        announce(settled, server.base_url, page_address(server.base_url, guard), keys)
         if settled.opens_browser:
-            webbrowser.open(page_url)
+            closing.callback(open_page(server.base_url, guard))
         interrupts.wait()
     return OK
+
+
+def page_address(base_url: str, guard: Guard) -> str:
+    """Return an address of the page, with a code of its own where the page needs one; no server gets to see that."""
+    return f"{base_url}/" + ("" if guard.visitors is None else f"#code={guard.visitors.new_code()}")
+
+
+def open_page(base_url: str, guard: Guard) -> Callable[[], None]:
+    """Open the page in the user's browser; return what is to be called at the end."""
+    address = page_address(base_url, guard)
+    if guard.visitors is not None:
+        return open_privately(address)
+    webbrowser.open(address)
+    return lambda: None
+
+
+def _seed(plane: Plane) -> SeededKeys:
+    try:
+        return seed_keys(plane, kept=True)
+    except ExposedKeys as exc:
+        raise Misconfigured(str(exc)) from exc
+    except OSError as exc:
+        raise Misconfigured(f"cannot keep the keys in {exc.filename}: {exc.strerror}") from exc
 
 
 def make_clock(settled: Settled) -> RunningClock:
@@ -225,13 +265,15 @@ def announce(settled: Settled, base_url: str, page_url: str, keys: SeededKeys) -
     ]
     if settled.driver == "process":
         lines.append("  Commands run on this machine, as you. Suppliers and prices are simulated; images are not run.")
+        lines.append("  The page's address opens it once, in one browser.")
     else:
         speed = "instant" if settled.speed == math.inf else f"{settled.speed:g} times real time"
-        lines.append(f"  Jobs, suppliers and prices are simulated; the clock's speed is {speed}.")
+        lines.append("  Nothing runs: jobs, suppliers and prices are simulated.")
+        lines.append(f"  The clock's speed is {speed}.")
     if settled.database_url == IN_MEMORY:
         lines.append("  State is in memory and lost on exit; --db sqlite:///nodus.db keeps it.")
     else:
-        lines.append("  State is kept in the database that you named.")
+        lines.append("  State is kept in the database that you named, and the keys stay the same.")
     lines.append("  Ctrl-C stops it.")
     asyncclick.echo("\n".join(lines), err=settled.as_json)
     ready = {
@@ -246,7 +288,7 @@ def announce(settled: Settled, base_url: str, page_url: str, keys: SeededKeys) -
         asyncclick.echo(json.dumps(ready))
     if settled.ready_file is not None:
         try:
-            write_ready_file(settled.ready_file, ready)
+            write_private(settled.ready_file, ready)
         except OSError as exc:
             name = shlex.quote(str(settled.ready_file))
             raise Misconfigured(f"cannot write the ready file {name}: {exc.strerror}") from exc

@@ -1,23 +1,23 @@
 """Who may talk to a playground. Every page that the user visits can reach a local server; these keep it out.
 
 A `Host` that is neither loopback nor allowed is a name that somebody pointed here (DNS rebinding); an `Origin` other
-than this server is another page's script. Where commands really run, the page itself needs the token of the banner.
+than this server is another page's script. Where commands really run, the page is an empty shell for whom its visitors
+do not include.
 """
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 import re
-import secrets
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from starlette.datastructures import Headers, QueryParams
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..api.errors import ApiError
 from .seeded import SeededKeys
+from .visitors import Visitors
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
@@ -36,13 +36,13 @@ _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?\Z")
 
 @dataclass(frozen=True)
 class Guard:
-    """What a playground checks. `page_token` is None if the page is open to everybody who can connect.
+    """What a playground checks. `visitors` is None if the page is open to everybody who can connect.
 
     The page calls the API with these keys.
     """
 
     allowed_hosts: frozenset[str] = frozenset()
-    page_token: str | None = field(default=None, repr=False)
+    visitors: Visitors | None = field(default=None, repr=False)
     page_keys: SeededKeys | None = field(default=None, repr=False)
 
     def admits_host(self, host: str | None) -> bool:
@@ -53,12 +53,6 @@ class Guard:
     def admits_origin(self, origin: str | None, host: str | None) -> bool:
         """Say whether an `Origin` is this server itself; without one, the request does not come from another page."""
         return origin is None or (host is not None and origin.casefold() == f"http://{host}".casefold())
-
-    def admits_page(self, token: str | None) -> bool:
-        """Say whether the page may be shown to a visitor with this token."""
-        if self.page_token is None:
-            return True
-        return token is not None and hmac.compare_digest(token.encode(), self.page_token.encode())
 
     def _is_own(self, name: str) -> bool:
         bare = name.strip("[]").rstrip(".").casefold()
@@ -74,11 +68,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
-
-
-def new_page_token() -> str:
-    """Make a page token."""
-    return secrets.token_urlsafe(24)
 
 
 class GuardMiddleware:
@@ -115,8 +104,3 @@ class GuardMiddleware:
             await self._app(scope, receive, send_hardened)
             return
         await refusal.response(request_id)(scope, receive, send_hardened)
-
-
-def page_token_of(scope: Scope) -> str | None:
-    """Return the token in a request's query."""
-    return QueryParams(scope["query_string"]).get("token")

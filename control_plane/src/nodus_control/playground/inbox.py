@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -13,15 +15,18 @@ from starlette.responses import Response
 
 from nodus_core.times import timestamp
 
+from ..api.errors import ApiError
 from ..api.jobs import read_limit
 from ..api.views import to_json
 from ..auth import authenticate
 from ..calls import Call, in_thread, read_call, translated
 from ..plane import Plane
-from ..webhooks.inbox import MOST_KEPT, Received, is_signed, read_event
+from ..webhooks.inbox import MOST_KEPT, Received, is_signed
 from ..webhooks.urls import parse_url
 
 router = APIRouter()
+
+_Result = TypeVar("_Result")
 
 _own_threads: RunVar[anyio.CapacityLimiter] = RunVar("nodus_control_inbox_threads")
 
@@ -40,30 +45,39 @@ async def clear_inbox(request: Request) -> Response:
 
 @router.post("/_dev/inbox/{name}", status_code=204)
 async def receive(request: Request) -> Response:
-    """Receive a delivery. It needs no key; the inbox shows whether its signature is valid."""
+    """Receive a delivery. It needs no key, but the signature of an endpoint of this control plane that leads here."""
+    plane: Plane = request.app.state.plane
+    path, header = _raw_path(request), _signature(request)
+    # Before the body is read: strangers are not worth more.
+    secrets = await _in_own_thread(_secrets, plane, path) if header is not None else []
+    if not secrets:
+        raise _not_signed()
     call = await read_call(request)
-    try:
-        limiter = _own_threads.get()
-    except LookupError:
-        # Not in the threads of other requests: all of those may be waiting for deliveries to this inbox.
-        limiter = anyio.CapacityLimiter(8)
-        _own_threads.set(limiter)
-    await anyio.to_thread.run_sync(_keep, request.app.state.plane, call, limiter=limiter)
+    await _in_own_thread(_keep, plane, call, header, secrets)
     return Response(status_code=204)
 
 
-def _keep(plane: Plane, call: Call) -> None:
-    signature_header = call.only_header("nodus-signature")
+def _keep(plane: Plane, call: Call, header: str, secrets: list[str]) -> None:
+    if not is_signed(secrets, call.raw_path, call.body, header):
+        raise _not_signed()
     plane.webhooks.inbox.add(
         Received(
             name=call.path_params["name"],
             received_at=plane.clock.now(),
-            headers={name.decode("latin-1"): value.decode("latin-1") for name, value in call.headers},
-            body=call.body.decode("utf-8", "replace"),
-            event=read_event(call.body),
-            signature_valid=is_signed(_secrets(plane, call.raw_path), call.raw_path, call.body, signature_header),
+            headers=tuple((bytes(name), bytes(value)) for name, value in call.headers),
+            body=call.body,
         )
     )
+
+
+def _raw_path(request: Request) -> str:
+    raw_path: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
+    return raw_path.decode("latin-1")
+
+
+def _signature(request: Request) -> str | None:
+    found = request.headers.getlist("nodus-signature")
+    return found[0] if len(found) == 1 else None
 
 
 def _secrets(plane: Plane, path: str) -> list[str]:
@@ -73,8 +87,26 @@ def _secrets(plane: Plane, path: str) -> list[str]:
         secret
         for endpoint in plane.webhooks.endpoints.live()
         if parse_url(endpoint.url).path == path
-        for secret in plane.webhooks.endpoints.signing_secrets(endpoint.id, now)
+        for secret in plane.webhooks.endpoints.destination(endpoint.id, now).secrets
     ]
+
+
+def _not_signed() -> ApiError:
+    return ApiError(
+        401,
+        "signature_invalid",
+        "The inbox keeps only what an endpoint of this control plane signed: register one that leads to this path.",
+    )
+
+
+async def _in_own_thread(function: Callable[..., _Result], *args: object) -> _Result:
+    """Run blocking code, but not in the threads of other requests: all may be waiting for deliveries to this inbox."""
+    try:
+        limiter = _own_threads.get()
+    except LookupError:
+        limiter = anyio.CapacityLimiter(8)
+        _own_threads.set(limiter)
+    return await anyio.to_thread.run_sync(functools.partial(function, *args), limiter=limiter)
 
 
 async def _respond(request: Request, control: Any) -> Response:
@@ -97,10 +129,10 @@ def _show(plane: Plane, call: Call) -> dict[str, Any]:
             {
                 "name": each.name,
                 "received_at": timestamp(each.received_at),
-                "headers": dict(each.headers),
-                "body": each.body,
-                "event": each.event,
-                "signature_valid": each.signature_valid,
+                "headers": {name.decode("latin-1"): value.decode("latin-1") for name, value in each.headers},
+                "body": each.body.decode("utf-8", "replace"),
+                "event": each.event(),
+                "signature_valid": True,
             }
             for each in plane.webhooks.inbox.all()[-limit:]
         ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+import json
+import re
 from functools import lru_cache
 from importlib import resources
 
@@ -11,28 +13,53 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..api.errors import ApiError
-from .guards import Guard, page_token_of
+from ..api.views import to_json
+from ..calls import read_call
+from .guards import Guard
+from .seeded import SeededKeys
 
 router = APIRouter()
 
+_PROOF = re.compile(r"[0-9a-f]{32}\Z")
+_NOT_KEPT = {"Cache-Control": "no-store"}
+_LOCKED = "Commands really run here, so the page opens only by the address that the playground printed when it started."
+_LOCKED_AGAIN = (
+    "This address has been used, and opens the page once. Go back to the browser where it was used, or start the "
+    "playground again for a new one."
+)
 _MEDIA_TYPES = {"css": "text/css", "js": "text/javascript"}
 
 
 @router.get("/", include_in_schema=False)
 async def get_page(request: Request) -> Response:
-    """Show the page, if the visitor may see it."""
+    """Show the page: with its keys, or, where only visitors may have them, without."""
     guard: Guard = request.app.state.guard
-    if not guard.admits_page(page_token_of(request.scope)):
-        raise ApiError(403, "page_token_required", "Open the page with the whole URL that the banner printed.")
     text = _files()["page.html"]
-    seen = {"@driver@": request.app.state.plane.driver.name}
-    if guard.page_keys is not None:
-        seen["@api_key@"] = guard.page_keys.api_key
-        seen["@agent_api_key@"] = guard.page_keys.agent_api_key
-        seen["@agent_signing_secret@"] = guard.page_keys.agent_signing_secret
+    keys = guard.page_keys if guard.visitors is None else None
+    seen = {"@driver@": request.app.state.plane.driver.name, "@keys@": "" if keys is None else json.dumps(_view(keys))}
     for mark, value in seen.items():
         text = text.replace(mark, html.escape(value, quote=True))
-    return Response(text, media_type="text/html", headers={"Cache-Control": "no-store"})
+    return Response(text, media_type="text/html", headers=_NOT_KEPT)
+
+
+@router.post("/_dev/page", include_in_schema=False)
+async def enter_page(request: Request) -> Response:
+    """Give the page its keys: for a code that has not been used, which begins a session, or in a session."""
+    guard: Guard = request.app.state.guard
+    content = (await read_call(request)).json()
+    given = content if isinstance(content, dict) else {}
+    code, proof = given.get("code"), given.get("proof")
+    headers = dict(_NOT_KEPT)
+    if guard.visitors is not None:
+        if not isinstance(proof, str) or not _PROOF.match(proof):
+            raise ApiError(422, "invalid_request", "`proof` must be 32 hexadecimal digits.")
+        name = guard.visitors.cookie_name
+        if isinstance(code, str) and (cookie := guard.visitors.exchange(code, proof)) is not None:
+            headers["Set-Cookie"] = f"{name}={cookie}; Path=/_dev/page; HttpOnly; SameSite=Strict"
+        elif not guard.visitors.admits(request.cookies.get(name, ""), proof):
+            raise ApiError(403, "page_locked", _LOCKED_AGAIN if code else _LOCKED)
+    keys = guard.page_keys
+    return Response(to_json({} if keys is None else _view(keys)), media_type="application/json", headers=headers)
 
 
 @router.get("/{name}.{suffix}", include_in_schema=False)
@@ -42,6 +69,10 @@ async def get_file(name: str, suffix: str) -> Response:
     if text is None or suffix not in _MEDIA_TYPES:
         raise ApiError(404, "not_found", "There is nothing at this path.")
     return Response(text, media_type=_MEDIA_TYPES[suffix], headers={"Cache-Control": "no-cache"})
+
+
+def _view(keys: SeededKeys) -> dict[str, str]:
+    return {"human": keys.api_key, "agent": keys.agent_api_key, "secret": keys.agent_signing_secret}
 
 
 @lru_cache(maxsize=1)

@@ -1,4 +1,4 @@
-"""The file that tells a script where the playground is and how to call it."""
+"""Files that hold keys, for their owner alone, such as the one that tells a script how to call the playground."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 
-def write_ready_file(path: Path, content: Mapping[str, object]) -> None:
+def write_private(path: Path, content: Mapping[str, object]) -> None:
     """Write the file, readable by its owner only; it appears complete or not at all.
 
     Raises:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from nodus_core.money import micros_from_usd
 from nodus_ledger.keys import MintedKey, PrincipalKind, new_api_key, new_signing_secret
 
 from ..plane import Plane
+from ..suppliers.choice import state_directory
+from .ready_file import write_private
 
 CUSTOMER_ID = "playground"
 AGENT_CAP_USD = 25
@@ -30,13 +35,69 @@ class SeededKeys:
     agent_signing_secret: str = field(repr=False)
 
 
-def seed_keys(plane: Plane) -> SeededKeys:
-    """Put the seeded keys into a control plane: fixed ones, or new ones where commands really run."""
-    if plane.driver.runs_commands:
-        keys = SeededKeys(new_api_key(), new_api_key(), new_signing_secret())
-    else:
+class ExposedKeys(Exception):
+    """Other users of the machine can read the file of kept keys; the message says so, and what to do."""
+
+
+def seed_keys(plane: Plane, *, kept: bool = False) -> SeededKeys:
+    """Put the seeded keys into a control plane: fixed ones, or new ones where commands really run.
+
+    Args:
+        plane: the control plane.
+        kept: whether the new ones are kept beside a database that lasts, and found there at the next start.
+
+    Raises:
+        ExposedKeys: they were kept where others can read them.
+        OSError: the file cannot be read or written.
+    """
+    if not plane.driver.runs_commands:
         keys = SeededKeys(API_KEY, AGENT_API_KEY, AGENT_SIGNING_SECRET)
-    is_test = not plane.driver.runs_commands
+        _put(plane, keys, is_test=True)
+        return keys
+    path = _kept_file(plane) if kept else None
+    if path is not None and (found := _find_kept(plane, path)) is not None:
+        return found
+    keys = SeededKeys(new_api_key(), new_api_key(), new_signing_secret())
+    _put(plane, keys, is_test=False)
+    if path is not None:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_private(path, {"api_key": keys.api_key, "agent_api_key": keys.agent_api_key})
+    return keys
+
+
+def _kept_file(plane: Plane) -> Path | None:
+    """Return where keys are kept: beside the file, or with a database server, in this user's state."""
+    path = plane.database.path
+    if path is not None:
+        return path.with_name(path.name + ".playground.json")
+    if not plane.database.is_server:
+        return None
+    return state_directory() / "playground" / f"{plane.settings.database_id()}.json"
+
+
+def _find_kept(plane: Plane, path: Path) -> SeededKeys | None:
+    """Read kept keys; None where there are none, or the database does not take them any more.
+
+    What the database says of them counts: what was revoked, rotated or capped since stays so.
+    """
+    try:
+        mode = path.stat().st_mode
+        content = json.loads(path.read_text(encoding="utf-8"))
+        human, agent = plane.keys.find(content["api_key"]), plane.keys.find(content["agent_api_key"])
+    except (FileNotFoundError, KeyError, TypeError, AttributeError, ValueError):
+        return None
+    if mode & 0o077:
+        raise ExposedKeys(
+            f"other users of this machine can read the keys in {path.name}, which run commands as you: delete the "
+            "file, and new keys are made"
+        )
+    if human is None or agent is None or (human.id, agent.id) != (_HUMAN_ID, _AGENT_ID):
+        return None
+    secrets = plane.keys.signing_secrets(agent, int(time.time() * 1000)).secrets
+    return SeededKeys(content["api_key"], content["agent_api_key"], secrets[0]) if secrets else None
+
+
+def _put(plane: Plane, keys: SeededKeys, *, is_test: bool) -> None:
     now = plane.clock.now()
     plane.keys.put(
         MintedKey(_HUMAN_ID, keys.api_key, None),
@@ -58,4 +119,3 @@ def seed_keys(plane: Plane) -> SeededKeys:
         signing_required=True,
         is_test=is_test,
     )
-    return keys

@@ -1,4 +1,4 @@
-"""The script that the driver starts: `python -I -S __main__.py ATTEMPT_DIRECTORY`, the specification on stdin."""
+"""The script that the driver starts: `python -I -S __main__.py ATTEMPT CONTAINMENT`, and specification on stdin."""
 
 import os
 import sys
@@ -9,4 +9,4 @@ if __name__ == "__main__":
 
     from nodus_control.runner.detach import main
 
-    main(sys.argv[1])
+    main(sys.argv[1], sys.argv[2])

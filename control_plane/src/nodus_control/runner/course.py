@@ -58,8 +58,13 @@ class Course:
         return LOOK_AGAIN_SECONDS if self.reason is not None else max(0.0, self.deadline - now)
 
     def finished(self, now: float) -> float:
-        """When the job was over, given that it is now: never past its limit, which is when a job ends at the latest."""
-        return min(self._settled if self.reason == EXITED else now, self.deadline)
+        """When the job was over, given that it is now: never past its limit, which is when a job ends at the latest.
+
+        A program that exits and leaves nothing that has to be ended was over when it exited. What is left beyond that
+        runs at the job's expense, or a program could exit at once and go on for nothing.
+        """
+        is_over_with_its_exit = self.reason == EXITED and self._kill_at is None
+        return min(self._settled if is_over_with_its_exit else now, self.deadline)
 
     def _settle(self, now: float, *, exited: bool, cancelled: bool) -> bool:
         if exited:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import time
 from typing import NoReturn
 
-from nodus_control.runner import processes, records
+from nodus_control.runner import containment, processes, records
 from nodus_control.runner.records import Claim, Result
 from nodus_control.runner.specification import Specification
 from nodus_control.runner.supervise import Supervisor, install_signal_handlers
@@ -22,13 +21,16 @@ INCOMPLETE_SPECIFICATION = 3
 _RECORD_AGAIN_SECONDS = 1.0
 
 
-def main(attempt: str) -> NoReturn:
-    """Run the attempt whose directory is `attempt`, unless somebody has claimed it.
+def main(attempt: str, policy: str) -> NoReturn:
+    """Run the attempt whose directory is `attempt`, unless somebody has claimed it; contained, as `policy` says.
 
     The process that the driver started exits at once, so that it never becomes a zombie; the one forked off here goes
     on. Whether it has the claim is written to stdout, which the driver waits for, before the program is started. A
     specification that is cut short, because the control plane died while writing it, leaves no trace.
     """
+    containment.offer_to_the_kernel_first()
+    is_contained = containment.prepare(policy)
+    containment.close_memory()
     specification = Specification.from_bytes(_read_all(0))
     if specification is None:
         os._exit(INCOMPLETE_SPECIFICATION)
@@ -40,22 +42,31 @@ def main(attempt: str) -> NoReturn:
     wakeup = install_signal_handlers()
     processes.become_subreaper()
     claim = Claim(
-        time.time() + specification.clock_offset, processes.own_identity(), clock_offset=specification.clock_offset
+        time.time() + specification.clock_offset,
+        processes.own_identity(),
+        clock_offset=specification.clock_offset,
+        is_contained=is_contained,
     )
-    lock = records.publish_locked(attempt, records.CLAIM, records.claim_document(claim))
+    lock = records.publish_locked(attempt, records.CLAIM, records.claim_document(claim), specification.key)
     with contextlib.suppress(BrokenPipeError):  # The control plane has died meanwhile, which does not concern the job.
         os.write(answer, ALREADY_CLAIMED if lock is None else CLAIMED)
     os.close(answer)
     if lock is not None:
-        _record(attempt, _run(specification, attempt, wakeup))
-        shutil.rmtree(os.path.join(attempt, records.TEMPORARY_DIRECTORY), ignore_errors=True)
+        if policy == containment.REQUIRED and not is_contained:
+            now = time.time() + specification.clock_offset
+            result = Result(records.NOT_CONTAINED, None, now)
+        else:
+            result = _run(specification, attempt, wakeup, is_contained)
+        _record(attempt, result, specification.key)
+        records.remove_program_directories(attempt)
     # Without clean-up: the lock on the claim must end with the process, and not before.
     os._exit(0)
 
 
-def _run(specification: Specification, attempt: str, wakeup: int) -> Result:
+def _run(specification: Specification, attempt: str, wakeup: int, is_contained: bool) -> Result:
+    supervisor = Supervisor(specification, attempt, wakeup, is_contained=is_contained)
     try:
-        return Supervisor(specification, attempt, wakeup).run()
+        return supervisor.run()
     except Exception as exc:
         # The message of an exception may quote secrets; its kind and place do not.
         place = exc.__traceback__
@@ -64,19 +75,18 @@ def _run(specification: Specification, attempt: str, wakeup: int) -> Result:
         line = "?" if place is None else place.tb_lineno
         for pid in processes.descendants(os.getpid()) if processes.ON_LINUX else ():
             processes.send([pid], signal.SIGKILL)
-        program = records.read_program(attempt)
-        started_at = None if program is None else program.started_at
         detail = f"{type(exc).__name__} (errno {getattr(exc, 'errno', None)}) at line {line}"
-        return Result(records.RUNNER_LOST, started_at, time.time() + specification.clock_offset, detail=detail)
+        now = time.time() + specification.clock_offset
+        return Result(records.RUNNER_LOST, supervisor.started_at, now, detail=detail)
 
 
-def _record(attempt: str, result: Result) -> None:
+def _record(attempt: str, result: Result, key: bytes) -> None:
     """Record the result, however long a full disk takes to have room again; unless the directory is gone."""
     while True:
         try:
-            records.publish(attempt, records.RESULT, records.result_document(result))
+            records.publish(attempt, records.RESULT, records.result_document(result), key)
             return
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return
         except OSError:
             time.sleep(_RECORD_AGAIN_SECONDS)

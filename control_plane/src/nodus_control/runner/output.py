@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 
 READ_SIZE = 1 << 20
@@ -14,14 +15,23 @@ def limit_marker(limit_bytes: int) -> bytes:
     return f"\n[nodus: the output reached its limit of {amount}; the rest was not kept]\n".encode("ascii")
 
 
-class Output:
-    """At most `limit_bytes` of output, including the line that marks a cut. What comes after is read and dropped."""
+def image_notice(image: str) -> str:
+    """The first line of every output: an image is named in each job, and this driver runs none."""
+    shown = json.dumps(image)[1:-1]
+    return f"[nodus: image {shown} was not run: the process driver runs the command itself, on the worker's machine]\n"
 
-    def __init__(self, path: str, limit_bytes: int) -> None:
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+class Output:
+    """A notice, then at most `limit_bytes` of output, including the line that marks a cut. The rest is dropped."""
+
+    def __init__(self, path: str, limit_bytes: int, notice: str = "") -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+        self._file = os.open(path, flags, 0o600)
         self._marker = limit_marker(limit_bytes)
         self._room = limit_bytes - len(self._marker)
         self._cut = False
+        with contextlib.suppress(OSError):
+            self._append(notice.encode("ascii"))
 
     def write(self, data: bytes) -> None:
         """Append at once, without a buffer. A full disk cuts the output, and the program does not notice."""

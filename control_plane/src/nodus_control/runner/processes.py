@@ -10,7 +10,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from nodus_control.runner.records import Identity
@@ -27,6 +27,7 @@ if sys.platform != "win32":
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_RUNNER_SCRIPT = b"/nodus_control/runner/__main__.py"
 _ENDED_STATES = frozenset("ZXx")
 
 
@@ -58,7 +59,18 @@ def die_with_parent() -> None:
 
 def own_identity() -> Identity:
     """This process."""
-    return Identity(os.getpid(), *_start_and_boot(os.getpid()))
+    return identity_of(os.getpid())
+
+
+def identity_of(pid: int) -> Identity:
+    """The process that has this pid now."""
+    return Identity(pid, *_start_and_boot(pid))
+
+
+def is_running(identity: Identity) -> bool:
+    """Whether the process is there and can still run. False without /proc."""
+    entry = look_up(identity.pid)
+    return entry is not None and entry.is_alive and is_same(identity)
 
 
 def is_same(identity: Identity) -> bool:
@@ -103,22 +115,46 @@ def descendants(root: int) -> list[int]:
     return found
 
 
-def left_of(program: Identity, marker: str) -> list[int]:
-    """The living processes of a program that lost its runner: its session, and all with `marker` in their environment.
+def runners_of(directory: str) -> set[int]:
+    """The living processes that were started as the runner of the attempt in `directory`."""
+    found = set()
+    for entry in entries():
+        if not entry.is_alive:
+            continue
+        with contextlib.suppress(OSError), open(f"/proc/{entry.pid}/cmdline", "rb") as file:
+            arguments = file.read().split(b"\0")
+            if os.fsencode(directory) in arguments and any(part.endswith(_RUNNER_SCRIPT) for part in arguments):
+                found.add(entry.pid)
+    return found
 
-    `marker` is a whole `NAME=value`. Empty without /proc, and after a restart of the machine.
+
+def left_of(program: Identity, marker: str, directories: Sequence[str]) -> list[int]:
+    """The living processes of a program that lost its runner, as far as they can be told.
+
+    They are in its session or below it, have `marker` (a whole `NAME=value`) in their environment, or their current
+    directory, their executable or an open file in one of `directories`. A process that has shed all of that is not
+    found. Empty without /proc, and after a restart of the machine.
     """
     if program.start_time is None or program.boot_id != boot_id():
         return []
+    seen = [entry for entry in entries() if entry.is_alive and int(entry.start_time) >= int(program.start_time)]
     leader = look_up(program.pid)
-    reused = leader is not None and leader.start_time != program.start_time
+    is_there = leader is not None and leader.start_time == program.start_time
+    reused = leader is not None and not is_there
+    below = set(descendants(program.pid)) if is_there else set()
+    if is_there:
+        below.add(program.pid)
     needle = os.fsencode(marker)
     return [
         entry.pid
-        for entry in entries()
-        if entry.is_alive
-        and int(entry.start_time) >= int(program.start_time)
-        and ((entry.session == program.pid and not reused) or needle in _environment(entry.pid))
+        for entry in seen
+        if entry.pid != os.getpid()
+        and (
+            entry.pid in below
+            or (entry.session == program.pid and not reused)
+            or needle in _environment(entry.pid)
+            or _is_at_work_in(entry.pid, directories)
+        )
     ]
 
 
@@ -175,6 +211,19 @@ def _environment(pid: int) -> list[bytes]:
             return file.read().split(b"\0")
     except OSError:
         return []
+
+
+def _is_at_work_in(pid: int, directories: Sequence[str]) -> bool:
+    """Whether a process stands in one of these directories, or runs or has open a file in one."""
+    links = [f"/proc/{pid}/cwd", f"/proc/{pid}/exe"]
+    with contextlib.suppress(OSError):
+        links += [f"/proc/{pid}/fd/{name}" for name in os.listdir(f"/proc/{pid}/fd")]
+    prefixes = tuple(directory + os.sep for directory in directories)
+    for link in links:
+        with contextlib.suppress(OSError):
+            if (os.readlink(link) + os.sep).startswith(prefixes):
+                return True
+    return False
 
 
 def _prctl(option: int, argument: int) -> bool:

@@ -5,14 +5,24 @@ from __future__ import annotations
 import os
 import resource
 import signal
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
-from nodus_control.runner import processes
-from nodus_control.runner.records import PROGRAM, Program, program_document, publish
+from nodus_control.runner import containment, processes
+from nodus_control.runner.records import (
+    PROGRAM,
+    TEMPORARY_DIRECTORY,
+    WORK_DIRECTORY,
+    Program,
+    program_document,
+    publish,
+)
 from nodus_control.runner.specification import Specification
 
 # Python raises `ValueError` if a command or a variable contains a NUL, or a name an "=".
 INVALID_ARGUMENT = 22
+
+_READY = b"r"
+_GO = b"g"
 
 
 class StartError(Exception):
@@ -23,65 +33,148 @@ class StartError(Exception):
         self.error = error
 
 
-def start(specification: Specification, *, attempt: str, work_directory: str, output: int, started_at: float) -> int:
-    """Start the program in a session of its own, with `output` as its stdout and stderr; return its pid.
+class Started(NamedTuple):
+    """The process that the runner waits for. `status`, if it is not the program itself, will hold its exit code."""
+
+    pid: int
+    status: int | None
+
+
+class _Child(NamedTuple):
+    """What the child needs of the runner; the numbers are descriptors."""
+
+    specification: Specification
+    attempt: str
+    is_contained: bool
+    runner: int
+    output: int
+    ready: int
+    go: int
+    failure: int
+    status: int
+
+
+def start(
+    specification: Specification, *, attempt: str, output: int, started_at: float, is_contained: bool = False
+) -> Started:
+    """Start the program in a session of its own, with `output` as its stdout and stderr.
 
     Its stdin is /dev/null; no other descriptor is open, no signal is ignored or blocked, and no core file is written
-    (its memory holds secrets). Its umask stays at 077.
+    (its memory holds secrets). Its umask stays at 077. It is on record before it exists: from then on it counts as
+    started, whatever happens to the runner.
 
     Raises:
         StartError: there is no such command, or the system refuses it.
+        OSError: it could not be put on record.
     """
-    failure_read, failure_write = os.pipe()
+    pipes = [os.pipe() for _ in range(4)]
+    (ready, ready_write), (go_read, go), (failure, failure_write), (status, status_write) = pipes
     runner = os.getpid()
     try:
         pid = os.fork()
     except OSError as exc:
-        os.close(failure_read)
-        os.close(failure_write)
+        for descriptor in (descriptor for pipe in pipes for descriptor in pipe):
+            os.close(descriptor)
         raise StartError(exc.errno or INVALID_ARGUMENT) from exc
     if pid == 0:
-        _become(specification, attempt, work_directory, output, started_at, runner, failure_write)
-    os.close(failure_write)
+        os.close(go)
+        child = _Child(
+            specification, attempt, is_contained, runner, output, ready_write, go_read, failure_write, status_write
+        )
+        _become(child)
+    for descriptor in (ready_write, go_read, failure_write, status_write):
+        os.close(descriptor)
+    try:
+        # It dies with this process from here on, and does nothing before it is told to.
+        os.read(ready, 1)
+        program = Program(processes.identity_of(pid), started_at)
+        publish(attempt, PROGRAM, program_document(program), specification.key)
+        os.write(go, _GO)
+    finally:
+        os.close(ready)
+        os.close(go)
     # Closed by the kernel, with nothing written, when the child becomes the program.
-    with os.fdopen(failure_read, "rb") as failure:
-        message = failure.read()
+    with os.fdopen(failure, "rb") as stream:
+        message = stream.read()
     if message:
+        os.close(status)
         os.waitpid(pid, 0)
         raise StartError(int(message))
-    return pid
+    if not is_contained:
+        os.close(status)
+        return Started(pid, None)
+    return Started(pid, status)
 
 
-def _become(
-    specification: Specification,
-    attempt: str,
-    work_directory: str,
-    output: int,
-    started_at: float,
-    runner: int,
-    failure: int,
-) -> NoReturn:
+def _become(child: _Child) -> NoReturn:
     try:
-        os.setsid()
         processes.die_with_parent()
-        if os.getppid() != runner:  # It died before it could be watched.
+        os.write(child.ready, _READY)
+        if os.read(child.go, 1) != _GO:  # The runner died before it could watch.
             os._exit(1)
-        _restore_signals()
-        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-        null = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(null, 0)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        os.chdir(work_directory)
-        # On disk before the program exists: from here on it counts as started, whatever happens to the runner.
-        publish(attempt, PROGRAM, program_document(Program(processes.own_identity(), started_at)))
-        os.execvpe(specification.command[0], list(specification.command), specification.environment)
+        if child.is_contained:
+            _contain(child)
+        elif os.getppid() != child.runner:
+            os._exit(1)
+        os.setsid()
+        _execute(child)
     except OSError as exc:
-        os.write(failure, str(exc.errno or INVALID_ARGUMENT).encode("ascii"))
+        os.write(child.failure, str(exc.errno or INVALID_ARGUMENT).encode("ascii"))
     except ValueError:
-        os.write(failure, str(INVALID_ARGUMENT).encode("ascii"))
+        os.write(child.failure, str(INVALID_ARGUMENT).encode("ascii"))
     finally:
         os._exit(127)
+
+
+def _contain(child: _Child) -> None:
+    """Return in another process: this one stays behind as the first of the namespace."""
+    specification = child.specification
+    containment.hide(
+        child.attempt,
+        (WORK_DIRECTORY, TEMPORARY_DIRECTORY),
+        specification.state_directory,
+        tuple(specification.hidden),
+    )
+    containment.show_own_processes()
+    program = os.fork()
+    if program:
+        containment.reap_until_alone(program, child.status)
+
+
+def _execute(child: _Child) -> None:
+    specification = child.specification
+    _restore_signals()
+    _limit(specification)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(child.output, 1)
+    os.dup2(child.output, 2)
+    os.chdir(os.path.join(child.attempt, WORK_DIRECTORY))
+    if child.is_contained or os.geteuid() == 0:
+        containment.give_up_privileges()
+    account = specification.account
+    if account is not None:
+        os.setgroups(list(account.groups))
+        os.setgid(account.gid)
+        os.setuid(account.uid)
+    if child.is_contained or os.geteuid() == 0:
+        containment.drop_capabilities()
+    if not child.is_contained:
+        # Again: another user does not keep it.
+        processes.die_with_parent()
+    os.execvpe(specification.command[0], list(specification.command), dict(specification.environment))
+
+
+def _limit(specification: Specification) -> None:
+    """Set the limits, as far as these are not above what this process is allowed itself."""
+    for name, value in {**specification.limits, "RLIMIT_CORE": 0}.items():
+        number = getattr(resource, name, None)
+        if number is None:
+            continue
+        _, hard = resource.getrlimit(number)
+        within = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        # A core file stays possible for a program that raises its own limit: that is its owner's affair.
+        resource.setrlimit(number, (within, hard if name == "RLIMIT_CORE" else within))
 
 
 def _restore_signals() -> None:

@@ -1,12 +1,21 @@
 """The files of an attempt: their names, how they appear (whole, once, for ever) and what they hold.
 
+Where the program of a job can reach these files, it can write what it likes into them. So every record carries an HMAC
+under a key of its attempt, which the runner gets with its specification and no program ever sees: what was not written
+by a runner or a driver is `Forged`, and says nothing about the job.
+
 Used by the runner and by the driver alike, so that the two cannot disagree. Standard library only.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import hmac
 import json
 import os
+import shutil
+import stat
 import sys
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -28,6 +37,20 @@ CANCELLED = "cancelled"
 COULD_NOT_START = "could_not_start"
 RUNNER_LOST = "runner_lost"
 REFUSED = "refused"
+NOT_CONTAINED = "not_contained"
+
+
+_SAFELY = os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+_LARGEST_RECORD_BYTES = 65_536
+_MAC = "mac"
+# What an open fails with where a program has put something else in a record's place, or taken its rights away.
+_IN_THE_WAY = frozenset(
+    {errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ENXIO, errno.EMLINK}
+)
+
+
+class Forged(Exception):
+    """A record was not written by a runner or a driver, or has been changed since."""
 
 
 class Identity(NamedTuple):
@@ -39,12 +62,16 @@ class Identity(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """Who holds the attempt: a runner, or (without `runner`) a driver that withdrew it for `withdrawn`."""
+    """Who holds the attempt: a runner, or (without `runner`) a driver that withdrew it for `withdrawn`.
+
+    `is_contained` says that the program cannot reach these files, and that all of it dies with its runner.
+    """
 
     at: float
     runner: Identity | None = None
     withdrawn: str | None = None
     clock_offset: float = 0.0
+    is_contained: bool = False
 
 
 class Program(NamedTuple):
@@ -69,29 +96,33 @@ class Result(NamedTuple):
     detail: str | None = None
 
 
-def publish(directory: str, name: str, document: Mapping[str, object]) -> bool:
+def attempt_key(secret: bytes, job_id: str, attempt: int) -> bytes:
+    """The key under which the records of one attempt are authenticated."""
+    return hmac.digest(secret, f"{job_id}/{attempt}".encode(), "sha256")
+
+
+def publish(directory: str, name: str, document: Mapping[str, object], key: bytes) -> bool:
     """Make `name` appear in `directory`, complete and on disk. Return False, and change nothing, if it exists already.
 
     Raises:
         OSError: the directory is gone, the disk is full, or the file system has no hard links.
     """
-    descriptor = _publish(directory, name, document, lock=False)
+    descriptor = _publish(directory, name, document, key, lock=False)
     if descriptor is None:
         return False
     os.close(descriptor)
     return True
 
 
-def publish_locked(directory: str, name: str, document: Mapping[str, object]) -> int | None:
+def publish_locked(directory: str, name: str, document: Mapping[str, object], key: bytes) -> int | None:
     """Like `publish`, but the file is locked from before it appears until the returned descriptor is closed."""
-    return _publish(directory, name, document, lock=True)
+    return _publish(directory, name, document, key, lock=True)
 
 
 def is_locked(directory: str, name: str) -> bool:
-    """Whether the process that published `name` with a lock is alive. Pids, which get reused, play no part."""
-    try:
-        descriptor = os.open(os.path.join(directory, name), os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    """Whether some process holds the lock with which `publish_locked` made the file."""
+    descriptor = _open(directory, name)
+    if descriptor is None:
         return False
     try:
         # Shared, so that two processes that look at the same time do not take each other for the holder.
@@ -105,12 +136,43 @@ def is_locked(directory: str, name: str) -> bool:
 
 def request_cancel(directory: str) -> None:
     """Leave a request to end the attempt where its runner finds it, now or later."""
-    os.close(os.open(os.path.join(directory, CANCEL), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    try:
+        os.close(os.open(os.path.join(directory, CANCEL), os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | _SAFELY, 0o600))
+    except OSError as exc:
+        if exc.errno not in _IN_THE_WAY:
+            raise
 
 
 def cancel_requested(directory: str) -> bool:
-    """Whether an end was requested."""
-    return os.path.exists(os.path.join(directory, CANCEL))
+    """Whether an end was requested. Anything at all in its place counts."""
+    return os.path.lexists(os.path.join(directory, CANCEL))
+
+
+def open_output(directory: str) -> int | None:
+    """Open the output for reading; None where there is none, or something that is not a plain file."""
+    try:
+        return _open(directory, OUTPUT)
+    except Forged:
+        return None
+
+
+def remove_program_directories(directory: str) -> None:
+    """Remove what the program wrote into its own directories. Its output stays."""
+    for name in (TEMPORARY_DIRECTORY, WORK_DIRECTORY):
+        # A program can make a tree that is deeper than Python can follow: it is left where it is then.
+        with contextlib.suppress(OSError, RecursionError):
+            if os.geteuid() != 0:
+                _open_directories(os.path.join(directory, name))
+            shutil.rmtree(os.path.join(directory, name), ignore_errors=True)
+
+
+def _open_directories(root: str) -> None:
+    """Make directories writable again that a program has closed to its own user, so that they can be emptied."""
+    for path, directories, _ in os.walk(root):
+        for name in directories:
+            child = os.path.join(path, name)
+            if not os.path.islink(child):
+                os.chmod(child, 0o700)
 
 
 def make_private_directory(path: str) -> None:
@@ -127,9 +189,13 @@ def make_private_directory(path: str) -> None:
     _synchronise(parent)
 
 
-def read_claim(directory: str) -> Claim | None:
-    """The claim on the attempt, or None while nobody has it."""
-    document = _read(directory, CLAIM)
+def read_claim(directory: str, key: bytes) -> Claim | None:
+    """The claim on the attempt, or None while nobody has it.
+
+    Raises:
+        Forged: what is there is no runner's or driver's.
+    """
+    document = _read(directory, CLAIM, key)
     if document is None:
         return None
     runner = document.get("runner")
@@ -137,7 +203,8 @@ def read_claim(directory: str) -> Claim | None:
         at=_number(document["at"]),
         runner=None if runner is None else _identity(runner),
         withdrawn=_optional_text(document.get("withdrawn")),
-        clock_offset=_number(document.get("clock_offset", 0.0)),
+        clock_offset=_number(document["clock_offset"]),
+        is_contained=document["is_contained"] is True,
     )
 
 
@@ -146,9 +213,13 @@ def claim_document(claim: Claim) -> dict[str, object]:
     return {**claim._asdict(), "runner": None if claim.runner is None else claim.runner._asdict()}
 
 
-def read_program(directory: str) -> Program | None:
-    """The program's main process, or None while it has certainly not been started."""
-    document = _read(directory, PROGRAM)
+def read_program(directory: str, key: bytes) -> Program | None:
+    """The program's main process, or None while it has not been started.
+
+    Raises:
+        Forged: what is there is no runner's.
+    """
+    document = _read(directory, PROGRAM, key)
     if document is None:
         return None
     return Program(process=_identity(document["process"]), started_at=_number(document["started_at"]))
@@ -159,9 +230,13 @@ def program_document(program: Program) -> dict[str, object]:
     return {"process": program.process._asdict(), "started_at": program.started_at}
 
 
-def read_result(directory: str) -> Result | None:
-    """How the attempt ended, or None if it has not yet."""
-    document = _read(directory, RESULT)
+def read_result(directory: str, key: bytes) -> Result | None:
+    """How the attempt ended, or None if it has not yet.
+
+    Raises:
+        Forged: what is there is no runner's or driver's.
+    """
+    document = _read(directory, RESULT, key)
     if document is None:
         return None
     started_at = document["started_at"]
@@ -180,14 +255,14 @@ def result_document(result: Result) -> dict[str, object]:
     return result._asdict()
 
 
-def _publish(directory: str, name: str, document: Mapping[str, object], *, lock: bool) -> int | None:
+def _publish(directory: str, name: str, document: Mapping[str, object], key: bytes, *, lock: bool) -> int | None:
     temporary = os.path.join(directory, f".{name}.{os.urandom(8).hex()}")
     descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         if lock:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         with os.fdopen(descriptor, "w", encoding="utf-8", closefd=False) as file:
-            json.dump(document, file)
+            json.dump({**document, _MAC: _mac(name, document, key)}, file)
         os.fsync(descriptor)
         # A link rather than a rename: it fails if the name is taken.
         os.link(temporary, os.path.join(directory, name))
@@ -211,15 +286,43 @@ def _synchronise(directory: str) -> None:
         os.close(descriptor)
 
 
-def _read(directory: str, name: str) -> dict[str, object] | None:
+def _open(directory: str, name: str) -> int | None:
+    """Open a plain file for reading, whatever a program has put in its place: without waiting, and not by a link."""
     try:
-        with open(os.path.join(directory, name), encoding="utf-8") as file:
-            document = json.load(file)
+        descriptor = os.open(os.path.join(directory, name), os.O_RDONLY | os.O_NONBLOCK | _SAFELY)
     except FileNotFoundError:
         return None
-    if not isinstance(document, dict):
-        raise ValueError(f"{name} in {directory} is not a record of an attempt")
-    return document
+    except OSError as exc:
+        if exc.errno in _IN_THE_WAY:
+            raise Forged(f"{name} is not a file that can be read") from exc
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise Forged(f"{name} is not a plain file")
+    return descriptor
+
+
+def _read(directory: str, name: str, key: bytes) -> dict[str, object] | None:
+    descriptor = _open(directory, name)
+    if descriptor is None:
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        message = file.read(_LARGEST_RECORD_BYTES + 1)
+    try:
+        document = json.loads(message) if len(message) <= _LARGEST_RECORD_BYTES else None
+        if isinstance(document, dict):
+            mac = str(document.pop(_MAC, ""))
+            if hmac.compare_digest(mac.encode(), _mac(name, document, key).encode()):
+                return document
+    except (ValueError, RecursionError):
+        pass
+    raise Forged(f"{name} was not written by the runner of this attempt, or has been changed since")
+
+
+def _mac(name: str, document: Mapping[str, object], key: bytes) -> str:
+    # The name is part of it: one record of an attempt cannot stand in for another.
+    canonical = json.dumps([name, document], sort_keys=True, separators=(",", ":"))
+    return hmac.digest(key, canonical.encode("ascii"), "sha256").hex()
 
 
 def _identity(value: object) -> Identity:

@@ -3,29 +3,47 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 
-class Specification(NamedTuple):
-    """The program and its limits. Durations in seconds, the output limit in bytes.
+class Account(NamedTuple):
+    """The user that the program runs as, where that is not the runner's own."""
 
-    `clock_offset` is what to add to this machine's wall clock to get the control plane's.
+    uid: int
+    gid: int
+    groups: Sequence[int]
+
+
+class Specification(NamedTuple):
+    """The program, its limits, and what it may not see. Durations in seconds, the output limit in bytes.
+
+    `clock_offset` is what to add to this machine's wall clock to get the control plane's. `key` authenticates the
+    attempt's records. `notice` goes into the output before anything else. `limits` are resource limits by their names
+    (`RLIMIT_FSIZE`). Where the program can be contained, `state_directory` is empty for it but for its own directories,
+    and so are the files `hidden`.
     """
 
     command: tuple[str, ...]
-    environment: dict[str, str]
+    environment: Mapping[str, str]
     max_runtime_seconds: float
     grace_seconds: float
     linger_seconds: float
     output_limit_bytes: int
     clock_offset: float
+    key: bytes
+    state_directory: str
+    notice: str = ""
+    limits: Mapping[str, int] = {}
+    hidden: Sequence[str] = ()
+    account: Account | None = None
 
     def __repr__(self) -> str:
         return "Specification(<not shown>)"
 
     def to_bytes(self) -> bytes:
         """The message."""
-        return json.dumps(self._asdict()).encode("ascii")
+        return json.dumps({**self._asdict(), "key": self.key.hex()}).encode("ascii")
 
     @classmethod
     def from_bytes(cls, message: bytes) -> Specification | None:
@@ -34,6 +52,7 @@ class Specification(NamedTuple):
             fields = json.loads(message)
         except ValueError:
             return None
+        account = fields["account"]
         return cls(
             command=tuple(str(part) for part in fields["command"]),
             environment={str(name): str(value) for name, value in fields["environment"].items()},
@@ -42,4 +61,10 @@ class Specification(NamedTuple):
             linger_seconds=float(fields["linger_seconds"]),
             output_limit_bytes=int(fields["output_limit_bytes"]),
             clock_offset=float(fields["clock_offset"]),
+            key=bytes.fromhex(fields["key"]),
+            state_directory=str(fields["state_directory"]),
+            notice=str(fields["notice"]),
+            limits={str(name): int(value) for name, value in fields["limits"].items()},
+            hidden=tuple(str(path) for path in fields["hidden"]),
+            account=None if account is None else Account(int(account[0]), int(account[1]), tuple(account[2])),
         )

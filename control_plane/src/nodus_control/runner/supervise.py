@@ -10,11 +10,11 @@ import signal
 import sys
 import time
 
-from nodus_control.runner import records
+from nodus_control.runner import containment, records
 from nodus_control.runner.course import Action, Course
 from nodus_control.runner.output import READ_SIZE, Output
 from nodus_control.runner.processes import NUDGE
-from nodus_control.runner.program import StartError, start
+from nodus_control.runner.program import Started, StartError, start
 from nodus_control.runner.records import Result
 from nodus_control.runner.specification import Specification
 from nodus_control.runner.tree import Tree
@@ -41,29 +41,36 @@ def install_signal_handlers() -> int:
 class Supervisor:
     """Runs one attempt, from its claim to its result."""
 
-    def __init__(self, specification: Specification, attempt: str, wakeup: int) -> None:
+    def __init__(self, specification: Specification, attempt: str, wakeup: int, *, is_contained: bool = False) -> None:
         self._specification = specification
         self._attempt = attempt
         self._wakeup = wakeup
+        self._is_contained = is_contained
         self._exit_code: int | None = None
+        self.started_at: float | None = None
+        """When the program began, by the control plane's clock; None while it certainly has not."""
 
     def run(self) -> Result:
         """Run the program to its end; return how it ended. No process of it is left then."""
         if records.cancel_requested(self._attempt):
             return Result(records.CANCELLED, None, self._wall())
-        work_directory = os.path.join(self._attempt, records.WORK_DIRECTORY)
-        output = Output(os.path.join(self._attempt, records.OUTPUT), self._specification.output_limit_bytes)
+        specification = self._specification
+        path = os.path.join(self._attempt, records.OUTPUT)
+        output = Output(path, specification.output_limit_bytes, specification.notice)
         read_end, write_end = os.pipe()
         started, started_at = time.monotonic(), self._wall()
         try:
-            for name in (work_directory, os.path.join(self._attempt, records.TEMPORARY_DIRECTORY)):
-                os.mkdir(name, 0o700)
-            pid = start(
-                self._specification,
+            for name in (records.WORK_DIRECTORY, records.TEMPORARY_DIRECTORY):
+                self._make_directory(os.path.join(self._attempt, name))
+            if self._is_contained:
+                containment.begin()
+            self.started_at = started_at
+            program = start(
+                specification,
                 attempt=self._attempt,
-                work_directory=work_directory,
                 output=write_end,
                 started_at=started_at,
+                is_contained=self._is_contained,
             )
         except StartError as exc:
             return Result(records.COULD_NOT_START, None, self._wall(), error=exc.error)
@@ -71,27 +78,37 @@ class Supervisor:
             os.close(write_end)
         course = Course(
             started=started,
-            max_runtime_seconds=self._specification.max_runtime_seconds,
-            grace_seconds=self._specification.grace_seconds,
-            linger_seconds=self._specification.linger_seconds,
+            max_runtime_seconds=specification.max_runtime_seconds,
+            grace_seconds=specification.grace_seconds,
+            linger_seconds=specification.linger_seconds,
         )
-        self._watch(pid, course, read_end, output)
+        self._watch(program, course, read_end, output)
         finished_at = started_at + (course.finished(time.monotonic()) - started)
+        if program.status is not None:
+            self._end_keeper(program.pid)
         os.close(read_end)
         output.close()
         return Result(str(course.reason), started_at, finished_at, exit_code=self._exit_code)
 
-    def _watch(self, pid: int, course: Course, read_end: int, output: Output) -> None:
-        tree = Tree(pid)
+    def _make_directory(self, path: str) -> None:
+        os.mkdir(path, 0o700)
+        account = self._specification.account
+        if account is not None:
+            os.chown(path, account.uid, account.gid)
+
+    def _watch(self, program: Started, course: Course, read_end: int, output: Output) -> None:
+        tree = Tree(program.pid, keeper=None if program.status is None else program.pid)
         _widen(read_end)
         os.set_blocking(read_end, False)
         poller = select.poll()
         poller.register(read_end, select.POLLIN)
         poller.register(self._wakeup, select.POLLIN)
+        if program.status is not None:
+            poller.register(program.status, select.POLLIN)
         open_ended = True
         last_heartbeat = time.monotonic()
         while True:
-            self._reap(pid)
+            self._reap(program)
             now = time.monotonic()
             exited = self._exit_code is not None
             action = course.decide(
@@ -113,6 +130,11 @@ class Supervisor:
             events = dict(poller.poll(wait_seconds * 1000 + 1))
             if self._wakeup in events:
                 os.read(self._wakeup, 4096)
+            if program.status is not None and program.status in events:
+                poller.unregister(program.status)
+                told = os.read(program.status, 64)
+                if told:
+                    self._exit_code = int(told)
             if open_ended and read_end in events and _drain(read_end, output) == b"":
                 # Nothing can write any more; if it stayed registered, the end would wake the loop for ever.
                 poller.unregister(read_end)
@@ -123,20 +145,29 @@ class Supervisor:
         while open_ended and kept < READ_SIZE and (data := _drain(read_end, output)):
             kept += len(data)
 
-    def _reap(self, pid: int) -> None:
+    def _reap(self, program: Started) -> None:
         """Collect every child that has ended: the program, and the orphans that a subreaper is given."""
         with contextlib.suppress(ChildProcessError):
             while True:
                 ended, status = os.waitpid(-1, os.WNOHANG)
                 if ended == 0:
                     return
-                if ended == pid:
-                    self._exit_code = os.waitstatus_to_exitcode(status)
+                if ended == program.pid and self._exit_code is None:
+                    # What kept the namespace may have told before it went, or have been killed with all of it.
+                    told = b"" if program.status is None else os.read(program.status, 64)
+                    self._exit_code = int(told) if told else os.waitstatus_to_exitcode(status)
+
+    def _end_keeper(self, pid: int) -> None:
+        """End the first process of the namespace, which is its last: nobody has to adopt it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
 
     def _beat(self) -> None:
         """Leave a sign of life: if this runner is killed, the program is known to have run until now."""
         with contextlib.suppress(OSError):
-            os.utime(os.path.join(self._attempt, records.CLAIM))
+            os.utime(os.path.join(self._attempt, records.CLAIM), follow_symlinks=False)
 
     def _wall(self) -> float:
         return time.time() + self._specification.clock_offset

@@ -9,16 +9,22 @@ from nodus_control.runner import processes
 
 
 class Tree:
-    """On Linux every descendant of this process, which must be a subreaper; elsewhere the program's process group."""
+    """On Linux every descendant of this process, which must be a subreaper; elsewhere the program's process group.
 
-    def __init__(self, program: int) -> None:
+    `keeper` is the first process of the program's namespace, where it has one: that stays for as long as anything else
+    is left, and takes along what is left when it is killed.
+    """
+
+    def __init__(self, program: int, keeper: int | None = None) -> None:
         self._program = program
+        self._keeper = keeper
         self._untouchable: set[int] = set()
 
     def is_alive(self) -> bool:
         """Whether any of it can still run. What may not be signalled (another user's process) is not counted."""
         if processes.ON_LINUX:
-            return any(pid not in self._untouchable for pid in processes.descendants(os.getpid()))
+            left = processes.descendants(os.getpid())
+            return any(pid not in self._untouchable and pid != self._keeper for pid in left)
         try:
             os.killpg(self._program, 0)
         except (ProcessLookupError, PermissionError):

@@ -11,18 +11,27 @@ from .simulated import Recalled, SimulatedDriver
 
 if TYPE_CHECKING:
     from ..plane import Plane
+    from .process_options import ProcessOptions
 
-DRIVERS = ("simulated", "process")
+SIMULATED = "simulated"
+DRIVERS = (SIMULATED, "process")
+WHAT_RUNS = {
+    SIMULATED: "Nothing runs: suppliers, jobs and prices are simulated, and only test keys (nk_test_…) may submit.",
+    "process": "Commands really run, on the worker's machine; images do not. Only live keys (nk_live_…) may submit.",
+}
+"""What an operator is told at the start, by driver."""
 
 
-def make_driver(name: str, plane: Plane, directory: Path | None, is_reliable: bool) -> Driver:
-    """Make a driver; `directory` is where one that runs commands keeps its files.
+def make_driver(
+    name: str, plane: Plane, directory: Path | None, is_reliable: bool, process: ProcessOptions, secret: bytes
+) -> Driver:
+    """Make a driver; `directory` is where one that runs commands keeps its files, which `secret` authenticates.
 
     Raises:
         ValueError: there is no driver with that name, or it has nowhere to keep its files.
         RuntimeError: it cannot work on this machine.
     """
-    if name == "simulated":
+    if name == SIMULATED:
         return SimulatedDriver(
             plane.catalogue,
             seed=plane.seed or 0,
@@ -33,7 +42,7 @@ def make_driver(name: str, plane: Plane, directory: Path | None, is_reliable: bo
     if name == "process" and directory is not None:
         from .process import ProcessDriver
 
-        return ProcessDriver(directory)
+        return ProcessDriver(directory, secret=secret, options=process, state_files=plane.database.path)
     raise ValueError(f"no driver {name!r}: choose one of {', '.join(DRIVERS)}")
 
 

@@ -8,6 +8,10 @@ else. It ends when its main process does: what that leaves behind has a second t
 On Linux the tree is every descendant, those that called `setsid` or forked twice included. On other POSIX systems it
 is the program's process group, and what outlives a killed runner is not looked for. Windows is refused.
 
+A program is not trusted. Where the system allows it, it is contained (`runner/containment.py`); everywhere, what is not
+authenticated by this attempt's key is not believed, however it came to be there. Whoever changes the records of a job
+gets the job ended, at the price of the time until that was noticed.
+
 An `error_message` quotes neither the command nor what the program printed: it is kept where these are not.
 """
 
@@ -22,13 +26,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from nodus_control.runner import processes, records
-from nodus_control.runner.records import Claim, Identity, Program, Result
+from nodus_control.runner.output import image_notice
+from nodus_control.runner.records import Claim, Forged, Identity, Program, Result
 from nodus_control.runner.specification import Specification
+from nodus_control.runner.supervise import HEARTBEAT_SECONDS
 from nodus_control.suppliers.process_environment import WORK_DIRECTORY_VARIABLE, program_environment
 from nodus_control.suppliers.process_launch import LaunchError, launch
-from nodus_control.suppliers.process_reports import report_result, report_withdrawn
+from nodus_control.suppliers.process_options import ProcessOptions, find_account, require_reachable
+from nodus_control.suppliers.process_reports import report_result, report_tampering, report_withdrawn
 from nodus_control.suppliers.protocol import (
     CapacityRefused,
     LogChunk,
@@ -42,11 +50,20 @@ from nodus_control.suppliers.protocol import (
 OUTPUT_LIMIT_BYTES = 64 * 1024 * 1024
 GRACE_SECONDS = 5.0
 LINGER_SECONDS = 1.0
+FORCE_SECONDS = 15.0
+"""How long after an end was requested, or tampering was noticed, a job has ended for us, whatever is left of it."""
 
 SHORTEST_POLL_SECONDS = 0.05
 LONGEST_POLL_SECONDS = 1.0
 
+_ALL_OF_IT_ENDED = "everything that it had started ended with the runner"
+_WHAT_WAS_FOUND_ENDED = "what was found of it has been ended, but a process that hides would not have been found"
+
+_Record = TypeVar("_Record")
+
 _logger = logging.getLogger(__name__)
+_LONGEST_NOTICE_BYTES = 16_384
+_PASSABLE = 0o711
 _JOB_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 
 
@@ -62,32 +79,52 @@ class ProcessDriver:
         self,
         state_dir: pathlib.Path,
         *,
+        secret: bytes,
+        options: ProcessOptions | None = None,
+        state_files: pathlib.Path | None = None,
         python: str = sys.executable,
         grace_seconds: float = GRACE_SECONDS,
         linger_seconds: float = LINGER_SECONDS,
+        force_seconds: float = FORCE_SECONDS,
         output_limit_bytes: int = OUTPUT_LIMIT_BYTES,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """Create `state_dir` if it is missing.
 
+        Args:
+            state_dir: where attempts are kept.
+            secret: what records are authenticated with; the same for every driver on this `state_dir`.
+            options: what the operator decided.
+            state_files: a database. It, and all beside it whose names begin with its name, are kept from programs.
+
         Raises:
-            RuntimeError: on Windows, or if no Python interpreter is known that could run the runner.
+            RuntimeError: on Windows, if no Python interpreter is known that could run the runner, or if commands cannot
+                be run as the user of `options`.
             OSError: `state_dir` cannot be created.
         """
         if os.name != "posix":
             raise RuntimeError("the process driver needs Linux or macOS; use --driver simulated on this system")
         if not python:
             raise RuntimeError("the process driver needs a Python interpreter, and sys.executable is empty")
+        self._options = options or ProcessOptions()
         self._state_dir = os.path.abspath(state_dir)
+        self._state_files = None if state_files is None else pathlib.Path(os.path.abspath(state_files))
+        self._secret = secret
+        self._account = None if self._options.user is None else find_account(self._options.user)
         self._python = os.path.abspath(python)
         self._grace_seconds = grace_seconds
         self._linger_seconds = linger_seconds
+        self._force_seconds = force_seconds
         self._output_limit_bytes = output_limit_bytes
         self._wall_clock = wall_clock
         self._lock = threading.Lock()
         self._warned = False
         self._own_children: set[Identity] = set()
+        self._ending_since: dict[tuple[str, int], float] = {}
         records.make_private_directory(self._state_dir)
+        if self._options.user is not None:
+            require_reachable(pathlib.Path(self._state_dir), self._options.user)
+            os.chmod(self._state_dir, _PASSABLE)
 
     @property
     def name(self) -> str:
@@ -113,64 +150,67 @@ class ProcessDriver:
             )
         _check_acceptable(workload)
         self._warn_about_image(workload.image)
-        directory = self._directory(placement)
-        records.make_private_directory(directory)
-        if records.read_claim(directory) is None:
-            specification = self._specify(placement, workload, directory, now)
-            try:
-                launch(self._python, directory, specification)
-            except LaunchError as exc:
-                # Whatever became of that runner: now that the claim is taken, it can no longer start the program.
-                _logger.warning("no runner for job %s, attempt %d: %s", placement.job_id, placement.attempt, exc)
-                self._withdraw(directory, records.REFUSED, now)
-        claim = records.read_claim(directory)
+        directory, key = self._directory(placement), self._key(placement)
+        self._make_directory(directory)
+        try:
+            if records.read_claim(directory, key) is None:
+                specification = self._specify(placement, workload, directory, key, now)
+                try:
+                    launch(self._python, directory, specification, self._options.containment)
+                except LaunchError as exc:
+                    # Whatever became of that runner: now that the claim is taken, it cannot start the program any more.
+                    _logger.warning("no runner for job %s, attempt %d: %s", placement.job_id, placement.attempt, exc)
+                    self._withdraw(directory, key, records.REFUSED, now)
+            claim = records.read_claim(directory, key)
+        except Forged:
+            return  # The next poll deals with it.
         if claim is not None and claim.withdrawn not in (None, records.CANCELLED):
             raise CapacityRefused("this machine could not start a process for the job")
 
     def poll(self, placement: Placement, workload: Workload, now: float) -> Report:
         """Report the state of the attempt, from its files only. One that nobody has is withdrawn: it is `LOST`."""
         self._reap_own_children()
-        directory = self._directory(placement)
-        claim = records.read_claim(directory)
-        if claim is None:
-            records.make_private_directory(directory)
-            claim = self._withdraw(directory, records.RUNNER_LOST, now)
-        if claim.runner is None:
-            return report_withdrawn(claim)
-        # In this order: a runner that is gone has written its result before it went.
-        is_alive = records.is_locked(directory, records.CLAIM)
-        result = records.read_result(directory)
-        program = records.read_program(directory)
-        if result is None and not is_alive:
-            result = self._settle_lost(directory, claim, program, now, workload.max_runtime_seconds)
-        if result is not None:
-            self._remember_own_child(claim.runner)
-            return report_result(result, workload, has_printed=_has_printed(directory))
-        return _report_unfinished(program, records.cancel_requested(directory), now)
+        directory, key = self._directory(placement), self._key(placement)
+        try:
+            report = self._observe(placement, workload, directory, key, now)
+        except Forged as exc:
+            report = self._end_tampered(placement, directory, key, now, str(exc))
+        if report.state not in (PlacementState.PROVISIONING, PlacementState.RUNNING):
+            with self._lock:
+                self._ending_since.pop(_name(placement), None)
+        return report
 
     def cancel(self, placement: Placement, now: float) -> None:
         """Request the end; an attempt that no runner has yet never runs. No effect once it has ended."""
-        directory = self._directory(placement)
-        records.make_private_directory(directory)
-        if records.read_result(directory) is not None:
+        directory, key = self._directory(placement), self._key(placement)
+        try:
+            self._make_directory(directory)
+            if records.read_result(directory, key) is not None:
+                return
+            records.request_cancel(directory)
+            runner = self._withdraw(directory, key, records.CANCELLED, now).runner
+        except (Forged, NotADirectoryError):
+            return  # The next poll deals with it.
+        if runner is None or not self._is_watched(directory, runner):
             return
-        records.request_cancel(directory)
-        runner = self._withdraw(directory, records.CANCELLED, now).runner
-        if runner is not None and records.is_locked(directory, records.CLAIM):
-            processes.signal_same(runner, processes.NUDGE)
+        processes.signal_same(runner, processes.NUDGE)
+        if self._has_waited_too_long(placement):
+            # A program that stopped its runner, or takes the request away again, does not last by that.
+            self._kill_everything(directory, runner, None)
 
     def logs(self, placement: Placement, offset: int, limit: int) -> LogChunk:
         """Up to `limit` bytes of the output from byte `offset` on, exactly as the program wrote them."""
         directory = self._directory(placement)
         # Asked first: what is written between the two questions must not be missed.
-        ended = self._has_ended(directory)
-        try:
-            with open(os.path.join(directory, records.OUTPUT), "rb") as file:
-                total = file.seek(0, os.SEEK_END)
-                file.seek(offset)
-                data = file.read(max(0, min(limit, total - offset)))
-        except FileNotFoundError:
+        ended = self._has_ended(directory, self._key(placement))
+        descriptor = records.open_output(directory)
+        if descriptor is None:
             return LogChunk(b"", offset, 0, complete=ended)
+        with os.fdopen(descriptor, "rb") as file:
+            # A file that a program made larger than any runner does is read that far.
+            total = min(file.seek(0, os.SEEK_END), self._output_limit_bytes + _LONGEST_NOTICE_BYTES)
+            file.seek(offset)
+            data = file.read(max(0, min(limit, total - offset)))
         return LogChunk(data, offset, total, complete=ended and offset + len(data) >= total)
 
     def __repr__(self) -> str:
@@ -181,7 +221,19 @@ class ProcessDriver:
             raise ValueError("a job id that cannot be the name of a directory")
         return os.path.join(self._state_dir, placement.job_id, str(placement.attempt))
 
-    def _specify(self, placement: Placement, workload: Workload, directory: str, now: float) -> Specification:
+    def _key(self, placement: Placement) -> bytes:
+        return records.attempt_key(self._secret, placement.job_id, placement.attempt)
+
+    def _make_directory(self, directory: str) -> None:
+        if not os.path.isdir(directory):
+            records.make_private_directory(directory)
+            if self._account is not None:
+                for path in (os.path.dirname(directory), directory):
+                    os.chmod(path, _PASSABLE)
+
+    def _specify(
+        self, placement: Placement, workload: Workload, directory: str, key: bytes, now: float
+    ) -> Specification:
         return Specification(
             command=workload.command or (),
             environment=program_environment(
@@ -197,41 +249,154 @@ class ProcessDriver:
             linger_seconds=self._linger_seconds,
             output_limit_bytes=self._output_limit_bytes,
             clock_offset=now - self._wall_clock(),
+            key=key,
+            state_directory=self._state_dir,
+            notice=image_notice(workload.image),
+            limits=self._options.limits(),
+            hidden=self._hidden(),
+            account=self._account,
         )
 
-    def _withdraw(self, directory: str, reason: str, now: float) -> Claim:
+    def _hidden(self) -> tuple[str, ...]:
+        """The files of the database, whichever there are now: log, key, credentials."""
+        database = self._state_files
+        if database is None:
+            return ()
+        beside = (path for path in database.parent.iterdir() if path.name.startswith(database.name))
+        return tuple(sorted(str(path) for path in beside if str(path) != self._state_dir))
+
+    def _observe(self, placement: Placement, workload: Workload, directory: str, key: bytes, now: float) -> Report:
+        result = records.read_result(directory, key)
+        claim = records.read_claim(directory, key)
+        if claim is None and result is None:
+            if placement.is_accepted:
+                raise Forged("its records are gone")
+            self._make_directory(directory)
+            claim = self._withdraw(directory, key, records.RUNNER_LOST, now)
+        if claim is not None and claim.runner is None:
+            return report_withdrawn(claim)
+        runner = None if claim is None else claim.runner
+        if result is None and claim is not None and runner is not None:
+            # In this order: a runner that is gone has written its result before it went.
+            is_alive = self._is_watched(directory, runner)
+            result = records.read_result(directory, key)
+            program = records.read_program(directory, key)
+            if result is None and is_alive and not self._is_overdue(placement):
+                return _report_unfinished(program, records.cancel_requested(directory), now)
+            if result is None:
+                result = self._settle_lost(placement, directory, key, claim, program, now)
+            if result is None:
+                return _report_unfinished(program, True, now)
+        assert result is not None
+        if runner is not None:
+            self._remember_own_child(runner)
+        return report_result(result, workload, has_printed=_has_printed(directory, workload.image))
+
+    def _withdraw(self, directory: str, key: bytes, reason: str, now: float) -> Claim:
         """Claim the attempt so that it never runs, unless it is claimed already; return the claim that holds."""
         claim = Claim(at=now, withdrawn=reason)
-        if records.publish(directory, records.CLAIM, records.claim_document(claim)):
+        if records.publish(directory, records.CLAIM, records.claim_document(claim), key):
             return claim
-        return records.read_claim(directory) or claim
+        return records.read_claim(directory, key) or claim
+
+    def _is_watched(self, directory: str, runner: Identity) -> bool:
+        """Whether the runner lives. Its lock says so to those who cannot see it, in another container for example."""
+        try:
+            return processes.is_running(runner) or records.is_locked(directory, records.CLAIM)
+        except Forged:
+            return False
 
     def _settle_lost(
-        self, directory: str, claim: Claim, program: Program | None, now: float, max_runtime_seconds: float
+        self,
+        placement: Placement,
+        directory: str,
+        key: bytes,
+        claim: Claim,
+        program: Program | None,
+        now: float,
     ) -> Result | None:
         """End what is left of a program whose runner was killed, and record that; None while something is left."""
-        if program is not None:
-            marker = f"{WORK_DIRECTORY_VARIABLE}={os.path.join(directory, records.WORK_DIRECTORY)}"
-            left = processes.left_of(program.process, marker)
-            untouchable = processes.send(left, processes.KILL)
-            if len(left) > len(untouchable):
-                return None
+        assert claim.runner is not None
+        is_restarted = claim.runner.boot_id != processes.boot_id()
+        if not self._kill_everything(directory, claim.runner, program) and not self._has_waited_too_long(placement):
+            return None
+        started_at = None if program is None else program.started_at
+        if started_at is None and not (claim.is_contained or is_restarted):
+            # It can have run, and have removed the record of it.
+            started_at = claim.at
+        if placement.started_at is not None:
+            started_at = placement.started_at
         finished_at = now
-        if program is not None:
-            last_sign = max(program.started_at, _last_sign(directory) + claim.clock_offset)
-            finished_at = min(now, last_sign, program.started_at + max_runtime_seconds)
+        if claim.is_contained or is_restarted:
+            # Nothing of it outlived its runner, nor could it touch what the runner left.
+            finished_at = min(now, _last_sign(directory) + claim.clock_offset + HEARTBEAT_SECONDS)
         result = Result(
             reason=records.CANCELLED if records.cancel_requested(directory) else records.RUNNER_LOST,
-            started_at=None if program is None else program.started_at,
-            finished_at=finished_at,
+            started_at=started_at,
+            finished_at=finished_at if started_at is None else max(started_at, finished_at),
+            detail=_ALL_OF_IT_ENDED if claim.is_contained or is_restarted else _WHAT_WAS_FOUND_ENDED,
         )
-        records.publish(directory, records.RESULT, records.result_document(result))
-        return records.read_result(directory)
+        try:
+            records.publish(directory, records.RESULT, records.result_document(result), key)
+        except (FileNotFoundError, NotADirectoryError, PermissionError) as exc:
+            raise Forged("its directory is gone") from exc
+        records.remove_program_directories(directory)
+        return records.read_result(directory, key)
 
-    def _has_ended(self, directory: str) -> bool:
-        if records.read_result(directory) is not None:
+    def _end_tampered(self, placement: Placement, directory: str, key: bytes, now: float, reason: str) -> Report:
+        """End everything of a job whose records cannot be believed, and report that it ran until now."""
+        claim = _believed(records.read_claim, directory, key)
+        program = _believed(records.read_program, directory, key)
+        with self._lock:
+            is_news = _name(placement) not in self._ending_since
+        if is_news:
+            _logger.warning("job %s, attempt %d: %s", placement.job_id, placement.attempt, reason)
+        runner = None if claim is None else claim.runner
+        is_ended = self._kill_everything(directory, runner, program)
+        started_at = placement.started_at
+        if started_at is None:
+            started_at = placement.placed_at if program is None else program.started_at
+        if is_ended or self._has_waited_too_long(placement):
+            with contextlib.suppress(OSError):
+                records.remove_program_directories(directory)
+            return report_tampering(started_at, now, is_ended=is_ended)
+        return Report(PlacementState.RUNNING, started_at=started_at, next_poll_at=now + SHORTEST_POLL_SECONDS)
+
+    def _kill_everything(self, directory: str, runner: Identity | None, program: Program | None) -> bool:
+        """Kill what can be found of an attempt, its runner included. Whether nothing that can be killed is left."""
+        if not processes.ON_LINUX:
             return True
-        claim = records.read_claim(directory)
+        runners = processes.runners_of(directory)
+        if runner is not None and processes.is_running(runner):
+            runners.add(runner.pid)
+        left: set[int] = set()
+        for pid in runners:
+            left.update(processes.descendants(pid))
+        if program is not None:
+            marker = f"{WORK_DIRECTORY_VARIABLE}={os.path.join(directory, records.WORK_DIRECTORY)}"
+            left.update(processes.left_of(program.process, marker, _own_directories(directory)))
+        # The runners last: while one lives, nothing that is forked meanwhile gets away from below it.
+        untouchable = processes.send([*(left - runners), *runners], processes.KILL)
+        return not (left | runners) - set(untouchable)
+
+    def _is_overdue(self, placement: Placement) -> bool:
+        with self._lock:
+            since = self._ending_since.get(_name(placement))
+        return since is not None and time.monotonic() - since > self._force_seconds
+
+    def _has_waited_too_long(self, placement: Placement) -> bool:
+        """Whether the end of a placement has been under way for so long; it begins with the first question."""
+        with self._lock:
+            self._ending_since.setdefault(_name(placement), time.monotonic())
+        return self._is_overdue(placement)
+
+    def _has_ended(self, directory: str, key: bytes) -> bool:
+        try:
+            if records.read_result(directory, key) is not None:
+                return True
+            claim = records.read_claim(directory, key)
+        except Forged:
+            return True
         return claim is not None and claim.runner is None
 
     def _warn_about_image(self, image: str) -> None:
@@ -277,6 +442,14 @@ def _check_acceptable(workload: Workload) -> None:
         raise SubmissionRefused("invalid_command", "the first word of command is empty")
 
 
+def _own_directories(directory: str) -> tuple[str, ...]:
+    return tuple(os.path.join(directory, name) for name in (records.WORK_DIRECTORY, records.TEMPORARY_DIRECTORY))
+
+
+def _name(placement: Placement) -> tuple[str, int]:
+    return placement.job_id, placement.attempt
+
+
 def _report_unfinished(program: Program | None, is_ending: bool, now: float) -> Report:
     if program is None:
         return Report(PlacementState.PROVISIONING, next_poll_at=now + SHORTEST_POLL_SECONDS)
@@ -290,13 +463,20 @@ def _last_sign(directory: str) -> float:
     """When the runner was last known to be alive, by this machine's wall clock."""
     signs = [0.0]
     for name in (records.CLAIM, records.OUTPUT):
-        with contextlib.suppress(FileNotFoundError):
-            signs.append(os.stat(os.path.join(directory, name)).st_mtime)
+        with contextlib.suppress(OSError):
+            signs.append(os.stat(os.path.join(directory, name), follow_symlinks=False).st_mtime)
     return max(signs)
 
 
-def _has_printed(directory: str) -> bool:
+def _has_printed(directory: str, image: str) -> bool:
     try:
-        return os.path.getsize(os.path.join(directory, records.OUTPUT)) > 0
-    except FileNotFoundError:
+        return os.path.getsize(os.path.join(directory, records.OUTPUT)) > len(image_notice(image))
+    except OSError:
         return False
+
+
+def _believed(read: Callable[[str, bytes], _Record | None], directory: str, key: bytes) -> _Record | None:
+    try:
+        return read(directory, key)
+    except (Forged, OSError):
+        return None

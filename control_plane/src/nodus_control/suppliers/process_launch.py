@@ -6,6 +6,7 @@ import os
 import subprocess
 
 from nodus_control import runner
+from nodus_control.runner.containment import AUTO
 from nodus_control.runner.specification import Specification
 
 LAUNCH_SECONDS = 60.0
@@ -17,7 +18,7 @@ class LaunchError(Exception):
     """No runner confirmed that it has the attempt. It may have it all the same: look at the claim."""
 
 
-def launch(python: str, attempt: str, specification: Specification) -> None:
+def launch(python: str, attempt: str, specification: Specification, containment: str = AUTO) -> None:
     """Start a runner for the attempt and wait until its claim is decided, which takes hundredths of a second.
 
     The specification goes through a pipe. The runner gets an empty environment and a session of its own, and no
@@ -28,7 +29,7 @@ def launch(python: str, attempt: str, specification: Specification) -> None:
     """
     try:
         outcome = subprocess.run(
-            [python, "-I", "-S", "-X", "utf8", _SCRIPT, attempt],
+            [python, "-I", "-S", "-X", "utf8", _SCRIPT, attempt, containment],
             input=specification.to_bytes(),
             capture_output=True,
             env={},

@@ -27,6 +27,19 @@ def report_withdrawn(claim: Claim) -> Report:
     )
 
 
+def report_tampering(started_at: float, now: float, *, is_ended: bool) -> Report:
+    """An attempt whose records its program, or another process of the same user, has changed: it ran until now."""
+    rest = "" if is_ended else "; not all of it could be ended"
+    return Report(
+        PlacementState.FAILED,
+        min(started_at, now),
+        now,
+        "records_changed",
+        "a program on the machine that ran the job changed the job's records, which are not believed any more: the job "
+        f"was ended when that was noticed{rest}",
+    )
+
+
 def report_result(result: Result, workload: Workload, *, has_printed: bool) -> Report:
     """An attempt that ended. Of the program's output, a failure says only whether there is any."""
     started_at, finished_at = result.started_at, result.finished_at
@@ -36,9 +49,9 @@ def report_result(result: Result, workload: Workload, *, has_printed: bool) -> R
         return Report(PlacementState.CANCELLED, started_at, finished_at)
     if result.reason == records.RUNNER_LOST and started_at is None:
         # It has certainly not run, so another placement does not run it twice.
-        return Report(PlacementState.LOST, None, finished_at, records.RUNNER_LOST, _runner_lost(result))
+        return Report(PlacementState.LOST, None, finished_at, records.RUNNER_LOST, "the program was never started here")
     code, message = _failure(result, workload)
-    if result.reason != records.COULD_NOT_START:
+    if result.reason not in (records.COULD_NOT_START, records.NOT_CONTAINED):
         message += "; what it printed is in the job's logs" if has_printed else "; it printed nothing"
     return Report(PlacementState.FAILED, started_at, finished_at, code, message)
 
@@ -51,6 +64,8 @@ def _failure(result: Result, workload: Workload) -> tuple[str, str]:
         return _start_failure(result.error or 0)
     if result.reason == records.RUNNER_LOST:
         return records.RUNNER_LOST, _runner_lost(result)
+    if result.reason == records.NOT_CONTAINED:
+        return records.NOT_CONTAINED, "this machine cannot contain a program, and its operator requires that"
     exit_code = result.exit_code
     if exit_code is not None and exit_code < 0:
         return "nonzero_exit", f"the program was ended by {_signal_name(-exit_code)}"
@@ -72,9 +87,9 @@ def _start_failure(error: int) -> tuple[str, str]:
 def _runner_lost(result: Result) -> str:
     message = (
         "the runner that watched over the program was killed or failed (was the machine out of memory, or restarted?); "
-        "what was left of the program has been ended, and its exit status is not known"
+        "how the program ended is not known"
     )
-    return f"{message} [{result.detail}]" if result.detail else message
+    return f"{message}; {result.detail}" if result.detail else message
 
 
 def _signal_name(number: int) -> str:

@@ -27,13 +27,19 @@ class SubmissionRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """One attempt of one job at one offer; `(job_id, attempt)` identifies it for ever."""
+    """One attempt of one job at one offer; `(job_id, attempt)` identifies it for ever.
+
+    What the control plane has on record of it: `is_accepted` once a driver has taken it, and when its program was first
+    seen to have `started_at`, if it was. A driver can tell from these that something of its own has gone missing.
+    """
 
     job_id: str
     attempt: int
     supplier: str
     region: str
     placed_at: float
+    is_accepted: bool = False
+    started_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The worker of webhooks: claims deliveries that are due, has each sent, and records what became of it.
 
-Attempts run concurrently on an event loop of their own, up to a limit in all and to a lower one for each endpoint: an
-endpoint that answers slowly delays only its own deliveries. The loop's thread starts with the first delivery.
+Attempts run concurrently on an event loop of their own, whose thread starts with the first delivery. Who may send next
+is decided in `places`: endpoints that hang, of however many customers, delay nobody else's deliveries.
 """
 
 from __future__ import annotations
@@ -11,24 +11,23 @@ import logging
 import random
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import anyio.to_thread
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from nodus_core.webhook_schedule import Outcome
+from nodus_core.webhook_schedule import INTERNAL, NOT_SIGNED, Outcome
 from nodus_ledger.deliveries import Deliveries, Outgoing, new_owner
 from nodus_ledger.errors import DatabaseUnavailable
 from nodus_ledger.sealing import UnusableKey
-from nodus_ledger.webhooks import Webhooks
+from nodus_ledger.webhooks import Destination, Webhooks
 
 from ..clock import Clock
 from ..trouble import Trouble
-from .sending import INTERNAL, NOT_SIGNED, Sender
+from .places import Limits, UnderWay, Waiting, share
+from .sending import Sender
 
-MOST_AT_ONCE = 256
-MOST_PER_ENDPOINT = 4
 LEASE_MS = 30_000
 """Twice as long as an attempt may take."""
 
@@ -38,6 +37,16 @@ IDLE_SECONDS = 1.0
 STOPPING_SECONDS = 2.0
 
 _logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """An attempt under way; `began` on the monotonic clock, in seconds."""
+
+    endpoint_id: str
+    customer_id: str
+    is_suspect: bool
+    began: float
 
 
 class Deliverer:
@@ -52,6 +61,7 @@ class Deliverer:
         *,
         chance: Callable[[], float] = random.random,
         real_time: Callable[[], float] = time.time,
+        limits: Limits | None = None,
     ) -> None:
         self._webhooks = webhooks
         self._deliveries = deliveries
@@ -59,10 +69,11 @@ class Deliverer:
         self._clock = clock
         self._chance = chance
         self._real_time = real_time
+        self._limits = limits or Limits()
         self._owner = new_owner()
         self._claiming = threading.Lock()
         self._changed = threading.Condition()
-        self._under_way: dict[str, Outgoing] = {}
+        self._under_way: dict[str, _Attempt] = {}
         self._completed = 0
         self._news = threading.Event()
         self._is_stopping = False
@@ -142,26 +153,35 @@ class Deliverer:
         with self._claiming:
             if self._is_stopping:
                 return 0
-            with self._changed:
-                busy = Counter(outgoing.endpoint_id for outgoing in self._under_way.values())
-            claimed = self._deliveries.claim(
-                self._owner,
-                now=self._clock.now(),
-                real_now=int(self._real_time() * 1000),
-                lease_ms=LEASE_MS,
-                limit=MOST_AT_ONCE - sum(busy.values()),
-                busy=busy,
-                most_per_endpoint=MOST_PER_ENDPOINT,
-            )
+            now, real_now = self._clock.now(), int(self._real_time() * 1000)
+            due = {endpoint.id: endpoint for endpoint in self._deliveries.due(now=now, real_now=real_now)}
+            if not due:
+                return 0
+            waiting = [Waiting(each.id, each.customer_id, each.due_at, each.is_suspect) for each in due.values()]
+            shares = share(waiting, self._occupied(), self._limits)
+            claimed = self._deliveries.claim(self._owner, now=now, real_now=real_now, lease_ms=LEASE_MS, shares=shares)
             if claimed and self._portal is None:
                 self._portal = self._closing.enter_context(start_blocking_portal("asyncio"))
+            began = time.monotonic()
             with self._changed:
-                self._under_way.update((outgoing.id, outgoing) for outgoing in claimed)
+                for outgoing in claimed:
+                    endpoint = due[outgoing.endpoint_id]
+                    self._under_way[outgoing.id] = _Attempt(
+                        endpoint.id, endpoint.customer_id, endpoint.is_suspect, began
+                    )
             for outgoing in claimed:
                 assert self._portal is not None
                 # This waits for the event loop, which may be waiting for `_changed`: so not while holding that.
                 self._portal.start_task_soon(self._deliver, outgoing)
             return len(claimed)
+
+    def _occupied(self) -> list[UnderWay]:
+        now = time.monotonic()
+        with self._changed:
+            return [
+                UnderWay(each.endpoint_id, each.customer_id, each.is_suspect, now - each.began)
+                for each in self._under_way.values()
+            ]
 
     async def _deliver(self, outgoing: Outgoing) -> None:
         began = self._clock.now()
@@ -180,21 +200,21 @@ class Deliverer:
 
     async def _attempt(self, outgoing: Outgoing) -> Outcome:
         try:
-            secrets = await anyio.to_thread.run_sync(self._secrets, outgoing.endpoint_id)
-            if not secrets:
+            destination = await anyio.to_thread.run_sync(self._destination, outgoing.endpoint_id)
+            if not destination.secrets:
                 return Outcome(None, 0, NOT_SIGNED)
-            return await self._sender.send(outgoing.url, outgoing.body, secrets)
+            return await self._sender.send(destination.url, outgoing.body, destination.secrets)
         except DatabaseUnavailable:
             raise
         except Exception:
             _logger.exception("delivery %s: the attempt failed here, not at the endpoint", outgoing.id)
             return Outcome(None, 0, INTERNAL)
 
-    def _secrets(self, endpoint_id: str) -> tuple[str, ...]:
+    def _destination(self, endpoint_id: str) -> Destination:
         try:
-            return self._webhooks.signing_secrets(endpoint_id, self._clock.now())
+            return self._webhooks.destination(endpoint_id, self._clock.now())
         except UnusableKey:
-            return ()
+            return Destination("", ())
 
     def _finish(self, outgoing: Outgoing, outcome: Outcome, began: int) -> None:
         self._deliveries.finish(

@@ -6,22 +6,18 @@ to: a name may have been pointed elsewhere meanwhile.
 
 from __future__ import annotations
 
-import queue
 import socket
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import anyio
 import anyio.to_thread
 
 from .addresses import AddressRefused, Allowed, IPAddress, admit
+from .lookups import Lookups, Resolve
 from .urls import Target, parse_url
 
 REGISTRATION_SECONDS = 3.0
 """How long, in seconds, looking a name up may take when it is registered."""
-
-Resolve = Callable[[str, int], Sequence[str]]
-"""Returns all addresses of a name; blocks. Raises OSError if it has none."""
 
 _LOOKUPS = 256
 
@@ -50,9 +46,10 @@ class Destinations:
         self._allowed = allowed
         self._resolve = resolve
         self._lookups: anyio.CapacityLimiter | None = None
+        self._of_registrations = Lookups(resolve)
 
-    def check(self, url: str) -> None:
-        """Judge a URL that is to be registered; blocks for at most 3 s.
+    async def check(self, url: str, customer_id: str) -> None:
+        """Judge a URL that a customer wants to register; takes at most 3 s.
 
         A name that cannot be looked up now is accepted for `https`, since it is judged again before anything is sent;
         `http` must be seen to lead to this machine.
@@ -64,7 +61,7 @@ class Destinations:
         target = parse_url(url)
         addresses = self._known(target)
         if addresses is None:
-            addresses = _within(REGISTRATION_SECONDS, self._resolve, target.host, target.port)
+            addresses = await self._of_registrations.find(customer_id, target.host, target.port, REGISTRATION_SECONDS)
         if addresses or target.scheme != "https":
             self._admit(target, addresses or [])
 
@@ -102,23 +99,6 @@ class Destinations:
             # RFC 6761, section 6.3: these names are this machine's, whatever a name server says.
             return ["127.0.0.1", "::1"]
         return None
-
-
-def _within(seconds: float, resolve: Resolve, name: str, port: int) -> Sequence[str]:
-    """Look a name up in a thread that may be left behind; return nothing if it fails or takes longer."""
-    answers: queue.SimpleQueue[Sequence[str]] = queue.SimpleQueue()
-
-    def look_up() -> None:
-        try:
-            answers.put(resolve(name, port))
-        except OSError:
-            answers.put([])
-
-    threading.Thread(target=look_up, name="nodus-lookup", daemon=True).start()
-    try:
-        return answers.get(timeout=seconds)
-    except queue.Empty:
-        return []
 
 
 __all__ = ["AddressRefused", "Destinations", "NameNotResolved", "Resolve", "system_addresses"]

@@ -33,8 +33,6 @@ NOT_RESOLVED = "name_not_resolved"
 NOT_CONNECTED = "connection_failed"
 NO_TLS = "tls_failed"
 NO_ANSWER = "no_valid_answer"
-NOT_SIGNED = "secret_unavailable"
-INTERNAL = "internal_error"
 
 _ONE_USE = httpx.Limits(max_connections=1, max_keepalive_connections=0)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from nodus_ledger.database import Database
 from nodus_ledger.deliveries import Deliveries
+from nodus_ledger.fingerprints import Fingerprints
 from nodus_ledger.sealing import Sealer
 from nodus_ledger.thresholds import DEFAULT_FRACTION
 from nodus_ledger.webhooks import Webhooks
@@ -46,9 +47,17 @@ class WebhookService:
     """Endpoints, where they may lead, their deliveries, and the deliverer."""
 
     def __init__(
-        self, database: Database, sealer: Sealer, clock: Clock, options: WebhookOptions, *, is_alone: bool
+        self,
+        database: Database,
+        sealer: Sealer,
+        fingerprints: Fingerprints,
+        clock: Clock,
+        options: WebhookOptions,
+        *,
+        is_alone: bool,
     ) -> None:
-        self.endpoints = Webhooks(database, sealer)
+        self.endpoints = Webhooks(database, sealer, fingerprints)
+        self.endpoints.seal_urls()
         self.deliveries = Deliveries(database, sealer)
         self.destinations = Destinations(options.allowed, options.resolve)
         self.deliverer = Deliverer(self.endpoints, self.deliveries, Sender(self.destinations), clock)

@@ -10,6 +10,7 @@ from nodus_core.times import timestamp
 
 from ..errors import BudgetFigures
 from ..keys import KeyRecord
+from ..rate_limits import rate_limit_text
 from . import values
 from .exit_codes import OK
 from .opening import add_common_options, existing_keys
@@ -31,15 +32,16 @@ def add(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     with existing_keys(options) as cabinet:
         found = [(key, cabinet.keys.budget(key.id, cabinet.now)) for key in cabinet.keys.all(options.customer_id)]
+        now = cabinet.now
     if options.json:
         print_json({"keys": [_document(key, month) for key, month in found]})
     else:
-        print_table([_HEADING, *(_row(key, month) for key, month in found)])
+        print_table([_HEADING, *(_row(key, month, now) for key, month in found)])
     return OK
 
 
-def _row(key: KeyRecord, month: BudgetFigures) -> tuple[str, ...]:
-    state = "live" if key.revoked_at is None else f"revoked {timestamp(key.revoked_at)}"
+def _row(key: KeyRecord, month: BudgetFigures, now: int) -> tuple[str, ...]:
+    state = _state(key, now)
     return (
         key.id,
         key.customer_id,
@@ -50,6 +52,14 @@ def _row(key: KeyRecord, month: BudgetFigures) -> tuple[str, ...]:
         money(month.month_to_date),
         f"test, {state}" if key.is_test else state,
     )
+
+
+def _state(key: KeyRecord, now: int) -> str:
+    if key.revoked_at is not None:
+        return f"revoked {timestamp(key.revoked_at)}"
+    if key.expires_at is None:
+        return "live"
+    return f"{'expired' if key.has_expired(now) else 'live until'} {timestamp(key.expires_at)}"
 
 
 def _document(key: KeyRecord, month: BudgetFigures) -> dict[str, Any]:
@@ -65,4 +75,6 @@ def _document(key: KeyRecord, month: BudgetFigures) -> dict[str, Any]:
         "month_to_date_usd": usd(month.month_to_date),
         "created_at": timestamp(key.created_at),
         "revoked_at": None if key.revoked_at is None else timestamp(key.revoked_at),
+        "expires_at": None if key.expires_at is None else timestamp(key.expires_at),
+        "rate_limit": None if key.rate_limit is None else rate_limit_text(key.rate_limit.value),
     }

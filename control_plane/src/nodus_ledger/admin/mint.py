@@ -6,8 +6,10 @@ import argparse
 from typing import Any
 
 from nodus_core.money import usd
+from nodus_core.times import timestamp
 
 from ..keys import PrincipalKind
+from ..rate_limits import rate_limit_text
 from . import values
 from .exit_codes import OK
 from .opening import add_common_options, new_or_existing_keys
@@ -23,7 +25,7 @@ def add(commands: Any) -> None:
         "the key's hash. A SQLite file that does not exist yet is created.",
     )
     command.add_argument(
-        "--customer-id", required=True, type=values.name, metavar="ID", help="the customer whose key it is"
+        "--customer-id", required=True, type=values.customer, metavar="ID", help="the customer whose key it is"
     )
     command.add_argument(
         "--kind",
@@ -49,6 +51,18 @@ def add(commands: Any) -> None:
         action="store_true",
         help="create a signing secret, and refuse requests that are not signed with it",
     )
+    command.add_argument(
+        "--rate-limit",
+        type=values.rate_limit,
+        metavar="N/s[:BURST]|off",
+        help="how many requests a second it may send, and how many at once; by default the control plane's, 50/s:200",
+    )
+    command.add_argument(
+        "--expires",
+        type=values.moment,
+        metavar="TIME",
+        help="when it ends, such as 2027-01-01 or 2027-01-01T12:00:00Z; never by default",
+    )
     command.add_argument("--test", action="store_true", help="make a key for simulations only: nk_test_…")
     add_common_options(command)
     command.set_defaults(run=_run)
@@ -65,6 +79,8 @@ def _run(options: argparse.Namespace) -> int:
             signing_required=options.signing_required,
             is_test=options.test,
             threshold=options.threshold,
+            rate_limit=options.rate_limit,
+            expires_at=options.expires,
         )
     cap = options.monthly_cap_usd
     if options.json:
@@ -80,6 +96,8 @@ def _run(options: argparse.Namespace) -> int:
                 "signing_required": options.signing_required,
                 "monthly_cap_usd": None if cap is None else usd(cap),
                 "threshold": options.threshold,
+                "rate_limit": None if options.rate_limit is None else rate_limit_text(options.rate_limit.value),
+                "expires_at": None if options.expires is None else timestamp(options.expires),
             }
         )
         return OK
@@ -91,6 +109,7 @@ def _run(options: argparse.Namespace) -> int:
             "key_id": minted.id,
             "principal_kind": options.kind,
             "monthly_cap": money(cap),
+            **({} if options.expires is None else {"expires_at": timestamp(options.expires)}),
         }
     )
     return OK

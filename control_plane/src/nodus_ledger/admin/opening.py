@@ -109,14 +109,24 @@ def _cabinet(options: argparse.Namespace, database: Database) -> Iterator[KeyCab
     settings.require_key(sealer)
     redis_url = options.redis or os.environ.get(REDIS_VARIABLE)
     redis = RedisStore(redis_url) if redis_url else None
-    real_now = int(time.time() * 1000)
+    real_now = _real_now(database)
     # A clock that once ran ahead of real time does not go back.
-    now = max(real_now + settings.clock_offset_ms(), settings.latest_event_ms() or 0)
+    now = max(present(database), settings.latest_event_ms() or 0)
     try:
         yield KeyCabinet(Keys(database, SigningSecrets(sealer, redis)), now, real_now)
     finally:
         if redis is not None:
             redis.close()
+
+
+def present(database: Database) -> int:
+    """Return what the control plane's clock says now, in Unix milliseconds: real time, unless it was left before."""
+    return _real_now(database) + Settings(database).clock_offset_ms()
+
+
+def _real_now(database: Database) -> int:
+    server_time = database.server_time()
+    return int((time.time() if server_time is None else server_time) * 1000)
 
 
 def _file_of(url: str) -> Path | None:

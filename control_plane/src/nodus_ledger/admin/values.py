@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import re
+from datetime import datetime, timezone
 from decimal import Decimal, InvalidOperation
 
 from nodus_core.money import MICROS_PER_USD
+
+from ..rate_limits import OwnLimit, parse_rate_limit
 
 NO_CAP = "none"
 _LARGEST_USD = Decimal(10) ** 12
@@ -41,11 +45,39 @@ def fraction(text: str) -> float:
     return value
 
 
+def rate_limit(text: str) -> OwnLimit:
+    """Read a key's own rate limit."""
+    try:
+        return OwnLimit(parse_rate_limit(text))
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from None
+
+
+def moment(text: str) -> int:
+    """Read a date (its first moment, UTC) or a time (RFC 3339) as Unix milliseconds."""
+    try:
+        value = datetime.fromisoformat(re.sub(r"[zZ]\Z", "+00:00", text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a date or time, such as 2027-01-01 or 2027-01-01T12:00:00Z"
+        ) from None
+    if value.tzinfo is None:
+        value = value.replace(tzinfo=timezone.utc)
+    return round(value.timestamp() * 1000)
+
+
 def name(text: str) -> str:
     """Read a name that is printed and written to the ledger."""
     if not text.strip() or not text.isprintable():
         raise argparse.ArgumentTypeError("it must not be empty, nor hold control characters")
     return text
+
+
+def customer(text: str) -> str:
+    """Read the name of a customer: those that begin with `_` are the control plane's own."""
+    if text.startswith("_"):
+        raise argparse.ArgumentTypeError("names that begin with _ are the control plane's own: choose another")
+    return name(text)
 
 
 def label(text: str) -> str:

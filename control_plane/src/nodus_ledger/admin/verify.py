@@ -9,7 +9,7 @@ from typing import Any
 
 from ..verify import Report, verify
 from .exit_codes import FAULTS_FOUND, OK
-from .opening import add_common_options, existing_database
+from .opening import add_common_options, existing_database, present
 
 
 def add(commands: Any) -> None:
@@ -18,7 +18,8 @@ def add(commands: Any) -> None:
         "verify",
         help="check the Trust Ledger and every sum",
         description="Check every row, chain, tree and checkpoint of the Trust Ledger, and add up every sum again. "
-        "Exit status 1 if anything is wrong; each fault is a line that names the log, the row and what is wrong.",
+        "Exit status 1 if anything is wrong; each fault is a line that names the log, the row and what is wrong. "
+        "Rows whose times go back, or are ahead of now, are named too: a clock was wrong.",
     )
     add_common_options(command)
     command.set_defaults(run=_run)
@@ -26,7 +27,7 @@ def add(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     with existing_database(options) as database:
-        report = verify(database)
+        report = verify(database, now=present(database))
     text = json.dumps(document(report)) if options.json else "\n".join(lines(report))
     # A tampered row may hold what no terminal can show.
     sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")
@@ -37,7 +38,10 @@ def lines(report: Report) -> list[str]:
     """Return a report for people."""
     told = [f"{customer_id}: {size} rows, root {root}" for customer_id, (size, root) in report.roots.items()]
     told += [f"FAULT {fault}" for fault in report.faults]
+    told += [f"NOTE {remark}" for remark in report.remarks]
     verdict = "the ledger is sound" if report.is_sound else f"{len(report.faults)} faults"
+    if report.remarks:
+        verdict += f"; {len(report.remarks)} rows were written by a clock that was wrong"
     told.append(f"{report.rows} rows and {report.checkpoints} checkpoints in {len(report.roots)} logs: {verdict}")
     return told
 
@@ -54,5 +58,8 @@ def document(report: Report) -> dict[str, Any]:
         ],
         "faults": [
             {"customer_id": fault.customer_id, "seq": fault.seq, "fault": fault.what} for fault in report.faults
+        ],
+        "remarks": [
+            {"customer_id": remark.customer_id, "seq": remark.seq, "remark": remark.what} for remark in report.remarks
         ],
     }

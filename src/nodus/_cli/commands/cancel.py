@@ -8,6 +8,7 @@ from .. import exit_codes
 from ..invocation import Invocation
 from ..jobs import show_job
 from ..options import json_option
+from ..shell import shell_line
 
 
 @asyncclick.command("cancel")
@@ -23,5 +24,6 @@ async def command(invocation: Invocation, /, job_id: str, as_json: bool) -> int:
         job = await client.job(job_id).cancel()
         show_job(invocation.output, job.view, as_json=as_json)
         if not job.is_terminal:
-            invocation.output.note(f"The supplier has yet to confirm. To wait for that: nodus wait {job.id}")
+            wait = shell_line("nodus", "wait", job.id)
+            invocation.output.note(f"The supplier has yet to confirm. To wait for that: {wait}")
         return exit_codes.OK

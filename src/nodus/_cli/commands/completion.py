@@ -30,5 +30,5 @@ def command(invocation: Invocation, /, shell: str, as_json: bool) -> int:
     if as_json:
         invocation.output.json({"shell": shell, "script": script})
     else:
-        invocation.output.data(script)
+        invocation.output.lines(script)
     return exit_codes.OK

@@ -10,7 +10,8 @@ from .. import exit_codes
 from ..invocation import Invocation
 from ..jobs import local_time, utc_time
 from ..options import json_option
-from ..output import STATUS_COLOURS, Output, printable
+from ..output import STATUS_COLOURS, Output, Painted
+from ..shell import shell_line
 
 if TYPE_CHECKING:
     from ..._records import JobEvent
@@ -40,7 +41,7 @@ async def command(invocation: Invocation, /, job_id: str | None, after: str | No
             async for event in events:
                 _show(output, event, as_json=as_json)
                 if job_id is None and event.id is not None:
-                    invocation.underway.resume = f"nodus events --after {event.id}"
+                    invocation.underway.resume = shell_line("nodus", "events", "--after", event.id)
                 if output.reader_gone:
                     break
     return exit_codes.OK
@@ -48,17 +49,16 @@ async def command(invocation: Invocation, /, job_id: str | None, after: str | No
 
 def _show(output: Output, event: JobEvent, *, as_json: bool) -> None:
     if as_json:
-        output.data(event.model_dump_json())
+        output.json_text(event.model_dump_json())
         return
-    status = printable(event.status.value)
-    where = ", ".join(printable(part) for part in (event.supplier, event.region) if part)
-    reason = printable(event.reason or "")
+    status = event.status.value
     if not output.is_terminal:
         at = "" if event.at is None else utc_time(event.at)
-        cells = [event.id, at, event.job_id, event.seq, event.status.value, event.attempt, event.supplier, event.region]
-        output.data("\t".join(printable("" if cell is None else str(cell)) for cell in [*cells, event.reason]))
+        cells = [event.id, at, event.job_id, event.seq, status, event.attempt, event.supplier, event.region]
+        output.row([*cells, event.reason])
         return
     at = "-" * 19 if event.at is None else local_time(event.at)
-    painted = output.paint(status, STATUS_COLOURS.get(status)) + " " * (9 - len(status))
-    line = f"{at}  {printable(event.job_id)}  {painted}  {where}{f'  ({reason})' if reason else ''}"
-    output.data(line.rstrip())
+    where = ", ".join(part for part in (event.supplier, event.region) if part)
+    reason = f"  ({event.reason})" if event.reason else ""
+    rest = f"{' ' * (9 - len(status))}  {where}{reason}".rstrip()
+    output.data(f"{at}  {event.job_id}  ", Painted(status, STATUS_COLOURS.get(status)), rest)

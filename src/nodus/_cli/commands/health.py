@@ -7,7 +7,6 @@ import asyncclick
 from .. import exit_codes
 from ..invocation import Invocation
 from ..options import json_option
-from ..output import printable
 
 
 @asyncclick.command("health")
@@ -20,10 +19,8 @@ async def command(invocation: Invocation, /, as_json: bool) -> int:
     if as_json:
         invocation.output.json(health)
     else:
-        invocation.output.data(
-            " ".join(printable(str(health[name])) for name in ("status", "version") if name in health)
-        )
+        invocation.output.data(" ".join(str(health[name]) for name in ("status", "version") if name in health))
     if health.get("status", "ok") != "ok":
-        invocation.output.note("The control plane answered, but reports a problem: ask its operator.")
+        invocation.fail("unhealthy", "The control plane answered, but reports a problem: ask its operator.")
         return exit_codes.API_ERROR
     return exit_codes.OK

@@ -22,7 +22,7 @@ async def command(invocation: Invocation, /, as_json: bool) -> int:
     async with invocation.client() as client:
         key = await client.key()
     if as_json:
-        invocation.output.data(key.model_dump_json())
+        invocation.output.json_text(key.model_dump_json())
         return exit_codes.OK
     cap = key.monthly_spend_cap_usd
     show_facts(

@@ -10,7 +10,16 @@ from ..._enums import GpuType, SupplierKind
 from .. import environment, exit_codes
 from ..invocation import Invocation
 from ..jobs import show_job
-from ..options import cancel_on_interrupt_option, json_option, poll_option, require_wait, timeout_option, wait_option
+from ..options import (
+    cancel_on_interrupt_option,
+    completing,
+    json_option,
+    poll_option,
+    require_wait,
+    timeout_option,
+    wait_option,
+)
+from ..shell import shell_line
 from ..submission import Submission
 from ..waiting import Watching, cancel_submission, watch
 
@@ -40,6 +49,7 @@ class RunCommand(asyncclick.Command):
     "--gpu",
     default=GpuType.H100_80GB.value,
     show_default=True,
+    shell_complete=completing(lambda: [kind.value for kind in GpuType]),
     help=f"GPU model: {', '.join(kind.value for kind in GpuType)}.",
 )
 @asyncclick.option("--gpu-count", type=int, default=1, show_default=True, help="Number of GPUs, 1 to 8.")
@@ -68,6 +78,7 @@ class RunCommand(asyncclick.Command):
     "--require-tier",
     multiple=True,
     metavar="KIND",
+    shell_complete=completing(lambda: [kind.value for kind in SupplierKind]),
     help=f"Use only suppliers of this class: {', '.join(kind.value for kind in SupplierKind)}. Repeatable.",
 )
 @asyncclick.option("--prefer-region", help="A region to favour, but not to insist on.")
@@ -146,5 +157,5 @@ async def command(
             show_job(output, job.view, as_json=True)
         else:
             output.data(job.id)
-        output.note(f"Job {note}. To watch it: nodus wait {job.id}")
+        output.note(f"Job {note}. To watch it: {shell_line('nodus', 'wait', job.id)}")
         return exit_codes.OK

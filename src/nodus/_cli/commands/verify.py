@@ -75,9 +75,10 @@ def command(
     else:
         invocation.output.data("valid" if genuine else "invalid")
     if not genuine:
-        invocation.output.note(
+        invocation.fail(
+            "signature_invalid",
             "The secret, method, path or body is wrong, the header is malformed, or its time is more than "
-            f"{tolerance_seconds:g} s from now."
+            f"{tolerance_seconds:g} s from now.",
         )
         return exit_codes.SIGNATURE
     return exit_codes.OK

@@ -65,9 +65,12 @@ export async function copy(words, from) {
 }
 
 export const none = "–";
-export const usd = (amount, digits = 2) => (amount == null ? none : `${amount < 0 ? "−" : ""}$${Math.abs(amount).toFixed(digits)}`);
+export const usd = (amount, digits = 2) => (amount == null ? none : `${amount < 0 ? "−" : ""}$${Math.abs(amount).toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits })}`);
 export const short = (id) => `…${id.slice(-6)}`;
 export const plural = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
+
+// As people say it: 20 min, 18 h.
+export const roughly = (seconds) => duration(seconds).replace(/ 0 (s|min)$/, "");
 
 export function duration(seconds) {
 	if (seconds == null) return none;

@@ -1,7 +1,7 @@
 // The form, the same job as code, and the address that carries it. The server reads what is written: limits and quoting
 // have one place.
 
-import { $, button, copy, h, none, say, see, text, usd } from "./dom.js";
+import { $, button, copy, h, none, roughly, say, see, text, usd } from "./dom.js";
 import { Refused, call, get, isSimulated, newKey, post } from "./api.js";
 import { setOutage } from "./route.js";
 import { emit, on, pause, refresh, select, task, world } from "./world.js";
@@ -14,23 +14,24 @@ const FIELDS = {
 	command: "as in a shell; empty for the image’s own",
 	gpu: "",
 	gpu_count: "1 to 8",
-	max_runtime_seconds: "60 to 172,800",
+	max_runtime_seconds: "1 min to 48 h",
 	prefer_region: "a preference",
 	env: "NAME=value, one a line",
 	idempotency_key: "empty: a new one",
 };
 const INPUTS = Object.keys(FIELDS);
-const TRAIN = { image: "ghcr.io/acme/train:v3", command: "python train.py --epochs 10", gpu: "h100_80gb", gpu_count: 1, max_runtime_seconds: 1200 };
+const TRAIN = { image: "ghcr.io/acme/train:v3", command: "python train.py --epochs 10", gpu: "h100_80gb", gpu_count: 1, max_runtime_seconds: 3600 };
 const EXAMPLES = {
-	"Quick run": TRAIN,
+	"a short job": TRAIN,
 	"8 GPUs for 18 h": { ...TRAIN, gpu_count: 8, max_runtime_seconds: 64800 },
-	"One that fails": { ...TRAIN, env: "NODUS_SIM_ERROR=CUDA out of memory" },
+	"one that fails": { ...TRAIN, env: "NODUS_SIM_ERROR=CUDA out of memory" },
 };
 const HELLO = { ...TRAIN, image: "python:3", command: "python3 -c \"print('hello')\"" };
 
 let language = "python";
 let wanted; // a spec that is to be filled in, once the server has written it as text
 let turn = 0; // the latest reading of the form
+let told; // the job that the box above the run is about, if any
 let open; // a submission of which nobody said what became of it: sent again, it has the same key
 
 const tiers = () => [...document.getElementsByName("tier")];
@@ -51,7 +52,7 @@ function makeFields() {
 
 export function setUp() {
 	makeFields();
-	$("examples").append(...Object.entries(EXAMPLES).map(([name, spec]) => button(name, () => edit(spec))));
+	$("examples").append(...Object.entries(EXAMPLES).map(([name, spec]) => button(name, () => edit(spec), { className: "pick" })));
 	const names = Object.keys(LANGUAGES);
 	$("tabs").append(...names.map((name) => button(LANGUAGES[name], () => show(name), { role: "tab", id: `tab-${name}`, "aria-controls": "snippet" })));
 	$("tabs").onkeydown = ({ key }) => {
@@ -67,6 +68,12 @@ export function setUp() {
 		event.preventDefault();
 		submit();
 	};
+	on("link", (link) => ($("run").disabled = link === "lost" || link === "keys"));
+	on("draft budget", estimate);
+	on("job", () => {
+		if (world.job?.id !== told) $("refusal").hidden = true;
+	});
+	on("anew", () => ($("refusal").hidden = true));
 	task("draft", readDraft);
 	on("draft job", () => ($("share").hidden = !linked().seed || linked().job !== world.job?.id));
 	const { as, spec } = linked();
@@ -88,7 +95,7 @@ export function linked() {
 }
 
 export const carry = (more, spec = world.draft?.spec) =>
-	history.replaceState(null, "", `${location.search}#${new URLSearchParams({ spec: JSON.stringify(spec), as: $("as").value, ...more })}`);
+	history.replaceState(null, "", `#${new URLSearchParams({ spec: JSON.stringify(spec), as: $("as").value, ...more })}`);
 
 export const load = (spec) => (wanted = spec);
 
@@ -114,14 +121,23 @@ async function readDraft() {
 	if (world.isEditing) carry({ job: world.job?.id ?? "" });
 	for (const name of INPUTS) mark(name, draft.errors[name]);
 	text($("e-as"), $("as").value === "agent" ? "signed, $25 a month" : "no cap");
-	text($("estimate"), draft.reserved_usd ? `at most ${usd(draft.reserved_usd)}` : "");
 	show(language);
 	emit("draft");
 	return draft;
 }
 
+// What the job may cost, and, before anybody asks, whether the agent has so much.
+function estimate() {
+	const cost = world.draft?.reserved_usd;
+	const left = $("as").value === "agent" ? world.agent?.headroom_usd : null;
+	const isOver = left != null && cost > left;
+	text($("estimate"), cost ? `at most ${usd(cost)}${isOver ? `, and the agent has ${usd(left)} left` : ""}` : "");
+	$("estimate").className = isOver ? "sub wrong" : "sub";
+}
+
 function mark(name, error) {
-	text($(`e-${name}`), error?.replace(/^`\w+` (must be )?/, "") ?? FIELDS[name]);
+	const seconds = name === "max_runtime_seconds" && Number($(name).value);
+	text($(`e-${name}`), error?.replace(/^`\w+` (must be )?/, "") ?? (seconds ? roughly(seconds) : FIELDS[name]));
 	$(`e-${name}`).className = error ? "wrong" : "";
 	$(name).ariaInvalid = Boolean(error);
 }
@@ -174,6 +190,7 @@ async function send(spec, as) {
 }
 
 function tell(look, title, words, ...more) {
+	told = world.job?.id;
 	$("refusal").className = look;
 	$("refusal").replaceChildren(h("b", "", title), h("p", "", words), ...more);
 	$("refusal").hidden = false;
@@ -181,6 +198,9 @@ function tell(look, title, words, ...more) {
 }
 
 function explain(error, draft) {
+	// It is about no job: another's states beside it would pass for its own.
+	select(null);
+	carry({ job: "" });
 	if (!(error instanceof Refused)) return tell("", "No answer", draft ? "Whether the job was accepted is not known. Run it again: the same idempotency key makes it one job." : "Nothing was submitted.");
 	const { payload: it } = error;
 	const { spec, routing } = draft ?? {};

@@ -27,6 +27,9 @@ export function setUp() {
 
 function render() {
 	const tail = forged?.copy.slice(-200) ?? world.tail;
+	const more = forged ? (world.tail.at(-1)?.seq ?? 0) - forged.copy.length : 0;
+	$("paused").hidden = !forged;
+	text($("paused"), `Paused at this tab’s altered copy${more > 0 ? `; ${plural(more, "row")} landed since` : ""}. Put it back, and the panel follows again.`);
 	text($("rows"), tail.length ? plural(tail.at(-1).seq, "row") : "");
 	$("restore").hidden = !forged;
 	keyed($("entries"), tail.length ? tail.toReversed() : [null], (entry) => entry && entry.leaf_hash + (forged?.seq === entry.seq), (entry) => {

@@ -3,7 +3,7 @@
 import { $, button, does, duration, h, keyed, none, plural, see, short, text, usd } from "./dom.js";
 import { get } from "./api.js";
 import { carry } from "./form.js";
-import { act, now, on, refresh, select, task, world } from "./world.js";
+import { act, emit, now, on, refresh, select, task, world } from "./world.js";
 
 const INBOX = "/_dev/inbox/page";
 const EVENTS = "job.placed job.completed job.failed job.cancelled budget.threshold_reached budget.exceeded".split(" ");
@@ -22,6 +22,7 @@ export function setUp() {
 		const [label, words] = LINKS[next];
 		text($("link"), label);
 		$("link").className = `link ${next}`;
+		document.body.classList.toggle("away", Boolean(words));
 		text($("away"), words);
 		$("away").hidden = !words;
 	});
@@ -38,7 +39,7 @@ function setUpClock() {
 		$("pause").classList.toggle("on", paused);
 	};
 	const offer = (speed) => $("speed").add(new Option(speed === "instant" ? speed : `${speed}×`, speed));
-	[1, 60, 600, 3600, "instant"].forEach(offer);
+	[1, 60, 300, 3600, "instant"].forEach(offer);
 	let shown; // the pace that the controls show: written where it changes, lest a choice be undone
 	$("speed").onchange = ({ target }) => set({ speed: Number(target.value) || target.value });
 	$("pause").onclick = () => {
@@ -60,7 +61,8 @@ function setUpClock() {
 
 function setUpBudget() {
 	task("budget", async () => {
-		const key = await get("/v1/key", "agent");
+		const key = (world.agent = await get("/v1/key", "agent"));
+		emit("budget");
 		const cap = key.monthly_spend_cap_usd;
 		const parts = { spent: key.realised_usd, reserved: key.in_flight_usd, left: key.headroom_usd };
 		text($("cap"), `${usd(cap)} until ${key.resets_at.slice(0, 10)}`);

@@ -1,6 +1,6 @@
 // The route: every supplier with its price and score, why it was not chosen, and a switch that puts it out.
 
-import { $, button, fail, h, keyed, say, text } from "./dom.js";
+import { $, button, does, fail, h, keyed, plural, say, text } from "./dom.js";
 import { post } from "./api.js";
 import { on, refresh, world } from "./world.js";
 
@@ -18,11 +18,20 @@ const flipped = {}; // by supplier, until the control plane has said so
 export function setUp() {
 	let outages;
 	on("draft job", render);
+	does($("outs"), async () => {
+		for (const { name } of out()) await setOutage(name, false);
+	});
 	on("state", () => {
 		if (outages !== (outages = JSON.stringify(world.state.suppliers))) refresh("draft job");
 		render();
+		const names = out().map(({ name }) => name).join(", ");
+		$("outs").hidden = !names;
+		if (names) text($("outs"), `${plural(out().length, "supplier")} out ✕`);
+		Object.assign($("outs"), { title: names, ariaLabel: `End the outage of ${names}` });
 	});
 }
+
+const out = () => world.state.suppliers.filter((each) => each.outage);
 
 function render() {
 	const { state, job, routing, draft, isEditing } = world;

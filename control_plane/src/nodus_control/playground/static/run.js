@@ -1,6 +1,7 @@
 // The run: its states as they come, the card of eight fields, and what happened, row by row of the ledger.
 
 import { $, does, duration, h, keyed, none, say, text, usd } from "./dom.js";
+import { setOutage } from "./route.js";
 import { act, now, on, world } from "./world.js";
 
 const STEPS = ["queued", "placed", "running", "completed"];
@@ -25,9 +26,19 @@ export function setUp() {
 	$("track").append(...STEPS.map(() => h("li")));
 	$("card").append(...Object.keys(CARD).map((name) => h("div", "", h("dt", "", name), h("dd", "num"))));
 	does($("cancel"), () => act("job jobs", `/v1/jobs/${world.job.id}/cancel`));
+	does($("down"), () => setOutage(world.job.supplier, true));
 	on("job", render);
+	on("job state", offerOutage);
 	setInterval(tick, 200);
 	render();
+}
+
+// One click, where the job is seen: what takes its supplier away.
+function offerOutage() {
+	const { job, state } = world;
+	const isUp = job && !isOver(job) && state?.suppliers.some((each) => each.name === job.supplier && !each.outage);
+	$("down").hidden = !isUp;
+	if (isUp) text($("down"), `Take ${job.supplier} down`);
 }
 
 function tick() {
@@ -36,7 +47,7 @@ function tick() {
 
 function render() {
 	const { job, history } = world;
-	text($("whose"), job ? `${job.gpu_count} × ${job.gpu}, ${job.image}` : "");
+	text($("whose"), job ? `${job.simulated ? "simulated: " : ""}${job.gpu_count} × ${job.gpu}, ${job.image}` : "");
 	$("cancel").hidden = !job || isOver(job);
 	const reached = job ? (isOver(job) ? 3 : STEPS.indexOf(job.status)) : -1;
 	[...$("track").children].forEach((step, at) => {

@@ -4,7 +4,7 @@
 import { fail } from "./dom.js";
 import { Refused, call, get, post } from "./api.js";
 
-export const world = { state: null, jobs: [], tail: [], job: null, routing: null, history: [], draft: null, isEditing: false };
+export const world = { state: null, jobs: [], tail: [], job: null, routing: null, history: [], draft: null, agent: null, isEditing: false };
 
 const STATE_MS = 1500;
 const TAIL = 200;
@@ -18,7 +18,7 @@ let epoch = 0;
 let lastEvent = "latest";
 let stopStream = () => {};
 let isStreaming = false;
-let isLost = false;
+let lostAt = null; // since when nobody answers: from then on nothing is known, so no clock runs
 
 export const on = (names, listener) => names.split(" ").forEach((name) => (listeners[name] ??= []).push(listener));
 export const emit = (name, value) => listeners[name]?.forEach((listener) => listener(value));
@@ -48,20 +48,20 @@ export const act = (names, path, content) => post(path, content).catch(fail).the
 // The present time of the control plane's clock, in milliseconds.
 export function now() {
 	const { now: then, speed, paused } = world.state;
-	return Date.parse(then) + (paused || speed === "instant" ? 0 : (performance.now() - readAt) * speed);
+	return Date.parse(then) + (paused || speed === "instant" ? 0 : ((lostAt ?? performance.now()) - readAt) * speed);
 }
 
 task("state", async () => {
 	const state = await get("/_dev/state").catch((error) => {
 		if (!(error instanceof Refused)) {
-			isLost = true;
+			lostAt ??= performance.now();
 			emit("link", "lost");
 		}
 		throw error;
 	});
 	const isAnew = world.state && world.state.epoch !== state.epoch;
-	if (isLost) stopStream();
-	isLost = false;
+	if (lostAt !== null) stopStream();
+	lostAt = null;
 	world.state = state;
 	readAt = performance.now();
 	if (isAnew) beginAnew();

@@ -25,7 +25,7 @@ async def command(invocation: Invocation, /, from_size: int, to_size: int, as_js
     async with invocation.client() as client:
         proof = await client.ledger.consistency(from_size, to_size)
     if as_json:
-        invocation.output.data(proof.model_dump_json(by_alias=True))
+        invocation.output.json_text(proof.model_dump_json(by_alias=True))
         return exit_codes.OK
     facts = [("from", str(proof.from_size)), ("to", str(proof.to_size))]
     show_facts(invocation.output, [*facts, *(("path", each) for each in proof.hashes)])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncclick
 
 from ... import exit_codes
-from ...facts import tab_separated
 from ...invocation import Invocation
 from ...options import json_option
 
@@ -34,11 +33,10 @@ async def command(invocation: Invocation, /, job_id: str | None, after: int, lim
     async with invocation.client() as client:
         async for entry in client.ledger.iter_entries(job_id=job_id, after=after, page_size=page_size):
             if as_json:
-                output.data(entry.model_dump_json())
+                output.json_text(entry.model_dump_json())
             else:
                 principal = None if entry.principal_kind is None else entry.principal_kind.value
-                cells = (entry.seq, entry.at, entry.kind, entry.job_id, entry.key_id, principal, entry.leaf_hash)
-                tab_separated(output, cells)
+                output.row((entry.seq, entry.at, entry.kind, entry.job_id, entry.key_id, principal, entry.leaf_hash))
             shown += 1
             if shown == limit or output.reader_gone:
                 break

@@ -21,7 +21,7 @@ async def command(invocation: Invocation, /, as_json: bool) -> int:
     async with invocation.client() as client:
         key = await client.ledger.key()
     if as_json:
-        invocation.output.data(key.model_dump_json())
+        invocation.output.json_text(key.model_dump_json())
     else:
         invocation.output.data(key.vkey)
     return exit_codes.OK

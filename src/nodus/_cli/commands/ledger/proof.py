@@ -30,7 +30,7 @@ async def command(invocation: Invocation, /, seq: int, size: int | None, as_json
     async with invocation.client() as client:
         proof = await client.ledger.proof(seq, size=size)
     if as_json:
-        invocation.output.data(proof.model_dump_json())
+        invocation.output.json_text(proof.model_dump_json())
         return exit_codes.OK
     facts = [("row", str(proof.seq)), ("size", str(proof.size)), ("leaf hash", proof.leaf_hash)]
     show_facts(invocation.output, [*facts, *(("path", each) for each in proof.hashes)])

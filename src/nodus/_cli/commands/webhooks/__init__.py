@@ -12,6 +12,7 @@ command = Subcommands(
         "list": "List the endpoints.",
         "get": "Show an endpoint.",
         "delete": "Delete an endpoint.",
+        "enable": "Let events be delivered again to an endpoint that was disabled.",
         "rotate": "Replace an endpoint's secret, and print the new one, which is shown only once.",
         "deliveries": "List the deliveries to an endpoint, newest first.",
         "replay": "Deliver an event again.",

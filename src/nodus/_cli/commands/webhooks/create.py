@@ -6,7 +6,7 @@ import asyncclick
 
 from ... import exit_codes
 from ...invocation import Invocation
-from ...options import json_option
+from ...options import completing, event_types, json_option
 from ...webhooks import show_secret_note, show_webhook
 
 
@@ -18,6 +18,7 @@ from ...webhooks import show_secret_note, show_webhook
     multiple=True,
     required=True,
     metavar="TYPE",
+    shell_complete=completing(event_types),
     help="An event type to deliver, such as job.completed. Repeatable.",
 )
 @json_option

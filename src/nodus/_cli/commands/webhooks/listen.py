@@ -6,7 +6,7 @@ import asyncclick
 
 from ... import exit_codes
 from ...invocation import Invocation
-from ...options import json_option
+from ...options import completing, event_types, json_option
 
 
 @asyncclick.command("listen")
@@ -21,6 +21,7 @@ from ...options import json_option
     "events",
     multiple=True,
     metavar="TYPE",
+    shell_complete=completing(event_types),
     help="An event type to receive. Repeatable. By default, all types.",
 )
 @asyncclick.option(
@@ -52,7 +53,7 @@ async def command(
     Registers an endpoint for as long as it runs, and prints its secret on stderr: set NODUS_WEBHOOK_SECRET to it for
     the server that receives the forwarded deliveries, which are unchanged, signature included. That server's answers
     are passed on, so that failed deliveries are retried. A control plane on this machine delivers to loopback; for any
-    other, give --public-url.
+    other, give --public-url. With --json, the first line is the endpoint with its secret.
     """
     from ...listening import Listening, listen
 

@@ -1,0 +1,99 @@
+"""Which jobs a control plane takes whose commands run on its own machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from nodus_control.api.errors import translate
+from nodus_control.plane import Plane
+from nodus_control.suppliers.process_options import ProcessOptions
+from nodus_core.spec import InvalidSpec, parse_spec
+from nodus_ledger.errors import Refused
+from nodus_ledger.keys import PrincipalKind
+
+pytestmark = pytest.mark.both_engines
+SPEC = {"image": "x", "gpu": "a10g", "command": ["true"]}
+MakePlane = Callable[..., Plane]
+
+
+@pytest.fixture
+def make_plane(kept_database_url: str) -> Iterator[MakePlane]:
+    """Makes control planes whose worker does not work."""
+    made: list[Plane] = []
+
+    def make(**options: Any) -> Plane:
+        plane = Plane(kept_database_url, driver="process", seed=None, is_alone=False, process=ProcessOptions(**options))
+        made.append(plane)
+        return plane
+
+    yield make
+    for plane in made:
+        plane.close()
+
+
+def submit(plane: Plane, customer: str, **changes: Any) -> tuple[int, str]:
+    """Submit a job with a new key of a customer's; return the status and the error's code, if it is one."""
+    minted = plane.keys.mint(
+        customer_id=customer, label="", principal_kind=PrincipalKind.HUMAN, now=plane.clock.now(), monthly_cap=10**9
+    )
+    key = plane.keys.find(minted.api_key)
+    assert key is not None
+    try:
+        plane.jobs.submit(key, parse_spec({**SPEC, **changes}), None, plane.clock.now())
+    except (Refused, InvalidSpec) as exc:
+        answer = translate(exc)
+        return answer.status, answer.code
+    return 202, ""
+
+
+def test_a_job_without_a_command_is_refused_when_it_is_submitted(make_plane: MakePlane) -> None:
+    """It would fail later, and images are not run."""
+    plane = make_plane()
+
+    assert submit(plane, "acme", command=None) == (422, "cannot_run")
+    assert submit(plane, "acme", command=[]) in [(422, "cannot_run"), (422, "invalid_spec")]
+    assert submit(plane, "acme") == (202, "")
+
+
+def test_the_machine_belongs_to_the_customer_who_submits_first(make_plane: MakePlane) -> None:
+    """In every process that answers for the database, and after a restart; what was refused claims nothing."""
+    plane, another = make_plane(), make_plane()
+    assert submit(plane, "refused", command=None) == (422, "cannot_run")
+    assert submit(plane, "poor", gpu_count=8, max_runtime_seconds=172_800)[0] == 402
+
+    assert submit(plane, "acme") == (202, "")
+    assert submit(another, "acme") == (202, "")
+    assert submit(another, "bank") == (422, "cannot_run")
+    assert submit(make_plane(), "bank") == (422, "cannot_run")
+
+
+def test_an_operator_can_do_without_isolation(make_plane: MakePlane) -> None:
+    """By saying so."""
+    plane = make_plane(isolation_is_not_needed=True)
+
+    assert submit(plane, "acme") == (202, "")
+    assert submit(plane, "bank") == (202, "")
+
+
+def test_a_worker_that_needs_isolation_runs_nothing_of_another_customer(make_plane: MakePlane) -> None:
+    """Whatever the process took that answered the submission."""
+    generous, strict = make_plane(isolation_is_not_needed=True), make_plane()
+    assert submit(strict, "acme") == (202, "")
+    assert submit(generous, "bank") == (202, "")
+    strict.worker.run_due()
+    key = next(key for key in strict.keys.all("bank"))
+    job = strict.jobs.list(key.customer_id, limit=1, cursor=None, statuses=()).jobs[0]
+
+    assert (job.status, job.error_code, job.cost) == ("failed", "cannot_run", 0)
+
+
+def test_a_control_plane_that_was_emptied_is_free_again(make_plane: MakePlane) -> None:
+    """With the jobs goes whose they were."""
+    plane = make_plane()
+    submit(plane, "acme")
+    plane.reset()
+
+    assert submit(plane, "bank") == (202, "")

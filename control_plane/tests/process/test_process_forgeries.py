@@ -1,0 +1,188 @@
+"""A hostile program changes whatever it can reach: it is paid for, moves no clock, and holds nobody up."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import random
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+from process.conftest import SECRET, eventually
+
+from nodus_control.clock import RunningClock
+from nodus_control.plane import Plane
+from nodus_control.runner.containment import AUTO, OFF
+from nodus_control.suppliers.process import ProcessDriver
+from nodus_control.suppliers.process_options import ProcessOptions
+from nodus_control.worker import Worker
+from nodus_control.worker_loop import WorkerLoop
+from nodus_core.spec import parse_spec
+from nodus_ledger.capacity import Capacity
+from nodus_ledger.claims import Claims
+from nodus_ledger.keys import KeyRecord, PrincipalKind
+from nodus_ledger.records import JobRecord
+
+if TYPE_CHECKING:
+    Report = Callable[[str, object], None]
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="runners are found by way of /proc")
+
+FORGERIES = 200
+SOAKING = 10_000
+AT_ONCE = 8
+HOSTILE = pathlib.Path(__file__).with_name("hostile.py")
+GPUS = ("h100_80gb", "a100_80gb", "a100_40gb", "l40s", "a10g")
+ROUNDING_MS = 2
+"""Times are kept in whole milliseconds."""
+
+
+class TimedWorker(Worker):
+    """Remembers how long a pass took at the most: what another customer's job can have to wait for."""
+
+    longest_seconds = 0.0
+
+    def run_batch(self) -> int:
+        began = time.monotonic()
+        try:
+            return super().run_batch()
+        finally:
+            self.longest_seconds = max(self.longest_seconds, time.monotonic() - began)
+
+
+@dataclass
+class Campaign:
+    """Hostile programs and honest ones, side by side on one control plane."""
+
+    directory: pathlib.Path
+    containment: str
+    done: int = 0
+    """How many forgeries were not refused by the system at once."""
+    longest_honest_seconds: float = 0.0
+    endings: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.plane = Plane(f"sqlite:///{self.directory / 'nodus.db'}", clock=RunningClock(), seed=None, is_alone=False)
+        self.driver = ProcessDriver(
+            self.directory / "state",
+            secret=SECRET,
+            options=ProcessOptions(containment=self.containment),
+            state_files=self.directory / "nodus.db",
+            grace_seconds=0.2,
+            linger_seconds=0.1,
+            force_seconds=2.0,
+        )
+        claims = Claims(self.plane.database, self.plane.catalogue, Capacity(gpus=8, at_once=AT_ONCE))
+        self.worker = TimedWorker(self.plane.jobs, claims, self.driver, self.plane.clock.now)
+        self.loop = WorkerLoop(self.worker, self.plane.clock, lambda: None)
+        minted = self.plane.keys.mint(customer_id="c", label="", principal_kind=PrincipalKind.AGENT, now=0)
+        key = self.plane.keys.find(minted.api_key)
+        assert key is not None
+        self.key: KeyRecord = key
+        self.loop.start()
+
+    def close(self) -> None:
+        self.loop.stop()
+        self.worker.close()
+        self.plane.close()
+
+    def run(self, forgeries: int, seed: int) -> None:
+        """Run so many forgeries, a few of them in each program."""
+        chance = random.Random(seed)
+        self.pending: dict[str, tuple[pathlib.Path | None, float]] = {}
+        done = 0
+        while done < forgeries:
+            count = min(forgeries - done, chance.randint(1, 3))
+            beats = self.directory / f"beats-{done}"
+            seeds = [str(chance.randrange(1 << 30)) for _ in range(count)]
+            seconds = str(chance.choice((0.0, 0.05, 0.3)))
+            self.submit((sys.executable, "-I", "-S", str(HOSTILE), str(beats), seconds, *seeds), beats)
+            done += count
+            if chance.random() < 0.25:
+                self.submit(("true",), None)
+            eventually(lambda: self.look() < AT_ONCE)
+        eventually(lambda: self.look() == 0)
+
+    def submit(self, command: tuple[str, ...], beats: pathlib.Path | None) -> None:
+        gpu = GPUS[len(self.pending) % len(GPUS)]
+        spec = parse_spec({"image": "x", "gpu": gpu, "command": list(command), "max_runtime_seconds": 60})
+        job = self.plane.jobs.submit(self.key, spec, None, self.plane.clock.now()).job
+        self.pending[job.id] = beats, time.monotonic()
+        self.loop.wake()
+
+    def look(self) -> int:
+        """Check what has ended, ask for the end of what has stopped its runner; return how many are left."""
+        for job_id, (beats, since) in tuple(self.pending.items()):
+            job = self.plane.jobs.get("c", job_id)
+            if job.is_terminal:
+                del self.pending[job_id]
+                self.check(job, beats, time.monotonic() - since)
+            elif beats is not None and time.monotonic() - since > 5.0 and job.cancel_requested_at is None:
+                self.plane.jobs.request_cancel(self.key, job_id, self.plane.clock.now())
+                self.loop.wake()
+        return len(self.pending)
+
+    def check(self, job: JobRecord, beats: pathlib.Path | None, seconds: float) -> None:
+        """Hold what is on record against what was seen."""
+        now = self.plane.clock.now()
+        kind = f"{job.status} {job.error_code or ''}".strip()
+        self.endings[kind] = self.endings.get(kind, 0) + 1
+        assert job.finished_at is not None
+        assert job.created_at <= job.finished_at <= now
+        if beats is None:
+            assert job.status == "completed"
+            self.longest_honest_seconds = max(self.longest_honest_seconds, seconds)
+            return
+        if not beats.exists():  # It had no time to begin.
+            return
+        first, *later = (float(line) * 1000 for line in beats.read_bytes()[:64].replace(b"\0", b"").split())
+        last = min(later[-1] if later else first, job.finished_at)
+        self.done += int(beats.read_bytes()[64:] or 0)
+        assert job.duration_ms is not None
+        assert job.duration_ms >= last - first - ROUNDING_MS, (kind, job.duration_ms, last - first)
+        beats.unlink()
+
+
+@pytest.fixture(params=[AUTO, OFF], ids=["contained", "not contained"])
+def campaign(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Iterator[Campaign]:
+    made = Campaign(tmp_path, request.param)
+    yield made
+    made.close()
+    for path in (tmp_path / "state").glob("*/*"):
+        os.chmod(path, 0o700, follow_symlinks=True)
+    shutil.rmtree(tmp_path / "state", ignore_errors=True)
+
+
+def test_forgeries_are_paid_for_and_move_no_clock(campaign: Campaign, record_property: Report) -> None:
+    """Two hundred, from one seed."""
+    run(campaign, FORGERIES, record_property)
+
+
+@pytest.mark.soak
+def test_ten_thousand_forgeries_are_paid_for_and_move_no_clock(campaign: Campaign, record_property: Report) -> None:
+    """So many against programs that are contained, and as many where the system offers nothing for that."""
+    run(campaign, SOAKING, record_property)
+
+
+def run(campaign: Campaign, forgeries: int, record_property: Report) -> None:
+    """Run a campaign, and say what became of it."""
+    campaign.run(forgeries, seed=8)
+    latest = campaign.plane.settings.latest_event_ms()
+    record_property(
+        "forgeries",
+        f"{forgeries} forgeries, {campaign.containment}: {campaign.done} carried out; {campaign.endings}; longest pass "
+        f"{campaign.worker.longest_seconds:.2f} s; longest other job {campaign.longest_honest_seconds:.2f} s",
+    )
+
+    assert latest is not None
+    assert latest <= campaign.plane.clock.now()
+    assert campaign.endings["completed"] > 0
+    if campaign.containment == OFF:
+        assert campaign.endings["failed records_changed"] > 0
+    else:
+        assert "failed records_changed" not in campaign.endings

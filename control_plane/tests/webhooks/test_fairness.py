@@ -1,0 +1,238 @@
+"""Endpoints that hang, or fail for days: what they cost the others, and what becomes of them."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from patience import PATIENCE_SECONDS
+from webhooks.receiver import Answer, Receiver
+
+import nodus
+from nodus_control.clock import ManualClock
+from nodus_control.plane import Plane
+from nodus_control.testing import LocalControlPlane
+from nodus_control.webhooks.deliverer import LEASE_MS
+from nodus_control.webhooks.places import Limits
+from nodus_core.spec import parse_spec
+from nodus_core.times import timestamp
+from nodus_core.webhook_schedule import Outcome
+from nodus_ledger.keys import KeyRecord, PrincipalKind
+from nodus_ledger.webhooks import MAX_ENDPOINTS
+
+pytestmark = pytest.mark.both_engines
+
+DAY_SECONDS = 86_400
+
+
+def new_customer(plane: Plane, name: str) -> KeyRecord:
+    """Make a customer, and a key of it."""
+    minted = plane.keys.mint(
+        customer_id=name, label="", principal_kind=PrincipalKind.SERVICE, now=plane.clock.now(), is_test=True
+    )
+    key = plane.keys.find(minted.api_key)
+    assert key is not None
+    return key
+
+
+def register(plane: Plane, key: KeyRecord, url: str) -> str:
+    """Register an endpoint for accepted jobs; return its id."""
+    return plane.webhooks.endpoints.register(key.customer_id, url, ["job.placed"], None, plane.clock.now()).endpoint.id
+
+
+def submit(plane: Plane, key: KeyRecord, count: int = 1) -> None:
+    """Submit jobs; each is an event for every endpoint of the customer."""
+    for _ in range(count):
+        plane.jobs.submit(key, parse_spec({"image": "a/b", "gpu": "l40s"}), None, plane.clock.now())
+    plane.wake()
+
+
+@contextmanager
+def silence() -> Iterator[str]:
+    """Listen, and never answer: the URL of such an endpoint."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(1000)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/hang"
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait until something holds."""
+    waiting = threading.Event()
+    for _ in range(int(PATIENCE_SECONDS / 0.02)):
+        if condition():
+            return
+        waiting.wait(0.02)
+    raise AssertionError("it never came to that")
+
+
+def test_hanging_endpoints_of_many_customers_delay_nobody_else(plane: LocalControlPlane, receiver: Receiver) -> None:
+    """They fill all places of the quick, are counted as slow, and others go on at once: long before any times out."""
+    inner = plane.plane
+    inner.webhooks.deliverer._limits = Limits(quick=12, in_all=64, customer=4)
+    with silence() as hanging:
+        for number in range(4):
+            key = new_customer(inner, f"bad-{number}")
+            for _ in range(4):
+                register(inner, key, hanging)
+            submit(inner, key, 3)
+        wait_until(lambda: len(inner.webhooks.deliverer._under_way) >= 12)
+        good = new_customer(inner, "good")
+        register(inner, good, receiver.url)
+        submit(inner, good)
+        receiver.wait_for(1)
+        under_way = len(inner.webhooks.deliverer._under_way)
+
+    assert 12 <= under_way <= 17
+
+
+def test_new_endpoints_give_a_customer_no_more_places(plane: LocalControlPlane, receiver: Receiver) -> None:
+    """What is under way to deleted ones counts on."""
+    inner = plane.plane
+    inner.webhooks.deliverer._limits = Limits(customer=5)
+    key = new_customer(inner, "bad")
+    with silence() as hanging:
+        for _ in range(2):
+            endpoints = [register(inner, key, hanging) for _ in range(MAX_ENDPOINTS)]
+            submit(inner, key)
+            wait_until(lambda: len(inner.webhooks.deliverer._under_way) == 5)
+            for endpoint_id in endpoints:
+                inner.webhooks.endpoints.delete("bad", endpoint_id, inner.clock.now())
+        good = new_customer(inner, "good")
+        register(inner, good, receiver.url)
+        submit(inner, good)
+        receiver.wait_for(1)
+        customers = [each.customer_id for each in inner.webhooks.deliverer._under_way.values()]
+
+    assert customers.count("bad") == 5
+
+
+def attempt(plane: Plane, outcome: Outcome) -> str | None:
+    """Make the one attempt that is due now, with this outcome; return the delivery's id, or None for nothing due."""
+    now, deliveries = plane.clock.now(), plane.webhooks.deliveries
+    due = deliveries.due(now=now, real_now=0)
+    claimed = deliveries.claim("me", now=now, real_now=0, lease_ms=LEASE_MS, shares={each.id: 1 for each in due})
+    if not claimed:
+        return None
+    (outgoing,) = claimed
+    deliveries.finish("me", outgoing, outcome, began=now, ended=now, chance=0.5)
+    return outgoing.id
+
+
+@pytest.fixture
+def still(database_url: str) -> Iterator[Plane]:
+    """A control plane that does nothing by itself."""
+    plane = Plane(database_url, clock=ManualClock())
+    yield plane
+    plane.close()
+
+
+def test_an_endpoint_that_does_not_answer_is_held_back_as_a_whole(still: Plane) -> None:
+    """One delivery tries it, the others wait for the hold to end, and say so; an answer releases them all."""
+    silent = Outcome(None, 15_000, "timed_out")
+    key = new_customer(still, "acme")
+    hook = register(still, key, "http://127.0.0.1:9/")
+    submit(still, key, 3)
+    began = still.clock.now()
+    first, second = attempt(still, silent), attempt(still, silent)
+    still.clock.advance_to(began + 31_000)
+    third = attempt(still, silent)
+    held_until = still.webhooks.endpoints.get("acme", hook).held_until
+    page = still.webhooks.deliveries.page("acme", hook, limit=5, cursor=None)
+    next_retries = {each.id: each.next_retry_at for each in page.deliveries}
+    nothing = attempt(still, silent)
+    wakes_at = still.webhooks.deliveries.next_after(still.clock.now())
+    still.clock.advance_to(began + 46_000)
+    answered = attempt(still, Outcome(500, 5))
+    released = attempt(still, Outcome(204, 5))
+
+    assert held_until == wakes_at == began + 46_000
+    assert nothing is None
+    assert len({first, second, third}) == 3
+    assert next_retries == {first: began + 46_000, second: began + 46_000, third: began + 31_000 + 30_000}
+    assert {answered, released} == {first, second}
+    assert still.webhooks.endpoints.get("acme", hook).failing_since is None
+
+
+def test_the_ledger_says_when_a_held_delivery_is_tried_next(still: Plane) -> None:
+    """As the delivery does."""
+    key = new_customer(still, "acme")
+    hook = register(still, key, "http://127.0.0.1:9/")
+    submit(still, key)
+    for _ in range(4):
+        assert attempt(still, Outcome(None, 1, "connection_failed")) is not None
+        (delivery,) = still.webhooks.deliveries.page("acme", hook, limit=5, cursor=None).deliveries
+        rows = still.trust_ledger.entries("acme", job_id=None, after=0, limit=200).entries
+        assert delivery.next_retry_at is not None
+        assert rows[-1].payload["next_retry_at"] == timestamp(delivery.next_retry_at)
+        still.clock.advance_to(delivery.next_retry_at)
+
+
+def test_a_replay_is_tried_at_once(still: Plane) -> None:
+    """Whoever asks for it has reason to believe that the endpoint is back."""
+    key = new_customer(still, "acme")
+    hook = register(still, key, "http://127.0.0.1:9/")
+    submit(still, key)
+    delivery_id = attempt(still, Outcome(None, 1, "timed_out"))
+    assert delivery_id is not None
+    for _ in range(3):
+        (delivery,) = still.webhooks.deliveries.page("acme", hook, limit=5, cursor=None).deliveries
+        assert delivery.next_retry_at is not None
+        still.clock.advance_to(delivery.next_retry_at)
+        attempt(still, Outcome(None, 1, "timed_out"))
+    held_until = still.webhooks.endpoints.get("acme", hook).held_until
+    replayed = still.webhooks.deliveries.replay("acme", hook, delivery_id, still.clock.now())
+
+    assert held_until == still.clock.now() + 60_000
+    assert replayed.next_retry_at == still.clock.now()
+    assert attempt(still, Outcome(204, 5)) == delivery_id
+
+
+def test_days_of_nothing_but_failures_disable_an_endpoint(
+    plane: LocalControlPlane, client: nodus.Client, receiver: Receiver
+) -> None:
+    """It can be seen; what waited has failed, and later events are not for it."""
+    receiver.always(Answer(500))
+    hook = client.webhooks.create(receiver.url, ["job.placed"])
+    for _ in range(5):
+        client.run(image="a/b", gpu="l40s")
+        plane.advance(DAY_SECONDS)
+    before = client.webhooks.get(hook.id)
+    client.run(image="a/b", gpu="l40s")
+    plane.advance(DAY_SECONDS)
+    made = len(receiver.requests)
+    client.run(image="a/b", gpu="l40s")
+    plane.advance(DAY_SECONDS)
+    after = client.webhooks.get(hook.id)
+
+    assert (before.disabled_at, before.disabled_reason, before.held_until) == (None, None, None)
+    assert before.failing_since == before.created_at
+    assert after.disabled_at is not None
+    assert after.disabled_reason == "failing"
+    assert made == len(receiver.requests) == 26
+    assert {each.status for each in client.webhooks.deliveries(hook.id)} == {"failed"}
+
+
+def test_a_disabled_endpoint_can_be_enabled_again(
+    plane: LocalControlPlane, client: nodus.Client, receiver: Receiver
+) -> None:
+    """Later events come, and what failed can be replayed; that it once answered 410 is forgotten."""
+    receiver.script(Answer(410))
+    hook = client.webhooks.create(receiver.url, ["job.placed"])
+    client.run(image="a/b", gpu="l40s")
+    plane.advance(0)
+    disabled = client.webhooks.get(hook.id)
+    (failed,) = client.webhooks.deliveries(hook.id)
+    enabled = client.webhooks.enable(hook.id)
+    client.run(image="a/b", gpu="l40s")
+    client.webhooks.replay(hook.id, failed.id)
+    plane.advance(0)
+
+    assert disabled.disabled_at is not None
+    assert (disabled.disabled_reason, enabled.disabled_reason) == ("gone", None)
+    assert (enabled.disabled_at, enabled.failing_since) == (None, None)
+    assert len(receiver.requests) == 3
+    assert {each.status for each in client.webhooks.deliveries(hook.id)} == {"delivered"}

@@ -1,0 +1,56 @@
+"""How what is due is found: by indexes, however much one endpoint has waiting, and however much was delivered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from nodus_control.clock import ManualClock
+from nodus_control.plane import Plane
+
+
+@pytest.fixture
+def plane() -> Iterator[Plane]:
+    """A control plane that does nothing by itself."""
+    opened = Plane(clock=ManualClock())
+    yield opened
+    opened.close()
+
+
+def plans_of(plane: Plane, statements: list[tuple[str, Any]]) -> list[str]:
+    """Return the steps of SQLite's plans for these statements."""
+    with plane.database.read() as connection:
+        return [
+            str(step[3])
+            for statement, parameters in statements
+            for step in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        ]
+
+
+def test_nothing_is_found_by_reading_a_whole_table(plane: Plane) -> None:
+    """Not what is due, nor when something will be, nor what an agent sees of the ledger."""
+    statements: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.startswith(("SELECT", "WITH")):
+            statements.append((statement, parameters))
+
+    engine = plane.database._engine
+    event.listen(engine, "before_cursor_execute", note)
+    deliveries = plane.webhooks.deliveries
+    deliveries.due(now=1, real_now=1)
+    deliveries.next_after(1)
+    deliveries.claim("me", now=1, real_now=1, lease_ms=1, shares={"wh_1": 4})
+    plane.trust_ledger.entries("acme", job_id=None, after=0, limit=10, key_id="key")
+    event.remove(engine, "before_cursor_execute", note)
+
+    steps = plans_of(plane, statements)
+    scans = [step for step in steps if step.startswith("SCAN") and step != "SCAN pending"]
+    sorts = [step for step in steps if "TEMP B-TREE" in step]
+    assert len(statements) == 5
+    assert scans == sorts == []
+    assert any("webhook_deliveries_pending" in step for step in steps)
+    assert any("ledger_by_key" in step for step in steps)

@@ -1,0 +1,104 @@
+"""The base of every stub that stands on `http.server`: when it is left, nothing of it runs any more.
+
+The server of the standard library leaves the threads of its connections to themselves, and prints what went wrong in
+them: a client that hangs up in the middle, as those of these tests do all the time, then fails whichever test happens
+to run. Here every connection is ended and every thread joined; a cut connection is expected, and what else goes wrong
+in a handler fails the test that started the server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any
+
+
+class QuietHandler(BaseHTTPRequestHandler):
+    """A handler that prints nothing, and answers every method in one place."""
+
+    protocol_version = "HTTP/1.1"
+
+    def answer(self) -> None:
+        """Answer a request whose head has been read."""
+        raise NotImplementedError
+
+    def do_GET(self) -> None:
+        """Answer a request."""
+        self.answer()
+
+    def do_POST(self) -> None:
+        """Answer a request."""
+        self.answer()
+
+    def do_DELETE(self) -> None:
+        """Answer a request."""
+        self.answer()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+class JoinedServer(ThreadingHTTPServer):
+    """Serves on a free port of loopback, inside `with`.
+
+    Args:
+        handler: what answers.
+        tls: the context to speak TLS with.
+
+    Attributes:
+        port: where it listens.
+    """
+
+    daemon_threads = False
+    block_on_close = True
+
+    def __init__(self, handler: type[BaseHTTPRequestHandler], *, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(("127.0.0.1", 0), handler)
+        if tls is not None:
+            # The handshake is left to the connection's own thread: one that stalls must hold up nobody else.
+            self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+        self.port: int = self.server_address[1]
+        self._connections: set[socket.socket] = set()
+        self._mutex = threading.Lock()
+        self._errors: list[BaseException] = []
+        self._accepting = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01})
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Take note of a connection, and begin to serve it."""
+        with self._mutex:
+            self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Take note that a connection is over."""
+        with self._mutex:
+            self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Keep what is the handler's own fault: a connection that breaks is not."""
+        error = sys.exc_info()[1]
+        if error is not None and not isinstance(error, OSError):
+            self._errors.append(error)
+
+    def __enter__(self) -> JoinedServer:
+        self._accepting.start()
+        return self
+
+    def __exit__(  # type: ignore[override]
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.shutdown()
+        self._accepting.join()
+        with self._mutex:
+            for connection in self._connections:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+        self.server_close()
+        if self._errors and exc is None:
+            raise self._errors[0]

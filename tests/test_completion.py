@@ -1,0 +1,47 @@
+"""What editors complete without running the code: the public names load lazily, and must be found all the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import nodus
+
+jedi = pytest.importorskip("jedi", reason="completes names as python-lsp-server, Spyder, Vim and Emacs do")
+
+
+def completed(code: str) -> set[str]:
+    """The names that an editor would offer at the end of the code."""
+    return {each.name for each in script(code).complete()}
+
+
+def script(code: str) -> Any:
+    """Code as jedi sees it, which would otherwise start a process of its own."""
+    return jedi.Script(code, environment=jedi.InterpreterEnvironment())
+
+
+def test_every_public_name_is_completed() -> None:
+    """From what is imported for type checkers alone."""
+    assert set(nodus.__all__) <= completed("import nodus\nnodus.")
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("import nodus\nclient = nodus.Client()\nclient.", {"run", "list", "webhooks"}),
+        ("import nodus\njob = nodus.Client().run()\njob.", {"wait", "cost_usd"}),
+        ("from nodus import AsyncClient\nAsyncClient().", {"run", "aclose"}),
+        ("import nodus\nnodus.JobStatus.", {"COMPLETED"}),
+    ],
+)
+def test_what_a_name_stands_for_is_known(code: str, expected: set[str]) -> None:
+    """Its members are offered too."""
+    assert expected <= completed(code)
+
+
+def test_the_arguments_of_a_call_are_shown() -> None:
+    """With their names."""
+    (signature,) = script("import nodus\nnodus.Client().run(").get_signatures()
+
+    assert {"image", "gpu", "command"} <= {parameter.name for parameter in signature.params}

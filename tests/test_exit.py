@@ -1,0 +1,98 @@
+"""A program ends when it wants to, even while a name is being looked up: nothing of ours holds it up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import nodus
+
+SOURCE = str(Path(nodus.__file__).parents[1])
+PATIENCE_SECONDS = 60.0
+
+# A resolver that never answers, and says when it was asked.
+SILENT_RESOLVER = """
+import socket, threading
+real = socket.getaddrinfo
+def getaddrinfo(host, *arguments, **options):
+    if host == "api.test":
+        print("asked", flush=True)
+        threading.Event().wait()
+    return real(host, *arguments, **options)
+socket.getaddrinfo = getaddrinfo
+"""
+
+ASYNCHRONOUS = """
+import anyio, nodus
+async def main():
+    async with nodus.AsyncClient("k", base_url="http://api.test", timeout=1, max_retries=0) as client:
+        try:
+            await client.healthz()
+        except nodus.APITimeoutError:
+            print("timed out", flush=True)
+anyio.run(main, backend="{backend}")
+print("left", flush=True)
+"""
+
+SYNCHRONOUS = """
+import nodus
+with nodus.Client("k", base_url="http://api.test", timeout=1, max_retries=0) as client:
+    try:
+        client.healthz()
+    except nodus.APITimeoutError:
+        print("timed out", flush=True)
+print("left", flush=True)
+"""
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """Variables for a program that meets the silent resolver."""
+    (tmp_path / "sitecustomize.py").write_text(SILENT_RESOLVER, encoding="utf-8")
+    return {
+        **os.environ,
+        "NODUS_ALLOW_INSECURE": "1",
+        "NODUS_API_KEY": "k",
+        "NODUS_BASE_URL": "http://api.test",
+        "PYTHONPATH": os.pathsep.join((str(tmp_path), SOURCE)),
+    }
+
+
+@pytest.mark.parametrize(
+    "program",
+    [ASYNCHRONOUS.format(backend="asyncio"), ASYNCHRONOUS.format(backend="trio"), SYNCHRONOUS],
+    ids=["asyncio", "trio", "threads"],
+)
+def test_a_program_ends_before_the_resolver_answers(program: str, environ: dict[str, str]) -> None:
+    """The event loop does, and the interpreter."""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE_SECONDS, env=environ
+    )
+
+    assert (done.stdout.split("\n"), done.returncode) == (["asked", "timed out", "left", ""], 0), done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_ctrl_c_ends_a_command_before_the_resolver_answers(backend: str, environ: dict[str, str]) -> None:
+    """One is enough."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "nodus", "health"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**environ, "NODUS_BACKEND": backend},
+    )
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "asked\n"
+        child.send_signal(signal.SIGINT)
+        assert child.wait(PATIENCE_SECONDS) == 130
+    finally:
+        child.kill()
+        child.communicate()

@@ -1,0 +1,207 @@
+"""Which hosts a proxy is not asked for, and what is said of one that fails: without a socket."""
+
+from __future__ import annotations
+
+import urllib.request
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nodus._proxies import environment_proxy, is_exempt, is_final_refusal, through_proxy
+
+EXEMPT = [
+    ("api.acme.com", "api.acme.com"),
+    ("API.Acme.com", "api.ACME.com"),
+    ("api.acme.com.", "api.acme.com"),
+    ("api.acme.com", "acme.com"),
+    ("api.acme.com", ".acme.com"),
+    ("api.acme.com", "*.acme.com"),
+    ("acme.com", ".acme.com"),
+    ("api.acme.com", "*"),
+    ("api.acme.com", "a,b, acme.com"),
+    ("api.acme.com", "a b acme.com c"),
+    ("api.acme.com", "a\tb\n,, ,acme.com"),
+    ("api.acme.com", "acme.com:8443"),
+    ("10.1.2.3", "10.0.0.0/8"),
+    ("10.1.2.3", "10.9.9.9/8"),
+    ("10.1.2.3", "10.1.2.3"),
+    ("10.1.2.3", "10.1.2.3:8443"),
+    ("10.1.2.3", "192.168.0.0/16 10.0.0.0/8"),
+    ("10.1.2.3", "10.0.0.0/255.0.0.0"),
+    ("::ffff:10.1.2.3", "10.0.0.0/8"),
+    ("10.1.2.3", "::ffff:10.1.2.3"),
+    ("fd00::1", "fd00::/8"),
+    ("fd00::1", "[fd00::]/8"),
+    ("fd00::1", "[fd00::/8]"),
+    ("fd00::1", "fd00::1"),
+    ("fd00::1", "[fd00::1]"),
+    ("fd00::1", "[fd00::1]:8443"),
+    ("fd00::1", "FD00:0:0:0:0:0:0:1"),
+    ("fd00::1", "*"),
+]
+
+NOT_EXEMPT = [
+    ("api.acme.com", ""),
+    ("api.acme.com", " , "),
+    ("api.acme.com", "pi.acme.com"),
+    ("api.acme.com", "com.acme"),
+    ("notacme.com", "acme.com"),
+    ("api.acme.com", "acme.com:443"),
+    ("api.acme.com", "."),
+    ("api.acme.com", "*."),
+    ("api.acme.com", "10.0.0.0/8"),
+    ("api.acme.com", "0.0.0.0/0"),
+    ("10.1.2.3", "11.0.0.0/8"),
+    ("10.1.2.3", "10.1.2.0/33"),
+    ("10.1.2.3", "2.3"),
+    ("10.1.2.3", "10.1"),
+    ("10.1.2.3", "10.1.2.3:443"),
+    ("10.1.2.3", "::/0"),
+    ("fd00::1", "0.0.0.0/0"),
+    ("fd00::1", "[fd00::1]:443"),
+    ("fd00::1", "fd00::/129"),
+]
+
+
+@pytest.mark.parametrize(("host", "no_proxy"), EXEMPT)
+def test_no_proxy_names_hosts_domains_addresses_and_ranges(host: str, no_proxy: str) -> None:
+    """As in curl, Go and requests."""
+    assert is_exempt(host, 8443, no_proxy)
+
+
+@pytest.mark.parametrize(("host", "no_proxy"), NOT_EXEMPT)
+def test_no_proxy_names_nothing_else(host: str, no_proxy: str) -> None:
+    assert not is_exempt(host, 8443, no_proxy)
+
+
+@given(no_proxy=st.text(alphabet="a1.:/[]%*, -", max_size=20))
+def test_no_proxy_of_any_kind_is_read(no_proxy: str) -> None:
+    """What makes no sense names nothing, and breaks nothing."""
+    for host in ("api.acme.com", "10.1.2.3", "fd00::1", "fe80::1%1"):
+        assert is_exempt(host, 443, no_proxy) in (True, False)
+
+
+@pytest.mark.parametrize(("scheme", "entry"), [("https", "api.acme.com:443"), ("http", "api.acme.com:80")])
+def test_a_port_that_goes_without_saying_counts(scheme: str, entry: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "http://proxy.test:3128")
+    monkeypatch.setenv("NO_PROXY", entry)
+
+    assert environment_proxy(scheme, "api.acme.com") is None
+    assert environment_proxy(scheme, "api.acme.com", 8443) is not None
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST", "localhost.", "a.localhost", "127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"]
+)
+def test_this_machine_has_no_proxy(scheme: str, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the environment says, even something that cannot be used."""
+    monkeypatch.setenv(f"{scheme.upper()}_PROXY", "http://proxy.test:3128")
+    assert environment_proxy(scheme, host, 8787) is None
+
+    monkeypatch.setenv(f"{scheme.upper()}_PROXY", "nonsense://")
+    assert environment_proxy(scheme, host, 8787) is None
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost.evil.test", "notlocalhost", "128.0.0.1", "0.0.0.0", "::2", "127.0.0.1.nip.io"]
+)
+def test_other_machines_have_one(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.test:3128")
+
+    assert environment_proxy("https", host) is not None
+
+
+def test_settings_of_the_system_count_where_no_variable_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows and macOS, together with its own list of exceptions."""
+    asked: list[str] = []
+
+    def bypass(host: str) -> bool:
+        asked.append(host)
+        return host == "direct.test:443"
+
+    monkeypatch.setattr(urllib.request, "getproxies", lambda: {"https": "http://system.test:3128"})
+    monkeypatch.setattr(urllib.request, "proxy_bypass", bypass)
+    found = environment_proxy("https", "api.acme.com")
+
+    assert found is not None
+    assert str(found.url) == "http://system.test:3128"
+    assert environment_proxy("https", "direct.test") is None
+    assert environment_proxy("https", "127.0.0.1") is None
+    assert asked == ["api.acme.com:443", "direct.test:443"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "final"),
+    [
+        ("302 Found", True),
+        ("400 Bad Request", True),
+        ("401 Unauthorized", True),
+        ("403 Forbidden", True),
+        ("407 Proxy Authentication Required", True),
+        ("407 ", True),
+        ("408 Request Timeout", False),
+        ("425 Too Early", False),
+        ("429 Too Many Requests", False),
+        ("500 Internal Server Error", False),
+        ("502 Bad Gateway", False),
+        ("503 Service Unavailable", False),
+        ("Invalid username/password", True),
+        ("Requested NO AUTHENTICATION REQUIRED from proxy server, but got USERNAME/PASSWORD.", True),
+        ("Proxy Server could not connect: Connection not allowed by ruleset.", True),
+        ("Proxy Server could not connect: Connection refused.", False),
+        ("Proxy Server could not connect: Host unreachable.", False),
+        ("", False),
+    ],
+)
+def test_a_refusal_that_comes_again_is_told_from_one_that_may_pass(reason: str, final: bool) -> None:
+    """A status below 500, but for those that say "later"."""
+    assert is_final_refusal(reason) is final
+
+
+PROXY = httpx.Proxy("http://user:hunter2@proxy.test:3128")
+URL = httpx.URL("https://[2001:db8::1]/v1/jobs")
+
+
+@pytest.mark.parametrize(("is_connected", "is_open"), [(False, False), (True, False), (True, True)])
+@pytest.mark.parametrize(
+    "raised", [httpx.ProxyError("407 No"), httpx.ConnectError("no"), httpx.ReadTimeout(""), httpx.ReadError("")]
+)
+def test_a_failure_names_the_proxy_without_its_password(
+    raised: httpx.TransportError, is_connected: bool, is_open: bool
+) -> None:
+    """Whatever failed, and when."""
+    error = through_proxy(raised, PROXY, URL, is_connected=is_connected, is_open=is_open)
+
+    assert "http://proxy.test:3128" in str(error)
+    assert "hunter2" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("raised", "is_connected", "is_open", "expected"),
+    [
+        (httpx.ConnectError("refused"), False, False, httpx.ProxyError),
+        (httpx.ConnectTimeout("late"), False, False, httpx.ConnectTimeout),
+        (httpx.ProxyError("403 No"), True, False, httpx.ProxyError),
+        (httpx.ReadError("reset"), True, False, httpx.ProxyError),
+        (httpx.RemoteProtocolError("not HTTP"), True, False, httpx.ProxyError),
+        (httpx.ReadTimeout("late"), True, False, httpx.ConnectTimeout),
+        (httpx.ConnectError("certificate verify failed"), True, False, httpx.ConnectError),
+        (httpx.ReadError("reset"), True, True, httpx.ReadError),
+        (httpx.ReadTimeout("late"), True, True, httpx.ReadTimeout),
+    ],
+)
+def test_the_class_says_whether_the_request_may_have_been_sent(
+    raised: httpx.TransportError, is_connected: bool, is_open: bool, expected: type[Exception]
+) -> None:
+    """It was not before the way to the server was open; a certificate is the server's, not the proxy's."""
+    assert type(through_proxy(raised, PROXY, URL, is_connected=is_connected, is_open=is_open)) is expected
+
+
+def test_a_fault_of_a_program_is_not_the_proxys() -> None:
+    """It comes out as it is."""
+    fault = ValueError("a bug")
+
+    assert through_proxy(fault, PROXY, URL, is_connected=True, is_open=True) is fault
