@@ -205,12 +205,17 @@ def _hosting(
     )
 
 
+def _say_aside(text: str) -> None:
+    """Say something on standard error: programs read from standard output where it serves."""
+    asyncclick.echo(text, err=True)
+
+
 def _answer(
     hosting: Hosting,
     listening: socket.socket,
     say_ready: Callable[[], object],
     interrupts: Interrupts,
-    say_sizes: Callable[[str], object] = asyncclick.echo,
+    say_sizes: Callable[[str], object] = _say_aside,
 ) -> None:
     """Answer requests that come to a socket, until a signal comes."""
     _require_descriptors()
@@ -257,7 +262,7 @@ def _answer_in_processes(
     # Mistakes are reported once, and an older database is migrated once.
     plane = _open(hosting, "serve")
     is_shared = plane.database.is_shared
-    _remember(hosting, plane, asyncclick.echo)
+    _remember(hosting, plane, _say_aside)
     plane.close()
     if not is_shared:
         raise Misconfigured("--workers needs a database that several processes can open: a file, or PostgreSQL")

@@ -32,7 +32,11 @@ on_postgresql = pytest.mark.parametrize("engine", [POSTGRESQL], indirect=True)
 def client_of(plane: Plane, base_url: str, customer_id: str = "acme") -> httpx.Client:
     """Make a client with a new key."""
     minted = plane.keys.mint(
-        customer_id=customer_id, label="", principal_kind=PrincipalKind.HUMAN, now=plane.clock.now()
+        customer_id=customer_id,
+        label="",
+        principal_kind=PrincipalKind.HUMAN,
+        now=plane.clock.now(),
+        is_test=True,
     )
     headers = {"Authorization": f"Bearer {minted.api_key}"}
     limits = httpx.Limits(max_connections=None)
@@ -84,7 +88,7 @@ def test_reads_do_not_wait_behind_writes_that_wait_on_sqlite(
     hosted: Hosted, here: Plane, kept_database_url: str
 ) -> None:
     """A shell holds the lock; every write waits for it, is told so in the end, and reads go on all the while."""
-    with client_of(here, hosted.serve()) as client:
+    with client_of(here, hosted.serve("--rate-limit", "off")) as client:
         with locked(kept_database_url):
             waiting = Waiting(client, BUSY)
             while not waiting.answers:
@@ -93,9 +97,10 @@ def test_reads_do_not_wait_behind_writes_that_wait_on_sqlite(
             outcomes = waiting.join()
         after = client.post("/v1/jobs", json=SPEC)
 
-    assert outcomes == {(503, "database_unavailable")}
+    # Some waited for the lock, and some for those who did.
+    assert (503, "database_unavailable") in outcomes
+    assert outcomes <= {(503, "database_unavailable"), (503, "busy")}
     assert all(int(answer.headers["retry-after"]) > 0 for answer in waiting.answers)
-    assert all("nothing was done" in answer.json()["message"] for answer in waiting.answers)
     assert after.status_code == 202
     assert hosted.output().count("answering requests: the database") <= 3, hosted.output()
 
@@ -105,7 +110,7 @@ def test_reads_do_not_wait_behind_writes_that_wait_on_postgresql(
     hosted: Hosted, here: Plane, kept_database_url: str
 ) -> None:
     """A session holds one customer's row: that one's writes are refused in the end, others read at once."""
-    base_url = hosted.serve()
+    base_url = hosted.serve("--rate-limit", "off")
     with client_of(here, base_url) as client, client_of(here, base_url, "globex") as other:
         client.post("/v1/jobs", json=SPEC)
         jobs = [client.post("/v1/jobs", json=SPEC).json()["id"] for _ in range(8)]
@@ -122,7 +127,9 @@ def test_reads_do_not_wait_behind_writes_that_wait_on_postgresql(
                 thread.join(PATIENCE_SECONDS)
         after = client.post("/v1/jobs", json=SPEC)
 
-    assert outcomes == {(503, "database_unavailable")}
+    # Some waited for the lock, and some for those who did.
+    assert (503, "database_unavailable") in outcomes
+    assert outcomes <= {(503, "database_unavailable"), (503, "busy")}
     assert after.status_code == 202
     assert verify(here.database).is_sound
 
@@ -134,7 +141,7 @@ def test_a_server_that_only_reads_is_left_for_the_one_that_writes(
     """As after a failover: 503, a line in the log and not forty, and new connections for everybody afterwards."""
     name = kept_database_url.rpartition("/")[2]
     alter = sql.SQL("ALTER DATABASE {} {}")
-    base_url = hosted.serve()
+    base_url = hosted.serve("--rate-limit", "off")
     hosted.work()
     with client_of(here, base_url) as client, postgres_server.connect(name) as operator:
         assert client.post("/v1/jobs", json=SPEC).status_code == 202
@@ -164,7 +171,7 @@ def test_a_disk_that_takes_no_more_is_unavailable_in_a_line(
     hosted: Hosted, here: Plane, kept_database_url: str
 ) -> None:
     """Reads go on meanwhile; when there is room again, everything does."""
-    base_url = hosted.serve()
+    base_url = hosted.serve("--rate-limit", "off")
     log = Path(kept_database_url.removeprefix("sqlite:///") + "-wal")
     with client_of(here, base_url) as client:
         assert client.post("/v1/jobs", json=SPEC).status_code == 202

@@ -384,7 +384,7 @@ def test_a_database_that_cannot_be_written_is_told_in_a_line(
 ) -> None:
     """Exit status 3, without a traceback; another program holds its lock here."""
     minted = mint(run)
-    monkeypatch.setattr("nodus_ledger.engines.BUSY_TIMEOUT_SECONDS", 0)
+    monkeypatch.setattr("nodus_ledger.engines.LOCK_SECONDS", 0)
     holder = sqlite3.connect(database, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     status = main(["revoke", minted["key_id"]])
