@@ -205,6 +205,11 @@ def _hosting(
     )
 
 
+def _say_aside(text: str) -> None:
+    """Say something on standard error: programs read from standard output where it serves."""
+    asyncclick.echo(text, err=True)
+
+
 def _answer(
     hosting: Hosting,
     listening: socket.socket,

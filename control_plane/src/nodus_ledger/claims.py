@@ -84,15 +84,15 @@ class Claims:
         """
         self._database = database
         self._catalogue = catalogue
-        self._capacity = capacity
-        self._simulated = simulated
-        # One from before this was recorded may be under way with either.
-        self._is_ours = or_(jobs.c.simulated.is_(None), jobs.c.simulated == simulated)
         # While a snapshot is open PostgreSQL cannot remove what an index says of jobs that were due and are no more.
         # Whoever began at the first would pass over all of them each time: so everything is looked at now and then,
         # and in between only what may have fallen due since.
         self._floor: int | None = None
         self._next_sweep = 0.0
+        self._capacity = capacity
+        self._simulated = simulated
+        # One from before this was recorded may be under way with either.
+        self._is_ours = or_(jobs.c.simulated.is_(None), jobs.c.simulated == simulated)
 
     def next_due(self) -> int | None:
         """Return the earliest time at which a job falls due; None where none will."""
@@ -272,13 +272,29 @@ class Claims:
         write_steps(connection, ended, self._catalogue, entries)
         return claims
 
+    def first_due_query(self, floor: int | None) -> Select[Any]:
+        """Return the query of the earliest time at which a job falls due, not before a floor."""
+        query = select(func.min(jobs.c.due_at)).where(jobs.c.due_at.is_not(None), self._is_ours)
+        return query if floor is None else query.where(jobs.c.due_at >= floor)
+
+    def due_query(self, now: int, real_now: int, limit: int, floor: int | None) -> Select[Any]:
+        """Return the query of the jobs that are due and nobody's, longest due first, not before a floor."""
+        query = (
+            select(*JOB_FIELDS)
+            .where(jobs.c.due_at <= now, or_(jobs.c.lease_until.is_(None), jobs.c.lease_until < real_now))
+            .where(self._is_ours)
+            .order_by(jobs.c.due_at, jobs.c.seq)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        return query if floor is None else query.where(jobs.c.due_at >= floor)
+
     def _first_due(self, connection: Connection, floor: int | None) -> int | None:
-        first: int | None = connection.execute(first_due_query(floor).where(self._is_ours)).scalar_one()
+        first: int | None = connection.execute(self.first_due_query(floor)).scalar_one()
         return first
 
     def _due(self, connection: Connection, now: int, real_now: int, limit: int, floor: int | None) -> list[JobRecord]:
-        query = due_query(now, real_now, limit, floor).where(self._is_ours)
-        return [JobRecord(*row) for row in connection.execute(query)]
+        return [JobRecord(*row) for row in connection.execute(self.due_query(now, real_now, limit, floor))]
 
     def _orphans(self, connection: Connection, unrecorded: Sequence[JobRecord]) -> set[str]:
         """Return which jobs nobody may begin: a live key's from before was promised more than a simulation.
@@ -320,24 +336,6 @@ def decision_document(decision: Decision) -> dict[str, Any]:
         for candidate in decision.candidates
     ]
     return {"chosen": candidates[0] if decision.chosen is not None else None, "candidates": candidates}
-
-
-def first_due_query(floor: int | None) -> Select[Any]:
-    """Return the query of the earliest time at which a job falls due, not before a floor."""
-    query = select(func.min(jobs.c.due_at)).where(jobs.c.due_at.is_not(None))
-    return query if floor is None else query.where(jobs.c.due_at >= floor)
-
-
-def due_query(now: int, real_now: int, limit: int, floor: int | None) -> Select[Any]:
-    """Return the query of the jobs that are due and nobody's, longest due first, not before a floor."""
-    query = (
-        select(*JOB_FIELDS)
-        .where(jobs.c.due_at <= now, or_(jobs.c.lease_until.is_(None), jobs.c.lease_until < real_now))
-        .order_by(jobs.c.due_at, jobs.c.seq)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    return query if floor is None else query.where(jobs.c.due_at >= floor)
 
 
 def _open_attempts(connection: Connection, with_attempt: Sequence[JobRecord]) -> dict[str, AttemptRecord]:

@@ -196,7 +196,7 @@ class Jobs:
             return exc
         self._admission.settle(connection, key.customer_id)
         job_id = self._ids.new(now, lambda: _count(connection))
-        steering = {name: value for name, value in spec.env.items() if name.startswith(_STEERING)}
+        steering = {name: value for name, value in spec.env.items() if self._simulated and name.startswith(_STEERING)}
         values: dict[str, Any] = {
             "id": job_id,
             "customer_id": key.customer_id,

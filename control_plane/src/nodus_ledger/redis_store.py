@@ -23,14 +23,6 @@ PAUSE_SECONDS = 1.0
 """How long Redis is left alone after a timeout; otherwise requests that need it would occupy every thread."""
 
 
-_KEEPS_ALL = "noeviction"
-
-
-def evicts(limit: int, policy: str) -> bool:
-    """Say whether a Redis with this `maxmemory` (bytes, 0 for none) and `maxmemory-policy` may remove what it holds."""
-    return limit > 0 and policy != _KEEPS_ALL
-
-
 _TAKE = """
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
@@ -40,6 +32,13 @@ if wait > 0.000001 then return string.format('%.6f', wait) end
 redis.call('SET', KEYS[1], string.format('%.6f', full_at), 'PX', math.max(1, math.ceil((full_at - now) * 1000)))
 return '0'
 """
+
+_KEEPS_ALL = "noeviction"
+
+
+def evicts(limit: int, policy: str) -> bool:
+    """Say whether a Redis with this `maxmemory` (bytes, 0 for none) and `maxmemory-policy` may remove what it holds."""
+    return limit > 0 and policy != _KEEPS_ALL
 
 
 class UnusableRedis(Exception):

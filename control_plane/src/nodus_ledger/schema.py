@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from sqlalchemy import (
-    DDL,
     BigInteger,
     Boolean,
     Column,
+    Connection,
     Index,
     Integer,
     LargeBinary,
@@ -33,7 +33,12 @@ _REMOVED_EARLY = "autovacuum_vacuum_scale_factor=0.01, autovacuum_vacuum_thresho
 def keep_room(table: Table, fillfactor: int) -> None:
     """Have PostgreSQL fill the pages of a table, as it is made, up to so many percent, and vacuum it early."""
     statement = f"ALTER TABLE {table.name} SET (fillfactor={fillfactor}, {_REMOVED_EARLY})"
-    event.listen(table, "after_create", DDL(statement).execute_if(dialect="postgresql"))
+
+    def keep(_table: Table, connection: Connection, **_options: object) -> None:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(statement)
+
+    event.listen(table, "after_create", keep)
 
 
 settings = Table(

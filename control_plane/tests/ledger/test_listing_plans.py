@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from job_rows import LIVE, row
 from servers.engines import POSTGRESQL
 from sqlalchemy import Connection, insert, select
 
@@ -17,7 +18,6 @@ from nodus_ledger.schema import jobs
 
 ENDED = 3000
 LIMIT = 201
-LIVE = (JobStatus.QUEUED, JobStatus.PLACED, JobStatus.RUNNING)
 
 pytestmark = pytest.mark.both_engines
 
@@ -32,36 +32,6 @@ def database(kept_database_url: str) -> Iterator[Database]:
         connection.exec_driver_sql("ANALYZE")
     yield opened
     opened.close()
-
-
-def row(number: int) -> dict[str, Any]:
-    """Make a job: every thousandth lives."""
-    status = LIVE[number // 1000] if number % 1000 == 500 else (JobStatus.COMPLETED, JobStatus.FAILED)[number % 2]
-    return {
-        "id": f"{number:032}",
-        "customer_id": "acme" if number % 3 else "globex",
-        "key_id": "",
-        "principal_kind": "human",
-        "endpoint": "",
-        "fingerprint": b"",
-        "image": "x",
-        "gpu": "a10g",
-        "gpu_count": 1,
-        "max_runtime_seconds": 60,
-        "require_tiers": "",
-        "sealed": b"",
-        "created_at": number,
-        "reserved": 0,
-        "reserved_rate": 0,
-        "status": status.value,
-        "placements": 0,
-        "finished_at": None if status in LIVE else number,
-        "events": 1,
-        "attempt": 0,
-        "open_attempt": False,
-        "due_at": number if status in LIVE else None,
-        "generation": 0,
-    }
 
 
 def plan_of(connection: Connection, statuses: tuple[JobStatus, ...], after: int | None) -> str:
