@@ -308,11 +308,6 @@ def _open(hosting: Hosting, command: str) -> Plane:
         raise Misconfigured(str(exc)) from exc
 
 
-def _say_aside(text: str) -> None:
-    """Leave standard output to what programs look for in it."""
-    asyncclick.echo(text, err=True)
-
-
 def _say_nothing(_text: str) -> None:
     """The process that started this one has said it."""
 
