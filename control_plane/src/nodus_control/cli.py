@@ -105,8 +105,8 @@ def program() -> None:
 @asyncclick.option(
     "--accept-rollback",
     is_flag=True,
-    help="Start although a ledger is shorter than this machine saw it last, because a backup was restored: jobs, spend "
-    "and idempotency keys that came after the backup are forgotten. The operator's ledger records it.",
+    help="A ledger is shorter than this machine saw it last because a backup was restored: jobs, spend and idempotency "
+    "keys that came after the backup are forgotten. The operator's ledger records it, and it is no longer warned of.",
 )
 @rate_limit_option
 @trusted_proxy_option
@@ -313,16 +313,15 @@ def _say_nothing(_text: str) -> None:
 
 
 def _remember(hosting: Hosting, plane: Plane, say_sizes: Callable[[str], object]) -> LedgerMemory:
-    """Compare the ledgers with what this machine remembers of them.
-
-    Raises:
-        Misconfigured: one went back, and nobody accepted it.
-    """
+    """Compare the ledgers with what this machine remembers of them; say so at every start until it is accepted."""
     ledgers = LedgerSizes(plane.database)
     memory = LedgerMemory(state_directory() / "ledgers" / f"{plane.settings.database_id()}.json", ledgers)
     try:
         present = memory.require_whole(accept_at=plane.clock.now() if hosting.accepts_rollback else None)
-    except (RolledBack, DatabaseUnavailable) as exc:
+    except RolledBack as exc:
+        say_sizes(f"WARNING: {exc}")
+        present = ledgers.all()
+    except DatabaseUnavailable as exc:
         plane.close()
         raise Misconfigured(str(exc)) from exc
     say_sizes(summary(present))

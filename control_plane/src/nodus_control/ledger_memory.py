@@ -39,7 +39,7 @@ class RolledBack(Exception):
         more = f"; and {len(gone) - _MOST_NAMED} more" if len(gone) > _MOST_NAMED else ""
         super().__init__(
             f"{named}{more}: an older backup was restored, and jobs, spend and idempotency keys that came after it are "
-            "forgotten. If that is so, start once with --accept-rollback"
+            "forgotten, so that budgets can be spent again. If that is so, start once with --accept-rollback"
         )
 
 

@@ -33,8 +33,10 @@ def _with_driver(options: Sequence[str]) -> Sequence[str]:
 class Hosted:
     """Starts `nodus-control serve` and `worker` on one database; ends by a signal what is left of them."""
 
-    def __init__(self, database_url: str, directory: Path) -> None:
-        self._environment = {**os.environ, "NODUS_DATABASE_URL": database_url, "XDG_STATE_HOME": str(directory)}
+    def __init__(self, database_url: str, directory: Path, *, state: Path | None = None) -> None:
+        """Their output goes into `directory`, and what they remember too, unless `state` is where."""
+        remembered = str(state or directory)
+        self._environment = {**os.environ, "NODUS_DATABASE_URL": database_url, "XDG_STATE_HOME": remembered}
         self._directory = directory
         self.processes: list[subprocess.Popen[bytes]] = []
 

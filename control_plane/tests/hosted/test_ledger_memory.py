@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hosted.processes import PATIENCE_SECONDS, Hosted
+from hosted.processes import Hosted
 
 from nodus_control.ledger_memory import LedgerMemory, RolledBack, summary
 from nodus_control.plane import Plane
@@ -158,8 +155,8 @@ def test_not_all_of_many_are_named() -> None:
     assert "and 22 more" in said
 
 
-def test_serve_does_not_start_on_a_restored_backup_until_told_to(tmp_path: Path) -> None:
-    """With exit status 3 and a line that says what is forgotten; then it starts, and starts again."""
+def test_serve_warns_of_a_restored_backup_at_every_start_until_it_is_accepted(tmp_path: Path) -> None:
+    """In a line that says what is forgotten, once for all the processes that answer."""
     path = tmp_path / "nodus.db"
     plane = Plane(f"sqlite:///{path}", seed=None, is_alone=False)
     grow(plane.database, "acme", 2)
@@ -174,20 +171,14 @@ def test_serve_does_not_start_on_a_restored_backup_until_told_to(tmp_path: Path)
     for end in ("", "-wal", "-shm"):
         path.with_name(path.name + end).unlink(missing_ok=True)
     shutil.copy(tmp_path / "backup.db", path)
-    command = [sys.executable, "-c", "from nodus_control.cli import main; main()", "serve", *OPTIONS]
-    environment = {**os.environ, "NODUS_DATABASE_URL": f"sqlite:///{path}", "XDG_STATE_HOME": str(tmp_path)}
-    refused = [
-        subprocess.run(
-            [*command, *more], env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
-        )
-        for more in ([], ["--workers", "2"])
-    ]
-    with Hosted(f"sqlite:///{path}", tmp_path) as hosted:
-        hosted.serve("--accept-rollback", "--workers", "2")
-        hosted.stop()
-        hosted.serve()
+    outputs = []
+    for options in ([], ["--workers", "2"], ["--accept-rollback", "--workers", "2"], []):
+        folder = tmp_path / str(len(outputs))
+        folder.mkdir()
+        with Hosted(f"sqlite:///{path}", folder, state=tmp_path) as hosted:
+            hosted.serve(*options)
+            hosted.stop()
+            outputs.append(hosted.output())
 
-    for ended in refused:
-        assert ended.returncode == 3
-        assert "the ledger of acme went back from 22 to 2 rows" in ended.stderr.splitlines()[-1]
-        assert "Traceback" not in ended.stderr
+    warning = "WARNING: the ledger of acme went back from 22 to 2 rows"
+    assert [output.count(warning) for output in outputs] == [1, 1, 0, 0]
