@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -42,6 +43,18 @@ def install(session: nox.Session, *requirements: str) -> None:
         stamp.write_text(wanted, encoding="utf-8")
 
 
+def share_of(version: str) -> list[str]:
+    """Which of the tests run on a Python: all of them on the current one, and where they are asked for.
+
+    The oldest Python runs all of them with the oldest dependencies. Of the others each runs a share, and all shares
+    together are the whole, so that what is particular to a version shows without every test running on each.
+    """
+    others = [each for each, found in FOUND.items() if found is not None and each != CURRENT]
+    if version not in others or os.environ.get("NODUS_TESTS") == "whole":
+        return []
+    return ["--share", f"{others.index(version) + 1}/{len(others)}"]
+
+
 def tests_on(version: str, interpreter: Path) -> None:
     """Define the session of the SDK's tests on one Python: sync, and async on asyncio and on trio."""
 
@@ -52,7 +65,8 @@ def tests_on(version: str, interpreter: Path) -> None:
         program = ["coverage", "run", "-m", "pytest"] if version == CURRENT else ["pytest"]
         for stale in ROOT.glob(".coverage.*") if version == CURRENT else ():
             stale.unlink()
-        session.run(*program, *session.posargs)
+        # Who names tests means these.
+        session.run(*program, *(session.posargs or share_of(version)))
 
 
 def not_tested_on(version: str) -> None:
