@@ -220,17 +220,19 @@ def _answer(
     """Answer requests that come to a socket, until a signal comes."""
     _require_descriptors()
     plane = _open(hosting, "serve")
-    memory = _remember(hosting, plane, say_sizes)
     try:
+        memory = _remember(hosting, plane, say_sizes)
         plane.watch_clock()
         memory.start()
-        server = Server(create_app(plane), listening=listening, end_streams=plane.feed.end_streams)
-        server.start()
-        say_ready()
-        interrupts.wait()
-        server.stop()
+        try:
+            server = Server(create_app(plane), listening=listening, end_streams=plane.feed.end_streams)
+            server.start()
+            say_ready()
+            interrupts.wait()
+            server.stop()
+        finally:
+            memory.stop()
     finally:
-        memory.stop()
         plane.close()
 
 
@@ -261,11 +263,12 @@ def _answer_in_processes(
 ) -> None:
     # Mistakes are reported once, and an older database is migrated once.
     plane = _open(hosting, "serve")
-    is_shared = plane.database.is_shared
-    _remember(hosting, plane, _say_aside)
-    plane.close()
-    if not is_shared:
-        raise Misconfigured("--workers needs a database that several processes can open: a file, or PostgreSQL")
+    try:
+        if not plane.database.is_shared:
+            raise Misconfigured("--workers needs a database that several processes can open: a file, or PostgreSQL")
+        _remember(hosting, plane, _say_aside)
+    finally:
+        plane.close()
     try:
         processes.start()
         say_ready()
@@ -322,7 +325,6 @@ def _remember(hosting: Hosting, plane: Plane, say_sizes: Callable[[str], object]
         say_sizes(f"WARNING: {exc}")
         present = ledgers.all()
     except DatabaseUnavailable as exc:
-        plane.close()
         raise Misconfigured(str(exc)) from exc
     say_sizes(summary(present))
     return memory

@@ -120,6 +120,7 @@ def test_a_self_hosted_control_plane_gives_nothing_away(tmp_path: Path) -> None:
         principal_kind=PrincipalKind.SERVICE,
         now=plane.clock.now(),
         signing_required=True,
+        is_test=False,
     )
     plane.close()
     with Hosted(database, tmp_path) as hosted:

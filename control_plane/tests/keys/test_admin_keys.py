@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from nodus_control.clock import ManualClock
 from nodus_control.plane import Plane
 from nodus_ledger.admin.program import main
 from nodus_ledger.database import UnusableDatabase
@@ -237,8 +238,9 @@ def test_a_rotated_secret_is_good_for_a_day_from_now(run: Run, database: Path, m
     minted = mint(run, "--signing-required")
     monkeypatch.setattr("nodus_ledger.admin.opening.time.time", lambda: 1_800_000_000.0)
     rotated = json.loads(run("rotate", minted["key_id"], "--json"))
-    monkeypatch.setattr("nodus_control.clock_watch.time.time", lambda: 1_800_000_000.0)
-    key = find(database, minted["api_key"])
+    plane = Plane(f"sqlite:///{database}", clock=ManualClock())
+    key = plane.keys.find(minted["api_key"])
+    plane.close()
 
     assert key is not None
     assert key.previous_signing_secret_until == 1_800_000_000_000 + DAY_MS

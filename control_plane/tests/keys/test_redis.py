@@ -270,7 +270,7 @@ def test_the_missing_client_is_named(monkeypatch: pytest.MonkeyPatch, kept_datab
     )
 
     assert status == 3
-    assert capsys.readouterr().err.startswith("error: Redis needs a package")
+    assert capsys.readouterr().err.startswith("error: Redis needs the package redis")
 
 
 def test_a_redis_shows_nothing_of_itself() -> None:

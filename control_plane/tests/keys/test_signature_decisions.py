@@ -456,7 +456,8 @@ def test_no_header_breaks_the_server(service: Service, header: str, authorizatio
     except httpx.LocalProtocolError:
         return  # no HTTP client sends this
 
-    assert answer.status_code in (200, 400, 401)
+    # So many failures in a second are too many for one address.
+    assert answer.status_code in (200, 400, 401, 429)
     assert answer.headers["x-request-id"]
     if answer.status_code == 400:
         assert answer.json()["error"] == "invalid_http"  # nothing that reached the application
@@ -464,4 +465,4 @@ def test_no_header_breaks_the_server(service: Service, header: str, authorizatio
         assert facts["{mac}"] in header
         assert not twice
     else:
-        assert answer.json()["error"] in ("signature_invalid", "invalid_api_key")
+        assert answer.json()["error"] in ("signature_invalid", "invalid_api_key", "rate_limited")

@@ -28,7 +28,7 @@ def upgrade() -> None:
     _index("ledger_by_key", "ledger", ["customer_id", "key_id", "seq"], "key_id IS NOT NULL")
     op.execute(
         "INSERT INTO settings (name, value) SELECT 'ledger origin', 'nodus.run/ledger' "
-        "WHERE EXISTS (SELECT 1 FROM ledger)"
+        "WHERE EXISTS (SELECT 1 FROM ledger) AND NOT EXISTS (SELECT 1 FROM settings WHERE name = 'ledger origin')"
     )
     op.add_column("jobs", sa.Column("idempotency_scope", sa.String(), nullable=False, server_default=""))
     if op.get_bind().dialect.name == "postgresql":
