@@ -171,7 +171,7 @@ def test_serve_warns_of_a_restored_backup_at_every_start_until_it_is_accepted(tm
     for end in ("", "-wal", "-shm"):
         path.with_name(path.name + end).unlink(missing_ok=True)
     shutil.copy(tmp_path / "backup.db", path)
-    outputs = []
+    outputs: list[str] = []
     for options in ([], ["--workers", "2"], ["--accept-rollback", "--workers", "2"], []):
         folder = tmp_path / str(len(outputs))
         folder.mkdir()
