@@ -259,7 +259,12 @@ async def test_a_customer_with_all_its_webhooks_asks_no_name_server(plane: Local
     """They are counted first."""
     asked: list[str] = []
     lookups = plane.plane.webhooks.destinations._of_registrations
-    lookups._resolve = lambda name, _port: asked.append(name) or ["8.8.8.8"]
+
+    def resolve(name: str, _port: int) -> list[str]:
+        asked.append(name)
+        return ["8.8.8.8"]
+
+    lookups._resolve = resolve
     async with caller(plane) as client:
         for number in range(18):
             body = {"url": f"https://n{number}.example.com/", "events": ["job.completed"]}
