@@ -100,7 +100,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         names = [name for name, _ in self.headers]
-        if self.parser.get_http_version() == "1.1" and names.count(b"host") != 1:
+        parser: Any = self.parser  # gone only when the connection is
+        if parser.get_http_version() == "1.1" and names.count(b"host") != 1:
             # RFC 9112, section 3.2.
             self._refuse(ApiError(400, "invalid_http", "An HTTP/1.1 request has exactly one Host header."))
         self._names_key = b"authorization" in names
