@@ -258,6 +258,7 @@ async def test_a_silent_name_server_holds_up_nobody(monkeypatch: pytest.MonkeyPa
 async def test_a_customer_with_all_its_webhooks_asks_no_name_server(plane: LocalControlPlane) -> None:
     """They are counted first."""
     asked: list[str] = []
+    answers: list[httpx.Response] = []
     lookups = plane.plane.webhooks.destinations._of_registrations
 
     def resolve(name: str, _port: int) -> list[str]:
@@ -268,7 +269,7 @@ async def test_a_customer_with_all_its_webhooks_asks_no_name_server(plane: Local
     async with caller(plane) as client:
         for number in range(18):
             body = {"url": f"https://n{number}.example.com/", "events": ["job.completed"]}
-            last = await client.post("/v1/webhooks", json=body)
+            answers.append(await client.post("/v1/webhooks", json=body))
 
-    assert code_of(last) == (422, "too_many_webhooks")
+    assert code_of(answers[-1]) == (422, "too_many_webhooks")
     assert len(asked) == 16

@@ -58,7 +58,7 @@ async def test_output_is_looked_at_once_for_all_who_follow_it(monkeypatch: pytes
 
     watch = OutputWatch(read)
     sleepers = [Sleeper() for _ in range(50)]
-    woken = 0
+    woken, before = 0, -1
 
     async def follow(sleeper: Sleeper) -> None:
         nonlocal woken
