@@ -1,4 +1,4 @@
-"""Run nox sessions, as many at once as there are cores.
+"""Run nox sessions, one more at once than there are cores: tests wait for much of their time.
 
 What runs beside others keeps its output to itself, and it is shown whole when the session ends; one that runs alone
 writes straight to the terminal.
@@ -101,12 +101,12 @@ def run(
         folder: where to run it.
         names: the sessions.
         arguments: what to hand on to them.
-        at_once: how many run side by side; by default, as many as this process has cores.
+        at_once: how many run side by side; by default, one more than this process has cores.
 
     Raises:
         KeyboardInterrupt: after Ctrl-C or SIGTERM, once every session that had started is over.
     """
-    lanes = min(len(names), at_once or cores())
+    lanes = min(len(names), at_once or cores() + 1)
     endings: dict[str, Ending] = {}
     waiting = list(names)
     over: queue.Queue[Ending] = queue.Queue()
