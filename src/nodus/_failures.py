@@ -55,9 +55,10 @@ def failure_from_exception(exc: Exception, call: Call) -> Failure:
     """Turn what a transport raised into a failed attempt, with its cause chained; re-raise it if it is a bug.
 
     Raises:
-        ConfigurationError: (`client_closed`) the interpreter is shutting down, and no module can be imported any more.
+        ConfigurationError: (`client_closed`) the interpreter is shutting down, and this comes of it: modules, codecs and
+            threads can be had no more.
     """
-    if isinstance(exc, ImportError) and sys.is_finalizing():
+    if sys.is_finalizing() and not _is_of_network(exc):
         raise ConfigurationError(
             f"{call.method} {call.path} was not sent: Python is shutting down. Make the last calls before the program "
             "ends, such as with `atexit` or a context manager, not in `__del__`.",
