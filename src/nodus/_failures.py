@@ -55,8 +55,8 @@ def failure_from_exception(exc: Exception, call: Call) -> Failure:
     """Turn what a transport raised into a failed attempt, with its cause chained; re-raise it if it is a bug.
 
     Raises:
-        ConfigurationError: (`client_closed`) the interpreter is shutting down, and this comes of it: modules, codecs and
-            threads can be had no more.
+        ConfigurationError: (`client_closed`) the interpreter is shutting down, and this comes of it: modules, codecs
+            and threads can be had no more.
     """
     if sys.is_finalizing() and not _is_of_network(exc):
         raise ConfigurationError(
