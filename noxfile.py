@@ -96,7 +96,7 @@ def tests_on_oldest_dependencies(interpreter: Path) -> None:
 
 @nox.session(tags=["test"])
 def control_plane(session: nox.Session) -> None:
-    """The control plane's tests; they take the longest, and so begin first."""
+    """The control plane's tests; they take the longest, and so begin first, with what else takes long."""
     if session.posargs:
         session.skip("the arguments are for the SDK's tests")
     install(session, *SDK, *CONTROL_PLANE, *group("test"))
@@ -104,9 +104,19 @@ def control_plane(session: nox.Session) -> None:
         session.run("pytest", "--ignore", "tests/browser")
 
 
+@nox.session(tags=["test"])
+def browser(session: nox.Session) -> None:
+    """The playground's page, in a real browser."""
+    if session.posargs:
+        session.skip("the arguments are for the SDK's tests")
+    install(session, *SDK, *CONTROL_PLANE, *group("test"), *group("browser"))
+    with session.chdir("control_plane"):
+        session.run("pytest", "tests/browser")
+
+
 CURRENT = "{}.{}".format(*sys.version_info[:2])
 FOUND = {version: find_interpreter(version) for version in dict.fromkeys([*supported_versions(), CURRENT])}
-for python_version, found in FOUND.items():
+for python_version, found in sorted(FOUND.items(), key=lambda each: each[0] != CURRENT):
     if found is None:
         not_tested_on(python_version)
     else:
@@ -122,16 +132,6 @@ def coverage(session: nox.Session) -> None:
     install(session, "coverage[toml]")
     session.run("coverage", "combine")
     session.run("coverage", "report")
-
-
-@nox.session(tags=["test"])
-def browser(session: nox.Session) -> None:
-    """The playground's page, in a real browser."""
-    if session.posargs:
-        session.skip("the arguments are for the SDK's tests")
-    install(session, *SDK, *CONTROL_PLANE, *group("test"), *group("browser"))
-    with session.chdir("control_plane"):
-        session.run("pytest", "tests/browser")
 
 
 @nox.session(tags=["soak"])
