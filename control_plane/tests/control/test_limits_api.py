@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,12 +13,13 @@ import anyio
 import httpx
 import pytest
 from control.sse import more_keys, opened
-from patience import PATIENCE_SECONDS
+from patience import PATIENCE_SECONDS, eventually
 
 import nodus
 from nodus_control import calls
 from nodus_control.limits import Limits
 from nodus_control.playground.seeded import CUSTOMER_ID
+from nodus_control.server import Server
 from nodus_control.testing import LocalControlPlane
 from nodus_ledger.keys import PrincipalKind
 from nodus_ledger.rate_limits import OwnLimit, RateLimit
@@ -183,14 +185,58 @@ def nodus_error(response: httpx.Response) -> tuple[int, str, str | None]:
 
 def test_a_client_that_reads_nothing_is_cut_off() -> None:
     """It can resume; what it is owed does not pile up here."""
-    with LocalControlPlane() as plane:
-        plane.plane.feed.slow_seconds = 0.0
-        with opened(plane, "/v1/events?after=latest") as stream:
-            stream.read(1)
-            (place,) = next(iter(plane.plane.feed._logs.values())).subscriptions
-            place.sending_since = 0.0
-            with pytest.raises(httpx.RemoteProtocolError):
-                stream.rest()
+    with LocalControlPlane() as plane, listening_with_small_buffers() as listening:
+        feed = plane.plane.feed
+        feed.slow_seconds = 0.1
+        server = Server(plane.asgi_app, listening=listening, end_streams=feed.end_streams)
+        server.start()
+        try:
+            with nodus.Client(api_key=plane.api_key, base_url=server.base_url) as client:
+                jobs = [client.run(image="x") for _ in range(JOBS_BEYOND_THE_BUFFERS)]
+            plane.advance(86_400)
+            with reading_nothing(server.port, plane.api_key) as connection:
+                received = connection.recv(16)
+                eventually(lambda: feed.streams == 0)
+                received += read_to_end(connection)
+        finally:
+            server.stop()
+
+    assert b"200 OK" in received
+    assert 0 < received.count(b"event: status") < len(jobs)
+
+
+JOBS_BEYOND_THE_BUFFERS = 400
+
+
+@contextlib.contextmanager
+def listening_with_small_buffers() -> Iterator[socket.socket]:
+    """A bound socket whose connections hold little that has not been read."""
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        listening.bind(("127.0.0.1", 0))
+        yield listening
+
+
+@contextlib.contextmanager
+def reading_nothing(port: int, api_key: str) -> Iterator[socket.socket]:
+    """Ask for all events, and leave them where they are."""
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(PATIENCE_SECONDS)
+        connection.connect(("127.0.0.1", port))
+        head = f"GET /v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {api_key}\r\n\r\n"
+        connection.sendall(head.encode())
+        yield connection
+
+
+def read_to_end(connection: socket.socket) -> bytes:
+    """Return what had arrived before the connection ended, which it does without the end of the response."""
+    received = b""
+    with contextlib.suppress(ConnectionError):
+        while part := connection.recv(65536):
+            received += part
+    assert not received.endswith(b"0\r\n\r\n")
+    return received
 
 
 def test_one_customer_never_holds_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:

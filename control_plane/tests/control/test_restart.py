@@ -8,14 +8,13 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from patience import PATIENCE_SECONDS
+from patience import PATIENCE_SECONDS, eventually
 
 JOBS = 50
 GPUS = ("h100_80gb", "a100_80gb", "a100_40gb", "l40s", "a10g")
@@ -72,14 +71,6 @@ class Playground:
         count: int = connection.execute("SELECT count(*) FROM attempts").fetchone()[0]
         connection.close()
         return count
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    """Look until `condition` holds; generous, because the machine may be busy."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.05)
 
 
 @pytest.fixture

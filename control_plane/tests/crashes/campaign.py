@@ -14,7 +14,8 @@ from typing import Any
 
 import httpx
 import sqlalchemy
-from crashes.victim import PATIENCE_SECONDS, Died, Victim, eventually
+from crashes.victim import Died, Victim
+from patience import PATIENCE_SECONDS, eventually
 from webhooks.receiver import Answer, Receiver
 
 import nodus

@@ -7,15 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
 from crashes.tripwire import Tripwire
+from patience import eventually
 from typing_extensions import Self
-
-PATIENCE_SECONDS = 120.0
 
 
 class Died(Exception):
@@ -114,11 +111,3 @@ class Victim:
         if self._pid is not None:
             self.end(signal.SIGKILL)
         self._starter.communicate()
-
-
-def eventually(condition: Callable[[], bool], what_is_missing: Callable[[], str] = lambda: "it never happened") -> None:
-    """Look until `condition` holds; generous, because the machine may be busy."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, what_is_missing()
-        time.sleep(0.005)

@@ -7,23 +7,14 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
+from patience import PATIENCE_SECONDS, eventually
 from typing_extensions import Self
 
-PATIENCE_SECONDS = 60.0
 _PROGRAM = "from nodus_control.cli import main; main()"
-
-
-def eventually(condition: Callable[[], bool], hint: Callable[[], str] = lambda: "it never happened") -> None:
-    """Look until `condition` holds; generous, because the machine may be busy."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, hint()
-        time.sleep(0.02)
 
 
 def _with_driver(options: Sequence[str]) -> Sequence[str]:

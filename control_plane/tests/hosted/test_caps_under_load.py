@@ -10,7 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
-from hosted.processes import PATIENCE_SECONDS, Hosted
+from hosted.processes import Hosted
+from patience import PATIENCE_SECONDS
 from servers.engines import POSTGRESQL, SQLITE
 from sqlalchemy import func, select, text
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hosted.processes import PATIENCE_SECONDS, Hosted, eventually
+from hosted.processes import Hosted
+from patience import PATIENCE_SECONDS, eventually
 
 from nodus_control.clock import ManualClock
 from nodus_control.clock_watch import ClockWatch, UntrustedClock

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from hosted.processes import PATIENCE_SECONDS, Hosted, eventually
+from hosted.processes import Hosted
+from patience import PATIENCE_SECONDS, eventually
 from psycopg import sql
 from servers.engines import POSTGRESQL
 from servers.postgresql import PostgresServer

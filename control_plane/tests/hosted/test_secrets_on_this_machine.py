@@ -15,7 +15,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from hosted.processes import Hosted, eventually
+from hosted.processes import Hosted
+from patience import eventually
 
 import nodus
 from nodus_control.plane import Plane

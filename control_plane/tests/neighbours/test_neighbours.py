@@ -15,8 +15,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from hosted.processes import PATIENCE_SECONDS, Hosted
+from hosted.processes import Hosted
 from neighbours import attacks
+from patience import PATIENCE_SECONDS
 from sqlalchemy import select
 
 from nodus_control.plane import Plane

@@ -7,9 +7,10 @@ import pathlib
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import pytest
+from patience import eventually
 
 from nodus_control.runner import records
 from nodus_control.runner.output import image_notice
@@ -17,19 +18,10 @@ from nodus_control.suppliers.process import ProcessDriver
 from nodus_control.suppliers.process_options import ProcessOptions
 from nodus_control.suppliers.protocol import Placement, PlacementState, Report, Workload
 
-PATIENCE_SECONDS = 60.0
 AMPLE_SECONDS = 30.0
 """For what ends by itself: it may take its time on a busy machine, and costs none on an idle one."""
 TOKEN = "NODUS_TEST_TOKEN"
 SECRET = b"what the records of every test's drivers are authenticated with"
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    """Look until `condition` holds; generous, because the machine may be busy."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.01)
 
 
 class RealJob:
@@ -155,11 +147,6 @@ def jobs(tmp_path: pathlib.Path) -> Iterator[RealJobs]:
     made = RealJobs(tmp_path / "state")
     yield made
     made.end_all()
-
-
-@pytest.fixture
-def wait_until() -> Callable[[Callable[[], bool]], None]:
-    return eventually
 
 
 def _environment(name: str) -> list[bytes]:

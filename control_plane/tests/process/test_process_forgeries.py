@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
-from process.conftest import SECRET, eventually
+from patience import eventually
+from process.conftest import SECRET
 
 from nodus_control.clock import RunningClock
 from nodus_control.plane import Plane

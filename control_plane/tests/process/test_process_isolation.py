@@ -11,20 +11,17 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import pytest
-from process.conftest import SECRET, RealJobs, eventually
+from patience import eventually
+from process.conftest import SECRET, RealJobs
 
 from nodus_control.runner import processes, records
 from nodus_control.runner.containment import AUTO, OFF, REQUIRED
 from nodus_control.suppliers.process import ProcessDriver
 from nodus_control.suppliers.process_options import ProcessOptions, find_account, require_reachable
 from nodus_control.suppliers.protocol import PlacementState
-
-if TYPE_CHECKING:
-    WaitUntil = Callable[[Callable[[], bool]], None]
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems contain nothing")
 as_root = pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can become another user")
@@ -138,7 +135,7 @@ def test_a_contained_program_sees_and_signals_nothing_but_itself(jobs: RealJobs)
 
 
 @contained
-def test_nothing_of_a_contained_program_outlives_its_runner(jobs: RealJobs, wait_until: WaitUntil) -> None:
+def test_nothing_of_a_contained_program_outlives_its_runner(jobs: RealJobs) -> None:
     """Not even what forked twice, has no environment, stands elsewhere and holds nothing of ours."""
     mark = f"left-{os.urandom(6).hex()}"
     job = jobs.start_python(DAEMON_WITHOUT_A_TRACE.format(mark=mark)).until_printed(b"ready")
@@ -148,7 +145,7 @@ def test_nothing_of_a_contained_program_outlives_its_runner(jobs: RealJobs, wait
     assert claim.runner is not None
     assert claim.is_contained
     os.kill(claim.runner.pid, signal.SIGKILL)
-    wait_until(lambda: running(mark) == [])
+    eventually(lambda: running(mark) == [])
     report = job.finish()
 
     assert report.error_code == "runner_lost"

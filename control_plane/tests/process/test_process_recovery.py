@@ -8,10 +8,10 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
+from patience import eventually
 from process.conftest import SECRET
 
 import nodus_control.runner
@@ -24,7 +24,6 @@ from nodus_control.suppliers.protocol import CapacityRefused, PlacementState
 if TYPE_CHECKING:
     from process.conftest import RealJob, RealJobs
 
-    WaitUntil = Callable[[Callable[[], bool]], None]
 
 on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 
@@ -201,13 +200,13 @@ def test_a_killed_runner_is_noticed_and_its_program_ended(jobs: RealJobs) -> Non
 
 
 @on_linux
-def test_a_program_dies_with_its_runner_even_when_nobody_polls(jobs: RealJobs, wait_until: WaitUntil) -> None:
+def test_a_program_dies_with_its_runner_even_when_nobody_polls(jobs: RealJobs) -> None:
     """The kernel sees to it for the main process."""
     job = jobs.make((sys.executable, "-u", "-c", "import time; print('ready'); time.sleep(600)")).submit()
     job.until_printed(b"ready")
     os.kill(runner_of(job).pid, signal.SIGKILL)
 
-    wait_until(lambda: job.processes() == [])
+    eventually(lambda: job.processes() == [])
 
 
 @on_linux

@@ -16,9 +16,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from patience import PATIENCE_SECONDS
 from typing_extensions import Self
-
-PATIENCE_SECONDS = 60.0
 
 # The shell ends the server when its input ends: closed here, or because who started it is no more.
 _KEEPER = 'exec 3<&0; "$@" 3<&- & server=$!; { read -r _ <&3; kill -s "$0" $server; } 2>/dev/null & wait $server'

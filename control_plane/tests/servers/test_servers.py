@@ -11,10 +11,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from patience import PATIENCE_SECONDS
 
 from servers import programs
 from servers.postgresql import PostgresServer
-from servers.process import PATIENCE_SECONDS, Account, ServerFailed, ServerProcess, discard
+from servers.process import Account, ServerFailed, ServerProcess, discard
 from servers.redis import RedisServer
 
 

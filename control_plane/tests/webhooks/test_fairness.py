@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import socket
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from patience import PATIENCE_SECONDS
+from patience import eventually
 from webhooks.receiver import Answer, Receiver
 
 import nodus
@@ -59,16 +58,6 @@ def silence() -> Iterator[str]:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}/hang"
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait until something holds."""
-    waiting = threading.Event()
-    for _ in range(int(PATIENCE_SECONDS / 0.02)):
-        if condition():
-            return
-        waiting.wait(0.02)
-    raise AssertionError("it never came to that")
-
-
 def test_hanging_endpoints_of_many_customers_delay_nobody_else(plane: LocalControlPlane, receiver: Receiver) -> None:
     """They fill all places of the quick, are counted as slow, and others go on at once: long before any times out."""
     inner = plane.plane
@@ -79,7 +68,7 @@ def test_hanging_endpoints_of_many_customers_delay_nobody_else(plane: LocalContr
             for _ in range(4):
                 register(inner, key, hanging)
             submit(inner, key, 3)
-        wait_until(lambda: len(inner.webhooks.deliverer._under_way) >= 12)
+        eventually(lambda: len(inner.webhooks.deliverer._under_way) >= 12)
         good = new_customer(inner, "good")
         register(inner, good, receiver.url)
         submit(inner, good)
@@ -98,7 +87,7 @@ def test_new_endpoints_give_a_customer_no_more_places(plane: LocalControlPlane, 
         for _ in range(2):
             endpoints = [register(inner, key, hanging) for _ in range(MAX_ENDPOINTS)]
             submit(inner, key)
-            wait_until(lambda: len(inner.webhooks.deliverer._under_way) == 5)
+            eventually(lambda: len(inner.webhooks.deliverer._under_way) == 5)
             for endpoint_id in endpoints:
                 inner.webhooks.endpoints.delete("bad", endpoint_id, inner.clock.now())
         good = new_customer(inner, "good")
