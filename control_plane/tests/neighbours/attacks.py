@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
 import sys
 from collections.abc import Awaitable, Callable
 
@@ -108,10 +109,41 @@ async def silent_names(tenant: Tenant) -> None:
     await flood(tenant, make)
 
 
-async def flood(tenant: Tenant, make: Callable[[], bytes], *, connections: int = CONNECTIONS) -> None:
-    """Send requests on many connections at once."""
-    sending = [asyncio.create_task(tenant.repeat(make)) for _ in range(connections)]
+async def hanging_webhooks(tenant: Tenant) -> None:
+    """Register webhooks at an endpoint that never answers, and let jobs end that are told to each of them."""
+    several = asyncio.Event()
+    held: list[asyncio.StreamWriter] = []
+
+    def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        held.append(writer)
+        if len(held) == 4:
+            several.set()
+
+    silent = await asyncio.start_server(hold, "127.0.0.1")
+    port = silent.sockets[0].getsockname()[1]
+    body = json.dumps({"url": f"http://127.0.0.1:{port}/", "events": ["job.completed", "job.failed"]}).encode()
+    for _ in range(16):
+        reader, writer = await tenant.open()
+        writer.write(tenant.head("POST", "/v1/webhooks", length=len(body)) + body)
+        answer = await reader.readline()
+        assert b" 201 " in answer, answer + await reader.read(2000)
+        writer.close()
+    job = json.dumps({"image": "x:1", "gpu": "a10g", "env": {"NODUS_SIM_DURATION_SECONDS": "1"}}).encode()
+    sending = asyncio.ensure_future(
+        flood(tenant, lambda: tenant.head("POST", "/v1/jobs", length=len(job)) + job, connections=4, is_ready=False)
+    )
+    await several.wait()
     say_ready()
+    await sending
+
+
+async def flood(
+    tenant: Tenant, make: Callable[[], bytes], *, connections: int = CONNECTIONS, is_ready: bool = True
+) -> None:
+    """Send requests on many connections at once; unless something else is still to come, that is the attack."""
+    sending = [asyncio.create_task(tenant.repeat(make)) for _ in range(connections)]
+    if is_ready:
+        say_ready()
     await asyncio.gather(*sending)
 
 
@@ -129,7 +161,7 @@ def say_ready() -> None:
 
 ATTACKS: dict[str, Callable[[Tenant], Awaitable[None]]] = {
     each.__name__: each
-    for each in (flood_of_reads, flood_of_jobs, flood_of_garbage, streams, slow_bodies, silent_names)
+    for each in (flood_of_reads, flood_of_jobs, flood_of_garbage, streams, slow_bodies, silent_names, hanging_webhooks)
 }
 
 
@@ -141,7 +173,8 @@ async def main() -> None:
         [attacking, asyncio.ensure_future(asyncio.to_thread(sys.stdin.read))], return_when=asyncio.FIRST_COMPLETED
     )
     if attacking.done():
-        attacking.result()
+        sys.stderr.write(f"{attacking.exception()!r}\n")
+        os._exit(1)  # The thread that reads standard input would be waited for.
     attacking.cancel()
 
 

@@ -41,9 +41,11 @@ def here(kept_database_url: str) -> Iterator[Plane]:
 
 @pytest.fixture
 def url(here: Plane, kept_database_url: str, tmp_path: Path) -> Iterator[str]:
-    """Where a server on that database answers."""
+    """Where a server on that database answers, beside a worker."""
     with Hosted(kept_database_url, tmp_path) as processes:
-        yield processes.serve()
+        allowed = ("--webhook-allow", "127.0.0.1")
+        processes.work(*allowed)
+        yield processes.serve(*allowed)
 
 
 def mint(plane: Plane, customer_id: str) -> str:
@@ -100,11 +102,17 @@ def test_locked_rows_of_one_tenant_do_not_slow_another(here: Plane, url: str) ->
         alone = median_seconds(client)
         with here.database.write() as connection:
             connection.execute(select(heads).where(heads.c.customer_id == "locked").with_for_update())
-            submitting = [subprocess.Popen([sys.executable, "-c", _SUBMIT, url, locked_key, job]) for _ in range(4)]
+            submitting = [
+                subprocess.Popen([sys.executable, "-c", _SUBMIT, url, locked_key, job], stdout=subprocess.PIPE)
+                for _ in range(4)
+            ]
+            for each in submitting:
+                assert each.stdout is not None
+                assert each.stdout.readline() == b"ready\n"
             beside = median_seconds(client)
         for each in submitting:
             each.kill()
-            each.wait()
+            each.communicate()
 
     assert beside < MOST_TIMES * alone
 
@@ -117,4 +125,5 @@ def submit():
     httpx.post(url + "/v1/jobs", headers=headers, content=job, trust_env=False, timeout=60)
 for _ in range(20):
     threading.Thread(target=submit).start()
+print("ready", flush=True)
 """
