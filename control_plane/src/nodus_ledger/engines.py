@@ -45,6 +45,11 @@ _POOLED = "nodus pooled"
 
 _numbers = itertools.count(1)
 
+# Plans of prepared statements are kept. One made when a table had a page would read the whole table, as that costs no
+# more than that page, until somebody analyses it, however many former versions of rows it holds by then. So that an
+# index is always cheaper for a single row, a page read by itself counts for less than half of one in a sequence.
+_RANDOM_PAGE_COST = 0.25
+
 # A server that vanished without a word, behind a firewall or with its machine, is noticed within a minute.
 _POSTGRESQL_PARAMETERS = {
     "application_name": "nodus-control-plane",
@@ -299,7 +304,8 @@ def _configure_postgresql(connection: Any, record: Any, pooler: str | None) -> N
         # A process that is stopped in the middle of a transaction does not keep everybody else waiting for ever.
         "idle_in_transaction_session_timeout": _IDLE_IN_TRANSACTION_SECONDS,
     }
-    connection.execute("; ".join(f"SET {name} = '{seconds}s'" for name, seconds in settings.items()))
+    limits = [f"SET {name} = '{seconds}s'" for name, seconds in settings.items()]
+    connection.execute("; ".join([*limits, f"SET random_page_cost = {_RANDOM_PAGE_COST}"]))
 
 
 def _has_pooler(connection: Any) -> bool:

@@ -17,7 +17,7 @@ from nodus_core.lifecycle import JobStatus
 from .database import Database
 from .records import counts_as_simulated
 from .schema import events, jobs
-from .trust_schema import heads
+from .trust_schema import heads, newest_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ _OF_JOB = (
     .order_by(events.c.seq)
     .limit(bindparam("at_most"))
 )
-_HEADS = select(heads.c.customer_id, heads.c.size).where(
+_HEADS = select(heads.c.customer_id, newest_size(heads.c.customer_id)).where(
     heads.c.customer_id.in_(bindparam("customers", expanding=True))
 )
 
@@ -83,7 +83,7 @@ class EventLog:
     def heads(self, customer_ids: Sequence[str]) -> dict[str, int]:
         """Return how far customers' sequences have got: every event committed later has a higher position."""
         with self._database.read() as connection:
-            found = {row.customer_id: row.size for row in connection.execute(_HEADS, {"customers": customer_ids})}
+            found = {row[0]: row[1] for row in connection.execute(_HEADS, {"customers": customer_ids})}
         return {customer_id: found.get(customer_id, 0) for customer_id in customer_ids}
 
     def of_customer(self, customer_id: str, *, after: int, limit: int) -> list[EventRecord]:

@@ -11,7 +11,7 @@ from .database import Database
 from .ledger_origin import FIRST_ORIGIN, kept_origin, origin_of
 from .ledger_tree import DamagedTree, StoredTree
 from .trust_ledger import OPERATOR, Head, append, head_of
-from .trust_schema import heads
+from .trust_schema import states
 
 ROLLBACK_ACCEPTED = "operator.rollback_accepted"
 _MOST_NAMED = 100
@@ -47,7 +47,7 @@ class LedgerSizes:
 
     def all(self) -> dict[str, Seen]:
         """Return every log as it is now, by customer."""
-        query = select(heads.c.customer_id, heads.c.size, heads.c.last_hash, heads.c.subtrees)
+        query = select(states.c.customer_id, states.c.size, states.c.last_hash, states.c.subtrees)
         with self._database.read() as connection:
             found = connection.execute(query).all()
         return {row[0]: Seen(row[1], Head(*row[1:]).tree().root()) for row in found if row[1]}

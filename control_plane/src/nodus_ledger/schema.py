@@ -25,14 +25,26 @@ metadata = MetaData()
 # SQLite numbers rows by itself only in a column of exactly this type.
 _Sequence = BigInteger().with_variant(Integer(), "sqlite")
 
-# Rows that are written again and again leave room beside them, for their next versions to need no entry in any index;
-# and what is left of the former ones is removed early, however large the table has grown.
+# What is left of the former versions of rows that are written again and again is removed early, however large the table
+# has grown.
 _REMOVED_EARLY = "autovacuum_vacuum_scale_factor=0.01, autovacuum_vacuum_threshold=200, autovacuum_vacuum_cost_delay=0"
 
 
 def keep_room(table: Table, fillfactor: int) -> None:
-    """Have PostgreSQL fill the pages of a table, as it is made, up to so many percent, and vacuum it early."""
-    statement = f"ALTER TABLE {table.name} SET (fillfactor={fillfactor}, {_REMOVED_EARLY})"
+    """Have PostgreSQL fill the pages of a table, as it is made, up to so many percent, and vacuum it early.
+
+    The room is for the next versions of a row, which then need no entry in any index.
+    """
+    _set_storage(table, f"fillfactor={fillfactor}, {_REMOVED_EARLY}")
+
+
+def vacuum_early(table: Table) -> None:
+    """Have PostgreSQL vacuum a table early, as it is made: every version of its rows has an entry in an index."""
+    _set_storage(table, _REMOVED_EARLY)
+
+
+def _set_storage(table: Table, options: str) -> None:
+    statement = f"ALTER TABLE {table.name} SET ({options})"
 
     def keep(_table: Table, connection: Connection, **_options: object) -> None:
         if connection.dialect.name == "postgresql":

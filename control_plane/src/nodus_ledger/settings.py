@@ -29,7 +29,7 @@ _REPLACE = text(
 
 _LAST_ROWS = select(func.max(trust_schema.ledger.c.at)).where(
     trust_schema.ledger.c.customer_id == trust_schema.heads.c.customer_id,
-    trust_schema.ledger.c.seq == trust_schema.heads.c.size,
+    trust_schema.ledger.c.seq == trust_schema.newest_size(trust_schema.heads.c.customer_id),
 )
 
 CLOCK_ACCEPTED = "operator.clock_accepted"

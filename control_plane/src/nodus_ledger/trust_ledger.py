@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, text, update
@@ -18,7 +18,7 @@ from nodus_core.leaves import FIRST_PREVIOUS_HASH, LeafFields, leaf_text
 from nodus_core.merkle import HASH_LENGTH, TreeHead, leaf_hash
 from nodus_core.times import timestamp
 
-from .trust_schema import heads, ledger, nodes
+from .trust_schema import heads, ledger, nodes, states
 
 KEPT_LEVELS = 8
 """Every eighth level of the tree's inner nodes is stored: those over 256 leaves, over 65,536, and so on.
@@ -29,15 +29,22 @@ That adds one row for every 256, and a proof reads at most 255 hashes for each s
 OPERATOR = "_operator"
 """Whose log records what operators do. No customer has such a name: ids that begin with `_` are ours."""
 
-_HEAD = select(heads.c.size, heads.c.last_hash, heads.c.subtrees).where(heads.c.customer_id == bindparam("customer"))
-_LOCKED_HEAD = _HEAD.with_for_update()
-_NEW_HEAD = text(
-    "INSERT INTO ledger_heads (customer_id, size, last_hash, subtrees) "
-    "VALUES (:customer, 0, :last_hash, :subtrees) ON CONFLICT DO NOTHING"
-)
-_MOVE_HEAD = (
-    update(heads)
+_STATE = select(states.c.size, states.c.last_hash, states.c.subtrees)
+# There is one; but whoever does not say that the largest will do reads its former versions too (see `states`).
+_NEWEST_STATE = _STATE.where(states.c.customer_id == bindparam("customer")).order_by(states.c.size.desc()).limit(1)
+# Whoever has waited for the lock reads the state again, as the one before left it.
+_LOCKED_STATE = (
+    _STATE.join_from(heads, states, states.c.customer_id == heads.c.customer_id)
     .where(heads.c.customer_id == bindparam("customer"))
+    .order_by(states.c.size.desc())
+    .limit(1)
+    .with_for_update()
+)
+_NEW_HEAD = text("INSERT INTO ledger_heads (customer_id) VALUES (:customer) ON CONFLICT DO NOTHING")
+_FIRST_STATE = insert(states)
+_MOVE_STATE = (
+    update(states)
+    .where(states.c.customer_id == bindparam("customer"), states.c.size == bindparam("from_size"))
     .values(size=bindparam("to_size"), last_hash=bindparam("to_last_hash"), subtrees=bindparam("to_subtrees"))
 )
 _INSERT_ROW = insert(ledger)
@@ -123,7 +130,7 @@ def append_all(connection: Connection, entries: Sequence[Entry]) -> list[Positio
 
 def head_of(connection: Connection, customer_id: str) -> Head:
     """Read a customer's head; that of an empty log where nothing was ever recorded."""
-    row = connection.execute(_HEAD, {"customer": customer_id}).first()
+    row = connection.execute(_NEWEST_STATE, {"customer": customer_id}).first()
     return Head() if row is None else Head(*row)
 
 
@@ -143,9 +150,10 @@ def _extend(connection: Connection, customer_id: str, entries: Sequence[Entry]) 
     if kept:
         connection.execute(_INSERT_NODE, kept)
     connection.execute(
-        _MOVE_HEAD,
+        _MOVE_STATE,
         {
             "customer": customer_id,
+            "from_size": head.size,
             "to_size": tree.size,
             "to_last_hash": last_hash,
             "to_subtrees": b"".join(tree.subtrees),
@@ -155,10 +163,12 @@ def _extend(connection: Connection, customer_id: str, entries: Sequence[Entry]) 
 
 
 def _lock_head(connection: Connection, customer_id: str) -> Head:
-    row = connection.execute(_LOCKED_HEAD, {"customer": customer_id}).first()
+    row = connection.execute(_LOCKED_STATE, {"customer": customer_id}).first()
     if row is None:
-        connection.execute(_NEW_HEAD, {"customer": customer_id, "last_hash": FIRST_PREVIOUS_HASH, "subtrees": b""})
-        row = connection.execute(_LOCKED_HEAD, {"customer": customer_id}).one()
+        # Of two that begin a log at the same time, the second waits here, and finds the first one's state below.
+        if connection.execute(_NEW_HEAD, {"customer": customer_id}).rowcount == 1:
+            connection.execute(_FIRST_STATE, {"customer_id": customer_id, **asdict(Head())})
+        row = connection.execute(_LOCKED_STATE, {"customer": customer_id}).one()
     return Head(*row)
 
 

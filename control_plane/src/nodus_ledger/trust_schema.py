@@ -17,16 +17,18 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     PrimaryKeyConstraint,
+    ScalarSelect,
     String,
     Table,
     Text,
     delete,
     event,
+    select,
     text,
 )
 
-from .schema import keep_room
 from .schema import metadata as metadata
+from .schema import vacuum_early
 
 ledger = Table(
     "ledger",
@@ -61,15 +63,27 @@ Index(
     postgresql_where=text("key_id IS NOT NULL"),
 )
 
+# A row for each log, which whoever appends locks, and nobody changes.
 heads = Table(
     "ledger_heads",
     metadata,
     Column("customer_id", String, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+# How far each log has got: one row for each, which every append changes. While a snapshot is open, PostgreSQL keeps its
+# former versions; the size is in the key, so that who asks for the largest finds the present one without reading them.
+states = Table(
+    "ledger_states",
+    metadata,
+    Column("customer_id", String, nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("last_hash", LargeBinary, nullable=False),  # the last row's leaf hash
     Column("subtrees", LargeBinary, nullable=False),  # the roots of the perfect subtrees, the largest first
+    PrimaryKeyConstraint("customer_id", "size"),
+    sqlite_with_rowid=False,
 )
-keep_room(heads, 50)
+vacuum_early(states)
 
 nodes = Table(
     "ledger_nodes",
@@ -115,7 +129,7 @@ _APPEND_ONLY = "the trust ledger is append-only"
 SQLITE_TRIGGERS: Mapping[str, str] = {
     **{
         f"{table}_no_{action.lower()}": f"BEFORE {action} ON {table} BEGIN SELECT RAISE(ABORT, '{_APPEND_ONLY}'); END"
-        for table in ("ledger", "ledger_nodes", "ledger_checkpoints")
+        for table in ("ledger", "ledger_nodes", "ledger_checkpoints", "ledger_heads")
         for action in ("UPDATE", "DELETE")
     },
     # REPLACE would take the place of a row without a DELETE that triggers see.
@@ -124,9 +138,9 @@ SQLITE_TRIGGERS: Mapping[str, str] = {
         "(SELECT 1 FROM ledger WHERE customer_id = NEW.customer_id AND seq = NEW.seq) "
         f"BEGIN SELECT RAISE(ABORT, '{_APPEND_ONLY}'); END"
     ),
-    "ledger_heads_no_delete": f"BEFORE DELETE ON ledger_heads BEGIN SELECT RAISE(ABORT, '{_APPEND_ONLY}'); END",
-    "ledger_heads_only_grow": (
-        "BEFORE UPDATE ON ledger_heads WHEN NEW.customer_id <> OLD.customer_id OR NEW.size <= OLD.size "
+    "ledger_states_no_delete": f"BEFORE DELETE ON ledger_states BEGIN SELECT RAISE(ABORT, '{_APPEND_ONLY}'); END",
+    "ledger_states_only_grow": (
+        "BEFORE UPDATE ON ledger_states WHEN NEW.customer_id <> OLD.customer_id OR NEW.size <= OLD.size "
         f"BEGIN SELECT RAISE(ABORT, '{_APPEND_ONLY}'); END"
     ),
 }
@@ -141,21 +155,28 @@ POSTGRESQL_FUNCTION = (
 POSTGRESQL_TRIGGERS: Mapping[str, str] = {
     **{
         f"{table}_no_change": f"BEFORE UPDATE OR DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION nodus_append_only()"
-        for table in ("ledger", "ledger_nodes", "ledger_checkpoints")
+        for table in ("ledger", "ledger_nodes", "ledger_checkpoints", "ledger_heads")
     },
     **{
         f"{table}_no_truncate": f"BEFORE TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION nodus_append_only()"
-        for table in ("ledger", "ledger_nodes", "ledger_checkpoints", "ledger_heads")
+        for table in ("ledger", "ledger_nodes", "ledger_checkpoints", "ledger_heads", "ledger_states")
     },
-    "ledger_heads_no_delete": ("BEFORE DELETE ON ledger_heads FOR EACH ROW EXECUTE FUNCTION nodus_append_only()"),
-    "ledger_heads_only_grow": (
-        "BEFORE UPDATE ON ledger_heads FOR EACH ROW "
+    "ledger_states_no_delete": ("BEFORE DELETE ON ledger_states FOR EACH ROW EXECUTE FUNCTION nodus_append_only()"),
+    "ledger_states_only_grow": (
+        "BEFORE UPDATE ON ledger_states FOR EACH ROW "
         "WHEN (NEW.customer_id <> OLD.customer_id OR NEW.size <= OLD.size) EXECUTE FUNCTION nodus_append_only()"
     ),
 }
 """On PostgreSQL: the name of each trigger, and what follows it in `CREATE TRIGGER`."""
 
-_PROTECTED = (ledger, nodes, checkpoints, heads)
+_PROTECTED = (ledger, nodes, checkpoints, heads, states)
+
+
+def newest_size(customer_id: Column[str]) -> ScalarSelect[int]:
+    """Return the query, inside one on another table, of the size of a customer's log; of none, it is NULL."""
+    size = states.c.size
+    newest = select(size).where(states.c.customer_id == customer_id).order_by(size.desc()).limit(1)
+    return newest.correlate(customer_id.table).scalar_subquery()
 
 
 def create_statements(dialect: str) -> Sequence[str]:

@@ -25,13 +25,14 @@ from .errors import DatabaseUnavailable
 from .ledger_origin import FIRST_ORIGIN, kept_origin, origin_of
 from .ledger_signing import open_checkpoint, public_key
 from .meter_events import identifier_of
-from .verify_log import MAX_FAULTS_PER_LOG, Fault, LogWalk, Row, StoredHead
+from .verify_log import MAX_FAULTS_PER_LOG, Fault, LogWalk, Row, StoredState
 from .verify_sums import JobRow, KeyRow, MeterRow, Tally
 from .verify_times import TimeWalk
 
 _CHUNK = 2000
 _ROWS = f"SELECT {', '.join(Row._fields)} FROM ledger ORDER BY customer_id, seq"
-_HEADS = f"SELECT {', '.join(StoredHead._fields)} FROM ledger_heads ORDER BY customer_id"
+_HEADS = "SELECT customer_id FROM ledger_heads"
+_STATES = f"SELECT {', '.join(StoredState._fields)} FROM ledger_states ORDER BY customer_id, size"
 _NODES = "SELECT customer_id, level, position, hash FROM ledger_nodes"
 _CHECKPOINTS = "SELECT customer_id, size, root, note FROM ledger_checkpoints ORDER BY customer_id, size"
 
@@ -87,7 +88,10 @@ class _Verification:
         self._now = now
         self._report = Report()
         self._tally = Tally()
-        self._heads = {head.customer_id: head for head in map(StoredHead._make, self._rows(_HEADS))}
+        self._heads = {customer_id for (customer_id,) in self._rows(_HEADS)}
+        self._states: defaultdict[str, list[StoredState]] = defaultdict(list)
+        for state in map(StoredState._make, self._rows(_STATES)):
+            self._states[state.customer_id].append(state)
         self._nodes: defaultdict[str, dict[tuple[Any, Any], Any]] = defaultdict(dict)
         for customer_id, level, position, root in self._rows(_NODES):
             self._nodes[customer_id][level, position] = root
@@ -114,7 +118,7 @@ class _Verification:
                 faults.extend(found)
         self._finish(walk, faults)
         self._remark(walk, times)
-        for customer_id in {*self._heads, *self._nodes, *self._checkpoints}:
+        for customer_id in {*self._heads, *self._states, *self._nodes, *self._checkpoints}:
             self._finish(self._begin(customer_id), [])
         self._report.faults.extend(self._sums())
         return self._report
@@ -135,7 +139,8 @@ class _Verification:
         if walk is None:
             return
         customer_id = walk.customer_id
-        faults.extend(walk.compare_head(self._heads.pop(customer_id, None)))
+        faults.extend(walk.compare_head(customer_id in self._heads, self._states.pop(customer_id, [])))
+        self._heads.discard(customer_id)
         faults.extend(walk.compare_nodes(self._nodes.pop(customer_id, {})))
         for size, root, note in self._checkpoints.pop(customer_id, ()):
             self._report.checkpoints += 1

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -48,8 +48,8 @@ class Row(NamedTuple):
     leaf_hash: bytes
 
 
-class StoredHead(NamedTuple):
-    """A row of the heads as it was read."""
+class StoredState(NamedTuple):
+    """How far a log has got, as it was read."""
 
     customer_id: str
     size: int
@@ -110,11 +110,17 @@ class LogWalk:
         """Return the root at a checkpoint's size; None for one that was not reached or not asked for."""
         return self._roots.get(size)
 
-    def compare_head(self, head: StoredHead | None) -> Iterator[Fault]:
-        """Hold the stored head against the rows."""
-        if head is None:
-            yield Fault(self.customer_id, None, f"the log has {self.size} rows and no head")
-            return
+    def compare_head(self, is_there: bool, states: Sequence[StoredState]) -> Iterator[Fault]:
+        """Hold the stored head against the rows: whether it is there, and all the states that it is in."""
+        if not is_there:
+            of = "" if not states else f", which is in state {states[-1].size!r}"
+            yield Fault(self.customer_id, None, f"the log has {self.size} rows and no head{of}")
+        elif not states:
+            yield Fault(self.customer_id, None, f"the log has {self.size} rows and its head no state")
+        for state in states:
+            yield from self._compare_state(state)
+
+    def _compare_state(self, head: StoredState) -> Iterator[Fault]:
         if type(head.size) is not int or head.size != self.size:
             yield Fault(self.customer_id, _last_missing(head, self.size), _head_size(head, self.size))
         elif not self.size:
@@ -209,12 +215,12 @@ def _gap(expected: int, found: int) -> str:
     return f"{missing} before it: missing"
 
 
-def _head_size(head: StoredHead, size: int) -> str:
+def _head_size(head: StoredState, size: int) -> str:
     if type(head.size) is int and head.size > size:
         last = f"row {head.size}" if head.size == size + 1 else f"rows {size + 1} to {head.size}"
         return f"the head counts {head.size} rows and there are {size}: {last} missing"
     return f"the head counts {head.size!r} rows and there are {size}"
 
 
-def _last_missing(head: StoredHead, size: int) -> int | None:
+def _last_missing(head: StoredState, size: int) -> int | None:
     return size + 1 if type(head.size) is int and head.size > size else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,13 @@ def rows(connection: Connection, query: str) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in connection.execute(text(query))]
 
 
+def columns_of(name: str, older: sqlalchemy.Table) -> Sequence[sqlalchemy.Column[Any]]:
+    """Return the columns of today that hold what an older table of this name held."""
+    if name == "ledger_heads" and "size" in older.columns:
+        name = "ledger_states"
+    return metadata.tables[name].columns.values()
+
+
 def copy_what_fits(source: Path, target: Engine) -> None:
     """Fill the tables of an older revision with the rows of a database of today, as far as they have its columns."""
     older = sqlalchemy.MetaData()
@@ -123,7 +130,7 @@ def copy_what_fits(source: Path, target: Engine) -> None:
         for name, table in older.tables.items():
             if name == migrations.VERSION_TABLE:
                 continue
-            columns = [column for column in metadata.tables[name].columns if column.name in table.columns]
+            columns = [column for column in columns_of(name, table) if column.name in table.columns]
             found = [dict(row) for row in reading.execute(sqlalchemy.select(*columns)).mappings()]
             if found:
                 writing.execute(table.insert(), found)

@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import Connection, Table, and_, delete, insert, select, update
 
 from nodus_ledger.database import Database
-from nodus_ledger.trust_schema import SQLITE_TRIGGERS, checkpoints, heads, ledger, nodes
+from nodus_ledger.trust_schema import SQLITE_TRIGGERS, checkpoints, heads, ledger, nodes, states
 from nodus_ledger.verify import Report, verify
 
-TABLES = (ledger, heads, nodes, checkpoints)
+TABLES = (ledger, heads, states, nodes, checkpoints)
 
 RowValues = Mapping[str, Any]
 

@@ -15,6 +15,7 @@ from nodus_ledger.verify import Report, verify
 KEYS = {
     "ledger": ("customer_id", "seq"),
     "ledger_heads": ("customer_id",),
+    "ledger_states": ("customer_id", "size"),
     "ledger_nodes": ("customer_id", "level", "position"),
     "ledger_checkpoints": ("customer_id", "size"),
 }

@@ -83,7 +83,7 @@ def rewrite_whole(path: Path, customer_id: str) -> None:
         ).all()
         for name in SQLITE_TRIGGERS:
             connection.exec_driver_sql(f"DROP TRIGGER {name}")
-        for table in ("ledger", "ledger_heads", "ledger_nodes", "ledger_checkpoints"):
+        for table in ("ledger", "ledger_heads", "ledger_states", "ledger_nodes", "ledger_checkpoints"):
             connection.exec_driver_sql(f"DELETE FROM {table} WHERE customer_id = ?", (customer_id,))
         entries = []
         for (leaf,) in rows:

@@ -21,7 +21,7 @@ from nodus_ledger.database import Database
 from nodus_ledger.ledger_origin import kept_origin, origin_of
 from nodus_ledger.ledger_signing import open_checkpoint, public_key
 from nodus_ledger.sealing import KEY_VARIABLE
-from nodus_ledger.trust_schema import checkpoints, heads, ledger
+from nodus_ledger.trust_schema import checkpoints, heads, ledger, states
 from nodus_ledger.verify import Report
 from nodus_ledger.verify_log import LogWalk, Row
 
@@ -54,14 +54,21 @@ def spoiler(database: Database) -> Spoiler:
     return Spoiler(database)
 
 
+NAMES = {
+    "ledger_heads": "head",
+    "ledger_states": "head",
+    "ledger_nodes": "node",
+    "ledger_checkpoints": "checkpoint of",
+}
+
+
 def is_named(report: Report, table: Table, row: RowValues) -> bool:
     """Whether a fault says of which log it is, and which of its rows, or which other thing, is not as it was."""
     said = [str(fault) for fault in report.faults if fault.customer_id == row["customer_id"]]
     if table is ledger:
         # Where it is gone, the next row or the head says so.
         return any(re.search(rf"\brows? (\d+ to )?{row['seq']}\b", text) for text in said)
-    name = {"ledger_heads": "head", "ledger_nodes": "node", "ledger_checkpoints": "checkpoint of"}[table.name]
-    return any(name in text for text in said)
+    return any(NAMES[table.name] in text for text in said)
 
 
 def test_a_change_of_any_cell_of_any_kind_of_row(spoiler: Spoiler) -> None:
@@ -109,9 +116,16 @@ def test_a_row_that_is_put_in(spoiler: Spoiler) -> None:
     extra = {**log[-1], "seq": len(log) + 1}
     with spoiler.with_one_more(ledger, extra) as report:
         assert is_named(report, ledger, extra)
-    nobody = {"customer_id": "nobody", "size": 0, "last_hash": bytes(32), "subtrees": b""}
+    nobody = {"customer_id": "nobody"}
     with spoiler.with_one_more(heads, nobody) as report:
         assert is_named(report, heads, nobody)
+    nothing = {"customer_id": "nobody", "size": 0, "last_hash": bytes(32), "subtrees": b""}
+    with spoiler.with_one_more(states, nothing) as report:
+        assert is_named(report, states, nothing)
+    (present,) = [row for row in spoiler.rows(states) if row["customer_id"] == OTHER_CUSTOMER]
+    for size in (present["size"] - 1, present["size"] + 1):
+        with spoiler.with_one_more(states, {**present, "size": size}) as report:
+            assert is_named(report, states, present)
     given = {**spoiler.rows(checkpoints)[0], "size": 5}
     with spoiler.with_one_more(checkpoints, given) as report:
         assert is_named(report, checkpoints, given)

@@ -63,7 +63,8 @@ def content(path: Path) -> list[Any] | None:
     with closing(sqlite3.connect(path)) as connection:
         connection.text_factory = bytes
         try:
-            return [connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall() for table in KEYS]
+            queries = [f"SELECT * FROM {table} ORDER BY {', '.join(key)}" for table, key in KEYS.items()]
+            return [connection.execute(query).fetchall() for query in queries]
         except sqlite3.DatabaseError:
             return None
 

@@ -17,7 +17,7 @@ SECRETS = [ENV_VALUE, COMMAND_WORD, API_KEY, AGENT_API_KEY, AGENT_SIGNING_SECRET
 
 
 @pytest.mark.parametrize("secret", SECRETS)
-@pytest.mark.parametrize("table", ["ledger", "ledger_heads", "ledger_nodes", "ledger_checkpoints", "meter_events"])
+@pytest.mark.parametrize("table", ["ledger", "ledger_states", "ledger_nodes", "ledger_checkpoints", "meter_events"])
 def test_no_secret_is_in_any_row(forger: Forger, table: str, secret: str) -> None:
     """Not even where a job printed it as its error."""
     everything = repr(forger.read(f"SELECT * FROM {table}"))

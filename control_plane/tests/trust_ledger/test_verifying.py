@@ -28,7 +28,8 @@ LEDGER_COLUMNS = (
 )
 COLUMNS = [
     *(("ledger", column) for column in LEDGER_COLUMNS),
-    *(("ledger_heads", column) for column in ("customer_id", "size", "last_hash", "subtrees")),
+    ("ledger_heads", "customer_id"),
+    *(("ledger_states", column) for column in ("customer_id", "size", "last_hash", "subtrees")),
     *(("ledger_nodes", column) for column in ("customer_id", "level", "position", "hash")),
     *(("ledger_checkpoints", column) for column in ("customer_id", "size", "root", "note")),
 ]
@@ -42,7 +43,7 @@ def test_what_nobody_touched_is_sound(forger: Forger) -> None:
     assert report.faults == []
     assert report.rows == rows > 256
     assert {customer_id: size for customer_id, (size, _) in report.roots.items()} == dict(
-        forger.read("SELECT customer_id, size FROM ledger_heads")
+        forger.read("SELECT customer_id, size FROM ledger_states")
     )
     assert report.checkpoints == 3
 
@@ -150,7 +151,7 @@ def insert(forger: Forger, row: dict[str, Any]) -> None:
 @pytest.mark.parametrize("seq", [2, 100, None])
 def test_an_inserted_row_is_found(forger: Forger, seq: int | None) -> None:
     """In the middle, with all later rows moved up, or at the end, where it is right in itself."""
-    size = forger.read("SELECT size FROM ledger_heads WHERE customer_id = ?", (CUSTOMER,))[0][0]
+    size = forger.read("SELECT size FROM ledger_states WHERE customer_id = ?", (CUSTOMER,))[0][0]
     at = size + 1 if seq is None else seq
     # By way of negative numbers, so that no two rows ever have the same.
     forger.write("UPDATE ledger SET seq = -seq - 1 WHERE customer_id = ? AND seq >= ?", values=(CUSTOMER, at))
