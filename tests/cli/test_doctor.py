@@ -12,7 +12,7 @@ import pytest
 
 from nodus import APIConnectionError
 from nodus._cli.diagnosis import Finding, look_at_clock, look_at_proxy, skew_of
-from nodus._cli.trust import advice_for
+from nodus._cli.failures import advice_for
 from tests.cli.conftest import Command
 from tests.cli.stub import Answer, Stub
 

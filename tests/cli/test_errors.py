@@ -6,7 +6,7 @@ import pytest
 
 import nodus as sdk
 from nodus._cli import exit_codes
-from nodus._cli.underway import Underway
+from nodus._cli.invocation import Underway
 from tests.cli.conftest import Command
 from tests.cli.stub import Answer, Stub
 

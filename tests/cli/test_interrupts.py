@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from nodus._cli import event_loop
+from nodus._cli.invocation import Underway
 from nodus._cli.output import Output
-from nodus._cli.underway import Underway
 from tests.cli.conftest import Command, Result
+from tests.cli.pseudo_terminal import PATIENCE_SECONDS, terminal
 from tests.cli.stub import API_KEY, Answer, Request, Stub, job
-from tests.cli.terminal import PATIENCE_SECONDS, terminal
 from tests.support.streams import frames
 
 SUBMIT = "POST /v1/jobs"

@@ -19,10 +19,9 @@ from .._origin import SDK
 from .._signing import TOLERANCE_SECONDS
 from . import exit_codes, ownership
 from .event_loop import choose_backend
-from .failures import hint
+from .failures import certificate_advice, hint, is_of_proxy
 from .invocation import Invocation
 from .output import Output, Painted
-from .trust import certificate_advice, is_of_proxy
 
 if TYPE_CHECKING:
     from .._hooks import ResponseEvent

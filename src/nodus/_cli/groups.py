@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import inspect
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
 import asyncclick
@@ -89,31 +88,23 @@ class PreparingGroup(asyncclick.Group):
 
 
 class Subcommands(PreparingGroup):
-    """The commands about one subject, each a module in `package`.
+    """The commands about one subject.
 
     Args:
         name: the subject.
-        package: where the modules are.
-        sentences: the first sentence of each command's help, by its name.
+        commands: its commands, in the order in which help shows them.
         help: what the commands have in common.
     """
 
-    def __init__(self, name: str, package: str, sentences: Mapping[str, str], *, help: str) -> None:
-        super().__init__(name, help=help)
-        self.sentences = sentences
-        self._package = package
+    def __init__(self, name: str, commands: Sequence[asyncclick.Command], *, help: str) -> None:
+        super().__init__(name, commands=commands, help=help)
 
     def list_commands(self, ctx: asyncclick.Context) -> list[str]:
-        return list(self.sentences)
-
-    def get_command(self, ctx: asyncclick.Context, cmd_name: str) -> asyncclick.Command | None:
-        if cmd_name not in self.sentences:
-            return None
-        command: asyncclick.Command = importlib.import_module(f"{self._package}.{cmd_name}").command
-        return command
+        # A plain group sorts them.
+        return list(self.commands)
 
     def sentence_on(self, name: str) -> str:
-        return self.sentences[name]
+        return (self.commands[name].help or "").partition("\n")[0]
 
 
 def drive(work: Coroutine[object, object, _Result]) -> _Result:

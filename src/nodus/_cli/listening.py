@@ -21,7 +21,7 @@ from .._errors import APIError, NodusError
 from .._events import EVENT_TYPES
 from .._signing import verify_webhook
 from .invocation import Invocation
-from .shell import shell_line
+from .terminal import shell_line
 
 if TYPE_CHECKING:
     from .._async.client import AsyncClient

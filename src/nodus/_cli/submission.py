@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import environment
-from .shell import shell_line
+from .terminal import shell_line
 
 if TYPE_CHECKING:
     from .._async.client import AsyncClient
@@ -67,13 +67,13 @@ class Submission:
         line = ["nodus", "run", *self._options(), *others, "--idempotency-key", self.idempotency_key]
         if self.argv:
             line += ["--", *self.argv]
-        assigned = environment.names(one for one in self.env if "=" in one)
+        assigned = variable_names(one for one in self.env if "=" in one)
         needs = [f"with {', '.join(assigned)} set as before (values are not shown here)"] if assigned else []
         return [shell_line(*line), *needs]
 
     def _options(self) -> Iterator[str]:
         yield from ("--image", self.image, "--gpu", self.gpu, "--gpu-count", str(self.gpu_count))
-        for name in environment.names(self.env):
+        for name in variable_names(self.env):
             yield from ("--env", name)
         for path in self.env_files:
             yield from ("--env-file", path)
@@ -82,3 +82,58 @@ class Submission:
             yield from ("--require-tier", tier)
         if self.prefer_region is not None:
             yield from ("--prefer-region", self.prefer_region)
+
+
+class EnvironmentValueError(ValueError):
+    """An assignment that cannot be understood, or a variable to copy that is not set. No message contains a value."""
+
+
+def collect_variables(assignments: Iterable[str], files: Iterable[str], source: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of the container; `--env` takes precedence over files, later over earlier.
+
+    Args:
+        assignments: `NAME=VALUE`, or `NAME` to copy from `source`.
+        files: paths of files with one such assignment per line; blank lines and lines that start with `#` are skipped,
+            and values are taken literally, quotes included.
+        source: the environment of this process.
+
+    Raises:
+        EnvironmentValueError: an assignment or a file that cannot be used.
+    """
+    variables: dict[str, str] = {}
+    for path in files:
+        for number, line in enumerate(_read_lines(path), start=1):
+            if line.strip() and not line.lstrip().startswith("#"):
+                name, value = _parse_assignment(line.lstrip(), source, where=f"{path}, line {number}")
+                variables[name] = value
+    for assignment in assignments:
+        name, value = _parse_assignment(assignment, source, where="--env")
+        variables[name] = value
+    return variables
+
+
+def variable_names(assignments: Iterable[str]) -> list[str]:
+    """Return the names alone, each once."""
+    return list(dict.fromkeys(assignment.partition("=")[0] for assignment in assignments))
+
+
+def _parse_assignment(assignment: str, source: Mapping[str, str], *, where: str) -> tuple[str, str]:
+    name, equals, value = assignment.partition("=")
+    if not equals:
+        name = name.rstrip()
+    if not name or any(character.isspace() for character in name):
+        raise EnvironmentValueError(f"{where}: expected NAME=VALUE, or NAME to copy it from the environment.")
+    if equals:
+        return name, value
+    if name not in source:
+        raise EnvironmentValueError(f"{where}: {name} is not set in your environment, so it cannot be copied.")
+    return name, source[name]
+
+
+def _read_lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="utf-8-sig").split("\n")
+    except OSError as exc:
+        raise EnvironmentValueError(f"{path}: {exc.strerror or 'it cannot be read'}.") from exc
+    except UnicodeDecodeError as exc:
+        raise EnvironmentValueError(f"{path}: it is not UTF-8 text.") from exc

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .._errors import JobTimeoutError
 from . import exit_codes
-from .invocation import Invocation
+from .invocation import Invocation, Underway
 from .jobs import is_simulated, place, show_job
 from .output import STATUS_COLOURS, Output, Painted
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from .._async.job import AsyncJob
     from .._models import JobView
     from .submission import Submission
-    from .underway import Underway
 
 CANCEL_SECONDS = 5.0
 """How long an interrupted command may take to have its job cancelled."""

@@ -7,7 +7,7 @@ import os
 import asyncclick
 
 from ..._enums import GpuType, SupplierKind
-from .. import environment, exit_codes
+from .. import exit_codes
 from ..invocation import Invocation
 from ..jobs import show_job
 from ..options import (
@@ -19,8 +19,8 @@ from ..options import (
     timeout_option,
     wait_option,
 )
-from ..shell import shell_line
-from ..submission import Submission
+from ..submission import EnvironmentValueError, Submission, collect_variables
+from ..terminal import shell_line
 from ..waiting import Watching, cancel_submission, watch
 
 ARGUMENTS_HINT = "The job's own program and arguments go after `--`: nodus run [OPTIONS] -- python train.py --epochs 10"
@@ -94,7 +94,7 @@ class RunCommand(asyncclick.Command):
 @json_option
 @asyncclick.argument("argv", nargs=-1, type=asyncclick.UNPROCESSED)
 @asyncclick.pass_obj
-async def command(
+async def run_command(
     invocation: Invocation,
     /,
     image: str,
@@ -124,8 +124,8 @@ async def command(
 
     require_wait(asyncclick.get_current_context())
     try:
-        variables = environment.collect(env, env_file, os.environ)
-    except environment.EnvironmentValueError as exc:
+        variables = collect_variables(env, env_file, os.environ)
+    except EnvironmentValueError as exc:
         raise asyncclick.UsageError(str(exc)) from exc
     key = _arguments.new_idempotency_key() if idempotency_key is None else _arguments.idempotency_key(idempotency_key)
     submission = Submission(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import nodus as sdk
-from nodus._cli.seen import Memory, Seen, predecessor, require_continuation, state_folder
+from nodus._cli.checkpoint_store import Memory, Seen, predecessor, require_continuation, state_folder
 from nodus._records import ConsistencyProof
 from tests.cli.conftest import Command
 from tests.cli.stub import Answer, Request, Stub

@@ -1,25 +1,31 @@
-"""Verifies the Trust Ledger, from the server or from files."""
+"""Verifies the Trust Ledger, from the server or from files: whole, or what an agent's key sees of it."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import asyncclick
 
+from .._enums import PrincipalKind
 from .._errors import ConfigurationError, LedgerError
-from .._ledger import LedgerReport, verify_ledger
+from .._ledger import LedgerReport, verify_consistency, verify_inclusion, verify_ledger
+from .._notes import open_checkpoint, read_key
 from . import exit_codes
-from .body import read_body
-from .facts import show_facts
+from .checkpoint_store import compare_with_last
 from .invocation import Invocation
-from .own_rows import OwnRowsReport, is_because_of_own_rows, verify_own_rows
-from .seen import compare_with_last
+from .options import read_body
+from .output import show_facts
 
 if TYPE_CHECKING:
+    from .._async.client import AsyncClient
     from .._records import LedgerCheckpoint, LedgerEntry, LedgerKey
+
+
+# What verification says of rows between which those of others are missing.
+_OTHERS_BETWEEN = ("ledger_gap", "ledger_truncated")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,3 +188,71 @@ def _read_text(invocation: Invocation, source: str) -> str:
         return read_body(source, invocation.output).decode("utf-8")
     except UnicodeDecodeError as exc:
         raise asyncclick.UsageError(f"{source}: it is not UTF-8 text.") from exc
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnRowsReport:
+    """What was verified of an agent's rows.
+
+    Attributes:
+        rows: how many rows were proved to be in the signed ledger.
+        newer_rows: how many came after the checkpoint, and are not yet signed for.
+        checkpoint_size: how many rows the signed ledger has, those of others included.
+        root_hash: its root, in lower-case hexadecimal.
+        known_size: the size of the older checkpoint that it continues; None if there was none.
+        signature_verified: whether the key signed the checkpoint.
+    """
+
+    rows: int
+    newer_rows: int
+    checkpoint_size: int
+    root_hash: str
+    known_size: int | None
+    signature_verified: bool
+
+
+async def is_because_of_own_rows(client: AsyncClient, error: LedgerError) -> bool:
+    """Say whether rows are missing because the key is an agent's, which sees only those of its own key and jobs."""
+    return error.code in _OTHERS_BETWEEN and (await client.key()).principal_kind == PrincipalKind.AGENT
+
+
+async def verify_own_rows(
+    client: AsyncClient,
+    entries: Sequence[LedgerEntry],
+    checkpoint: LedgerCheckpoint,
+    key: LedgerKey | str,
+    known: Mapping[str, object] | str | None,
+    *,
+    is_pinned: bool,
+) -> OwnRowsReport:
+    """Verify that each row is in the signed ledger, and that this continues an older one; ask for the proofs.
+
+    Without the extra for signatures, a key that was not pinned is not used.
+
+    Raises:
+        LedgerError: something does not verify.
+    """
+    usable: LedgerKey | str | None = key
+    try:
+        open_checkpoint(checkpoint, read_key(key))
+    except ConfigurationError as exc:
+        if exc.code != "missing_extra" or is_pinned:
+            raise
+        usable = None
+    signed_for = [entry for entry in entries if entry.seq <= checkpoint.size]
+    for entry in signed_for:
+        proof = await client.ledger.proof(entry.seq, size=checkpoint.size)
+        verify_inclusion(entry, proof, checkpoint=checkpoint, public_key=usable)
+    known_size = None
+    if known is not None:
+        known_size = open_checkpoint(known, None).size
+        consistency = await client.ledger.consistency(known_size, checkpoint.size)
+        verify_consistency(known, checkpoint, consistency, public_key=usable)
+    return OwnRowsReport(
+        rows=len(signed_for),
+        newer_rows=len(entries) - len(signed_for),
+        checkpoint_size=checkpoint.size,
+        root_hash=checkpoint.root_hash,
+        known_size=known_size,
+        signature_verified=usable is not None,
+    )
