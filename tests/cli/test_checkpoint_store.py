@@ -21,11 +21,11 @@ from tests.support.ledger import (
     PRIVATE,
     Row,
     checkpoint_of,
-    consistency_proof,
     key_of,
     leaf_hashes,
     rows,
 )
+from tests.support.merkle_definitions import consistency_proof
 
 URL = "https://api.example"
 ROWS = rows(22)

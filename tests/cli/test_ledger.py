@@ -14,12 +14,11 @@ from tests.support.ledger import (
     OTHER_PRIVATE,
     Row,
     checkpoint_of,
-    consistency_proof,
-    inclusion_proof,
     key_of,
     leaf_hashes,
     rows,
 )
+from tests.support.merkle_definitions import consistency_proof, inclusion_proof
 
 ROWS = rows(5)
 
