@@ -56,7 +56,7 @@ LAYERS = [
         "_retry",
         "_tls",
         "_tls_failures",
-        "_watch",
+        "_poll_many",
     },
     {"_async", "_sync"},
     {"_cli", "_pyinstaller"},

@@ -15,8 +15,8 @@ from .._http import Reply
 from .._logs import logger
 from .._models import JobGlance, JobGlances, JobView
 from .._poll import GiveUp, Step, TimedOut, is_lagging
+from .._poll_many import LIVE, PAGE_SIZE, EndOrder, JobRequest, PageRequest, Round
 from .._retry import Failure
-from .._watch import LIVE, PAGE_SIZE, EndOrder, JobRequest, PageRequest, Round
 from .job import AsyncJob
 from .polling import poll_state, timeout_error
 from .session import AsyncSession

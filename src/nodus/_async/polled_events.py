@@ -9,9 +9,9 @@ from .._live import FOLLOWED_JOBS, Progress, event_of_view
 from .._logs import logger
 from .._models import JobView
 from .._poll import DEFAULT_POLL_SECONDS, GiveUp, Sleep
+from .._poll_many import PAGE_SIZE, JobRequest, Round
 from .._records import JobEvent
 from .._retry import Failure
-from .._watch import PAGE_SIZE, JobRequest, Round
 from .polling import poll_state
 from .session import AsyncSession
 
