@@ -38,7 +38,7 @@ LAYERS = [
         "_logs",
         "_merkle",
         "_models",
-        "_notes",
+        "_checkpoints",
         "_records",
         "_replay",
         "_signing",
@@ -75,7 +75,7 @@ OUTSIDE_OF_SDK: dict[str, set[str]] = {
     "PyInstaller": {"_pyinstaller.hooks"},
     "anyio": {"_concurrency", "_happy_eyeballs", "_resolver", "_cli.event_loop", "_cli.listening"},
     "asyncclick": {"_cli"},
-    "cryptography": {"_notes"},
+    "cryptography": {"_checkpoints"},
     "httpcore": {"_async.network", "_happy_eyeballs", "_sync.network"},
     "httpx": {
         "_async.lane",

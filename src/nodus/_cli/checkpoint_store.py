@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from .._checkpoints import open_checkpoint
 from .._config import is_loopback
 from .._errors import LedgerError, NodusError
 from .._ledger import verify_consistency
-from .._notes import open_checkpoint
 from .invocation import Invocation
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import asyncclick
 
+from .._checkpoints import open_checkpoint, read_key
 from .._enums import PrincipalKind
 from .._errors import ConfigurationError, LedgerError
 from .._ledger import LedgerReport, verify_consistency, verify_inclusion, verify_ledger
-from .._notes import open_checkpoint, read_key
 from . import exit_codes
 from .checkpoint_store import compare_with_last
 from .invocation import Invocation
