@@ -39,7 +39,7 @@ LAYERS = [
         "_merkle",
         "_models",
         "_checkpoints",
-        "_records",
+        "_resources",
         "_replay",
         "_signing",
         "_sse",
@@ -90,7 +90,7 @@ OUTSIDE_OF_SDK: dict[str, set[str]] = {
         "_sync.session",
         "_tls",
     },
-    "pydantic": {"_bodies", "_http", "_models", "_records"},
+    "pydantic": {"_bodies", "_http", "_models", "_resources"},
 }
 # It comes with pydantic; only the type checker may need it.
 TYPES_ONLY = {"typing_extensions"}

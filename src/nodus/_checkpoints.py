@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ._errors import ConfigurationError, LedgerError, ValidationError
 
 if TYPE_CHECKING:
-    from ._records import LedgerCheckpoint, LedgerKey
+    from ._resources import LedgerCheckpoint, LedgerKey
 
 _ED25519 = b"\x01"
 _PUBLIC_KEY_LENGTH = 32

@@ -19,7 +19,7 @@ from ._merkle import Tree, consistency_holds, inclusion_holds
 
 if TYPE_CHECKING:
     from ._models import LedgerRow
-    from ._records import ConsistencyProof, InclusionProof, LedgerCheckpoint, LedgerEntry, LedgerKey
+    from ._resources import ConsistencyProof, InclusionProof, LedgerCheckpoint, LedgerEntry, LedgerKey
 
 FIRST_PREV_HASH = "0" * 64
 """The first row's `prev_hash`, as it has no row before it."""

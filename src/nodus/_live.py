@@ -10,7 +10,7 @@ from ._errors import APITimeoutError, NodusError
 from ._http import Reply, parse
 from ._models import JobView
 from ._poll import is_lagging
-from ._records import JobEvent
+from ._resources import JobEvent
 from ._retry import MAX_DELAY, MAX_HINT, Failure, is_transient
 from ._sse import ServerSentEvent
 

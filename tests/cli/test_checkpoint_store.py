@@ -12,7 +12,7 @@ import pytest
 
 import nodus as sdk
 from nodus._cli.checkpoint_store import Memory, Seen, predecessor, require_continuation, state_folder
-from nodus._records import ConsistencyProof
+from nodus._resources import ConsistencyProof
 from tests.cli.conftest import Command
 from tests.cli.stub import Answer, Request, Stub
 from tests.support.ledger import (

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from .._concurrency import AsyncText
-    from .._records import KeyView, Routing
+    from .._resources import KeyView, Routing
     from .event_stream import AsyncEventStream
     from .ledger import AsyncLedger
     from .log_stream import AsyncLogStream
@@ -304,7 +304,7 @@ class AsyncClient(ClientBound):
         Raises:
             NodusError: the call failed.
         """
-        from .._records import KeyView
+        from .._resources import KeyView
 
         return await self._session.call(_calls.key(), lambda reply: _http.parse(reply, KeyView))
 

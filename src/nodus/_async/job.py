@@ -16,7 +16,7 @@ from .session import AsyncSession
 
 if TYPE_CHECKING:
     from .._concurrency import AsyncText
-    from .._records import LedgerEntry, Routing
+    from .._resources import LedgerEntry, Routing
     from .event_stream import AsyncEventStream
     from .log_stream import AsyncLogStream
 
@@ -150,7 +150,7 @@ class AsyncJob(ClientBound):
         Raises:
             NodusError: the call failed.
         """
-        from .._records import Routing
+        from .._resources import Routing
 
         return await self._session.call(_calls.job_routing(self.id), lambda reply: _http.parse(reply, Routing))
 

@@ -10,7 +10,7 @@ from .._logs import logger
 from .._models import JobView
 from .._poll import DEFAULT_POLL_SECONDS, GiveUp, Sleep
 from .._poll_many import PAGE_SIZE, JobRequest, Round
-from .._records import JobEvent
+from .._resources import JobEvent
 from .._retry import Failure
 from .polling import poll_state
 from .session import AsyncSession

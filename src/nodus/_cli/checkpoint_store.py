@@ -29,7 +29,7 @@ from .invocation import Invocation
 
 if TYPE_CHECKING:
     from .._async.client import AsyncClient
-    from .._records import ConsistencyProof, LedgerCheckpoint
+    from .._resources import ConsistencyProof, LedgerCheckpoint
 
 _SIGNATURE_LINE = "\u2014 "
 

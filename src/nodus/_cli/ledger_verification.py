@@ -21,7 +21,7 @@ from .output import show_facts
 
 if TYPE_CHECKING:
     from .._async.client import AsyncClient
-    from .._records import LedgerCheckpoint, LedgerEntry, LedgerKey
+    from .._resources import LedgerCheckpoint, LedgerEntry, LedgerKey
 
 
 # What verification says of rows between which those of others are missing.

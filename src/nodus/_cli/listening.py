@@ -25,7 +25,7 @@ from .terminal import shell_line
 
 if TYPE_CHECKING:
     from .._async.client import AsyncClient
-    from .._records import Webhook
+    from .._resources import Webhook
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_BODY_BYTES = 1024 * 1024

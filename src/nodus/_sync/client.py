@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from .._concurrency import Text
-    from .._records import KeyView, Routing
+    from .._resources import KeyView, Routing
     from .event_stream import EventStream
     from .ledger import Ledger
     from .log_stream import LogStream
@@ -305,7 +305,7 @@ class Client(ClientBound):
         Raises:
             NodusError: the call failed.
         """
-        from .._records import KeyView
+        from .._resources import KeyView
 
         return self._session.call(_calls.key(), lambda reply: _http.parse(reply, KeyView))
 

@@ -23,7 +23,7 @@ from .._live import (
 from .._logs import logger
 from .._models import JobView
 from .._poll import DEFAULT_POLL_SECONDS
-from .._records import JobEvent
+from .._resources import JobEvent
 from .._retry import Failure
 from .._sse import EventStreamParser, ServerSentEvent
 from .live_stream import LiveStream

@@ -17,7 +17,7 @@ from .session import Session
 
 if TYPE_CHECKING:
     from .._concurrency import Text
-    from .._records import LedgerEntry, Routing
+    from .._resources import LedgerEntry, Routing
     from .event_stream import EventStream
     from .log_stream import LogStream
 
@@ -151,7 +151,7 @@ class Job(ClientBound):
         Raises:
             NodusError: the call failed.
         """
-        from .._records import Routing
+        from .._resources import Routing
 
         return self._session.call(_calls.job_routing(self.id), lambda reply: _http.parse(reply, Routing))
 

@@ -26,7 +26,7 @@ from ..waiting import Watching, watch
 
 if TYPE_CHECKING:
     from ..._models import JobView
-    from ..._records import JobEvent
+    from ..._resources import JobEvent
 
 
 @asyncclick.command("list")

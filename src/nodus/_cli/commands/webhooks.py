@@ -13,7 +13,7 @@ from ..options import DEFAULT_LIMIT, completing, event_types, json_option, liste
 from ..output import Output, local_time, show_facts, utc_time
 
 if TYPE_CHECKING:
-    from ..._records import Delivery, Webhook
+    from ..._resources import Delivery, Webhook
 
 
 @asyncclick.command("create")
