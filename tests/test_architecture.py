@@ -49,7 +49,7 @@ LAYERS = [
         "_failures",
         "_happy_eyeballs",
         "_http",
-        "_live",
+        "_reconnect",
         "_poll",
         "_proxies",
         "_resolver",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import nodus
 from nodus._http import Reply
-from nodus._live import (
+from nodus._reconnect import (
     FOLLOWED_JOBS,
     MAX_STREAMS,
     Progress,

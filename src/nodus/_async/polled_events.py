@@ -5,11 +5,11 @@ from __future__ import annotations
 from .. import _calls, _http
 from .._calls import Call
 from .._http import Reply
-from .._live import FOLLOWED_JOBS, Progress, event_of_view
 from .._logs import logger
 from .._models import JobView
 from .._poll import DEFAULT_POLL_SECONDS, GiveUp, Sleep
 from .._poll_many import PAGE_SIZE, JobRequest, Round
+from .._reconnect import FOLLOWED_JOBS, Progress, event_of_view
 from .._resources import JobEvent
 from .._retry import Failure
 from .polling import poll_state
