@@ -87,6 +87,15 @@ def test_what_is_no_key_is_refused(key: Any) -> None:
     assert caught.value.code == "invalid_public_key"
 
 
+def test_a_key_of_another_algorithm_is_refused() -> None:
+    """Even under the identifier that an Ed25519 key of the same bytes has."""
+    name, key_id, encoded = KEY["vkey"].split("+", 2)
+    other = base64.b64encode(b"\x02" + base64.b64decode(encoded)[1:]).decode()
+
+    with pytest.raises(nodus.ValidationError):
+        read_key(f"{name}+{key_id}+{other}")
+
+
 @settings(deadline=None)
 @given(st.integers(0, len(NOTE) - 1), st.text(min_size=1, max_size=1))
 def test_a_note_with_any_character_changed_does_not_verify(position: int, character: str) -> None:
@@ -108,7 +117,16 @@ def test_a_checkpoint_says_what_its_note_says(field: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "note", ["", "\n\n", "a\nb", "a\n1\n\n", "o\n01\n" + "A" * 43 + "=\n\n\u2014 o AAAA\n", "\ud800"]
+    "note",
+    [
+        "",
+        "\n\n",
+        "a\nb",
+        "a\n1\n\n",
+        "o\n01\n" + "A" * 43 + "=\n\n\u2014 o AAAA\n",
+        "o\n1\nAAAA\n\n\u2014 o AAAA\n",
+        "\ud800",
+    ],
 )
 def test_a_note_that_is_none_is_malformed(note: str) -> None:
     """With a key or without."""

@@ -58,6 +58,14 @@ def test_jobs_that_are_on_no_live_page_are_looked_for_among_the_ended() -> None:
     assert polled.next_request() is None
 
 
+def test_two_jobs_that_are_missing_are_worth_a_page() -> None:
+    """One request in place of two."""
+    polled = Round(["a", "b"], live_pages=1)
+    polled.page(PageRequest(LIVE, None), page())
+
+    assert polled.next_request() == PageRequest(ENDED, None)
+
+
 def test_pages_of_ended_jobs_go_on_where_they_help() -> None:
     """Two jobs found on a page are two requests saved."""
     polled = Round(["a", "b", "c"], live_pages=1)
