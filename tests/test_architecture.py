@@ -32,6 +32,7 @@ LAYERS = [
         "_enums",
         "_errors",
         "_events",
+        "_fields",
         "_handles",
         "_hooks",
         "_ledger",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from .._fields import JOB
 from .._printable import printable
 from .output import STATUS_COLOURS, Output, Painted, aligned, dollars, local_time, utc_time
 
@@ -74,7 +75,7 @@ def _facts(view: JobView) -> list[tuple[str, str]]:
         ("id", view.id),
         ("status", view.status.value),
         ("error", view.error_message or view.error_code),
-        ("image", view.image),
+        *_submitted_texts(view),
         ("gpu", _gpu(view)),
         ("supplier", view.supplier),
         ("region", view.region),
@@ -87,6 +88,13 @@ def _facts(view: JobView) -> list[tuple[str, str]]:
         ("you saved", None if view.saved_usd is None else dollars(view.saved_usd)),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _submitted_texts(view: JobView) -> Iterator[tuple[str, str | None]]:
+    for name in JOB.names:
+        value = getattr(view, name, None)
+        if isinstance(value, str) and name != "gpu":  # that is shown with its count
+            yield name, value
 
 
 def _time(when: datetime | None) -> str:

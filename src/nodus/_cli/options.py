@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncclick
 
 from .output import Output
+
+if TYPE_CHECKING:
+    from .._fields import Fields
 
 DEFAULT_LIMIT = 50
 MAX_PAGE_SIZE = 200
@@ -98,6 +101,39 @@ def event_types() -> Iterable[str]:
     from .._events import EVENT_TYPES
 
     return EVENT_TYPES
+
+
+def field_options(
+    fields: Fields, special: Mapping[str, Sequence[Callable[[Any], Any]]]
+) -> Callable[[_Command], _Command]:
+    """Options for fields: `--its-name`, with its own type, default and meaning, but for those in `special`.
+
+    Args:
+        fields: as the library knows them.
+        special: the options of those that take more than one plain value; none for a field that is no option.
+    """
+
+    def add(command: _Command) -> _Command:
+        for name in reversed(fields.names):
+            for option in reversed(special[name] if name in special else [_plain_option(fields, name)]):
+                command = option(command)
+        return command
+
+    return add
+
+
+def _plain_option(fields: Fields, name: str) -> Callable[[Any], Any]:
+    default = fields.defaults.get(name)
+    meaning = fields.meaning(name).replace("`", "")
+    # A default that is None would count as given.
+    if_known: dict[str, Any] = {} if default is None else {"default": default, "show_default": True}
+    return asyncclick.option(
+        f"--{name.replace('_', '-')}",
+        type=int if fields.types[name] == "int" else str,
+        required=name in fields.required,
+        help=meaning[:1].upper() + meaning[1:],
+        **if_known,
+    )
 
 
 def wait_option(command: _Command) -> _Command:

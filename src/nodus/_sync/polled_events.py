@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .. import _calls, _http
+from .. import _calls, _fields, _http
 from .._calls import Call
 from .._http import Reply
 from .._logs import logger
@@ -172,7 +172,9 @@ class PolledAllEvents(PolledEvents):
                 found.append(_http.parse(self._ask(_calls.get_job(request.job_id)), JobView))
                 poll.job(request.job_id)
                 continue
-            call = _calls.list_jobs(limit=PAGE_SIZE, cursor=request.cursor, statuses=request.statuses)
+            call = _calls.list_jobs(
+                limit=PAGE_SIZE, cursor=request.cursor, filters=_fields.filter_query({"status": request.statuses})
+            )
             reply = self._ask(call)
             named = {glance.id for glance in poll.page(request, _http.parse_glances(reply))}
             found += [view for view in _http.parse_page(reply).jobs if view.id in named]

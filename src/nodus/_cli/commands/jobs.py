@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asyncclick
 
 from ..._enums import JobStatus
+from ..._fields import FILTERS
 from .. import exit_codes
 from ..invocation import Invocation
 from ..jobs import show_job, show_rows, show_tab_separated
 from ..options import (
     DEFAULT_LIMIT,
     cancel_on_interrupt_option,
+    field_options,
     json_option,
     listed,
     poll_option,
@@ -28,22 +30,28 @@ if TYPE_CHECKING:
     from ..._models import JobView
     from ..._resources import JobEvent
 
+_FILTERS = {
+    "status": [
+        asyncclick.option(
+            "--status",
+            multiple=True,
+            type=asyncclick.Choice([status.value for status in JobStatus]),
+            help="Only jobs in this status. Repeatable.",
+        )
+    ]
+}
+
 
 @asyncclick.command("list")
 @asyncclick.option(
     "--limit", type=asyncclick.IntRange(min=1), metavar="N", help=f"The most jobs to list. By default, {DEFAULT_LIMIT}."
 )
 @asyncclick.option("--all", "everything", is_flag=True, help="List all jobs.")
-@asyncclick.option(
-    "--status",
-    multiple=True,
-    type=asyncclick.Choice([status.value for status in JobStatus]),
-    help="Only jobs in this status. Repeatable.",
-)
+@field_options(FILTERS, _FILTERS)
 @json_option
 @asyncclick.pass_obj
 async def list_command(
-    invocation: Invocation, /, limit: int | None, everything: bool, status: tuple[str, ...], as_json: bool
+    invocation: Invocation, /, limit: int | None, everything: bool, as_json: bool, **filters: Any
 ) -> int:
     """List recent jobs, newest first.
 
@@ -56,7 +64,7 @@ async def list_command(
     table: list[JobView] = []
     shown = 0
     async with invocation.client() as client:
-        async for job in client.iter_jobs(page_size=page_size, status=status or None):
+        async for job in client.iter_jobs(page_size=page_size, **filters):
             if for_people:
                 table.append(job.view)
             elif as_json:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import asyncclick
 
 from ..._enums import GpuType, SupplierKind
+from ..._fields import JOB
 from .. import exit_codes
 from ..invocation import Invocation
 from ..jobs import show_job
 from ..options import (
     cancel_on_interrupt_option,
     completing,
+    field_options,
     json_option,
     poll_option,
     require_wait,
@@ -43,50 +46,55 @@ class RunCommand(asyncclick.Command):
         return ["[OPTIONS]", "[-- PROGRAM [ARGS]...]"]
 
 
+_SPECIAL = {
+    "command": [],  # what follows `--`
+    "gpu": [
+        asyncclick.option(
+            "--gpu",
+            default=GpuType(JOB.defaults["gpu"]).value,
+            show_default=True,
+            shell_complete=completing(lambda: [kind.value for kind in GpuType]),
+            help=f"GPU model: {', '.join(kind.value for kind in GpuType)}.",
+        )
+    ],
+    "env": [
+        asyncclick.option(
+            "--env",
+            multiple=True,
+            metavar="NAME[=VALUE]",
+            help="Set an environment variable in the container. NAME alone copies its value from your environment: "
+            "better for secrets, because command lines show up in process lists. Repeatable.",
+        ),
+        asyncclick.option(
+            "--env-file",
+            multiple=True,
+            metavar="PATH",
+            help="Read variables from a file, one NAME=VALUE or NAME per line; lines that start with # are comments, "
+            "and quotes are kept. --env takes precedence. Repeatable.",
+        ),
+    ],
+    "require_tiers": [
+        asyncclick.option(
+            "--require-tier",
+            "require_tiers",
+            multiple=True,
+            metavar="KIND",
+            shell_complete=completing(lambda: [kind.value for kind in SupplierKind]),
+            help=f"Use only suppliers of this class: {', '.join(kind.value for kind in SupplierKind)}. Repeatable.",
+        )
+    ],
+    "idempotency_key": [
+        asyncclick.option(
+            "--idempotency-key",
+            metavar="KEY",
+            help="Submitting the same key twice returns the first job. By default, a new key.",
+        )
+    ],
+}
+
+
 @asyncclick.command("run", cls=RunCommand)
-@asyncclick.option("--image", required=True, help="OCI image reference, such as ghcr.io/acme/train:v3.")
-@asyncclick.option(
-    "--gpu",
-    default=GpuType.H100_80GB.value,
-    show_default=True,
-    shell_complete=completing(lambda: [kind.value for kind in GpuType]),
-    help=f"GPU model: {', '.join(kind.value for kind in GpuType)}.",
-)
-@asyncclick.option("--gpu-count", type=int, default=1, show_default=True, help="Number of GPUs, 1 to 8.")
-@asyncclick.option(
-    "--env",
-    multiple=True,
-    metavar="NAME[=VALUE]",
-    help="Set an environment variable in the container. NAME alone copies its value from your environment: "
-    "better for secrets, because command lines show up in process lists. Repeatable.",
-)
-@asyncclick.option(
-    "--env-file",
-    multiple=True,
-    metavar="PATH",
-    help="Read variables from a file, one NAME=VALUE or NAME per line; lines that start with # are comments, and "
-    "quotes are kept. --env takes precedence. Repeatable.",
-)
-@asyncclick.option(
-    "--max-runtime-seconds",
-    type=int,
-    default=3600,
-    show_default=True,
-    help="How long the job may run before it is stopped, 60 to 172800 (48 hours).",
-)
-@asyncclick.option(
-    "--require-tier",
-    multiple=True,
-    metavar="KIND",
-    shell_complete=completing(lambda: [kind.value for kind in SupplierKind]),
-    help=f"Use only suppliers of this class: {', '.join(kind.value for kind in SupplierKind)}. Repeatable.",
-)
-@asyncclick.option("--prefer-region", help="A region to favour, but not to insist on.")
-@asyncclick.option(
-    "--idempotency-key",
-    metavar="KEY",
-    help="Submitting the same key twice returns the first job. By default, a new key.",
-)
+@field_options(JOB, _SPECIAL)
 @wait_option
 @timeout_option
 @poll_option
@@ -97,14 +105,9 @@ class RunCommand(asyncclick.Command):
 async def run_command(
     invocation: Invocation,
     /,
-    image: str,
-    gpu: str,
-    gpu_count: int,
     env: tuple[str, ...],
     env_file: tuple[str, ...],
-    max_runtime_seconds: int,
-    require_tier: tuple[str, ...],
-    prefer_region: str | None,
+    require_tiers: tuple[str, ...],
     idempotency_key: str | None,
     wait: bool,
     timeout: float | None,
@@ -112,6 +115,7 @@ async def run_command(
     cancel_on_interrupt: bool,
     as_json: bool,
     argv: tuple[str, ...],
+    **plain: Any,
 ) -> int:
     """Submit a job.
 
@@ -128,19 +132,14 @@ async def run_command(
     except EnvironmentValueError as exc:
         raise asyncclick.UsageError(str(exc)) from exc
     key = _arguments.new_idempotency_key() if idempotency_key is None else _arguments.idempotency_key(idempotency_key)
-    submission = Submission(
-        image=image,
-        gpu=gpu,
-        gpu_count=gpu_count,
-        max_runtime_seconds=max_runtime_seconds,
-        require_tiers=require_tier,
-        prefer_region=prefer_region,
-        idempotency_key=key,
-        argv=argv,
-        env=env,
-        env_files=env_file,
-        variables=variables,
-    )
+    fields = {
+        **plain,
+        "command": argv or None,
+        "env": variables or None,
+        "require_tiers": require_tiers or None,
+        "idempotency_key": key,
+    }
+    submission = Submission(fields, env, env_file)
     watching = Watching(timeout, poll_seconds, cancel_on_interrupt, as_json)
     output, underway = invocation.output, invocation.underway
     async with invocation.client() as client:
