@@ -38,7 +38,7 @@ class Prepared:
 
         if not self.own:
             return event_loop.run(self._invoke)
-        return event_loop.run_interruptible(self._invoke, invocation.underway)
+        return event_loop.run_interruptible(self._invoke, invocation.pending)
 
     async def _invoke(self) -> int:
         async with self._context as context:

@@ -31,13 +31,13 @@ class Invocation:
 
     Attributes:
         output: where to write.
-        underway: what is being done, should it be interrupted.
+        pending: what is being done, should it be interrupted.
         failure: why the command will return another exit status than 0, if it said so itself rather than raising.
     """
 
     def __init__(self, *, for_programs: bool = False) -> None:
         self.output = Output(for_programs=for_programs)
-        self.underway = Underway(self.output)
+        self.pending = PendingWork(self.output)
         self.failure: Failure | None = None
 
     @property
@@ -102,7 +102,7 @@ def _owns_process() -> bool:
     return getattr(started, "__module__", None) == __package__
 
 
-class Underway:
+class PendingWork:
     """The submission or job that a command is busy with, filled in as the command progresses.
 
     Attributes:

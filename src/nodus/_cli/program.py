@@ -83,7 +83,7 @@ def run_program(arguments: Sequence[str]) -> int:
         from .failures import show_error
 
         status = exit_codes.of_error(exc)
-        show_error(invocation.output, exc, invocation.underway.advice_after(exc))
+        show_error(invocation.output, exc, invocation.pending.advice_after(exc))
     except (KeyboardInterrupt, asyncclick.Abort):
         status = exit_codes.INTERRUPTED
     _flush()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .._errors import JobTimeoutError
 from . import exit_codes
-from .invocation import Invocation, Underway
+from .invocation import Invocation, PendingWork
 from .jobs import is_simulated, place, show_job
 from .output import STATUS_COLOURS, Output, Painted
 
@@ -79,10 +79,10 @@ async def watch(invocation: Invocation, client: AsyncClient, job: AsyncJob, how:
     """
     from .._poll import DEFAULT_POLL_SECONDS
 
-    underway, output = invocation.underway, invocation.output
-    underway.job_id = job.id
+    pending, output = invocation.pending, invocation.output
+    pending.job_id = job.id
     if how.cancel_on_interrupt:
-        underway.cancel = lambda: cancel(client, job)
+        pending.cancel = lambda: cancel(client, job)
     progress = Progress(output)
     if job.status.is_known:
         progress(job)
@@ -118,9 +118,9 @@ async def cancel(client: AsyncClient, job: AsyncJob) -> str:
     return "being cancelled" if not job.is_terminal else job.status.value
 
 
-async def cancel_submission(client: AsyncClient, submission: Submission, underway: Underway) -> str:
+async def cancel_submission(client: AsyncClient, submission: Submission, pending: PendingWork) -> str:
     """Cancel a job whose submission has not been answered yet: submitting again under its key yields its id."""
     hurried = client.with_options(timeout=CANCEL_SECONDS, total_timeout=CANCEL_SECONDS)
     job = await submission.submit(hurried)
-    underway.job_id = job.id
+    pending.job_id = job.id
     return await cancel(client, job)

@@ -184,7 +184,7 @@ async def logs_command(invocation: Invocation, /, job_id: str, follow: bool, raw
             if not follow:
                 write(await client.logs(job_id))
                 return exit_codes.OK
-            invocation.underway.job_id = job_id
+            invocation.pending.job_id = job_id
             async with client.logs(job_id, follow=True) as pieces:
                 async for text in pieces:
                     write(text)
@@ -214,12 +214,12 @@ async def events_command(invocation: Invocation, /, job_id: str | None, after: s
     output = invocation.output
     async with invocation.client() as client:
         if job_id is not None:
-            invocation.underway.job_id = job_id
+            invocation.pending.job_id = job_id
         async with client.events(job_id, after=after) as events:
             async for event in events:
                 _show_event(output, event, as_json=as_json)
                 if job_id is None and event.id is not None:
-                    invocation.underway.resume = shell_line("nodus", "events", "--after", event.id)
+                    invocation.pending.resume = shell_line("nodus", "events", "--after", event.id)
                 if output.reader_gone:
                     break
     return exit_codes.OK

@@ -141,13 +141,13 @@ async def run_command(
     }
     submission = Submission(fields, env, env_file)
     watching = Watching(timeout, poll_seconds, cancel_on_interrupt, as_json)
-    output, underway = invocation.output, invocation.underway
+    output, pending = invocation.output, invocation.pending
     async with invocation.client() as client:
-        underway.begin(key, submission.rerun(*watching.options(wait=wait)))
+        pending.begin(key, submission.rerun(*watching.options(wait=wait)))
         if cancel_on_interrupt:
-            underway.cancel = lambda: cancel_submission(client, submission, underway)
+            pending.cancel = lambda: cancel_submission(client, submission, pending)
         job = await submission.submit(client)
-        underway.job_id = job.id
+        pending.job_id = job.id
         note = "was submitted before, with this idempotency key" if job.replayed else "submitted"
         if wait:
             output.note(f"Job {job.id} {note}.")
