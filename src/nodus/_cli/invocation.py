@@ -31,7 +31,7 @@ class Invocation:
 
     Attributes:
         output: where to write.
-        pending: what is being done, should it be interrupted.
+        pending: what is being done, to be reported if it is interrupted.
         failure: why the command will return another exit status than 0, if it said so itself rather than raising.
     """
 

@@ -42,7 +42,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Watching:
+class WaitOptions:
     """How to wait.
 
     Attributes:
@@ -71,7 +71,7 @@ class Watching:
         return words
 
 
-async def watch(invocation: Invocation, client: AsyncClient, job: AsyncJob, how: Watching) -> int:
+async def watch(invocation: Invocation, client: AsyncClient, job: AsyncJob, how: WaitOptions) -> int:
     """Wait for a job, show its final state on stdout, and return the exit status.
 
     Raises:

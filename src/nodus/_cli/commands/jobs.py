@@ -24,7 +24,7 @@ from ..options import (
 )
 from ..output import STATUS_COLOURS, Output, Painted, local_time, utc_time
 from ..terminal import shell_line
-from ..waiting import Watching, watch
+from ..waiting import WaitOptions, watch
 
 if TYPE_CHECKING:
     from ..._models import JobView
@@ -107,7 +107,9 @@ async def get_command(
     async with invocation.client() as client:
         job = await client.get(job_id)
         if wait:
-            return await watch(invocation, client, job, Watching(timeout, poll_seconds, cancel_on_interrupt, as_json))
+            return await watch(
+                invocation, client, job, WaitOptions(timeout, poll_seconds, cancel_on_interrupt, as_json)
+            )
         show_job(invocation.output, job.view, as_json=as_json)
         return exit_codes.OK
 
@@ -134,8 +136,8 @@ async def wait_command(
     does not end the waiting, and Ctrl-C does not end the job.
     """
     async with invocation.client() as client:
-        watching = Watching(timeout, poll_seconds, cancel_on_interrupt, as_json)
-        return await watch(invocation, client, client.job(job_id), watching)
+        wait_options = WaitOptions(timeout, poll_seconds, cancel_on_interrupt, as_json)
+        return await watch(invocation, client, client.job(job_id), wait_options)
 
 
 @asyncclick.command("cancel")

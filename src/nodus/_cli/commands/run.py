@@ -24,7 +24,7 @@ from ..options import (
 )
 from ..submission import EnvironmentValueError, Submission, collect_variables
 from ..terminal import shell_line
-from ..waiting import Watching, cancel_submission, watch
+from ..waiting import WaitOptions, cancel_submission, watch
 
 ARGUMENTS_HINT = "The job's own program and arguments go after `--`: nodus run [OPTIONS] -- python train.py --epochs 10"
 
@@ -140,10 +140,10 @@ async def run_command(
         "idempotency_key": key,
     }
     submission = Submission(fields, env, env_file)
-    watching = Watching(timeout, poll_seconds, cancel_on_interrupt, as_json)
+    wait_options = WaitOptions(timeout, poll_seconds, cancel_on_interrupt, as_json)
     output, pending = invocation.output, invocation.pending
     async with invocation.client() as client:
-        pending.begin(key, submission.rerun(*watching.options(wait=wait)))
+        pending.begin(key, submission.rerun(*wait_options.options(wait=wait)))
         if cancel_on_interrupt:
             pending.cancel = lambda: cancel_submission(client, submission, pending)
         job = await submission.submit(client)
@@ -151,7 +151,7 @@ async def run_command(
         note = "was submitted before, with this idempotency key" if job.replayed else "submitted"
         if wait:
             output.note(f"Job {job.id} {note}.")
-            return await watch(invocation, client, job, watching)
+            return await watch(invocation, client, job, wait_options)
         if as_json:
             show_job(output, job.view, as_json=True)
         else:
