@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import nodus as sdk
-from nodus._cli.checkpoint_store import Memory, Seen, predecessor, require_continuation, state_folder
+from nodus._cli.checkpoint_store import CheckpointStore, SeenCheckpoint, predecessor, require_continuation, state_folder
 from nodus._resources import ConsistencyProof
 from tests.cli.conftest import Command
 from tests.cli.stub import Answer, Request, Stub
@@ -31,8 +31,8 @@ URL = "https://api.example"
 ROWS = rows(22)
 
 
-def seen(count: int, *, base_url: str = URL, private: object = PRIVATE, made: list[Row] = ROWS) -> Seen:
-    return Seen.of(checkpoint_of(made[:count], private=private)["note"], base_url)
+def seen(count: int, *, base_url: str = URL, private: object = PRIVATE, made: list[Row] = ROWS) -> SeenCheckpoint:
+    return SeenCheckpoint.of(checkpoint_of(made[:count], private=private)["note"], base_url)
 
 
 def serve(stub: Stub, made: list[Row]) -> None:
@@ -151,29 +151,29 @@ def test_an_export_is_not_compared(stub: Stub, nodus: Command, state: Path, tmp_
 
 def test_of_two_writers_the_larger_checkpoint_stays(tmp_path: Path) -> None:
     """Whichever comes last; nothing else is left in the folder."""
-    memory = Memory(tmp_path / "new" / "folder")
+    store = CheckpointStore(tmp_path / "new" / "folder")
     for size in (3, 22, 5):
-        memory.keep(seen(size))
+        store.keep(seen(size))
 
-    assert [each.size for each in memory.recall(ORIGIN)] == [22]
+    assert [each.size for each in store.recall(ORIGIN)] == [22]
     assert len(list((tmp_path / "new" / "folder").iterdir())) == 1
-    memory.keep(seen(5), even_if_smaller=True)
-    assert [each.size for each in memory.recall(ORIGIN)] == [5]
+    store.keep(seen(5), even_if_smaller=True)
+    assert [each.size for each in store.recall(ORIGIN)] == [5]
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And no half of a file."""
-    memory = Memory(tmp_path)
-    memory.keep(seen(3))
+    store = CheckpointStore(tmp_path)
+    store.keep(seen(3))
 
     def full(source: str, target: Path) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OSError, match="No space"):
-        memory.keep(seen(5))
+        store.keep(seen(5))
 
-    assert [each.size for each in memory.recall(ORIGIN)] == [3]
+    assert [each.size for each in store.recall(ORIGIN)] == [3]
     assert len(list(tmp_path.iterdir())) == 1
 
 

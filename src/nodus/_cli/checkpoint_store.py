@@ -35,7 +35,7 @@ _SIGNATURE_LINE = "\u2014 "
 
 
 @dataclass(frozen=True)
-class Seen:
+class SeenCheckpoint:
     """A checkpoint, and where it came from.
 
     Attributes:
@@ -53,7 +53,7 @@ class Seen:
     note: str
 
     @classmethod
-    def of(cls, note: str, base_url: str) -> Seen:
+    def of(cls, note: str, base_url: str) -> SeenCheckpoint:
         """Read a signed note.
 
         Raises:
@@ -63,7 +63,7 @@ class Seen:
         return cls(opened.origin, _key_id(note, opened.origin), base_url, opened.size, note)
 
 
-class Memory:
+class CheckpointStore:
     """The checkpoints in a folder, each log's in a file of its own.
 
     Two processes may write at the same time: each file is replaced as a whole, and the larger checkpoint stays.
@@ -75,7 +75,7 @@ class Memory:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def recall(self, origin: str) -> list[Seen]:
+    def load(self, origin: str) -> list[SeenCheckpoint]:
         """Return what was seen of the logs of this name.
 
         Raises:
@@ -84,7 +84,7 @@ class Memory:
         found = [_read(path) for path in sorted(self._folder.glob("*.json"))]
         return [seen for seen in found if seen is not None and seen.origin == origin]
 
-    def keep(self, seen: Seen, *, even_if_smaller: bool = False) -> None:
+    def save(self, seen: SeenCheckpoint, *, even_if_smaller: bool = False) -> None:
         """Remember a checkpoint in place of a smaller one of the same log.
 
         Raises:
@@ -128,7 +128,7 @@ def state_folder(environ: Mapping[str, str], *, platform: str = sys.platform, ho
     return (Path.home() if home is None else home).joinpath(".local", "state", "nodus")
 
 
-def predecessor(seen: Seen, remembered: list[Seen]) -> Seen | None:
+def predecessor(seen: SeenCheckpoint, remembered: list[SeenCheckpoint]) -> SeenCheckpoint | None:
     """Return the checkpoint that a new one must continue; None if there is none.
 
     It is that of the same log and key; else, of another key that this address showed for it. On loopback, control
@@ -144,7 +144,7 @@ def predecessor(seen: Seen, remembered: list[Seen]) -> Seen | None:
     )
 
 
-def require_continuation(before: Seen, seen: Seen, proof: ConsistencyProof | None) -> None:
+def require_continuation(before: SeenCheckpoint, seen: SeenCheckpoint, proof: ConsistencyProof | None) -> None:
     """Require that a log goes on from the checkpoint that was seen before.
 
     Args:
@@ -195,12 +195,12 @@ async def compare_with_last(
         LedgerError: the log does not go on from there; `require_continuation` says how.
         NodusError: the proof cannot be had.
     """
-    seen = Seen.of(checkpoint.note, invocation.base_url)
-    before: Seen | None = None
+    seen = SeenCheckpoint.of(checkpoint.note, invocation.base_url)
+    before: SeenCheckpoint | None = None
     with _warning(invocation):
-        memory = Memory(state_folder(os.environ))
+        store = CheckpointStore(state_folder(os.environ))
         if not accept:
-            before = predecessor(seen, memory.recall(seen.origin))
+            before = predecessor(seen, store.recall(seen.origin))
     if before is not None:
         require_continuation(before, seen, await _proof(client, before, seen))
         if before.key_id != seen.key_id:
@@ -209,11 +209,11 @@ async def compare_with_last(
                 "its operator whether the key was replaced, and pin the new one."
             )
     with _warning(invocation):
-        Memory(state_folder(os.environ)).keep(seen, even_if_smaller=accept)
+        CheckpointStore(state_folder(os.environ)).save(seen, even_if_smaller=accept)
     return None if before is None else before.size
 
 
-async def _proof(client: AsyncClient, before: Seen, seen: Seen) -> ConsistencyProof | None:
+async def _proof(client: AsyncClient, before: SeenCheckpoint, seen: SeenCheckpoint) -> ConsistencyProof | None:
     if not 0 < before.size < seen.size:
         return None
     return await client.ledger.consistency(before.size, seen.size)
@@ -230,11 +230,11 @@ def _warning(invocation: Invocation) -> Iterator[None]:
         )
 
 
-def _read(path: Path) -> Seen | None:
+def _read(path: Path) -> SeenCheckpoint | None:
     """Read a checkpoint that was kept; None if it is not there, or damaged."""
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
-        return Seen.of(fields["note"], str(fields["base_url"]))
+        return SeenCheckpoint.of(fields["note"], str(fields["base_url"]))
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, NodusError):
