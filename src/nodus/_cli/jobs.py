@@ -48,7 +48,7 @@ def show_tab_separated(output: Output, view: JobView) -> None:
     output.row(_cells(view, utc_time))
 
 
-def place(view: JobView) -> str:
+def location(view: JobView) -> str:
     """Say where a job runs, as far as that is known."""
     return ", ".join(part for part in (view.supplier, view.region) if part)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .._errors import JobTimeoutError
 from . import exit_codes
 from .invocation import Invocation, PendingWork
-from .jobs import is_simulated, place, show_job
+from .jobs import is_simulated, location, show_job
 from .output import STATUS_COLOURS, Output, Painted
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Progress:
         self._last = ""
 
     def __call__(self, job: AsyncJob) -> None:
-        where = place(job.view)
+        where = location(job.view)
         status = job.status.value
         line = f"{status} on {where}" if where else status
         if line == self._last:
