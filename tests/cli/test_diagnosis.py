@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from nodus import APIConnectionError
-from nodus._cli.diagnosis import Finding, look_at_clock, look_at_proxy, skew_of
+from nodus._cli.diagnosis import Finding, check_clock, check_proxy, skew_of
 from nodus._cli.failures import advice_for
 from tests.cli.conftest import Command
 from tests.cli.stub import Answer, Stub
@@ -140,7 +140,7 @@ def test_a_clock_that_is_off_is_found_by_the_servers_date(
 )
 def test_a_clock_is_judged_by_what_it_breaks(skew: float | None, signs: bool, result: str, exit_code: int) -> None:
     """Half a minute is worth a word; five are the end of signing."""
-    finding = look_at_clock(skew, signs=signs)
+    finding = check_clock(skew, signs=signs)
 
     assert (finding.result, finding.exit_code) == (result, exit_code)
 
@@ -164,7 +164,7 @@ def proxy_of(
     """What doctor says of the proxies that are named in this environment."""
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    return look_at_proxy(environ, urlsplit(url))
+    return check_proxy(environ, urlsplit(url))
 
 
 def test_the_proxy_in_use_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:

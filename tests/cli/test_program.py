@@ -117,7 +117,7 @@ def test_a_group_has_help_and_says_what_is_in_it(command: Command, name: str) ->
     assert isinstance(group, Subcommands)
     assert group.help == registry.COMMANDS[name]
     assert (asked.status, bare, unknown.status) == (0, asked, 2)
-    assert all(group.sentence_on(each) in " ".join(asked.stdout.split()) for each in group.commands)
+    assert all(group.summary_of(each) in " ".join(asked.stdout.split()) for each in group.commands)
     assert f"### nodus {name}\n" in PAGE.read_text(encoding="utf-8")
 
 

@@ -76,13 +76,13 @@ class PreparingGroup(asyncclick.Group):
 
     def format_commands(self, ctx: asyncclick.Context, formatter: asyncclick.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, self.sentence_on(name)) for name in self.list_commands(ctx)])
+            formatter.write_dl([(name, self.summary_of(name)) for name in self.list_commands(ctx)])
 
     def is_own(self, name: str) -> bool:
         """Whether a command is this distribution's."""
         return True
 
-    def sentence_on(self, name: str) -> str:
+    def summary_of(self, name: str) -> str:
         """Return one sentence about a command."""
         raise NotImplementedError
 
@@ -103,7 +103,7 @@ class Subcommands(PreparingGroup):
         # A plain group sorts them.
         return list(self.commands)
 
-    def sentence_on(self, name: str) -> str:
+    def summary_of(self, name: str) -> str:
         return (self.commands[name].help or "").partition("\n")[0]
 
 

@@ -45,7 +45,7 @@ class Commands(PreparingGroup):
     def is_own(self, name: str) -> bool:
         return registry.is_own(name)
 
-    def sentence_on(self, name: str) -> str:
+    def summary_of(self, name: str) -> str:
         return registry.short_help(name)
 
 
