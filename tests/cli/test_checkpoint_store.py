@@ -153,27 +153,27 @@ def test_of_two_writers_the_larger_checkpoint_stays(tmp_path: Path) -> None:
     """Whichever comes last; nothing else is left in the folder."""
     store = CheckpointStore(tmp_path / "new" / "folder")
     for size in (3, 22, 5):
-        store.keep(seen(size))
+        store.save(seen(size))
 
-    assert [each.size for each in store.recall(ORIGIN)] == [22]
+    assert [each.size for each in store.load(ORIGIN)] == [22]
     assert len(list((tmp_path / "new" / "folder").iterdir())) == 1
-    store.keep(seen(5), even_if_smaller=True)
-    assert [each.size for each in store.recall(ORIGIN)] == [5]
+    store.save(seen(5), even_if_smaller=True)
+    assert [each.size for each in store.load(ORIGIN)] == [5]
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And no half of a file."""
     store = CheckpointStore(tmp_path)
-    store.keep(seen(3))
+    store.save(seen(3))
 
     def full(source: str, target: Path) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OSError, match="No space"):
-        store.keep(seen(5))
+        store.save(seen(5))
 
-    assert [each.size for each in store.recall(ORIGIN)] == [3]
+    assert [each.size for each in store.load(ORIGIN)] == [3]
     assert len(list(tmp_path.iterdir())) == 1
 
 

@@ -200,7 +200,7 @@ async def compare_with_last(
     with _warning(invocation):
         store = CheckpointStore(state_folder(os.environ))
         if not accept:
-            before = predecessor(seen, store.recall(seen.origin))
+            before = predecessor(seen, store.load(seen.origin))
     if before is not None:
         require_continuation(before, seen, await _proof(client, before, seen))
         if before.key_id != seen.key_id:
