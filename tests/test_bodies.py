@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import nodus
 from nodus import _bodies, _http
 from nodus._models import JobGlances, JobPage, JobView
-from nodus._records import JobEvent, LedgerPage, Routing
+from nodus._resources import JobEvent, LedgerPage, Routing
 from tests.support.script import job
 
 MIB = 1 << 20

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import nodus
 from tests.support import ledger
+from tests.support.merkle_definitions import consistency_proof, inclusion_proof
 
 ROWS = ledger.rows(21)
 HASHES = ledger.leaf_hashes(ROWS)
@@ -20,13 +21,13 @@ CHECKPOINTS = [ledger.checkpoint_of(ROWS[:size]) for size in range(22)]
 
 def inclusion(seq: int, size: int) -> dict[str, Any]:
     """The proof of a row, as the server gives it."""
-    hashes = [one.hex() for one in ledger.inclusion_proof(HASHES[:size], seq - 1)]
+    hashes = [one.hex() for one in inclusion_proof(HASHES[:size], seq - 1)]
     return {"seq": seq, "size": size, "leaf_hash": ROWS[seq - 1]["leaf_hash"], "hashes": hashes}
 
 
 def consistency(old: int, new: int) -> dict[str, Any]:
     """The proof of a growth, as the server gives it."""
-    hashes = [one.hex() for one in ledger.consistency_proof(HASHES[:new], old)] if old else []
+    hashes = [one.hex() for one in consistency_proof(HASHES[:new], old)] if old else []
     return {"from": old, "to": new, "hashes": hashes}
 
 
@@ -128,7 +129,7 @@ def test_a_history_that_was_rewritten_cannot_be_proved() -> None:
     rewritten = ledger.relink([{**row, "kind": "job.failed"} for row in ROWS[:9]])
     hashes = ledger.leaf_hashes(rewritten)
     checkpoint = ledger.checkpoint_of(rewritten)
-    proof = {"hashes": [one.hex() for one in ledger.consistency_proof(hashes, 5)]}
+    proof = {"hashes": [one.hex() for one in consistency_proof(hashes, 5)]}
 
     refused_consistency("ledger_proof_invalid", CHECKPOINTS[5], checkpoint, proof, public_key=KEY)
     refused_consistency("ledger_proof_invalid", CHECKPOINTS[5], checkpoint, consistency(5, 9), public_key=KEY)

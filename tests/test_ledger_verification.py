@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import json
 import pickle
@@ -20,6 +19,7 @@ from hypothesis import strategies as st
 import nodus
 from tests.support import ledger
 from tests.support.ledger import Row
+from tests.support.merkle_definitions import root_of
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "reference" / "ledger-encoding.md"
 
@@ -63,7 +63,7 @@ def test_rows_alone_can_be_verified() -> None:
     report = nodus.verify_ledger(iter(ROWS))
 
     assert (report.size, report.checkpoint_size, report.signature_verified) == (7, None, False)
-    assert report.root_hash == ledger.root_of(ledger.leaf_hashes(ROWS)).hex()
+    assert report.root_hash == root_of(ledger.leaf_hashes(ROWS)).hex()
 
 
 def test_without_a_key_the_report_does_not_claim_a_signature() -> None:
@@ -284,75 +284,6 @@ def test_a_checkpoint_that_another_key_signed_is_found(key: Any) -> None:
 
     found("ledger_signature_invalid", ROWS, checkpoint=forged, public_key=key)
     found("ledger_signature_invalid", ROWS, checkpoint=CHECKPOINT, known_checkpoint=forged, public_key=key)
-
-
-@settings(deadline=None)
-@given(st.integers(0, len(CHECKPOINT["note"]) - 1), st.text(min_size=1, max_size=1))
-def test_a_note_with_any_character_changed_does_not_verify(place: int, character: str) -> None:
-    """Nothing of it is free to choose."""
-    note = CHECKPOINT["note"]
-    spoiled = note[:place] + character + note[place + 1 :]
-    if spoiled == note:
-        return
-
-    with pytest.raises(nodus.LedgerError):
-        nodus.verify_ledger(ROWS, checkpoint=spoiled, public_key=KEY)
-
-
-@pytest.mark.parametrize(
-    ("field", "value"), [("origin", "nodus.run/ledger/evil"), ("size", 6), ("root_hash", "0" * 64), ("note", None)]
-)
-def test_a_checkpoint_says_what_its_note_says(field: str, value: Any) -> None:
-    """The note is what was signed."""
-    found("ledger_malformed", ROWS, checkpoint={**CHECKPOINT, field: value}, public_key=KEY)
-
-
-@pytest.mark.parametrize(
-    "note", ["", "\n\n", "a\nb", "a\n1\n\n", "o\n01\n" + "A" * 43 + "=\n\n\u2014 o AAAA\n", "\ud800"]
-)
-def test_a_note_that_is_none_is_malformed(note: str) -> None:
-    """With a key or without."""
-    found("ledger_malformed", [], checkpoint=note)
-    found("ledger_malformed", [], checkpoint=note, public_key=KEY)
-
-
-@pytest.mark.parametrize("checkpoint", [b"o\n1\n", 7, {}])
-def test_what_is_no_checkpoint_is_malformed(checkpoint: Any) -> None:
-    """A note that was read as bytes, for example."""
-    found("ledger_malformed", [], checkpoint=checkpoint)
-
-
-def test_signatures_of_witnesses_are_passed_over() -> None:
-    """Others may sign too."""
-    text, own = CHECKPOINT["note"].split("\n\n")
-    witness = f"\u2014 witness.example {base64.b64encode(bytes(68)).decode()}\n"
-
-    for signatures in (witness + own, own + witness):
-        assert nodus.verify_ledger(ROWS, checkpoint=f"{text}\n\n{signatures}", public_key=KEY).signature_verified
-
-
-@pytest.mark.parametrize(
-    "key",
-    [
-        "",
-        "AAAA",
-        "no key",
-        "\ud800",
-        b"short",
-        KEY["vkey"].replace("acme", "evil"),
-        KEY["vkey"][:-4],
-        {**KEY, "algorithm": "rsa"},
-        {**KEY, "public_key": None},
-        {},
-        7,
-    ],
-)
-def test_what_is_no_key_is_refused(key: Any) -> None:
-    """It is the caller's own."""
-    with pytest.raises(nodus.ValidationError) as caught:
-        nodus.verify_ledger(ROWS, checkpoint=CHECKPOINT, public_key=key)
-
-    assert caught.value.code == "invalid_public_key"
 
 
 def test_a_key_without_anything_to_verify_is_refused() -> None:

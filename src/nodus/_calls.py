@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from . import _arguments, _bodies
-from ._enums import JobStatus
 
 if TYPE_CHECKING:
     from ._models import JobSpec
@@ -69,14 +68,12 @@ def get_job(job_id: str) -> Call:
     return Call("GET", f"/v1/jobs/{_segment(job_id)}")
 
 
-def list_jobs(*, limit: int, cursor: str | None = None, statuses: Iterable[JobStatus] = ()) -> Call:
+def list_jobs(*, limit: int, cursor: str | None = None, filters: Mapping[str, str] | None = None) -> Call:
+    """`GET /v1/jobs`. The filters are parameters of the query, already checked."""
     query = {"limit": str(_arguments.whole_number("limit", limit, minimum=1))}
     if cursor is not None:
         query["cursor"] = cursor
-    wanted = ",".join(status.value for status in statuses)
-    if wanted:
-        query["status"] = wanted
-    return Call("GET", "/v1/jobs", query=urlencode(query))
+    return Call("GET", "/v1/jobs", query=urlencode({**query, **(filters or {})}))
 
 
 def cancel_job(job_id: str) -> Call:

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
 
+from ._checkpoints import Checkpoint, fields_of, open_checkpoint, read_key
 from ._errors import LedgerError, ValidationError
 from ._merkle import Tree, consistency_holds, inclusion_holds
-from ._notes import Checkpoint, fields_of, open_checkpoint, read_key
 
 if TYPE_CHECKING:
     from ._models import LedgerRow
-    from ._records import ConsistencyProof, InclusionProof, LedgerCheckpoint, LedgerEntry, LedgerKey
+    from ._resources import ConsistencyProof, InclusionProof, LedgerCheckpoint, LedgerEntry, LedgerKey
 
 FIRST_PREV_HASH = "0" * 64
 """The first row's `prev_hash`, as it has no row before it."""

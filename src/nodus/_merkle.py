@@ -1,7 +1,7 @@
 """The verifier's half of RFC 6962's Merkle tree. Standard library only.
 
-The control plane has the same algorithms, and more, in `nodus_core.merkle`: a verifier must not share code with what it
-verifies. A test checks that the two agree.
+The control plane makes its trees and proofs in `nodus_core.merkle`: a verifier must not share code with what it
+verifies. A test of the control plane checks that the two agree.
 """
 
 from __future__ import annotations
@@ -55,20 +55,13 @@ def inclusion_holds(hashed_leaf: bytes, index: int, size: int, proof: Sequence[b
     """Say whether the proof leads from leaf `index`, counted from 0, to the root (RFC 9162, section 2.1.3.2)."""
     if not 0 <= index < size:
         return False
-    node, last, computed = index, size - 1, hashed_leaf
-    for sibling in proof:
-        if last == 0:
-            return False
-        if node & 1 or node == last:
-            computed = node_hash(sibling, computed)
-            while node and not node & 1:
-                node >>= 1
-                last >>= 1
-        else:
-            computed = node_hash(computed, sibling)
-        node >>= 1
-        last >>= 1
-    return last == 0 and computed == root
+    sides = _sides(index, size - 1, len(proof))
+    if sides is None:
+        return False
+    computed = hashed_leaf
+    for sibling, is_left in zip(proof, sides, strict=True):
+        computed = node_hash(sibling, computed) if is_left else node_hash(computed, sibling)
+    return computed == root
 
 
 def consistency_holds(old_size: int, size: int, old_root: bytes, root: bytes, proof: Sequence[bytes]) -> bool:
@@ -81,22 +74,44 @@ def consistency_holds(old_size: int, size: int, old_root: bytes, root: bytes, pr
     path = [old_root, *proof] if old_size & (old_size - 1) == 0 else list(proof)
     if not path:
         return False
+    # The path begins at the largest perfect subtree in which the old tree ends.
     node, last = old_size - 1, size - 1
     while node & 1:
         node >>= 1
         last >>= 1
+    sides = _sides(node, last, len(path) - 1)
+    if sides is None:
+        return False
     old_computed = computed = path[0]
-    for sibling in path[1:]:
-        if last == 0:
-            return False
-        if node & 1 or node == last:
+    for sibling, is_left in zip(path[1:], sides, strict=True):
+        if is_left:
+            # What stands on the left was there before: it belongs to the old tree too.
             old_computed = node_hash(sibling, old_computed)
             computed = node_hash(sibling, computed)
+        else:
+            computed = node_hash(computed, sibling)
+    return old_computed == old_root and computed == root
+
+
+def _sides(node: int, last: int, length: int) -> list[bool] | None:
+    """Say of each step of a path to the root whether its sibling stands on the left; None if it does not end there.
+
+    Args:
+        node: the number of the node at which the path begins, among those of its level.
+        last: the number of the last node of that level.
+        length: how many steps the path has.
+    """
+    sides = []
+    for _ in range(length):
+        if last == 0:
+            return None
+        is_left = bool(node & 1) or node == last
+        sides.append(is_left)
+        if is_left:
+            # The last node of a level without a sibling rises until it has one.
             while node and not node & 1:
                 node >>= 1
                 last >>= 1
-        else:
-            computed = node_hash(computed, sibling)
         node >>= 1
         last >>= 1
-    return last == 0 and old_computed == old_root and computed == root
+    return sides if last == 0 else None

@@ -11,32 +11,29 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, field_validator
 
-from . import _arguments, _bodies
+from . import _arguments, _bodies, _fields
 from ._enums import GpuType, JobStatus, OpenStrEnum, PrincipalKind, SupplierKind
 from ._errors import ValidationError
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
+
+    from ._fields import JobFields
 
 _Choice = TypeVar("_Choice", bound=OpenStrEnum)
 _Built = TypeVar("_Built")
 
+_DEFAULTS: dict[str, Any] = _fields.JOB.defaults
 
+
+@_fields.JOB.spell_out
 class JobSpec(BaseModel):
     """A job as it is submitted, validated when it is created.
 
     To submit one: `client.run(**spec.model_dump())`.
 
     Attributes:
-        image: OCI image reference, such as `ghcr.io/acme/train:v3`.
-        command: argv list; None to run the image's own command.
-        gpu: GPU model, as a `GpuType` or its wire value.
-        gpu_count: number of GPUs, 1 to 8.
-        env: environment variables to set in the container. Their values never show in a `repr` or an error.
-        max_runtime_seconds: how long the job may run before it is stopped, 60 to 172 800 (48 hours).
-        require_tiers: use only suppliers of these classes; None or empty for any.
-        prefer_region: a region to favour, but not to insist on.
-        idempotency_key: 1 to 128 printable ASCII characters; submitting the same key twice returns the first job.
+        **fields: as in `JobFields`.
 
     Raises:
         ValidationError: (`invalid_spec`, `invalid_idempotency_key`) a field is outside its limits.
@@ -46,29 +43,17 @@ class JobSpec(BaseModel):
 
     image: Annotated[StrictStr, Field(min_length=1, max_length=512)]
     command: list[StrictStr] | None = Field(default=None, repr=False)
-    gpu: GpuType = GpuType.H100_80GB
-    gpu_count: Annotated[StrictInt, Field(ge=1, le=8)] = 1
+    gpu: GpuType = _DEFAULTS["gpu"]
+    gpu_count: Annotated[StrictInt, Field(ge=1, le=8)] = _DEFAULTS["gpu_count"]
     env: dict[StrictStr, StrictStr] | None = Field(default=None, repr=False)
-    max_runtime_seconds: Annotated[StrictInt, Field(ge=60, le=172_800)] = 3600
+    max_runtime_seconds: Annotated[StrictInt, Field(ge=60, le=172_800)] = _DEFAULTS["max_runtime_seconds"]
     require_tiers: list[SupplierKind] | None = None
     prefer_region: Annotated[StrictStr, Field(min_length=1, max_length=128)] | None = None
     idempotency_key: StrictStr | None = None
 
     if TYPE_CHECKING:
 
-        def __init__(
-            self,
-            *,
-            image: str,
-            command: Sequence[str] | None = None,
-            gpu: GpuType | str = GpuType.H100_80GB,
-            gpu_count: int = 1,
-            env: Mapping[str, str] | None = None,
-            max_runtime_seconds: int = 3600,
-            require_tiers: Sequence[SupplierKind | str] | None = None,
-            prefer_region: str | None = None,
-            idempotency_key: str | None = None,
-        ) -> None: ...
+        def __init__(self, **fields: Unpack[JobFields]) -> None: ...
 
     else:
 
@@ -239,6 +224,127 @@ class JobView(BaseModel):
     def succeeded(self) -> bool:
         """Whether the job completed."""
         return self.status == JobStatus.COMPLETED
+
+
+class JobAttributes:
+    """What a job's handle says of the job, from the snapshot behind it."""
+
+    __slots__ = ()
+
+    _view: JobView
+
+    @property
+    def id(self) -> str:
+        """Server-issued UUID."""
+        return self._view.id
+
+    @property
+    def status(self) -> JobStatus:
+        """The job's status when it was last fetched."""
+        return self._view.status
+
+    @property
+    def supplier(self) -> str | None:
+        """Name of the supplier; None until placement."""
+        return self._view.supplier
+
+    @property
+    def region(self) -> str | None:
+        """Region that the job runs in; None until placement."""
+        return self._view.region
+
+    @property
+    def cost_usd(self) -> float | None:
+        """Final cost in US dollars; None until terminal."""
+        return self._view.cost_usd
+
+    @property
+    def error_code(self) -> str | None:
+        """Stable identifier of the failure, if the job failed."""
+        return self._view.error_code
+
+    @property
+    def error_message(self) -> str | None:
+        """What went wrong, if the job failed."""
+        return self._view.error_message
+
+    @property
+    def image(self) -> str | None:
+        """Image, as submitted."""
+        return self._view.image
+
+    @property
+    def gpu(self) -> GpuType | None:
+        """GPU model, as submitted."""
+        return self._view.gpu
+
+    @property
+    def gpu_count(self) -> int | None:
+        """Number of GPUs, as submitted."""
+        return self._view.gpu_count
+
+    @property
+    def created_at(self) -> datetime | None:
+        """When the submission was accepted."""
+        return self._view.created_at
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When the job began to run at its last placement."""
+        return self._view.started_at
+
+    @property
+    def finished_at(self) -> datetime | None:
+        """When the job became terminal."""
+        return self._view.finished_at
+
+    @property
+    def duration_s(self) -> float | None:
+        """How long the job ran at its last placement, in seconds; None until terminal."""
+        return self._view.duration_s
+
+    @property
+    def estimated_cost_usd(self) -> float | None:
+        """Upper bound of the cost, reserved at submission, in US dollars."""
+        return self._view.estimated_cost_usd
+
+    @property
+    def retail_cost_usd(self) -> float | None:
+        """What the cheapest hyperscaler would have charged, in US dollars; None until terminal."""
+        return self._view.retail_cost_usd
+
+    @property
+    def saved_usd(self) -> float | None:
+        """Retail cost minus cost, in US dollars; may be negative. None until terminal."""
+        return self._view.saved_usd
+
+    @property
+    def attempts(self) -> int | None:
+        """Number of placements so far."""
+        return self._view.attempts
+
+    @property
+    def principal_kind(self) -> PrincipalKind | None:
+        """Kind of principal whose key submitted the job."""
+        return self._view.principal_kind
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the job's supplier is simulated: nothing runs, and nothing is charged.
+
+        False if an older server does not say; `view.simulated` is None then.
+        """
+        return bool(self._view.simulated)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the job is completed, failed or cancelled."""
+        return self._view.is_terminal
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the job completed."""
+        return self._view.succeeded
 
 
 class JobGlance(BaseModel):

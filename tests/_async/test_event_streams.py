@@ -10,7 +10,7 @@ import pytest
 
 import nodus
 from nodus._config import DEFAULT_MAX_CONNECTIONS
-from nodus._live import MAX_STREAMS, shares_of_streams
+from nodus._reconnect import MAX_STREAMS, shares_of_streams
 from tests._async.clients import API_KEY, SIGNING_SECRET, on_loopback, scripted
 from tests.support.clock import AsyncFakeClock
 from tests.support.script import AsyncScript, job_reply, refusal, reply

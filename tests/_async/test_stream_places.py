@@ -12,7 +12,7 @@ import nodus
 from nodus import AsyncClient
 from nodus._async.stream_places import AsyncStreamPlaces
 from nodus._concurrency import AsyncClock
-from nodus._live import shares_of_streams
+from nodus._reconnect import shares_of_streams
 from tests.support.script import job as view
 from tests.support.server import Action, LoopbackServer, Peer, Received, answer, decide
 from tests.support.streams import COURSE, frame, logs, streams

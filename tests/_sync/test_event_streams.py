@@ -11,7 +11,7 @@ import pytest
 
 import nodus
 from nodus._config import DEFAULT_MAX_CONNECTIONS
-from nodus._live import MAX_STREAMS, shares_of_streams
+from nodus._reconnect import MAX_STREAMS, shares_of_streams
 from tests._sync.clients import API_KEY, SIGNING_SECRET, on_loopback, scripted
 from tests.support.clock import FakeClock
 from tests.support.script import Script, job_reply, refusal, reply

@@ -12,7 +12,7 @@ import pytest
 import nodus
 from nodus import Client
 from nodus._concurrency import Clock
-from nodus._live import shares_of_streams
+from nodus._reconnect import shares_of_streams
 from nodus._sync.stream_places import StreamPlaces
 from tests.support.script import job as view
 from tests.support.server import Action, LoopbackServer, Peer, Received, answer, decide

@@ -6,7 +6,7 @@ import pytest
 
 import nodus as sdk
 from nodus._cli import exit_codes
-from nodus._cli.underway import Underway
+from nodus._cli.invocation import PendingWork
 from tests.cli.conftest import Command
 from tests.cli.stub import Answer, Stub
 
@@ -192,4 +192,4 @@ def test_nothing_under_way_has_no_advice() -> None:
     """There is nothing to go on with."""
     from nodus._cli.output import Output
 
-    assert Underway(Output()).advice() == []
+    assert PendingWork(Output()).advice() == []

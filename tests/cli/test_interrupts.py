@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from nodus._cli import event_loop
+from nodus._cli.invocation import PendingWork
 from nodus._cli.output import Output
-from nodus._cli.underway import Underway
 from tests.cli.conftest import Command, Result
+from tests.cli.pseudo_terminal import PATIENCE_SECONDS, terminal
 from tests.cli.stub import API_KEY, Answer, Request, Stub, job
-from tests.cli.terminal import PATIENCE_SECONDS, terminal
 from tests.support.streams import frames
 
 SUBMIT = "POST /v1/jobs"
@@ -179,10 +179,10 @@ def test_a_job_that_cannot_be_cancelled_is_not_passed_over(stub: Stub, interrupt
 
 def test_an_id_is_quoted_for_the_shell() -> None:
     """Lines are there to be pasted, and the id is what a server or a user says."""
-    underway = Underway(Output())
-    underway.job_id = "a b\x1b;c"
+    pending = PendingWork(Output())
+    pending.job_id = "a b\x1b;c"
 
-    assert underway.advice()[1:] == [
+    assert pending.advice()[1:] == [
         r"  To watch it again:  nodus wait $'a b\033;c'",
         r"  To cancel it:       nodus cancel $'a b\033;c'",
     ]

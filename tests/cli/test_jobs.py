@@ -163,7 +163,7 @@ def test_get_wait_watches_to_the_end(stub: Stub, nodus: Command) -> None:
 
 @pytest.mark.parametrize(
     ("end", "reason"),
-    [(job(status="failed", error_message="out of memory"), "out of memory"), (job(status="cancelled"), "cancelled")],
+    [(job(status="failed", error_message="out of store"), "out of store"), (job(status="cancelled"), "cancelled")],
 )
 @pytest.mark.parametrize("words", [("wait", "job-1"), ("get", "job-1", "--wait")])
 def test_a_job_that_did_not_complete_fails_the_wait(

@@ -13,11 +13,10 @@ from datetime import datetime
 import pytest
 
 from nodus._cli import exit_codes
-from nodus._cli.jobs import dollars, local_time
-from nodus._cli.output import Output, Painted, aligned
+from nodus._cli.output import Output, Painted, aligned, dollars, is_reader_gone, local_time
 from tests.cli.conftest import Command
+from tests.cli.pseudo_terminal import terminal
 from tests.cli.stub import API_KEY, CREATED_AT, Answer, Stub, job
-from tests.cli.terminal import terminal
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="terminals and pipes are POSIX's")
 
@@ -252,3 +251,18 @@ def test_a_list_into_head_is_silent(stub: Stub) -> None:
 
     assert first.startswith("job-0\t")
     assert (process.wait(), stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("error", "platform", "expected"),
+    [
+        (BrokenPipeError(32, "Broken pipe"), "linux", True),
+        (BrokenPipeError(32, "Broken pipe"), "win32", True),
+        (OSError(22, "Invalid argument"), "win32", True),
+        (OSError(22, "Invalid argument"), "linux", False),
+        (OSError(28, "No space left on device"), "win32", False),
+    ],
+)
+def test_a_reader_that_went_away_is_known_by_its_number(error: OSError, platform: str, expected: bool) -> None:
+    """Windows has another for it."""
+    assert is_reader_gone(error, platform=platform) is expected

@@ -11,7 +11,7 @@ import pytest
 import nodus
 from nodus import __version__
 from nodus._cli import ownership
-from nodus._cli.ownership import Owner, judge
+from nodus._cli.ownership import Owner, classify_owners
 from tests.cli.conftest import Command
 
 OWN = Owner("nodus-sdk", __version__, has_package=True, has_command=True)
@@ -30,12 +30,12 @@ def install(folder: Path, name: str, version: str, files: tuple[str, ...], *, co
 
 def test_all_is_well_where_there_is_nobody_else() -> None:
     """Whatever else is installed."""
-    assert judge([OWN], OWN, package="/p", command="/bin/nodus").conflicts() == []
+    assert classify_owners([OWN], OWN, package="/p", command="/bin/nodus").conflicts() == []
 
 
 def test_another_distribution_is_named() -> None:
     """With what it has of that name."""
-    (conflict,) = judge([OWN, OTHER], OWN, package="/p", command=None).conflicts()
+    (conflict,) = classify_owners([OWN, OTHER], OWN, package="/p", command=None).conflicts()
 
     assert conflict == ("nodus-lang 5.15.0 installed a package and a command named 'nodus' into this environment too.")
 
@@ -43,7 +43,7 @@ def test_another_distribution_is_named() -> None:
 def test_a_strangers_distribution_of_our_name_is_found_by_its_version() -> None:
     """It has our name, but what runs is not its."""
     stranger = Owner("nodus_SDK", "0.2.0", has_package=False, has_command=False)
-    (conflict,) = judge([stranger], stranger, package="/p", command=None).conflicts()
+    (conflict,) = classify_owners([stranger], stranger, package="/p", command=None).conflicts()
 
     assert "0.2.0 is installed" in conflict
     assert __version__ in conflict

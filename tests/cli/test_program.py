@@ -40,6 +40,17 @@ def loaded_by(*arguments: str) -> tuple[str, set[str]]:
     return printed, set(json.loads(modules))
 
 
+def module_of(name: str) -> str:
+    """The module that has a command."""
+    command = registry.load(name)
+    assert command is not None
+    return next(
+        module
+        for module, loaded in sys.modules.items()
+        if module.startswith("nodus._cli.commands.") and command in vars(loaded).values()
+    )
+
+
 def test_the_version_loads_nothing() -> None:
     """Scripts ask for it; it costs what Python costs."""
     printed, modules = loaded_by("--version")
@@ -62,15 +73,14 @@ def test_the_version_loads_nothing() -> None:
     ],
 )
 def test_help_loads_neither_the_http_stack_nor_an_event_loop(arguments: tuple[str, ...]) -> None:
-    """Nor any other command's module."""
+    """Nor the modules of commands about another subject."""
     printed, modules = loaded_by(*arguments)
 
     commands = {name for name in modules if name.startswith("nodus._cli.commands.")}
     assert printed.startswith("Usage: nodus")
     # Some versions of asyncclick load anyio themselves, which starts nothing.
     assert modules.isdisjoint({"httpx", "pydantic", "asyncio", "trio", "nodus._async", "nodus._cli.event_loop"})
-    words = arguments[:-1]
-    assert commands == {".".join(("nodus._cli.commands", *words[:count])) for count in range(1, len(words) + 1)}
+    assert commands == {module_of(name) for name in arguments[:1] if name in registry.COMMANDS}
 
 
 def test_a_command_of_our_own_looks_for_no_others() -> None:
@@ -85,14 +95,14 @@ def test_every_command_has_help_and_is_documented(command: Command, path: str) -
     """Its first sentence is the one in the list of commands; each option says what it does; each has `--json`."""
     name, *inner = path.split(" ")
     loaded = dict(registry.leaves(name))[path]
-    group = registry.load(name)
-    sentences = group.sentences if isinstance(group, Subcommands) else registry.COMMANDS
+    sentence = (loaded.help or "").splitlines()[0]
     options = [parameter for parameter in loaded.params if isinstance(parameter, asyncclick.Option)]
 
     result = command(name, *inner, "--help")
 
     assert result.status == 0
-    assert (loaded.help or "").splitlines()[0] == sentences[inner[0] if inner else name]
+    assert sentence.endswith(".")
+    assert inner or sentence == registry.COMMANDS[name]
     assert [option.name for option in options if not option.help] == []
     assert "--json" in result.stdout
     assert f"## nodus {path}\n" in PAGE.read_text(encoding="utf-8")
@@ -107,7 +117,7 @@ def test_a_group_has_help_and_says_what_is_in_it(command: Command, name: str) ->
     assert isinstance(group, Subcommands)
     assert group.help == registry.COMMANDS[name]
     assert (asked.status, bare, unknown.status) == (0, asked, 2)
-    assert all(sentence in " ".join(asked.stdout.split()) for sentence in group.sentences.values())
+    assert all(group.summary_of(each) in " ".join(asked.stdout.split()) for each in group.commands)
     assert f"### nodus {name}\n" in PAGE.read_text(encoding="utf-8")
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tests.support.merkle_definitions import root_of
+
 ORIGIN = "nodus.run/ledger/acme"
 PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 PUBLIC = PRIVATE.public_key().public_bytes_raw()
@@ -66,42 +68,6 @@ def sha256(data: bytes) -> bytes:
 
 def leaf_hashes(made: Sequence[Row]) -> list[bytes]:
     return [bytes.fromhex(row["leaf_hash"]) for row in made]
-
-
-def split(size: int) -> int:
-    """The largest power of two below a size."""
-    power = 1
-    while 2 * power < size:
-        power *= 2
-    return power
-
-
-def root_of(hashes: Sequence[bytes]) -> bytes:
-    """RFC 6962, section 2.1, as it is written there."""
-    if len(hashes) < 2:
-        return hashes[0] if hashes else sha256(b"")
-    k = split(len(hashes))
-    return sha256(b"\x01" + root_of(hashes[:k]) + root_of(hashes[k:]))
-
-
-def inclusion_proof(hashes: Sequence[bytes], index: int) -> list[bytes]:
-    """RFC 6962, section 2.1.1, as it is written there."""
-    if len(hashes) == 1:
-        return []
-    k = split(len(hashes))
-    if index < k:
-        return [*inclusion_proof(hashes[:k], index), root_of(hashes[k:])]
-    return [*inclusion_proof(hashes[k:], index - k), root_of(hashes[:k])]
-
-
-def consistency_proof(hashes: Sequence[bytes], old_size: int, *, is_known: bool = True) -> list[bytes]:
-    """RFC 6962, section 2.1.2, as it is written there."""
-    if old_size == len(hashes):
-        return [] if is_known else [root_of(hashes)]
-    k = split(len(hashes))
-    if old_size <= k:
-        return [*consistency_proof(hashes[:k], old_size, is_known=is_known), root_of(hashes[k:])]
-    return [*consistency_proof(hashes[k:], old_size - k, is_known=False), root_of(hashes[:k])]
 
 
 def base64_of(data: bytes) -> str:

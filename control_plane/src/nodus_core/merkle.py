@@ -1,14 +1,14 @@
-"""The Merkle tree of RFC 6962 (section 2.1) and RFC 9162: heads, inclusion proofs, consistency proofs.
+"""The Merkle tree of RFC 6962 (section 2.1) and RFC 9162: heads, and what inclusion and consistency proofs consist of.
 
 Leaves are numbered from 0. A proof consists of the roots of ranges of leaves: the functions whose names end in
-`_ranges` say which ranges, in the order of the proof, so that a store that
-keeps subtree roots need not read every leaf.
+`_ranges` say which ranges, in the order of the proof, so that a store that keeps subtree roots need not read every
+leaf. Who receives a proof verifies it with code of its own (`nodus.verify_inclusion`, `nodus.verify_consistency`).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 
 HASH_LENGTH = 32
 EMPTY_ROOT = hashlib.sha256().digest()
@@ -90,6 +90,8 @@ def root_of(leaf_hashes: Iterable[bytes]) -> bytes:
 def inclusion_ranges(index: int, size: int) -> list[tuple[int, int]]:
     """Say which ranges `[start, end)` of leaves make the proof that leaf `index` is in the tree of `size` leaves.
 
+    The proof is that of RFC 9162, section 2.1.3.1.
+
     Raises:
         ValueError: there is no such leaf in a tree of that size.
     """
@@ -111,6 +113,8 @@ def inclusion_ranges(index: int, size: int) -> list[tuple[int, int]]:
 def consistency_ranges(old_size: int, size: int) -> list[tuple[int, int]]:
     """Say which ranges `[start, end)` of leaves make the proof that the tree of `old_size` leaves grew into this one.
 
+    The proof is that of RFC 9162, section 2.1.4.1; between equal sizes it is empty.
+
     Raises:
         ValueError: not 0 < `old_size` ≤ `size`: there is nothing to prove about an empty tree.
     """
@@ -131,88 +135,6 @@ def consistency_ranges(old_size: int, size: int) -> list[tuple[int, int]]:
     return path[::-1]
 
 
-def inclusion_proof(leaf_hashes: Sequence[bytes], index: int, size: int) -> list[bytes]:
-    """Prove that leaf `index` is in the tree over the first `size` of these leaf hashes (RFC 9162, section 2.1.3.1).
-
-    Raises:
-        ValueError: there is no such leaf, or there are fewer than `size` hashes.
-    """
-    _require_leaves(leaf_hashes, size)
-    return [root_of(leaf_hashes[start:end]) for start, end in inclusion_ranges(index, size)]
-
-
-def consistency_proof(leaf_hashes: Sequence[bytes], old_size: int, size: int) -> list[bytes]:
-    """Prove that the tree over the first `size` leaves begins with the tree over the first `old_size` of them.
-
-    The proof is that of RFC 9162, section 2.1.4.1; between equal sizes it is empty.
-
-    Raises:
-        ValueError: not 0 < `old_size` ≤ `size`, or there are fewer than `size` hashes.
-    """
-    _require_leaves(leaf_hashes, size)
-    return [root_of(leaf_hashes[start:end]) for start, end in consistency_ranges(old_size, size)]
-
-
-def verify_inclusion(hashed_leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> bool:
-    """Say whether the proof leads from the leaf to the root (RFC 9162, section 2.1.3.2)."""
-    if not 0 <= index < size:
-        return False
-    node, last, computed = index, size - 1, hashed_leaf
-    for sibling in proof:
-        if last == 0:
-            return False
-        if node & 1 or node == last:
-            computed = node_hash(sibling, computed)
-            while node and not node & 1:
-                node >>= 1
-                last >>= 1
-        else:
-            computed = node_hash(computed, sibling)
-        node >>= 1
-        last >>= 1
-    return last == 0 and computed == root
-
-
-def verify_consistency(old_size: int, size: int, old_root: bytes, root: bytes, proof: Sequence[bytes]) -> bool:
-    """Say whether the proof leads from the old root to both roots (RFC 9162, section 2.1.4.2).
-
-    Every tree begins with the empty one: from size 0, only an empty proof and the empty tree's root are right.
-    """
-    if old_size == size or old_size == 0:
-        return size >= 0 and not proof and old_root == (root if old_size else EMPTY_ROOT)
-    if not 0 < old_size < size:
-        return False
-    hashes: Iterator[bytes] = iter(proof)
-    # A perfect old tree is a node of the new one, and the proof leaves it out.
-    first = old_root if old_size & (old_size - 1) == 0 else next(hashes, None)
-    if first is None:
-        return False
-    node, last = old_size - 1, size - 1
-    while node & 1:
-        node >>= 1
-        last >>= 1
-    old_computed = computed = first
-    for sibling in hashes:
-        if last == 0:
-            return False
-        if node & 1 or node == last:
-            old_computed = node_hash(sibling, old_computed)
-            computed = node_hash(sibling, computed)
-            while node and not node & 1:
-                node >>= 1
-                last >>= 1
-        else:
-            computed = node_hash(computed, sibling)
-        node >>= 1
-        last >>= 1
-    return last == 0 and old_computed == old_root and computed == root
-
-
 def _split(size: int) -> int:
     """The largest power of two below `size`: where a tree of more than one leaf divides."""
     return 1 << (size - 1).bit_length() - 1
-
-
-def _require_leaves(leaf_hashes: Sequence[bytes], size: int) -> None:
-    if len(leaf_hashes) < size:
-        raise ValueError(f"a tree of {size} leaves cannot be made of {len(leaf_hashes)} hashes")

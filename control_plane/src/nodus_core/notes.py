@@ -59,23 +59,6 @@ def encode_verifier_key(name: str, public_key: bytes) -> str:
     return f"{name}+{key_id(name, public_key).hex()}+{_base64(_ED25519 + public_key)}"
 
 
-def decode_verifier_key(text: str) -> VerifierKey:
-    """Read a vkey.
-
-    Raises:
-        ValueError: it is malformed, is of another algorithm than Ed25519, or its key id is not that of its key.
-    """
-    name, _, rest = text.partition("+")
-    identifier, _, encoded = rest.partition("+")
-    _require_name(name)
-    key = _from_base64(encoded, "a vkey's key")
-    if key[:1] != _ED25519 or len(key) != 1 + _PUBLIC_KEY_LENGTH:
-        raise ValueError("the vkey is not of an Ed25519 key")
-    if identifier != key_id(name, key[1:]).hex():
-        raise ValueError("the vkey's key id is not that of its key")
-    return VerifierKey(name, key[1:])
-
-
 def encode_checkpoint(checkpoint: Checkpoint) -> str:
     """Write the text of a checkpoint: origin, size, base64 of the root, a line each.
 

@@ -9,8 +9,6 @@ from nodus import _merkle as of_the_sdk
 from nodus_core import merkle
 
 HASHES = [merkle.leaf_hash(str(number).encode()) for number in range(70)]
-SIZES = st.integers(-1, 70)
-PROOFS = st.lists(st.sampled_from(HASHES[:8]), max_size=8)
 
 
 @given(st.binary(), st.binary())
@@ -35,23 +33,8 @@ def test_the_sdk_accepts_the_proofs_of_the_control_plane(first: int, second: int
     """Of every row in every size, and of every growth."""
     old, size = sorted((first, second))
     root = merkle.root_of(HASHES[:size])
-    path = merkle.inclusion_proof(HASHES, old - 1, size)
-    growth = merkle.consistency_proof(HASHES, old, size)
+    path = [merkle.root_of(HASHES[start:end]) for start, end in merkle.inclusion_ranges(old - 1, size)]
+    growth = [merkle.root_of(HASHES[start:end]) for start, end in merkle.consistency_ranges(old, size)]
 
     assert of_the_sdk.inclusion_holds(HASHES[old - 1], old - 1, size, path, root)
     assert of_the_sdk.consistency_holds(old, size, merkle.root_of(HASHES[:old]), root, growth)
-
-
-@given(SIZES, SIZES, PROOFS, st.integers(0, 70))
-def test_verdicts_agree(first: int, second: int, proof: list[bytes], cut: int) -> None:
-    """On whatever somebody may put forward."""
-    old_root, root = merkle.root_of(HASHES[: max(first, 0)]), merkle.root_of(HASHES[: max(second, 0)])
-    if 0 < first <= second and cut % 2:
-        proof = merkle.consistency_proof(HASHES, first, second)[: cut % 9]
-
-    assert of_the_sdk.inclusion_holds(HASHES[0], first, second, proof, root) == merkle.verify_inclusion(
-        HASHES[0], first, second, proof, root
-    )
-    assert of_the_sdk.consistency_holds(first, second, old_root, root, proof) == merkle.verify_consistency(
-        first, second, old_root, root, proof
-    )

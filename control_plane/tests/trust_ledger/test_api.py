@@ -10,9 +10,10 @@ import httpx
 import pytest
 from trust_ledger.history import key_of, submit
 
+from nodus import _merkle as verifier
 from nodus_control.testing import LocalControlPlane
-from nodus_core.merkle import root_of, verify_consistency, verify_inclusion
-from nodus_core.notes import decode_verifier_key
+from nodus_core.merkle import root_of
+from nodus_core.notes import encode_verifier_key
 from nodus_ledger.keys import PrincipalKind
 from nodus_ledger.ledger_origin import ORIGIN_VARIABLE
 from nodus_ledger.ledger_signing import open_checkpoint
@@ -77,16 +78,16 @@ async def test_a_checkpoint_and_its_proofs_verify(client: httpx.AsyncClient) -> 
     leaves = [bytes.fromhex(entry["leaf_hash"]) for entry in entries]
     path, growth = ([bytes.fromhex(each) for each in answer["hashes"]] for answer in (proof, consistency))
 
-    assert decode_verifier_key(key["vkey"]) == (key["origin"], public_key)
+    assert key["vkey"] == encode_verifier_key(key["origin"], public_key)
     assert open_checkpoint(checkpoint["note"], checkpoint["origin"], public_key) == (
         key["origin"],
         checkpoint["size"],
         root,
     )
     assert (proof["seq"], proof["leaf_hash"]) == (3, entries[2]["leaf_hash"])
-    assert verify_inclusion(leaves[2], 2, proof["size"], path, root)
+    assert verifier.inclusion_holds(leaves[2], 2, proof["size"], path, root)
     assert {name: consistency[name] for name in ranges} == ranges
-    assert verify_consistency(2, checkpoint["size"], root_of(leaves[:2]), root, growth)
+    assert verifier.consistency_holds(2, checkpoint["size"], root_of(leaves[:2]), root, growth)
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 
+import merkle_definitions as definitions
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nodus import _merkle as verifier
 from nodus_core import merkle
 from nodus_core.notes import Checkpoint
 from nodus_ledger.database import Database
@@ -63,8 +65,8 @@ def test_an_inclusion_proof_leads_to_the_root(
         tree = StoredTree(connection, CUSTOMER)
         proof = tree.inclusion(seq, size)
 
-        assert proof == merkle.inclusion_proof(leaves, seq - 1, size)
-        assert merkle.verify_inclusion(leaves[seq - 1], seq - 1, size, proof, tree.root(size))
+        assert proof == definitions.inclusion_proof(leaves[:size], seq - 1)
+        assert verifier.inclusion_holds(leaves[seq - 1], seq - 1, size, proof, tree.root(size))
 
 
 @given(data=st.data(), size=sizes)
@@ -77,8 +79,8 @@ def test_a_consistency_proof_leads_from_root_to_root(
         tree = StoredTree(connection, CUSTOMER)
         proof = tree.consistency(old_size, size)
 
-        assert proof == merkle.consistency_proof(leaves, old_size, size)
-        assert merkle.verify_consistency(old_size, size, tree.root(old_size), tree.root(size), proof)
+        assert proof == definitions.consistency_proof(leaves[:size], old_size)
+        assert verifier.consistency_holds(old_size, size, tree.root(old_size), tree.root(size), proof)
 
 
 def test_a_proof_is_not_made_of_hashes_that_are_missing(database: Database) -> None:

@@ -8,7 +8,10 @@ from .. import _calls, _http
 from .._concurrency import AsyncLimiter
 from .._errors import ConfigurationError, NodusError
 from .._http import Reply
-from .._live import (
+from .._logs import logger
+from .._models import JobView
+from .._poll import DEFAULT_POLL_SECONDS
+from .._reconnect import (
     CATCHING_UP_SECONDS,
     LATEST,
     Progress,
@@ -19,10 +22,7 @@ from .._live import (
     is_one_too_many,
     parse_event,
 )
-from .._logs import logger
-from .._models import JobView
-from .._poll import DEFAULT_POLL_SECONDS
-from .._records import JobEvent
+from .._resources import JobEvent
 from .._retry import Failure
 from .._sse import EventStreamParser, ServerSentEvent
 from .live_stream import AsyncLiveStream

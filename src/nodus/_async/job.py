@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import TYPE_CHECKING, Literal, overload
 
 from .. import _arguments, _calls, _http
-from .._enums import GpuType, JobStatus, PrincipalKind
 from .._handles import ClientBound
-from .._models import JobView
+from .._models import JobAttributes, JobView
 from .._poll import DEFAULT_POLL_SECONDS, DEFAULT_UNREACHABLE_SECONDS
 from . import polling
 from .session import AsyncSession
 
 if TYPE_CHECKING:
     from .._concurrency import AsyncText
-    from .._records import LedgerEntry, Routing
+    from .._resources import LedgerEntry, Routing
     from .event_stream import AsyncEventStream
     from .log_stream import AsyncLogStream
 
 
-class AsyncJob(ClientBound):
+class AsyncJob(JobAttributes, ClientBound):
     """A job that was submitted or looked up.
 
     `wait()` and `refresh()` update it in place, so that its attributes can be read afterwards without another round
@@ -150,7 +148,7 @@ class AsyncJob(ClientBound):
         Raises:
             NodusError: the call failed.
         """
-        from .._records import Routing
+        from .._resources import Routing
 
         return await self._session.call(_calls.job_routing(self.id), lambda reply: _http.parse(reply, Routing))
 
@@ -178,122 +176,9 @@ class AsyncJob(ClientBound):
         return self._submitted_at
 
     @property
-    def id(self) -> str:
-        """Server-issued UUID."""
-        return self._view.id
-
-    @property
-    def status(self) -> JobStatus:
-        """The job's status when it was last fetched."""
-        return self._view.status
-
-    @property
-    def supplier(self) -> str | None:
-        """Name of the supplier; None until placement."""
-        return self._view.supplier
-
-    @property
-    def region(self) -> str | None:
-        """Region that the job runs in; None until placement."""
-        return self._view.region
-
-    @property
-    def cost_usd(self) -> float | None:
-        """Final cost in US dollars; None until terminal."""
-        return self._view.cost_usd
-
-    @property
-    def error_code(self) -> str | None:
-        """Stable identifier of the failure, if the job failed."""
-        return self._view.error_code
-
-    @property
-    def error_message(self) -> str | None:
-        """What went wrong, if the job failed."""
-        return self._view.error_message
-
-    @property
-    def image(self) -> str | None:
-        """Image, as submitted."""
-        return self._view.image
-
-    @property
-    def gpu(self) -> GpuType | None:
-        """GPU model, as submitted."""
-        return self._view.gpu
-
-    @property
-    def gpu_count(self) -> int | None:
-        """Number of GPUs, as submitted."""
-        return self._view.gpu_count
-
-    @property
-    def created_at(self) -> datetime | None:
-        """When the submission was accepted."""
-        return self._view.created_at
-
-    @property
-    def started_at(self) -> datetime | None:
-        """When the job began to run at its last placement."""
-        return self._view.started_at
-
-    @property
-    def finished_at(self) -> datetime | None:
-        """When the job became terminal."""
-        return self._view.finished_at
-
-    @property
-    def duration_s(self) -> float | None:
-        """How long the job ran at its last placement, in seconds; None until terminal."""
-        return self._view.duration_s
-
-    @property
-    def estimated_cost_usd(self) -> float | None:
-        """Upper bound of the cost, reserved at submission, in US dollars."""
-        return self._view.estimated_cost_usd
-
-    @property
-    def retail_cost_usd(self) -> float | None:
-        """What the cheapest hyperscaler would have charged, in US dollars; None until terminal."""
-        return self._view.retail_cost_usd
-
-    @property
-    def saved_usd(self) -> float | None:
-        """Retail cost minus cost, in US dollars; may be negative. None until terminal."""
-        return self._view.saved_usd
-
-    @property
-    def attempts(self) -> int | None:
-        """Number of placements so far."""
-        return self._view.attempts
-
-    @property
-    def principal_kind(self) -> PrincipalKind | None:
-        """Kind of principal whose key submitted the job."""
-        return self._view.principal_kind
-
-    @property
-    def simulated(self) -> bool:
-        """Whether the job's supplier is simulated: nothing runs, and nothing is charged.
-
-        False if an older server does not say; `view.simulated` is None then.
-        """
-        return bool(self._view.simulated)
-
-    @property
     def replayed(self) -> bool:
         """Whether `run()` returned a job that an earlier submission with the same idempotency key had created."""
         return self._replayed
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether the job is completed, failed or cancelled."""
-        return self._view.is_terminal
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether the job completed."""
-        return self._view.succeeded
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, AsyncJob):

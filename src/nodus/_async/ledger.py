@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .. import _arguments, _calls, _http
 from .._handles import ClientBound
-from .._records import ConsistencyProof, InclusionProof, LedgerCheckpoint, LedgerEntry, LedgerKey, LedgerPage
+from .._resources import ConsistencyProof, InclusionProof, LedgerCheckpoint, LedgerEntry, LedgerKey, LedgerPage
 from .paging import AsyncPageIterator
 
 if TYPE_CHECKING:

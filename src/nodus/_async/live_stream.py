@@ -6,8 +6,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from .._handles import ClientBound
-from .._live import Reconnection
 from .._poll import DEFAULT_UNREACHABLE_SECONDS
+from .._reconnect import Reconnection
 from .session import AsyncSession
 from .stream import AsyncStreamedAnswer
 

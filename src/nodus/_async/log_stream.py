@@ -9,10 +9,10 @@ import math
 from .. import _calls, _http
 from .._errors import APITimeoutError, NodusError
 from .._http import Reply
-from .._live import CATCHING_UP_SECONDS, has_no_endpoint, is_one_too_many
 from .._logs import logger
 from .._models import JobView
 from .._poll import DEFAULT_POLL_SECONDS
+from .._reconnect import CATCHING_UP_SECONDS, has_no_endpoint, is_one_too_many
 from .._retry import Failure
 from .live_stream import AsyncLiveStream
 from .session import AsyncSession

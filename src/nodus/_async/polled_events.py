@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from .. import _calls, _http
+from .. import _calls, _fields, _http
 from .._calls import Call
 from .._http import Reply
-from .._live import FOLLOWED_JOBS, Progress, event_of_view
 from .._logs import logger
 from .._models import JobView
 from .._poll import DEFAULT_POLL_SECONDS, GiveUp, Sleep
-from .._records import JobEvent
+from .._poll_many import PAGE_SIZE, JobRequest, Round
+from .._reconnect import FOLLOWED_JOBS, Progress, event_of_view
+from .._resources import JobEvent
 from .._retry import Failure
-from .._watch import PAGE_SIZE, JobRequest, Round
 from .polling import poll_state
 from .session import AsyncSession
 
@@ -173,7 +173,9 @@ class AsyncPolledAllEvents(AsyncPolledEvents):
                 found.append(_http.parse(await self._ask(_calls.get_job(request.job_id)), JobView))
                 poll.job(request.job_id)
                 continue
-            call = _calls.list_jobs(limit=PAGE_SIZE, cursor=request.cursor, statuses=request.statuses)
+            call = _calls.list_jobs(
+                limit=PAGE_SIZE, cursor=request.cursor, filters=_fields.filter_query({"status": request.statuses})
+            )
             reply = await self._ask(call)
             named = {glance.id for glance in poll.page(request, _http.parse_glances(reply))}
             found += [view for view in _http.parse_page(reply).jobs if view.id in named]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .._concurrency import AsyncLimiter
-from .._live import shares_of_streams
+from .._reconnect import shares_of_streams
 
 
 class AsyncStreamPlaces:

@@ -19,10 +19,9 @@ from .._origin import SDK
 from .._signing import TOLERANCE_SECONDS
 from . import exit_codes, ownership
 from .event_loop import choose_backend
-from .failures import hint
+from .failures import certificate_advice, hint, is_of_proxy
 from .invocation import Invocation
 from .output import Output, Painted
-from .trust import certificate_advice, is_of_proxy
 
 if TYPE_CHECKING:
     from .._hooks import ResponseEvent
@@ -78,11 +77,11 @@ def skew_of(date: str, now: datetime) -> float | None:
     return (now - server).total_seconds()
 
 
-def look_at_settings(environ: Mapping[str, str]) -> list[Finding]:
+def check_settings(environ: Mapping[str, str]) -> list[Finding]:
     """Make the checks that need no network."""
     findings = [Finding("version", "ok", f"{SDK} {__version__}, Python {platform.python_version()}")]
     findings.append(Finding("event loop", "ok", choose_backend(environ)))
-    findings.append(_look_at_key(environ.get("NODUS_API_KEY")))
+    findings.append(_check_key(environ.get("NODUS_API_KEY")))
     base_url = environ.get("NODUS_BASE_URL") or f"{DEFAULT_BASE_URL} (the default)"
     findings.append(Finding("NODUS_BASE_URL", "ok", _CREDENTIALS.sub("//", base_url)))
     signing = "set: requests are signed" if environ.get("NODUS_SIGNING_SECRET") else "not set: requests are not signed"
@@ -90,7 +89,7 @@ def look_at_settings(environ: Mapping[str, str]) -> list[Finding]:
     return findings
 
 
-def look_at_installation(found: ownership.Ownership) -> list[Finding]:
+def check_installation(found: ownership.Ownership) -> list[Finding]:
     """Say whose the package and the command `nodus` are, and which other distribution has such a one too."""
     package = f"{found.own or f'{SDK} {__version__}, not installed'}, in {found.package}"
     findings = [
@@ -101,7 +100,7 @@ def look_at_installation(found: ownership.Ownership) -> list[Finding]:
     return findings + conflicts
 
 
-def look_at_proxy(environ: Mapping[str, str], base_url: SplitResult) -> Finding | None:
+def check_proxy(environ: Mapping[str, str], base_url: SplitResult) -> Finding | None:
     """Say through which proxy the control plane is reached, without the proxy's password; None if there are none.
 
     Args:
@@ -130,7 +129,7 @@ def look_at_proxy(environ: Mapping[str, str], base_url: SplitResult) -> Finding 
     return Finding("proxy", "ok", f"none for {host}, because {why}; set: {', '.join(named)}")
 
 
-def _look_at_key(key: str | None) -> Finding:
+def _check_key(key: str | None) -> Finding:
     """Judge a key without showing more than its prefix."""
     check = "NODUS_API_KEY"
     if not key:
@@ -142,7 +141,7 @@ def _look_at_key(key: str | None) -> Finding:
     return Finding(check, "ok", f"{prefix}...")
 
 
-def look_at_health(health: Mapping[str, object]) -> Finding:
+def check_health(health: Mapping[str, object]) -> Finding:
     """Judge what the control plane says about itself."""
     status = health.get("status", "ok")
     detail = f"{status} {health.get('version', '')}".strip()
@@ -152,7 +151,7 @@ def look_at_health(health: Mapping[str, object]) -> Finding:
     return Finding("control plane", "failed", detail, advice, exit_codes.API_ERROR)
 
 
-def look_at_clock(skew_seconds: float | None, *, signs: bool) -> Finding:
+def check_clock(skew_seconds: float | None, *, signs: bool) -> Finding:
     """Judge a clock.
 
     Args:
@@ -183,9 +182,9 @@ async def diagnose(invocation: Invocation, *, as_json: bool) -> int:
                 invocation.fail("check_failed", message, hint=finding.advice or None)
         _show(invocation.output, finding, as_json=as_json)
 
-    for finding in [*look_at_settings(os.environ), *look_at_installation(ownership.look_up())]:
+    for finding in [*check_settings(os.environ), *check_installation(ownership.find_ownership())]:
         show(finding)
-    proxy = _look_at_proxy_of(os.environ)
+    proxy = _check_proxy_of(os.environ)
     if proxy is not None:
         show(proxy)
     dates = ServerDates()
@@ -197,7 +196,7 @@ async def diagnose(invocation: Invocation, *, as_json: bool) -> int:
             except NodusError as exc:
                 show(_unreachable(exc, proxy))
             else:
-                show(look_at_health(health))
+                show(check_health(health))
                 try:
                     await hurried.list(limit=1)
                 except NodusError as exc:
@@ -205,20 +204,20 @@ async def diagnose(invocation: Invocation, *, as_json: bool) -> int:
                 else:
                     show(Finding("key", "ok", "accepted"))
             if dates.skew_seconds is not None or status == exit_codes.OK:
-                show(look_at_clock(dates.skew_seconds, signs=bool(os.environ.get("NODUS_SIGNING_SECRET"))))
+                show(check_clock(dates.skew_seconds, signs=bool(os.environ.get("NODUS_SIGNING_SECRET"))))
     except ConfigurationError as exc:
         if status == exit_codes.OK:
             show(_failed("settings", exc))
     return status
 
 
-def _look_at_proxy_of(environ: Mapping[str, str]) -> Finding | None:
+def _check_proxy_of(environ: Mapping[str, str]) -> Finding | None:
     try:
         base_url = urlsplit(environ.get("NODUS_BASE_URL") or DEFAULT_BASE_URL)
         is_usable = base_url.scheme in ("http", "https") and bool(base_url.hostname) and base_url.port != 0
     except ValueError:
         return None
-    return look_at_proxy(environ, base_url) if is_usable else None
+    return check_proxy(environ, base_url) if is_usable else None
 
 
 def _unreachable(error: NodusError, proxy: Finding | None) -> Finding:

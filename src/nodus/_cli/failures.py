@@ -1,8 +1,14 @@
-"""Turns an error into what its user reads: a few lines for a person, or one JSON object for a program."""
+"""What went wrong, as its user reads it: errors, what to do about them, and retries while they happen.
+
+A person reads a few lines, a program one JSON object.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+import logging
+import ssl
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 from .._errors import (
@@ -15,9 +21,9 @@ from .._errors import (
     SignatureError,
     SupplierUnavailableError,
 )
+from .._logs import logger
 from . import exit_codes
 from .output import Output, Painted
-from .trust import certificate_advice, is_of_proxy
 
 # Replaces messages of the library that speak of Python.
 _MESSAGES = {
@@ -29,6 +35,16 @@ _SIGNATURE_HINTS = {
     "signature_stale": "Correct this machine's clock; `nodus doctor` shows how far off it is.",
     "signing_secret_unavailable": "The server no longer has the key's signing secret: rotate the key.",
 }
+
+
+EXPIRED = frozenset((9, 10))
+"""`X509_V_ERR_CERT_NOT_YET_VALID` and `X509_V_ERR_CERT_HAS_EXPIRED` of OpenSSL."""
+
+OTHER_HOST = frozenset((62, 64))
+"""`X509_V_ERR_HOSTNAME_MISMATCH` and `X509_V_ERR_IP_ADDRESS_MISMATCH`."""
+
+# The modules of the library whose log messages tell why a command waits.
+_RETRYING = ("session", "polling", "event_stream", "log_stream", "polled_events")
 
 
 @dataclass(frozen=True)
@@ -148,3 +164,68 @@ def _budget_hint(payload: object) -> str:
         f"${max(cap - spent, 0):,.2f} of the monthly ${cap:,.2f} is left{asked}. Ask for fewer GPUs or a shorter "
         f"--max-runtime-seconds, or have the cap raised."
     )
+
+
+def certificate_advice(error: BaseException) -> str:
+    """Return what to do if a certificate that does not verify is behind an error, else an empty string."""
+    # What this imports is loaded wherever there was a connection that could fail.
+    from .._failures import chain_of
+
+    cause = next((link for link in chain_of(error) if isinstance(link, ssl.SSLCertVerificationError)), None)
+    return "" if cause is None else advice_for(getattr(cause, "verify_code", 0), ssl.get_default_verify_paths().cafile)
+
+
+def is_of_proxy(error: BaseException) -> bool:
+    """Whether a proxy is behind an error: it refused, or could not be reached."""
+    from .._failures import chain_of
+
+    # By name, because httpx and httpcore each have a class of their own for it.
+    return any(type(link).__name__ == "ProxyError" for link in chain_of(error))
+
+
+def advice_for(verify_code: int, store: str | None) -> str:
+    """Return what to do about one of OpenSSL's verification errors.
+
+    Args:
+        verify_code: the error's number (`SSLCertVerificationError.verify_code`).
+        store: the file with the operating system's CA certificates; None if it has none.
+    """
+    if verify_code in EXPIRED:
+        return "The server's certificate is not valid at this time: have it renewed, or correct this machine's clock."
+    if verify_code in OTHER_HOST:
+        return "The server's certificate is for another host: check the name in NODUS_BASE_URL."
+    known = f" ({store})" if store else ""
+    return (
+        "The server's certificate is not signed by an authority that this program knows: it knows those of the package "
+        "certifi, not the operating system's. If a company's own authority signed it, set SSL_CERT_FILE to a PEM file "
+        f"that has it, such as the operating system's store{known}."
+    )
+
+
+class RetryNotices(logging.Handler):
+    """Writes what the library logs about retries and failed polls as notes, to say why a command waits."""
+
+    def __init__(self, output: Output) -> None:
+        super().__init__(logging.INFO)
+        self._output = output
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.module in _RETRYING:
+            self._output.note(Painted(record.getMessage(), "yellow"))
+
+
+@contextlib.contextmanager
+def shown_retries(output: Output) -> Iterator[None]:
+    """Show notes inside the block, unless the user has turned on the library's whole log."""
+    level = logger.level
+    if logger.isEnabledFor(logging.INFO) and level != logging.NOTSET:
+        yield
+        return
+    handler = RetryNotices(output)
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import inspect
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
 import asyncclick
@@ -39,7 +38,7 @@ class Prepared:
 
         if not self.own:
             return event_loop.run(self._invoke)
-        return event_loop.run_interruptible(self._invoke, invocation.underway)
+        return event_loop.run_interruptible(self._invoke, invocation.pending)
 
     async def _invoke(self) -> int:
         async with self._context as context:
@@ -77,43 +76,35 @@ class PreparingGroup(asyncclick.Group):
 
     def format_commands(self, ctx: asyncclick.Context, formatter: asyncclick.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, self.sentence_on(name)) for name in self.list_commands(ctx)])
+            formatter.write_dl([(name, self.summary_of(name)) for name in self.list_commands(ctx)])
 
     def is_own(self, name: str) -> bool:
         """Whether a command is this distribution's."""
         return True
 
-    def sentence_on(self, name: str) -> str:
+    def summary_of(self, name: str) -> str:
         """Return one sentence about a command."""
         raise NotImplementedError
 
 
 class Subcommands(PreparingGroup):
-    """The commands about one subject, each a module in `package`.
+    """The commands about one subject.
 
     Args:
         name: the subject.
-        package: where the modules are.
-        sentences: the first sentence of each command's help, by its name.
+        commands: its commands, in the order in which help shows them.
         help: what the commands have in common.
     """
 
-    def __init__(self, name: str, package: str, sentences: Mapping[str, str], *, help: str) -> None:
-        super().__init__(name, help=help)
-        self.sentences = sentences
-        self._package = package
+    def __init__(self, name: str, commands: Sequence[asyncclick.Command], *, help: str) -> None:
+        super().__init__(name, commands=commands, help=help)
 
     def list_commands(self, ctx: asyncclick.Context) -> list[str]:
-        return list(self.sentences)
+        # A plain group sorts them.
+        return list(self.commands)
 
-    def get_command(self, ctx: asyncclick.Context, cmd_name: str) -> asyncclick.Command | None:
-        if cmd_name not in self.sentences:
-            return None
-        command: asyncclick.Command = importlib.import_module(f"{self._package}.{cmd_name}").command
-        return command
-
-    def sentence_on(self, name: str) -> str:
-        return self.sentences[name]
+    def summary_of(self, name: str) -> str:
+        return (self.commands[name].help or "").partition("\n")[0]
 
 
 def drive(work: Coroutine[object, object, _Result]) -> _Result:

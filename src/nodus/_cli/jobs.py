@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from .._fields import JOB
 from .._printable import printable
-from .output import STATUS_COLOURS, Output, Painted, aligned
+from .output import STATUS_COLOURS, Output, Painted, aligned, dollars, local_time, utc_time
 
 if TYPE_CHECKING:
     from .._models import JobView
@@ -47,13 +48,7 @@ def show_tab_separated(output: Output, view: JobView) -> None:
     output.row(_cells(view, utc_time))
 
 
-def dollars(amount: float) -> str:
-    """Format an amount of US dollars with cents; small ones down to the millionth."""
-    digits = 2 if abs(amount) >= 1 or amount == 0 else 6
-    return f"{'-' if amount < 0 else ''}${abs(amount):,.{digits}f}"
-
-
-def place(view: JobView) -> str:
+def location(view: JobView) -> str:
     """Say where a job runs, as far as that is known."""
     return ", ".join(part for part in (view.supplier, view.region) if part)
 
@@ -61,16 +56,6 @@ def place(view: JobView) -> str:
 def is_simulated(view: JobView) -> bool:
     """Whether the control plane only made the job's run up: no program ran, and its cost is no bill."""
     return getattr(view, "simulated", False) is True
-
-
-def local_time(when: datetime) -> str:
-    """Format a time in the user's zone, to the second."""
-    return when.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def utc_time(when: datetime) -> str:
-    """Format a time in UTC, for programs."""
-    return when.isoformat().replace("+00:00", "Z")
 
 
 def _cells(view: JobView, show_time: Callable[[datetime], str]) -> list[str]:
@@ -90,7 +75,7 @@ def _facts(view: JobView) -> list[tuple[str, str]]:
         ("id", view.id),
         ("status", view.status.value),
         ("error", view.error_message or view.error_code),
-        ("image", view.image),
+        *_submitted_texts(view),
         ("gpu", _gpu(view)),
         ("supplier", view.supplier),
         ("region", view.region),
@@ -103,6 +88,13 @@ def _facts(view: JobView) -> list[tuple[str, str]]:
         ("you saved", None if view.saved_usd is None else dollars(view.saved_usd)),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _submitted_texts(view: JobView) -> Iterator[tuple[str, str | None]]:
+    for name in JOB.names:
+        value = getattr(view, name, None)
+        if isinstance(value, str) and name != "gpu":  # that is shown with its count
+            yield name, value
 
 
 def _time(when: datetime | None) -> str:

@@ -21,11 +21,11 @@ from .._errors import APIError, NodusError
 from .._events import EVENT_TYPES
 from .._signing import verify_webhook
 from .invocation import Invocation
-from .shell import shell_line
+from .terminal import shell_line
 
 if TYPE_CHECKING:
     from .._async.client import AsyncClient
-    from .._records import Webhook
+    from .._resources import Webhook
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_BODY_BYTES = 1024 * 1024

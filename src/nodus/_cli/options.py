@@ -1,12 +1,23 @@
-"""Options that several commands share, and the types of their values."""
+"""Options that several commands share, the types of their values, and the files that they name."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncclick
+
+from .output import Output
+
+if TYPE_CHECKING:
+    from .._fields import Fields
+
+DEFAULT_LIMIT = 50
+MAX_PAGE_SIZE = 200
+"""The most that the control plane gives in one page."""
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -68,11 +79,61 @@ def completing(
     return lambda context, parameter, incomplete: [value for value in values() if value.startswith(incomplete)]
 
 
+def listed(limit: int | None, *, everything: bool, default: int | None = DEFAULT_LIMIT) -> tuple[int | None, int]:
+    """Return how many items to list, None for all, and how many to ask for at a time.
+
+    Args:
+        limit: `--limit` as given.
+        everything: whether `--all` was given.
+        default: how many to list if neither was given; None for all.
+
+    Raises:
+        UsageError: both were given.
+    """
+    if everything and limit is not None:
+        raise asyncclick.UsageError("--all and --limit exclude each other.")
+    wanted = None if everything else limit or default
+    return wanted, MAX_PAGE_SIZE if wanted is None else min(wanted, MAX_PAGE_SIZE)
+
+
 def event_types() -> Iterable[str]:
     """Return the types of events that an endpoint can receive."""
     from .._events import EVENT_TYPES
 
     return EVENT_TYPES
+
+
+def field_options(
+    fields: Fields, special: Mapping[str, Sequence[Callable[[Any], Any]]]
+) -> Callable[[_Command], _Command]:
+    """Options for fields: `--its-name`, with its own type, default and meaning, but for those in `special`.
+
+    Args:
+        fields: as the library knows them.
+        special: the options of those that take more than one plain value; none for a field that is no option.
+    """
+
+    def add(command: _Command) -> _Command:
+        for name in reversed(fields.names):
+            for option in reversed(special[name] if name in special else [_plain_option(fields, name)]):
+                command = option(command)
+        return command
+
+    return add
+
+
+def _plain_option(fields: Fields, name: str) -> Callable[[Any], Any]:
+    default = fields.defaults.get(name)
+    meaning = fields.meaning(name).replace("`", "")
+    # A default that is None would count as given.
+    if_known: dict[str, Any] = {} if default is None else {"default": default, "show_default": True}
+    return asyncclick.option(
+        f"--{name.replace('_', '-')}",
+        type=int if fields.types[name] == "int" else str,
+        required=name in fields.required,
+        help=meaning[:1].upper() + meaning[1:],
+        **if_known,
+    )
 
 
 def wait_option(command: _Command) -> _Command:
@@ -127,3 +188,21 @@ def require_wait(context: asyncclick.Context) -> None:
     for name in ("timeout", "poll_seconds", "cancel_on_interrupt"):
         if context.params[name] not in (None, False):
             raise asyncclick.UsageError(f"--{name.replace('_', '-')} needs --wait.", context)
+
+
+def read_body(source: str, output: Output) -> bytes:
+    """Read a file whole, or stdin for `-`.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    try:
+        if source != "-":
+            return Path(source).read_bytes()
+        if sys.stdin is None:  # it was closed before the process began
+            raise asyncclick.UsageError("There is no standard input to read from: name a file.")
+        if sys.stdin.isatty():
+            output.note("Reading the body from the terminal: end it with Ctrl-D.")
+        return sys.stdin.buffer.read()
+    except OSError as exc:
+        raise asyncclick.UsageError(f"{source}: {exc.strerror or exc}.") from exc

@@ -14,13 +14,13 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple, TextIO
 
 import asyncclick
 
 from .._printable import json_escaped, printable
-from .console import shows_ansi
-from .program_text import ProgramText
+from .terminal import ProgramText, shows_ansi
 
 STATUS_COLOURS = {
     "queued": "bright_black",
@@ -221,6 +221,30 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], *, width: int,
             break
         kept.remove(header.index(name))
     return [_GAP.join(row[index].ljust(widths[index]) for index in kept).rstrip() for row in [header, *rows]]
+
+
+def show_facts(output: Output, facts: Iterable[tuple[str, str | None]]) -> None:
+    """Write facts to stdout; those that are None or empty are left out."""
+    known = [(name, value) for name, value in facts if value]
+    width = max((len(name) for name, _ in known), default=0)
+    for name, value in known:
+        output.data(f"{name.ljust(width)}  {value}")
+
+
+def dollars(amount: float) -> str:
+    """Format an amount of US dollars with cents; small ones down to the millionth."""
+    digits = 2 if abs(amount) >= 1 or amount == 0 else 6
+    return f"{'-' if amount < 0 else ''}${abs(amount):,.{digits}f}"
+
+
+def local_time(when: datetime) -> str:
+    """Format a time in the user's zone, to the second."""
+    return when.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def utc_time(when: datetime) -> str:
+    """Format a time in UTC, for programs."""
+    return when.isoformat().replace("+00:00", "Z")
 
 
 def _json_line(document: str, stream: TextIO) -> str:

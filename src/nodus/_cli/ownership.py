@@ -70,10 +70,10 @@ class Ownership:
         return found
 
 
-def look_up() -> Ownership:
+def find_ownership() -> Ownership:
     """Look at what is installed; it takes a while, as every distribution is asked for its files."""
     owners = [owner for owner in map(_owner, distributions()) if owner.has_package or owner.has_command]
-    return judge(
+    return classify_owners(
         owners,
         _own(),
         package=os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
@@ -81,7 +81,7 @@ def look_up() -> Ownership:
     )
 
 
-def judge(owners: Iterable[Owner], own: Owner | None, *, package: str, command: str | None) -> Ownership:
+def classify_owners(owners: Iterable[Owner], own: Owner | None, *, package: str, command: str | None) -> Ownership:
     """Tell this project's distribution from others."""
     others = {owner.name: owner for owner in owners if _normalized(owner.name) != SDK}
     return Ownership(package, command, own, tuple(others.values()))
@@ -92,7 +92,7 @@ def explain_broken_import(error: ImportError) -> str | None:
     module = sys.modules.get(PACKAGE)
     if module is not None and getattr(module, "__version__", None) == __version__ and hasattr(module, "__getattr__"):
         return None
-    found = look_up()
+    found = find_ownership()
     culprits = " ".join(found.conflicts()) or "Another project's files were installed over it."
     return f"The package {PACKAGE!r} in {found.package} is damaged ({error}). {culprits} {ADVICE}"
 

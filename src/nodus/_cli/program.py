@@ -45,7 +45,7 @@ class Commands(PreparingGroup):
     def is_own(self, name: str) -> bool:
         return registry.is_own(name)
 
-    def sentence_on(self, name: str) -> str:
+    def summary_of(self, name: str) -> str:
         return registry.short_help(name)
 
 
@@ -83,7 +83,7 @@ def run_program(arguments: Sequence[str]) -> int:
         from .failures import show_error
 
         status = exit_codes.of_error(exc)
-        show_error(invocation.output, exc, invocation.underway.advice_after(exc))
+        show_error(invocation.output, exc, invocation.pending.advice_after(exc))
     except (KeyboardInterrupt, asyncclick.Abort):
         status = exit_codes.INTERRUPTED
     _flush()

@@ -1,4 +1,4 @@
-"""The list of commands: a module each in `commands`, loaded when called, and those of other distributions."""
+"""The list of commands: where in `commands` each is, to be loaded when called, and those of other distributions."""
 
 from __future__ import annotations
 
@@ -14,6 +14,25 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 ENTRY_POINT_GROUP = "nodus.commands"
+
+# Each is `<name>_command` in its module.
+_MODULES = {
+    "run": "run",
+    "list": "jobs",
+    "get": "jobs",
+    "wait": "jobs",
+    "cancel": "jobs",
+    "logs": "jobs",
+    "events": "jobs",
+    "key": "setup",
+    "webhooks": "webhooks",
+    "ledger": "ledger",
+    "health": "setup",
+    "sign": "signatures",
+    "verify": "signatures",
+    "doctor": "setup",
+    "completion": "setup",
+}
 
 # The help of each command starts with its sentence here, so that listing all commands loads none of them.
 COMMANDS = {
@@ -63,7 +82,8 @@ def load(name: str) -> asyncclick.Command | None:
         ConfigurationError: (`missing_command`) the distribution that has it is not installed, or does not load.
     """
     if name in COMMANDS:
-        command: asyncclick.Command = importlib.import_module(f"{__package__}.commands.{name}").command
+        module = importlib.import_module(f"{__package__}.commands.{_MODULES[name]}")
+        command: asyncclick.Command = getattr(module, f"{name}_command")
         return command
     entry_point = _entry_points().get(name)
     if entry_point is None:
@@ -94,9 +114,7 @@ def leaves(name: str) -> list[tuple[str, asyncclick.Command]]:
     command = load(name)
     if not isinstance(command, Subcommands):
         return [] if command is None else [(name, command)]
-    context = asyncclick.Context(command, info_name=name)
-    inner = [(f"{name} {each}", command.get_command(context, each)) for each in command.sentences]
-    return [(path, found) for path, found in inner if found is not None]
+    return [(f"{name} {each}", found) for each, found in command.commands.items()]
 
 
 def is_own(name: str) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from . import environment
-from .shell import shell_line
+from .._fields import JOB
+from .terminal import shell_line
 
 if TYPE_CHECKING:
     from .._async.client import AsyncClient
@@ -19,24 +20,14 @@ class Submission:
     """A job as the command line describes it, under an idempotency key that is known before anything is sent.
 
     Attributes:
-        image: as in `AsyncClient.run`, like all fields that are not named here.
-        argv: the job's program and arguments; empty for the image's own.
-        variables: the container's environment, as `env` and `env_files` gave it.
+        fields: as in `AsyncClient.run`, all of them; the environment is what `env` and `env_files` gave.
         env: `--env` as given, `NAME=VALUE` or `NAME`.
         env_files: `--env-file` as given.
     """
 
-    image: str
-    gpu: str
-    gpu_count: int
-    max_runtime_seconds: int
-    require_tiers: Sequence[str]
-    prefer_region: str | None
-    idempotency_key: str
-    argv: Sequence[str]
+    fields: Mapping[str, Any] = field(repr=False)
     env: Sequence[str]
     env_files: Sequence[str]
-    variables: dict[str, str] = field(repr=False)
 
     async def submit(self, client: AsyncClient) -> AsyncJob:
         """Submit the job; however often this is called, there is only one.
@@ -44,17 +35,7 @@ class Submission:
         Raises:
             NodusError: see `AsyncClient.run`.
         """
-        return await client.run(
-            image=self.image,
-            command=self.argv or None,
-            gpu=self.gpu,
-            gpu_count=self.gpu_count,
-            env=self.variables or None,
-            max_runtime_seconds=self.max_runtime_seconds,
-            require_tiers=self.require_tiers or None,
-            prefer_region=self.prefer_region,
-            idempotency_key=self.idempotency_key,
-        )
+        return await client.run(**self.fields)
 
     def rerun(self, *others: str) -> list[str]:
         """Return the command line to paste into a shell, quoted for it, and a note on what it needs beforehand.
@@ -64,21 +45,78 @@ class Submission:
         Args:
             others: further options of the command.
         """
-        line = ["nodus", "run", *self._options(), *others, "--idempotency-key", self.idempotency_key]
-        if self.argv:
-            line += ["--", *self.argv]
-        assigned = environment.names(one for one in self.env if "=" in one)
+        line = ["nodus", "run", *self._options(), *others, "--idempotency-key", self.fields["idempotency_key"]]
+        if argv := self.fields["command"]:
+            line += ["--", *argv]
+        assigned = variable_names(one for one in self.env if "=" in one)
         needs = [f"with {', '.join(assigned)} set as before (values are not shown here)"] if assigned else []
         return [shell_line(*line), *needs]
 
     def _options(self) -> Iterator[str]:
-        yield from ("--image", self.image, "--gpu", self.gpu, "--gpu-count", str(self.gpu_count))
-        for name in environment.names(self.env):
-            yield from ("--env", name)
-        for path in self.env_files:
-            yield from ("--env-file", path)
-        yield from ("--max-runtime-seconds", str(self.max_runtime_seconds))
-        for tier in self.require_tiers:
-            yield from ("--require-tier", tier)
-        if self.prefer_region is not None:
-            yield from ("--prefer-region", self.prefer_region)
+        for name in JOB.names:
+            value = self.fields[name]
+            if name == "env":
+                for variable in variable_names(self.env):
+                    yield from ("--env", variable)
+                for path in self.env_files:
+                    yield from ("--env-file", path)
+            elif name == "require_tiers":
+                for tier in value or ():
+                    yield from ("--require-tier", tier)
+            elif name not in ("command", "idempotency_key") and value is not None:
+                yield from (f"--{name.replace('_', '-')}", str(value))
+
+
+class EnvironmentValueError(ValueError):
+    """An assignment that cannot be understood, or a variable to copy that is not set. No message contains a value."""
+
+
+def collect_variables(assignments: Iterable[str], files: Iterable[str], source: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of the container; `--env` takes precedence over files, later over earlier.
+
+    Args:
+        assignments: `NAME=VALUE`, or `NAME` to copy from `source`.
+        files: paths of files with one such assignment per line; blank lines and lines that start with `#` are skipped,
+            and values are taken literally, quotes included.
+        source: the environment of this process.
+
+    Raises:
+        EnvironmentValueError: an assignment or a file that cannot be used.
+    """
+    variables: dict[str, str] = {}
+    for path in files:
+        for number, line in enumerate(_read_lines(path), start=1):
+            if line.strip() and not line.lstrip().startswith("#"):
+                name, value = _parse_assignment(line.lstrip(), source, where=f"{path}, line {number}")
+                variables[name] = value
+    for assignment in assignments:
+        name, value = _parse_assignment(assignment, source, where="--env")
+        variables[name] = value
+    return variables
+
+
+def variable_names(assignments: Iterable[str]) -> list[str]:
+    """Return the names alone, each once."""
+    return list(dict.fromkeys(assignment.partition("=")[0] for assignment in assignments))
+
+
+def _parse_assignment(assignment: str, source: Mapping[str, str], *, where: str) -> tuple[str, str]:
+    name, equals, value = assignment.partition("=")
+    if not equals:
+        name = name.rstrip()
+    if not name or any(character.isspace() for character in name):
+        raise EnvironmentValueError(f"{where}: expected NAME=VALUE, or NAME to copy it from the environment.")
+    if equals:
+        return name, value
+    if name not in source:
+        raise EnvironmentValueError(f"{where}: {name} is not set in your environment, so it cannot be copied.")
+    return name, source[name]
+
+
+def _read_lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="utf-8-sig").split("\n")
+    except OSError as exc:
+        raise EnvironmentValueError(f"{path}: {exc.strerror or 'it cannot be read'}.") from exc
+    except UnicodeDecodeError as exc:
+        raise EnvironmentValueError(f"{path}: it is not UTF-8 text.") from exc

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from .._errors import JobTimeoutError
 from . import exit_codes
-from .invocation import Invocation
-from .jobs import is_simulated, place, show_job
+from .invocation import Invocation, PendingWork
+from .jobs import is_simulated, location, show_job
 from .output import STATUS_COLOURS, Output, Painted
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from .._async.job import AsyncJob
     from .._models import JobView
     from .submission import Submission
-    from .underway import Underway
 
 CANCEL_SECONDS = 5.0
 """How long an interrupted command may take to have its job cancelled."""
@@ -31,7 +30,7 @@ class Progress:
         self._last = ""
 
     def __call__(self, job: AsyncJob) -> None:
-        where = place(job.view)
+        where = location(job.view)
         status = job.status.value
         line = f"{status} on {where}" if where else status
         if line == self._last:
@@ -43,7 +42,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Watching:
+class WaitOptions:
     """How to wait.
 
     Attributes:
@@ -72,7 +71,7 @@ class Watching:
         return words
 
 
-async def watch(invocation: Invocation, client: AsyncClient, job: AsyncJob, how: Watching) -> int:
+async def watch(invocation: Invocation, client: AsyncClient, job: AsyncJob, how: WaitOptions) -> int:
     """Wait for a job, show its final state on stdout, and return the exit status.
 
     Raises:
@@ -80,10 +79,10 @@ async def watch(invocation: Invocation, client: AsyncClient, job: AsyncJob, how:
     """
     from .._poll import DEFAULT_POLL_SECONDS
 
-    underway, output = invocation.underway, invocation.output
-    underway.job_id = job.id
+    pending, output = invocation.pending, invocation.output
+    pending.job_id = job.id
     if how.cancel_on_interrupt:
-        underway.cancel = lambda: cancel(client, job)
+        pending.cancel = lambda: cancel(client, job)
     progress = Progress(output)
     if job.status.is_known:
         progress(job)
@@ -119,9 +118,9 @@ async def cancel(client: AsyncClient, job: AsyncJob) -> str:
     return "being cancelled" if not job.is_terminal else job.status.value
 
 
-async def cancel_submission(client: AsyncClient, submission: Submission, underway: Underway) -> str:
+async def cancel_submission(client: AsyncClient, submission: Submission, pending: PendingWork) -> str:
     """Cancel a job whose submission has not been answered yet: submitting again under its key yields its id."""
     hurried = client.with_options(timeout=CANCEL_SECONDS, total_timeout=CANCEL_SECONDS)
     job = await submission.submit(hurried)
-    underway.job_id = job.id
+    pending.job_id = job.id
     return await cancel(client, job)

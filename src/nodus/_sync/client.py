@@ -6,11 +6,11 @@ from __future__ import annotations
 import builtins
 import random
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, overload
 
-from .. import _arguments, _calls, _http
+from .. import _arguments, _calls, _fields, _http
 from .._concurrency import Clock
 from .._config import (
     DEFAULT_MAX_CONNECTIONS,
@@ -18,7 +18,7 @@ from .._config import (
     DEFAULT_TIMEOUT,
     Settings,
 )
-from .._enums import GpuType, JobStatus, SupplierKind
+from .._enums import JobStatus
 from .._handles import ClientBound
 from .._logs import logger, set_up_from_environment
 from .._models import JobSpec, JobView
@@ -29,10 +29,11 @@ from .job_iterator import JobIterator
 from .session import HTTPClient, OnResponse, OnRetry, Session
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
     from .._concurrency import Text
-    from .._records import KeyView, Routing
+    from .._fields import JobFields, JobFilters
+    from .._resources import KeyView, Routing
     from .event_stream import EventStream
     from .ledger import Ledger
     from .log_stream import LogStream
@@ -98,34 +99,15 @@ class Client(ClientBound):
             settings, http_client=http_client, clock=_clock, rng=_rng, on_retry=on_retry, on_response=on_response
         )
 
-    def run(
-        self,
-        *,
-        image: str,
-        command: Sequence[str] | None = None,
-        gpu: GpuType | str = GpuType.H100_80GB,
-        gpu_count: int = 1,
-        env: Mapping[str, str] | None = None,
-        max_runtime_seconds: int = 3600,
-        require_tiers: Sequence[SupplierKind | str] | None = None,
-        prefer_region: str | None = None,
-        idempotency_key: str | None = None,
-    ) -> Job:
+    @_fields.JOB.spell_out
+    def run(self, **fields: Unpack[JobFields]) -> Job:
         """Submit a job and return its handle at once, without waiting for the job to run.
 
         The submission carries an idempotency key, so a retry never creates a second job. If you wrap this call in a
         timeout of your own, pass a key: a cancelled call cannot tell you which key it generated (it logs it at INFO).
 
         Args:
-            image: OCI image reference, such as `ghcr.io/acme/train:v3`.
-            command: argv list; None to run the image's own command.
-            gpu: GPU model, as a `GpuType` or its wire value.
-            gpu_count: number of GPUs, 1 to 8.
-            env: environment variables to set in the container.
-            max_runtime_seconds: how long the job may run before it is stopped, 60 to 172 800 (48 hours).
-            require_tiers: use only suppliers of these classes; None or empty for any.
-            prefer_region: a region to favour, but not to insist on.
-            idempotency_key: 1 to 128 printable ASCII characters; submitting the same key twice returns the first job.
+            **fields: the job's, as in `JobFields`.
 
         Raises:
             ValidationError: the spec is outside its limits (`invalid_spec`, nothing was sent), or the server refused
@@ -135,18 +117,8 @@ class Client(ClientBound):
             NodusError: any other failure. `.idempotency_key` is the key to submit again with, and `.outcome_unknown`
                 says whether the job may exist.
         """
-        spec = JobSpec(
-            image=image,
-            command=command,
-            gpu=gpu,
-            gpu_count=gpu_count,
-            env=env,
-            max_runtime_seconds=max_runtime_seconds,
-            require_tiers=require_tiers,
-            prefer_region=prefer_region,
-            idempotency_key=idempotency_key,
-        )
-        call = _calls.submit_job(spec)
+        _fields.JOB.check_names("run", fields)
+        call = _calls.submit_job(JobSpec(**fields))
         logger.info("submitting a job with idempotency key %s", call.idempotency_key)
         view, replayed = self._session.call(call, _read_submission)
         return Job(self._session, view, replayed=replayed, submitted_at=self._session.clock.now())
@@ -161,37 +133,38 @@ class Client(ClientBound):
         """
         return Job(self._session, self._session.call(_calls.get_job(job_id), _read_view))
 
-    def list(
-        self, *, limit: int = 50, status: JobStatus | str | Sequence[JobStatus | str] | None = None
-    ) -> builtins.list[Job]:
+    @_fields.FILTERS.spell_out
+    def list(self, *, limit: int = 50, **filters: Unpack[JobFilters]) -> builtins.list[Job]:
         """List the customer's most recent jobs, newest first.
 
         Args:
             limit: the most jobs to return, 1 or more; the server caps it at 200.
-            status: only jobs in this status, or in one of these.
+            **filters: those of a listing, as in `JobFilters`.
 
         Raises:
-            ValidationError: (`invalid_argument`) `limit` is below 1, or `status` cannot be one; nothing was sent.
+            ValidationError: (`invalid_argument`) `limit` is below 1, or a filter fits no job; nothing was sent.
             NodusError: any other failure.
         """
-        page = self._session.call(_calls.list_jobs(limit=limit, statuses=_statuses(status)), _http.parse_page)
+        _fields.FILTERS.check_names("list", filters)
+        call = _calls.list_jobs(limit=limit, filters=_fields.filter_query(filters))
+        page = self._session.call(call, _http.parse_page)
         return [Job(self._session, view) for view in page.jobs[:limit]]  # a server may ignore the limit
 
-    def iter_jobs(
-        self, *, page_size: int = 50, status: JobStatus | str | Sequence[JobStatus | str] | None = None
-    ) -> Iterator[Job]:
+    @_fields.FILTERS.spell_out
+    def iter_jobs(self, *, page_size: int = 50, **filters: Unpack[JobFilters]) -> Iterator[Job]:
         """Iterate over all of the customer's jobs, newest first, fetching a page at a time.
 
         Args:
             page_size: jobs per request, 1 or more; the server caps it at 200.
-            status: only jobs in this status, or in one of these.
+            **filters: those of a listing, as in `JobFilters`.
 
         Raises:
-            ValidationError: (`invalid_argument`) `page_size` is below 1, or `status` cannot be one; nothing was sent.
+            ValidationError: (`invalid_argument`) `page_size` is below 1, or a filter fits no job; nothing was sent.
             NodusError: while iterating, any other failure.
         """
+        _fields.FILTERS.check_names("iter_jobs", filters)
         size = _arguments.whole_number("page_size", page_size, minimum=1)
-        return JobIterator(self._session, page_size=size, statuses=_statuses(status))
+        return JobIterator(self._session, page_size=size, filters=_fields.filter_query(filters))
 
     def job(self, job_id: str) -> Job:
         """Make a handle without a request, to follow a job that another process submitted.
@@ -305,7 +278,7 @@ class Client(ClientBound):
         Raises:
             NodusError: the call failed.
         """
-        from .._records import KeyView
+        from .._resources import KeyView
 
         return self._session.call(_calls.key(), lambda reply: _http.parse(reply, KeyView))
 
@@ -390,15 +363,3 @@ def _read_view(reply: _http.Reply) -> JobView:
 
 def _read_submission(reply: _http.Reply) -> tuple[JobView, bool]:
     return _http.parse(reply, JobView), reply.headers.get("idempotent-replayed", "").lower() == "true"
-
-
-def _statuses(status: object) -> list[JobStatus]:
-    """Return the statuses to filter by; an empty list for no filter.
-
-    Raises:
-        ValidationError: (`invalid_argument`) one of them cannot be a status.
-    """
-    if status is None:
-        return []
-    given = status if isinstance(status, Iterable) and not isinstance(status, (str, bytes)) else [status]
-    return [JobStatus(_arguments.word("status", one)) for one in given]

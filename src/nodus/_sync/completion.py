@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from datetime import timezone
 from typing import NamedTuple
 
-from .. import _calls, _http
+from .. import _calls, _fields, _http
 from .._calls import Call
 from .._errors import ValidationError
 from .._handles import ClientBound
@@ -16,8 +16,8 @@ from .._http import Reply
 from .._logs import logger
 from .._models import JobGlance, JobGlances, JobView
 from .._poll import GiveUp, Step, TimedOut, is_lagging
+from .._poll_many import LIVE, PAGE_SIZE, EndOrder, JobRequest, PageRequest, Round
 from .._retry import Failure
-from .._watch import LIVE, PAGE_SIZE, EndOrder, JobRequest, PageRequest, Round
 from .job import Job
 from .polling import poll_state, timeout_error
 from .session import Session
@@ -165,7 +165,9 @@ class CompletedJobs(ClientBound):
 def _call(request: PageRequest | JobRequest) -> Call:
     if isinstance(request, JobRequest):
         return _calls.get_job(request.job_id)
-    return _calls.list_jobs(limit=PAGE_SIZE, cursor=request.cursor, statuses=request.statuses)
+    return _calls.list_jobs(
+        limit=PAGE_SIZE, cursor=request.cursor, filters=_fields.filter_query({"status": request.statuses})
+    )
 
 
 def _jobs(count: int) -> str:

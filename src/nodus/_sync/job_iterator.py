@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 
 from .. import _calls, _http
-from .._enums import JobStatus
 from .job import Job
 from .paging import PageIterator
 from .session import Session
@@ -18,16 +17,16 @@ class JobIterator(PageIterator[Job, str]):
     Args:
         session: makes the requests.
         page_size: jobs per request.
-        statuses: only jobs in one of these; any, if empty.
+        filters: what its jobs have in common, as parameters of the query.
     """
 
-    def __init__(self, session: Session, *, page_size: int, statuses: Sequence[JobStatus]) -> None:
+    def __init__(self, session: Session, *, page_size: int, filters: Mapping[str, str]) -> None:
         super().__init__()
         self._session = session
         self._page_size = page_size
-        self._statuses = statuses
+        self._filters = filters
 
     def _fetch(self, position: str | None) -> tuple[Iterable[Job], str | None]:
-        call = _calls.list_jobs(limit=self._page_size, cursor=position, statuses=self._statuses)
+        call = _calls.list_jobs(limit=self._page_size, cursor=position, filters=self._filters)
         page = self._session.call(call, _http.parse_page)
         return [Job(self._session, view) for view in page.jobs], page.next_cursor or None

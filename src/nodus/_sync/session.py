@@ -19,8 +19,8 @@ from .._errors import ConfigurationError, NodusError
 from .._handles import ClientBound
 from .._hooks import ResponseEvent, RetryEvent, is_hook
 from .._http import Reply, RequestBuilder
-from .._live import CATCHING_UP_SECONDS
 from .._logs import logger
+from .._reconnect import CATCHING_UP_SECONDS
 from .._retry import Failure, RetryState
 from .._signing import Signer
 from .pool import DEADLINE, MAX_BYTES, REPEATABLE, Answer, Pool, closed_error

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from .._concurrency import Limiter
-from .._live import shares_of_streams
+from .._reconnect import shares_of_streams
 
 
 class StreamPlaces:

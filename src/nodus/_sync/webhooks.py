@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from .. import _arguments, _calls, _http
 from .._errors import APIError, NotFoundError, ValidationError
 from .._handles import ClientBound
-from .._records import Delivery, DeliveryPage, Webhook, WebhookPage, WebhookSecret
+from .._resources import Delivery, DeliveryPage, Webhook, WebhookPage, WebhookSecret
 from .paging import PageIterator
 
 if TYPE_CHECKING:

@@ -1,1 +1,1 @@
-"""The commands: one module for each, which has it as `command`."""
+"""The commands, by their subject: each is `<name>_command` in its module (`registry.py`)."""

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import asyncclick
 
 from ..._enums import GpuType, SupplierKind
-from .. import environment, exit_codes
+from ..._fields import JOB
+from .. import exit_codes
 from ..invocation import Invocation
 from ..jobs import show_job
 from ..options import (
     cancel_on_interrupt_option,
     completing,
+    field_options,
     json_option,
     poll_option,
     require_wait,
     timeout_option,
     wait_option,
 )
-from ..shell import shell_line
-from ..submission import Submission
-from ..waiting import Watching, cancel_submission, watch
+from ..submission import EnvironmentValueError, Submission, collect_variables
+from ..terminal import shell_line
+from ..waiting import WaitOptions, cancel_submission, watch
 
 ARGUMENTS_HINT = "The job's own program and arguments go after `--`: nodus run [OPTIONS] -- python train.py --epochs 10"
 
@@ -43,50 +46,55 @@ class RunCommand(asyncclick.Command):
         return ["[OPTIONS]", "[-- PROGRAM [ARGS]...]"]
 
 
+_SPECIAL = {
+    "command": [],  # what follows `--`
+    "gpu": [
+        asyncclick.option(
+            "--gpu",
+            default=GpuType(JOB.defaults["gpu"]).value,
+            show_default=True,
+            shell_complete=completing(lambda: [kind.value for kind in GpuType]),
+            help=f"GPU model: {', '.join(kind.value for kind in GpuType)}.",
+        )
+    ],
+    "env": [
+        asyncclick.option(
+            "--env",
+            multiple=True,
+            metavar="NAME[=VALUE]",
+            help="Set an environment variable in the container. NAME alone copies its value from your environment: "
+            "better for secrets, because command lines show up in process lists. Repeatable.",
+        ),
+        asyncclick.option(
+            "--env-file",
+            multiple=True,
+            metavar="PATH",
+            help="Read variables from a file, one NAME=VALUE or NAME per line; lines that start with # are comments, "
+            "and quotes are kept. --env takes precedence. Repeatable.",
+        ),
+    ],
+    "require_tiers": [
+        asyncclick.option(
+            "--require-tier",
+            "require_tiers",
+            multiple=True,
+            metavar="KIND",
+            shell_complete=completing(lambda: [kind.value for kind in SupplierKind]),
+            help=f"Use only suppliers of this class: {', '.join(kind.value for kind in SupplierKind)}. Repeatable.",
+        )
+    ],
+    "idempotency_key": [
+        asyncclick.option(
+            "--idempotency-key",
+            metavar="KEY",
+            help="Submitting the same key twice returns the first job. By default, a new key.",
+        )
+    ],
+}
+
+
 @asyncclick.command("run", cls=RunCommand)
-@asyncclick.option("--image", required=True, help="OCI image reference, such as ghcr.io/acme/train:v3.")
-@asyncclick.option(
-    "--gpu",
-    default=GpuType.H100_80GB.value,
-    show_default=True,
-    shell_complete=completing(lambda: [kind.value for kind in GpuType]),
-    help=f"GPU model: {', '.join(kind.value for kind in GpuType)}.",
-)
-@asyncclick.option("--gpu-count", type=int, default=1, show_default=True, help="Number of GPUs, 1 to 8.")
-@asyncclick.option(
-    "--env",
-    multiple=True,
-    metavar="NAME[=VALUE]",
-    help="Set an environment variable in the container. NAME alone copies its value from your environment: "
-    "better for secrets, because command lines show up in process lists. Repeatable.",
-)
-@asyncclick.option(
-    "--env-file",
-    multiple=True,
-    metavar="PATH",
-    help="Read variables from a file, one NAME=VALUE or NAME per line; lines that start with # are comments, and "
-    "quotes are kept. --env takes precedence. Repeatable.",
-)
-@asyncclick.option(
-    "--max-runtime-seconds",
-    type=int,
-    default=3600,
-    show_default=True,
-    help="How long the job may run before it is stopped, 60 to 172800 (48 hours).",
-)
-@asyncclick.option(
-    "--require-tier",
-    multiple=True,
-    metavar="KIND",
-    shell_complete=completing(lambda: [kind.value for kind in SupplierKind]),
-    help=f"Use only suppliers of this class: {', '.join(kind.value for kind in SupplierKind)}. Repeatable.",
-)
-@asyncclick.option("--prefer-region", help="A region to favour, but not to insist on.")
-@asyncclick.option(
-    "--idempotency-key",
-    metavar="KEY",
-    help="Submitting the same key twice returns the first job. By default, a new key.",
-)
+@field_options(JOB, _SPECIAL)
 @wait_option
 @timeout_option
 @poll_option
@@ -94,17 +102,12 @@ class RunCommand(asyncclick.Command):
 @json_option
 @asyncclick.argument("argv", nargs=-1, type=asyncclick.UNPROCESSED)
 @asyncclick.pass_obj
-async def command(
+async def run_command(
     invocation: Invocation,
     /,
-    image: str,
-    gpu: str,
-    gpu_count: int,
     env: tuple[str, ...],
     env_file: tuple[str, ...],
-    max_runtime_seconds: int,
-    require_tier: tuple[str, ...],
-    prefer_region: str | None,
+    require_tiers: tuple[str, ...],
     idempotency_key: str | None,
     wait: bool,
     timeout: float | None,
@@ -112,6 +115,7 @@ async def command(
     cancel_on_interrupt: bool,
     as_json: bool,
     argv: tuple[str, ...],
+    **plain: Any,
 ) -> int:
     """Submit a job.
 
@@ -124,35 +128,30 @@ async def command(
 
     require_wait(asyncclick.get_current_context())
     try:
-        variables = environment.collect(env, env_file, os.environ)
-    except environment.EnvironmentValueError as exc:
+        variables = collect_variables(env, env_file, os.environ)
+    except EnvironmentValueError as exc:
         raise asyncclick.UsageError(str(exc)) from exc
     key = _arguments.new_idempotency_key() if idempotency_key is None else _arguments.idempotency_key(idempotency_key)
-    submission = Submission(
-        image=image,
-        gpu=gpu,
-        gpu_count=gpu_count,
-        max_runtime_seconds=max_runtime_seconds,
-        require_tiers=require_tier,
-        prefer_region=prefer_region,
-        idempotency_key=key,
-        argv=argv,
-        env=env,
-        env_files=env_file,
-        variables=variables,
-    )
-    watching = Watching(timeout, poll_seconds, cancel_on_interrupt, as_json)
-    output, underway = invocation.output, invocation.underway
+    fields = {
+        **plain,
+        "command": argv or None,
+        "env": variables or None,
+        "require_tiers": require_tiers or None,
+        "idempotency_key": key,
+    }
+    submission = Submission(fields, env, env_file)
+    wait_options = WaitOptions(timeout, poll_seconds, cancel_on_interrupt, as_json)
+    output, pending = invocation.output, invocation.pending
     async with invocation.client() as client:
-        underway.begin(key, submission.rerun(*watching.options(wait=wait)))
+        pending.begin(key, submission.rerun(*wait_options.options(wait=wait)))
         if cancel_on_interrupt:
-            underway.cancel = lambda: cancel_submission(client, submission, underway)
+            pending.cancel = lambda: cancel_submission(client, submission, pending)
         job = await submission.submit(client)
-        underway.job_id = job.id
+        pending.job_id = job.id
         note = "was submitted before, with this idempotency key" if job.replayed else "submitted"
         if wait:
             output.note(f"Job {job.id} {note}.")
-            return await watch(invocation, client, job, watching)
+            return await watch(invocation, client, job, wait_options)
         if as_json:
             show_job(output, job.view, as_json=True)
         else:

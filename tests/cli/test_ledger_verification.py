@@ -1,0 +1,237 @@
+"""`nodus ledger`: read from the server, verified there or from files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Command
+from tests.cli.stub import Answer, Stub
+from tests.support.ledger import (
+    OTHER_PRIVATE,
+    Row,
+    checkpoint_of,
+    key_of,
+    leaf_hashes,
+    rows,
+)
+from tests.support.merkle_definitions import consistency_proof, inclusion_proof
+
+ROWS = rows(5)
+
+
+def serve(stub: Stub, made: list[Row] = ROWS, **options: Any) -> None:
+    """Let the stub have a ledger."""
+    stub.answer("GET /v1/ledger", Answer(200, {"entries": made, "next_after": None}))
+    stub.answer("GET /v1/ledger/checkpoint", Answer(200, checkpoint_of(made, **options)))
+    stub.answer("GET /v1/ledger/key", Answer(200, key_of()))
+
+
+def test_rows_are_printed_in_their_order(stub: Stub, nodus: Command) -> None:
+    """As columns, and as JSON that holds all there is of them."""
+    serve(stub)
+    shown = nodus("ledger", "entries", "--limit", "2")
+    as_json = nodus("ledger", "entries", "--json")
+    nodus("ledger", "entries", "--job", "job-2", "--after", "1")
+
+    first = ["1", ROWS[0]["at"], "job.transition", "", "key-1", "agent", ROWS[0]["leaf_hash"]]
+    lines = shown.stdout.splitlines()
+    assert (lines[0].split("\t"), len(lines)) == (first, 2)
+    assert [json.loads(line) for line in as_json.stdout.splitlines()] == ROWS
+    assert stub.requests[-1].query == {"after": ["1"], "job_id": ["job-2"], "limit": ["200"]}
+
+
+def test_checkpoint_and_key_are_printed_as_they_are_kept(stub: Stub, nodus: Command) -> None:
+    """The note, and the verifier's key."""
+    serve(stub)
+
+    assert nodus("ledger", "checkpoint").stdout == checkpoint_of(ROWS)["note"]
+    assert json.loads(nodus("ledger", "checkpoint", "--json").stdout) == checkpoint_of(ROWS)
+    assert nodus("ledger", "key").stdout == key_of()["vkey"] + "\n"
+    assert json.loads(nodus("ledger", "key", "--json").stdout) == key_of()
+
+
+def test_proofs_are_printed(stub: Stub, nodus: Command) -> None:
+    """As they came."""
+    hashes = leaf_hashes(ROWS)
+    inclusion = {
+        "seq": 3,
+        "size": 5,
+        "leaf_hash": ROWS[2]["leaf_hash"],
+        "hashes": [each.hex() for each in inclusion_proof(hashes, 2)],
+    }
+    consistency = {"from": 2, "to": 5, "hashes": [each.hex() for each in consistency_proof(hashes, 2)]}
+    stub.answer("GET /v1/ledger/3/proof", Answer(200, inclusion))
+    stub.answer("GET /v1/ledger/consistency", Answer(200, consistency))
+
+    assert json.loads(nodus("ledger", "proof", "3", "--size", "5", "--json").stdout) == inclusion
+    assert json.loads(nodus("ledger", "consistency", "2", "5", "--json").stdout) == consistency
+    assert inclusion["leaf_hash"] in nodus("ledger", "proof", "3").stdout
+    assert nodus("ledger", "consistency", "2", "5").stdout.startswith("from  2\nto    5\npath  ")
+
+
+@pytest.mark.parametrize("words", [("proof", "0"), ("proof", "3", "--size", "2"), ("consistency", "5", "2")])
+def test_what_cannot_be_proved_is_not_asked_for(stub: Stub, nodus: Command, words: tuple[str, ...]) -> None:
+    """A mistake in the command line."""
+    assert nodus("ledger", *words).status == 2
+    assert stub.requests == []
+
+
+def test_the_servers_ledger_is_verified(stub: Stub, nodus: Command) -> None:
+    """With the key that was pinned, or with a word that it was not."""
+    serve(stub)
+    trusting = nodus("ledger", "verify")
+    pinned = nodus("ledger", "verify", "--public-key", key_of()["vkey"], "--json")
+
+    assert (trusting.status, pinned.status) == (0, 0)
+    assert "the key that the server named" in trusting.stdout
+    assert "Pin the key" in trusting.stderr
+    assert {name: json.loads(pinned.stdout)[name] for name in ("size", "checkpoint_size", "signature_verified")} == {
+        "size": 5,
+        "checkpoint_size": 5,
+        "signature_verified": True,
+    }
+
+
+def test_what_does_not_verify_exits_9(stub: Stub, nodus: Command) -> None:
+    """A row that was changed; a checkpoint that another key signed."""
+    serve(stub, [*ROWS[:2], {**ROWS[2], "kind": "job.settled"}, *ROWS[3:]])
+    changed = nodus("ledger", "verify")
+    serve(stub, private=OTHER_PRIVATE)
+    forged = nodus("ledger", "verify", "--public-key", key_of()["public_key"])
+
+    assert (changed.status, changed.stdout) == (9, "")
+    assert "row 3" in changed.stderr.lower()
+    assert (forged.status, forged.stdout) == (9, "")
+
+
+def test_files_are_verified_without_a_network(stub: Stub, nodus: Command, tmp_path: Path) -> None:
+    """An export with its checkpoint, and one that was kept, as a note or as JSON."""
+    export, checkpoint, known = tmp_path / "rows", tmp_path / "checkpoint", tmp_path / "known"
+    export.write_text("\n".join(json.dumps(row) for row in ROWS) + "\n", encoding="utf-8")
+    checkpoint.write_text(checkpoint_of(ROWS)["note"], encoding="utf-8")
+    known.write_text(json.dumps(checkpoint_of(ROWS[:3])), encoding="utf-8")
+    words = ("ledger", "verify", "--file", str(export), "--known", str(known), "--json")
+    whole = nodus(*words, "--checkpoint", str(checkpoint), "--public-key", key_of()["vkey"])
+    known.write_text(json.dumps(checkpoint_of(rows(3, kind="other"))), encoding="utf-8")
+    rewritten = nodus(*words)
+
+    assert json.loads(whole.stdout)["known_size"] == 3
+    assert rewritten.status == 9
+    assert stub.requests == []
+
+
+def test_an_export_has_a_row_a_line_whatever_is_in_it(stub: Stub, nodus: Command, tmp_path: Path) -> None:
+    """A job can report what it likes; to some, U+2028 and U+0085 end a line."""
+    made = rows(3, payload={"reason": "one\u2028two\x85three\x0b"})
+    serve(stub, made)
+    export, checkpoint = tmp_path / "rows", tmp_path / "checkpoint"
+    export.write_text(nodus("ledger", "entries", "--json").stdout, encoding="utf-8")
+    checkpoint.write_text(nodus("ledger", "checkpoint").stdout, encoding="utf-8")
+
+    verified = nodus("ledger", "verify", "--file", str(export), "--checkpoint", str(checkpoint), "--json")
+
+    assert (verified.status, json.loads(verified.stdout)["size"]) == (0, 3)
+
+
+def test_evidence_that_is_none_is_a_usage_error(nodus: Command, tmp_path: Path) -> None:
+    """So is evidence for nothing."""
+    file = tmp_path / "file"
+    file.write_bytes(b"{\xff")
+
+    assert nodus("ledger", "verify", "--known", str(file)).status == 2
+    assert nodus("ledger", "verify", "--known", str(tmp_path / "absent")).status == 2
+    assert nodus("ledger", "verify", "--checkpoint", str(file)).status == 2
+    file.write_text("{", encoding="utf-8")
+    assert nodus("ledger", "verify", "--known", str(file)).status == 2
+    assert nodus("ledger", "verify", "--file", str(file), "--public-key", key_of()["vkey"]).status == 2
+
+
+def serve_own_rows(stub: Stub, *seqs: int, kind: str = "agent") -> None:
+    """Let the stub show these rows alone, as to an agent's key, and prove each."""
+    serve(stub)
+    stub.answer("GET /v1/ledger", Answer(200, {"entries": [ROWS[seq - 1] for seq in seqs], "next_after": None}))
+    stub.answer("GET /v1/key", Answer(200, {"id": "key-1", "principal_kind": kind}))
+    hashes = leaf_hashes(ROWS)
+    for seq in seqs:
+        path = [each.hex() for each in inclusion_proof(hashes, seq - 1)]
+        content = {"seq": seq, "size": 5, "leaf_hash": ROWS[seq - 1]["leaf_hash"], "hashes": path}
+        stub.answer(f"GET /v1/ledger/{seq}/proof", Answer(200, content))
+    consistency = [each.hex() for each in consistency_proof(hashes, 2)]
+    stub.answer("GET /v1/ledger/consistency", Answer(200, {"from": 2, "to": 5, "hashes": consistency}))
+
+
+@pytest.mark.parametrize("seqs", [(2, 4), (1, 2), ()], ids=["gaps", "the first ones", "none"])
+def test_what_an_agent_sees_is_verified_row_by_row(
+    stub: Stub, nodus: Command, tmp_path: Path, seqs: tuple[int, ...]
+) -> None:
+    """Each by its proof; and what cannot be verified so is said."""
+    serve_own_rows(stub, *seqs)
+    known = tmp_path / "known"
+    known.write_text(json.dumps(checkpoint_of(ROWS[:2])), encoding="utf-8")
+    shown = nodus("ledger", "verify")
+    as_json = nodus("ledger", "verify", "--json", "--known", str(known), "--public-key", key_of()["vkey"])
+
+    assert (shown.status, as_json.status) == (0, 0)
+    assert "verified in part" in shown.stdout
+    assert "with the key that the server named" in shown.stdout
+    assert "only the rows of its own key and jobs" in shown.stderr
+    assert json.loads(as_json.stdout) == {
+        "rows": len(seqs),
+        "newer_rows": 0,
+        "checkpoint_size": 5,
+        "root_hash": checkpoint_of(ROWS)["root_hash"],
+        "known_size": 2,
+        "signature_verified": True,
+    }
+
+
+def test_a_row_of_an_agent_that_is_not_proved_exits_9(stub: Stub, nodus: Command) -> None:
+    """A proof of another row, and a row whose text was changed."""
+    serve_own_rows(stub, 2, 4)
+    wrong = {"seq": 2, "size": 5, "leaf_hash": ROWS[1]["leaf_hash"], "hashes": []}
+    stub.answer("GET /v1/ledger/2/proof", Answer(200, wrong))
+    unproved = nodus("ledger", "verify")
+    serve_own_rows(stub, 2, 4)
+    changed = [ROWS[1], {**ROWS[3], "kind": "job.settled"}]
+    stub.answer("GET /v1/ledger", Answer(200, {"entries": changed, "next_after": None}))
+    forged = nodus("ledger", "verify")
+
+    assert (unproved.status, unproved.stdout) == (9, "")
+    assert (forged.status, forged.stdout) == (9, "")
+
+
+def test_for_everybody_else_missing_rows_are_a_fault(stub: Stub, nodus: Command) -> None:
+    """Only an agent's key has a reason not to see them."""
+    serve_own_rows(stub, 2, 4, kind="service")
+    refused = nodus("ledger", "verify")
+
+    assert (refused.status, refused.stdout) == (9, "")
+    assert "Row 1 is missing" in refused.stderr
+
+
+def test_an_export_proves_no_more_than_it_can(nodus: Command, tmp_path: Path) -> None:
+    """Anybody can make consistent rows, and a checkpoint for them; nobody else the signature of a pinned key."""
+    export, checkpoint = tmp_path / "rows", tmp_path / "checkpoint"
+    export.write_text("\n".join(json.dumps(row) for row in ROWS) + "\n", encoding="utf-8")
+    checkpoint.write_text(checkpoint_of(ROWS)["note"], encoding="utf-8")
+    words = ("ledger", "verify", "--file", str(export))
+    with_checkpoint = (*words, "--checkpoint", str(checkpoint))
+    pinned = ("--public-key", key_of()["vkey"])
+    alone, beside, signed, kept = (
+        nodus(*words),
+        nodus(*with_checkpoint),
+        nodus(*with_checkpoint, *pinned),
+        nodus(*words, "--known", str(checkpoint), *pinned),
+    )
+
+    assert (alone.status, beside.status, signed.status, kept.status) == (0, 0, 0, 0)
+    assert "the rows are consistent among themselves; nothing shows who wrote them\n" in alone.stdout
+    assert "the rows are those of the checkpoint; nothing shows who wrote it\n" in beside.stdout
+    assert "ledger        verified\n" not in alone.stdout + beside.stdout
+    assert signed.stdout.startswith("ledger      verified\n")
+    assert "the first 5 rows are verified" in kept.stdout
+    assert "nothing shows who" in json.loads(nodus(*words, "--json").stdout)["finding"]
