@@ -1,12 +1,24 @@
 """What a submission may hold, and what refusals say of it."""
 
+import json
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodus_core.spec import InvalidSpec, is_idempotency_key, parse_spec
+from nodus_core.spec import (
+    ECHOED,
+    FIELDS,
+    FILTERS,
+    STORED,
+    TOLD,
+    InvalidSpec,
+    columns_of,
+    is_idempotency_key,
+    parse_spec,
+)
+from nodus_ledger.schema import jobs
 
 SECRET = "s3cr3t-value-of-somebody"
 GOOD: dict[str, Any] = {"image": "ghcr.io/acme/train:v3", "gpu": "h100_80gb"}
@@ -16,9 +28,7 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
-fields = st.sampled_from(
-    ["image", "command", "gpu", "gpu_count", "env", "max_runtime_seconds", "require_tiers", "prefer_region"]
-)
+fields = st.sampled_from([*FIELDS])
 
 
 def test_defaults_are_the_manuals() -> None:
@@ -139,6 +149,62 @@ def test_saying_a_default_changes_nothing(same: dict[str, Any]) -> None:
 def test_another_job_has_another_form(other: dict[str, Any]) -> None:
     """What runs, and where it may, is all part of it."""
     assert parse_spec({**GOOD, **other}).canonical() != parse_spec(GOOD).canonical()
+
+
+@pytest.mark.parametrize(
+    ("payload", "text"),
+    [
+        (
+            GOOD,
+            '{"command":null,"env":{},"gpu":"h100_80gb","gpu_count":1,"image":"ghcr.io/acme/train:v3",'
+            '"max_runtime_seconds":3600,"prefer_region":null,"require_tiers":[]}',
+        ),
+        (
+            {
+                "image": "a/b",
+                "gpu": "l40s",
+                "command": ["train", "--name", "é"],
+                "gpu_count": 8,
+                "env": {"B": "2", "A": "1"},
+                "max_runtime_seconds": 64_800,
+                "require_tiers": ["tier3", "neocloud"],
+                "prefer_region": "eu",
+                "idempotency_key": "k",
+            },
+            '{"command":["train","--name","é"],"env":{"A":"1","B":"2"},"gpu":"l40s","gpu_count":8,"image":"a/b",'
+            '"max_runtime_seconds":64800,"prefer_region":"eu","require_tiers":["neocloud","tier3"]}',
+        ),
+    ],
+)
+def test_the_canonical_text_is_that_of_every_version_before(payload: dict[str, Any], text: str) -> None:
+    """To the byte: a retry after an upgrade is recognised by it."""
+    assert parse_spec(payload).canonical().decode() == text
+
+
+def test_a_field_is_either_secret_or_stored_in_a_column() -> None:
+    """And only what is stored is echoed, told or a filter."""
+    secrets = {name for name, each in FIELDS.items() if each.is_secret}
+
+    assert secrets == {"command", "env"}
+    assert secrets.isdisjoint(STORED)
+    assert {*ECHOED, *TOLD, *FILTERS} <= set(STORED)
+    assert {*STORED} <= {column.name for column in jobs.columns}
+
+
+def test_a_schema_says_which_defaults_are_filled_in() -> None:
+    """The same as are."""
+    spec = parse_spec(GOOD)
+
+    for name, each in FIELDS.items():
+        assert each.schema.get("default", getattr(spec, name)) == getattr(spec, name)
+
+
+def test_columns_are_the_same_from_a_spec_and_from_the_ledgers_row() -> None:
+    """So that one can be held against the other, after a round trip through JSON."""
+    spec = parse_spec({**GOOD, "require_tiers": ["tier3", "neocloud"], "prefer_region": "eu", "gpu_count": 2})
+
+    assert columns_of(json.loads(json.dumps(spec.recorded()))) == tuple(spec.columns().values())
+    assert spec.columns()["require_tiers"] == "neocloud,tier3"
 
 
 def test_tiers_are_a_set() -> None:
