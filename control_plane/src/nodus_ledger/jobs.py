@@ -264,14 +264,17 @@ class Jobs:
         """Return a page of a customer's jobs, newest first; `statuses` and `matching` as in `listing`.
 
         Raises:
-            UnusableCursor: no page gave this cursor.
+            UnusableCursor: no page of the same listing, by the same filters, gave this cursor.
         """
-        after = None if cursor is None else self._cursors.read(customer_id, cursor)
+        filters: dict[str, object] = dict(matching or {})
+        if statuses:
+            filters["status"] = sorted({status.value for status in statuses})
+        after = None if cursor is None else self._cursors.read(customer_id, cursor, filters)
         query = listing(customer_id, limit=limit + 1, after=after, statuses=statuses, matching=matching)
         with self._database.read() as connection:
             found = [JobRecord(*row) for row in connection.execute(query)]
         page = found[:limit]
-        return Page(page, self._cursors.make(customer_id, page[-1].seq) if len(found) > limit else None)
+        return Page(page, self._cursors.make(customer_id, page[-1].seq, filters) if len(found) > limit else None)
 
     def request_cancel(self, key: KeyRecord, job_id: str, now: int) -> JobRecord:
         """Cancel a job that no driver has yet; request the end of one that a driver may have; ignore a terminal one.

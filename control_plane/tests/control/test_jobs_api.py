@@ -227,14 +227,32 @@ async def test_a_listing_can_be_of_some_statuses(
         ("limit=%D9%A1", 422),
         ("status=paused", 422),
         ("status=", 422),
-        ("cursor=%00", 422),
-        ("cursor=ajE", 422),
-        ("cursor=zzz", 422),
+        ("cursor=%00", 400),
+        ("cursor=ajE", 400),
+        ("cursor=zzz", 400),
     ],
 )
 async def test_the_query_of_a_listing_is_checked(client: httpx.AsyncClient, query: str, status: int) -> None:
     """Too much is capped, nonsense refused."""
     assert (await client.get(f"/v1/jobs?{query}")).status_code == status
+
+
+async def test_a_cursor_continues_a_listing_with_the_same_filters_only(client: httpx.AsyncClient, spec: Spec) -> None:
+    """Statuses are a set; another set, or none, is another listing, of which it says nothing."""
+    for _ in range(3):
+        await client.post("/v1/jobs", json=spec)
+
+    async def page(**query: str) -> httpx.Response:
+        return await client.get("/v1/jobs", params={"limit": "1", **query})
+
+    of_all = (await page()).json()["next_cursor"]
+    of_two = (await page(status="queued,placed")).json()["next_cursor"]
+    right = [await page(cursor=of_all), await page(cursor=of_two, status="placed,queued,placed")]
+    wrong = [await page(cursor=of_two), *[await page(cursor=of_all, status=each) for each in ("queued", "placed")]]
+    wrong.append(await page(cursor=of_two, status="queued"))
+
+    assert [answer.status_code for answer in right] == [200, 200]
+    assert {(answer.status_code, answer.json()["error"]) for answer in wrong} == {(400, "invalid_cursor")}
 
 
 async def test_a_page_has_at_most_200_jobs(client: httpx.AsyncClient, spec: Spec) -> None:
