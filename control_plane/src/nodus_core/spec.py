@@ -23,6 +23,7 @@ MAX_REGION_LENGTH = 128
 GPU_COUNT = (1, 8)
 MAX_RUNTIME_SECONDS = (60, 172_800)
 DEFAULT_MAX_RUNTIME_SECONDS = 3600
+MAX_NAME_LENGTH = 128
 MAX_IDEMPOTENCY_KEY_LENGTH = 128
 
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
@@ -124,6 +125,14 @@ def _region(value: object) -> str | None:
             f"`prefer_region` must be a string of 1 to {MAX_REGION_LENGTH} characters.", field="prefer_region"
         )
     _require_text("prefer_region", "`prefer_region`", value)
+    return value
+
+
+def _name(value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_NAME_LENGTH or not value.isprintable():
+        raise InvalidSpec(f"`name` must be a string of 1 to {MAX_NAME_LENGTH} printable characters.", field="name")
     return value
 
 
@@ -237,6 +246,22 @@ class JobSpec:
                 "maxLength": MAX_REGION_LENGTH,
                 "description": "Nudges the placement score.",
             },
+        ),
+    ] = None
+    name: Annotated[
+        str | None,
+        Field(
+            _name,
+            {
+                "type": ["string", "null"],
+                "minLength": 1,
+                "maxLength": MAX_NAME_LENGTH,
+                "description": "Printable characters of any script; need not be unique.",
+            },
+            is_echoed=True,
+            is_told=True,
+            is_filter=True,
+            is_later=True,
         ),
     ] = None
 

@@ -69,6 +69,13 @@ def test_any_payload_is_accepted_or_refused_clearly(changes: dict[str, Any]) -> 
         ({"require_tiers": "tier3"}, "list of hyperscaler, neocloud, tier3"),
         ({"require_tiers": ["tier9"]}, "list of"),
         ({"prefer_region": ""}, "1 to 128"),
+        ({"name": ""}, "`name` must be a string of 1 to 128 printable"),
+        ({"name": "x" * 129}, "1 to 128 printable"),
+        ({"name": "a\nb"}, "1 to 128 printable"),
+        ({"name": "a\0"}, "1 to 128 printable"),
+        ({"name": "\ud800"}, "1 to 128 printable"),
+        ({"name": "a\u202eb"}, "1 to 128 printable"),
+        ({"name": 7}, "1 to 128 printable"),
         ({"command": "python train.py"}, "`command` must be a list"),
         ({"command": []}, "at least one string"),
         ({"command": ["a", "b\0"]}, r"`command\[1\]` must not contain a NUL"),
@@ -109,6 +116,7 @@ def test_what_is_no_object_is_no_spec(payload: object) -> None:
         {"command": [SECRET, f"{SECRET}\0"]},
         {"require_tiers": [SECRET]},
         {"prefer_region": SECRET * 20},
+        {"name": SECRET * 20},
         {f"{SECRET}": "x"},
     ],
 )
@@ -136,6 +144,7 @@ def test_a_spec_shows_neither_command_nor_env() -> None:
         {"env": {}, "require_tiers": []},
         {"idempotency_key": "k"},
         {"max_runtime_seconds": 3600, "prefer_region": None},
+        {"name": None},
     ],
 )
 def test_saying_a_default_changes_nothing(same: dict[str, Any]) -> None:
@@ -144,7 +153,8 @@ def test_saying_a_default_changes_nothing(same: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [{"gpu_count": 2}, {"env": {"A": ""}}, {"command": ["x"]}, {"prefer_region": "eu"}, {"gpu": "l40s"}]
+    "other",
+    [{"gpu_count": 2}, {"env": {"A": ""}}, {"command": ["x"]}, {"prefer_region": "eu"}, {"gpu": "l40s"}, {"name": "a"}],
 )
 def test_another_job_has_another_form(other: dict[str, Any]) -> None:
     """What runs, and where it may, is all part of it."""
@@ -179,6 +189,31 @@ def test_another_job_has_another_form(other: dict[str, Any]) -> None:
 def test_the_canonical_text_is_that_of_every_version_before(payload: dict[str, Any], text: str) -> None:
     """To the byte: a retry after an upgrade is recognised by it."""
     assert parse_spec(payload).canonical().decode() == text
+
+
+@pytest.mark.parametrize("name", ["x", "\U0001f600" * 128, "nightly: 夜間 ночь ليل #7", " "])
+def test_a_name_is_up_to_128_printable_characters_of_any_script(name: str) -> None:
+    """Characters, not bytes; it is kept as it came."""
+    assert parse_spec({**GOOD, "name": name}).name == name
+
+
+def test_a_name_is_part_of_the_canonical_text_where_it_was_given() -> None:
+    """And only there, so that the texts of before stay what they were."""
+    assert parse_spec({**GOOD, "name": "夜間"}).canonical().decode() == (
+        '{"command":null,"env":{},"gpu":"h100_80gb","gpu_count":1,"image":"ghcr.io/acme/train:v3",'
+        '"max_runtime_seconds":3600,"name":"夜間","prefer_region":null,"require_tiers":[]}'
+    )
+
+
+def test_a_row_of_the_ledger_from_before_there_were_names_has_none() -> None:
+    """Its columns are what they were."""
+    recorded = parse_spec(GOOD).recorded()
+    del recorded["name"]
+
+    assert columns_of(recorded) == tuple(parse_spec(GOOD).columns().values())
+    del recorded["image"]
+    with pytest.raises(KeyError):
+        columns_of(recorded)
 
 
 def test_a_field_is_either_secret_or_stored_in_a_column() -> None:

@@ -163,6 +163,7 @@ SPEC_EXAMPLE: Schema = {
     "max_runtime_seconds": 64_800,
     "require_tiers": ["tier3"],
     "prefer_region": "us-east-1",
+    "name": "nightly",
     "idempotency_key": "nightly-2026-11-24",
 }
 
@@ -178,6 +179,7 @@ JOB_EXAMPLE: Schema = {
     "gpu": "h100_80gb",
     "gpu_count": 8,
     "max_runtime_seconds": 64_800,
+    "name": "nightly",
     "created_at": "2026-11-24T08:00:00.000Z",
     "started_at": "2026-11-24T08:01:10.500Z",
     "finished_at": "2026-11-24T09:01:10.500Z",
