@@ -145,6 +145,18 @@ def filter_query(filters: JobFilters) -> dict[str, str]:
     return {name: text for name, text in given if text}
 
 
+def fits(job: object, query: Mapping[str, str]) -> bool:
+    """Say whether a job of a listing is one that was asked for.
+
+    A server ignores a filter that it does not know, and sends every job. Every server knows `status`.
+
+    Args:
+        job: the view of the job.
+        query: what `filter_query` returned.
+    """
+    return all(getattr(job, name, None) == wanted for name, wanted in query.items() if name != "status")
+
+
 def _statuses(status: object) -> str:
     if status is None:
         return ""

@@ -289,6 +289,18 @@ def test_a_listing_can_be_of_one_name() -> None:
     ]
 
 
+def test_a_server_that_knows_no_names_gives_no_jobs_of_one() -> None:
+    """It ignores the filter and sends every job: whoever cancels what a listing gives must not cancel those."""
+    pages = [{"jobs": [job(id=str(number))], "next_cursor": "c" if number else None} for number in (1, 0)]
+    script = Script(*[reply(200, page) for page in pages], then=reply(200, pages[0]))
+    with scripted(script) as client:
+        iterated = [handle for handle in client.iter_jobs(name="nightly")]
+        listed = client.list(name="nightly")
+
+    assert iterated == listed == []
+    assert len(script.requests) == 3
+
+
 @pytest.mark.parametrize("name", ["", "x" * 129, "a\nb", "a\0", "\ud800", 7, b"a", ["a"]])
 def test_what_cannot_be_a_name_is_refused_before_sending(name: Any) -> None:
     """In a submission and in a filter, each time with the rule."""
