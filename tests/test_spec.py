@@ -29,6 +29,7 @@ SPECS = st.fixed_dictionaries(
         "require_tiers": st.none() | st.lists(st.sampled_from([*nodus.SupplierKind, "tier3"]), max_size=3),
         "prefer_region": st.none() | st.from_regex(r"[a-z0-9-]{1,20}", fullmatch=True),
         "idempotency_key": st.none() | st.from_regex(r"[!-~]{1,128}", fullmatch=True),
+        "name": st.none() | st.text(min_size=1, max_size=128).filter(str.isprintable),
     },
 )
 
@@ -91,6 +92,15 @@ BAD = [
     {"idempotency_key": "a\r\nX-Evil: 1"},
     {"idempotency_key": "clé"},
     {"idempotency_key": 7},
+    {"name": ""},
+    {"name": "x" * 129},
+    {"name": "a\nb"},
+    {"name": "a\tb"},
+    {"name": "a\0"},
+    {"name": "a\u202eb"},
+    {"name": "\ud800"},
+    {"name": 7},
+    {"name": b"a"},
     {"nonsense": 1},
 ]
 
@@ -116,6 +126,7 @@ def test_defaults_are_the_manuals() -> None:
         "require_tiers": None,
         "prefer_region": None,
         "idempotency_key": None,
+        "name": None,
     }
     with pytest.raises(nodus.ValidationError, match="`image`"):
         nodus.JobSpec()  # type: ignore[call-arg]
@@ -131,6 +142,9 @@ def test_defaults_are_the_manuals() -> None:
         {"idempotency_key": "x"},
         {"idempotency_key": "x" * 128},
         {"idempotency_key": "a b"},
+        {"name": "x"},
+        {"name": "\U0001f600" * 128},
+        {"name": "nightly: 夜間 ночь ليل #7"},
         {"command": ["a", "", "-x"]},
         {"command": ("a", "b")},
         {"env": {}},

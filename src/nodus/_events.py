@@ -34,6 +34,7 @@ class WebhookEvent:
         created_at: when it happened; None if the sender did not say.
         data: the event's payload as received, including fields that this version has no attribute for.
         job_id: the job that it is about, or None.
+        name: the name of the job that it is about; None if that has none.
         principal_kind: kind of principal whose key it concerns, or None.
         simulated: True if the job's supplier is simulated, so that nothing ran and nothing was charged; None if the
             event is not about a job, or an older server does not say.
@@ -44,6 +45,7 @@ class WebhookEvent:
     created_at: datetime | None = None
     data: Mapping[str, object] = field(default_factory=dict, hash=False)
     job_id: str | None = None
+    name: str | None = None
     principal_kind: PrincipalKind | None = None
     simulated: bool | None = None
 

@@ -16,6 +16,9 @@ from typing import Any, TypedDict, TypeVar, cast
 
 from . import _arguments
 from ._enums import GpuType, JobStatus, SupplierKind
+from ._errors import ValidationError
+
+MAX_NAME_LENGTH = 128
 
 _Documented = TypeVar("_Documented", bound=Callable[..., object])
 
@@ -37,6 +40,7 @@ class JobFields(_RequiredJobFields, total=False):
         require_tiers: use only suppliers of these classes; None or empty for any.
         prefer_region: a region to favour, but not to insist on.
         idempotency_key: 1 to 128 printable ASCII characters; submitting the same key twice returns the first job.
+        name: what to call the job, 1 to 128 printable characters of any script; need not be unique.
     """
 
     command: Sequence[str] | None
@@ -47,6 +51,7 @@ class JobFields(_RequiredJobFields, total=False):
     require_tiers: Sequence[SupplierKind | str] | None
     prefer_region: str | None
     idempotency_key: str | None
+    name: str | None
 
 
 class JobFilters(TypedDict, total=False):
@@ -54,9 +59,11 @@ class JobFilters(TypedDict, total=False):
 
     Attributes:
         status: only jobs in this status, or in one of these.
+        name: only jobs with exactly this name.
     """
 
     status: JobStatus | str | Sequence[JobStatus | str] | None
+    name: str | None
 
 
 class Fields:
@@ -138,6 +145,18 @@ def filter_query(filters: JobFilters) -> dict[str, str]:
     return {name: text for name, text in given if text}
 
 
+def fits(job: object, query: Mapping[str, str]) -> bool:
+    """Say whether a job of a listing is one that was asked for.
+
+    A server ignores a filter that it does not know, and sends every job. Every server knows `status`.
+
+    Args:
+        job: the view of the job.
+        query: what `filter_query` returned.
+    """
+    return all(getattr(job, name, None) == wanted for name, wanted in query.items() if name != "status")
+
+
 def _statuses(status: object) -> str:
     if status is None:
         return ""
@@ -145,12 +164,30 @@ def _statuses(status: object) -> str:
     return ",".join(JobStatus(_arguments.word("status", one)).value for one in given)
 
 
+def require_name(value: object) -> str:
+    """Return a job's name.
+
+    Raises:
+        ValueError: not 1 to 128 printable characters.
+    """
+    if isinstance(value, str) and 1 <= len(value) <= MAX_NAME_LENGTH and value.isprintable():
+        return value
+    raise ValueError(f"must be 1 to {MAX_NAME_LENGTH} printable characters, so without line breaks and tabs")
+
+
+def _name(name: object) -> str:
+    try:
+        return "" if name is None else require_name(name)
+    except ValueError as exc:
+        raise ValidationError(f"`name` {exc}.", code="invalid_argument") from None
+
+
 def _source_of(annotation: object) -> str:
     """Return an annotation as it is written; dictionaries keep it as a forward reference."""
     return str(getattr(annotation, "__forward_arg__", annotation))
 
 
-_READERS: Mapping[str, Callable[[object], str]] = {"status": _statuses}
+_READERS: Mapping[str, Callable[[object], str]] = {"status": _statuses, "name": _name}
 
 JOB = Fields(JobFields, {"gpu": GpuType.H100_80GB, "gpu_count": 1, "max_runtime_seconds": 3600})
 FILTERS = Fields(JobFilters, {})

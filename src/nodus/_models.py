@@ -50,6 +50,7 @@ class JobSpec(BaseModel):
     require_tiers: list[SupplierKind] | None = None
     prefer_region: Annotated[StrictStr, Field(min_length=1, max_length=128)] | None = None
     idempotency_key: StrictStr | None = None
+    name: StrictStr | None = None
 
     if TYPE_CHECKING:
 
@@ -144,6 +145,11 @@ class JobSpec(BaseModel):
     def _check_idempotency_key(cls, key: str | None) -> str | None:
         return None if key is None else _arguments.idempotency_key(key)
 
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str | None) -> str | None:
+        return None if name is None else _fields.require_name(name)
+
 
 class LedgerRow(BaseModel):
     """Where to find a job's terminal row in the customer's Trust Ledger.
@@ -174,6 +180,7 @@ class JobView(BaseModel):
         gpu: as submitted.
         gpu_count: as submitted.
         max_runtime_seconds: as submitted, in seconds.
+        name: as submitted; None if the job has none.
         created_at: when the submission was accepted.
         started_at: when the job began to run at its last placement.
         finished_at: when the job became terminal.
@@ -203,6 +210,7 @@ class JobView(BaseModel):
     gpu: GpuType | None = None
     gpu_count: int | None = None
     max_runtime_seconds: int | None = None
+    name: str | None = None
     created_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
@@ -282,6 +290,11 @@ class JobAttributes:
     def gpu_count(self) -> int | None:
         """Number of GPUs, as submitted."""
         return self._view.gpu_count
+
+    @property
+    def name(self) -> str | None:
+        """Name, as submitted; None if the job has none."""
+        return self._view.name
 
     @property
     def created_at(self) -> datetime | None:

@@ -40,6 +40,7 @@ async def test_run_sends_every_argument_by_its_name() -> None:
         "require_tiers": [nodus.SupplierKind.TIER3, "neocloud"],
         "prefer_region": "us-east-1",
         "idempotency_key": "step-7",
+        "name": "step 7 of 夜間",
     }
     async with scripted(script) as client:
         await client.run(**spec)
@@ -266,6 +267,53 @@ async def test_what_cannot_be_a_status_is_refused_before_sending(status: Any) ->
         with pytest.raises(nodus.ValidationError) as iterating:
             client.iter_jobs(status=status)
 
+    assert listing.value.code == iterating.value.code == "invalid_argument"
+    assert script.requests == []
+
+
+async def test_a_listing_can_be_of_one_name() -> None:
+    """On every page, beside the other filters; and a handle tells its job's name."""
+    pages = [{"jobs": [job(id=str(number), name="a & b")], "next_cursor": "c" if number else None} for number in (1, 0)]
+    script = AsyncScript(*[reply(200, page) for page in pages], then=reply(200, pages[1]))
+    async with scripted(script) as client:
+        iterated = [handle.name async for handle in client.iter_jobs(page_size=1, name="a & b")]
+        listed = [handle.name for handle in await client.list(limit=1, status="queued", name="a & b")]
+
+    assert iterated == ["a & b", "a & b"]
+    assert listed == ["a & b"]
+    assert [request.url.query for request in script.requests] == [
+        b"limit=1&name=a+%26+b",
+        b"limit=1&cursor=c&name=a+%26+b",
+        b"limit=1&status=queued&name=a+%26+b",
+    ]
+
+
+async def test_a_server_that_knows_no_names_gives_no_jobs_of_one() -> None:
+    """It ignores the filter and sends every job: whoever cancels what a listing gives must not cancel those."""
+    pages = [{"jobs": [job(id=str(number))], "next_cursor": "c" if number else None} for number in (1, 0)]
+    script = AsyncScript(*[reply(200, page) for page in pages], then=reply(200, pages[0]))
+    async with scripted(script) as client:
+        iterated = [handle async for handle in client.iter_jobs(name="nightly")]
+        listed = await client.list(name="nightly")
+
+    assert iterated == listed == []
+    assert len(script.requests) == 3
+
+
+@pytest.mark.parametrize("name", ["", "x" * 129, "a\nb", "a\0", "\ud800", 7, b"a", ["a"]])
+async def test_what_cannot_be_a_name_is_refused_before_sending(name: Any) -> None:
+    """In a submission and in a filter, each time with the rule."""
+    script = AsyncScript()
+    async with scripted(script) as client:
+        with pytest.raises(nodus.ValidationError) as submitting:
+            await client.run(image="i", name=name)
+        with pytest.raises(nodus.ValidationError, match="`name` must be 1 to 128 printable") as listing:
+            await client.list(name=name)
+        with pytest.raises(nodus.ValidationError) as iterating:
+            client.iter_jobs(name=name)
+
+    assert submitting.value.code == "invalid_spec"
+    assert submitting.value.message.startswith("`name` ")
     assert listing.value.code == iterating.value.code == "invalid_argument"
     assert script.requests == []
 

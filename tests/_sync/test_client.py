@@ -41,6 +41,7 @@ def test_run_sends_every_argument_by_its_name() -> None:
         "require_tiers": [nodus.SupplierKind.TIER3, "neocloud"],
         "prefer_region": "us-east-1",
         "idempotency_key": "step-7",
+        "name": "step 7 of 夜間",
     }
     with scripted(script) as client:
         client.run(**spec)
@@ -267,6 +268,53 @@ def test_what_cannot_be_a_status_is_refused_before_sending(status: Any) -> None:
         with pytest.raises(nodus.ValidationError) as iterating:
             client.iter_jobs(status=status)
 
+    assert listing.value.code == iterating.value.code == "invalid_argument"
+    assert script.requests == []
+
+
+def test_a_listing_can_be_of_one_name() -> None:
+    """On every page, beside the other filters; and a handle tells its job's name."""
+    pages = [{"jobs": [job(id=str(number), name="a & b")], "next_cursor": "c" if number else None} for number in (1, 0)]
+    script = Script(*[reply(200, page) for page in pages], then=reply(200, pages[1]))
+    with scripted(script) as client:
+        iterated = [handle.name for handle in client.iter_jobs(page_size=1, name="a & b")]
+        listed = [handle.name for handle in client.list(limit=1, status="queued", name="a & b")]
+
+    assert iterated == ["a & b", "a & b"]
+    assert listed == ["a & b"]
+    assert [request.url.query for request in script.requests] == [
+        b"limit=1&name=a+%26+b",
+        b"limit=1&cursor=c&name=a+%26+b",
+        b"limit=1&status=queued&name=a+%26+b",
+    ]
+
+
+def test_a_server_that_knows_no_names_gives_no_jobs_of_one() -> None:
+    """It ignores the filter and sends every job: whoever cancels what a listing gives must not cancel those."""
+    pages = [{"jobs": [job(id=str(number))], "next_cursor": "c" if number else None} for number in (1, 0)]
+    script = Script(*[reply(200, page) for page in pages], then=reply(200, pages[0]))
+    with scripted(script) as client:
+        iterated = [handle for handle in client.iter_jobs(name="nightly")]
+        listed = client.list(name="nightly")
+
+    assert iterated == listed == []
+    assert len(script.requests) == 3
+
+
+@pytest.mark.parametrize("name", ["", "x" * 129, "a\nb", "a\0", "\ud800", 7, b"a", ["a"]])
+def test_what_cannot_be_a_name_is_refused_before_sending(name: Any) -> None:
+    """In a submission and in a filter, each time with the rule."""
+    script = Script()
+    with scripted(script) as client:
+        with pytest.raises(nodus.ValidationError) as submitting:
+            client.run(image="i", name=name)
+        with pytest.raises(nodus.ValidationError, match="`name` must be 1 to 128 printable") as listing:
+            client.list(name=name)
+        with pytest.raises(nodus.ValidationError) as iterating:
+            client.iter_jobs(name=name)
+
+    assert submitting.value.code == "invalid_spec"
+    assert submitting.value.message.startswith("`name` ")
     assert listing.value.code == iterating.value.code == "invalid_argument"
     assert script.requests == []
 

@@ -102,6 +102,32 @@ def test_an_empty_list_says_so_on_stderr(stub: Stub, nodus: Command) -> None:
     assert nodus("list") == (0, "", "No jobs.\n")
 
 
+def test_list_can_be_of_one_name(stub: Stub, nodus: Command) -> None:
+    """Exactly as given; one that no job can have is refused before anything is sent."""
+    stub.answer("GET /v1/jobs", Answer(200, {"jobs": [job(name="夜間 1")], "next_cursor": None}))
+
+    result = nodus("list", "--name", "夜間 1", "--json")
+    empty = nodus("list", "--name", "")
+
+    (request,) = stub.called("GET /v1/jobs")
+    assert (request.query["name"], json.loads(result.stdout)["name"]) == (["夜間 1"], "夜間 1")
+    assert empty.status != 0
+    assert "`name` must be 1 to 128 printable characters" in empty.stderr
+
+
+def test_get_shows_the_name_of_a_job_that_has_one(stub: Stub, nodus: Command) -> None:
+    """Beside what else was submitted."""
+    stub.answer("GET /v1/jobs/job-1", Answer(200, job(image="a/b", name="nightly")))
+    named = nodus("get", "job-1").stdout
+    stub.answer("GET /v1/jobs/job-1", Answer(200, job(image="a/b")))
+
+    assert [line.split() for line in named.splitlines() if line.startswith(("image", "name"))] == [
+        ["image", "a/b"],
+        ["name", "nightly"],
+    ]
+    assert "name" not in nodus("get", "job-1").stdout
+
+
 @pytest.mark.parametrize("status", ["queued", "running", "failed", "cancelled"])
 def test_get_succeeds_whatever_the_state(stub: Stub, nodus: Command, status: str) -> None:
     """It was asked for the state, and gives it."""

@@ -49,7 +49,7 @@ def test_everything_on_the_command_line_is_submitted(
         *("run", "--image", "a/b:c", "--gpu", "l40s", "--gpu-count", "8", "--max-runtime-seconds", "64800"),
         *("--env", "K=V=W", "--env", "COPIED", "--env", "OVERRIDDEN=argv", "--env-file", str(env_file)),
         *("--require-tier", "tier3", "--require-tier", "neocloud", "--prefer-region", "eu"),
-        *("--idempotency-key", "my key", "--", "python", "train.py", "--wait", "--", "-x"),
+        *("--name", "my job", "--idempotency-key", "my key", "--", "python", "train.py", "--wait", "--", "-x"),
     )
 
     assert submitted(accepting) == {
@@ -61,6 +61,7 @@ def test_everything_on_the_command_line_is_submitted(
         "require_tiers": ["tier3", "neocloud"],
         "prefer_region": "eu",
         "idempotency_key": "my key",
+        "name": "my job",
         "command": ["python", "train.py", "--wait", "--", "-x"],
     }
 

@@ -23,8 +23,13 @@ def quick_start() -> None:
             require_tiers=[nodus.SupplierKind.TIER3, "neocloud"],
             prefer_region="us-west-2",
             idempotency_key="nightly-2026-11-24",
+            name="nightly",
         )
         assert_type(job, nodus.Job)
+        client.run()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+        client.run(image="i", gpus=8)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+        client.run(image="i", gpu_count="8")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        client.list(nam="nightly")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
         assert_type(job.wait(poll_seconds=2.0, timeout_seconds=20 * 3600), nodus.Job)
         assert_type(job.refresh(), nodus.Job)
         assert_type(job.cancel(), nodus.Job)
@@ -46,7 +51,10 @@ def the_rest_of_the_client() -> None:
     client = nodus.Client("nk_test_0", base_url="http://127.0.0.1:8787", timeout=5, max_retries=0)
     assert_type(client.get("0190"), nodus.Job)
     assert_type(client.list(limit=5), list[nodus.Job])
+    assert_type(client.list(status=["queued", nodus.JobStatus.RUNNING], name="nightly"), list[nodus.Job])
     assert_type(client.iter_jobs(page_size=100), Iterator[nodus.Job])
+    spec = nodus.JobSpec(image="ghcr.io/acme/train:v3", gpu="l40s", name=None)
+    assert_type(client.run(**spec.model_dump()), nodus.Job)
     assert_type(client.healthz(), dict[str, object])
     client.close()
 
@@ -69,6 +77,7 @@ def attributes(job: nodus.Job) -> None:
     assert_type(job.region, str | None)
     assert_type(job.cost_usd, float | None)
     assert_type(job.error_message, str | None)
+    assert_type(job.name, str | None)
     assert_type(job.is_terminal, bool)
     assert_type(job.succeeded, bool)
 

@@ -1,4 +1,8 @@
-"""What a job may ask for: the submission payload, validated, with defaults filled in.
+"""What a job may ask for: each field written down once, with all that is to be known of it.
+
+`JobSpec` is the table. From it come the parsing of submissions, the canonical text that fingerprints are made of, the
+columns of `jobs`, what is echoed, recorded in the ledger and told by webhooks, the filters of listings, and the schemas
+of the API. A new field is a line there, a column with its revision, and its place in the page's form.
 
 No message repeats a submitted value, which may be a secret, if only by mistake.
 """
@@ -8,9 +12,9 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import cast
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any, cast, get_type_hints
 
 from .catalogue import GpuType, SupplierKind
 
@@ -19,19 +23,9 @@ MAX_REGION_LENGTH = 128
 GPU_COUNT = (1, 8)
 MAX_RUNTIME_SECONDS = (60, 172_800)
 DEFAULT_MAX_RUNTIME_SECONDS = 3600
+MAX_NAME_LENGTH = 128
 MAX_IDEMPOTENCY_KEY_LENGTH = 128
 
-_FIELDS = (
-    "image",
-    "command",
-    "gpu",
-    "gpu_count",
-    "env",
-    "max_runtime_seconds",
-    "require_tiers",
-    "prefer_region",
-    "idempotency_key",
-)
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
 _IDEMPOTENCY_KEY = re.compile(rf"[\x20-\x7e]{{1,{MAX_IDEMPOTENCY_KEY_LENGTH}}}\Z")
 
@@ -45,67 +39,49 @@ class InvalidSpec(Exception):
         self.field = field
 
 
+def _unchanged(value: Any) -> Any:
+    return value
+
+
 @dataclass(frozen=True, slots=True)
-class JobSpec:
-    """A valid spec, with every default filled in. `command` and `env` hold secrets and stay out of the `repr`."""
+class Field:
+    """What is known of a field, beside its name, its type and its default.
 
-    image: str
-    gpu: str
-    gpu_count: int = 1
-    max_runtime_seconds: int = DEFAULT_MAX_RUNTIME_SECONDS
-    require_tiers: tuple[str, ...] = ()
-    prefer_region: str | None = None
-    command: tuple[str, ...] | None = field(default=None, repr=False)
-    env: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-    def canonical(self) -> bytes:
-        """Return the canonical JSON of the default-filled spec: equal specs give equal bytes."""
-        return json.dumps(
-            {
-                "image": self.image,
-                "command": self.command,
-                "gpu": self.gpu,
-                "gpu_count": self.gpu_count,
-                "env": dict(self.env),
-                "max_runtime_seconds": self.max_runtime_seconds,
-                "require_tiers": self.require_tiers,
-                "prefer_region": self.prefer_region,
-            },
-            sort_keys=True,
-            separators=(",", ":"),
-            ensure_ascii=False,
-        ).encode()
-
-
-def parse_spec(payload: object) -> JobSpec:
-    """Validate a decoded submission payload and fill in its defaults; its `idempotency_key` is ignored.
-
-    Raises:
-        InvalidSpec: a field is missing, unknown or outside its limits.
+    Attributes:
+        read: takes the JSON value, None if there is none, and returns what `JobSpec` holds; raises `InvalidSpec`.
+        schema: what the value may be, as JSON Schema.
+        is_secret: whether it may hold secrets. Then it is sealed, and neither echoed nor recorded; otherwise it has a
+            column of its name in `jobs`, and stands in the ledger's `job.submitted` row.
+        to_column: makes the column's value from what `JobSpec`, or the ledger's row, holds.
+        is_echoed: whether it is in the `JobView`.
+        is_told: whether it is in the data of webhooks about the job.
+        is_filter: whether a listing can be filtered by it. A listing takes an index over customer, field, status and
+            number for that.
+        is_later: whether it is newer than 0.1. It is then part of the canonical text only if it was given, so that a
+            retry is still the same submission after an upgrade; and rows of the ledger from before do not have it.
     """
-    if not isinstance(payload, dict):
-        raise InvalidSpec("The body must be a JSON object that describes a job.")
-    fields = cast("dict[str, object]", payload)
-    for name in fields:
-        if name not in _FIELDS:
-            raise InvalidSpec(_unknown_field(name))
-    return JobSpec(
-        image=_image(fields.get("image")),
-        gpu=_gpu(fields.get("gpu")),
-        gpu_count=_integer("gpu_count", fields.get("gpu_count"), 1, GPU_COUNT),
-        max_runtime_seconds=_integer(
-            "max_runtime_seconds", fields.get("max_runtime_seconds"), DEFAULT_MAX_RUNTIME_SECONDS, MAX_RUNTIME_SECONDS
-        ),
-        require_tiers=_tiers(fields.get("require_tiers")),
-        prefer_region=_region(fields.get("prefer_region")),
-        command=_command(fields.get("command")),
-        env=_env(fields.get("env")),
-    )
+
+    read: Callable[[object], Any]
+    schema: Mapping[str, Any]
+    is_secret: bool = False
+    to_column: Callable[[Any], Any] = _unchanged
+    is_echoed: bool = False
+    is_told: bool = False
+    is_filter: bool = False
+    is_later: bool = False
 
 
-def is_idempotency_key(value: object) -> bool:
-    """Say whether a value can be an idempotency key: 1 to 128 printable ASCII characters."""
-    return isinstance(value, str) and _IDEMPOTENCY_KEY.match(value) is not None
+def _integer(name: str, default: int, limits: tuple[int, int]) -> Callable[[object], int]:
+    lowest, highest = limits
+
+    def read(value: object) -> int:
+        if value is None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
+            raise InvalidSpec(f"`{name}` must be an integer from {lowest} to {highest}.", field=name)
+        return value
+
+    return read
 
 
 def _image(value: object) -> str:
@@ -132,15 +108,6 @@ def _gpu(value: object) -> str:
     return value
 
 
-def _integer(name: str, value: object, default: int, limits: tuple[int, int]) -> int:
-    if value is None:
-        return default
-    lowest, highest = limits
-    if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
-        raise InvalidSpec(f"`{name}` must be an integer from {lowest} to {highest}.", field=name)
-    return value
-
-
 def _tiers(value: object) -> tuple[str, ...]:
     if value is None:
         return ()
@@ -158,6 +125,14 @@ def _region(value: object) -> str | None:
             f"`prefer_region` must be a string of 1 to {MAX_REGION_LENGTH} characters.", field="prefer_region"
         )
     _require_text("prefer_region", "`prefer_region`", value)
+    return value
+
+
+def _name(value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_NAME_LENGTH or not value.isprintable():
+        raise InvalidSpec(f"`name` must be a string of 1 to {MAX_NAME_LENGTH} printable characters.", field="name")
     return value
 
 
@@ -194,6 +169,176 @@ def _env(value: object) -> dict[str, str]:
     return checked
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSpec:
+    """A valid spec, with every default filled in. What may be secret stays out of the `repr`."""
+
+    image: Annotated[
+        str,
+        Field(
+            _image,
+            {"type": "string", "minLength": 1, "maxLength": MAX_IMAGE_LENGTH, "pattern": r"^\S+$"},
+            is_echoed=True,
+        ),
+    ]
+    command: Annotated[
+        tuple[str, ...] | None,
+        Field(
+            _command,
+            {
+                "type": ["array", "null"],
+                "items": {"type": "string"},
+                "minItems": 1,
+                "description": "Argv; null for the image's own command.",
+            },
+            is_secret=True,
+        ),
+    ] = field(default=None, repr=False)
+    gpu: Annotated[str, Field(_gpu, {"enum": [gpu.value for gpu in GpuType]}, is_echoed=True)]
+    gpu_count: Annotated[
+        int,
+        Field(
+            _integer("gpu_count", 1, GPU_COUNT),
+            {"type": "integer", "minimum": GPU_COUNT[0], "maximum": GPU_COUNT[1], "default": 1},
+            is_echoed=True,
+        ),
+    ] = 1
+    env: Annotated[
+        Mapping[str, str],
+        Field(
+            _env,
+            {"type": ["object", "null"], "additionalProperties": {"type": "string"}, "description": "Never echoed."},
+            is_secret=True,
+        ),
+    ] = field(default_factory=dict, repr=False)
+    max_runtime_seconds: Annotated[
+        int,
+        Field(
+            _integer("max_runtime_seconds", DEFAULT_MAX_RUNTIME_SECONDS, MAX_RUNTIME_SECONDS),
+            {
+                "type": "integer",
+                "minimum": MAX_RUNTIME_SECONDS[0],
+                "maximum": MAX_RUNTIME_SECONDS[1],
+                "default": DEFAULT_MAX_RUNTIME_SECONDS,
+            },
+            is_echoed=True,
+        ),
+    ] = DEFAULT_MAX_RUNTIME_SECONDS
+    require_tiers: Annotated[
+        tuple[str, ...],
+        Field(
+            _tiers,
+            {
+                "type": ["array", "null"],
+                "items": {"enum": [kind.value for kind in SupplierKind]},
+                "description": "A hard filter; null or empty for any.",
+            },
+            to_column=",".join,
+        ),
+    ] = ()
+    prefer_region: Annotated[
+        str | None,
+        Field(
+            _region,
+            {
+                "type": ["string", "null"],
+                "minLength": 1,
+                "maxLength": MAX_REGION_LENGTH,
+                "description": "Nudges the placement score.",
+            },
+        ),
+    ] = None
+    name: Annotated[
+        str | None,
+        Field(
+            _name,
+            {
+                "type": ["string", "null"],
+                "minLength": 1,
+                "maxLength": MAX_NAME_LENGTH,
+                "description": "Printable characters of any script; need not be unique.",
+            },
+            is_echoed=True,
+            is_told=True,
+            is_filter=True,
+            is_later=True,
+        ),
+    ] = None
+
+    def canonical(self) -> bytes:
+        """Return the canonical JSON of the default-filled spec: equal specs give equal bytes."""
+        values = {name: getattr(self, name) for name in FIELDS}
+        return json.dumps(
+            {name: value for name, value in values.items() if value is not None or not FIELDS[name].is_later},
+            sort_keys=True,
+            separators=(",", ":"),
+            ensure_ascii=False,
+            default=dict,  # any other kind of mapping
+        ).encode()
+
+    def recorded(self) -> dict[str, object]:
+        """Return what the ledger records of it."""
+        return {name: getattr(self, name) for name in STORED}
+
+    def columns(self) -> dict[str, object]:
+        """Return the values of its columns."""
+        return dict(zip(STORED, columns_of(self.recorded()), strict=True))
+
+
+def _table() -> dict[str, Field]:
+    hints = get_type_hints(JobSpec, include_extras=True)
+    return {each.name: hints[each.name].__metadata__[0] for each in fields(JobSpec)}
+
+
+FIELDS: Mapping[str, Field] = _table()
+"""All of them, by name, in the order in which they are shown."""
+
+IDEMPOTENCY_KEY = "idempotency_key"
+IDEMPOTENCY_KEY_SCHEMA: Mapping[str, Any] = {
+    "type": ["string", "null"],
+    "minLength": 1,
+    "maxLength": MAX_IDEMPOTENCY_KEY_LENGTH,
+}
+
+STORED = tuple(name for name, each in FIELDS.items() if not each.is_secret)
+ECHOED = tuple(name for name, each in FIELDS.items() if each.is_echoed)
+TOLD = tuple(name for name, each in FIELDS.items() if each.is_told)
+FILTERS = tuple(name for name, each in FIELDS.items() if each.is_filter)
+
+_IN_PAYLOAD = (*FIELDS, IDEMPOTENCY_KEY)
+
+
+def parse_spec(payload: object) -> JobSpec:
+    """Validate a decoded submission payload and fill in its defaults; its `idempotency_key` is ignored.
+
+    Raises:
+        InvalidSpec: a field is missing, unknown or outside its limits.
+    """
+    if not isinstance(payload, dict):
+        raise InvalidSpec("The body must be a JSON object that describes a job.")
+    given = cast("dict[str, object]", payload)
+    for name in given:
+        if name not in _IN_PAYLOAD:
+            raise InvalidSpec(_unknown_field(name))
+    return JobSpec(**{name: each.read(given.get(name)) for name, each in FIELDS.items()})
+
+
+def columns_of(recorded: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return the values of the columns, in the order of `STORED`, from what a row of the ledger holds.
+
+    Raises:
+        KeyError, TypeError: it is no such row.
+    """
+    return tuple(
+        FIELDS[name].to_column(recorded.get(name) if FIELDS[name].is_later else recorded[name]) for name in STORED
+    )
+
+
+def is_idempotency_key(value: object) -> bool:
+    """Say whether a value can be an idempotency key: 1 to 128 printable ASCII characters."""
+    return isinstance(value, str) and _IDEMPOTENCY_KEY.match(value) is not None
+
+
 def _require_text(field: str, shown: str, value: str) -> None:
     if "\0" in value:
         raise InvalidSpec(f"{shown} must not contain a NUL character.", field=field)
@@ -204,10 +349,10 @@ def _require_text(field: str, shown: str, value: str) -> None:
 
 
 def _unknown_field(name: str) -> str:
-    near = difflib.get_close_matches(name[:64], _FIELDS, n=1)
+    near = difflib.get_close_matches(name[:64], _IN_PAYLOAD, n=1)
     hint = f" Did you mean `{near[0]}`?" if near else ""
     shown = f"The field `{name}`" if _PLAIN_NAME.match(name) else "A field of the body"
-    return f"{shown} is not known; a job has {', '.join(_FIELDS)}.{hint}"
+    return f"{shown} is not known; a job has {', '.join(_IN_PAYLOAD)}.{hint}"
 
 
 def _nearest(value: str, known: list[str]) -> str:

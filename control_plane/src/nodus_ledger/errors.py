@@ -58,7 +58,7 @@ class ForbiddenPrincipal(Refused):
 
 
 class UnusableCursor(Refused):
-    """No page of this listing gave the cursor."""
+    """No page of this listing, by these filters, gave the cursor."""
 
 
 @dataclass(frozen=True)

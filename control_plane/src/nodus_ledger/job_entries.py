@@ -39,12 +39,7 @@ def submitted(job: Mapping[str, Any], spec: JobSpec, command_hmac: str | None) -
         payload={
             "simulated": job["simulated"],
             "status": job["status"],
-            "image": spec.image,
-            "gpu": spec.gpu,
-            "gpu_count": spec.gpu_count,
-            "max_runtime_seconds": spec.max_runtime_seconds,
-            "require_tiers": spec.require_tiers,
-            "prefer_region": spec.prefer_region,
+            **spec.recorded(),
             "command_hmac": command_hmac,
             "reserved_micros": job["reserved"],
             "reserved_micros_per_gpu_hour": job["reserved_rate"],

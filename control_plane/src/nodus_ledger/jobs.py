@@ -206,12 +206,7 @@ class Jobs:
             "endpoint": SUBMIT_ENDPOINT,
             "idempotency_key": idempotency_key,
             "fingerprint": fingerprint,
-            "image": spec.image,
-            "gpu": spec.gpu,
-            "gpu_count": spec.gpu_count,
-            "max_runtime_seconds": spec.max_runtime_seconds,
-            "require_tiers": ",".join(spec.require_tiers),
-            "prefer_region": spec.prefer_region,
+            **spec.columns(),
             "sealed": self._seal(job_id, {"command": spec.command, "env": dict(spec.env)}),
             "steering": self._seal(job_id, {"command": None, "env": steering}) if steering else None,
             "created_at": now,
@@ -257,18 +252,29 @@ class Jobs:
         with self._database.read() as connection:
             return _require(connection.execute(_BY_ID, {"job": job_id, "customer": customer_id}).first())
 
-    def list(self, customer_id: str, *, limit: int, cursor: str | None, statuses: Sequence[JobStatus]) -> Page:
-        """Return a page of a customer's jobs, newest first; `statuses` empty for all.
+    def list(
+        self,
+        customer_id: str,
+        *,
+        limit: int,
+        cursor: str | None,
+        statuses: Sequence[JobStatus],
+        matching: Mapping[str, object] | None = None,
+    ) -> Page:
+        """Return a page of a customer's jobs, newest first; `statuses` and `matching` as in `listing`.
 
         Raises:
-            UnusableCursor: no page gave this cursor.
+            UnusableCursor: no page of the same listing, by the same filters, gave this cursor.
         """
-        after = None if cursor is None else self._cursors.read(customer_id, cursor)
-        query = listing(customer_id, limit=limit + 1, after=after, statuses=statuses)
+        filters: dict[str, object] = dict(matching or {})
+        if statuses:
+            filters["status"] = sorted({status.value for status in statuses})
+        after = None if cursor is None else self._cursors.read(customer_id, cursor, filters)
+        query = listing(customer_id, limit=limit + 1, after=after, statuses=statuses, matching=matching)
         with self._database.read() as connection:
             found = [JobRecord(*row) for row in connection.execute(query)]
         page = found[:limit]
-        return Page(page, self._cursors.make(customer_id, page[-1].seq) if len(found) > limit else None)
+        return Page(page, self._cursors.make(customer_id, page[-1].seq, filters) if len(found) > limit else None)
 
     def request_cancel(self, key: KeyRecord, job_id: str, now: int) -> JobRecord:
         """Cancel a job that no driver has yet; request the end of one that a driver may have; ignore a terminal one.
@@ -366,7 +372,12 @@ class Jobs:
 
 
 def listing(
-    customer_id: str, *, limit: int, after: int | None, statuses: Sequence[JobStatus]
+    customer_id: str,
+    *,
+    limit: int,
+    after: int | None,
+    statuses: Sequence[JobStatus],
+    matching: Mapping[str, object] | None = None,
 ) -> Select[tuple[Any, ...]]:
     """Return the query of a page, newest first, which reads no more rows than it returns for each status.
 
@@ -375,15 +386,18 @@ def listing(
         limit: the most rows.
         after: the row after which it begins; None for the newest.
         statuses: only these; empty for all.
+        matching: only jobs whose columns of these names, filters of `nodus_core.spec`, have these values.
     """
-
     own = select(*JOB_FIELDS).where(jobs.c.customer_id == customer_id).order_by(jobs.c.seq.desc()).limit(limit)
     if after is not None:
         own = own.where(jobs.c.seq < after)
-    if not statuses:
+    if not statuses and not matching:
         return own
+    own = own.where(*(jobs.c[name] == value for name, value in (matching or {}).items()))
     # Of several statuses at once an index gives no order: so the newest of each are found, and of those the newest.
-    newest = [select(own.where(jobs.c.status == status.value).subquery()) for status in dict.fromkeys(statuses)]
+    # Each filter has an index by status too, so that neither alone can match many rows in vain.
+    wanted = dict.fromkeys(statuses or JobStatus)
+    newest = [select(own.where(jobs.c.status == status.value).subquery()) for status in wanted]
     found = union_all(*newest).subquery()
     return select(found).order_by(found.c.seq.desc()).limit(limit)
 

@@ -31,6 +31,7 @@ class JobRecord:
     max_runtime_seconds: int
     require_tiers: str
     prefer_region: str | None
+    name: str | None
     sealed: bytes = field(repr=False)
     steering: bytes | None = field(repr=False)
     created_at: int

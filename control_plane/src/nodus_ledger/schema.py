@@ -126,6 +126,7 @@ jobs = Table(
     Column("max_runtime_seconds", Integer, nullable=False),
     Column("require_tiers", String, nullable=False),  # by comma
     Column("prefer_region", String),
+    Column("name", String),
     Column("sealed", LargeBinary, nullable=False),  # env and command; empty once terminal
     Column("steering", LargeBinary),  # what of env steers a simulated job, sealed: its output follows from that
     Column("created_at", BigInteger, nullable=False),
@@ -164,6 +165,15 @@ jobs = Table(
 keep_room(jobs, 80)
 Index("jobs_by_customer", jobs.c.customer_id, jobs.c.seq)
 Index("jobs_by_status", jobs.c.customer_id, jobs.c.status, jobs.c.seq)
+Index(
+    "jobs_by_name",
+    jobs.c.customer_id,
+    jobs.c.name,
+    jobs.c.status,
+    jobs.c.seq,
+    sqlite_where=text("name IS NOT NULL"),
+    postgresql_where=text("name IS NOT NULL"),
+)
 Index(
     "jobs_due",
     jobs.c.due_at,

@@ -170,7 +170,7 @@ class _Verification:
     def _sums(self) -> Iterator[Fault]:
         attempts = dict(self._rows(verify_sums.ATTEMPTS))
         metered = {row.identifier: row for row in map(MeterRow._make, self._rows(verify_sums.METER))}
-        for job in map(JobRow._make, self._rows(verify_sums.JOBS)):
+        for job in map(JobRow.read, self._rows(verify_sums.JOBS)):
             row = metered.pop(identifier_of(job.id), None)
             yield from self._tally.compare_job(job, attempts.get(job.id, 0), row)
         for row in metered.values():

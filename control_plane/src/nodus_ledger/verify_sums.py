@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from nodus_core.money import cost_micros
+from nodus_core.spec import STORED, columns_of
 from nodus_core.times import timestamp
 
 from . import job_entries, key_entries
@@ -20,18 +21,14 @@ from .verify_log import Fault, Row
 
 
 class JobRow(NamedTuple):
-    """What the jobs' table says of a job."""
+    """What the jobs' table says of a job; `spec` are the columns of what was submitted."""
 
+    spec: tuple[Any, ...]
     id: str
     customer_id: str
     key_id: str
     principal_kind: str
-    image: str
     gpu: str
-    gpu_count: int
-    max_runtime_seconds: int
-    require_tiers: str
-    prefer_region: str | None
     created_at: int
     reserved: int
     reserved_rate: int
@@ -48,6 +45,11 @@ class JobRow(NamedTuple):
     retail: int | None
     ledger_seq: int | None
     ledger_hash: bytes | None
+
+    @classmethod
+    def read(cls, row: Sequence[Any]) -> JobRow:
+        """Take a row of `JOBS`."""
+        return cls(tuple(row[: len(STORED)]), *row[len(STORED) :])
 
 
 class KeyRow(NamedTuple):
@@ -75,7 +77,7 @@ class MeterRow(NamedTuple):
     payload: str
 
 
-JOBS = f"SELECT {', '.join(JobRow._fields)} FROM jobs ORDER BY seq"
+JOBS = f"SELECT {', '.join((*STORED, *JobRow._fields[1:]))} FROM jobs ORDER BY seq"
 KEYS = f"SELECT {', '.join(KeyRow._fields)} FROM api_keys ORDER BY id"
 ATTEMPTS = "SELECT job_id, COUNT(*) FROM attempts WHERE supplier <> '' GROUP BY job_id"
 SPEND = "SELECT key_id, month, realised FROM monthly_spend ORDER BY key_id, month"
@@ -189,12 +191,7 @@ class Tally:
             row.customer_id,
             row.key_id,
             row.principal_kind,
-            recorded["image"],
-            recorded["gpu"],
-            recorded["gpu_count"],
-            recorded["max_runtime_seconds"],
-            ",".join(recorded["require_tiers"]),
-            recorded["prefer_region"],
+            columns_of(recorded),
             row.at,
             recorded["reserved_micros"],
             recorded["reserved_micros_per_gpu_hour"],
@@ -292,12 +289,7 @@ def _job_faults(job: JobRow, said: _Job, attempts: int, metered: MeterRow | None
         job.customer_id,
         job.key_id,
         job.principal_kind,
-        job.image,
-        job.gpu,
-        job.gpu_count,
-        job.max_runtime_seconds,
-        job.require_tiers,
-        job.prefer_region,
+        job.spec,
         _time(job.created_at),
         job.reserved,
         job.reserved_rate,

@@ -7,6 +7,7 @@ from typing import Any
 
 from nodus_core.lifecycle import JobStatus
 from nodus_core.money import usd
+from nodus_core.spec import TOLD
 from nodus_core.webhook_events import EventType
 
 from .errors import BudgetFigures
@@ -23,7 +24,11 @@ def placed(job: Mapping[str, Any]) -> Notice:
         job["key_id"],
         job["principal_kind"],
         job["created_at"],
-        {"estimated_cost_usd": usd(job["reserved"]), "simulated": job["simulated"]},
+        {
+            "estimated_cost_usd": usd(job["reserved"]),
+            "simulated": job["simulated"],
+            **{name: job[name] for name in TOLD},
+        },
         job["id"],
     )
 
@@ -44,6 +49,7 @@ def ended(job: JobRecord, values: Mapping[str, Any], last_supplier: str | None) 
         if kind is EventType.JOB_COMPLETED:
             data["duration_s"] = values["duration_ms"] / 1000
     data["simulated"] = job.is_simulated
+    data.update((name, getattr(job, name)) for name in TOLD)
     return Notice(kind, job.customer_id, job.key_id, job.principal_kind, values["finished_at"], data, job.id)
 
 

@@ -41,6 +41,7 @@ AWKWARD: Spec = {
     "max_runtime_seconds": 172_800,
     "require_tiers": ["neocloud", "tier3"],
     "prefer_region": "-eu 'west'",
+    "name": '-it\'s "夜間" $HOME `id` \\ #7',
     "idempotency_key": 'it\'s -- \\ "awkward" $KEY',
 }
 
@@ -62,6 +63,7 @@ _specs = st.fixed_dictionaries(
         ),
         "require_tiers": st.lists(st.sampled_from(["hyperscaler", "tier3", "neocloud"]), min_size=1, unique=True),
         "prefer_region": st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=12),
+        "name": st.text(min_size=1, max_size=12).filter(str.isprintable),
     },
 )
 
@@ -181,6 +183,7 @@ def _run(command: list[str], environment: dict[str, str]) -> str:
         ("env", 'A="x', "JSON string"),
         ("require_tiers", ["gold"], "must be a list of"),
         ("prefer_region", "x" * 129, "128"),
+        ("name", "x" * 129, "128 printable"),
         ("idempotency_key", "x" * 129, "128 printable"),
         ("idempotency_key", "é", "printable ASCII"),
     ],

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from nodus_control.testing import LocalControlPlane
+from nodus_ledger.keys import PrincipalKind
 
 pytestmark = pytest.mark.anyio
 Spec = dict[str, Any]
@@ -227,14 +228,103 @@ async def test_a_listing_can_be_of_some_statuses(
         ("limit=%D9%A1", 422),
         ("status=paused", 422),
         ("status=", 422),
-        ("cursor=%00", 422),
-        ("cursor=ajE", 422),
-        ("cursor=zzz", 422),
+        ("name=", 422),
+        ("name=a%0Ab", 422),
+        ("name=%00", 422),
+        ("name=" + "x" * 129, 422),
+        ("name=" + "%C3%A9" * 128, 200),
+        ("cursor=%00", 400),
+        ("cursor=ajE", 400),
+        ("cursor=zzz", 400),
     ],
 )
 async def test_the_query_of_a_listing_is_checked(client: httpx.AsyncClient, query: str, status: int) -> None:
     """Too much is capped, nonsense refused."""
     assert (await client.get(f"/v1/jobs?{query}")).status_code == status
+
+
+@pytest.mark.both_engines
+async def test_a_name_is_echoed_and_finds_its_jobs(
+    client: httpx.AsyncClient, plane: LocalControlPlane, spec: Spec
+) -> None:
+    """Exactly: not its beginning, not another case. Together with statuses, too, and page by page."""
+    names = ["夜間 1", "夜間 1", "夜間", "夜間 1", "night", "Night", "%", None]
+    made = [(await client.post("/v1/jobs", json={**spec, "name": name})).json() for name in names]
+    unnamed = (await client.post("/v1/jobs", json=spec)).json()
+    plane.advance(1000)
+    late = (await client.post("/v1/jobs", json={**spec, "name": "夜間 1"})).json()
+
+    async def found(**query: str) -> list[str]:
+        pages: list[str] = []
+        cursor: dict[str, str] = {}
+        while True:
+            page = (await client.get("/v1/jobs", params={**query, **cursor})).json()
+            pages += [job["id"] for job in page["jobs"]]
+            if page["next_cursor"] is None:
+                return pages
+            cursor = {"cursor": page["next_cursor"]}
+
+    ids = [job["id"] for job in made]
+    assert [job["name"] for job in [*made, unnamed]] == [*names, None]
+    assert (await client.get(f"/v1/jobs/{ids[0]}")).json()["name"] == "夜間 1"
+    assert await found(name="夜間 1", limit="1") == [late["id"], ids[3], ids[1], ids[0]]
+    assert await found(name="夜間 1", status="completed", limit="2") == [ids[3], ids[1], ids[0]]
+    assert await found(name="夜間 1", status="queued,placed,running,failed") == [late["id"]]
+    assert [await found(name=name) for name in ("夜間", "night", "%", "NIGHT", "n%")] == [
+        [ids[2]],
+        [ids[4]],
+        [ids[6]],
+        [],
+        [],
+    ]
+
+
+async def test_a_name_finds_the_jobs_of_its_customer_alone(
+    client: httpx.AsyncClient, plane: LocalControlPlane, spec: Spec
+) -> None:
+    """Another customer's of the same name read as absent."""
+    await client.post("/v1/jobs", json={**spec, "name": "nightly"})
+    other = plane.plane.keys.mint(
+        customer_id="globex", label="x", principal_kind=PrincipalKind.HUMAN, now=plane.plane.clock.now(), is_test=True
+    )
+
+    found = await client.get("/v1/jobs?name=nightly", headers={"Authorization": f"Bearer {other.api_key}"})
+
+    assert found.json()["jobs"] == []
+
+
+async def test_a_name_belongs_to_the_submission_under_an_idempotency_key(client: httpx.AsyncClient, spec: Spec) -> None:
+    """Without one it is the same as ever; another one, or one where there was none, is another job."""
+
+    async def submit(key: str, **more: object) -> int:
+        headers = {"Idempotency-Key": key}
+        return (await client.post("/v1/jobs", json={**spec, **more}, headers=headers)).status_code
+
+    assert [await submit("none"), await submit("none", name=None), await submit("none", name="a")] == [202, 200, 422]
+    assert [await submit("a", name="a"), await submit("a", name="a")] == [202, 200]
+    assert [await submit("a", name="b"), await submit("a")] == [422, 422]
+
+
+async def test_a_cursor_continues_a_listing_with_the_same_filters_only(client: httpx.AsyncClient, spec: Spec) -> None:
+    """Statuses are a set; another set, or none, is another listing, of which it says nothing."""
+    for _ in range(3):
+        await client.post("/v1/jobs", json={**spec, "name": "a"})
+
+    async def page(**query: str) -> httpx.Response:
+        return await client.get("/v1/jobs", params={"limit": "1", **query})
+
+    of_all = (await page()).json()["next_cursor"]
+    of_two = (await page(status="queued,placed")).json()["next_cursor"]
+    right = [await page(cursor=of_all), await page(cursor=of_two, status="placed,queued,placed")]
+    wrong = [await page(cursor=of_two), *[await page(cursor=of_all, status=each) for each in ("queued", "placed")]]
+    wrong.append(await page(cursor=of_two, status="queued"))
+    of_name = (await page(name="a")).json()["next_cursor"]
+    right.append(await page(cursor=of_name, name="a"))
+    wrong += [await page(cursor=of_name), await page(cursor=of_name, name="b"), await page(cursor=of_all, name="a")]
+    wrong.append(await page(cursor=of_name, name="a", status="queued"))
+
+    assert [answer.status_code for answer in right] == [200, 200, 200]
+    assert {(answer.status_code, answer.json()["error"]) for answer in wrong} == {(400, "invalid_cursor")}
 
 
 async def test_a_page_has_at_most_200_jobs(client: httpx.AsyncClient, spec: Spec) -> None:

@@ -1,12 +1,24 @@
 """What a submission may hold, and what refusals say of it."""
 
+import json
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodus_core.spec import InvalidSpec, is_idempotency_key, parse_spec
+from nodus_core.spec import (
+    ECHOED,
+    FIELDS,
+    FILTERS,
+    STORED,
+    TOLD,
+    InvalidSpec,
+    columns_of,
+    is_idempotency_key,
+    parse_spec,
+)
+from nodus_ledger.schema import jobs
 
 SECRET = "s3cr3t-value-of-somebody"
 GOOD: dict[str, Any] = {"image": "ghcr.io/acme/train:v3", "gpu": "h100_80gb"}
@@ -16,9 +28,7 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
-fields = st.sampled_from(
-    ["image", "command", "gpu", "gpu_count", "env", "max_runtime_seconds", "require_tiers", "prefer_region"]
-)
+fields = st.sampled_from([*FIELDS])
 
 
 def test_defaults_are_the_manuals() -> None:
@@ -59,6 +69,13 @@ def test_any_payload_is_accepted_or_refused_clearly(changes: dict[str, Any]) -> 
         ({"require_tiers": "tier3"}, "list of hyperscaler, neocloud, tier3"),
         ({"require_tiers": ["tier9"]}, "list of"),
         ({"prefer_region": ""}, "1 to 128"),
+        ({"name": ""}, "`name` must be a string of 1 to 128 printable"),
+        ({"name": "x" * 129}, "1 to 128 printable"),
+        ({"name": "a\nb"}, "1 to 128 printable"),
+        ({"name": "a\0"}, "1 to 128 printable"),
+        ({"name": "\ud800"}, "1 to 128 printable"),
+        ({"name": "a\u202eb"}, "1 to 128 printable"),
+        ({"name": 7}, "1 to 128 printable"),
         ({"command": "python train.py"}, "`command` must be a list"),
         ({"command": []}, "at least one string"),
         ({"command": ["a", "b\0"]}, r"`command\[1\]` must not contain a NUL"),
@@ -99,6 +116,7 @@ def test_what_is_no_object_is_no_spec(payload: object) -> None:
         {"command": [SECRET, f"{SECRET}\0"]},
         {"require_tiers": [SECRET]},
         {"prefer_region": SECRET * 20},
+        {"name": SECRET * 20},
         {f"{SECRET}": "x"},
     ],
 )
@@ -126,6 +144,7 @@ def test_a_spec_shows_neither_command_nor_env() -> None:
         {"env": {}, "require_tiers": []},
         {"idempotency_key": "k"},
         {"max_runtime_seconds": 3600, "prefer_region": None},
+        {"name": None},
     ],
 )
 def test_saying_a_default_changes_nothing(same: dict[str, Any]) -> None:
@@ -134,11 +153,93 @@ def test_saying_a_default_changes_nothing(same: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [{"gpu_count": 2}, {"env": {"A": ""}}, {"command": ["x"]}, {"prefer_region": "eu"}, {"gpu": "l40s"}]
+    "other",
+    [{"gpu_count": 2}, {"env": {"A": ""}}, {"command": ["x"]}, {"prefer_region": "eu"}, {"gpu": "l40s"}, {"name": "a"}],
 )
 def test_another_job_has_another_form(other: dict[str, Any]) -> None:
     """What runs, and where it may, is all part of it."""
     assert parse_spec({**GOOD, **other}).canonical() != parse_spec(GOOD).canonical()
+
+
+@pytest.mark.parametrize(
+    ("payload", "text"),
+    [
+        (
+            GOOD,
+            '{"command":null,"env":{},"gpu":"h100_80gb","gpu_count":1,"image":"ghcr.io/acme/train:v3",'
+            '"max_runtime_seconds":3600,"prefer_region":null,"require_tiers":[]}',
+        ),
+        (
+            {
+                "image": "a/b",
+                "gpu": "l40s",
+                "command": ["train", "--name", "é"],
+                "gpu_count": 8,
+                "env": {"B": "2", "A": "1"},
+                "max_runtime_seconds": 64_800,
+                "require_tiers": ["tier3", "neocloud"],
+                "prefer_region": "eu",
+                "idempotency_key": "k",
+            },
+            '{"command":["train","--name","é"],"env":{"A":"1","B":"2"},"gpu":"l40s","gpu_count":8,"image":"a/b",'
+            '"max_runtime_seconds":64800,"prefer_region":"eu","require_tiers":["neocloud","tier3"]}',
+        ),
+    ],
+)
+def test_the_canonical_text_is_that_of_every_version_before(payload: dict[str, Any], text: str) -> None:
+    """To the byte: a retry after an upgrade is recognised by it."""
+    assert parse_spec(payload).canonical().decode() == text
+
+
+@pytest.mark.parametrize("name", ["x", "\U0001f600" * 128, "nightly: 夜間 ночь ليل #7", " "])
+def test_a_name_is_up_to_128_printable_characters_of_any_script(name: str) -> None:
+    """Characters, not bytes; it is kept as it came."""
+    assert parse_spec({**GOOD, "name": name}).name == name
+
+
+def test_a_name_is_part_of_the_canonical_text_where_it_was_given() -> None:
+    """And only there, so that the texts of before stay what they were."""
+    assert parse_spec({**GOOD, "name": "夜間"}).canonical().decode() == (
+        '{"command":null,"env":{},"gpu":"h100_80gb","gpu_count":1,"image":"ghcr.io/acme/train:v3",'
+        '"max_runtime_seconds":3600,"name":"夜間","prefer_region":null,"require_tiers":[]}'
+    )
+
+
+def test_a_row_of_the_ledger_from_before_there_were_names_has_none() -> None:
+    """Its columns are what they were."""
+    recorded = parse_spec(GOOD).recorded()
+    del recorded["name"]
+
+    assert columns_of(recorded) == tuple(parse_spec(GOOD).columns().values())
+    del recorded["image"]
+    with pytest.raises(KeyError):
+        columns_of(recorded)
+
+
+def test_a_field_is_either_secret_or_stored_in_a_column() -> None:
+    """And only what is stored is echoed, told or a filter."""
+    secrets = {name for name, each in FIELDS.items() if each.is_secret}
+
+    assert secrets == {"command", "env"}
+    assert secrets.isdisjoint(STORED)
+    assert {*ECHOED, *TOLD, *FILTERS} <= set(STORED)
+    assert {*STORED} <= {column.name for column in jobs.columns}
+
+
+def test_a_schema_says_which_defaults_are_filled_in() -> None:
+    """The same as are."""
+    spec = parse_spec(GOOD)
+
+    for name, each in FIELDS.items():
+        assert each.schema.get("default", getattr(spec, name)) == getattr(spec, name)
+
+
+def test_columns_are_the_same_from_a_spec_and_from_the_ledgers_row() -> None:
+    """So that one can be held against the other, after a round trip through JSON."""
+    spec = parse_spec({**GOOD, "require_tiers": ["tier3", "neocloud"], "prefer_region": "eu", "gpu_count": 2})
+
+    assert columns_of(json.loads(json.dumps(spec.recorded()))) == tuple(spec.columns().values())
+    assert spec.columns()["require_tiers"] == "neocloud,tier3"
 
 
 def test_tiers_are_a_set() -> None:

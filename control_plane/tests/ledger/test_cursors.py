@@ -48,3 +48,21 @@ def test_it_continues_no_other_listing(other: Cursors) -> None:
         other.read("acme", cursor)
     with pytest.raises(UnusableCursor):
         JOBS.read("globex", cursor)
+
+
+def test_it_continues_a_listing_by_the_same_filters_only() -> None:
+    """In whatever order they are named; and no owner's name can pass for a filter."""
+    filters = {"status": ["queued"], "x": "y"}
+    cursor = JOBS.make("acme", 7, filters)
+
+    assert JOBS.read("acme", cursor, {"x": "y", "status": ["queued"]}) == 7
+    for other in (None, {}, {"status": ["queued"]}, {**filters, "x": "z"}):
+        with pytest.raises(UnusableCursor):
+            JOBS.read("acme", cursor, other)
+    with pytest.raises(UnusableCursor):
+        JOBS.read('where {"status":["queued"],"x":"y"} of acme', cursor)
+
+
+def test_one_without_filters_is_as_it_always_was() -> None:
+    """Whoever was reading a listing during an upgrade goes on."""
+    assert JOBS.read("acme", JOBS.make("acme", 7, {})) == JOBS.read("acme", JOBS.make("acme", 7), {}) == 7

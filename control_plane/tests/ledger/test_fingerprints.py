@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 
 from nodus_control.testing import LocalControlPlane
 from nodus_core.spec import parse_spec
 from nodus_ledger.database import Database
+from nodus_ledger.errors import IdempotencyKeyReused
 from nodus_ledger.fingerprints import Fingerprints, fingerprints_for
-from nodus_ledger.schema import settings
+from nodus_ledger.schema import jobs, settings
 from nodus_ledger.sealing import Sealer, UnusableKey, sealer_for
 
 SEALER = Sealer(bytes(range(32)))
@@ -59,6 +60,28 @@ def test_a_database_from_before_keeps_recognising_what_it_has(tmp_path: Path) ->
         again = plane.plane.jobs.submit(key, spec, "nightly", plane.plane.clock.now())
 
     assert (again.replayed, again.job.id) == (True, before.id)
+
+
+def test_a_submission_from_before_there_were_names_is_recognised() -> None:
+    """A retry across an upgrade is the same submission; one that now has a name is another."""
+    spec = {"image": "a/b", "gpu": "l40s"}
+    text = (
+        b'{"command":null,"env":{},"gpu":"l40s","gpu_count":1,"image":"a/b","max_runtime_seconds":3600,'
+        b'"prefer_region":null,"require_tiers":[]}'
+    )
+    with LocalControlPlane(serve=False) as plane:
+        submit, now = plane.plane.jobs.submit, plane.plane.clock.now()
+        key = plane.plane.keys.find(plane.api_key)
+        assert key is not None
+        before = submit(key, parse_spec(spec), "nightly", now).job
+        with plane.plane.database.write() as connection:
+            fingerprint = plane.plane.jobs._fingerprints.of(text)
+            connection.execute(update(jobs).where(jobs.c.id == before.id).values(fingerprint=fingerprint))
+        again = submit(key, parse_spec(spec), "nightly", now)
+
+        assert (again.replayed, again.job.id) == (True, before.id)
+        with pytest.raises(IdempotencyKeyReused):
+            submit(key, parse_spec({**spec, "name": "nightly"}), "nightly", now)
 
 
 def test_a_command_has_another_fingerprint_with_every_customer_and_key() -> None:

@@ -22,22 +22,28 @@ LIMIT = 201
 pytestmark = pytest.mark.both_engines
 
 
+def name_of(number: int) -> str | None:
+    """One name is that of a few jobs, another that of a third."""
+    return "rare" if number % 500 == 0 else "frequent" if number % 3 == 1 else None
+
+
 @pytest.fixture
 def database(kept_database_url: str) -> Iterator[Database]:
     """A database with many ended jobs of two customers, and a few that live among them."""
     opened = Database(kept_database_url)
     with opened.write() as connection:
-        connection.execute(insert(jobs), [row(number) for number in range(ENDED)])
+        connection.execute(insert(jobs), [{**row(number), "name": name_of(number)} for number in range(ENDED)])
     with opened._engine.connect() as connection:
         connection.exec_driver_sql("ANALYZE")
     yield opened
     opened.close()
 
 
-def plan_of(connection: Connection, statuses: tuple[JobStatus, ...], after: int | None) -> str:
+def plan_of(connection: Connection, statuses: tuple[JobStatus, ...], after: int | None, name: str | None = None) -> str:
     """Explain the query of a page, in the words of the engine."""
     dialect = connection.dialect
-    query = listing("acme", limit=LIMIT, after=after, statuses=statuses)
+    matching = {} if name is None else {"name": name}
+    query = listing("acme", limit=LIMIT, after=after, statuses=statuses, matching=matching)
     said = str(query.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
     if connection.dialect.name == "sqlite":
         return "\n".join(str(found[3]) for found in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {said}"))
@@ -61,6 +67,25 @@ def test_a_page_is_found_by_an_index_and_reads_little_else(
         assert "jobs_by_status" in plan or LIVE[2] not in statuses
     else:
         assert ("jobs_by_status" if statuses else "jobs_by_customer") in plan, plan
+        assert "SCAN jobs" not in plan, plan
+
+
+@pytest.mark.parametrize("after", [None, 2500])
+@pytest.mark.parametrize("statuses", [LIVE, (JobStatus.FAILED,), (JobStatus.RUNNING, JobStatus.CANCELLED), ()])
+@pytest.mark.parametrize("name", ["rare", "frequent", "nobody's"])
+def test_a_page_of_one_name_reads_little_else(
+    database: Database, engine: str, statuses: tuple[JobStatus, ...], after: int | None, name: str
+) -> None:
+    """However many jobs have another name, or this one and another status."""
+    with database.read() as connection:
+        plan = plan_of(connection, statuses, after, name)
+
+    if engine == POSTGRESQL:
+        assert "Seq Scan" not in plan, plan
+        assert max(rows_removed(json.loads(plan))) <= LIMIT, plan
+    else:
+        branches = len(dict.fromkeys(statuses or JobStatus))
+        assert plan.count("jobs_by_name (customer_id=? AND name=? AND status=?") == branches, plan
         assert "SCAN jobs" not in plan, plan
 
 

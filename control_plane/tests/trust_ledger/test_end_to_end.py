@@ -9,11 +9,13 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 import nodus
 from nodus_control.testing import LocalControlPlane
 from nodus_ledger.admin.program import main
 from nodus_ledger.database import Database
+from nodus_ledger.schema import jobs
 from nodus_ledger.trust_ledger import Entry, append_all
 from nodus_ledger.trust_schema import SQLITE_TRIGGERS
 from nodus_ledger.verify import verify
@@ -32,9 +34,9 @@ def client_of(plane: LocalControlPlane) -> nodus.Client:
 
 def run_jobs(plane: LocalControlPlane, client: nodus.Client, count: int) -> list[nodus.Job]:
     """Run small jobs to their end."""
-    jobs = [client.run(image="ghcr.io/acme/train:v3", env={"NODUS_SIM_DURATION_SECONDS": "60"}) for _ in range(count)]
+    ran = [client.run(image="ghcr.io/acme/train:v3", env={"NODUS_SIM_DURATION_SECONDS": "60"}) for _ in range(count)]
     plane.advance(600)
-    return [job.refresh() for job in jobs]
+    return [job.refresh() for job in ran]
 
 
 def test_a_customer_verifies_everything_offline(served: LocalControlPlane) -> None:
@@ -57,6 +59,27 @@ def test_a_customer_verifies_everything_offline(served: LocalControlPlane) -> No
         assert (report.size, report.root_hash) == (late.size, late.root_hash)
         assert [entry.kind for entry in job.ledger()][-2:] == ["job.transition", "job.settled"]
         assert job.ledger()[-1].payload["cost_micros"] == round((job.cost_usd or 0) * 1_000_000)
+
+
+def test_the_name_of_a_job_is_in_the_row_of_its_submission(served: LocalControlPlane) -> None:
+    """As it came; a row of the jobs' table that says otherwise is found."""
+    with client_of(served) as client:
+        named = client.run(image="a/b", name="夜間 1")
+        unnamed = client.run(image="a/b")
+        recorded = [job.ledger()[0] for job in (named, unnamed)]
+    database = served.plane.database
+    sound = verify(database).is_sound
+    with database.write() as connection:
+        connection.execute(update(jobs).where(jobs.c.id == named.id).values(name=None))
+    faults = [str(fault) for fault in verify(database).faults]
+
+    assert [(row.kind, row.payload["name"]) for row in recorded] == [
+        ("job.submitted", "夜間 1"),
+        ("job.submitted", None),
+    ]
+    assert sound
+    assert len(faults) == 1
+    assert f"job {named.id}: it is not what the ledger says was submitted" in faults[0]
 
 
 def test_an_export_verifies_line_by_line(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from .. import _calls, _http
+from .. import _calls, _fields, _http
 from .job import AsyncJob
 from .paging import AsyncPageIterator
 from .session import AsyncSession
@@ -28,4 +28,5 @@ class AsyncJobIterator(AsyncPageIterator[AsyncJob, str]):
     async def _fetch(self, position: str | None) -> tuple[Iterable[AsyncJob], str | None]:
         call = _calls.list_jobs(limit=self._page_size, cursor=position, filters=self._filters)
         page = await self._session.call(call, _http.parse_page)
-        return [AsyncJob(self._session, view) for view in page.jobs], page.next_cursor or None
+        views = [view for view in page.jobs if _fields.fits(view, self._filters)]
+        return [AsyncJob(self._session, view) for view in views], page.next_cursor or None

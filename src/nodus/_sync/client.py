@@ -146,9 +146,10 @@ class Client(ClientBound):
             NodusError: any other failure.
         """
         _fields.FILTERS.check_names("list", filters)
-        call = _calls.list_jobs(limit=limit, filters=_fields.filter_query(filters))
-        page = self._session.call(call, _http.parse_page)
-        return [Job(self._session, view) for view in page.jobs[:limit]]  # a server may ignore the limit
+        query = _fields.filter_query(filters)
+        page = self._session.call(_calls.list_jobs(limit=limit, filters=query), _http.parse_page)
+        views = [view for view in page.jobs if _fields.fits(view, query)]
+        return [Job(self._session, view) for view in views[:limit]]  # a server may ignore the limit
 
     @_fields.FILTERS.spell_out
     def iter_jobs(self, *, page_size: int = 50, **filters: Unpack[JobFilters]) -> Iterator[Job]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from .. import _calls, _http
+from .. import _calls, _fields, _http
 from .job import Job
 from .paging import PageIterator
 from .session import Session
@@ -29,4 +29,5 @@ class JobIterator(PageIterator[Job, str]):
     def _fetch(self, position: str | None) -> tuple[Iterable[Job], str | None]:
         call = _calls.list_jobs(limit=self._page_size, cursor=position, filters=self._filters)
         page = self._session.call(call, _http.parse_page)
-        return [Job(self._session, view) for view in page.jobs], page.next_cursor or None
+        views = [view for view in page.jobs if _fields.fits(view, self._filters)]
+        return [Job(self._session, view) for view in views], page.next_cursor or None

@@ -94,7 +94,11 @@ _ANSWERS: Mapping[type[ledger.Refused], tuple[int, str, str]] = {
         "forbidden_principal",
         "An agent's key may do this only to jobs that it submitted itself, and a test key only to simulated jobs.",
     ),
-    ledger.UnusableCursor: (422, "invalid_cursor", "`cursor` must be a `next_cursor` of an earlier page."),
+    ledger.UnusableCursor: (
+        400,
+        "invalid_cursor",
+        "`cursor` must be a `next_cursor` of an earlier page of the same listing, with the same filters.",
+    ),
 }
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from nodus_core.lifecycle import JobStatus
-from nodus_core.spec import parse_spec
+from nodus_core.spec import FIELDS, FILTERS, InvalidSpec, parse_spec
 
 from ..auth import authenticate
 from ..calls import Call, respond
@@ -75,6 +76,7 @@ def _list(plane: Plane, call: Call) -> Response:
         limit=read_limit(parameters.get("limit")),
         cursor=parameters.get("cursor") or None,
         statuses=_statuses(parameters.get("status")),
+        matching=_matching(parameters),
     )
     return _json(page_view(page.jobs, page.next_cursor))
 
@@ -122,6 +124,18 @@ def _statuses(text: str | None) -> list[JobStatus]:
     except ValueError:
         known = ", ".join(status.value for status in JobStatus)
         raise ApiError(422, "invalid_query", f"`status` must be one or several, by comma, of {known}.") from None
+
+
+def _matching(parameters: Mapping[str, str]) -> dict[str, object]:
+    """Read the filters by a field of the spec: a value that none could have is refused.
+
+    Raises:
+        ApiError: 422 `invalid_query`.
+    """
+    try:
+        return {name: FIELDS[name].read(parameters[name]) for name in FILTERS if name in parameters}
+    except InvalidSpec as exc:
+        raise ApiError(422, "invalid_query", exc.message) from None
 
 
 def _json(content: dict[str, object], *, status: int = 200, headers: dict[str, str] | None = None) -> Response:

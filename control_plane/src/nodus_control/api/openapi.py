@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nodus_core.lifecycle import JobStatus
+from nodus_core.spec import FIELDS, FILTERS
 
 from ..version import VERSION
 from . import schemas, webhook_document
@@ -173,6 +174,15 @@ def _list_jobs() -> Schema:
                 "explode": False,
                 "schema": {"type": "array", "items": {"enum": [status.value for status in JobStatus]}},
             },
+            *(
+                {
+                    "name": name,
+                    "in": "query",
+                    "description": f"Only jobs with this `{name}`.",
+                    "schema": {**FIELDS[name].schema, "type": "string"},
+                }
+                for name in FILTERS
+            ),
             _SIGNATURE,
         ],
         "responses": {

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nodus_core import spec
-from nodus_core.catalogue import GpuType, SupplierKind
+from nodus_core.catalogue import SupplierKind
 from nodus_core.lifecycle import JobStatus
 from nodus_ledger.keys import PrincipalKind
 
@@ -30,32 +30,17 @@ _TIME: Schema = {"type": "string", "format": "date-time"}
 _NO_TIME: Schema = {"type": ["string", "null"], "format": "date-time"}
 _KINDS: Schema = {"enum": [kind.value for kind in SupplierKind]}
 _PRINCIPALS: Schema = {"enum": [kind.value for kind in PrincipalKind]}
-_GPUS: Schema = {"enum": [gpu.value for gpu in GpuType]}
-_GPU_COUNT: Schema = {"type": "integer", "minimum": spec.GPU_COUNT[0], "maximum": spec.GPU_COUNT[1]}
-_RUNTIME: Schema = {
-    "type": "integer",
-    "minimum": spec.MAX_RUNTIME_SECONDS[0],
-    "maximum": spec.MAX_RUNTIME_SECONDS[1],
-}
 
 _JOB_SPEC: Schema = _object(
-    {
-        "image": {"type": "string", "minLength": 1, "maxLength": spec.MAX_IMAGE_LENGTH, "pattern": r"^\S+$"},
-        "command": _optional(
-            "array", items={"type": "string"}, minItems=1, description="Argv; null for the image's own command."
-        ),
-        "gpu": _GPUS,
-        "gpu_count": {**_GPU_COUNT, "default": 1},
-        "env": _optional("object", additionalProperties={"type": "string"}, description="Never echoed."),
-        "max_runtime_seconds": {**_RUNTIME, "default": spec.DEFAULT_MAX_RUNTIME_SECONDS},
-        "require_tiers": _optional("array", items=_KINDS, description="A hard filter; null or empty for any."),
-        "prefer_region": _optional(
-            "string", minLength=1, maxLength=spec.MAX_REGION_LENGTH, description="Nudges the placement score."
-        ),
-        "idempotency_key": _optional("string", minLength=1, maxLength=spec.MAX_IDEMPOTENCY_KEY_LENGTH),
-    },
+    {**{name: each.schema for name, each in spec.FIELDS.items()}, spec.IDEMPOTENCY_KEY: spec.IDEMPOTENCY_KEY_SCHEMA},
     ["image", "gpu"],
 ) | {"additionalProperties": False}
+
+# What a submission was held to need not be said again of the answer.
+_KEPT = ("type", "enum", "minimum", "maximum")
+_ECHOED: Schema = {
+    name: {key: value for key, value in spec.FIELDS[name].schema.items() if key in _KEPT} for name in spec.ECHOED
+}
 
 _JOB_VIEW: Schema = _object(
     {
@@ -66,10 +51,7 @@ _JOB_VIEW: Schema = _object(
         "cost_usd": _optional("number", description="Final; null until the job is over."),
         "error_code": _optional("string"),
         "error_message": _optional("string"),
-        "image": {"type": "string"},
-        "gpu": _GPUS,
-        "gpu_count": _GPU_COUNT,
-        "max_runtime_seconds": _RUNTIME,
+        **_ECHOED,
         "created_at": _TIME,
         "started_at": _NO_TIME,
         "finished_at": _NO_TIME,
@@ -181,6 +163,7 @@ SPEC_EXAMPLE: Schema = {
     "max_runtime_seconds": 64_800,
     "require_tiers": ["tier3"],
     "prefer_region": "us-east-1",
+    "name": "nightly",
     "idempotency_key": "nightly-2026-11-24",
 }
 
@@ -196,6 +179,7 @@ JOB_EXAMPLE: Schema = {
     "gpu": "h100_80gb",
     "gpu_count": 8,
     "max_runtime_seconds": 64_800,
+    "name": "nightly",
     "created_at": "2026-11-24T08:00:00.000Z",
     "started_at": "2026-11-24T08:01:10.500Z",
     "finished_at": "2026-11-24T09:01:10.500Z",

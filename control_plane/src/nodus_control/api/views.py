@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nodus_core.money import usd
+from nodus_core.spec import ECHOED
 from nodus_core.times import timestamp
 from nodus_ledger.errors import BudgetFigures
 from nodus_ledger.keys import KeyRecord
@@ -24,10 +25,7 @@ def job_view(job: JobRecord) -> dict[str, Any]:
         "cost_usd": _usd(job.cost),
         "error_code": job.error_code,
         "error_message": job.error_message,
-        "image": job.image,
-        "gpu": job.gpu,
-        "gpu_count": job.gpu_count,
-        "max_runtime_seconds": job.max_runtime_seconds,
+        **{name: getattr(job, name) for name in ECHOED},
         "created_at": timestamp(job.created_at),
         "started_at": _timestamp(job.started_at),
         "finished_at": _timestamp(job.finished_at),

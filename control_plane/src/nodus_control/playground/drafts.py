@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nodus_core.catalogue import GpuType
-from nodus_core.spec import DEFAULT_MAX_RUNTIME_SECONDS, InvalidSpec, is_idempotency_key, parse_spec
+from nodus_core.spec import FIELDS, IDEMPOTENCY_KEY, InvalidSpec, is_idempotency_key, parse_spec
 
 from .shell import join
 
@@ -27,15 +27,10 @@ def write_fields(payload: Mapping[str, Any]) -> Fields:
     command, env = payload.get("command"), payload.get("env")
     tiers = payload.get("require_tiers")
     return {
-        "image": _text(payload, "image"),
+        **{name: _text(payload, name, _default(name)) for name in _READERS},
         "command": join(map(str, command)) if isinstance(command, list) else "",
-        "gpu": _text(payload, "gpu", GpuType.H100_80GB.value),
-        "gpu_count": _text(payload, "gpu_count", "1"),
-        "max_runtime_seconds": _text(payload, "max_runtime_seconds", str(DEFAULT_MAX_RUNTIME_SECONDS)),
         "require_tiers": [str(tier) for tier in tiers] if isinstance(tiers, list) else [],
-        "prefer_region": _text(payload, "prefer_region"),
         "env": "\n".join(_setting(*pair) for pair in env.items()) if isinstance(env, dict) else "",
-        "idempotency_key": _text(payload, "idempotency_key"),
     }
 
 
@@ -114,19 +109,26 @@ def _setting(name: str, value: object) -> str:
     return f"{name}={json.dumps(text) if text.startswith(chr(34)) or not text.isprintable() else text}"
 
 
+def _default(name: str) -> str:
+    if name == "gpu":
+        return GpuType.H100_80GB.value
+    return str(FIELDS[name].schema.get("default", "")) if name in FIELDS else ""
+
+
+def _reader(name: str) -> Callable[[object], object]:
+    if name in _SPECIAL:
+        return _SPECIAL[name]
+    return _read_integer if FIELDS[name].schema.get("type") == "integer" else _read_text
+
+
 def _text(payload: Mapping[str, Any], name: str, default: str = "") -> str:
     value = payload.get(name)
     return default if value is None else str(value)
 
 
-_READERS: Mapping[str, Callable[[object], object]] = {
-    "image": _read_text,
+_SPECIAL: Mapping[str, Callable[[object], object]] = {
     "command": _read_command,
-    "gpu": _read_text,
-    "gpu_count": _read_integer,
     "env": _read_env,
-    "max_runtime_seconds": _read_integer,
     "require_tiers": _read_tiers,
-    "prefer_region": _read_text,
-    "idempotency_key": _read_text,
 }
+_READERS = {**{name: _reader(name) for name in FIELDS}, IDEMPOTENCY_KEY: _read_text}

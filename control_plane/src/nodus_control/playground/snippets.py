@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nodus_core.catalogue import SupplierKind
+from nodus_core.spec import FIELDS, IDEMPOTENCY_KEY
 
 from .shell import join, quote
 
-_PLAIN_OPTIONS = ("image", "gpu", "gpu_count", "max_runtime_seconds", "prefer_region", "idempotency_key")
+_OTHER_OPTIONS = ("command", "env", "require_tiers")
+_PLAIN_OPTIONS = (*(name for name in FIELDS if name not in _OTHER_OPTIONS), IDEMPOTENCY_KEY)
 
 
 @dataclass(frozen=True, slots=True)

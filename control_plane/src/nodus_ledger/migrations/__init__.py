@@ -11,8 +11,10 @@ from pathlib import Path
 
 from sqlalchemy import Connection, MetaData, inspect, text
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
-"""All of them, the oldest first."""
+_HERE = Path(__file__).parent
+
+REVISIONS = tuple(sorted(path.name[1:5] for path in _HERE.glob("versions/r[0-9][0-9][0-9][0-9]_*.py")))
+"""All of them, the oldest first: their files begin with their numbers."""
 
 VERSION_TABLE = "alembic_version"
 
@@ -78,6 +80,6 @@ def _upgrade(connection: Connection, to: str) -> None:
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.set_main_option("script_location", str(_HERE).replace("%", "%%"))
     config.attributes["connection"] = connection
     command.upgrade(config, to)

@@ -17,6 +17,7 @@ const FIELDS = {
 	max_runtime_seconds: "1 min to 48 h",
 	prefer_region: "a preference",
 	env: "NAME=value, one a line",
+	name: "yours; need not be unique",
 	idempotency_key: "empty: a new one",
 };
 const INPUTS = Object.keys(FIELDS);
