@@ -21,7 +21,7 @@ def failure(status: int | None = 500, **facts: Any) -> Failure:
 
 
 def state(*, poll_seconds: float = 2.0, deadline: float | None = None, unreachable_seconds: float = 900.0) -> PollState:
-    """The course of one wait."""
+    """The state of one wait."""
     rng = random.Random(3)
     return PollState(poll_seconds=poll_seconds, deadline=deadline, unreachable_seconds=unreachable_seconds, rng=rng)
 

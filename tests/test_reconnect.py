@@ -39,7 +39,7 @@ def failure(status: int | None, code: str = "some_code", retry_after: float | No
 
 
 def reconnection(unreachable_seconds: float = 900.0) -> Reconnection:
-    """A course of connections with a known source of jitter."""
+    """Reconnections with a known source of jitter."""
     return Reconnection(unreachable_seconds=unreachable_seconds, rng=random.Random(7))
 
 
@@ -75,65 +75,65 @@ def test_the_memory_of_jobs_is_bounded() -> None:
 
 def test_streams_that_end_at_once_are_opened_ever_more_rarely() -> None:
     """The delay starts over once a stream delivers something or lasts; the server may ask for more."""
-    course = reconnection()
+    state = reconnection()
     pauses = []
     for _ in range(40):
-        course.opened(0.0)
-        pauses.append(course.after_end(0.0, None))
-    course.progressed()
-    after_news = course.after_end(0.0, None)
+        state.opened(0.0)
+        pauses.append(state.after_end(0.0, None))
+    state.progressed()
+    after_news = state.after_end(0.0, None)
 
     assert pauses[0] <= 0.3
     assert 1.0 < max(pauses) <= MAX_DELAY
     assert after_news <= 0.3
-    assert course.after_end(0.0, 5.0) >= 5.0
+    assert state.after_end(0.0, 5.0) >= 5.0
 
 
 def test_a_failure_that_will_not_pass_is_raised() -> None:
     """Examples are a revoked key, and a job that does not exist unless it was just submitted."""
-    course = reconnection()
+    state = reconnection()
 
-    assert course.after_failure(failure(401), 0.0) is None
-    assert course.after_failure(failure(404, "job_not_found"), 0.0) is None
-    assert course.after_failure(failure(404, "job_not_found"), 2.0, submitted_at=0.0) is not None
+    assert state.after_failure(failure(401), 0.0) is None
+    assert state.after_failure(failure(404, "job_not_found"), 0.0) is None
+    assert state.after_failure(failure(404, "job_not_found"), 2.0, submitted_at=0.0) is not None
 
 
 @pytest.mark.parametrize("status", [None, 429, 500, 503])
 def test_failures_that_may_pass_are_put_up_with_for_a_while(status: int | None) -> None:
     """Then the error is raised; a stream that could be opened meanwhile restarts the period."""
-    course = reconnection(unreachable_seconds=60.0)
+    state = reconnection(unreachable_seconds=60.0)
 
-    assert course.after_failure(failure(status), 0.0) is not None
-    assert course.after_failure(failure(status), 59.0) is not None
-    course.opened(59.5)
-    assert course.after_failure(failure(status), 70.0) is not None
-    assert course.after_failure(failure(status), 130.0) is None
+    assert state.after_failure(failure(status), 0.0) is not None
+    assert state.after_failure(failure(status), 59.0) is not None
+    state.opened(59.5)
+    assert state.after_failure(failure(status), 70.0) is not None
+    assert state.after_failure(failure(status), 130.0) is None
 
 
 def test_streams_that_break_off_at_once_are_put_up_with_for_a_while() -> None:
     """They count like streams that cannot be opened."""
-    course = reconnection(unreachable_seconds=60.0)
+    state = reconnection(unreachable_seconds=60.0)
     broken = nodus.APIConnectionError("reset")
 
-    course.opened(0.0)
-    assert course.after_break(broken, 0.5) is not None
-    course.opened(59.0)
-    assert course.after_break(broken, 59.5) <= 0.5
-    course.opened(60.0)
-    assert course.after_break(broken, 60.5) is None
+    state.opened(0.0)
+    assert state.after_break(broken, 0.5) is not None
+    state.opened(59.0)
+    assert state.after_break(broken, 59.5) <= 0.5
+    state.opened(60.0)
+    assert state.after_break(broken, 60.5) is None
 
 
 @pytest.mark.parametrize("sign", ["news", "time", "silence"])
 def test_a_stream_that_was_one_begins_the_while_anew(sign: str) -> None:
     """It delivered something, lasted, or was silent until the client's own timeout."""
-    course = reconnection(unreachable_seconds=60.0)
+    state = reconnection(unreachable_seconds=60.0)
     broken = nodus.APITimeoutError("silent") if sign == "silence" else nodus.APIConnectionError("reset")
 
     for second in range(0, 200, 10):
-        course.opened(second)
+        state.opened(second)
         if sign == "news":
-            course.progressed()
-        assert course.after_break(broken, second + (2.0 if sign == "time" else 0.5)) is not None
+            state.progressed()
+        assert state.after_break(broken, second + (2.0 if sign == "time" else 0.5)) is not None
 
 
 def test_a_server_may_ask_to_be_left_alone() -> None:
