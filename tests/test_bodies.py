@@ -49,13 +49,13 @@ def raw_deflate(content: bytes) -> bytes:
     ],
 )
 def test_what_was_packed_once_is_unpacked(encoding: str, pack: type[bytes], content: bytes, size: int) -> None:
-    """In pieces of any size, whatever is in it."""
+    """The content and the size of the pieces do not matter."""
     assert collected(pack(content), encoding, size=size) == (content, None)
 
 
 @given(garbage=st.binary(min_size=1, max_size=200), encoding=st.sampled_from(["gzip", "deflate", "br", "gzip, gzip"]))
 def test_garbage_never_raises(garbage: bytes, encoding: str) -> None:
-    """It is read as far as it goes, or there is a problem with it."""
+    """It is read as far as possible, or reported as a problem."""
     content, problem = collected(garbage, encoding, size=7)
 
     assert problem is not None or isinstance(content, bytes)
@@ -63,7 +63,7 @@ def test_garbage_never_raises(garbage: bytes, encoding: str) -> None:
 
 @pytest.mark.parametrize("encoding", ["br", "gzip, gzip", "gzip"])
 def test_an_empty_body_is_empty_however_it_is_said_to_be_packed(encoding: str) -> None:
-    """As in an answer to a deletion."""
+    """The response to a deletion has no body, whatever its headers say."""
     assert collected(b"", encoding) == (b"", None)
 
 
@@ -71,7 +71,7 @@ def test_an_empty_body_is_empty_however_it_is_said_to_be_packed(encoding: str) -
     ("pack", "encoding"), [(gzip.compress, "gzip"), (zlib.compress, "deflate"), (raw_deflate, "deflate"), (bytes, "")]
 )
 def test_a_body_is_unpacked_no_further_than_its_limit(pack: type[bytes], encoding: str) -> None:
-    """However much would come of it, and however it is cut."""
+    """The limit holds for any ratio of compression and any pieces."""
     body = pack(bytes(200 * MIB))
     reader = _bodies.BodyReader({"content-encoding": encoding}, MIB)
     tracemalloc.start()
@@ -87,14 +87,14 @@ def test_a_body_is_unpacked_no_further_than_its_limit(pack: type[bytes], encodin
 
 
 def test_bytes_that_come_to_nothing_are_limited_too() -> None:
-    """Empty blocks could otherwise be sent for ever."""
+    """Otherwise a server could send empty blocks for ever."""
     endless = b"\x78\x9c" + b"\x00\x00\x00\xff\xff" * 1000
 
     assert collected(endless, "deflate", limit=1000)[1] == "a body of more than 0 KiB"
 
 
 def test_tiny_pieces_take_no_more_memory_than_large_ones() -> None:
-    """Each piece would be an object of its own."""
+    """The pieces are not kept as objects of their own."""
     reader = _bodies.BodyReader({}, MIB)
     tracemalloc.start()
     try:
@@ -153,7 +153,7 @@ READERS = {
 @pytest.mark.parametrize("item", ITEMS)
 @pytest.mark.parametrize("place", PLACES)
 def test_json_of_any_shape_is_read_in_bounded_memory(place: str, item: str, amount: str) -> None:
-    """Or it is an answer that cannot be used; `tracemalloc` sees what Python allocates, errors included."""
+    """It is read, or refused; `tracemalloc` measures what Python allocates, errors included."""
     kind, frame = PLACES[place]
     start, _, end = frame.partition("%s")
     text = ITEMS[item]
@@ -176,7 +176,7 @@ def test_json_of_any_shape_is_read_in_bounded_memory(place: str, item: str, amou
 
 
 def test_large_pages_that_people_have_are_read() -> None:
-    """Ten thousand jobs from a server that has no limit of its own, in either form."""
+    """A server without a limit of its own may return ten thousand jobs at once."""
     jobs = ",".join([json.dumps(job("running"))] * 10_000)
     page = _http.parse_page(_http.Reply(200, {}, f'{{"jobs":[{jobs}]}}'.encode()))
     bare = _http.parse_page(_http.Reply(200, {}, f"\n [{jobs}]".encode()))
@@ -188,13 +188,13 @@ def test_large_pages_that_people_have_are_read() -> None:
 
 
 def test_a_page_with_one_job_that_is_none_cannot_be_used() -> None:
-    """Reading it stops there."""
+    """Parsing stops at the first item that is invalid."""
     with pytest.raises(nodus.APIError, match="no usable JobPage"):
         _http.parse_page(_http.Reply(200, {}, b'{"jobs":[{"id":"a","status":"running"},{},{},{}]}'))
 
 
 def test_numbers_that_are_not_finite_are_left_out_of_an_error() -> None:
-    """Whoever adds up what an error says would get nothing else."""
+    """Otherwise arithmetic with an error's figures would give NaN or infinity."""
     reply = _http.Reply(402, {}, b'{"error":"over_budget","month_to_date_usd":NaN,"headroom_usd":1e999,"n":1.5}')
 
     assert reply.payload() == {"error": "over_budget", "month_to_date_usd": None, "headroom_usd": None, "n": 1.5}

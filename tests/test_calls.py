@@ -35,7 +35,7 @@ WEBHOOK = "wh_1"
     ],
 )
 def test_each_call_has_its_method_and_path(call: Call, line: str) -> None:
-    """As the wire describes them; identifiers are percent-encoded."""
+    """Identifiers in a path are percent-encoded."""
     assert f"{call.method} {call.path}" == line
 
 
@@ -53,12 +53,12 @@ def test_each_call_has_its_method_and_path(call: Call, line: str) -> None:
     ],
 )
 def test_the_query_says_what_was_asked_for(call: Call, query: dict[str, list[str]]) -> None:
-    """Encoded, and with nothing that was not given."""
+    """Arguments that were not given do not appear in it."""
     assert parse_qs(call.query) == query
 
 
 def test_every_post_has_an_idempotency_key_of_its_own() -> None:
-    """So that the server recognises its repetition where it can."""
+    """The server recognises a repeated request by it."""
     posts = [
         make()
         for make in (
@@ -100,7 +100,7 @@ def test_a_submission_carries_its_key_in_the_body_too() -> None:
 
 
 def test_a_submission_without_a_key_gets_a_new_one() -> None:
-    """Each of them another."""
+    """Each submission gets another."""
     spec = nodus.JobSpec(image="x")
     first, second = _calls.submit_job(spec), _calls.submit_job(spec)
 
@@ -119,7 +119,7 @@ def test_values_of_the_environment_are_secrets_unless_they_are_too_short() -> No
 
 
 def test_credentials_are_left_out_of_the_health_check_alone() -> None:
-    """It tells whether the control plane is up, whoever asks."""
+    """The health check needs no key."""
     assert not _calls.healthz().authenticated
     assert _calls.key().authenticated
 
@@ -137,7 +137,7 @@ def test_credentials_are_left_out_of_the_health_check_alone() -> None:
 def test_a_stream_resumes_after_the_last_event(
     after: str | None, resumes: bool, query: str, headers: tuple[tuple[str, str], ...]
 ) -> None:
-    """By a header, unless the id is one that no header can carry."""
+    """The id is sent in a header, unless a header cannot carry it."""
     call = _calls.all_events(after=after, resumes=resumes)
 
     assert (call.query, call.headers, call.accept) == (query, headers, "text/event-stream")
@@ -145,13 +145,13 @@ def test_a_stream_resumes_after_the_last_event(
 
 @pytest.mark.parametrize(("offset", "headers"), [(0, ()), (12, (("Range", "bytes=12-"),))])
 def test_output_is_read_from_where_it_was_left(offset: int, headers: tuple[tuple[str, str], ...]) -> None:
-    """From the beginning without a range, which is then never out of range."""
+    """From the beginning, no range is sent, because an empty output would make it unsatisfiable."""
     assert _calls.follow_logs(JOB, offset=offset, follow=False).headers == headers
 
 
 @pytest.mark.parametrize("bad", ["", "..", "\ud800"])
 def test_what_cannot_be_an_id_makes_no_call(bad: str) -> None:
-    """It would be another path."""
+    """Its path would be another endpoint's."""
     with pytest.raises(nodus.ValidationError):
         _calls.get_webhook(bad)
     with pytest.raises(nodus.ValidationError):

@@ -91,7 +91,7 @@ def echo(request: Received) -> Action:
 
 
 async def test_on_a_connection_that_is_kept() -> None:
-    """The connection is dropped with the answer that nobody will read."""
+    """The connection is closed together with the response that nobody will read."""
     with LoopbackServer(then=decide(echo)) as server:
         async with on_loopback(server, max_connections=1) as client:
             points = await cancelled_everywhere(client, lambda client: client.get("a-job"))
@@ -100,7 +100,7 @@ async def test_on_a_connection_that_is_kept() -> None:
 
 
 async def test_on_a_new_connection() -> None:
-    """While connecting too."""
+    """This includes the points at which it connects."""
     with LoopbackServer(then=answer_and_hang_up(200, job(id="after"))) as server:
         async with on_loopback(server, max_connections=1) as client:
             points = await cancelled_everywhere(client, lambda client: client.run(image="i"))
@@ -109,7 +109,7 @@ async def test_on_a_new_connection() -> None:
 
 
 async def test_on_a_new_encrypted_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the middle of the handshake too."""
+    """This includes the points of the TLS handshake."""
     certificates = make_certificates(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates.authority))
     hang_up = answer_and_hang_up(200, job(id="after"))
@@ -121,7 +121,7 @@ async def test_on_a_new_encrypted_connection(tmp_path: Path, monkeypatch: pytest
 
 
 async def test_between_two_attempts() -> None:
-    """While it sleeps before a retry."""
+    """The call is cancelled while it sleeps before a retry."""
     requests = 0
 
     def flaky(request: Received) -> Action:
@@ -137,7 +137,7 @@ async def test_between_two_attempts() -> None:
 
 
 async def test_between_two_looks_of_a_wait() -> None:
-    """And the remote job is left alone, wherever the wait was."""
+    """A cancelled wait does not cancel the remote job."""
     clock = AsyncFakeClock()
 
     async def wait_for_a_while(client: nodus.AsyncClient) -> None:
@@ -153,7 +153,7 @@ async def test_between_two_looks_of_a_wait() -> None:
 
 
 async def test_a_wait_that_takes_its_job_with_it() -> None:
-    """Cancelled anywhere, it still asks for the job's end before it goes."""
+    """Wherever it is cancelled, it still asks the server to cancel the job."""
     cancelled: list[str] = []
 
     def note(request: Received) -> Action:
@@ -192,7 +192,7 @@ def held() -> Iterator[tuple[Action, threading.Event]]:
 
 
 async def test_in_the_queue_for_a_connection() -> None:
-    """Who leaves the queue takes no place with it, and the next in the queue is served."""
+    """A task that leaves the queue takes no place with it, and the next in the queue is served."""
     ids: list[str] = []
 
     async def fetch(client: nodus.AsyncClient, job_id: str) -> None:
@@ -225,7 +225,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def test_while_a_stream_is_read() -> None:
-    """Cancelled anywhere, it can be read on: no event is lost or comes twice, and its place is free afterwards."""
+    """It can be read on: no event is lost or repeated, and its place is free afterwards."""
 
     def serve(request: Received) -> Action:
         if not request.target.endswith("/events"):
@@ -258,7 +258,7 @@ async def test_while_a_stream_is_read() -> None:
 
 
 async def test_while_closing() -> None:
-    """A client whose closing was cancelled is closed, and no socket is left open."""
+    """The client is closed nevertheless, and no socket stays open."""
     with LoopbackServer(then=decide(echo)) as server, warnings.catch_warnings():
         warnings.simplefilter("error")
         for point in range(1, 5):
@@ -274,7 +274,7 @@ async def test_while_closing() -> None:
 
 
 async def test_a_deadline_of_the_callers_own_is_kept() -> None:
-    """A wait in a timeout of the event loop ends with it, at once."""
+    """A wait inside a timeout of the event loop ends with it, at once."""
     with LoopbackServer(then=STALL) as server:
         async with on_loopback(server, clock=AsyncClock()) as client:
             with pytest.raises(TimeoutError), anyio.fail_after(0.05):
@@ -284,7 +284,7 @@ async def test_a_deadline_of_the_callers_own_is_kept() -> None:
 
 
 def test_the_counting_counts(anyio_backend: str) -> None:
-    """Each turn of the event loop is one point."""
+    """Each turn of the event loop is one point at which a call can be cancelled."""
 
     async def three_turns() -> str:
         for _ in range(3):

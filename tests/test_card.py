@@ -59,7 +59,7 @@ def read(html: str) -> Reader:
 
 
 def test_it_has_the_facts() -> None:
-    """Status first; money and time as people write them."""
+    """The status comes first; money and times are written for people."""
     texts = read(card(DONE)).texts
 
     assert "completed" in texts
@@ -68,7 +68,7 @@ def test_it_has_the_facts() -> None:
 
 
 def test_what_is_not_known_yet_is_left_out() -> None:
-    """No dashes, no `None`."""
+    """There are no dashes, and no `None`."""
     texts = read(card(nodus.JobView(id="a", status=nodus.JobStatus("paused")))).texts
 
     assert texts == ["Nodus job", " ", "paused", "id", "a"]
@@ -76,7 +76,7 @@ def test_what_is_not_known_yet_is_left_out() -> None:
 
 @given(st.text(), st.text(), st.text())
 def test_what_a_job_says_stays_text(image: str, message: str, status: str) -> None:
-    """Whatever it is, it is shown as it is, and makes no element."""
+    """Its text is escaped, and makes no HTML element."""
     view = nodus.JobView(id="a", status=nodus.JobStatus(status), image=image or "x", error_message=message or "x")
     reader = read(card(view))
     names = {name for name, _ in reader.attributes}
@@ -86,7 +86,7 @@ def test_what_a_job_says_stays_text(image: str, message: str, status: str) -> No
 
 
 def test_nothing_comes_from_elsewhere() -> None:
-    """No addresses, no scripts; the notebook's own text colour, so that it is read in light and dark."""
+    """There are no URLs and no scripts, and the text has the notebook's own colour."""
     html = card(DONE)
 
     assert re.search(r"url\(|src=|href=|<script|<link|@import|http", html) is None
@@ -108,7 +108,7 @@ def test_both_handles_have_it() -> None:
 
 
 def test_a_simulated_job_says_so() -> None:
-    """In the card and in the repr; one that runs, or of which nothing is known, says nothing."""
+    """The card and the repr both do; other jobs say nothing of it."""
     texts = {said: read(card(DONE.model_copy(update={"simulated": said}))).texts for said in (True, False, None)}
     with scripted(Script()) as client:
         jobs = {said: nodus.Job(client._session, DONE.model_copy(update={"simulated": said})) for said in texts}

@@ -35,7 +35,7 @@ def refused(code: str, checkpoint: Any, key: PublicKey | None = None, origin: st
 @pytest.mark.parametrize("checkpoint", [NOTE, CHECKPOINT, nodus.LedgerCheckpoint(**CHECKPOINT), {"note": NOTE}])
 @pytest.mark.parametrize("key", [None, PINNED, PublicKey(None, ledger.PUBLIC)])
 def test_a_checkpoint_is_read_in_each_of_its_forms(checkpoint: Any, key: PublicKey | None) -> None:
-    """As the server answers it, or as its note alone; without a key, no signature is claimed."""
+    """It may be a record, a mapping or a note; without a key, no signature is claimed."""
     expected = Checkpoint(ledger.ORIGIN, 7, bytes.fromhex(CHECKPOINT["root_hash"]), is_verified=key is not None)
 
     assert open_checkpoint(checkpoint, key) == expected
@@ -52,7 +52,7 @@ def test_a_checkpoint_is_read_in_each_of_its_forms(checkpoint: Any, key: PublicK
     ],
 )
 def test_a_key_is_read_in_each_of_its_forms(key: Any, origin: str | None) -> None:
-    """Whatever names a log binds the key to that log."""
+    """A form that names a log binds the key to that log."""
     assert read_key(key) == PublicKey(origin, ledger.PUBLIC)
 
 
@@ -80,7 +80,7 @@ def test_a_key_of_another_implementation_is_read() -> None:
     ],
 )
 def test_what_is_no_key_is_refused(key: Any) -> None:
-    """Before anything is verified with it."""
+    """It is refused before anything is verified."""
     with pytest.raises(nodus.ValidationError) as caught:
         read_key(key)
 
@@ -88,7 +88,7 @@ def test_what_is_no_key_is_refused(key: Any) -> None:
 
 
 def test_a_key_of_another_algorithm_is_refused() -> None:
-    """Even under the identifier that an Ed25519 key of the same bytes has."""
+    """This holds even if its identifier is that of an Ed25519 key of the same bytes."""
     name, key_id, encoded = KEY["vkey"].split("+", 2)
     other = base64.b64encode(b"\x02" + base64.b64decode(encoded)[1:]).decode()
 
@@ -99,7 +99,7 @@ def test_a_key_of_another_algorithm_is_refused() -> None:
 @settings(deadline=None)
 @given(st.integers(0, len(NOTE) - 1), st.text(min_size=1, max_size=1))
 def test_a_note_with_any_character_changed_does_not_verify(position: int, character: str) -> None:
-    """Nothing of it is free to choose."""
+    """No character of it is free to choose."""
     spoiled = NOTE[:position] + character + NOTE[position + 1 :]
     if spoiled == NOTE:
         return
@@ -112,7 +112,7 @@ def test_a_note_with_any_character_changed_does_not_verify(position: int, charac
     ("field", "value"), [("origin", "nodus.run/ledger/evil"), ("size", 6), ("root_hash", "0" * 64), ("note", None)]
 )
 def test_a_checkpoint_says_what_its_note_says(field: str, value: Any) -> None:
-    """The note is what was signed."""
+    """What stands beside the note must agree with it, because only the note is signed."""
     refused("ledger_malformed", {**CHECKPOINT, field: value}, PINNED)
 
 
@@ -129,21 +129,21 @@ def test_a_checkpoint_says_what_its_note_says(field: str, value: Any) -> None:
     ],
 )
 def test_a_note_that_is_none_is_malformed(note: str) -> None:
-    """With a key or without."""
+    """It is malformed with a key and without one."""
     refused("ledger_malformed", note)
     refused("ledger_malformed", note, PINNED)
 
 
 @pytest.mark.parametrize("checkpoint", [b"o\n1\n", 7, {}])
 def test_what_is_no_checkpoint_is_malformed(checkpoint: Any) -> None:
-    """A note that was read as bytes, for example."""
+    """An example is a note that was read as bytes."""
     refused("ledger_malformed", checkpoint)
 
 
 @pytest.mark.parametrize("private", [ledger.OTHER_PRIVATE])
 @pytest.mark.parametrize("key", [PINNED, PublicKey(None, ledger.PUBLIC)])
 def test_another_keys_signature_is_refused(private: Any, key: PublicKey) -> None:
-    """Whoever holds the database does not hold the key."""
+    """Access to the database does not give access to the key."""
     refused("ledger_signature_invalid", ledger.checkpoint_of(ROWS, private=private), key)
 
 
@@ -152,12 +152,12 @@ def test_another_keys_signature_is_refused(private: Any, key: PublicKey) -> None
     [(PublicKey("nodus.run/ledger/evil", ledger.PUBLIC), None), (None, "nodus.run/ledger/evil")],
 )
 def test_the_checkpoint_of_another_log_is_refused(key: PublicKey | None, origin: str | None) -> None:
-    """Told by the key's name, or by the log that the caller expects."""
+    """The key's name, or the origin that the caller expects, tells."""
     refused("ledger_origin_mismatch", NOTE, key, origin)
 
 
 def test_signatures_of_witnesses_are_passed_over() -> None:
-    """Others may sign too."""
+    """A note may carry signatures of others too."""
     text, own = NOTE.split("\n\n")
     witness = f"\u2014 witness.example {base64.b64encode(bytes(68)).decode()}\n"
 
@@ -166,7 +166,7 @@ def test_signatures_of_witnesses_are_passed_over() -> None:
 
 
 def test_a_signature_that_is_missing_is_no_signature() -> None:
-    """Witnesses alone do not make a checkpoint the log's."""
+    """The log's own signature is required."""
     text, _ = NOTE.split("\n\n")
     witness = f"\u2014 witness.example {base64.b64encode(bytes(68)).decode()}\n"
 

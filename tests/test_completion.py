@@ -22,7 +22,7 @@ def script(code: str) -> Any:
 
 
 def test_every_public_name_is_completed() -> None:
-    """From what is imported for type checkers alone."""
+    """Editors read the names from the imports for type checkers."""
     assert set(nodus.__all__) <= completed("import nodus\nnodus.")
 
 
@@ -36,12 +36,12 @@ def test_every_public_name_is_completed() -> None:
     ],
 )
 def test_what_a_name_stands_for_is_known(code: str, expected: set[str]) -> None:
-    """Its members are offered too."""
+    """The members of a class are offered too."""
     assert expected <= completed(code)
 
 
 def test_the_arguments_of_a_call_are_shown() -> None:
-    """With their names."""
+    """Editors show the arguments' names."""
     (signature,) = script("import nodus\nnodus.Client().run(").get_signatures()
 
     assert {"image", "gpu", "command"} <= {parameter.name for parameter in signature.params}

@@ -57,7 +57,7 @@ def test_defaults_are_the_manuals() -> None:
 def test_the_key_comes_from_the_argument_else_from_the_environment(
     argument: str | None, variable: str | None, expected: str
 ) -> None:
-    """White space around it, as a file or a CI secret leaves it, is taken away."""
+    """White space around it is dropped, as files and CI secrets often end in a line break."""
     environ = {} if variable is None else {"NODUS_API_KEY": variable}
 
     assert resolve(environ, api_key=argument).api_key == expected
@@ -75,7 +75,7 @@ def test_without_a_key_there_is_no_client(argument: str | None, variable: str | 
 
 @pytest.mark.parametrize("key", ["nk test", "nk\r\nX-Evil: 1", "nk\0", "nké", "☃", b"nk_test", 7, ["nk_test"]])
 def test_a_key_that_no_header_can_carry_is_refused(key: Any) -> None:
-    """And the error does not show it."""
+    """The error does not show the key."""
     with pytest.raises(nodus.ConfigurationError) as caught:
         resolve(api_key=key)
 
@@ -105,7 +105,7 @@ def test_a_secret_is_read_from_the_environment_only_where_the_key_is(
 
 @pytest.mark.parametrize("secret", ["", "  ", b"sgn_1", 7])
 def test_a_secret_that_cannot_sign_is_refused(secret: Any) -> None:
-    """An empty one would sign everything alike."""
+    """With an empty one, anybody could sign."""
     assert code_of(api_key=KEY, signing_secret=secret) == "invalid_signing_secret"
 
 
@@ -146,7 +146,7 @@ def test_the_base_url_comes_from_the_argument_else_the_environment_else_the_defa
     ],
 )
 def test_plain_http_is_for_loopback(url: str) -> None:
-    """What does not leave the machine cannot be overheard."""
+    """Nobody can overhear what does not leave the machine."""
     assert resolve(api_key=KEY, base_url=url).base_url.startswith("http://")
 
 
@@ -164,7 +164,7 @@ def test_plain_http_is_for_loopback(url: str) -> None:
     ],
 )
 def test_plain_http_to_another_host_is_refused(url: str) -> None:
-    """A key must not travel in the clear, unless the user insists, in the environment, with a 1."""
+    """Only `NODUS_ALLOW_INSECURE=1` in the environment lets a key travel unencrypted."""
     assert code_of(api_key=KEY, base_url=url) == "insecure_base_url"
     assert code_of({"NODUS_BASE_URL": url}, api_key=KEY) == "insecure_base_url"
     assert code_of({"NODUS_ALLOW_INSECURE": "0"}, api_key=KEY, base_url=url) == "insecure_base_url"
@@ -205,7 +205,7 @@ def test_plain_http_to_another_host_is_refused(url: str) -> None:
     ],
 )
 def test_a_base_url_that_cannot_work_is_refused(url: Any) -> None:
-    """At once, with a hint at what one looks like."""
+    """It is refused when the client is made, with a hint at what a URL looks like."""
     assert code_of(api_key=KEY, base_url=url) == "invalid_base_url"
 
 
@@ -236,7 +236,7 @@ def client_or_code(url: str) -> str:
     url=st.text(max_size=40) | st.text(max_size=30).map("https://{}".format) | st.from_regex(r"https?://[ -~]{1,30}")
 )
 def test_any_base_url_gives_a_client_or_a_clear_error(url: str) -> None:
-    """No parser's own exception comes through."""
+    """No exception of a URL parser gets through."""
     outcome = client_or_code(url)
 
     assert outcome in ("invalid_base_url", "insecure_base_url") or outcome.startswith("Client(base_url='http")
@@ -245,7 +245,7 @@ def test_any_base_url_gives_a_client_or_a_clear_error(url: str) -> None:
 @pytest.mark.parametrize("name", ["timeout", "total_timeout"])
 @pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, -math.inf, "30", True, 1e7, 10**400, [1]], ids=repr)
 def test_a_timeout_is_a_finite_number_of_seconds_above_zero(name: str, value: Any) -> None:
-    """Anything else is a mistake that would show much later."""
+    """Any other value would show as a fault much later."""
     assert code_of(api_key=KEY, **{name: value}) == "invalid_configuration"
 
 
@@ -258,7 +258,7 @@ def test_a_timeout_is_always_set(value: Any) -> None:
 @pytest.mark.parametrize(("name", "least"), [("max_retries", 0), ("max_connections", 1)])
 @pytest.mark.parametrize("value", [-1, 1.5, "2", None, True, math.nan])
 def test_counts_are_whole_numbers(name: str, least: int, value: Any) -> None:
-    """From zero or from one on."""
+    """The least is zero or one, depending on the setting."""
     assert code_of(api_key=KEY, **{name: value}) == "invalid_configuration"
     assert getattr(resolve(api_key=KEY, **{name: least}), name) == least
 
@@ -286,13 +286,13 @@ def test_options_change_what_they_name_and_keep_the_rest(options: dict[str, Any]
 
 @pytest.mark.parametrize("options", [{"timeout": 0}, {"max_retries": -1}, {"total_timeout": math.nan}])
 def test_options_are_checked_like_settings(options: dict[str, Any]) -> None:
-    """A child is no way round the rules."""
+    """`with_options` obeys the same rules as the constructor."""
     with nodus.Client(KEY) as client, pytest.raises(nodus.ConfigurationError):
         client.with_options(**options)
 
 
 def test_settings_do_not_show_credentials() -> None:
-    """Nor does the client that holds them."""
+    """The repr of the client does not show them either."""
     settings = resolve(api_key=KEY, signing_secret=SECRET)
     client = nodus.Client(KEY, signing_secret=SECRET)
 
@@ -337,6 +337,6 @@ class OtherKind:
     [(nodus.Client, OtherKind), (nodus.Client, httpx.AsyncClient), (nodus.AsyncClient, httpx.Client)],
 )
 def test_a_client_refuses_what_sends_in_the_other_way(kind: Any, http_client: Any) -> None:
-    """It would show with the first request only, and then as an error about coroutines."""
+    """Otherwise the mistake would show with the first request only, as an error about coroutines."""
     with pytest.raises(nodus.ConfigurationError, match=rf"such as an `httpx\.{kind.__name__}`"):
         kind("nk_test_7Z4dMfQ3", http_client=http_client())

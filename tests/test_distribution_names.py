@@ -53,7 +53,7 @@ def installs_by_name(text: str) -> list[str]:
     ],
 )
 def test_such_texts_are_found(text: str) -> None:
-    """However the installer is called."""
+    """All common installers count."""
     assert installs_by_name(text)
 
 
@@ -68,19 +68,19 @@ def test_such_texts_are_found(text: str) -> None:
     ],
 )
 def test_files_and_folders_are_not(text: str) -> None:
-    """They are what is meant."""
+    """Installing from a path is what the documentation means."""
     assert installs_by_name(text) == []
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_no_text_installs_by_name(path: Path) -> None:
-    """Whoever follows it would run a stranger's code."""
+    """A reader who follows it would install another project's code."""
     assert installs_by_name(path.read_text(encoding="utf-8")) == []
 
 
 @pytest.mark.parametrize("folder", [".", "control_plane"])
 def test_no_distribution_requires_one_of_the_names(folder: str) -> None:
-    """Nor does an extra of it."""
+    """No extra requires one either."""
     pyproject = (ROOT / folder / "pyproject.toml").read_text(encoding="utf-8")
     quoted = re.findall(r'^(?!name = )[^#\n]*"(nodus[-_](?:sdk|control[-_]plane)\b[^"]*)"', pyproject, re.MULTILINE)
 
@@ -89,11 +89,11 @@ def test_no_distribution_requires_one_of_the_names(folder: str) -> None:
 
 @pytest.mark.parametrize("page", ["README.md", "docs/getting-started.md", "docs/guides/testing.md"])
 def test_the_pages_say_what_the_constant_says(page: str) -> None:
-    """Publishing changes it, and then these."""
+    """The constant changes with publication, and the pages with it."""
     assert _origin.INSTALL_CONTROL_PLANE in (ROOT / page).read_text(encoding="utf-8")
 
 
 def test_both_distributions_carry_the_licence() -> None:
-    """The same one."""
+    """It is the same licence."""
     assert (ROOT / "control_plane" / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
     assert 'license-files = ["LICENSE"]' in (ROOT / "control_plane" / "pyproject.toml").read_text(encoding="utf-8")

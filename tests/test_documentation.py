@@ -27,14 +27,14 @@ def page_name(page: Path) -> str:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_docstrings_tell_the_truth(module: str) -> None:
-    """What follows `>>>` gives what is printed below it."""
+    """The examples after `>>>` print what the docstring shows."""
     results = doctest.testmod(importlib.import_module(module))
 
     assert results.failed == 0
 
 
 def test_there_are_examples_to_check() -> None:
-    """Else the test above would hold for nothing."""
+    """Without examples, the test above would always pass."""
     finder = doctest.DocTestFinder(exclude_empty=True)
     examples = [test for name in MODULES for test in finder.find(importlib.import_module(name)) if test.examples]
 
@@ -43,26 +43,26 @@ def test_there_are_examples_to_check() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_pages_tell_the_truth(page: Path) -> None:
-    """Where a page shows a session, that is what happens."""
+    """The sessions on the pages print what the page shows."""
     results = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
 
     assert results.failed == 0
 
 
 def test_the_reference_is_what_the_code_says() -> None:
-    """Else write it again: `python tools/api_reference.py`."""
+    """If it fails, run `python tools/api_reference.py`."""
     assert api_reference.PAGE.read_text(encoding="utf-8") == api_reference.page()
 
 
 def test_the_reference_has_every_public_name_once() -> None:
-    """A new one needs a place on the page."""
+    """A new name has to be given a place on the page."""
     named = [name for names in api_reference.PARTS.values() for name in names]
 
     assert sorted(named) == sorted(set(nodus.__all__) - {"__version__"})
 
 
 def test_every_public_name_says_what_it_is() -> None:
-    """So do its methods and properties, to who asks `help()`."""
+    """`help()` shows a docstring for each of its methods and properties."""
     silent = []
     for name in set(nodus.__all__) - {"__version__"}:
         thing = getattr(nodus, name)

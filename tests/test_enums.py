@@ -38,7 +38,7 @@ UNKNOWN = [kind("brand_new") for kind in VALUES]
 
 @pytest.mark.parametrize("kind", VALUES)
 def test_names_and_values_are_the_manuals(kind: type[OpenStrEnum]) -> None:
-    """The name in Python, the value on the wire."""
+    """The manual gives the name in Python and the value on the wire."""
     assert {member.name: member.value for member in kind} == VALUES[kind]
 
 
@@ -105,7 +105,7 @@ def test_an_unknown_value_pickles(kind: type[OpenStrEnum], protocol: int) -> Non
 @pytest.mark.parametrize("kind", VALUES)
 @pytest.mark.parametrize("value", [None, 7, b"queued", ["queued"], {"a": 1}])
 def test_only_strings_are_values(kind: type[OpenStrEnum], value: object) -> None:
-    """Openness is for newer servers, not for mistakes."""
+    """Unknown values come from newer servers, and those are strings."""
     with pytest.raises(ValueError, match="is not a valid"):
         kind(value)
 
@@ -134,5 +134,5 @@ def test_an_unknown_value_goes_through_pydantic_and_back() -> None:
     ],
 )
 def test_the_last_three_statuses_are_terminal(status: str, expected: bool) -> None:
-    """A status that nobody knows is not."""
+    """An unknown status is not terminal."""
     assert nodus.JobStatus(status).is_terminal is expected

@@ -54,7 +54,7 @@ def test_the_tree_has_no_other_error() -> None:
 
 
 def test_a_signature_error_is_no_authentication_error() -> None:
-    """Another answer is right for it: sign again, set the clock, rotate the key."""
+    """The remedies differ: sign again, set the clock, or rotate the key."""
     assert not issubclass(nodus.SignatureError, nodus.AuthenticationError)
 
 
@@ -65,7 +65,7 @@ def test_errors_are_what_the_standard_library_would_have_raised() -> None:
 
 
 def test_an_error_knows_nothing_that_nobody_told_it() -> None:
-    """Each fact has a neutral value."""
+    """Each attribute has a neutral default."""
     error = nodus.APIError("It failed.")
 
     assert vars(error) == {
@@ -101,7 +101,7 @@ def test_an_error_prints_what_support_asks_for(facts: dict[str, object], expecte
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize("kind", KINDS)
 def test_errors_pickle_whole(kind: type[nodus.NodusError], protocol: int) -> None:
-    """A worker process can send one home."""
+    """A worker process can return them."""
     error = complete(kind)
 
     assert facts_of(pickle.loads(pickle.dumps(error, protocol))) == facts_of(error)
@@ -109,7 +109,7 @@ def test_errors_pickle_whole(kind: type[nodus.NodusError], protocol: int) -> Non
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_errors_copy_whole(kind: type[nodus.NodusError]) -> None:
-    """Shallow or deep, and a deep copy shares nothing that can change."""
+    """A deep copy shares nothing that can change."""
     error = complete(kind)
 
     shallow, deep = copy.copy(error), copy.deepcopy(error)

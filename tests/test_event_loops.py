@@ -38,7 +38,7 @@ class LivingLoop:
 @pytest.mark.parametrize("second", BACKENDS)
 @pytest.mark.parametrize("call", ["healthz", "aclose"])
 def test_a_second_living_event_loop_is_refused(first: str, second: str, call: str) -> None:
-    """With an error that says what to do, instead of a hang or a foreign exception; its own loop can go on."""
+    """The error says what to do, and the client still works on its own loop."""
     with LoopbackServer(then=answer(200, {"status": "ok"})) as server, LivingLoop(first) as home:
         client = nodus.AsyncClient("k", base_url=server.url)
         home.call(client.healthz)
@@ -54,7 +54,7 @@ def test_a_second_living_event_loop_is_refused(first: str, second: str, call: st
 @pytest.mark.parametrize("first", BACKENDS)
 @pytest.mark.parametrize("second", BACKENDS)
 def test_a_client_outlives_its_event_loop(first: str, second: str) -> None:
-    """In the next loop it starts afresh, as after a fork; the old sockets are closed, and nothing complains of them."""
+    """On the next loop it opens new connections, and the old sockets are closed without a warning."""
     with LoopbackServer(then=answer(200, {"status": "ok"})) as server:
         client = nodus.AsyncClient("k", base_url=server.url)
         anyio.run(client.healthz, backend=first)
@@ -73,7 +73,7 @@ def test_a_client_outlives_its_event_loop(first: str, second: str) -> None:
 @pytest.mark.parametrize("first", BACKENDS)
 @pytest.mark.parametrize("second", BACKENDS)
 def test_a_client_whose_event_loop_has_ended_can_be_closed(first: str, second: str) -> None:
-    """Twice too, and without a warning."""
+    """Closing it twice is fine too, and gives no warning."""
     with LoopbackServer(then=answer(200, {"status": "ok"})) as server:
         client = nodus.AsyncClient("k", base_url=server.url)
         anyio.run(client.healthz, backend=first)
@@ -87,7 +87,7 @@ def test_a_client_whose_event_loop_has_ended_can_be_closed(first: str, second: s
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_streams_outlive_their_event_loop_too(backend: str) -> None:
-    """In the next loop they are resumed behind what they gave last, and their places are free for others."""
+    """On the next loop they resume behind the last event, and their places are free."""
 
     async def take_one(stream: nodus.AsyncEventStream) -> str:
         async for event in stream:
@@ -133,7 +133,7 @@ def test_a_loop_that_was_stopped_in_the_middle_of_a_call_is_left_behind() -> Non
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_an_unused_client_can_be_closed_on_any_loop(backend: str) -> None:
-    """It has no connections."""
+    """It has no connections yet."""
     client = nodus.AsyncClient("k", base_url="http://127.0.0.1:1")
     anyio.run(client.aclose, backend=backend)
 
@@ -142,7 +142,7 @@ def test_an_unused_client_can_be_closed_on_any_loop(backend: str) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_client_can_be_made_before_there_is_a_loop(backend: str) -> None:
-    """As a module's global often is; it belongs to the loop that uses it first."""
+    """A global of a module is made so; the client belongs to the loop that uses it first."""
     with LoopbackServer(then=answer(200, {"status": "ok"})) as server:
         client = nodus.AsyncClient("k", base_url=server.url)
 
@@ -157,7 +157,7 @@ def test_a_client_can_be_made_before_there_is_a_loop(backend: str) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_client_for_each_loop_is_fine(backend: str) -> None:
-    """Nothing is shared behind their backs."""
+    """The clients share nothing that belongs to a loop."""
 
     async def main(url: str) -> None:
         async with nodus.AsyncClient("k", base_url=url) as client:

@@ -136,7 +136,7 @@ def test_a_type_from_the_future_is_an_unknown_event() -> None:
     "body", [b'{"type":"job.placed"}', b'{"type":"job.placed","id":7,"created_at":"noon","data":[]}']
 )
 def test_an_envelope_needs_only_its_type(body: bytes) -> None:
-    """The rest reads as nothing."""
+    """Every other member reads as None or empty if it is missing."""
     assert construct(body) == nodus.JobPlaced(type="job.placed")
 
 
@@ -187,14 +187,14 @@ def test_a_header_that_is_missing_or_empty_is_missing(header: str | None) -> Non
     ],
 )
 def test_a_header_that_is_not_well_formed_is_malformed(header: str) -> None:
-    """Even where its MAC would be right."""
+    """It is malformed even if its MAC would be right."""
     body = body_of()
     mac = header_for(body)[3:67]
     refused("signature_malformed", body, header.replace("{mac}", mac).replace("{ts}", str(NOW)))
 
 
 def test_anything_else_that_was_signed_is_invalid() -> None:
-    """Another body, path, method or secret."""
+    """The signature covers the body, the path and the method, under one secret."""
     body = body_of()
     refused("signature_invalid", body + b" ", header_for(body))
     refused("signature_invalid", body, header_for(body, path="/other"))
@@ -205,13 +205,13 @@ def test_anything_else_that_was_signed_is_invalid() -> None:
 
 @pytest.mark.parametrize("path", ["", "nodus", "/a?b", "/a#b", "/ü", "/a b", "/\ud800"])
 def test_a_path_that_nobody_can_have_signed_is_invalid(path: str) -> None:
-    """It may be the sender who chose it."""
+    """The path may come from the sender, so it is an invalid signature and no mistake of the program."""
     body = body_of()
     refused("signature_invalid", body, header_for(body), path=path)
 
 
 def test_a_method_that_nobody_can_have_signed_is_invalid() -> None:
-    """Likewise."""
+    """The method may come from the sender too."""
     body = body_of()
     refused("signature_invalid", body, header_for(body), method="P\ud800ST")
 
@@ -258,7 +258,7 @@ def test_the_time_is_spoken_of_only_where_the_mac_is_right(offset: int) -> None:
 
 
 def test_the_tolerance_can_be_chosen() -> None:
-    """In seconds."""
+    """It is given in seconds."""
     body = body_of()
     refused("signature_stale", body, header_for(body, ts=NOW - 11), tolerance_seconds=10)
 
@@ -292,7 +292,7 @@ def test_a_body_that_was_parsed_is_a_mistake_of_the_program(body: Any) -> None:
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 def test_every_form_of_bytes_will_do(kind: Any) -> None:
-    """Servers differ in what they hand over."""
+    """Web frameworks differ in the type that they hand over."""
     body = body_of()
 
     assert construct(kind(body), header_for(body)).id == "evt_1"
@@ -352,7 +352,7 @@ ENVELOPES = st.fixed_dictionaries(
 @settings(deadline=None)
 @given(ENVELOPES)
 def test_any_object_with_a_type_is_an_event(envelope: dict[str, Any]) -> None:
-    """Whatever a genuine sender puts into it, nothing raises."""
+    """A genuine delivery never raises, whatever its members are."""
     event = construct(json.dumps(envelope).encode())
 
     assert event.type == envelope["type"]

@@ -69,7 +69,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
     ids=["asyncio", "trio", "threads"],
 )
 def test_a_program_ends_before_the_resolver_answers(program: str, environ: dict[str, str]) -> None:
-    """The event loop does, and the interpreter."""
+    """Neither the event loop nor the interpreter waits for the thread."""
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE_SECONDS, env=environ
     )
@@ -80,7 +80,7 @@ def test_a_program_ends_before_the_resolver_answers(program: str, environ: dict[
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_ctrl_c_ends_a_command_before_the_resolver_answers(backend: str, environ: dict[str, str]) -> None:
-    """One is enough."""
+    """A single Ctrl-C suffices."""
     child = subprocess.Popen(
         [sys.executable, "-m", "nodus", "health"],
         stdout=subprocess.PIPE,

@@ -52,7 +52,7 @@ def test_the_error_says_whether_the_server_may_have_acted(
 
 @pytest.mark.parametrize("bug", [TypeError("a bug"), KeyError("a bug"), AttributeError("a bug")])
 def test_a_bug_is_raised_as_it_is(bug: Exception) -> None:
-    """It is no news about the network."""
+    """It does not say anything about the network."""
     with pytest.raises(type(bug), match="a bug") as caught:
         failure_from_exception(bug, CALL)
 
@@ -82,12 +82,12 @@ def test_a_group_is_of_the_network_if_everything_in_it_is() -> None:
     ],
 )
 def test_only_what_would_fail_again_is_permanent(raised: Exception, permanent: bool) -> None:
-    """A proxy that wants a password will want it next time too."""
+    """A proxy that wants a password wants one at the next attempt too."""
     assert failure_from_exception(raised, CALL).permanent is permanent
 
 
 def test_a_certificate_that_does_not_verify_is_permanent_and_was_never_sent() -> None:
-    """Whatever wraps it: the reason is in the chain, and no retry mends it."""
+    """The reason is found anywhere in the chain of causes."""
     inner = ssl.SSLCertVerificationError(1, "certificate verify failed")
     failure = failure_from_exception(chained(httpx.ReadError(""), inner), CALL)
 
@@ -97,7 +97,7 @@ def test_a_certificate_that_does_not_verify_is_permanent_and_was_never_sent() ->
 
 
 def test_no_error_keeps_the_request_with_its_credentials() -> None:
-    """Errors are logged and pickled; the chain is cleared at every depth."""
+    """Errors are logged and pickled, so the whole chain is cleared."""
     request = httpx.Request("GET", "https://api.example", headers={"Authorization": "Bearer nk_live_secret"})
     inner = httpx.ReadError("inner", request=request)
     outer = chained(httpx.ReadTimeout("outer", request=request), inner)
@@ -110,19 +110,19 @@ def test_no_error_keeps_the_request_with_its_credentials() -> None:
 
 
 def test_the_first_link_with_a_text_tells_what_happened() -> None:
-    """The libraries' own wrappers are often empty."""
+    """Wrapping exceptions are often empty."""
     failure = failure_from_exception(chained(httpx.ReadError(""), OSError("connection reset by peer")), CALL)
 
     assert failure.error.message == "POST /v1/jobs failed: connection reset by peer"
 
 
 def test_without_any_text_the_class_tells_what_happened() -> None:
-    """Better than nothing after the colon."""
+    """The message never ends in a bare colon."""
     assert failure_from_exception(httpx.ReadError(""), CALL).error.message == "POST /v1/jobs failed: ReadError"
 
 
 def test_while_python_shuts_down_a_bug_is_told_for_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Modules and threads can be had no more, which raises anything."""
+    """Modules and threads are no longer available then, which raises all kinds of errors."""
     monkeypatch.setattr(sys, "is_finalizing", lambda: True)
 
     with pytest.raises(nodus.ConfigurationError, match="Python is shutting down") as caught:
@@ -132,7 +132,7 @@ def test_while_python_shuts_down_a_bug_is_told_for_what_it_is(monkeypatch: pytes
 
 
 def test_a_chain_follows_causes_before_contexts() -> None:
-    """Down to where it began."""
+    """It ends at the exception with which everything began."""
     root, middle, top = OSError("root"), OSError("middle"), OSError("top")
     middle.__context__ = root
     top.__cause__, top.__context__ = middle, ValueError("elsewhere")

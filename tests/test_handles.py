@@ -22,7 +22,7 @@ class Plain(ClientBound):
 
 @pytest.mark.parametrize("act", [copy.copy, copy.deepcopy, pickle.dumps])
 def test_the_error_names_the_class_and_a_way_out(act: object) -> None:
-    """Two that share connections would close them for each other."""
+    """Two handles on the same connections would close them for each other."""
     with pytest.raises(TypeError, match=r"cannot copy or pickle a Handle, .*: keep its id"):
         act(Handle())  # type: ignore[operator]
     with pytest.raises(TypeError, match=r"Plain, .*: make another from the client"):

@@ -27,7 +27,7 @@ class InterruptedClock(FakeClock):
 
 
 def test_an_interrupt_during_a_request_is_not_retried() -> None:
-    """Nor wrapped, nor swallowed."""
+    """It is neither wrapped nor swallowed."""
     script = Script(interrupt)
     with scripted(script) as client, pytest.raises(KeyboardInterrupt):
         client.run(image="i")
@@ -36,7 +36,7 @@ def test_an_interrupt_during_a_request_is_not_retried() -> None:
 
 
 def test_an_interrupt_during_a_wait_leaves_the_job_alone() -> None:
-    """Nothing but the look was sent."""
+    """No request but the poll was sent."""
     script = Script(job_reply("running"))
     with scripted(script, InterruptedClock()) as client, pytest.raises(KeyboardInterrupt):
         client.job("a-job").wait()
@@ -45,7 +45,7 @@ def test_an_interrupt_during_a_wait_leaves_the_job_alone() -> None:
 
 
 def test_an_interrupt_takes_the_job_along_where_that_was_asked_for() -> None:
-    """Once, and the interrupt is still what comes out, even if a second one comes."""
+    """The job is cancelled once, and the interrupt is raised even if a second one comes."""
     script = Script(job_reply("running"), job_reply("cancelled"))
     with scripted(script, InterruptedClock()) as client, pytest.raises(KeyboardInterrupt):
         client.job("a-job").wait(cancel_on_exit=True)
@@ -54,7 +54,7 @@ def test_an_interrupt_takes_the_job_along_where_that_was_asked_for() -> None:
 
 
 def test_an_interrupt_on_the_wire_costs_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a single one, the next call works."""
+    """With a limit of one connection, the next call still works."""
     with LoopbackServer(then=answer(200, {"id": "1", "status": "running"})) as server:
         client = on_loopback(server, max_connections=1)
         client.get("a-job")
@@ -74,7 +74,7 @@ def pressed(*arguments: object, **options: object) -> None:
 
 
 def test_an_interrupt_while_trio_connects_is_not_in_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It tries the addresses of a name in tasks of their own; who catches Ctrl-C need not know."""
+    """`except KeyboardInterrupt` catches it, although each address is tried in a task of its own."""
     monkeypatch.setattr("trio._highlevel_open_tcp_stream.socket", pressed)
 
     async def main() -> None:

@@ -32,20 +32,20 @@ def consistency(old: int, new: int) -> dict[str, Any]:
 
 
 def test_every_row_is_proved_in_every_ledger_that_has_it() -> None:
-    """Up to 21 rows, under a signed checkpoint."""
+    """All sizes up to 21 rows are tried, under a signed checkpoint."""
     for size in range(1, 22):
         for seq in range(1, size + 1):
             nodus.verify_inclusion(ROWS[seq - 1], inclusion(seq, size), checkpoint=CHECKPOINTS[size], public_key=KEY)
 
 
 def test_every_growth_is_proved() -> None:
-    """From each size to each larger one; from nothing, there is nothing to prove."""
+    """Every pair of sizes is tried; from an empty ledger there is nothing to prove."""
     for old, new in itertools.combinations_with_replacement(range(22), 2):
         nodus.verify_consistency(CHECKPOINTS[old], CHECKPOINTS[new], consistency(old, new), public_key=KEY)
 
 
 def test_rows_and_proofs_may_be_what_the_client_gave() -> None:
-    """Or the two facts that a job has of its last row."""
+    """A job's two facts about its last row serve as a row too."""
     checkpoint = nodus.LedgerCheckpoint(**CHECKPOINTS[9])
     key = nodus.LedgerKey(**KEY)
     proof = nodus.InclusionProof(**inclusion(5, 9))
@@ -74,7 +74,7 @@ def refused_consistency(code: str, old: Any, new: Any, proof: Any, **options: An
 @settings(deadline=None)
 @given(st.integers(1, 9), st.data())
 def test_a_proof_with_a_hash_changed_is_refused(seq: int, data: st.DataObject) -> None:
-    """Any of them, in any digit; one too many, or one too few."""
+    """Any changed digit, a missing hash and an additional one are found."""
     proof = inclusion(seq, 9)
     hashes = proof["hashes"]
     which = data.draw(st.integers(0, len(hashes) - 1))
@@ -87,7 +87,7 @@ def test_a_proof_with_a_hash_changed_is_refused(seq: int, data: st.DataObject) -
 
 
 def test_a_proof_of_something_else_is_refused() -> None:
-    """Of another row, another size, or for another checkpoint."""
+    """It belongs to another row, another size or another checkpoint."""
     refused_inclusion("ledger_proof_invalid", ROWS[3], inclusion(5, 9))
     refused_inclusion("ledger_proof_invalid", ROWS[4], inclusion(5, 10))
     refused_inclusion("ledger_proof_invalid", ROWS[9], {"hashes": []})
@@ -96,26 +96,26 @@ def test_a_proof_of_something_else_is_refused() -> None:
 
 
 def test_a_row_is_verified_before_its_proof() -> None:
-    """What it says is what was hashed."""
+    """Its members must be those that were hashed."""
     refused_inclusion("ledger_field_mismatch", {**ROWS[4], "kind": "job.failed"}, inclusion(5, 9))
     refused_inclusion("ledger_leaf_mismatch", {**ROWS[4], "leaf": "{}"}, inclusion(5, 9))
 
 
 @pytest.mark.parametrize("row", [{}, {"seq": True, "leaf_hash": "0" * 64}, {"seq": 5, "leaf_hash": "0"}, {"seq": 5}])
 def test_what_is_no_row_is_malformed(row: Any) -> None:
-    """There is nothing to prove."""
+    """It has no leaf to prove."""
     refused_inclusion("ledger_malformed", row, inclusion(5, 9))
 
 
 @pytest.mark.parametrize("hashes", [None, "0" * 64, ["0"], [7], ["A" * 64]])
 def test_what_is_no_list_of_hashes_is_no_proof(hashes: Any) -> None:
-    """Of either kind."""
+    """This holds for both kinds of proofs."""
     refused_inclusion("ledger_proof_invalid", ROWS[4], {**inclusion(5, 9), "hashes": hashes})
     refused_consistency("ledger_proof_invalid", CHECKPOINTS[5], CHECKPOINTS[9], {"hashes": hashes})
 
 
 def test_a_checkpoint_that_is_not_signed_by_the_key_proves_nothing() -> None:
-    """For either proof, and in either place."""
+    """This holds for both kinds of proofs, and for either checkpoint of a consistency proof."""
     forged = ledger.checkpoint_of(ROWS[:9], private=ledger.OTHER_PRIVATE)
     proof = consistency(5, 9)
 
@@ -125,7 +125,7 @@ def test_a_checkpoint_that_is_not_signed_by_the_key_proves_nothing() -> None:
 
 
 def test_a_history_that_was_rewritten_cannot_be_proved() -> None:
-    """Whatever proof is made up for it."""
+    """No list of hashes makes it consistent."""
     rewritten = ledger.relink([{**row, "kind": "job.failed"} for row in ROWS[:9]])
     hashes = ledger.leaf_hashes(rewritten)
     checkpoint = ledger.checkpoint_of(rewritten)
@@ -137,7 +137,7 @@ def test_a_history_that_was_rewritten_cannot_be_proved() -> None:
 
 
 def test_a_ledger_does_not_shrink_or_change_its_name() -> None:
-    """No proof could show that it may."""
+    """No proof can justify either."""
     other = ledger.checkpoint_of(ROWS[:9], origin="nodus.run/ledger/evil")
 
     refused_consistency("ledger_truncated", CHECKPOINTS[9], CHECKPOINTS[5], consistency(5, 9))
@@ -147,7 +147,7 @@ def test_a_ledger_does_not_shrink_or_change_its_name() -> None:
 @settings(deadline=None)
 @given(st.integers(0, 21), st.integers(0, 21), st.lists(st.sampled_from([one.hex() for one in HASHES]), max_size=7))
 def test_proofs_that_somebody_made_up_are_refused(old: int, new: int, hashes: list[str]) -> None:
-    """But for the growths that need no proof, and the right one found by chance."""
+    """The exceptions are a growth that needs no proof, and the right one found by chance."""
     if old <= new and hashes == consistency(old, new)["hashes"]:
         return
 

@@ -44,7 +44,7 @@ def changed(seq: int, **fields: Any) -> list[Row]:
 
 
 def test_a_good_ledger_verifies_and_the_report_says_what_was_seen() -> None:
-    """Rows, checkpoint, signature, and what was known before."""
+    """The report names the rows, the checkpoint, the signature and the older checkpoint."""
     report = nodus.verify_ledger(ROWS, checkpoint=CHECKPOINT, public_key=KEY, known_checkpoint=KNOWN)
 
     assert report == nodus.LedgerReport(
@@ -59,7 +59,7 @@ def test_a_good_ledger_verifies_and_the_report_says_what_was_seen() -> None:
 
 
 def test_rows_alone_can_be_verified() -> None:
-    """Then nothing is said of a signature."""
+    """The report then claims no signature."""
     report = nodus.verify_ledger(iter(ROWS))
 
     assert (report.size, report.checkpoint_size, report.signature_verified) == (7, None, False)
@@ -67,7 +67,7 @@ def test_rows_alone_can_be_verified() -> None:
 
 
 def test_without_a_key_the_report_does_not_claim_a_signature() -> None:
-    """The root is compared all the same."""
+    """The root is compared nevertheless."""
     report = nodus.verify_ledger(ROWS, checkpoint=CHECKPOINT)
 
     assert (report.checkpoint_size, report.signature_verified) == (7, False)
@@ -83,7 +83,7 @@ def test_without_a_key_the_report_does_not_claim_a_signature() -> None:
     ],
 )
 def test_rows_may_come_in_any_form(form: Callable[[Row], Any]) -> None:
-    """As the client gives them, as mappings, or as the lines of an export."""
+    """They may be the client's records, mappings, or the lines of an export."""
     assert nodus.verify_ledger(map(form, ROWS), checkpoint=CHECKPOINT, public_key=KEY).size == 7
 
 
@@ -93,13 +93,13 @@ def test_rows_may_come_in_any_form(form: Callable[[Row], Any]) -> None:
     [KEY, nodus.LedgerKey(**KEY), KEY["vkey"], KEY["public_key"], ledger.PUBLIC],
 )
 def test_checkpoint_and_key_may_come_in_any_form(checkpoint: Any, key: Any) -> None:
-    """As the client gives them, or as they were written down."""
+    """They may be the client's records, or the texts that were written down."""
     assert nodus.verify_ledger(ROWS, checkpoint=checkpoint, public_key=key).signature_verified
 
 
 @pytest.mark.parametrize("size", range(10))
 def test_every_size_has_its_root(size: int) -> None:
-    """The empty ledger too."""
+    """The empty ledger has one too."""
     rows = ledger.rows(size)
     report = nodus.verify_ledger(rows, checkpoint=ledger.checkpoint_of(rows), public_key=KEY)
 
@@ -107,7 +107,7 @@ def test_every_size_has_its_root(size: int) -> None:
 
 
 def test_rows_after_the_checkpoint_are_chained_but_not_signed_for() -> None:
-    """The ledger grows while it is read."""
+    """The ledger may grow while it is read."""
     report = nodus.verify_ledger(ROWS, checkpoint=KNOWN, public_key=KEY)
 
     assert (report.size, report.checkpoint_size, report.last_leaf_hash) == (7, 4, ROWS[6]["leaf_hash"])
@@ -116,7 +116,7 @@ def test_rows_after_the_checkpoint_are_chained_but_not_signed_for() -> None:
 @settings(deadline=None)
 @given(st.data())
 def test_any_character_changed_in_any_row_is_found_and_the_row_is_named(data: st.DataObject) -> None:
-    """In every text of a row: its fields, its leaf, its hashes."""
+    """Every text of a row is tried: its members, its leaf and its hashes."""
     seq = data.draw(st.integers(1, 7))
     row = dict(ROWS[seq - 1])
     texts = [name for name, value in row.items() if isinstance(value, str)]
@@ -148,14 +148,14 @@ def test_any_character_changed_in_any_row_is_found_and_the_row_is_named(data: st
     ],
 )
 def test_a_field_that_differs_from_the_leaf_is_found(field: str, value: Any) -> None:
-    """What is shown is what was hashed, to the type of a number."""
+    """What is shown must be what was hashed, including the type of a number."""
     error = found("ledger_field_mismatch", [*ROWS[:2], {**ROWS[2], field: value}, *ROWS[3:]], 3)
 
     assert f"Row 3 has a {field!r} that differs" in error.message
 
 
 def test_true_is_not_one() -> None:
-    """JSON knows the difference, and so does the comparison."""
+    """JSON tells them apart, although Python compares them as equal."""
     rows = ledger.rows(1, payload={"attempt": 1})
 
     found("ledger_field_mismatch", [{**rows[0], "payload": {"attempt": True}}], 1)
@@ -163,7 +163,7 @@ def test_true_is_not_one() -> None:
 
 
 def test_a_leaf_that_was_changed_is_found_by_its_hash() -> None:
-    """Together with the field, even."""
+    """It is found even if the member was changed with it."""
     leaf = ROWS[2]["leaf"].replace("running", "failed")
     payload = {**ROWS[2]["payload"], "to": "failed"}
 
@@ -171,14 +171,14 @@ def test_a_leaf_that_was_changed_is_found_by_its_hash() -> None:
 
 
 def test_a_leaf_that_was_changed_with_its_hash_is_found_by_the_next_row() -> None:
-    """The chain holds it."""
+    """Each row holds the hash of the one before."""
     forged = ledger.link({**ROWS[2], "kind": "job.completed"}, ROWS[2]["prev_hash"])
 
     found("ledger_chain_broken", [*ROWS[:2], forged, *ROWS[3:]], 4)
 
 
 def test_a_last_row_that_was_changed_with_its_hash_is_found_by_the_checkpoint() -> None:
-    """There is no next row."""
+    """No row follows that would hold its hash."""
     forged = ledger.link({**ROWS[6], "kind": "job.completed"}, ROWS[6]["prev_hash"])
 
     assert nodus.verify_ledger([*ROWS[:6], forged]).size == 7
@@ -187,7 +187,7 @@ def test_a_last_row_that_was_changed_with_its_hash_is_found_by_the_checkpoint() 
 
 @pytest.mark.parametrize("seq", range(1, 8))
 def test_a_row_that_is_missing_is_found(seq: int) -> None:
-    """The last one by the checkpoint."""
+    """If it is the last one, the checkpoint shows it."""
     rows = [row for row in ROWS if row["seq"] != seq]
     code = "ledger_truncated" if seq == 7 else "ledger_gap"
 
@@ -197,7 +197,7 @@ def test_a_row_that_is_missing_is_found(seq: int) -> None:
 
 
 def test_rows_that_changed_places_are_found() -> None:
-    """By their numbers; and with their numbers exchanged too, by their leaves."""
+    """Their numbers show it, and if these were exchanged too, their leaves."""
     rows = list(ROWS)
     rows[2], rows[3] = rows[3], rows[2]
     found("ledger_gap", rows, 3)
@@ -206,7 +206,7 @@ def test_rows_that_changed_places_are_found() -> None:
 
 
 def test_a_row_that_was_slipped_in_is_found() -> None:
-    """Twice the same, or one of its own."""
+    """It may be a copy of another row, or a new one."""
     found("ledger_gap", [*ROWS[:3], ROWS[2], *ROWS[3:]], 4)
     extra = ledger.link({**ROWS[3], "kind": "job.completed"}, ROWS[2]["leaf_hash"])
     found("ledger_gap", [*ROWS[:3], extra, *ROWS[3:]], 5)
@@ -220,7 +220,7 @@ def test_the_first_row_follows_on_nothing() -> None:
 
 
 def test_a_row_of_another_customer_is_found() -> None:
-    """Chained in well, but not theirs."""
+    """Its chain is right, but its customer is not."""
     alien = ledger.link(ROWS[6], ROWS[6]["prev_hash"], customer_id="evil")
 
     error = found("ledger_field_mismatch", [*ROWS[:6], alien], 7)
@@ -238,13 +238,13 @@ def test_a_history_that_was_rewritten_is_found_by_who_kept_a_checkpoint() -> Non
 
 
 def test_a_ledger_that_shrank_is_found_by_who_kept_a_checkpoint() -> None:
-    """Whether or not it has a checkpoint of its own."""
+    """The ledger may have a checkpoint of its own or none."""
     found("ledger_truncated", ROWS[:3], 4, checkpoint=ledger.checkpoint_of(ROWS[:3]), known_checkpoint=KNOWN)
     found("ledger_truncated", ROWS[:3], 4, known_checkpoint=KNOWN)
 
 
 def test_a_checkpoint_of_another_log_is_found() -> None:
-    """By the key's name, and by the checkpoint that was kept."""
+    """The key's name or the older checkpoint shows it."""
     other = ledger.checkpoint_of(ROWS, origin="nodus.run/ledger/evil")
 
     found("ledger_origin_mismatch", ROWS, checkpoint=other, public_key=KEY)
@@ -270,7 +270,7 @@ def test_the_log_of_another_customer_is_not_taken_for_ones_own(key: Any) -> None
 
 
 def test_the_origin_of_ones_own_log_is_accepted() -> None:
-    """With any key, or none; without a checkpoint there is nothing that has one."""
+    """It works with any key or none, but not without any checkpoint."""
     for key in (None, KEY, ledger.PUBLIC):
         assert nodus.verify_ledger(ROWS, checkpoint=CHECKPOINT, public_key=key, origin=ledger.ORIGIN).size == 7
     with pytest.raises(nodus.ValidationError, match="`origin` verifies checkpoints"):
@@ -279,7 +279,7 @@ def test_the_origin_of_ones_own_log_is_accepted() -> None:
 
 @pytest.mark.parametrize("key", [KEY, KEY["vkey"], KEY["public_key"]])
 def test_a_checkpoint_that_another_key_signed_is_found(key: Any) -> None:
-    """Whoever holds the database does not hold the key."""
+    """Access to the database does not give access to the key."""
     forged = ledger.checkpoint_of(ROWS, private=ledger.OTHER_PRIVATE)
 
     found("ledger_signature_invalid", ROWS, checkpoint=forged, public_key=key)
@@ -287,14 +287,14 @@ def test_a_checkpoint_that_another_key_signed_is_found(key: Any) -> None:
 
 
 def test_a_key_without_anything_to_verify_is_refused() -> None:
-    """A call that looks as if it verified a signature."""
+    """The call would look as if it had verified a signature."""
     with pytest.raises(nodus.ValidationError, match="checkpoint"):
         nodus.verify_ledger(ROWS, public_key=KEY)
 
 
 @pytest.mark.parametrize("missing", ["seq", "at", "leaf", "leaf_hash", "payload", "prev_hash", "job_id"])
 def test_a_row_that_lacks_a_field_is_malformed(missing: str) -> None:
-    """Named by its place."""
+    """The error names the row by its position."""
     rows = [*ROWS[:2], {name: value for name, value in ROWS[2].items() if name != missing}]
 
     assert missing in found("ledger_malformed", rows, 3).message
@@ -302,26 +302,26 @@ def test_a_row_that_lacks_a_field_is_malformed(missing: str) -> None:
 
 @pytest.mark.parametrize("row", [None, 7, [], "", "{", b"\xff", "[]", '{"seq":1}', "[" * 100_000, {"leaf": 1}])
 def test_a_row_that_is_none_is_malformed(row: Any) -> None:
-    """Whatever it is."""
+    """This holds for values of any type."""
     found("ledger_malformed", [*ROWS[:1], row], 2)
 
 
 @pytest.mark.parametrize("leaf", [None, 7, "\ud800", b"{}"])
 def test_a_leaf_that_is_no_text_is_malformed(leaf: Any) -> None:
-    """It cannot be hashed."""
+    """Only text can be hashed."""
     found("ledger_malformed", changed(1, leaf=leaf), 1)
 
 
 @pytest.mark.parametrize("leaf", ["", "{", "[]", "{}", '{"seq":1,"seq":1}', "null"])
 def test_a_leaf_that_does_not_say_what_it_should_is_malformed(leaf: str) -> None:
-    """Well hashed, but no leaf."""
+    """Its hash is right, but it is no leaf."""
     hashed = ledger.sha256(b"\x00" + leaf.encode()).hex()
 
     found("ledger_malformed", changed(1, leaf=leaf, leaf_hash=hashed), 1)
 
 
 def test_a_leaf_that_says_something_twice_is_malformed() -> None:
-    """Two readers could read two things in it."""
+    """Two parsers could read two different values."""
     leaf = ROWS[0]["leaf"].replace('"kind":', '"kind":"job.failed","kind":')
     hashed = ledger.sha256(b"\x00" + leaf.encode()).hex()
 
@@ -329,12 +329,12 @@ def test_a_leaf_that_says_something_twice_is_malformed() -> None:
 
 
 def test_a_leaf_without_a_customer_is_malformed() -> None:
-    """It is nobody's."""
+    """Each row belongs to one customer."""
     found("ledger_malformed", [ledger.link(ROWS[0], "0" * 64, customer_id=None)], 1)  # type: ignore[arg-type]
 
 
 def test_leaves_may_say_more_than_this_version_knows() -> None:
-    """And hold numbers that are spelled in another way than Python would."""
+    """Numbers in them may also be spelled differently from how Python writes them."""
     first = ledger.link(ROWS[0], "0" * 64, signed_by="notary")
     second = ledger.link({**ROWS[1], "payload": {"x": 1e22}}, first["leaf_hash"])
     second["leaf"] = second["leaf"].replace("1e+22", "1e22")
@@ -345,7 +345,7 @@ def test_leaves_may_say_more_than_this_version_knows() -> None:
 
 
 def test_an_error_travels_with_the_row_it_names() -> None:
-    """From a worker process, say."""
+    """Errors pickle, so a worker process can return them."""
     error = found("ledger_gap", ROWS[1:], 1)
 
     again = pickle.loads(pickle.dumps(error))
@@ -354,7 +354,7 @@ def test_an_error_travels_with_the_row_it_names() -> None:
 
 
 def test_without_cryptography_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And everything but the signature is verified without it."""
+    """Everything but the signature is verified without it."""
     for name in [*sys.modules]:
         if name.split(".")[0] == "cryptography":
             monkeypatch.setitem(sys.modules, name, None)
@@ -366,7 +366,7 @@ def test_without_cryptography_the_error_says_what_to_install(monkeypatch: pytest
 
 
 def test_verifying_loads_neither_the_http_stack_nor_cryptography() -> None:
-    """The hashes are the standard library's."""
+    """The standard library computes the hashes."""
     program = (
         "import sys, nodus\n"
         "nodus.verify_ledger([])\n"
@@ -382,7 +382,7 @@ def blocks_of_document() -> list[str]:
 
 
 def test_the_example_in_the_documentation_is_right() -> None:
-    """Its leaves give its hashes, its tree, its key and its note, by the rules alone."""
+    """Its hashes, tree, key and note follow from its leaves by the rules alone."""
     leaves, hashes, nodes, keys, note = blocks_of_document()
     computed = [ledger.sha256(b"\x00" + leaf.encode()) for leaf in leaves.splitlines()]
     inner = ledger.sha256(b"\x01" + computed[0] + computed[1])
@@ -395,7 +395,7 @@ def test_the_example_in_the_documentation_is_right() -> None:
 
 
 def test_the_example_in_the_documentation_verifies() -> None:
-    """Rows made of its leaves, under its key."""
+    """The rows are made of its leaves, and its key is used."""
     leaves, hashes, _, keys, note = blocks_of_document()
     rows = []
     for leaf, hashed in zip(leaves.splitlines(), hashes.split(), strict=True):

@@ -72,7 +72,7 @@ def in_an_event_loop(backend: str, work: Callable[[], Any]) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_synchronous_client_leaves_nothing(fault: str) -> None:
-    """Not after a fault, and not where the fault stays."""
+    """Neither a passing fault nor a lasting one leaves anything open."""
 
     with nothing_left():
         for call in ("run", "iter_jobs", "wait"):
@@ -83,7 +83,7 @@ def test_a_synchronous_client_leaves_nothing(fault: str) -> None:
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("fault", FAULTS)
 def test_an_asynchronous_client_leaves_nothing(fault: str, backend: str) -> None:
-    """The event loop included: it has nothing to end by force."""
+    """The event loop has nothing left to close when it ends."""
 
     async def work() -> None:
         for call in ("run", "iter_jobs", "wait"):
@@ -99,7 +99,7 @@ def test_an_asynchronous_client_leaves_nothing(fault: str, backend: str) -> None
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("fault", sorted(SLOW)[::2])
 def test_a_cancelled_call_leaves_nothing(fault: str, backend: str) -> None:
-    """Cancellation passes through untouched, from wherever the server holds the call; its place comes back."""
+    """The cancellation is not swallowed, and the place in the pool is given back."""
 
     async def work() -> None:
         with FaultServer([fault] * 2) as server:
@@ -120,7 +120,7 @@ def test_a_cancelled_call_leaves_nothing(fault: str, backend: str) -> None:
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
 @pytest.mark.parametrize("hook", ["on_response", "on_retry"])
 def test_an_interrupt_passes_through_a_synchronous_call(hook: str, interruption: type[BaseException]) -> None:
-    """Wherever it strikes, it is neither caught nor dressed up, and costs no place of the pool."""
+    """It is neither caught nor wrapped, and costs no place in the pool."""
 
     def strike(event: object) -> None:
         raise interruption
@@ -136,7 +136,7 @@ def test_an_interrupt_passes_through_a_synchronous_call(hook: str, interruption:
 
 
 def test_an_interrupt_in_the_middle_of_a_read_passes_through(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C comes while a call waits for its answer; the connection is dropped, its place is not."""
+    """The connection is dropped, and its place in the pool is given back."""
     from httpcore._backends.sync import SyncStream
 
     read = SyncStream.read

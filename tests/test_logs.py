@@ -22,7 +22,7 @@ def logger() -> Iterator[logging.Logger]:
 
 
 def test_the_library_is_silent_by_itself(logger: logging.Logger) -> None:
-    """It has a handler that does nothing, and leaves levels to the application."""
+    """It installs a null handler, and leaves levels to the application."""
     nodus.Client("k").close()
 
     assert [type(handler) for handler in logger.handlers] == [logging.NullHandler]
@@ -47,7 +47,7 @@ def test_the_environment_turns_it_on(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Once, however many clients there are; a value that is none leaves it off."""
+    """However many clients there are, there is one handler; an invalid value changes nothing."""
     _logs._complain.cache_clear()
     monkeypatch.setenv("NODUS_LOG", value)
     for _ in range(3):
@@ -59,7 +59,7 @@ def test_the_environment_turns_it_on(
 
 
 def test_a_line_says_when_who_and_how_grave(logger: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before what."""
+    """Time, logger and level come before the message."""
     stream = io.StringIO()
     monkeypatch.setenv("NODUS_LOG", "info")
     monkeypatch.setattr("sys.stderr", stream)

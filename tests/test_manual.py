@@ -68,7 +68,7 @@ def look_up(name: str) -> Any:
 
 @pytest.mark.parametrize("name", SIGNATURES)
 def test_names_and_defaults_are_the_manuals(name: str) -> None:
-    """In its order; what is added comes with a default; by keyword but for what the manual gives by position."""
+    """Parameters are keyword-only unless the manual passes them by position; additional ones have a default."""
     parameters = parameters_of(look_up(name))
     expected = SIGNATURES[name]
     added = [parameter for key, parameter in parameters.items() if key not in expected]
@@ -97,7 +97,7 @@ def test_the_async_class_mirrors_the_sync_one(asynchronous: type, synchronous: t
 
 @pytest.mark.parametrize("kind", [nodus.AsyncClient, nodus.AsyncJob])
 def test_what_does_io_is_awaited(kind: type) -> None:
-    """And nothing else is: making a handle or a child costs no turn of the event loop."""
+    """Nothing else is: making a handle or a child client costs no turn of the event loop."""
     functions = {name: member for name, member in vars(kind).items() if inspect.isfunction(member)}
     awaited = {name for name, member in functions.items() if inspect.iscoroutinefunction(member)}
 
@@ -106,7 +106,7 @@ def test_what_does_io_is_awaited(kind: type) -> None:
 
 @pytest.mark.parametrize("name", [name for name in nodus.__all__ if name != "__version__"])
 def test_every_public_name_is_documented(name: str) -> None:
-    """In a sentence, and so is every public method."""
+    """Every public method has a docstring too."""
     thing = getattr(nodus, name)
     undocumented = [
         member_name
@@ -122,12 +122,12 @@ def test_every_public_name_is_documented(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["AsyncClient", "AsyncJob", "Client", "Job", "NodusError", "RateLimitError"])
 def test_tracebacks_and_reprs_say_the_public_name(name: str) -> None:
-    """`nodus.RateLimitError`, not where it happens to be written."""
+    """They say `nodus.RateLimitError`, not the private module."""
     assert getattr(nodus, name).__module__ == "nodus"
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
-    """Laziness does not hide mistakes."""
+    """Loading names lazily does not hide a typing mistake."""
     with pytest.raises(AttributeError, match="module 'nodus' has no attribute 'no_such_name'"):
         look_up("no_such_name")
     assert {name for name in dir(nodus) if not name.startswith("__")} == set(nodus.__all__) - {"__version__"}
@@ -135,7 +135,7 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 
 
 def test_an_async_client_is_no_sync_context() -> None:
-    """Nor the other way round: a mix-up fails at once."""
+    """Using the wrong kind of `with` fails at once, in both directions."""
     assert not hasattr(nodus.AsyncClient, "__enter__")
     assert not hasattr(nodus.Client, "__aenter__")
     assert not hasattr(nodus.AsyncClient, "close")
@@ -152,7 +152,7 @@ def test_only_id_and_status_are_needed_of_a_server() -> None:
 
 @pytest.mark.parametrize("status", ["paused", "completed"])
 def test_a_view_goes_through_json_and_back(status: str) -> None:
-    """A status of the future included, without a warning."""
+    """An unknown status survives too, without a warning."""
     view = nodus.JobView(id="1", status=nodus.JobStatus(status), gpu=nodus.GpuType("b300"))
 
     assert nodus.JobView.model_validate_json(view.model_dump_json()) == view
@@ -160,7 +160,7 @@ def test_a_view_goes_through_json_and_back(status: str) -> None:
 
 
 def test_a_view_does_not_change() -> None:
-    """So it can be kept, compared and shared between threads."""
+    """It can be kept, compared and shared between threads."""
     view = nodus.JobView(id="1", status=nodus.JobStatus.QUEUED)
 
     with pytest.raises(pydantic.ValidationError):

@@ -22,7 +22,7 @@ def many(count: int) -> list[bytes]:
 
 @pytest.mark.parametrize("size", range(9))
 def test_roots_are_those_of_the_known_answers(size: int) -> None:
-    """The tree of the first leaves, as implementations of Certificate Transparency know it."""
+    """They are those that implementations of Certificate Transparency share."""
     tree = merkle.Tree()
     for hashed in HASHES[:size]:
         tree.append(hashed)
@@ -31,7 +31,7 @@ def test_roots_are_those_of_the_known_answers(size: int) -> None:
 
 
 def test_a_tree_has_the_root_of_its_leaves_at_every_size() -> None:
-    """Asked for after each leaf, which changes nothing."""
+    """Asking for the root does not change the tree."""
     hashes = many(70)
     tree = merkle.Tree()
     for count, hashed in enumerate(hashes):
@@ -40,7 +40,7 @@ def test_a_tree_has_the_root_of_its_leaves_at_every_size() -> None:
 
 
 def test_every_proof_in_a_small_tree_verifies_for_its_leaf_alone() -> None:
-    """Each leaf of each size up to 20, under every index."""
+    """Every leaf of every size up to 20 is tried under every index."""
     hashes = many(20)
     for size in range(1, 21):
         root = definitions.root_of(hashes[:size])
@@ -51,7 +51,7 @@ def test_every_proof_in_a_small_tree_verifies_for_its_leaf_alone() -> None:
 
 
 def test_every_growth_of_a_small_tree_verifies() -> None:
-    """From each size to each size up to 20, and never between other roots."""
+    """Every pair of sizes up to 20 is tried, with the right roots and with wrong ones."""
     hashes = many(21)
     roots = [definitions.root_of(hashes[:size]) for size in range(21)]
     for old, new in itertools.combinations_with_replacement(range(1, 21), 2):
@@ -67,7 +67,7 @@ def test_every_growth_of_a_small_tree_verifies() -> None:
 
 @given(st.data())
 def test_a_proof_with_any_bit_changed_is_refused(data: st.DataObject) -> None:
-    """In the leaf, in the proof or in the root: nothing of it is free to choose."""
+    """No bit of the leaf, the path or the root may differ."""
     size = data.draw(st.integers(min_value=2, max_value=40))
     index = data.draw(st.integers(min_value=0, max_value=size - 1))
     hashes = many(size)
@@ -82,13 +82,13 @@ def test_a_proof_with_any_bit_changed_is_refused(data: st.DataObject) -> None:
 
 @given(st.integers(-2, 40), st.integers(-2, 40), st.lists(st.sampled_from(HASHES), max_size=8), st.sampled_from(HASHES))
 def test_proofs_that_somebody_made_up_are_refused(first: int, second: int, proof: list[bytes], root: bytes) -> None:
-    """Whatever the sizes and however long: False, never an exception."""
+    """The result is False for any sizes and lengths, never an exception."""
     assert merkle.inclusion_holds(merkle.leaf_hash(b"no leaf"), first, second, proof, root) is False
     assert merkle.consistency_holds(first, second, merkle.leaf_hash(b"no root"), root, proof) is False
 
 
 def test_everything_grew_out_of_the_empty_tree() -> None:
-    """From size 0 there is nothing to prove, but the empty root has to be right."""
+    """From size 0 the proof is empty, and the old root must be that of the empty tree."""
     root = definitions.root_of(HASHES)
 
     assert merkle.consistency_holds(0, 8, EMPTY_ROOT, root, [])
@@ -99,7 +99,7 @@ def test_everything_grew_out_of_the_empty_tree() -> None:
 
 @given(st.data())
 def test_a_path_that_ends_below_the_root_or_above_it_is_refused(data: st.DataObject) -> None:
-    """Even under the hash that it does lead to: the size of the tree says how long a path is."""
+    """The length of a path follows from the size, even if the path leads to the given hash."""
     size = data.draw(st.integers(min_value=2, max_value=40))
     index = data.draw(st.integers(min_value=0, max_value=size - 1))
     hashes = many(size)

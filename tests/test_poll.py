@@ -21,7 +21,7 @@ def failure(status: int | None = 500, **facts: Any) -> Failure:
 
 
 def state(*, poll_seconds: float = 2.0, deadline: float | None = None, unreachable_seconds: float = 900.0) -> PollState:
-    """The course of one wait."""
+    """The state of one wait."""
     rng = random.Random(3)
     return PollState(poll_seconds=poll_seconds, deadline=deadline, unreachable_seconds=unreachable_seconds, rng=rng)
 
@@ -42,14 +42,14 @@ def test_every_interval_is_the_base_give_or_take_a_tenth(poll: float, looks: int
 
 
 def test_intervals_differ() -> None:
-    """Else there would be no jitter."""
+    """Equal intervals would have no jitter."""
     wait = state()
 
     assert len({seconds(wait.after_success(0.0)) for _ in range(20)}) == 20
 
 
 def test_failures_widen_the_interval_and_a_success_narrows_it() -> None:
-    """Twice as long each time, up to half a minute; then as before."""
+    """Each failure doubles it, up to half a minute; a success resets it."""
     wait = state()
     widths = [seconds(wait.after_failure(failure(), 0.0)) for _ in range(7)]
     after = seconds(wait.after_success(0.0))
@@ -60,7 +60,7 @@ def test_failures_widen_the_interval_and_a_success_narrows_it() -> None:
 
 
 def test_a_job_that_reads_as_absent_at_first_is_looked_at_as_often_as_any() -> None:
-    """The server is well: there is no reason to be rarer, and the five seconds are not stretched."""
+    """The server works, so the interval stays, and so do the five seconds of tolerance."""
     wait = state(poll_seconds=1.0)
 
     assert [seconds(wait.after_failure(failure(404), 0.0, submitted_at=0.0)) for _ in range(5)] == [
@@ -69,7 +69,7 @@ def test_a_job_that_reads_as_absent_at_first_is_looked_at_as_often_as_any() -> N
 
 
 def test_a_base_above_half_a_minute_is_not_narrowed_by_failures() -> None:
-    """Who looks every five minutes is not made to look more often."""
+    """Failures never make a wait poll more often than the caller asked for."""
     wait = state(poll_seconds=300.0)
     widths = [seconds(wait.after_failure(failure(), 0.0)) for _ in range(3)]
 
@@ -78,12 +78,12 @@ def test_a_base_above_half_a_minute_is_not_narrowed_by_failures() -> None:
 
 @pytest.mark.parametrize("hint", [0.0, 0.25, 7.0, 100.0])
 def test_a_hint_of_the_server_wins(hint: float) -> None:
-    """Shorter or longer than the interval would be."""
+    """It may be shorter or longer than the interval."""
     assert seconds(state().after_failure(failure(429, retry_after=hint), 0.0)) == hint
 
 
 def test_no_sleep_passes_the_deadline() -> None:
-    """The last look starts at it, and after that look the time is up."""
+    """The last poll starts at the deadline, and then the time is up."""
     wait = state(deadline=10.0)
 
     assert seconds(wait.after_success(9.5)) == 0.5
@@ -97,13 +97,13 @@ def test_no_sleep_passes_the_deadline() -> None:
     [(0.0, 30.0, 30.0), (90.0, 30.0, 10.0), (97.0, 30.0, 5.0), (100.0, 30.0, 5.0), (100.0, 2.0, 2.0)],
 )
 def test_a_look_may_pass_the_deadline_by_five_seconds_at_most(now: float, timeout: float, expected: float) -> None:
-    """So that a wait ends, whatever hangs."""
+    """A wait ends even if a request hangs."""
     assert state(deadline=100.0).poll_deadline(now, timeout) == now + expected
     assert state().poll_deadline(now, timeout) == now + timeout
 
 
 def test_fifteen_minutes_of_nothing_but_failures_end_an_endless_wait() -> None:
-    """Not a look sooner: the last one is at the end of that time."""
+    """The last poll is made at the end of that time, and not before."""
     wait, now, looks = state(), 100.0, 0
     error = failure(None)
     while isinstance(step := wait.after_failure(error, now), Sleep):
@@ -116,7 +116,7 @@ def test_fifteen_minutes_of_nothing_but_failures_end_an_endless_wait() -> None:
 
 
 def test_one_success_starts_the_count_of_failures_again() -> None:
-    """What comes and goes is not away."""
+    """A server that answers now and then counts as reachable."""
     wait = state()
     wait.after_failure(failure(), 0.0)
     wait.after_success(899.0)
@@ -135,7 +135,7 @@ def test_where_there_is_a_deadline_only_that_ends_the_wait() -> None:
 
 
 def test_no_patience_at_all_is_possible() -> None:
-    """Then the first failure is the end."""
+    """With zero seconds, the first failure ends the wait."""
     error = failure()
 
     assert state(unreachable_seconds=0.0).after_failure(error, 0.0) == GiveUp(error.error)
@@ -143,7 +143,7 @@ def test_no_patience_at_all_is_possible() -> None:
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 410, 422])
 def test_what_will_not_pass_ends_the_wait(status: int) -> None:
-    """A revoked key does not come back."""
+    """An example is a revoked key."""
     error = failure(status)
 
     assert state().after_failure(error, 0.0) == GiveUp(error.error)
@@ -156,7 +156,7 @@ def test_what_will_not_pass_ends_the_wait(status: int) -> None:
 def test_a_job_that_was_just_submitted_may_read_as_absent(
     submitted_at: float | None, now: float, tolerated: bool
 ) -> None:
-    """For five seconds, on the handle that the submission gave."""
+    """It is tolerated for five seconds, on the handle that the submission returned."""
     step = state().after_failure(failure(404), now, submitted_at=submitted_at)
 
     assert isinstance(step, Sleep) is tolerated

@@ -87,7 +87,7 @@ async def test_ten_thousand_cancellations_cost_neither_a_place_nor_a_socket() ->
 
 
 async def test_a_cancelled_tls_handshake_leaves_no_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """httpcore forgets a connection that is cancelled in its handshake; the pool closes it nevertheless."""
+    """httpcore does not close such a connection, so the pool does."""
     certificates = make_certificates(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates.authority))
     with BusyServer(tls=certificates.server) as server:
@@ -104,7 +104,7 @@ async def test_a_cancelled_tls_handshake_leaves_no_socket(tmp_path: Path, monkey
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_tasks_that_are_cancelled_twice_free_their_places(anyio_backend: str) -> None:
-    """`Task.cancel()` reaches into shielded clean-up too; the place comes back all the same."""
+    """On asyncio, `Task.cancel()` interrupts even shielded clean-up."""
     rng = random.Random(7)
     with BusyServer(pause_seconds=0.005) as server:
         async with client_of(server, max_connections=5) as client:

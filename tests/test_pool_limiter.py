@@ -38,7 +38,7 @@ class Visit:
 @CHOSEN
 @given(steps=STEPS)
 async def test_places_go_round_in_order_whatever_happens(steps: list[str]) -> None:
-    """Tasks come, leave and are cancelled while queued or inside: the books balance after every step."""
+    """Tasks come, leave and are cancelled while queued or inside, and the counts are right after every step."""
     limiter = AsyncLimiter(PLACES)
     queued: list[Visit] = []
     inside: list[Visit] = []
@@ -123,6 +123,7 @@ async def test_a_place_that_was_handed_over_as_its_taker_gave_up_is_passed_on() 
 
 
 async def test_a_place_that_does_not_come_in_time_is_not_taken() -> None:
+    """An attempt that gives up leaves the count as it was."""
     limiter = AsyncLimiter(1)
     assert await limiter.acquire(0.0)
 
@@ -163,6 +164,7 @@ def test_threads_never_exceed_the_limit_nor_lose_a_place(timeout: float) -> None
 
 
 def test_threads_get_their_places_in_the_order_in_which_they_came() -> None:
+    """The queue is first in, first out."""
     limiter = Limiter(1)
     assert limiter.acquire(0.0)
     order: list[int] = []

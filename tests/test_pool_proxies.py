@@ -44,6 +44,7 @@ def _carry(source: socket.socket, sink: socket.socket) -> None:
 
 
 def test_http_goes_to_the_proxy_with_the_whole_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The request line has the absolute form (RFC 9112, section 3.2.2)."""
     with LoopbackServer(then=answer(200, JOB)) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url.replace("//", "//user:secret@"))
         monkeypatch.setenv("NODUS_ALLOW_INSECURE", "1")
@@ -58,7 +59,7 @@ def test_http_goes_to_the_proxy_with_the_whole_url(monkeypatch: pytest.MonkeyPat
 
 
 def test_https_goes_through_a_tunnel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The proxy sees where to, and nothing else: the key is for the server alone."""
+    """The proxy learns the host and port alone; the key is encrypted for the server."""
     certificates = make_certificates(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates.authority))
     with (
@@ -80,7 +81,7 @@ def test_https_goes_through_a_tunnel(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_what_goes_to_this_machine_goes_through_no_proxy(
     host: str, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may be plain http because it stays here: a proxy would see the key in clear."""
+    """A proxy would see the key of a plain http request to loopback."""
     with LoopbackServer(then=answer(200, JOB)) as server, LoopbackServer() as proxy:
         monkeypatch.setenv(variable, proxy.url)
         with Client(API_KEY, base_url=f"http://{host}:{server.port}") as client:
@@ -94,7 +95,7 @@ def test_what_goes_to_this_machine_goes_through_no_proxy(
 def test_a_proxy_is_sent_ipv6_addresses_in_brackets(
     scheme: str, target: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An authority has them (RFC 3986, section 3.2.2), and a certificate does not."""
+    """An authority has brackets (RFC 3986, section 3.2.2), a certificate has none."""
     certificates = make_certificates(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates.authority))
     monkeypatch.setenv("NODUS_ALLOW_INSECURE", "1")
@@ -127,7 +128,7 @@ def test_a_proxy_is_sent_ipv6_addresses_in_brackets(
 def test_a_proxy_that_refuses_the_tunnel_is_named(
     status: int, attempts: int, advice: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody takes it for an answer of the API; and where it would refuse again, it is not asked again."""
+    """It is not taken for a response of the API, and not retried if it would refuse again."""
     with LoopbackServer(then=answer(status, {"error": "forbidden", "message": "no"})) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("//", "//user:hunter2@"))
         client = Client(API_KEY, base_url="https://api.nodus.test", max_retries=1, _clock=FakeClock())
@@ -144,7 +145,7 @@ def test_a_proxy_that_refuses_the_tunnel_is_named(
 
 
 def test_a_proxy_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its trouble is not the API's."""
+    """The error does not blame the API."""
     with unused_port() as port:
         monkeypatch.setenv("HTTPS_PROXY", f"http://user:hunter2@127.0.0.1:{port}")
         client = Client(API_KEY, base_url="https://api.nodus.test", max_retries=0)
@@ -156,6 +157,7 @@ def test_a_proxy_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_proxy_whose_name_nobody_has_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the host that could not be resolved."""
     give_names(monkeypatch)
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.test:3128")
     client = Client(API_KEY, base_url="https://api.nodus.test", max_retries=0)
@@ -176,6 +178,7 @@ def test_a_forwarding_proxy_that_wants_a_password_is_not_taken_for_the_api(monke
 
 
 def test_a_tunnel_that_stalls_ends_with_the_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The attempt's timeout covers CONNECT too."""
     stall = Action(lambda peer: peer.closing.wait())
     with LoopbackServer(then=stall) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
@@ -185,7 +188,7 @@ def test_a_tunnel_that_stalls_ends_with_the_attempt(monkeypatch: pytest.MonkeyPa
 
 
 def test_an_idle_connection_through_a_proxy_that_was_closed_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As without a proxy: it says nothing about this request."""
+    """The request was not sent, so the call does not fail."""
     monkeypatch.setenv("NODUS_ALLOW_INSECURE", "1")
     with LoopbackServer(answer_and_hang_up(200, JOB), then=answer(200, JOB)) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
@@ -198,6 +201,7 @@ def test_an_idle_connection_through_a_proxy_that_was_closed_is_replaced(monkeypa
 
 @pytest.mark.parametrize("exception", ["api.test", "api.test:{port}", "*", "example.org, test", "example.org .test"])
 def test_no_proxy_names_what_is_reached_directly(exception: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hosts that `NO_PROXY` lists are not sent through the proxy."""
     give_names(monkeypatch, api_test=["127.0.0.1"])
     monkeypatch.setenv("NODUS_ALLOW_INSECURE", "1")
     with LoopbackServer(then=answer(200, JOB)) as server, LoopbackServer() as proxy:
@@ -211,6 +215,7 @@ def test_no_proxy_names_what_is_reached_directly(exception: str, monkeypatch: py
 
 
 def test_all_proxy_counts_where_the_scheme_has_none_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ALL_PROXY` is the fallback for both schemes."""
     monkeypatch.setenv("ALL_PROXY", "proxy.test:3128")
     monkeypatch.setenv("HTTPS_PROXY", "https://other.test")
 
@@ -226,7 +231,7 @@ def test_all_proxy_counts_where_the_scheme_has_none_of_its_own(monkeypatch: pyte
     "address", ["ftp://proxy.test", "http://", "http://user:hunter2@proxy.test:port", "socks4://a"]
 )
 def test_a_proxy_that_cannot_be_used_is_a_configuration_error(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says where it was named, and does not repeat it: it may hold a password."""
+    """The error names the variable and does not repeat the URL, which may have a password."""
     monkeypatch.setenv("HTTPS_PROXY", address)
     client = Client(API_KEY, base_url="https://api.nodus.test")
     with client, pytest.raises(ConfigurationError, match="HTTPS_PROXY") as caught:
@@ -239,6 +244,7 @@ def test_a_proxy_that_cannot_be_used_is_a_configuration_error(address: str, monk
 def test_certificates_that_cannot_be_loaded_are_a_configuration_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The error names `SSL_CERT_FILE` and `SSL_CERT_DIR`."""
     (tmp_path / "empty.pem").touch()
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "empty.pem"))
     client = Client(API_KEY, base_url="https://api.nodus.test")

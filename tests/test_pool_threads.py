@@ -47,6 +47,7 @@ def test_five_thousand_calls_from_64_threads_share_a_hundred_connections() -> No
 
 
 def test_more_threads_than_connections_wait_their_turn() -> None:
+    """The limit holds, every call succeeds, and every place is given back."""
     with BusyServer(pause_seconds=0.002) as server, Client(API_KEY, base_url=server.url, max_connections=4) as client:
         jobs = together([lambda: client.get("job-1")] * 500, threads=32)
         free = client._session._pool._stack._limiter.free
@@ -73,6 +74,7 @@ def test_a_child_gets_connections_of_its_own() -> None:
 @forks
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_child_is_not_held_up_by_locks_that_threads_of_the_parent_hold() -> None:
+    """The threads that would release them do not exist in the child."""
     with LoopbackServer(then=answer(200, JOB)) as server:
         with Client(API_KEY, base_url=server.url, max_connections=1) as client:
             client.get("job-1")
@@ -92,6 +94,7 @@ def test_a_child_is_not_held_up_by_locks_that_threads_of_the_parent_hold() -> No
 @forks
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_client_that_was_closed_is_closed_in_a_child_too() -> None:
+    """A fork does not reopen it."""
     client = Client(API_KEY, base_url="http://127.0.0.1:9")
     client.close()
 

@@ -15,7 +15,7 @@ ANY_TEXT = st.text(st.characters(exclude_categories=()))
 
 
 def test_words_are_left_alone() -> None:
-    """In any language, with punctuation and symbols."""
+    """This holds for any language, for punctuation and for symbols."""
     assert printable("größer – ok ☃ 日本 \U0001f600") == "größer – ok ☃ 日本 \U0001f600"
 
 
@@ -31,13 +31,13 @@ def test_words_are_left_alone() -> None:
     ],
 )
 def test_what_steers_a_terminal_is_escaped(text: str, expected: str) -> None:
-    """Control characters of both sets, what reorders text, what breaks lines, and what is no character."""
+    """Control characters, bidirectional controls, line separators and surrogates are escaped."""
     assert printable(text) == expected
 
 
 @given(ANY_TEXT)
 def test_everything_becomes_printable_once_and_for_all(text: str) -> None:
-    """Escaping what is escaped changes nothing."""
+    """Escaping twice gives the same as escaping once."""
     shown = printable(text)
 
     assert shown.isprintable()
@@ -46,7 +46,7 @@ def test_everything_becomes_printable_once_and_for_all(text: str) -> None:
 
 @given(st.dictionaries(ANY_TEXT, ANY_TEXT), st.booleans())
 def test_json_keeps_its_value(value: dict[str, str], ascii_only: bool) -> None:
-    """Whatever is in it."""
+    """The escaped JSON parses to the same value."""
     document = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     escaped = json_escaped(document, ascii_only=ascii_only)
 
@@ -56,7 +56,7 @@ def test_json_keeps_its_value(value: dict[str, str], ascii_only: bool) -> None:
 
 
 def test_every_single_character_is_judged() -> None:
-    """None of Unicode's is forgotten."""
+    """All code points of Unicode are tried."""
     characters = "".join(map(chr, range(sys.maxunicode + 1)))
 
     assert printable(characters).isprintable()

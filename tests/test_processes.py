@@ -51,12 +51,12 @@ def loaded_by(code: str) -> list[str]:
     ],
 )
 def test_what_does_not_wait_loads_nothing_heavy(code: str) -> None:
-    """Importing, signing, verifying and catching need the standard library only."""
+    """Importing the package, signing, verifying and catching errors need the standard library only."""
     assert loaded_by(code) == []
 
 
 def test_a_client_loads_what_it_needs_and_not_the_command_line() -> None:
-    """Nor anything for ledgers."""
+    """It does not load the code for ledgers either."""
     loaded = set(loaded_by("import nodus; nodus.Client('k')"))
 
     assert {"httpx", "pydantic"} <= loaded

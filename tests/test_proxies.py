@@ -73,18 +73,20 @@ def test_no_proxy_names_hosts_domains_addresses_and_ranges(host: str, no_proxy: 
 
 @pytest.mark.parametrize(("host", "no_proxy"), NOT_EXEMPT)
 def test_no_proxy_names_nothing_else(host: str, no_proxy: str) -> None:
+    """Similar hosts are reached through the proxy."""
     assert not is_exempt(host, 8443, no_proxy)
 
 
 @given(no_proxy=st.text(alphabet="a1.:/[]%*, -", max_size=20))
 def test_no_proxy_of_any_kind_is_read(no_proxy: str) -> None:
-    """What makes no sense names nothing, and breaks nothing."""
+    """Entries that make no sense match no host, and raise nothing."""
     for host in ("api.acme.com", "10.1.2.3", "fd00::1", "fe80::1%1"):
         assert is_exempt(host, 443, no_proxy) in (True, False)
 
 
 @pytest.mark.parametrize(("scheme", "entry"), [("https", "api.acme.com:443"), ("http", "api.acme.com:80")])
 def test_a_port_that_goes_without_saying_counts(scheme: str, entry: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`NO_PROXY` may name the default port of the scheme."""
     monkeypatch.setenv("ALL_PROXY", "http://proxy.test:3128")
     monkeypatch.setenv("NO_PROXY", entry)
 
@@ -97,7 +99,7 @@ def test_a_port_that_goes_without_saying_counts(scheme: str, entry: str, monkeyp
     "host", ["localhost", "LOCALHOST", "localhost.", "a.localhost", "127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"]
 )
 def test_this_machine_has_no_proxy(scheme: str, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the environment says, even something that cannot be used."""
+    """This holds whatever the variables are set to, even if that is unusable."""
     monkeypatch.setenv(f"{scheme.upper()}_PROXY", "http://proxy.test:3128")
     assert environment_proxy(scheme, host, 8787) is None
 
@@ -109,13 +111,14 @@ def test_this_machine_has_no_proxy(scheme: str, host: str, monkeypatch: pytest.M
     "host", ["localhost.evil.test", "notlocalhost", "128.0.0.1", "0.0.0.0", "::2", "127.0.0.1.nip.io"]
 )
 def test_other_machines_have_one(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The names and addresses are not loopback's."""
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.test:3128")
 
     assert environment_proxy("https", host) is not None
 
 
 def test_settings_of_the_system_count_where_no_variable_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On Windows and macOS, together with its own list of exceptions."""
+    """Windows and macOS have settings of their own, with a list of exceptions."""
     asked: list[str] = []
 
     def bypass(host: str) -> bool:
@@ -157,7 +160,7 @@ def test_settings_of_the_system_count_where_no_variable_is_set(monkeypatch: pyte
     ],
 )
 def test_a_refusal_that_comes_again_is_told_from_one_that_may_pass(reason: str, final: bool) -> None:
-    """A status below 500, but for those that say "later"."""
+    """A status below 500 is final, but for those that mean "later"."""
     assert is_final_refusal(reason) is final
 
 
@@ -172,7 +175,7 @@ URL = httpx.URL("https://[2001:db8::1]/v1/jobs")
 def test_a_failure_names_the_proxy_without_its_password(
     raised: httpx.TransportError, is_connected: bool, is_open: bool
 ) -> None:
-    """Whatever failed, and when."""
+    """This holds for all failures, at any stage."""
     error = through_proxy(raised, PROXY, URL, is_connected=is_connected, is_open=is_open)
 
     assert "http://proxy.test:3128" in str(error)

@@ -39,13 +39,13 @@ def failure(status: int | None, code: str = "some_code", retry_after: float | No
 
 
 def reconnection(unreachable_seconds: float = 900.0) -> Reconnection:
-    """A course of connections with a known source of jitter."""
+    """Reconnections with a known source of jitter."""
     return Reconnection(unreachable_seconds=unreachable_seconds, rng=random.Random(7))
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 6)), max_size=60))
 def test_what_comes_again_is_not_new(told: list[tuple[str, int]]) -> None:
-    """Of each job, numbers only grow."""
+    """The numbers of a job's events only grow."""
     progress = Progress(None, None)
     new = [(job_id, seq) for job_id, seq in told if progress.is_new(event(seq, job_id))]
 
@@ -57,14 +57,14 @@ def test_what_comes_again_is_not_new(told: list[tuple[str, int]]) -> None:
 
 
 def test_a_job_that_is_resumed_is_new_behind_that() -> None:
-    """Its numbers begin there."""
+    """Events up to the given number were delivered before."""
     progress = Progress("a", "2")
 
     assert [progress.is_new(event(seq)) for seq in (1, 2, 3)] == [False, False, True]
 
 
 def test_the_memory_of_jobs_is_bounded() -> None:
-    """The jobs that nothing was heard of for longest are forgotten."""
+    """The jobs with the oldest last event are forgotten first."""
     progress = Progress(None, None)
     for number in range(FOLLOWED_JOBS + 10):
         progress.is_new(event(1, f"job-{number}"))
@@ -74,81 +74,81 @@ def test_the_memory_of_jobs_is_bounded() -> None:
 
 
 def test_streams_that_end_at_once_are_opened_ever_more_rarely() -> None:
-    """Until one tells something, or lasts; the server may ask for more."""
-    course = reconnection()
+    """The delay starts over once a stream delivers something or lasts; the server may ask for more."""
+    state = reconnection()
     pauses = []
     for _ in range(40):
-        course.opened(0.0)
-        pauses.append(course.after_end(0.0, None))
-    course.progressed()
-    after_news = course.after_end(0.0, None)
+        state.opened(0.0)
+        pauses.append(state.after_end(0.0, None))
+    state.progressed()
+    after_news = state.after_end(0.0, None)
 
     assert pauses[0] <= 0.3
     assert 1.0 < max(pauses) <= MAX_DELAY
     assert after_news <= 0.3
-    assert course.after_end(0.0, 5.0) >= 5.0
+    assert state.after_end(0.0, 5.0) >= 5.0
 
 
 def test_a_failure_that_will_not_pass_is_raised() -> None:
-    """A revoked key; a job that is not there, unless it was submitted just now."""
-    course = reconnection()
+    """Examples are a revoked key, and a job that does not exist unless it was just submitted."""
+    state = reconnection()
 
-    assert course.after_failure(failure(401), 0.0) is None
-    assert course.after_failure(failure(404, "job_not_found"), 0.0) is None
-    assert course.after_failure(failure(404, "job_not_found"), 2.0, submitted_at=0.0) is not None
+    assert state.after_failure(failure(401), 0.0) is None
+    assert state.after_failure(failure(404, "job_not_found"), 0.0) is None
+    assert state.after_failure(failure(404, "job_not_found"), 2.0, submitted_at=0.0) is not None
 
 
 @pytest.mark.parametrize("status", [None, 429, 500, 503])
 def test_failures_that_may_pass_are_put_up_with_for_a_while(status: int | None) -> None:
-    """Then they are raised; a stream that could be opened meanwhile begins the while anew."""
-    course = reconnection(unreachable_seconds=60.0)
+    """Then the error is raised; a stream that could be opened meanwhile restarts the period."""
+    state = reconnection(unreachable_seconds=60.0)
 
-    assert course.after_failure(failure(status), 0.0) is not None
-    assert course.after_failure(failure(status), 59.0) is not None
-    course.opened(59.5)
-    assert course.after_failure(failure(status), 70.0) is not None
-    assert course.after_failure(failure(status), 130.0) is None
+    assert state.after_failure(failure(status), 0.0) is not None
+    assert state.after_failure(failure(status), 59.0) is not None
+    state.opened(59.5)
+    assert state.after_failure(failure(status), 70.0) is not None
+    assert state.after_failure(failure(status), 130.0) is None
 
 
 def test_streams_that_break_off_at_once_are_put_up_with_for_a_while() -> None:
-    """They are no better than none at all."""
-    course = reconnection(unreachable_seconds=60.0)
+    """They count like streams that cannot be opened."""
+    state = reconnection(unreachable_seconds=60.0)
     broken = nodus.APIConnectionError("reset")
 
-    course.opened(0.0)
-    assert course.after_break(broken, 0.5) is not None
-    course.opened(59.0)
-    assert course.after_break(broken, 59.5) <= 0.5
-    course.opened(60.0)
-    assert course.after_break(broken, 60.5) is None
+    state.opened(0.0)
+    assert state.after_break(broken, 0.5) is not None
+    state.opened(59.0)
+    assert state.after_break(broken, 59.5) <= 0.5
+    state.opened(60.0)
+    assert state.after_break(broken, 60.5) is None
 
 
 @pytest.mark.parametrize("sign", ["news", "time", "silence"])
 def test_a_stream_that_was_one_begins_the_while_anew(sign: str) -> None:
-    """It told something, it lasted, or it was silent for as long as the client waits."""
-    course = reconnection(unreachable_seconds=60.0)
+    """It delivered something, lasted, or was silent until the client's own timeout."""
+    state = reconnection(unreachable_seconds=60.0)
     broken = nodus.APITimeoutError("silent") if sign == "silence" else nodus.APIConnectionError("reset")
 
     for second in range(0, 200, 10):
-        course.opened(second)
+        state.opened(second)
         if sign == "news":
-            course.progressed()
-        assert course.after_break(broken, second + (2.0 if sign == "time" else 0.5)) is not None
+            state.progressed()
+        assert state.after_break(broken, second + (2.0 if sign == "time" else 0.5)) is not None
 
 
 def test_a_server_may_ask_to_be_left_alone() -> None:
-    """`Retry-After` is the least."""
+    """`Retry-After` is the shortest delay."""
     assert (reconnection().after_failure(failure(429, retry_after=30.0), 0.0) or 0) >= 30.0
 
 
 def test_events_of_other_kinds_are_passed_by() -> None:
-    """A newer server may send them."""
+    """A newer server may send kinds that this version does not know."""
     assert parse_event(ServerSentEvent("note", "?", ""), HEAD) is None
 
 
 @pytest.mark.parametrize("data", ["", "x", "[]", '{"seq": 1}'])
 def test_an_event_that_cannot_be_read_is_an_error(data: str) -> None:
-    """A transition that is left out in silence would be missed."""
+    """Skipping it would lose a transition."""
     with pytest.raises(nodus.APIError, match="cannot be used") as caught:
         parse_event(ServerSentEvent("status", data, ""), HEAD)
 
@@ -156,7 +156,7 @@ def test_an_event_that_cannot_be_read_is_an_error(data: str) -> None:
 
 
 def test_an_event_is_frozen_and_keeps_what_is_unknown() -> None:
-    """A status of a newer server is no end."""
+    """An unknown status is not terminal."""
     data = '{"seq": 3, "job_id": "a", "status": "paused", "novelty": 1}'
     read = parse_event(ServerSentEvent("status", data, "17"), HEAD)
 
@@ -167,7 +167,7 @@ def test_an_event_is_frozen_and_keeps_what_is_unknown() -> None:
 
 
 def test_a_look_makes_an_event() -> None:
-    """For servers that send none."""
+    """Servers without event streams are polled."""
     view = nodus.JobView(id="a", status=nodus.JobStatus.FAILED, attempts=2, error_code="oom")
     made = event_of_view(view, 3)
 
@@ -182,7 +182,7 @@ def test_a_look_makes_an_event() -> None:
 
 
 def test_a_job_has_moved_where_status_or_placement_differ() -> None:
-    """A server that does not count placements is believed by the status."""
+    """If the server does not count placements, the status alone decides."""
     view = nodus.JobView(id="a", status=nodus.JobStatus.RUNNING, attempts=1)
 
     assert has_moved(view, None)
@@ -194,7 +194,7 @@ def test_a_job_has_moved_where_status_or_placement_differ() -> None:
 
 @pytest.mark.parametrize("connections", [*range(1, 12), 30, 39, 40, 41, 100, 10_000])
 def test_streams_have_at_most_half_of_the_connections(connections: int) -> None:
-    """And never more than twenty; where there are several places, some of them are for taking turns."""
+    """There are at most twenty; if there are several, some are reserved for taking turns."""
     held, turns = shares_of_streams(connections)
 
     assert held + turns <= max(1, min(MAX_STREAMS, connections // 2))

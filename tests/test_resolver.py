@@ -76,7 +76,7 @@ def test_addresses_and_names_of_this_machine_are_known(host: str, expected: list
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "192.0.2.7", "localhost", "a.localhost"])
 def test_what_is_known_is_asked_of_nobody(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No thread is started, and DNS is not asked."""
+    """No thread is started, and no DNS query is made."""
 
     def fail(*arguments: object, **options: object) -> None:
         raise AssertionError("not needed")
@@ -103,7 +103,7 @@ def test_families_take_turns(found: list[str], expected: list[str]) -> None:
 
 
 def test_those_who_ask_for_the_same_name_share_a_look_up(gate: Gate) -> None:
-    """A hundred requests at once are one question."""
+    """A hundred simultaneous requests make one query."""
     lookups = Lookups()
     done = threading.Semaphore(0)
     found = [lookups.join("api.test", 443, done.release) for _ in range(100)]
@@ -117,7 +117,7 @@ def test_those_who_ask_for_the_same_name_share_a_look_up(gate: Gate) -> None:
 
 
 def test_a_look_up_that_is_over_answers_no_later_question(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Addresses change; the system has its own cache."""
+    """Addresses change, and the system has a cache of its own."""
     names = give_names(monkeypatch, api_test=["192.0.2.1"])
     for _ in range(3):
         assert resolve("api.test", 443, PATIENCE_SECONDS) == ["192.0.2.1"]
@@ -126,7 +126,7 @@ def test_a_look_up_that_is_over_answers_no_later_question(monkeypatch: pytest.Mo
 
 
 def test_a_look_up_that_hangs_is_not_joined_for_ever(gate: Gate) -> None:
-    """Its question may have been lost for good."""
+    """After a while a new query is made, as the first may have been lost."""
     clock = FakeClock()
     lookups = Lookups(clock=clock)
     first = lookups.join("api.test", 443, object)
@@ -141,7 +141,7 @@ def test_a_look_up_that_hangs_is_not_joined_for_ever(gate: Gate) -> None:
 
 
 def test_the_threads_are_limited(gate: Gate) -> None:
-    """More names than threads wait their turn, and none is forgotten."""
+    """Further names wait for a free thread, and all are resolved."""
     lookups = Lookups(max_threads=3)
     done = threading.Semaphore(0)
     for number in range(10):
@@ -158,7 +158,7 @@ def test_the_threads_are_limited(gate: Gate) -> None:
 
 
 def test_who_leaves_is_not_notified(gate: Gate) -> None:
-    """The others are."""
+    """The others that wait for the same name are."""
     lookups = Lookups()
     told: list[str] = []
     done = threading.Event()
@@ -173,6 +173,7 @@ def test_who_leaves_is_not_notified(gate: Gate) -> None:
 
 
 def test_an_event_loop_that_has_ended_keeps_no_answer_from_the_others(gate: Gate) -> None:
+    """A callback that its closed loop refuses does not stop the remaining ones."""
     lookups = Lookups()
     done = threading.Event()
 
@@ -200,7 +201,7 @@ def test_where_no_thread_can_be_had_the_caller_looks_up_itself(monkeypatch: pyte
 
 
 def test_each_that_waits_gets_an_error_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the traceback of its own call."""
+    """Each traceback is that of its own call."""
     give_names(monkeypatch)
     done = threading.Event()
     lookup = Lookups().join("api.test", 443, done.set)
@@ -218,7 +219,7 @@ def test_each_that_waits_gets_an_error_of_its_own(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_child_waits_for_no_thread_of_its_parent(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those do not exist there, nor does the one that may hold the mutex at the moment of the fork."""
+    """The parent's threads do not exist in the child, and the mutex may be held by one of them."""
     lookups = _resolver._lookups
     lookups.join("api.test", 443, object)
     gate.wait_for(1)
@@ -236,7 +237,7 @@ def test_a_child_waits_for_no_thread_of_its_parent(gate: Gate, monkeypatch: pyte
 
 
 async def test_a_cancelled_task_stops_waiting_at_once(gate: Gate) -> None:
-    """On either event loop, however long the system takes."""
+    """This holds on both event loops, however long the system takes."""
     with anyio.move_on_after(0) as scope:
         await _resolver.async_resolve("api.test", 443, None)
 

@@ -44,7 +44,7 @@ def test_jitter_is_decorrelated_and_bounded(seed: int, count: int) -> None:
 
 
 def test_jitter_spreads_and_grows() -> None:
-    """Clients that failed together do not come back together, and get slower."""
+    """Clients that failed together do not retry together, and wait longer each time."""
     runs = [[state(seed=seed)] for seed in range(200)]
     first = [retries.delay_after(failure(), 0.0) or 0.0 for (retries,) in runs]
     later = [[retries.delay_after(failure(), 0.0) or 0.0 for _ in range(20)][-1] for (retries,) in runs]
@@ -56,7 +56,7 @@ def test_jitter_spreads_and_grows() -> None:
 
 @given(hint=st.floats(0, 120), seed=st.integers(0, 100))
 def test_a_hint_is_obeyed_exactly_on_429_and_is_a_lower_bound_elsewhere(hint: float, seed: int) -> None:
-    """To come sooner than asked is rude; to come with everybody else, on a 503, is a stampede."""
+    """On a 503, clients that all waited exactly as long would return together."""
     limited = state(seed=seed).delay_after(failure(429, retry_after=hint), 0.0)
     unavailable = state(seed=seed).delay_after(failure(503, retry_after=hint), 0.0)
     jitter = state(seed=seed).delay_after(failure(503), 0.0)
@@ -69,7 +69,7 @@ def test_a_hint_is_obeyed_exactly_on_429_and_is_a_lower_bound_elsewhere(hint: fl
 @pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 504])
 @pytest.mark.parametrize(("hint", "expected"), [(120.0, True), (120.001, False), (86400.0, False)])
 def test_a_hint_above_two_minutes_is_left_to_the_caller(status: int, hint: float, expected: bool) -> None:
-    """It is neither slept nor cut short."""
+    """The error is raised at once, rather than slept out or retried early."""
     delay = state().delay_after(failure(status, retry_after=hint), 0.0)
 
     assert (delay is not None) is expected
@@ -77,12 +77,12 @@ def test_a_hint_above_two_minutes_is_left_to_the_caller(status: int, hint: float
 
 @pytest.mark.parametrize(("deadline", "expected"), [(10.1, 10.0), (10.0, None), (9.0, None)])
 def test_a_hint_past_the_deadline_is_not_slept(deadline: float, expected: float | None) -> None:
-    """There would be no time left to ask again."""
+    """No time would be left for the retry."""
     assert state(deadline=deadline).delay_after(failure(429, retry_after=10.0), 0.0) == expected
 
 
 def test_the_deadline_is_on_the_clock_of_the_call() -> None:
-    """What counts is what is left."""
+    """The delay must fit into the time that is left."""
     retries = state(deadline=110.0)
 
     assert retries.attempt_deadline(100.0, 30.0) == 110.0
@@ -94,7 +94,7 @@ def test_the_deadline_is_on_the_clock_of_the_call() -> None:
 
 @pytest.mark.parametrize("max_retries", range(4))
 def test_the_budget_is_the_number_of_retries(max_retries: int) -> None:
-    """So there is one attempt more."""
+    """There is one attempt more than retries."""
     retries = state(max_retries=max_retries)
     delays = [retries.delay_after(failure(), 0.0) for _ in range(max_retries + 1)]
 
@@ -121,7 +121,7 @@ def test_the_budget_is_the_number_of_retries(max_retries: int) -> None:
 def test_what_is_known_of_a_call_is_known_of_all_its_attempts(
     outcomes: list[tuple[int | None, bool]], expected: bool
 ) -> None:
-    """A later refusal settles it only if it shows that the server had looked at the key."""
+    """Once an attempt may have had an effect, only a response about its key settles the outcome."""
     retries = state()
     for status, unknown in outcomes:
         retries.delay_after(failure(status, outcome_unknown=unknown), 0.0)
@@ -143,7 +143,7 @@ def test_what_is_known_of_a_call_is_known_of_all_its_attempts(
     ],
 )
 def test_what_must_not_happen_twice_is_retried_only_where_nothing_was_done(attempt: Failure, expected: bool) -> None:
-    """A 429 and a 503 say so, and so does a connection that never came to be."""
+    """A 429, a 503, and a connection that was never opened show that nothing was done."""
     assert is_transient(attempt, repeatable=False) is expected
 
 
@@ -201,7 +201,7 @@ HINTS = [
 def test_a_retry_after_is_read_in_all_its_forms(
     headers: dict[str, str], expected: float | None, zone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Milliseconds, seconds, a date against the answer's own; what is none of these is no hint."""
+    """These are milliseconds, seconds, and a date relative to the response's own."""
     monkeypatch.setenv("TZ", zone)
     time.tzset()
     try:
@@ -215,7 +215,7 @@ def test_a_retry_after_is_read_in_all_its_forms(
 
 @given(value=st.text(max_size=40), other=st.text(max_size=20))
 def test_no_retry_after_can_do_harm(value: str, other: str) -> None:
-    """It is a number of seconds that can be slept, or nothing."""
+    """The result is a number of seconds that can be slept, or None."""
     for headers in ({"retry-after": value, "date": other}, {"retry-after-ms": value}):
         hint = retry_after(headers, now=NOON)
 
@@ -227,6 +227,6 @@ def test_no_retry_after_can_do_harm(value: str, other: str) -> None:
     [("true", True), ("false", False), ("TRUE", True), (" False ", False), ("1", None), ("", None), ("maybe", None)],
 )
 def test_the_servers_own_word_is_true_or_false(value: str, expected: bool | None) -> None:
-    """Anything else is no word at all."""
+    """Any other value of the header is ignored."""
     assert should_retry({"x-should-retry": value}) is expected
     assert should_retry({}) is None

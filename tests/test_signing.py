@@ -56,19 +56,19 @@ def test_a_request_is_signed_as_openssl_signs_it(vector: dict[str, Any]) -> None
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
 def test_what_was_signed_verifies(vector: dict[str, Any]) -> None:
-    """One scheme for both directions."""
+    """Requests and deliveries are signed in the same way."""
     assert accepts(vector)
 
 
 @pytest.mark.parametrize("header", FILE["accept"])
 def test_a_well_formed_header_is_accepted(header: str) -> None:
-    """Any order, spaces around a part, more signatures than one, parts that nobody knows."""
+    """Parts may stand in any order, with spaces, several signatures and unknown parts."""
     assert accepts(signature_header=header)
 
 
 @pytest.mark.parametrize("header", FILE["reject"], ids=range(len(FILE["reject"])))
 def test_a_malformed_header_is_rejected(header: str) -> None:
-    """And does not raise."""
+    """The result is False, never an exception."""
     assert not accepts(signature_header=header)
 
 
@@ -80,7 +80,7 @@ def test_a_signature_is_good_for_five_minutes_in_both_directions(case: dict[str,
 
 @pytest.mark.parametrize(("tolerance", "age", "expected"), [(0, 0, True), (0, 1, False), (600, 600, True)])
 def test_the_tolerance_can_be_chosen(tolerance: float, age: int, expected: bool) -> None:
-    """In seconds; zero means now."""
+    """It is given in seconds; zero accepts this second only."""
     assert accepts(tolerance_seconds=tolerance, now=DELIVERY["ts"] + age) is expected
 
 
@@ -101,13 +101,13 @@ def test_the_tolerance_can_be_chosen(tolerance: float, age: int, expected: bool)
     ],
 )
 def test_one_spoilt_thing_spoils_the_signature(change: dict[str, Any]) -> None:
-    """Everything that is signed counts."""
+    """The timestamp, the method, the path and the body are all signed."""
     assert not accepts(**change)
 
 
 @pytest.mark.parametrize("secret", [f"whsec_{number}" for number in range(3)])
 def test_any_of_several_secrets_will_do(secret: str) -> None:
-    """While one is being rotated, deliveries come under either."""
+    """While a secret is rotated, deliveries are signed with either."""
     header = nodus.sign_request(signing_secret=secret, method="POST", path="/nodus", now=0)["Nodus-Signature"]
     secrets = [f"whsec_{number}" for number in range(3)]
 
@@ -140,7 +140,7 @@ def test_every_signature_is_compared_with_every_secret(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("count", [1, 5, 6])
 def test_up_to_five_signatures_are_compared(count: int) -> None:
-    """Whichever of them is right; more than five are not looked at."""
+    """A sixth is ignored, even if it is right."""
     wrong, right = f"v1={'0' * 64}", DELIVERY["header"]
 
     for place in range(count):
@@ -172,7 +172,7 @@ def test_a_header_has_its_limits(extra: str, expected: bool) -> None:
 
 @pytest.mark.parametrize("stamp", ["0" * 13, "", "-1", "+1", " 1", "1e3", "0x1", "١", "²", "1\n"])
 def test_a_timestamp_is_ascii_digits_and_nothing_else(stamp: str) -> None:
-    """At most twelve; what `int()` would also take is not taken."""
+    """It has at most twelve, and other forms that `int()` accepts are refused."""
     mac = hmac.new(b"k", f"{stamp}.GET./.{hashlib.sha256(b'').hexdigest()}".encode(), "sha256").hexdigest()
 
     assert not nodus.verify_webhook(
@@ -204,12 +204,12 @@ def test_only_the_raw_body_can_be_signed_or_verified(body: Any) -> None:
 
 @pytest.mark.parametrize("buffer", [bytearray, memoryview])
 def test_any_buffer_is_a_body(buffer: Any) -> None:
-    """Frameworks give bytes in several forms."""
+    """Frameworks pass bytes, bytearrays or memoryviews."""
     assert accepts(body=buffer(body_of(DELIVERY)))
 
 
 def test_an_empty_secret_neither_signs_nor_verifies() -> None:
-    """It would verify what anybody can sign: a setting that was lost must not pass unnoticed."""
+    """Anybody can sign with it, so a setting that was lost must not pass unnoticed."""
     with pytest.raises(nodus.ValidationError) as signing:
         nodus.sign_request(signing_secret="", method="GET", path="/")
     with pytest.raises(nodus.ValidationError) as verifying:
@@ -220,14 +220,14 @@ def test_an_empty_secret_neither_signs_nor_verifies() -> None:
 
 @pytest.mark.parametrize("method", [None, b"POST", 7])
 def test_a_method_is_text(method: Any) -> None:
-    """Anything else is a mistake of the program's."""
+    """Any other type is a mistake in the program."""
     with pytest.raises(TypeError, match="method"):
         nodus.sign_request(signing_secret="k", method=method, path="/")
 
 
 @pytest.mark.parametrize("thing", [None, 7, b"/nodus"])
 def test_what_is_no_text_fails_in_verifying(thing: Any) -> None:
-    """As a path or a method that is wrong does."""
+    """It fails in the same way as a wrong path or method."""
     assert not accepts(path=thing)
     assert not accepts(method=thing)
     with pytest.raises(nodus.ValidationError):
@@ -235,14 +235,14 @@ def test_what_is_no_text_fails_in_verifying(thing: Any) -> None:
 
 
 def test_a_secret_that_is_not_set_is_named() -> None:
-    """Of a variable that is missing, `os.environ.get` gives None."""
+    """`os.environ.get` gives None for a missing variable."""
     with pytest.raises(TypeError, match="signing_secret"):
         accepts(signing_secret=None)
 
 
 @pytest.mark.parametrize("secret", [b"bytes", 7, None])
 def test_a_secret_is_text(secret: Any) -> None:
-    """Its printed form, whole, is the key."""
+    """The key is the whole text, prefix included."""
     with pytest.raises(TypeError):
         nodus.sign_request(signing_secret=secret, method="GET", path="/")
     with pytest.raises(TypeError):
@@ -250,7 +250,7 @@ def test_a_secret_is_text(secret: Any) -> None:
 
 
 def test_the_time_is_now_unless_given() -> None:
-    """What is signed now verifies now, and not against another time."""
+    """The default is the present time, for signing and for verifying."""
     request: dict[str, Any] = {"signing_secret": "k", "method": "POST", "path": "/v1/jobs", "body": b"{}"}
 
     header = nodus.sign_request(**request)["Nodus-Signature"]
@@ -297,18 +297,18 @@ PARTS = st.one_of(
 
 @given(header=st.none() | st.text(max_size=1200) | st.lists(PARTS, max_size=20).map(",".join))
 def test_no_header_makes_verifying_raise(header: str | None) -> None:
-    """It answers with a bool, whatever an attacker sends."""
+    """The result is a bool for any header."""
     assert accepts(signature_header=header) in (True, False)
 
 
 @given(path=st.text(max_size=50), body=st.binary(max_size=50))
 def test_no_path_or_body_makes_verifying_raise(path: str, body: bytes) -> None:
-    """And none that was not signed passes."""
+    """The result is False for all that was not signed."""
     assert accepts(path=path, body=body) is ((path, body) == (DELIVERY["path"], body_of(DELIVERY)))
 
 
 def test_a_signer_does_not_show_its_secret() -> None:
-    """Not even in a debugger's view."""
+    """Its repr does not contain it."""
     from nodus._signing import Signer
 
     assert repr(Signer("sgn_very_secret")) == "Signer(…)"

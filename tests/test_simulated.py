@@ -28,7 +28,7 @@ def test_a_delivery_says_whether_its_job_was_simulated(said: object, expected: b
 
 
 def test_a_view_says_whether_its_job_is_simulated() -> None:
-    """None if the server does not say."""
+    """The value is None if the server does not say."""
     views = [
         nodus.JobView.model_validate({"id": "a", "status": "running", **more})
         for more in ({"simulated": True}, {"simulated": False}, {})

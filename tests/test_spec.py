@@ -113,7 +113,7 @@ def refusal_of(**changes: Any) -> nodus.ValidationError:
 
 
 def test_defaults_are_the_manuals() -> None:
-    """Only the image has none."""
+    """Only the image has no default."""
     spec = nodus.JobSpec(image="ghcr.io/acme/train:v3")
 
     assert spec.model_dump() == {
@@ -155,13 +155,13 @@ def test_defaults_are_the_manuals() -> None:
     ],
 )
 def test_the_limits_belong_to_what_is_allowed(edge: dict[str, Any]) -> None:
-    """From the first to the last value."""
+    """The first and the last value are accepted."""
     nodus.JobSpec(**{"image": "i", **edge})
 
 
 @pytest.mark.parametrize("bad", BAD, ids=str)
 def test_what_is_outside_the_limits_is_refused(bad: dict[str, Any]) -> None:
-    """With our own error, which names the field and carries nothing of pydantic's."""
+    """The error is the SDK's own, names the field, and does not contain pydantic's."""
     error = refusal_of(**bad)
     field = next(iter(bad))
 
@@ -192,7 +192,7 @@ def test_bad_input_never_reaches_the_network(bad: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("bad", BAD, ids=str)
 def test_no_value_of_the_environment_shows_in_an_error(bad: dict[str, Any]) -> None:
-    """Not in its text, its traceback, its context, nor in its pickle."""
+    """It shows neither in the text, the traceback and the context nor in the pickle."""
     env = {"TOKEN": SECRET}
     if isinstance(bad.get("env"), dict):
         env = {**env, **bad["env"]}
@@ -210,7 +210,7 @@ def test_no_value_of_the_environment_shows_in_an_error(bad: dict[str, Any]) -> N
     "env", [{"TOKEN": [SECRET]}, SECRET, [SECRET], {"TOKEN": SECRET, "A": 7}, {"TOKEN": SECRET + "\0"}]
 )
 def test_a_bad_environment_is_refused_without_being_shown(env: Any) -> None:
-    """The name of the variable is enough to find it."""
+    """The error names the variable alone."""
     error = refusal_of(env=env)
 
     assert SECRET not in "".join(traceback.format_exception(error))
@@ -240,7 +240,7 @@ def test_a_spec_does_not_show_what_may_be_secret() -> None:
     ],
 )
 def test_an_unknown_gpu_is_refused_with_the_nearest_match(gpu: str, nearest: str) -> None:
-    """And with all that there are."""
+    """The error lists all known models too."""
     message = refusal_of(gpu=gpu).message
 
     assert f"did you mean {nearest!r}?" in message
@@ -248,14 +248,14 @@ def test_an_unknown_gpu_is_refused_with_the_nearest_match(gpu: str, nearest: str
 
 
 def test_several_mistakes_are_told_at_once() -> None:
-    """Nobody likes to be corrected one by one."""
+    """The error lists all of them."""
     message = refusal_of(image="", gpu="h200", gpu_count=0).message
 
     assert all(f"`{field}`" in message for field in ("image", "gpu", "gpu_count"))
 
 
 def test_what_is_missing_or_misspelt_is_named() -> None:
-    """In words, as the other mistakes are."""
+    """The error is the same kind as for invalid values."""
     with pytest.raises(nodus.ValidationError) as caught:
         nodus.JobSpec.model_validate({"imag": "i"})
 
@@ -264,7 +264,7 @@ def test_what_is_missing_or_misspelt_is_named() -> None:
 
 @pytest.mark.parametrize("field", ["image", "gpu_count", "env"])
 def test_a_spec_does_not_change(field: str) -> None:
-    """What was checked stays checked."""
+    """It cannot become invalid after it was checked."""
     spec = nodus.JobSpec(image="i")
 
     with pytest.raises(nodus.ValidationError, match="immutable") as set_it:
@@ -285,14 +285,14 @@ def test_a_spec_does_not_change(field: str) -> None:
     ],
 )
 def test_a_spec_can_be_made_from_data(make: Any) -> None:
-    """From a mapping or from JSON, under the same rules."""
+    """Mappings and JSON are checked by the same rules."""
     assert make({"image": "i", "gpu": "l40s"}) == nodus.JobSpec(image="i", gpu="l40s")
     with pytest.raises(nodus.ValidationError):
         make({"image": "i", "gpu": "h200"})
 
 
 def test_a_mistake_in_the_json_of_a_spec_is_ours_to_tell() -> None:
-    """Not pydantic's."""
+    """The error is the SDK's own, not pydantic's."""
     with pytest.raises(nodus.ValidationError) as caught:
         nodus.JobSpec.model_validate_json("{")
 
@@ -319,7 +319,7 @@ def test_every_spec_within_the_limits_is_sent_as_it_is(fields: dict[str, Any]) -
 
 @given(fields=SPECS)
 def test_a_spec_survives_a_round_trip(fields: dict[str, Any]) -> None:
-    """Through JSON and through pickle."""
+    """Both JSON and pickle preserve it."""
     spec = nodus.JobSpec(**fields)
 
     assert nodus.JobSpec.model_validate_json(spec.model_dump_json()) == spec
@@ -333,7 +333,7 @@ def test_a_spec_survives_a_round_trip(fields: dict[str, Any]) -> None:
     )
 )
 def test_any_arguments_give_a_spec_or_our_own_error(fields: dict[str, Any]) -> None:
-    """Nothing else comes out of the constructor."""
+    """The constructor raises nothing else."""
     assert spec_or_code(fields) in ("a spec", "invalid_spec", "invalid_idempotency_key")
 
 

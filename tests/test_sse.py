@@ -64,7 +64,7 @@ def by_the_book(text: str) -> tuple[list[ServerSentEvent], str]:
 def test_a_stream_reads_the_same_however_it_is_cut(
     has_mark: bool, lines: list[tuple[str, str]], data: st.DataObject
 ) -> None:
-    """Between any two bytes, inside a character, a line's end or the byte order mark."""
+    """It may be cut inside a character, a line end or the byte order mark."""
     # A line that ends with a carriage return, and an empty one that ends with a line feed, would be one line end.
     text = "".join(line + end for line, end in lines)
     stream = ("\ufeff" if has_mark else "").encode() + text.encode()
@@ -80,12 +80,12 @@ def test_a_stream_reads_the_same_however_it_is_cut(
 
 @given(st.binary(max_size=200))
 def test_no_bytes_are_too_strange(stream: bytes) -> None:
-    """And byte by byte they read as at once."""
+    """Any bytes are read, and byte by byte with the same result as at once."""
     assert events(*(stream[at : at + 1] for at in range(len(stream)))) == events(stream)
 
 
 def test_an_id_without_an_event_counts() -> None:
-    """A stream says so where it begins, before anything has happened."""
+    """A server may send one at the beginning, to say where the stream starts."""
     parser = EventStreamParser()
     found = parser.feed(b"id: 41\n\nid: 42\n")
 
@@ -93,14 +93,14 @@ def test_an_id_without_an_event_counts() -> None:
 
 
 def test_an_id_stays_in_force() -> None:
-    """Also that of the stream which this one resumes."""
+    """This includes the id of the stream that is resumed."""
     parser = EventStreamParser("9")
 
     assert [event.id for event in parser.feed(b"data: x\n\nid: 10\ndata: y\n\ndata: z\n\n")] == ["9", "10", "10"]
 
 
 def test_the_server_may_ask_for_time() -> None:
-    """In milliseconds; what is no number is ignored."""
+    """`retry:` is in milliseconds; other values are ignored."""
     parser = EventStreamParser()
     parser.feed(b"retry: 2500\nretry: soon\nretry: -1\n")
 
@@ -108,13 +108,13 @@ def test_the_server_may_ask_for_time() -> None:
 
 
 def test_an_event_that_is_not_finished_is_none() -> None:
-    """The connection may have broken inside it."""
+    """The connection may have broken in the middle of it."""
     assert events(b"data: one\n\ndata: two\n") == [ServerSentEvent("message", "one", "")]
 
 
 @pytest.mark.parametrize("piece", [b"x" * 65536, b"data: " + b"x" * 65536 + b"\n"])
 def test_an_event_has_an_end(piece: bytes) -> None:
-    """A line or an event that goes on for ever is refused, not kept."""
+    """A line or an event without end is refused, so that it does not fill memory."""
     pieces = [piece] * (MAX_EVENT_BYTES // len(piece) + 2)
     with pytest.raises(ValueError, match="more than"):
         events(*pieces)

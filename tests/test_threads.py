@@ -16,7 +16,7 @@ def echo(request: Received) -> Action:
 
 
 def test_sixty_four_threads_share_a_client() -> None:
-    """Each gets the answer to its own question, over no more connections than there are threads."""
+    """Each gets the response to its own request, over at most as many connections as threads."""
     with LoopbackServer(then=decide(echo)) as server, nodus.Client("k", base_url=server.url) as client:
         ids = together([lambda number=number: client.get(f"job-{number}").id for number in range(1000)], THREADS)
 
@@ -25,7 +25,7 @@ def test_sixty_four_threads_share_a_client() -> None:
 
 
 def test_more_threads_than_connections_take_turns() -> None:
-    """The limit holds, and nobody is left waiting."""
+    """The limit holds, and every thread is served."""
     with (
         LoopbackServer(then=decide(echo)) as server,
         nodus.Client("k", base_url=server.url, max_connections=3) as client,
@@ -37,7 +37,7 @@ def test_more_threads_than_connections_take_turns() -> None:
 
 
 def test_connections_that_die_under_many_threads_are_replaced() -> None:
-    """Every answer is followed by a hang-up, and no call fails for it."""
+    """The server closes each connection after its response, and no call fails."""
     with (
         LoopbackServer(then=answer_and_hang_up(200, job("running"))) as server,
         nodus.Client("k", base_url=server.url, max_retries=0, max_connections=8) as client,

@@ -37,7 +37,7 @@ def unverified(code: int) -> ssl.SSLCertVerificationError:
     ],
 )
 def test_a_reason_that_stays_has_advice(reason: str, advice: str) -> None:
-    """What to change, since to try again is no use."""
+    """It says what to change, because a retry cannot help."""
     assert advice in (advice_for(failed(reason)) or "")
 
 
@@ -46,26 +46,28 @@ def test_a_reason_that_stays_has_advice(reason: str, advice: str) -> None:
     ["SSLV3_ALERT_HANDSHAKE_FAILURE", "TLSV1_ALERT_INTERNAL_ERROR", "DECRYPTION_FAILED_OR_BAD_RECORD_MAC", None],
 )
 def test_a_reason_that_may_pass_has_none(reason: str | None) -> None:
-    """A server that is just starting, or a damaged connection."""
+    """Examples are a server that is starting, and a damaged connection."""
     assert advice_for(failed(reason)) is None
 
 
 def test_an_error_without_a_reason_has_none() -> None:
-    """As one that Python raises by itself."""
+    """Python itself raises such errors."""
     assert advice_for(ssl.SSLError("closed")) is None
     assert advice_for(ssl.SSLEOFError()) is None
 
 
 @pytest.mark.parametrize("code", [2, 18, 19, 20, 21, 10, 9, 24, 1000])
 def test_a_certificate_that_is_not_trusted_names_the_variable(code: int) -> None:
-    """Where trusting another file may be the answer."""
+    """Setting `SSL_CERT_FILE` may be the remedy."""
     assert "SSL_CERT_FILE" in (advice_for(unverified(code)) or "")
 
 
 @pytest.mark.parametrize("code", [62, 64])
 def test_a_certificate_for_another_host_is_no_matter_of_trust(code: int) -> None:
+    """The advice is to check the host of the base URL."""
     assert "host of the base URL" in (advice_for(unverified(code)) or "")
 
 
 def test_an_error_without_a_code_is_about_a_certificate_all_the_same() -> None:
+    """The class of the error suffices."""
     assert "SSL_CERT_FILE" in (advice_for(ssl.SSLCertVerificationError("no")) or "")

@@ -85,7 +85,7 @@ class BodyReader:
                 self._keep(chunk)
             else:
                 self._unpack(self._unpacker, chunk)
-        except MemoryError:  # not even for what is within the limits
+        except MemoryError:  # the machine has less memory than the limits allow
             self._refuse(NOT_ENOUGH_MEMORY)
 
     def finish(self) -> bytes:
@@ -95,7 +95,7 @@ class BodyReader:
         content, self._content = self._content, b""
         if self.problem is not None and self._received:
             return b""
-        self.problem = None  # Whatever an empty body is said to be, it is empty.
+        self.problem = None  # an empty body is empty, whatever its headers say
         try:
             return bytes(content)
         except MemoryError:

@@ -133,7 +133,7 @@ def rotate_webhook(webhook_id: str) -> Call:
 
 
 def enable_webhook(webhook_id: str) -> Call:
-    # Done twice, it is done once.
+    # Enabling an endpoint twice has the same effect as once, so it is repeatable.
     return Call("POST", f"{_webhook(webhook_id)}/enable", idempotency_key=_arguments.new_idempotency_key())
 
 
@@ -179,12 +179,12 @@ def ledger_consistency(from_size: int, to_size: int) -> Call:
 
 
 def _last_event(id: str | None) -> tuple[tuple[str, str], ...]:
-    # An id that a header cannot carry is left out; events that the server then repeats are recognised.
+    # An id that a header cannot carry is left out: the server then repeats events, which `_reconnect.Progress` drops.
     return (("Last-Event-ID", id),) if id is not None and id.isascii() and id.isprintable() else ()
 
 
 def _post_once(path: str, body: bytes = b"") -> Call:
-    """A POST whose repetition the server does not recognise."""
+    """A POST that would be done twice if it were sent twice: the server does not look at its idempotency key."""
     return Call("POST", path, body=body, idempotency_key=_arguments.new_idempotency_key(), repeatable=False)
 
 

@@ -123,6 +123,7 @@ def _verify_signature(text: str, origin: str, lines: list[str], key: PublicKey) 
             code="ledger_origin_mismatch",
         )
     key_id = _key_id(origin, key.public_key)
+    # Every line is read, because witnesses sign too, before or after the log itself.
     for line in lines:
         found = _SIGNATURE.match(line)
         signature = None if found is None else _decoded(found[2])
@@ -148,7 +149,7 @@ def _is_signed(text: str, signature: bytes, public_key: bytes) -> bool:
         ) from exc
     try:
         Ed25519PublicKey.from_public_bytes(public_key).verify(signature, text.encode())
-    except (InvalidSignature, ValueError):  # a key that is no point of the curve, a text that has no UTF-8
+    except (InvalidSignature, ValueError):  # ValueError: the key is not a point of the curve, or the text not UTF-8
         return False
     return True
 

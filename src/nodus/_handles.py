@@ -1,4 +1,4 @@
-"""What every object says that holds a client's connections, when it is to be copied or pickled."""
+"""Objects that hold a client's connections refuse to be copied or pickled."""
 
 from __future__ import annotations
 

@@ -201,7 +201,7 @@ def verify_consistency(
 
 
 class _Walk:
-    """Walks over the rows in order, checks each, and keeps what the checkpoints are compared with.
+    """Verifies rows in order, and keeps the roots with which checkpoints are compared.
 
     Args:
         sizes: after how many rows to keep the root of the tree.
@@ -247,6 +247,8 @@ class _Walk:
                 f"Row {seq} does not follow row {seq - 1}: its prev_hash is not that row's leaf_hash.",
                 seq,
             )
+        # Writing the members out and comparing texts is several times faster than parsing the leaf. A leaf may differ
+        # in spelling and still be right, so a difference is looked at more closely rather than refused.
         said = {
             "at": at,
             "customer_id": self.customer_id,
@@ -277,7 +279,11 @@ class _Walk:
             raise _wrong(code, message, None)
 
     def _compare_fields(self, said: dict[str, object], leaf: str, seq: int) -> None:
-        """Find where an entry and its leaf disagree; a leaf may have more members, or be spelled differently."""
+        """Compare an entry with its parsed leaf, which may have more members, or spell values differently.
+
+        Raises:
+            LedgerError: a member differs.
+        """
         written = _parsed(leaf, seq, _decode_strictly)
         for name in _IN_LEAF:
             if name not in written:

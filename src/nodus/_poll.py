@@ -53,7 +53,7 @@ def is_lagging(error: NodusError, submitted_at: float | None, now: float) -> boo
 
 
 class PollState:
-    """The course of one wait.
+    """The polls of one wait: when the next is due, and when the wait is over.
 
     Args:
         poll_seconds: the base interval; every interval varies by 10 % around it.
@@ -114,6 +114,7 @@ class PollState:
             self._failing_since = now
         patience = math.inf
         if self._deadline is None:
+            # With a deadline, the caller has said how long to try, and only that ends the wait.
             patience = self._failing_since + self._unreachable_seconds - now
         if patience <= 0:
             return GiveUp(failure.error)
@@ -123,7 +124,7 @@ class PollState:
             # A server that keeps failing with `Retry-After: 0` would be polled without pause for a quarter of an hour.
             seconds = max(seconds, min(self._poll_seconds, _SHORTEST_PAUSE_SECONDS))
         if not lags:
-            # A server that lags is well, and its five seconds are soon over.
+            # A replica that lags is healthy: polling less often would only delay the first status.
             self._interval = min(self._interval * 2, max(self._poll_seconds, _MAX_WIDENING_SECONDS))
         return self._sleep(now, min(seconds, patience))
 

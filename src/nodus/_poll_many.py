@@ -90,7 +90,8 @@ class Round:
         self.live_pages = self._pages_read
         self.is_of_one_instant = self._pages_read == 1 and not more
         if more and self._pages_read >= len(self._unseen):
-            # Most live jobs are not awaited here: asking one by one is cheaper, and will be in the next rounds too.
+            # Most live jobs are not among those awaited, so asking for each is cheaper. Remember twice the pages read:
+            # the next round reads pages again only if the jobs to ask for outnumber that.
             self.live_pages = 2 * self._pages_read
             self._next = None
         elif not more and len(self._unseen) > 1:
@@ -107,6 +108,8 @@ class EndOrder(Generic[_Job]):
     def __init__(self) -> None:
         self._waiting: list[tuple[float, _Job]] = []
         self._latest_end = -math.inf
+        # How far the server's clock is ahead of ours, at least: a response is older than the reading beside it, and
+        # its `Date` has no fractions, so the largest difference seen is the closest.
         self._server_ahead = -math.inf
         self._began = 0.0
         self._known_before = -math.inf

@@ -1,4 +1,4 @@
-"""Following jobs on event streams, without I/O: what is new, where to resume, when to reconnect."""
+"""Reconnecting to event streams, decided without I/O: which events are new, where to resume, and when."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_STREAMS = 20
 """How many of a client's connections may follow single jobs, their output included; at most half of all."""
 
 CATCHING_UP_SECONDS = 5.0
-"""How long a stream may stay silent in a place that others wait for, before it is given up."""
+"""How long a stream that takes its turn may stay silent before it gives way to the next in the queue."""
 
 TOO_MANY_STREAMS = "too_many_streams"
 """The server's code for a stream that is one too many for the key."""
@@ -37,9 +37,10 @@ _SUDDEN_SECONDS = 1.0
 
 
 def shares_of_streams(connections: int) -> tuple[int, int]:
-    """Return how many connections streams of single jobs may hold, and how many more they take turns with.
+    """Return how many connections streams of single jobs may hold, and how many more they share by taking turns.
 
-    Zero turns: a place that is held has to be given up for others. A client of one connection can hold none.
+    Ordinary calls always keep at least half of the connections. If there are none for turns, a stream gives up the
+    connection that it holds when another waits for it; a client of one connection can hold none.
     """
     if connections == 1:
         return 0, 1
@@ -63,7 +64,8 @@ class Progress:
     def __init__(self, job_id: str | None, after: str | None) -> None:
         self.last_id = after
         self.last: JobEvent | None = None
-        # The jobs that were heard of last; with a server that resumes properly, none of this is needed.
+        # Job id -> the number of its last event, in order of the last event, so that the oldest can be dropped. This
+        # guards against a server that repeats events after a reconnection.
         self._seen: OrderedDict[str, int] = OrderedDict()
         if job_id is not None and after is not None and after.isdecimal():
             self._seen[job_id] = int(after)
@@ -97,7 +99,8 @@ class Reconnection:
         self._rng = rng
         self._previous = _BASE_DELAY
         self._failing_since: float | None = None
-        self._failing_before: float | None = None  # since when, before the stream that is open now
+        # Kept while a stream is open: if it breaks off at once, the failures before it count on.
+        self._failing_before: float | None = None
         self._opened_at = 0.0
         self._has_progressed = False
 
@@ -182,7 +185,7 @@ def is_about(event: JobEvent, job_id: str | None) -> bool:
 
 
 def is_one_too_many(error: NodusError) -> bool:
-    """Whether the server refused a stream only because the key has as many as it may have."""
+    """Whether the server refused a stream only because the key has reached its limit of streams."""
     return error.status_code == 429 and error.code == TOO_MANY_STREAMS
 
 

@@ -45,7 +45,7 @@ class InMemoryReplayGuard:
             raise ValueError("`max_entries` must be at least 1")
         self._max_entries = max_entries
         self._lock = threading.Lock()
-        # Forgotten from the front: what came first expires first, as long as `keep_seconds` stays the same.
+        # In order of expiry, as long as `keep_seconds` stays the same: what has expired is dropped from the front.
         self._kept_until: OrderedDict[str, float] = OrderedDict()
 
     def is_first(self, delivery: str, *, now: float, keep_seconds: float) -> bool:
@@ -61,7 +61,7 @@ class InMemoryReplayGuard:
             return True
 
     def _forget(self, now: float) -> None:
-        # At the very moment up to which it is kept, a signature is still accepted.
+        # Strictly less: a signature is still accepted at the last moment for which it must be remembered.
         while self._kept_until and next(iter(self._kept_until.values())) < now:
             self._kept_until.popitem(last=False)
 

@@ -117,7 +117,7 @@ class Lookup:
         try:
             found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
             self._found = interleaved(str(address[4][0]) for address in found)
-        except BaseException as exc:  # for those who wait; this thread has nobody to tell
+        except BaseException as exc:  # raised in the threads and tasks that wait: nobody would see it here
             self._error = exc.with_traceback(None)
 
     def addresses(self) -> list[str]:
@@ -159,6 +159,7 @@ class Lookups:
                 lookup = self._open[host, port] = Lookup(host, port, now)
                 self._queue.append(lookup)
             lookup.waiting.append(notify)
+            # Counted before it is started, under the mutex, so that two callers cannot both start the last one.
             needs_thread = is_new and self._threads < self._max_threads
             self._threads += needs_thread
         if needs_thread:
@@ -170,7 +171,7 @@ class Lookups:
         return lookup
 
     def leave(self, lookup: Lookup, notify: Notify) -> None:
-        """Stop waiting; the look-up goes on for others, or for nobody."""
+        """Stop waiting. The look-up itself cannot be cancelled, and goes on."""
         with self._mutex:
             if notify in lookup.waiting:
                 lookup.waiting.remove(notify)
@@ -188,6 +189,7 @@ class Lookups:
                 waiting, lookup.waiting = lookup.waiting, []
                 if self._open.get((lookup.host, lookup.port)) is lookup:
                     del self._open[lookup.host, lookup.port]
+            # Outside the mutex: a callback belongs to an event loop, and may take a lock of its own.
             for notify in waiting:
                 try:
                     notify()

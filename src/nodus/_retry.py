@@ -19,7 +19,7 @@ _NOTHING_DONE = frozenset((429, 503))
 """Say that the server did not act on the request."""
 
 _CONCLUSIVE = frozenset((400, 402, 404, 422))
-"""Answers of a server that has looked at the idempotency key, and at whatever an earlier attempt had done."""
+"""Responses of a server that has looked up the idempotency key, and so knows what an earlier attempt had done."""
 
 _REPLAYED = "signature_replayed"
 """The same bytes were signed twice within a second; the next attempt is signed anew."""
@@ -41,7 +41,11 @@ class Failure:
 
 
 def is_transient(failure: Failure, *, repeatable: bool = True) -> bool:
-    """Whether another attempt may succeed and does no harm.
+    """Whether another attempt may succeed, and cannot do the same thing twice.
+
+    Most calls may be sent again after any failure: they read, or the server recognises a repeated submission by its
+    idempotency key. The others must not, unless it is certain that nothing was done: the request was never sent, or
+    the response says so.
 
     Args:
         failure: the attempt that failed.
@@ -53,6 +57,7 @@ def is_transient(failure: Failure, *, repeatable: bool = True) -> bool:
     if not repeatable and not (_says_nothing_was_done(error) or _was_never_sent(error)):
         return False
     if failure.server_verdict is not None:
+        # Only after the rule above: `x-should-retry` says that a retry may succeed, not that it does no harm.
         return failure.server_verdict
     if isinstance(error, APIConnectionError):
         return True
@@ -117,10 +122,11 @@ class RetryState:
         """Record a failed attempt; return how many seconds to sleep before the next, or None to raise `error`."""
         self.attempts += 1
         if self.error is None or not (self._is_cut_short and isinstance(failure.error, APITimeoutError)):
-            # Otherwise the whole call ran out of time, and the error seen before says more than that.
+            # An attempt that was cut short by the deadline of the whole call tells nothing new: the error before it
+            # says why the call took so long.
             self.error = failure.error
         if failure.error.status_code in _CONCLUSIVE:
-            # Had the server accepted an earlier attempt, this answer would have shown it.
+            # If the server had accepted an earlier attempt, it would have returned that job rather than this error.
             self.outcome_unknown = False
         else:
             self.outcome_unknown |= failure.error.outcome_unknown
@@ -136,7 +142,9 @@ class RetryState:
         if hint is not None and hint > MAX_HINT:
             return None
         if hint is not None and error.status_code == 429:
+            # A rate limit is this client's own. A 503 tells all clients the same, so jitter has to spread them.
             return hint
+        # Decorrelated jitter: each delay is drawn from a range that depends on the one before, not on the attempt.
         jitter = min(MAX_DELAY, self._rng.uniform(BASE_DELAY, 3 * self._previous))
         self._previous = jitter
         return jitter if hint is None else max(jitter, hint)

@@ -63,7 +63,8 @@ class EventStreamParser:
             ValueError: an event is larger than `MAX_EVENT_BYTES`.
         """
         if self._skips_line_feed and chunk:
-            # The previous piece ended with a carriage return, which ended the line.
+            # The previous piece ended in a carriage return, which ended the line. The line feed that may follow
+            # belongs to it: it must not count as an empty line, which would end the event.
             self._skips_line_feed = False
             chunk = chunk.removeprefix(b"\n")
         self._rest += chunk
@@ -71,6 +72,7 @@ class EventStreamParser:
             if not self._pass_byte_order_mark():
                 return []
         elif b"\n" not in chunk and b"\r" not in chunk:
+            # Splitting what came before once more would take quadratic time for a long line in small pieces.
             self._check_size()
             return []
         lines = _LINE_END.split(bytes(self._rest))
@@ -112,6 +114,7 @@ class EventStreamParser:
             self.retry_seconds = int(value) / 1000
 
     def _dispatch(self) -> ServerSentEvent | None:
+        # Even without data: the specification sets the last event id at every blank line.
         self.last_event_id = self._id
         kind, data = self._type, "\n".join(self._data)
         is_event = bool(self._data)

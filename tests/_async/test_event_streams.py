@@ -16,7 +16,7 @@ from tests.support.clock import AsyncFakeClock
 from tests.support.script import AsyncScript, job_reply, refusal, reply
 from tests.support.script import job as view
 from tests.support.server import Action, LoopbackServer, Received, answer, decide
-from tests.support.streams import COURSE, JOB, frame, frames, hangs, streams
+from tests.support.streams import JOB, LIFECYCLE, frame, frames, hangs, streams
 
 
 async def take(events: AsyncIterator[nodus.JobEvent], count: int) -> list[nodus.JobEvent]:
@@ -40,7 +40,7 @@ async def test_a_job_is_followed_to_its_end_with_one_request() -> None:
             events = [event async for event in client.job(JOB).events()]
             await client.get(JOB)
 
-    assert tuple(statuses(events)) == COURSE
+    assert tuple(statuses(events)) == LIFECYCLE
     assert [(event.seq, event.id, event.job_id) for event in events[:2]] == [(1, "1", JOB), (2, "2", JOB)]
     assert [request.target for request in server.received] == [f"/v1/jobs/{JOB}/events", f"/v1/jobs/{JOB}"]
     assert server.received[0].header("accept") == "text/event-stream"
@@ -57,7 +57,7 @@ async def test_a_dropped_connection_is_resumed_behind_the_last_event() -> None:
         async with on_loopback(server) as client:
             events = [event async for event in client.job(JOB).events()]
 
-    assert tuple(statuses(events)) == COURSE
+    assert tuple(statuses(events)) == LIFECYCLE
     assert [request.header("last-event-id") for request in server.received] == [None, "2", "3"]
 
 
@@ -67,7 +67,7 @@ async def test_a_stream_that_ends_before_the_job_is_resumed() -> None:
         async with on_loopback(server) as client:
             events = [event async for event in client.job(JOB).events()]
 
-    assert tuple(statuses(events)) == COURSE
+    assert tuple(statuses(events)) == LIFECYCLE
 
 
 async def test_a_job_that_was_over_before_has_no_more_events() -> None:
@@ -103,7 +103,7 @@ async def test_silence_ends_a_connection_but_not_the_stream() -> None:
         async with on_loopback(server, timeout=0.05) as client:
             events = [event async for event in client.job(JOB).events()]
 
-    assert tuple(statuses(events)) == COURSE
+    assert tuple(statuses(events)) == LIFECYCLE
 
 
 async def test_all_jobs_come_on_one_connection() -> None:
@@ -301,7 +301,7 @@ async def test_an_injected_client_that_can_stream_does() -> None:
             open_answers = len(client._session._pool.answers)
     gc.collect()
 
-    assert (statuses(left), tuple(statuses(whole))) == (["queued", "placed"], COURSE)
+    assert (statuses(left), tuple(statuses(whole))) == (["queued", "placed"], LIFECYCLE)
     assert open_answers == 0
 
 
@@ -338,7 +338,7 @@ async def test_an_event_of_another_job_is_not_given() -> None:
         async with on_loopback(server) as client:
             events = [event async for event in client.job(JOB.upper()).events()]
 
-    assert [(event.job_id, event.status.value) for event in events] == [(JOB, status) for status in COURSE]
+    assert [(event.job_id, event.status.value) for event in events] == [(JOB, status) for status in LIFECYCLE]
 
 
 async def test_an_id_that_is_too_long_is_not_sent_back() -> None:
@@ -348,7 +348,7 @@ async def test_an_id_that_is_too_long_is_not_sent_back() -> None:
         async with on_loopback(server) as client:
             events = [event async for event in client.job(JOB).events()]
 
-    assert tuple(statuses(events)) == COURSE
+    assert tuple(statuses(events)) == LIFECYCLE
     assert [request.header("last-event-id") for request in server.received] == [None, "1"]
 
 

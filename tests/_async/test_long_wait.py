@@ -8,18 +8,18 @@ from nodus import AsyncClient
 from tests._async.clients import scripted
 from tests.support.clock import AsyncFakeClock
 from tests.support.fleet import Fleet
+from tests.support.outages import ANSWER_SECONDS, DAY_JOB, HOUR, OUTAGES, FailingServer
 from tests.support.script import AsyncScript
-from tests.support.troubles import ANSWER_SECONDS, DAY_JOB, HOUR, SPELLS, Troubled
 
 POLL_SECONDS = 60.0
 INTERVAL = POLL_SECONDS * 1.1 + ANSWER_SECONDS
 """The longest that may pass between two looks while nothing is wrong."""
 
 
-def troubled_fleet(ends: dict[str, float]) -> tuple[AsyncFakeClock, Troubled, AsyncClient]:
+def troubled_fleet(ends: dict[str, float]) -> tuple[AsyncFakeClock, FailingServer, AsyncClient]:
     """A clock, a server that has its spells, and a client."""
     clock = AsyncFakeClock()
-    server = Troubled(clock, Fleet(clock, ends))
+    server = FailingServer(clock, Fleet(clock, ends))
     return clock, server, scripted(AsyncScript(then=server), clock)
 
 
@@ -33,7 +33,7 @@ async def test_a_wait_survives_twenty_hours(timeout_seconds: float | None) -> No
 
     assert job.succeeded
     assert DAY_JOB <= clock.now() <= DAY_JOB + INTERVAL
-    assert server.troubled >= len(SPELLS) - 2
+    assert server.troubled >= len(OUTAGES) - 2
     assert server.longest_pause() <= INTERVAL
 
 
@@ -57,7 +57,7 @@ async def test_waiting_for_all_survives_twenty_hours() -> None:
 
     assert [(job.id, job.succeeded) for job in jobs] == [(job_id, True) for job_id in ends]
     assert DAY_JOB <= clock.now() <= DAY_JOB + INTERVAL + len(ends) * ANSWER_SECONDS
-    assert server.troubled >= len(SPELLS) - 2
+    assert server.troubled >= len(OUTAGES) - 2
 
 
 async def test_completions_come_in_time_and_in_order_over_twenty_hours() -> None:

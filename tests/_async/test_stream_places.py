@@ -15,7 +15,7 @@ from nodus._concurrency import AsyncClock
 from nodus._reconnect import shares_of_streams
 from tests.support.script import job as view
 from tests.support.server import Action, LoopbackServer, Peer, Received, answer, decide
-from tests.support.streams import COURSE, frame, logs, streams
+from tests.support.streams import LIFECYCLE, frame, logs, streams
 from tests.support.together import async_together
 
 STREAMS = 40
@@ -79,7 +79,7 @@ async def others(client: AsyncClient, server: SilentServer, places: int) -> tupl
 
 
 @pytest.mark.parametrize("connections", [2, 5, 30])
-@pytest.mark.parametrize(("follow", "expected"), [(events_of, COURSE), (output_of, ("done\n",))])
+@pytest.mark.parametrize(("follow", "expected"), [(events_of, LIFECYCLE), (output_of, ("done\n",))])
 async def test_streams_leave_connections_to_others(follow: Any, expected: tuple[str, ...], connections: int) -> None:
     """However silent the server is, and whatever the streams without a place do in the meantime."""
     held, turns = shares_of_streams(connections)

@@ -17,7 +17,7 @@ from tests.support.clock import FakeClock
 from tests.support.script import Script, job_reply, refusal, reply
 from tests.support.script import job as view
 from tests.support.server import Action, LoopbackServer, Received, answer, decide
-from tests.support.streams import COURSE, JOB, frame, frames, hangs, streams
+from tests.support.streams import JOB, LIFECYCLE, frame, frames, hangs, streams
 
 
 def take(events: Iterator[nodus.JobEvent], count: int) -> list[nodus.JobEvent]:
@@ -41,7 +41,7 @@ def test_a_job_is_followed_to_its_end_with_one_request() -> None:
             events = [event for event in client.job(JOB).events()]
             client.get(JOB)
 
-    assert tuple(statuses(events)) == COURSE
+    assert tuple(statuses(events)) == LIFECYCLE
     assert [(event.seq, event.id, event.job_id) for event in events[:2]] == [(1, "1", JOB), (2, "2", JOB)]
     assert [request.target for request in server.received] == [f"/v1/jobs/{JOB}/events", f"/v1/jobs/{JOB}"]
     assert server.received[0].header("accept") == "text/event-stream"
@@ -58,7 +58,7 @@ def test_a_dropped_connection_is_resumed_behind_the_last_event() -> None:
         with on_loopback(server) as client:
             events = [event for event in client.job(JOB).events()]
 
-    assert tuple(statuses(events)) == COURSE
+    assert tuple(statuses(events)) == LIFECYCLE
     assert [request.header("last-event-id") for request in server.received] == [None, "2", "3"]
 
 
@@ -68,7 +68,7 @@ def test_a_stream_that_ends_before_the_job_is_resumed() -> None:
         with on_loopback(server) as client:
             events = [event for event in client.job(JOB).events()]
 
-    assert tuple(statuses(events)) == COURSE
+    assert tuple(statuses(events)) == LIFECYCLE
 
 
 def test_a_job_that_was_over_before_has_no_more_events() -> None:
@@ -104,7 +104,7 @@ def test_silence_ends_a_connection_but_not_the_stream() -> None:
         with on_loopback(server, timeout=0.05) as client:
             events = [event for event in client.job(JOB).events()]
 
-    assert tuple(statuses(events)) == COURSE
+    assert tuple(statuses(events)) == LIFECYCLE
 
 
 def test_all_jobs_come_on_one_connection() -> None:
@@ -302,7 +302,7 @@ def test_an_injected_client_that_can_stream_does() -> None:
             open_answers = len(client._session._pool.answers)
     gc.collect()
 
-    assert (statuses(left), tuple(statuses(whole))) == (["queued", "placed"], COURSE)
+    assert (statuses(left), tuple(statuses(whole))) == (["queued", "placed"], LIFECYCLE)
     assert open_answers == 0
 
 
@@ -339,7 +339,7 @@ def test_an_event_of_another_job_is_not_given() -> None:
         with on_loopback(server) as client:
             events = [event for event in client.job(JOB.upper()).events()]
 
-    assert [(event.job_id, event.status.value) for event in events] == [(JOB, status) for status in COURSE]
+    assert [(event.job_id, event.status.value) for event in events] == [(JOB, status) for status in LIFECYCLE]
 
 
 def test_an_id_that_is_too_long_is_not_sent_back() -> None:
@@ -349,7 +349,7 @@ def test_an_id_that_is_too_long_is_not_sent_back() -> None:
         with on_loopback(server) as client:
             events = [event for event in client.job(JOB).events()]
 
-    assert tuple(statuses(events)) == COURSE
+    assert tuple(statuses(events)) == LIFECYCLE
     assert [request.header("last-event-id") for request in server.received] == [None, "1"]
 
 

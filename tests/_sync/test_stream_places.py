@@ -16,7 +16,7 @@ from nodus._reconnect import shares_of_streams
 from nodus._sync.stream_places import StreamPlaces
 from tests.support.script import job as view
 from tests.support.server import Action, LoopbackServer, Peer, Received, answer, decide
-from tests.support.streams import COURSE, frame, logs, streams
+from tests.support.streams import LIFECYCLE, frame, logs, streams
 from tests.support.together import together
 
 STREAMS = 40
@@ -80,7 +80,7 @@ def others(client: Client, server: SilentServer, places: int) -> tuple[str, ...]
 
 
 @pytest.mark.parametrize("connections", [2, 5, 30])
-@pytest.mark.parametrize(("follow", "expected"), [(events_of, COURSE), (output_of, ("done\n",))])
+@pytest.mark.parametrize(("follow", "expected"), [(events_of, LIFECYCLE), (output_of, ("done\n",))])
 def test_streams_leave_connections_to_others(follow: Any, expected: tuple[str, ...], connections: int) -> None:
     """However silent the server is, and whatever the streams without a place do in the meantime."""
     held, turns = shares_of_streams(connections)

@@ -51,7 +51,7 @@ def serve(stub: Stub, made: list[Row]) -> None:
 
 @pytest.mark.parametrize("words", [("ledger", "verify"), ("ledger", "checkpoint")])
 def test_a_ledger_that_went_back_is_named(stub: Stub, nodus: Command, words: tuple[str, ...]) -> None:
-    """By both commands, again and again, until it is accepted."""
+    """Both commands keep refusing it until the user accepts the rollback."""
     serve(stub, ROWS)
     first = nodus(*words)
     serve(stub, ROWS[:2])
@@ -72,7 +72,7 @@ def test_a_ledger_that_went_back_is_named(stub: Stub, nodus: Command, words: tup
 
 
 def test_a_ledger_that_goes_on_has_to_prove_it(stub: Stub, nodus: Command) -> None:
-    """With what this machine saw; a ledger that was rewritten cannot."""
+    """It must be consistent with the last checkpoint seen; a rewritten ledger cannot be."""
     serve(stub, ROWS[:5])
     first = nodus("ledger", "verify")
     serve(stub, ROWS)
@@ -91,7 +91,7 @@ def test_a_ledger_that_goes_on_has_to_prove_it(stub: Stub, nodus: Command) -> No
 
 
 def test_another_ledger_is_another_matter(stub: Stub, nodus: Command, state: Path) -> None:
-    """Of another customer, say."""
+    """The checkpoint of one log, such as another customer's, says nothing about another log."""
     serve(stub, ROWS)
     nodus("ledger", "checkpoint")
     stub.answer("GET /v1/ledger/checkpoint", Answer(200, checkpoint_of(ROWS[:2], origin="nodus.run/ledger/globex")))
@@ -102,7 +102,7 @@ def test_another_ledger_is_another_matter(stub: Stub, nodus: Command, state: Pat
 
 @pytest.mark.skipif(sys.platform == "win32", reason="permissions are POSIX's")
 def test_what_is_remembered_is_for_its_user_alone(stub: Stub, nodus: Command, state: Path) -> None:
-    """A folder and files that nobody else can read."""
+    """Other users can read neither the folder nor the files."""
     serve(stub, ROWS)
     nodus("ledger", "verify")
     (file,) = state.iterdir()
@@ -114,7 +114,7 @@ def test_what_is_remembered_is_for_its_user_alone(stub: Stub, nodus: Command, st
 def test_a_folder_that_cannot_be_used_is_a_warning(
     stub: Stub, nodus: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The ledger is none the worse for it."""
+    """The ledger itself verified, so the command still succeeds."""
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     serve(stub, ROWS)
@@ -128,7 +128,7 @@ def test_a_folder_that_cannot_be_used_is_a_warning(
     "damage", ["", "{", "[]", "{}", '{"note": 1, "base_url": "x"}', '{"note": "x", "base_url": 1}']
 )
 def test_what_is_damaged_is_written_anew(stub: Stub, nodus: Command, state: Path, damage: str) -> None:
-    """As if nothing had been seen."""
+    """A file that cannot be read counts as no checkpoint."""
     serve(stub, ROWS)
     nodus("ledger", "verify")
     (file,) = state.iterdir()
@@ -139,7 +139,7 @@ def test_what_is_damaged_is_written_anew(stub: Stub, nodus: Command, state: Path
 
 
 def test_an_export_is_not_compared(stub: Stub, nodus: Command, state: Path, tmp_path: Path) -> None:
-    """It may be of any time."""
+    """An exported file may be older than the last checkpoint seen."""
     serve(stub, ROWS)
     nodus("ledger", "verify")
     export = tmp_path / "rows"
@@ -150,7 +150,7 @@ def test_an_export_is_not_compared(stub: Stub, nodus: Command, state: Path, tmp_
 
 
 def test_of_two_writers_the_larger_checkpoint_stays(tmp_path: Path) -> None:
-    """Whichever comes last; nothing else is left in the folder."""
+    """The order of the writes does not matter, and no temporary file is left in the folder."""
     store = CheckpointStore(tmp_path / "new" / "folder")
     for size in (3, 22, 5):
         store.save(seen(size))
@@ -162,7 +162,7 @@ def test_of_two_writers_the_larger_checkpoint_stays(tmp_path: Path) -> None:
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And no half of a file."""
+    """The old file stays whole, and no half-written one appears."""
     store = CheckpointStore(tmp_path)
     store.save(seen(3))
 
@@ -178,12 +178,12 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: p
 
 
 def test_the_same_key_is_compared_wherever_it_is_met() -> None:
-    """A control plane may move."""
+    """A control plane may move to another address."""
     assert predecessor(seen(3, base_url="http://127.0.0.1:2"), [seen(5), seen(4)]) == seen(5)
 
 
 def test_another_key_under_the_same_address_is_compared_too() -> None:
-    """Else a new key would be a way to begin anew; but on loopback, a new control plane has a new one."""
+    """A new key must not start a new history; on loopback, it does mean a new control plane."""
     others = [seen(5, private=OTHER_PRIVATE)]
     on_loopback = [seen(5, private=OTHER_PRIVATE, base_url="http://127.0.0.1:1")]
 
@@ -193,7 +193,7 @@ def test_another_key_under_the_same_address_is_compared_too() -> None:
 
 
 def test_a_continuation_needs_no_proof_where_there_is_nothing_to_prove() -> None:
-    """The same again; or from nothing to something."""
+    """Equal checkpoints, and growth from the empty log, need no proof."""
     require_continuation(seen(5), seen(5), None)
     require_continuation(seen(0), seen(5), None)
     proof = ConsistencyProof.model_validate(
@@ -203,7 +203,7 @@ def test_a_continuation_needs_no_proof_where_there_is_nothing_to_prove() -> None
 
 
 def test_the_same_size_with_other_rows_is_a_rewritten_history() -> None:
-    """No proof can help."""
+    """No consistency proof can make up for it."""
     with pytest.raises(sdk.LedgerError) as caught:
         require_continuation(seen(5), seen(5, made=rows(5, kind="other")), None)
 
@@ -221,5 +221,5 @@ def test_the_same_size_with_other_rows_is_a_rewritten_history() -> None:
     ],
 )
 def test_the_folder_is_where_the_system_wants_it(environ: dict[str, str], platform: str, expected: str) -> None:
-    """By the XDG specification, and by Windows'."""
+    """It follows the XDG specification, and on Windows %LOCALAPPDATA%."""
     assert state_folder(environ, platform=platform, home=Path("/home/me")) == Path(expected)

@@ -32,7 +32,7 @@ def findings(stdout: str) -> dict[str, dict[str, str]]:
 
 @pytest.mark.usefixtures("backend", "healthy")
 def test_all_is_well(nodus: Command) -> None:
-    """And it says what it looked at, without more of the key than its prefix."""
+    """Every check is reported, and only the prefix of the key is shown."""
     result = nodus("doctor")
 
     assert result.status == 0
@@ -43,7 +43,7 @@ def test_all_is_well(nodus: Command) -> None:
 
 
 def test_nothing_set(command: Command) -> None:
-    """What needs no network is still looked at."""
+    """The checks that need no network are still made."""
     result = command("doctor", "--json")
 
     found = findings(result.stdout)
@@ -55,7 +55,7 @@ def test_nothing_set(command: Command) -> None:
 
 
 def test_a_key_that_is_refused(healthy: Stub, nodus: Command) -> None:
-    """The control plane is up; the key is the trouble."""
+    """The control plane counts as up; the key is the check that fails."""
     healthy.answer("GET /v1/jobs", Answer(401, {"error": "invalid_api_key", "message": "No such key."}))
 
     result = nodus("doctor")
@@ -66,7 +66,7 @@ def test_a_key_that_is_refused(healthy: Stub, nodus: Command) -> None:
 
 
 def test_a_control_plane_that_is_not_well(healthy: Stub, nodus: Command) -> None:
-    """`nodus health` says so too; the rest is looked at all the same."""
+    """The remaining checks are made all the same."""
     healthy.answer("GET /healthz", Answer(200, {"status": "degraded"}))
 
     result = nodus("doctor", "--json")
@@ -78,7 +78,7 @@ def test_a_control_plane_that_is_not_well(healthy: Stub, nodus: Command) -> None
 
 
 def test_a_control_plane_that_is_away(nodus: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is asked once: a doctor does not wait."""
+    """It is asked only once, without retries."""
     monkeypatch.setenv("NODUS_BASE_URL", "http://127.0.0.1:1")
 
     result = nodus("doctor", "--json")
@@ -90,7 +90,7 @@ def test_a_control_plane_that_is_away(nodus: Command, monkeypatch: pytest.Monkey
 
 
 def test_an_address_that_cannot_be_used(nodus: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And whose password is not shown."""
+    """The setting fails, and a password in it is not shown."""
     monkeypatch.setenv("NODUS_BASE_URL", "https://me:hush@example.org")
 
     result = nodus("doctor")
@@ -102,7 +102,7 @@ def test_an_address_that_cannot_be_used(nodus: Command, monkeypatch: pytest.Monk
 
 @pytest.mark.usefixtures("healthy")
 def test_a_key_that_looks_odd(nodus: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A warning, as another server may have others; it is not shown, as it may be another secret."""
+    """This is only a warning, and the key is not shown, as it may be another secret."""
     monkeypatch.setenv("NODUS_API_KEY", "4a9e")
 
     result = nodus("doctor", "--json")
@@ -115,7 +115,7 @@ def test_a_key_that_looks_odd(nodus: Command, monkeypatch: pytest.MonkeyPatch) -
 def test_a_clock_that_is_off_is_found_by_the_servers_date(
     healthy: Stub, nodus: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server from another day: signed requests would be refused."""
+    """The server would refuse requests that this clock signs."""
     healthy.answer("GET /healthz", Answer(200, {"status": "ok"}, {"Date": "Thu, 01 Jan 2015 00:00:00 GMT"}))
     healthy.answer("GET /v1/jobs", Answer(200, {"jobs": []}, {"Date": "Thu, 01 Jan 2015 00:00:00 GMT"}))
     monkeypatch.setenv("NODUS_SIGNING_SECRET", "sgn_0")
@@ -139,7 +139,7 @@ def test_a_clock_that_is_off_is_found_by_the_servers_date(
     ],
 )
 def test_a_clock_is_judged_by_what_it_breaks(skew: float | None, signs: bool, result: str, exit_code: int) -> None:
-    """Half a minute is worth a word; five are the end of signing."""
+    """Thirty seconds are a warning; past the tolerance of signatures it fails, if requests are signed."""
     finding = check_clock(skew, signs=signs)
 
     assert (finding.result, finding.exit_code) == (result, exit_code)
@@ -154,7 +154,7 @@ def test_a_clock_is_judged_by_what_it_breaks(skew: float | None, signs: bool, re
     ],
 )
 def test_dates_are_those_of_http(date: str, expected: float | None) -> None:
-    """What is not one says nothing."""
+    """Anything else than an HTTP date gives no skew."""
     assert skew_of(date, NOW) == expected
 
 
@@ -168,7 +168,7 @@ def proxy_of(
 
 
 def test_the_proxy_in_use_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the variables that name it."""
+    """The variables that name it are listed too."""
     finding = proxy_of({"HTTPS_PROXY": "http://me:hush@proxy.example:3128"}, monkeypatch)
 
     assert finding is not None
@@ -176,7 +176,7 @@ def test_the_proxy_in_use_is_named_without_its_password(monkeypatch: pytest.Monk
 
 
 def test_no_proxy_is_told_with_what_keeps_it_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`NO_PROXY`, or that none is named for such an address."""
+    """The reason is this machine, `NO_PROXY`, or that none is named for the scheme."""
     exempt = proxy_of({"HTTPS_PROXY": "http://proxy.example", "NO_PROXY": "api.example"}, monkeypatch)
     monkeypatch.delenv("NO_PROXY")
     monkeypatch.delenv("HTTPS_PROXY")
@@ -200,7 +200,7 @@ def test_a_proxy_that_cannot_be_used_is_a_setting_to_correct(monkeypatch: pytest
 
 
 def test_a_proxy_is_part_of_the_picture(nodus: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the control plane cannot be reached, it may be the one at fault."""
+    """If the control plane cannot be reached, the advice names the proxy too."""
     monkeypatch.setenv("NODUS_BASE_URL", "https://api.example.invalid")
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     result = nodus("doctor")
@@ -223,7 +223,7 @@ def test_a_proxy_is_part_of_the_picture(nodus: Command, monkeypatch: pytest.Monk
     ],
 )
 def test_a_certificate_that_does_not_verify_has_its_own_advice(verify_code: int, expected: str) -> None:
-    """By what is wrong with it; the operating system's store is named where there is one."""
+    """The advice depends on OpenSSL's code, and names the system's store where there is one."""
     advice = advice_for(verify_code, "/etc/ssl/store.pem")
 
     assert expected in advice
@@ -235,7 +235,7 @@ def test_a_certificate_that_does_not_verify_has_its_own_advice(verify_code: int,
 def test_a_certificate_is_told_from_an_address(
     nodus: Command, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
 ) -> None:
-    """However deep in the chain of causes it stands."""
+    """The certificate error is found at any depth of the chain of causes."""
 
     async def unverified(self: object) -> dict[str, object]:
         cause = ssl.SSLCertVerificationError(1, "certificate verify failed")
@@ -251,7 +251,7 @@ def test_a_certificate_is_told_from_an_address(
 
 
 def test_who_stands_before_the_control_plane_is_not_taken_for_it(stub: Stub, nodus: Command) -> None:
-    """A proxy's refusal says nothing of the key."""
+    """A proxy's refusal does not make the key invalid."""
     stub.answer("GET /v1/jobs", Answer(403, "<html>Forbidden by the proxy</html>", {"Content-Type": "text/html"}))
     result = nodus("list")
 
@@ -264,7 +264,7 @@ def test_who_stands_before_the_control_plane_is_not_taken_for_it(stub: Stub, nod
 def test_a_proxys_failure_is_told_from_the_control_planes(
     nodus: Command, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
 ) -> None:
-    """By the class of what is behind it."""
+    """The exception behind the error tells which of the two failed."""
 
     async def refused(self: object) -> dict[str, object]:
         raise APIConnectionError("GET /healthz failed: 403 Forbidden") from httpx.ProxyError("403 Forbidden")

@@ -34,7 +34,7 @@ STARTING = Answer(503, {"error": "starting"}, {"Retry-After": "0.01"})
 def test_an_answer_gives_its_exit_status(
     stub: Stub, nodus: Command, status: int, code: str, expected: int, hint: str
 ) -> None:
-    """Alike on both event loops: what, why, what next, and the request's id."""
+    """On both event loops, the output has the message, a hint and the request's id."""
     stub.answer("GET /v1/jobs/job-1", Answer(status, {"error": code, "message": "It is so."}))
 
     result = nodus("get", "job-1")
@@ -49,7 +49,7 @@ def test_an_answer_gives_its_exit_status(
 def test_a_server_that_asks_for_patience_is_quoted(
     stub: Stub, nodus: Command, status: int, expected: int, seconds: str
 ) -> None:
-    """More than the library waits by itself."""
+    """A longer wait than the library makes by itself is left to the user."""
     stub.answer("GET /v1/jobs/job-1", Answer(status, {"error": "busy", "message": "Busy."}, {"Retry-After": seconds}))
 
     result = nodus("get", "job-1")
@@ -59,7 +59,7 @@ def test_a_server_that_asks_for_patience_is_quoted(
 
 
 def test_a_budget_says_what_is_left(stub: Stub, nodus: Command) -> None:
-    """Enough to choose a smaller job."""
+    """The figures are enough to choose a smaller job."""
     payload = {
         "error": "budget_exceeded",
         "message": "Over the cap.",
@@ -76,7 +76,7 @@ def test_a_budget_says_what_is_left(stub: Stub, nodus: Command) -> None:
 
 
 def test_retries_are_told(stub: Stub, nodus: Command) -> None:
-    """A command that takes its time says why."""
+    """A command that takes long says why."""
     stub.answer(
         "GET /healthz", Answer(503, {"error": "starting"}, {"Retry-After": "0.01"}), Answer(200, {"status": "ok"})
     )
@@ -90,7 +90,7 @@ def test_retries_are_told(stub: Stub, nodus: Command) -> None:
 def test_the_librarys_whole_log_takes_the_place_of_those_notes(
     stub: Stub, nodus: Command, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nothing is said twice."""
+    """With `NODUS_LOG`, a retry is not reported twice."""
     stub.answer(
         "GET /healthz", Answer(503, {"error": "starting"}, {"Retry-After": "0.01"}), Answer(200, {"status": "ok"})
     )
@@ -103,7 +103,7 @@ def test_the_librarys_whole_log_takes_the_place_of_those_notes(
 
 
 def test_a_control_plane_that_cannot_be_reached_exits_8(nodus: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After the retries; the hint names the variable."""
+    """It fails once the retries are over, and the hint names the variable."""
     monkeypatch.setenv("NODUS_BASE_URL", "http://127.0.0.1:1")
 
     result = nodus("health")
@@ -114,7 +114,7 @@ def test_a_control_plane_that_cannot_be_reached_exits_8(nodus: Command, monkeypa
 
 @pytest.mark.parametrize("words", [("list",), ("health",), ("run", "--image", "a"), ("get", "x")])
 def test_a_missing_key_exits_3_and_is_named(command: Command, words: tuple[str, ...]) -> None:
-    """In the words of a shell, not of Python."""
+    """The advice is a shell command, not Python."""
     result = command(*words)
 
     assert (result.status, result.stdout) == (3, "")
@@ -126,7 +126,7 @@ def test_a_missing_key_exits_3_and_is_named(command: Command, words: tuple[str, 
 def test_a_setting_that_cannot_work_exits_3(
     nodus: Command, stub: Stub, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    """Before anything is sent."""
+    """Nothing is sent."""
     monkeypatch.setenv(name, value)
 
     result = nodus("health")
@@ -136,7 +136,7 @@ def test_a_setting_that_cannot_work_exits_3(
 
 
 def test_trio_where_it_is_not_installed_exits_3_and_says_how(nodus: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An extra of the package brings it."""
+    """The message says which package to install."""
     monkeypatch.setenv("NODUS_BACKEND", "trio")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
 
@@ -148,7 +148,7 @@ def test_trio_where_it_is_not_installed_exits_3_and_says_how(nodus: Command, mon
 
 @pytest.mark.parametrize("job_id", ["../x", ".", "a\nb"])
 def test_what_cannot_be_a_job_id_is_not_sent(stub: Stub, nodus: Command, job_id: str) -> None:
-    """It would ask for another path."""
+    """It would be the path of another endpoint."""
     result = nodus("get", job_id)
 
     assert (result.status, stub.requests) == (5, [])
@@ -156,14 +156,14 @@ def test_what_cannot_be_a_job_id_is_not_sent(stub: Stub, nodus: Command, job_id:
 
 
 def test_what_a_server_says_cannot_steer_the_terminal(stub: Stub, nodus: Command) -> None:
-    """Control characters are shown, not obeyed."""
+    """Control characters are shown as escapes."""
     stub.answer("GET /v1/jobs/job-1", Answer(404, {"error": "job_not_found", "message": "\x1b[2Jgone\x07"}))
 
     assert "\\x1b[2Jgone\\x07" in nodus("get", "job-1").stderr
 
 
 def test_an_unexpected_exception_is_not_hidden(nodus: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is a bug, and its traceback is what a report needs."""
+    """It is a bug, and a report of it needs the traceback."""
 
     async def broken(self: object) -> None:
         raise ZeroDivisionError
@@ -176,7 +176,7 @@ def test_an_unexpected_exception_is_not_hidden(nodus: Command, monkeypatch: pyte
 
 @pytest.mark.parametrize("kind", ERRORS)
 def test_every_error_has_a_status_of_the_table(kind: type[sdk.NodusError]) -> None:
-    """None is left to chance; a subclass of tomorrow has that of its base."""
+    """A subclass that is added later gets the status of its base class."""
     tomorrows = type("Tomorrows", (kind,), {})
 
     assert exit_codes.of_error(kind("x")) in exit_codes.MEANINGS
@@ -184,12 +184,12 @@ def test_every_error_has_a_status_of_the_table(kind: type[sdk.NodusError]) -> No
 
 
 def test_the_statuses_are_those_that_scripts_rely_on() -> None:
-    """They never change."""
+    """The numbers are public and do not change."""
     assert list(exit_codes.MEANINGS) == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 74, 124, 130, 143]
 
 
 def test_nothing_under_way_has_no_advice() -> None:
-    """There is nothing to go on with."""
+    """A command that has begun nothing prints no way to continue."""
     from nodus._cli.output import Output
 
     assert PendingWork(Output()).advice() == []

@@ -27,7 +27,7 @@ def test_the_hook_is_announced() -> None:
 
 @pytest.mark.skipif(importlib.util.find_spec("PyInstaller") is None, reason="PyInstaller is not installed here")
 def test_a_frozen_command_has_its_commands(tmp_path: Path) -> None:
-    """Those of groups as well."""
+    """PyInstaller's hook includes all commands, those in groups too."""
     (tmp_path / "app.py").write_text(PROGRAM, encoding="utf-8")
     # An environment that was installed before the entry point was there does not announce it.
     announced = any(

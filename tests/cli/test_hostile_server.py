@@ -141,7 +141,7 @@ def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_command_is_called_here() -> None:
-    """A new one is given its call, or its reason."""
+    """A new command must be added to the calls, or listed with the reason why not."""
     paths = [path for name in registry.COMMANDS for path, _ in registry.leaves(name)]
 
     assert sorted(paths) == sorted([*CALLS, *WITHOUT_SERVER])
@@ -151,7 +151,7 @@ def test_every_command_is_called_here() -> None:
 @pytest.mark.parametrize("path", CALLS)
 @pytest.mark.usefixtures("on_a_terminal")
 def test_no_command_lets_a_server_steer_the_terminal(stub: Stub, nodus: Command, path: str, status: int) -> None:
-    """Not in what it answers, and not in how it fails."""
+    """This holds for successful responses and for errors."""
     hostile(stub, status)
     result = nodus(*path.split(), *CALLS[path])
 
@@ -162,7 +162,7 @@ def test_no_command_lets_a_server_steer_the_terminal(stub: Stub, nodus: Command,
 @pytest.mark.parametrize("status", [200, 404])
 @pytest.mark.parametrize("path", CALLS)
 def test_json_and_rows_are_escaped_in_a_pipe_too(stub: Stub, nodus: Command, path: str, status: int) -> None:
-    """They are read on a terminal in the end; and JSON is one line, whose value is what the server said."""
+    """They may end up on a terminal; the JSON still parses to what the server sent."""
     hostile(stub, status)
     in_a_pipe, as_json = nodus(*path.split(), *CALLS[path]), nodus(*path.split(), *CALLS[path], "--json")
 
@@ -177,7 +177,7 @@ def test_json_and_rows_are_escaped_in_a_pipe_too(stub: Stub, nodus: Command, pat
 def test_retries_and_the_librarys_log_are_one_line_each(
     stub: Stub, nodus: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A line break in a server's word does not begin another entry."""
+    """A line break in a server's message does not begin another log entry."""
     hostile(stub, 503)
     with_notes = nodus("get", "job-1")
     logger = logging.getLogger("nodus")
@@ -195,7 +195,7 @@ def test_retries_and_the_librarys_log_are_one_line_each(
 
 @posix_only
 def test_the_line_to_paste_is_a_secret_and_nothing_else(stub: Stub, nodus: Command) -> None:
-    """What is no secret is refused, and the endpoint is removed; quoted it is all the same."""
+    """A malformed secret is refused and the endpoint removed; a good one is quoted for the shell."""
     stub.answer("DELETE /v1/webhooks/wh_1", Answer(204))
     for secret in ("whsec_1; touch PWNED #", "whsec_", "whsec_G", "whsec_1\n", None):
         stub.answer("POST /v1/webhooks", Answer(201, {**HOOK, "id": "wh_1", "secret": secret}))
@@ -216,7 +216,7 @@ def test_the_line_to_paste_is_a_secret_and_nothing_else(stub: Stub, nodus: Comma
 
 
 def test_a_line_to_paste_names_a_job_and_does_nothing_else(stub: Stub, nodus: Command) -> None:
-    """Its id is quoted for the shell."""
+    """The job's id is quoted for the shell."""
     stub.answer("POST /v1/jobs", Answer(202, {"id": "x; touch PWNED", "status": "queued"}))
 
     assert "nodus wait 'x; touch PWNED'" in nodus("run", "--image", "a").stderr
@@ -225,7 +225,7 @@ def test_a_line_to_paste_names_a_job_and_does_nothing_else(stub: Stub, nodus: Co
 def test_logs_are_raw_on_a_terminal_only_if_that_is_asked_for(
     stub: Stub, nodus: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As they are always in a pipe."""
+    """Without `--raw`, only a pipe or a file gets the bytes unchanged."""
     stub.answer("GET /v1/jobs/job-1/logs", Answer(200, "\x1b[31mred\x1b[2J\n"))
     in_a_pipe = nodus("logs", "job-1").stdout
     monkeypatch.setattr("nodus._cli.output._is_terminal", lambda stream: True)
@@ -235,7 +235,7 @@ def test_logs_are_raw_on_a_terminal_only_if_that_is_asked_for(
 
 
 def test_only_one_module_writes() -> None:
-    """Every text passes through `Output`, whose methods escape."""
+    """All text goes through `Output`, whose methods escape it."""
     writers = {"__init__.py": "before anything is loaded", "output.py": "the one", "reference.py": "a page of our own"}
     found = {
         path.relative_to(CLI).as_posix()
@@ -261,7 +261,7 @@ def test_only_one_module_writes() -> None:
     ],
 )
 def test_every_way_to_write_escapes(write: object, capfd: pytest.CaptureFixture[str]) -> None:
-    """There is no other."""
+    """No public method of `Output` passes control characters through."""
     assert callable(write)
     write(Output())
     written = capfd.readouterr()

@@ -87,7 +87,7 @@ def interrupted(stub: Stub, nodus: Command) -> Interrupted:
 def test_interrupting_a_wait_leaves_the_job_and_says_how_to_go_on(
     stub: Stub, interrupted: Interrupted, words: tuple[str, ...], number: int, status: int, word: str
 ) -> None:
-    """Stdout has nothing: there is no final state."""
+    """Stdout stays empty, because there is no final state."""
     stub.answer(SUBMIT, Answer(202, job(status="queued")))
     looks = [Answer(200, job(status="running"))] if words[0] == "get" else []
 
@@ -114,7 +114,7 @@ def test_interrupting_a_wait_leaves_the_job_and_says_how_to_go_on(
 def test_before_there_is_an_id_the_idempotency_key_is_printed(
     stub: Stub, interrupted: Interrupted, wait: list[str]
 ) -> None:
-    """With the line that submits again under it, whose values are no secrets."""
+    """The line that submits again under it shows no values of `--env`."""
     stub.hang(SUBMIT)
 
     result = interrupted("run", "--image", "a", "--env", "SECRET=hush", *wait, "--", "echo", "a b")
@@ -128,7 +128,7 @@ def test_before_there_is_an_id_the_idempotency_key_is_printed(
 
 
 def test_cancel_on_interrupt_cancels_the_job(stub: Stub, interrupted: Interrupted) -> None:
-    """It was asked for."""
+    """The user asked for it with `--cancel-on-interrupt`."""
     stub.answer(SUBMIT, Answer(202, job(status="queued")))
     stub.hang(GET)
     stub.answer(CANCEL, Answer(200, job(status="cancelled")))
@@ -142,7 +142,7 @@ def test_cancel_on_interrupt_cancels_the_job(stub: Stub, interrupted: Interrupte
 
 
 def test_cancel_on_interrupt_finds_a_job_that_has_no_id_yet(stub: Stub, interrupted: Interrupted) -> None:
-    """The key of the submission that hangs tells it, and makes no second job."""
+    """Submitting again under the same idempotency key yields the id, and no second job."""
     hanging = threading.Event()
 
     def submit(request: Request) -> Answer:
@@ -166,7 +166,7 @@ def test_cancel_on_interrupt_finds_a_job_that_has_no_id_yet(stub: Stub, interrup
 
 
 def test_a_job_that_cannot_be_cancelled_is_not_passed_over(stub: Stub, interrupted: Interrupted) -> None:
-    """Its user must know that it goes on."""
+    """The user is told that the job goes on."""
     stub.hang(GET)
     stub.answer(CANCEL, Answer(403, {"error": "forbidden_principal", "message": "Not yours."}))
 
@@ -178,7 +178,7 @@ def test_a_job_that_cannot_be_cancelled_is_not_passed_over(stub: Stub, interrupt
 
 
 def test_an_id_is_quoted_for_the_shell() -> None:
-    """Lines are there to be pasted, and the id is what a server or a user says."""
+    """The lines are meant to be pasted, and the id comes from a server or a user."""
     pending = PendingWork(Output())
     pending.job_id = "a b\x1b;c"
 
@@ -189,14 +189,14 @@ def test_an_id_is_quoted_for_the_shell() -> None:
 
 
 def test_a_command_without_anything_under_way_ends_quietly(stub: Stub, interrupted: Interrupted) -> None:
-    """There is nothing to say but that it was interrupted."""
+    """It only says that it was interrupted."""
     stub.hang("GET /healthz")
 
     assert interrupted("health") == (130, "", "Interrupted.\n")
 
 
 def test_an_interrupt_that_is_raised_ends_the_same_way(nodus: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where an event loop cannot receive signals."""
+    """Some event loops cannot receive signals, and raise KeyboardInterrupt."""
 
     def interrupted_run(*args: object, **options: object) -> None:
         raise KeyboardInterrupt
@@ -207,7 +207,7 @@ def test_an_interrupt_that_is_raised_ends_the_same_way(nodus: Command, monkeypat
 
 
 def test_an_interrupt_before_anything_was_begun_is_quiet(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the command is being loaded, or parses its arguments."""
+    """This covers loading the command and parsing its arguments."""
 
     def interrupted_run(arguments: list[str]) -> int:
         raise KeyboardInterrupt
@@ -218,7 +218,7 @@ def test_an_interrupt_before_anything_was_begun_is_quiet(command: Command, monke
 
 
 def test_leaving_at_once_is_leaving(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the status of the signal."""
+    """The exit status is that of the signal."""
     statuses: list[int] = []
     monkeypatch.setattr(os, "_exit", statuses.append)
 
@@ -232,7 +232,7 @@ def environment(stub: Stub) -> dict[str, str]:
 
 
 def test_ctrl_c_at_a_terminal(stub: Stub) -> None:
-    """As a person sees it: the state as it changes, in colour, and the way back after Ctrl-C."""
+    """A person sees each state in colour, and after Ctrl-C how to go on."""
     stub.answer(SUBMIT, Answer(202, job(status="queued")))
     stub.answer(GET, Answer(200, job(status="running", supplier="lambda", region="r1")))
 
@@ -248,7 +248,7 @@ def test_ctrl_c_at_a_terminal(stub: Stub) -> None:
 
 
 def test_a_second_ctrl_c_ends_the_command_at_once(stub: Stub) -> None:
-    """Whatever it was cleaning up; still without a traceback."""
+    """It does not wait for the clean-up, and prints no traceback."""
     stub.answer(GET, Answer(200, job(status="running")))
     stub.hang(CANCEL)
 
@@ -265,7 +265,7 @@ def test_a_second_ctrl_c_ends_the_command_at_once(stub: Stub) -> None:
 
 
 def test_sigterm_ends_a_process_with_143(stub: Stub) -> None:
-    """As a shell, a container or a CI runner sends it."""
+    """Shells, containers and CI runners send it."""
     stub.hang(GET)
     process = subprocess.Popen(
         [sys.executable, "-m", "nodus", "wait", "job-1"],
@@ -288,7 +288,7 @@ def test_sigterm_ends_a_process_with_143(stub: Stub) -> None:
     [("health",), ("list",), ("run", "--image", "a", "--wait"), ("logs", "job-1"), ("events", "job-1"), ("doctor",)],
 )
 def test_commands_run_on_every_event_loop(stub: Stub, nodus: Command, words: tuple[str, ...]) -> None:
-    """To their end, and leave the handlers of signals as they were."""
+    """They finish, and restore the signal handlers."""
     stub.answer("GET /healthz", Answer(200, {"status": "ok"}))
     stub.answer("GET /v1/jobs", Answer(200, {"jobs": [job()]}))
     stub.answer(SUBMIT, Answer(202, job()))

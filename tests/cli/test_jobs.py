@@ -25,21 +25,21 @@ def listing(*jobs: object, cursor: str | None = None) -> Answer:
 
 @pytest.mark.usefixtures("backend")
 def test_health_is_one_line_on_either_event_loop(stub: Stub, nodus: Command) -> None:
-    """A deploy script reads the status code; a person the line."""
+    """Deploy scripts read the exit status, people the line."""
     stub.answer("GET /healthz", Answer(200, {"status": "ok", "version": "9.9"}))
 
     assert nodus("health") == (0, "ok 9.9\n", "")
 
 
 def test_health_as_json_is_what_the_server_said(stub: Stub, nodus: Command) -> None:
-    """Nothing is added and nothing is left out."""
+    """No member is added or left out."""
     stub.answer("GET /healthz", Answer(200, {"status": "ok", "region": "x"}))
 
     assert json.loads(nodus("health", "--json").stdout) == {"status": "ok", "region": "x"}
 
 
 def test_a_control_plane_that_is_not_well_fails_the_health_check(stub: Stub, nodus: Command) -> None:
-    """It answers, and says itself that it should not be used."""
+    """It answers, but reports a problem itself."""
     stub.answer("GET /healthz", Answer(200, {"status": "degraded"}))
 
     result = nodus("health")
@@ -74,7 +74,7 @@ def test_a_list_as_json_is_an_object_a_line(stub: Stub, nodus: Command) -> None:
 
 
 def test_a_limit_is_kept_across_pages(stub: Stub, nodus: Command) -> None:
-    """The server may give fewer a page than asked for, or more."""
+    """The server may return fewer or more per page than was asked for."""
     stub.answer("GET /v1/jobs", listing(job("a"), job("b"), cursor="2"), listing(job("c"), job("d"), cursor="3"))
 
     result = nodus("list", "--limit", "3")
@@ -84,7 +84,7 @@ def test_a_limit_is_kept_across_pages(stub: Stub, nodus: Command) -> None:
 
 
 def test_all_goes_on_to_the_last_page(stub: Stub, nodus: Command) -> None:
-    """In pages as large as the server gives."""
+    """It asks for the largest pages that the server gives."""
     stub.answer("GET /v1/jobs", listing(job("a"), cursor="2"), listing(job("b")))
 
     result = nodus("list", "--all", "--status", "running", "--status", "queued")
@@ -130,7 +130,7 @@ def test_get_shows_the_name_of_a_job_that_has_one(stub: Stub, nodus: Command) ->
 
 @pytest.mark.parametrize("status", ["queued", "running", "failed", "cancelled"])
 def test_get_succeeds_whatever_the_state(stub: Stub, nodus: Command, status: str) -> None:
-    """It was asked for the state, and gives it."""
+    """Without `--wait`, a failed job is no failure of the command."""
     stub.answer("GET /v1/jobs/job-1", Answer(200, job(status=status)))
 
     result = nodus("get", "job-1")
@@ -140,7 +140,7 @@ def test_get_succeeds_whatever_the_state(stub: Stub, nodus: Command, status: str
 
 
 def test_get_shows_what_is_known_of_a_job(stub: Stub, nodus: Command) -> None:
-    """With the money as the product shows it."""
+    """Costs, the retail price and the savings are shown in dollars."""
     stub.answer(
         "GET /v1/jobs/job-1",
         Answer(
@@ -167,7 +167,7 @@ def test_get_shows_what_is_known_of_a_job(stub: Stub, nodus: Command) -> None:
 
 @pytest.mark.usefixtures("backend")
 def test_get_wait_watches_to_the_end(stub: Stub, nodus: Command) -> None:
-    """Progress goes to stderr, the last state to stdout."""
+    """Progress goes to stderr, the final state to stdout."""
     stub.answer(
         "GET /v1/jobs/job-1",
         Answer(200, job(status="queued")),
@@ -195,7 +195,7 @@ def test_get_wait_watches_to_the_end(stub: Stub, nodus: Command) -> None:
 def test_a_job_that_did_not_complete_fails_the_wait(
     stub: Stub, nodus: Command, words: tuple[str, ...], end: dict[str, object], reason: str
 ) -> None:
-    """The status is 1, and stderr says why."""
+    """The exit status is 1, and stderr says why."""
     stub.answer("GET /v1/jobs/job-1", Answer(200, end))
 
     result = nodus(*words)
@@ -206,7 +206,7 @@ def test_a_job_that_did_not_complete_fails_the_wait(
 
 @pytest.mark.usefixtures("backend")
 def test_a_wait_that_times_out_exits_124_and_says_how_to_go_on(stub: Stub, nodus: Command) -> None:
-    """The job goes on; stdout has its last state, for programs to learn which it was."""
+    """Stdout has the job's last state, so that a program learns which job it was."""
     stub.answer("GET /v1/jobs/job-1", Answer(200, job(status="running")))
 
     result = nodus("wait", "job-1", "--timeout", "0")
@@ -220,7 +220,7 @@ def test_a_wait_that_times_out_exits_124_and_says_how_to_go_on(stub: Stub, nodus
 
 
 def test_waiting_for_a_job_that_is_not_there_exits_4(stub: Stub, nodus: Command) -> None:
-    """A job found by its id is not waited for to appear."""
+    """Only a job that was just submitted may read as absent for a moment."""
     stub.answer("GET /v1/jobs/nope", Answer(404, {"error": "job_not_found", "message": "No job nope."}))
 
     result = nodus("wait", "nope")
@@ -230,7 +230,7 @@ def test_waiting_for_a_job_that_is_not_there_exits_4(stub: Stub, nodus: Command)
 
 
 def test_trouble_while_waiting_is_told(stub: Stub, nodus: Command) -> None:
-    """A command that seems to hang says what it is waiting for."""
+    """Failed polls are reported, so that the command does not seem to hang."""
     stub.answer("GET /v1/jobs/job-1", Answer(503, {"error": "starting", "message": "Soon."}), Answer(200, job()))
 
     result = nodus("wait", "job-1", "--poll-seconds", "0.001")
@@ -241,7 +241,7 @@ def test_trouble_while_waiting_is_told(stub: Stub, nodus: Command) -> None:
 
 @pytest.mark.parametrize(("status", "terminal"), [("running", False), ("cancelled", True)])
 def test_cancel_shows_where_the_job_stands(stub: Stub, nodus: Command, status: str, terminal: bool) -> None:
-    """A running job has still to be let go by its supplier."""
+    """A running job is cancelled only once its supplier confirms."""
     stub.answer("POST /v1/jobs/job-1/cancel", Answer(200, job(status=status)))
 
     result = nodus("cancel", "job-1")
@@ -251,14 +251,14 @@ def test_cancel_shows_where_the_job_stands(stub: Stub, nodus: Command, status: s
 
 
 def test_logs_are_written_as_they_are(stub: Stub, nodus: Command) -> None:
-    """No line is added."""
+    """No line break is added."""
     stub.answer("GET /v1/jobs/job-1/logs", Answer(200, "epoch 1\nepoch 2"))
 
     assert nodus("logs", "job-1") == (0, "epoch 1\nepoch 2", "")
 
 
 def test_logs_as_json_name_their_job(stub: Stub, nodus: Command) -> None:
-    """Text that is not a line of JSON itself."""
+    """The text is a member of an object, not JSON by itself."""
     stub.answer("GET /v1/jobs/job-1/logs", Answer(200, "epoch 1\n"))
 
     assert json.loads(nodus("logs", "job-1", "--json").stdout) == {"job_id": "job-1", "text": "epoch 1\n"}
@@ -271,7 +271,7 @@ class Simulated(JobView):
 
 
 def test_a_simulated_job_says_that_nothing_ran(capfd: pytest.CaptureFixture[str]) -> None:
-    """In its last line; for real ones nothing is said of it."""
+    """The last line says so; a real job has no such line."""
     show_job(Output(), Simulated.model_validate(job()), as_json=False)
     made_up = capfd.readouterr().out
     show_job(Output(), JobView.model_validate(job()), as_json=False)
@@ -281,7 +281,7 @@ def test_a_simulated_job_says_that_nothing_ran(capfd: pytest.CaptureFixture[str]
 
 
 def test_watching_a_simulated_job_says_so_from_the_start(capfd: pytest.CaptureFixture[str]) -> None:
-    """Beside each status."""
+    """Each status line is marked."""
 
     class Handle:
         view = Simulated.model_validate(job(status="running", supplier="vast"))

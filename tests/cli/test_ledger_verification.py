@@ -31,7 +31,7 @@ def serve(stub: Stub, made: list[Row] = ROWS, **options: Any) -> None:
 
 
 def test_rows_are_printed_in_their_order(stub: Stub, nodus: Command) -> None:
-    """As columns, and as JSON that holds all there is of them."""
+    """They are printed as columns, or as JSON with every member of the row."""
     serve(stub)
     shown = nodus("ledger", "entries", "--limit", "2")
     as_json = nodus("ledger", "entries", "--json")
@@ -45,7 +45,7 @@ def test_rows_are_printed_in_their_order(stub: Stub, nodus: Command) -> None:
 
 
 def test_checkpoint_and_key_are_printed_as_they_are_kept(stub: Stub, nodus: Command) -> None:
-    """The note, and the verifier's key."""
+    """The checkpoint is the signed note, the key a verifier key."""
     serve(stub)
 
     assert nodus("ledger", "checkpoint").stdout == checkpoint_of(ROWS)["note"]
@@ -55,7 +55,7 @@ def test_checkpoint_and_key_are_printed_as_they_are_kept(stub: Stub, nodus: Comm
 
 
 def test_proofs_are_printed(stub: Stub, nodus: Command) -> None:
-    """As they came."""
+    """Each hash of the path is printed as the server sent it."""
     hashes = leaf_hashes(ROWS)
     inclusion = {
         "seq": 3,
@@ -75,13 +75,13 @@ def test_proofs_are_printed(stub: Stub, nodus: Command) -> None:
 
 @pytest.mark.parametrize("words", [("proof", "0"), ("proof", "3", "--size", "2"), ("consistency", "5", "2")])
 def test_what_cannot_be_proved_is_not_asked_for(stub: Stub, nodus: Command, words: tuple[str, ...]) -> None:
-    """A mistake in the command line."""
+    """A size smaller than the row is an error of usage."""
     assert nodus("ledger", *words).status == 2
     assert stub.requests == []
 
 
 def test_the_servers_ledger_is_verified(stub: Stub, nodus: Command) -> None:
-    """With the key that was pinned, or with a word that it was not."""
+    """With a pinned key, or else with a note that the server named the key itself."""
     serve(stub)
     trusting = nodus("ledger", "verify")
     pinned = nodus("ledger", "verify", "--public-key", key_of()["vkey"], "--json")
@@ -97,7 +97,7 @@ def test_the_servers_ledger_is_verified(stub: Stub, nodus: Command) -> None:
 
 
 def test_what_does_not_verify_exits_9(stub: Stub, nodus: Command) -> None:
-    """A row that was changed; a checkpoint that another key signed."""
+    """A row was changed, or another key signed the checkpoint."""
     serve(stub, [*ROWS[:2], {**ROWS[2], "kind": "job.settled"}, *ROWS[3:]])
     changed = nodus("ledger", "verify")
     serve(stub, private=OTHER_PRIVATE)
@@ -109,7 +109,7 @@ def test_what_does_not_verify_exits_9(stub: Stub, nodus: Command) -> None:
 
 
 def test_files_are_verified_without_a_network(stub: Stub, nodus: Command, tmp_path: Path) -> None:
-    """An export with its checkpoint, and one that was kept, as a note or as JSON."""
+    """An export and its checkpoint are read from files, each as a note or as JSON."""
     export, checkpoint, known = tmp_path / "rows", tmp_path / "checkpoint", tmp_path / "known"
     export.write_text("\n".join(json.dumps(row) for row in ROWS) + "\n", encoding="utf-8")
     checkpoint.write_text(checkpoint_of(ROWS)["note"], encoding="utf-8")
@@ -125,7 +125,7 @@ def test_files_are_verified_without_a_network(stub: Stub, nodus: Command, tmp_pa
 
 
 def test_an_export_has_a_row_a_line_whatever_is_in_it(stub: Stub, nodus: Command, tmp_path: Path) -> None:
-    """A job can report what it likes; to some, U+2028 and U+0085 end a line."""
+    """Only a line feed ends a line: a payload may contain U+2028 and U+0085."""
     made = rows(3, payload={"reason": "one\u2028two\x85three\x0b"})
     serve(stub, made)
     export, checkpoint = tmp_path / "rows", tmp_path / "checkpoint"
@@ -138,7 +138,7 @@ def test_an_export_has_a_row_a_line_whatever_is_in_it(stub: Stub, nodus: Command
 
 
 def test_evidence_that_is_none_is_a_usage_error(nodus: Command, tmp_path: Path) -> None:
-    """So is evidence for nothing."""
+    """So is a key without anything to verify with it."""
     file = tmp_path / "file"
     file.write_bytes(b"{\xff")
 
@@ -168,7 +168,7 @@ def serve_own_rows(stub: Stub, *seqs: int, kind: str = "agent") -> None:
 def test_what_an_agent_sees_is_verified_row_by_row(
     stub: Stub, nodus: Command, tmp_path: Path, seqs: tuple[int, ...]
 ) -> None:
-    """Each by its proof; and what cannot be verified so is said."""
+    """Each row is verified by an inclusion proof, and the output says what this cannot show."""
     serve_own_rows(stub, *seqs)
     known = tmp_path / "known"
     known.write_text(json.dumps(checkpoint_of(ROWS[:2])), encoding="utf-8")
@@ -190,7 +190,7 @@ def test_what_an_agent_sees_is_verified_row_by_row(
 
 
 def test_a_row_of_an_agent_that_is_not_proved_exits_9(stub: Stub, nodus: Command) -> None:
-    """A proof of another row, and a row whose text was changed."""
+    """The proof is another row's, or the row's text was changed."""
     serve_own_rows(stub, 2, 4)
     wrong = {"seq": 2, "size": 5, "leaf_hash": ROWS[1]["leaf_hash"], "hashes": []}
     stub.answer("GET /v1/ledger/2/proof", Answer(200, wrong))
@@ -205,7 +205,7 @@ def test_a_row_of_an_agent_that_is_not_proved_exits_9(stub: Stub, nodus: Command
 
 
 def test_for_everybody_else_missing_rows_are_a_fault(stub: Stub, nodus: Command) -> None:
-    """Only an agent's key has a reason not to see them."""
+    """Only an agent's key has a reason not to see all rows."""
     serve_own_rows(stub, 2, 4, kind="service")
     refused = nodus("ledger", "verify")
 
@@ -214,7 +214,7 @@ def test_for_everybody_else_missing_rows_are_a_fault(stub: Stub, nodus: Command)
 
 
 def test_an_export_proves_no_more_than_it_can(nodus: Command, tmp_path: Path) -> None:
-    """Anybody can make consistent rows, and a checkpoint for them; nobody else the signature of a pinned key."""
+    """Consistent rows and a checkpoint are easily made; only a pinned key's signature shows who did."""
     export, checkpoint = tmp_path / "rows", tmp_path / "checkpoint"
     export.write_text("\n".join(json.dumps(row) for row in ROWS) + "\n", encoding="utf-8")
     checkpoint.write_text(checkpoint_of(ROWS)["note"], encoding="utf-8")

@@ -23,7 +23,7 @@ class Chunks:
 
 
 def test_a_head_is_read() -> None:
-    """Names without regard to case, values without the white space around them."""
+    """Names of fields ignore case, and white space around values is dropped."""
     assert parse_head(head("Content-Length:  2 \t", "X-A: b: c", "X-A: d", "Nodus-Signature:t=1")) == (
         "POST",
         "/hooks",
@@ -50,7 +50,7 @@ def test_a_head_is_read() -> None:
     ],
 )
 def test_what_could_be_read_in_two_ways_is_refused(lines: tuple[str, ...], status: int) -> None:
-    """Or not at all."""
+    """So is a head that cannot be read at all."""
     with pytest.raises(_Refused) as caught:
         parse_head(head(*lines))
 
@@ -59,7 +59,7 @@ def test_what_could_be_read_in_two_ways_is_refused(lines: tuple[str, ...], statu
 
 @pytest.mark.parametrize("line", ["GET /", "GET / HTTP/2", "GET  / HTTP/1.1", ""])
 def test_what_is_no_request_is_refused(line: str) -> None:
-    """Before anything of it is looked at."""
+    """It is refused before its fields are read."""
     with pytest.raises(_Refused) as caught:
         parse_head(f"{line}\r\nContent-Length: 0")
 
@@ -67,7 +67,7 @@ def test_what_is_no_request_is_refused(line: str) -> None:
 
 
 def test_a_header_is_read_in_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many spaces are in it: no pattern goes over its value, only over its name."""
+    """No regular expression is applied to a field's value, however many spaces it has."""
     seen: list[int] = []
 
     class Pattern:
@@ -84,14 +84,14 @@ def test_a_header_is_read_in_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_request_arrives_in_any_pieces() -> None:
-    """Cut within the empty line, too; what follows the body is left."""
+    """It may be cut anywhere, and what follows the body is ignored."""
     whole = head("Content-Length: 3").encode() + b"\r\n\r\nabcdef"
     for pieces in ([whole], [bytes([each]) for each in whole], [whole[:40], whole[40:43], whole[43:]]):
         assert await _receive(Chunks(*pieces)) == Delivery("POST", "/hooks", {"content-length": "3"}, b"abc")
 
 
 async def test_a_head_without_end_is_refused() -> None:
-    """At the limit, in one piece or in many."""
+    """The limit holds for one large piece and for many small ones."""
     for pieces in ([b"a" * 70_000], [b"a" * 1000] * 70, [b"POST / HTTP/1.1\r\nx: " + b" " * 70_000 + b"\r\n\r\n"]):
         with pytest.raises(_Refused) as caught:
             await _receive(Chunks(*pieces))
@@ -100,5 +100,5 @@ async def test_a_head_without_end_is_refused() -> None:
 
 @pytest.mark.parametrize("body", [b"[" * 100_000, b"1" * 10_000, b"\xff", b"[]", b'"x"'])
 def test_a_body_that_is_no_event_is_shown_as_none(body: bytes) -> None:
-    """It is forwarded all the same: it was signed."""
+    """It is signed, so it is forwarded all the same."""
     assert listening._event_of(body) == {}

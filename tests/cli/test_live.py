@@ -27,7 +27,7 @@ def stream(content: bytes) -> Answer:
 
 
 def test_the_events_of_a_job_are_a_line_each(stub: Stub, nodus: Command) -> None:
-    """Until its end; the columns are separated by tabs."""
+    """The stream is followed to the job's end, with tabs between the columns."""
     stub.answer(EVENTS, stream(frames(1, 2, 3, 4)))
     result = nodus("events", "job-1")
 
@@ -41,7 +41,7 @@ def test_the_events_of_a_job_are_a_line_each(stub: Stub, nodus: Command) -> None
 
 
 def test_the_events_of_a_job_are_json_lines(stub: Stub, nodus: Command) -> None:
-    """One object each; a drop in between is told on stderr, and nothing comes twice."""
+    """A dropped connection is reported on stderr, and no event is repeated."""
     stub.answer(EVENTS, stream(frames(1, 2)), stream(frames(2, 3, 4)))
     result = nodus("events", "job-1", "--json")
     told = [json.loads(line) for line in result.stdout.splitlines()]
@@ -52,7 +52,7 @@ def test_the_events_of_a_job_are_json_lines(stub: Stub, nodus: Command) -> None:
 
 
 def test_after_is_passed_on(stub: Stub, nodus: Command) -> None:
-    """To begin behind an event."""
+    """`--after` makes the stream begin behind that event."""
     stub.answer(EVENTS, stream(frames(3, 4)))
     result = nodus("events", "job-1", "--after", "2")
 
@@ -61,7 +61,7 @@ def test_after_is_passed_on(stub: Stub, nodus: Command) -> None:
 
 
 def test_an_unknown_job_exits_4(stub: Stub, nodus: Command) -> None:
-    """As everywhere."""
+    """The status is the same as for every other command."""
     absent = Answer(404, {"error": "job_not_found", "message": "There is no such job."})
     for route in (EVENTS, LOGS):
         stub.answer(route, absent)
@@ -72,7 +72,7 @@ def test_an_unknown_job_exits_4(stub: Stub, nodus: Command) -> None:
 
 @posix_only
 def test_interrupted_it_says_how_to_go_on(stub: Stub, nodus: Command) -> None:
-    """Behind the last event that was printed."""
+    """The printed command continues behind the last event that was shown."""
     answers = [stream(frame(1, id=17))]
 
     def serve(request: Request) -> Answer:
@@ -93,7 +93,7 @@ def test_interrupted_it_says_how_to_go_on(stub: Stub, nodus: Command) -> None:
 
 @posix_only
 def test_interrupted_the_job_goes_on(stub: Stub, nodus: Command) -> None:
-    """And the lines to watch it again and to cancel it are printed."""
+    """The lines to watch it again and to cancel it are printed."""
 
     def serve(request: Request) -> Answer:
         os.kill(os.getpid(), signal.SIGINT)
@@ -108,7 +108,7 @@ def test_interrupted_the_job_goes_on(stub: Stub, nodus: Command) -> None:
 
 
 def test_logs_are_followed_to_the_end(stub: Stub, nodus: Command) -> None:
-    """As text, byte for byte as it was printed."""
+    """The text is written byte for byte."""
     stub.answer(LOGS, Answer(200, "épöch 1\nepoch 2"), Answer(416))
     stub.answer(GET, Answer(200, job(status="completed")))
     result = nodus("logs", "job-1", "--follow")
@@ -118,7 +118,7 @@ def test_logs_are_followed_to_the_end(stub: Stub, nodus: Command) -> None:
 
 
 def test_logs_are_followed_as_json_lines(stub: Stub, nodus: Command) -> None:
-    """Each piece an object of its own."""
+    """Each piece is an object of its own."""
     stub.answer(LOGS, Answer(200, "one\n"), Answer(206, "two\n"), Answer(416))
     stub.answer(GET, Answer(200, job(status="completed")))
     result = nodus("logs", "job-1", "--follow", "--json")

@@ -26,7 +26,7 @@ def failure(stderr: str) -> Facts:
 
 @pytest.mark.usefixtures("backend")
 def test_an_answer_is_told_with_all_there_is_of_it(stub: Stub, nodus: Command) -> None:
-    """The server's code and request id among it, for whoever has to decide what to do."""
+    """The object has the server's code and request id, for a program to decide what to do."""
     stub.answer("GET /v1/jobs/x", Answer(404, {"error": "job_not_found", "message": "No such job."}))
     result = nodus("get", "x", "--json")
 
@@ -44,7 +44,7 @@ def test_an_answer_is_told_with_all_there_is_of_it(stub: Stub, nodus: Command) -
 
 
 def test_retries_are_silent_and_the_last_word_says_when(stub: Stub, nodus: Command) -> None:
-    """Nothing but the object comes, however often it was tried."""
+    """Stderr has only the final object, however many retries there were."""
     stub.answer(
         "GET /v1/jobs",
         Answer(503, {"error": "starting"}, {"Retry-After": "0.01"}),
@@ -69,7 +69,7 @@ def test_retries_are_silent_and_the_last_word_says_when(stub: Stub, nodus: Comma
     ],
 )
 def test_usage_errors_are_objects_too(stub: Stub, nodus: Command, words: list[str]) -> None:
-    """Wherever the option stands, and whatever it is that cannot be understood."""
+    """The position of `--json` does not matter, nor what cannot be understood."""
     result = nodus(*words)
     facts = failure(result.stderr)
 
@@ -82,7 +82,7 @@ def test_usage_errors_are_objects_too(stub: Stub, nodus: Command, words: list[st
 
 
 def test_a_secret_on_the_command_line_is_named_and_not_repeated(nodus: Command) -> None:
-    """In the hint, where it belongs."""
+    """The hint says which variable to set."""
     facts = failure(nodus("list", "--json", "--api-key=nk_live_hush").stderr)
 
     assert "NODUS_API_KEY" in str(facts["hint"])
@@ -90,14 +90,14 @@ def test_a_secret_on_the_command_line_is_named_and_not_repeated(nodus: Command) 
 
 
 def test_what_follows_two_dashes_is_the_jobs() -> None:
-    """Its own `--json` is none of the command's business."""
+    """A `--json` after `--` belongs to the job's program."""
     assert not wants_json(["run", "--image", "a", "--", "train", "--json"])
     assert wants_json(["run", "--json", "--image", "a", "--", "train"])
 
 
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
 def test_a_job_that_failed_is_no_error(stub: Stub, nodus: Command, status: str) -> None:
-    """Its view is on stdout."""
+    """Its final state is on stdout, and stderr is empty."""
     stub.answer("GET /v1/jobs/job-1", Answer(200, job(status=status)))
     result = nodus("wait", "job-1", "--json")
 
@@ -105,7 +105,7 @@ def test_a_job_that_failed_is_no_error(stub: Stub, nodus: Command, status: str) 
 
 
 def test_success_is_silent(stub: Stub, nodus: Command) -> None:
-    """Progress and notes are for people."""
+    """Progress and notes are for people, and are left out."""
     stub.answer("POST /v1/jobs", Answer(202, job(status="queued")))
     stub.answer("GET /v1/jobs/job-1", Answer(200, job()))
     stub.answer("GET /v1/jobs", Answer(200, {"jobs": []}))
@@ -116,7 +116,7 @@ def test_success_is_silent(stub: Stub, nodus: Command) -> None:
 
 
 def test_a_wait_that_times_out_says_both(stub: Stub, nodus: Command) -> None:
-    """The job's last state on stdout, the error on stderr."""
+    """Stdout has the job's last state, stderr the error."""
     stub.answer("GET /v1/jobs/job-1", Answer(200, job(status="running")))
     result = nodus("wait", "job-1", "--timeout", "0", "--json")
 
@@ -125,7 +125,7 @@ def test_a_wait_that_times_out_says_both(stub: Stub, nodus: Command) -> None:
 
 
 def test_a_submission_whose_outcome_is_unknown_says_how_to_learn_it(stub: Stub, nodus: Command) -> None:
-    """The command that finds the same job, with its idempotency key."""
+    """The hint has the command that finds the same job by its idempotency key."""
     stub.answer("POST /v1/jobs", Answer(500, {"error": "oops", "message": "Broken."}, {"x-should-retry": "false"}))
     result = nodus("run", "--image", "a", "--idempotency-key", "key-1", "--json")
 
@@ -142,7 +142,7 @@ def test_a_submission_whose_outcome_is_unknown_says_how_to_learn_it(stub: Stub, 
 def test_a_command_that_finds_fault_says_so_there_as_well(
     stub: Stub, nodus: Command, words: list[str], status: int, code: str
 ) -> None:
-    """What it found is on stdout."""
+    """Its findings are on stdout, the first failure on stderr."""
     stub.answer("GET /healthz", Answer(200, {"status": "degraded"}))
     stub.answer("GET /v1/jobs", Answer(200, {"jobs": []}))
     result = nodus(*words)
@@ -153,7 +153,7 @@ def test_a_command_that_finds_fault_says_so_there_as_well(
 
 
 def test_a_delivery_that_is_not_genuine_is_an_error(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As an exit status other than 0 is."""
+    """Every exit status other than 0, 1, 130 and 143 comes with an object."""
     monkeypatch.setenv("NODUS_WEBHOOK_SECRET", "whsec_0")
     result = command("verify", "POST", "/x", "--signature", "t=1,v1=0", "--body", __file__, "--json")
 
@@ -162,14 +162,14 @@ def test_a_delivery_that_is_not_genuine_is_an_error(command: Command, monkeypatc
 
 
 def test_missing_settings_are_objects_too(command: Command) -> None:
-    """They are the first that a program runs into."""
+    """They are the first errors that a program meets."""
     facts = failure(command("list", "--json").stderr)
 
     assert (facts["error"], facts["status"], facts["exit_code"]) == ("missing_api_key", None, 3)
 
 
 def test_a_control_plane_that_is_away_is_an_object(nodus: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a status, as no response came."""
+    """Its `status` is null, because no response came."""
     monkeypatch.setenv("NODUS_BASE_URL", "http://127.0.0.1:1")
     facts = failure(nodus("health", "--json").stderr)
 

@@ -46,7 +46,7 @@ class Screen(io.StringIO):
 def test_colour_is_for_terminals_unless_it_is_forbidden_or_demanded(
     stream: io.StringIO, environ: Mapping[str, str], expected: str
 ) -> None:
-    """`NO_COLOR` comes before `FORCE_COLOR`, and that before what the stream is; on either stream by itself."""
+    """`NO_COLOR` wins over `FORCE_COLOR`, and that over what the stream is; each stream by itself."""
     stdout, stderr = type(stream)(), type(stream)()
     Output(stdout, io.StringIO(), environ).data(Painted("ok", "green"))
     Output(io.StringIO(), stderr, environ).note(Painted("ok", "green"))
@@ -55,7 +55,7 @@ def test_colour_is_for_terminals_unless_it_is_forbidden_or_demanded(
 
 
 def test_a_closed_stream_is_no_terminal() -> None:
-    """Asking it would raise."""
+    """Asking a closed stream would raise."""
     stream = io.StringIO()
     stream.close()
 
@@ -63,7 +63,7 @@ def test_a_closed_stream_is_no_terminal() -> None:
 
 
 def test_a_reader_that_went_away_is_no_error() -> None:
-    """What is left is dropped, and the command can see that it is."""
+    """The rest of the output is dropped, and the command can see that."""
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as stream:
@@ -75,7 +75,7 @@ def test_a_reader_that_went_away_is_no_error() -> None:
 
 
 def test_a_reader_of_notes_that_went_away_is_no_error_either() -> None:
-    """`2>&1 | head` closes both."""
+    """`2>&1 | head` closes both streams."""
     reading, writing = os.pipe()
     os.close(reading)
     stream = os.fdopen(writing, "w")
@@ -87,7 +87,7 @@ def test_a_reader_of_notes_that_went_away_is_no_error_either() -> None:
 
 
 def test_a_terminal_that_lacks_a_character_gets_an_escape() -> None:
-    """Rather than a traceback."""
+    """The command must not fail with a traceback."""
     written = io.BytesIO()
     stream = io.TextIOWrapper(written, encoding="ascii")
 
@@ -133,7 +133,7 @@ def test_streams_that_were_closed_beforehand_swallow_what_is_written(monkeypatch
 def test_a_table_of_jobs_is_coloured_by_their_status(
     stub: Stub, nodus: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As wide as the terminal is."""
+    """The table fits the width of the terminal."""
     monkeypatch.setattr("nodus._cli.output._is_terminal", lambda stream: True)
     monkeypatch.setenv("COLUMNS", "50")
     stub.answer("GET /v1/jobs", Answer(200, {"jobs": [job("a", "paused"), job("bcd", "failed", cost_usd=2.0)]}))
@@ -150,7 +150,7 @@ def test_a_table_of_jobs_is_coloured_by_their_status(
 
 @posix_only
 def test_a_list_on_a_terminal_is_a_table(stub: Stub) -> None:
-    """With a header, colours, and the time of this place."""
+    """It has a header and colours, and times are local."""
     stub.answer(
         "GET /v1/jobs", Answer(200, {"jobs": [job("a", "failed"), job("b", cost_usd=1.5)], "next_cursor": None})
     )
@@ -169,7 +169,7 @@ def test_a_list_on_a_terminal_is_a_table(stub: Stub) -> None:
 @posix_only
 @pytest.mark.parametrize("words", [["--version"], ["--help"], ["run", "--help"], ["completion", "fish"]])
 def test_a_reader_that_never_listened_is_no_error_either(words: list[str]) -> None:
-    """Stdout is closed on the other side before anything is written; the interpreter does not complain at its exit."""
+    """The pipe was closed before anything was written; the interpreter's exit stays quiet too."""
     reading, writing = os.pipe()
     os.close(reading)
     try:
@@ -183,7 +183,7 @@ def test_a_reader_that_never_listened_is_no_error_either(words: list[str]) -> No
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a disk that is always full is Linux's")
 @pytest.mark.parametrize("words", [["--version"], ["--help"], ["completion", "fish"], ["list"], ["list", "--json"]])
 def test_a_full_disk_is_told_in_a_line(stub: Stub, words: list[str]) -> None:
-    """Its status is none that speaks of a job, or of the API."""
+    """The exit status is neither that of a failed job nor of an API error."""
     stub.answer("GET /v1/jobs", Answer(200, {"jobs": [job("a")]}))
     with open("/dev/full", "w") as full:
         done = subprocess.run(
@@ -202,7 +202,7 @@ def test_a_full_disk_is_told_in_a_line(stub: Stub, words: list[str]) -> None:
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a disk that is always full is Linux's")
 def test_notes_that_cannot_be_written_change_nothing(stub: Stub) -> None:
-    """What was asked for was done, and stdout and the exit status say so."""
+    """The command succeeded, and stdout and the exit status say so."""
     stub.answer("POST /v1/jobs", Answer(202, job("a", "queued")))
     with open("/dev/full", "w") as full:
         done = subprocess.run(
@@ -219,7 +219,7 @@ def test_notes_that_cannot_be_written_change_nothing(stub: Stub) -> None:
 @posix_only
 @pytest.mark.parametrize("words", [["--version"], ["list"]])
 def test_a_process_without_stdout_has_nothing_to_complain_about(stub: Stub, words: list[str]) -> None:
-    """`nodus list >&-`."""
+    """`nodus list >&-` closes stdout beforehand."""
     stub.answer("GET /v1/jobs", Answer(200, {"jobs": [job("a")]}))
     done = subprocess.run(
         ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "nodus", *words],
@@ -232,7 +232,7 @@ def test_a_process_without_stdout_has_nothing_to_complain_about(stub: Stub, word
 
 @posix_only
 def test_a_list_into_head_is_silent(stub: Stub) -> None:
-    """The reader has what it wanted; that is no failure."""
+    """The reader has read what it wanted."""
     jobs = [job(f"job-{number}") for number in range(200)]
     stub.answer("GET /v1/jobs", Answer(200, {"jobs": jobs, "next_cursor": "again"}))
     process = subprocess.Popen(
@@ -264,5 +264,5 @@ def test_a_list_into_head_is_silent(stub: Stub) -> None:
     ],
 )
 def test_a_reader_that_went_away_is_known_by_its_number(error: OSError, platform: str, expected: bool) -> None:
-    """Windows has another for it."""
+    """The error number differs on Windows."""
     assert is_reader_gone(error, platform=platform) is expected

@@ -29,19 +29,19 @@ def install(folder: Path, name: str, version: str, files: tuple[str, ...], *, co
 
 
 def test_all_is_well_where_there_is_nobody_else() -> None:
-    """Whatever else is installed."""
+    """Other distributions without such a package or command do not matter."""
     assert classify_owners([OWN], OWN, package="/p", command="/bin/nodus").conflicts() == []
 
 
 def test_another_distribution_is_named() -> None:
-    """With what it has of that name."""
+    """The message says whether it has a package or a command of that name."""
     (conflict,) = classify_owners([OWN, OTHER], OWN, package="/p", command=None).conflicts()
 
     assert conflict == ("nodus-lang 5.15.0 installed a package and a command named 'nodus' into this environment too.")
 
 
 def test_a_strangers_distribution_of_our_name_is_found_by_its_version() -> None:
-    """It has our name, but what runs is not its."""
+    """The installed version is not the one that runs."""
     stranger = Owner("nodus_SDK", "0.2.0", has_package=False, has_command=False)
     (conflict,) = classify_owners([stranger], stranger, package="/p", command=None).conflicts()
 
@@ -50,7 +50,7 @@ def test_a_strangers_distribution_of_our_name_is_found_by_its_version() -> None:
 
 
 def test_doctor_says_whose_they_are(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """And warns of another project's."""
+    """It warns if another project has one too."""
     install(tmp_path, "nodus-lang", "5.15.0", ("nodus/__init__.py", "nodus/cli.py"), command=True)
     install(tmp_path, "unrelated", "1.0", ("unrelated/nodus.py",))
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -64,7 +64,7 @@ def test_doctor_says_whose_they_are(command: Command, monkeypatch: pytest.Monkey
 
 
 def test_a_package_that_was_written_over_says_so_itself(tmp_path: Path) -> None:
-    """As far as it can still be imported."""
+    """This works as long as the package can still be imported in part."""
     overwritten = tmp_path / "nodus"
     overwritten.mkdir()
     for path in Path(nodus.__file__).parent.iterdir():
@@ -84,7 +84,7 @@ def test_a_package_that_was_written_over_says_so_itself(tmp_path: Path) -> None:
 def test_a_missing_module_of_an_intact_package_is_another_matter(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is a bug, or a broken environment: its traceback says which."""
+    """It is a bug or a broken environment, so the traceback is shown."""
 
     def broken(arguments: list[str]) -> int:
         raise ImportError("no module named httpx")

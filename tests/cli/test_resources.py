@@ -35,7 +35,7 @@ DELIVERY = {
 
 
 def test_the_key_is_shown_with_its_budget(stub: Stub, nodus: Command) -> None:
-    """For people, and for programs."""
+    """There is a form for people and one for programs."""
     stub.answer(
         "GET /v1/key",
         Answer(
@@ -59,7 +59,7 @@ def test_the_key_is_shown_with_its_budget(stub: Stub, nodus: Command) -> None:
 
 
 def test_an_endpoint_is_created_with_its_secret_shown_once(stub: Stub, nodus: Command) -> None:
-    """A note on stderr says so."""
+    """A note on stderr says that it is shown only once."""
     stub.answer("POST /v1/webhooks", Answer(201, {**HOOK, "secret": SECRET}))
     words = ("webhooks", "create", str(HOOK["url"]), "--event", "job.completed", "--event", "job.failed")
     shown, as_json = nodus(*words), nodus(*words, "--json")
@@ -71,7 +71,7 @@ def test_an_endpoint_is_created_with_its_secret_shown_once(stub: Stub, nodus: Co
 
 
 def test_endpoints_are_listed_shown_and_deleted(stub: Stub, nodus: Command) -> None:
-    """Without their secrets."""
+    """Their secrets are not shown."""
     stub.answer("GET /v1/webhooks", Answer(200, {"webhooks": [HOOK]}))
     stub.answer("GET /v1/webhooks/wh_1", Answer(200, HOOK))
     stub.answer("DELETE /v1/webhooks/wh_1", Answer(204))
@@ -85,7 +85,7 @@ def test_endpoints_are_listed_shown_and_deleted(stub: Stub, nodus: Command) -> N
 
 
 def test_a_new_secret_is_data(stub: Stub, nodus: Command) -> None:
-    """Nothing else is on stdout."""
+    """Stdout has nothing else."""
     stub.answer("POST /v1/webhooks/wh_1/rotate", Answer(200, {"secret": SECRET}))
 
     assert nodus("webhooks", "rotate", "wh_1").stdout == f"{SECRET}\n"
@@ -93,7 +93,7 @@ def test_a_new_secret_is_data(stub: Stub, nodus: Command) -> None:
 
 
 def test_an_endpoint_is_enabled_again(stub: Stub, nodus: Command) -> None:
-    """What is shown is its state afterwards; before, why it was disabled."""
+    """Its state afterwards is shown, and beforehand why it was disabled."""
     disabled = {"disabled_at": "2026-01-01T00:00:00Z", "disabled_reason": "failing"}
     stub.answer("GET /v1/webhooks/wh_1", Answer(200, {**HOOK, **disabled, "failing_since": "2025-12-27T00:00:00Z"}))
     stub.answer("POST /v1/webhooks/wh_1/enable", Answer(200, {**HOOK, "disabled_at": None}))
@@ -106,7 +106,7 @@ def test_an_endpoint_is_enabled_again(stub: Stub, nodus: Command) -> None:
 
 
 def test_deliveries_are_listed_and_replayed(stub: Stub, nodus: Command) -> None:
-    """A row each, with what came of the last attempt."""
+    """Each is a row, with the outcome of its last attempt."""
     stub.answer("GET /v1/webhooks/wh_1/deliveries", Answer(200, {"deliveries": [DELIVERY], "next_cursor": None}))
     stub.answer("POST /v1/webhooks/wh_1/deliveries/d_1/replay", Answer(200, {**DELIVERY, "status": "pending"}))
     listed, replayed = nodus("webhooks", "deliveries", "wh_1"), nodus("webhooks", "replay", "wh_1", "d_1", "--json")
@@ -118,7 +118,7 @@ def test_deliveries_are_listed_and_replayed(stub: Stub, nodus: Command) -> None:
 
 
 def test_an_endpoint_that_is_not_there_exits_4(stub: Stub, nodus: Command) -> None:
-    """And nothing is said of jobs."""
+    """The hint does not speak of jobs."""
     stub.answer("GET /v1/webhooks/wh_2", Answer(404, {"error": "webhook_not_found", "message": "No such webhook."}))
     result = nodus("webhooks", "get", "wh_2")
 
@@ -158,7 +158,7 @@ def application() -> Iterator[Application]:
 @posix_only
 @pytest.mark.usefixtures("backend")
 def test_deliveries_are_received_here_and_forwarded(stub: Stub, nodus: Command, application: Application) -> None:
-    """Byte for byte, signature included; what is not signed is refused; the endpoint goes with the command."""
+    """Byte for byte, if signed; the endpoint is removed when the command ends."""
     body = b'{"id":"evt_1","type":"job.completed","data":{"job_id":"job-1"}}'
     answers: list[int] = []
     deliveries: list[threading.Thread] = []
@@ -214,6 +214,6 @@ def test_deliveries_are_received_here_and_forwarded(stub: Stub, nodus: Command, 
     ],
 )
 def test_where_to_forward_must_be_sayable(stub: Stub, nodus: Command, words: tuple[str, ...]) -> None:
-    """Before an endpoint is registered; the signature covers the path."""
+    """URLs are checked before an endpoint is registered; the signature covers the path."""
     assert nodus("webhooks", "listen", *words).status == 2
     assert stub.requests == []

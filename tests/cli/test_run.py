@@ -30,7 +30,7 @@ def submitted(stub: Stub) -> dict[str, object]:
 
 @pytest.mark.usefixtures("backend")
 def test_run_prints_the_id_alone(accepting: Stub, nodus: Command) -> None:
-    """So that `ID=$(nodus run …)` works; how to follow the job goes to stderr."""
+    """`ID=$(nodus run …)` works, because the hint goes to stderr."""
     result = nodus("run", "--image", "a/b:c")
 
     assert (result.status, result.stdout) == (0, "job-1\n")
@@ -40,7 +40,7 @@ def test_run_prints_the_id_alone(accepting: Stub, nodus: Command) -> None:
 def test_everything_on_the_command_line_is_submitted(
     accepting: Stub, nodus: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Options as the manual names them; the job's program after `--`, whatever it looks like."""
+    """What follows `--` is the job's program, whatever it looks like."""
     monkeypatch.setenv("COPIED", "from here")
     env_file = tmp_path / "job.env"
     env_file.write_text('# a comment\n\nFROM_FILE=a "b" = c\nCOPIED\nOVERRIDDEN=file\n', encoding="utf-8")
@@ -67,7 +67,7 @@ def test_everything_on_the_command_line_is_submitted(
 
 
 def test_the_defaults_are_the_librarys(accepting: Stub, nodus: Command) -> None:
-    """One H100 for an hour, the image's own program."""
+    """By default a job gets one H100 for an hour, and runs the image's own program."""
     nodus("run", "--image", "a/b:c", "--")
 
     spec = submitted(accepting)
@@ -77,7 +77,7 @@ def test_the_defaults_are_the_librarys(accepting: Stub, nodus: Command) -> None:
 
 @pytest.mark.usefixtures("backend")
 def test_run_wait_json_prints_one_final_view(accepting: Stub, nodus: Command) -> None:
-    """Exactly one object, however often the job changed."""
+    """Stdout has exactly one object, however often the job's status changed."""
     result = nodus("run", "--image", "a/b:c", "--wait", "--timeout", "64800", "--poll-seconds", "0.001", "--json")
 
     assert result.status == 0
@@ -86,14 +86,14 @@ def test_run_wait_json_prints_one_final_view(accepting: Stub, nodus: Command) ->
 
 
 def test_run_json_prints_the_job_as_accepted(accepting: Stub, nodus: Command) -> None:
-    """Without waiting it is queued."""
+    """Without `--wait`, the job is still queued."""
     result = nodus("run", "--image", "a/b:c", "--json")
 
     assert json.loads(result.stdout)["status"] == "queued"
 
 
 def test_a_job_that_fails_fails_the_command(accepting: Stub, nodus: Command) -> None:
-    """And its error message is on stderr."""
+    """The job's error message is on stderr."""
     accepting.answer("GET /v1/jobs/job-1", Answer(200, job(status="failed", error_message="exit status 3")))
 
     result = nodus("run", "--image", "a/b:c", "--wait")
@@ -104,7 +104,7 @@ def test_a_job_that_fails_fails_the_command(accepting: Stub, nodus: Command) -> 
 
 @pytest.mark.parametrize("wait", [[], ["--wait"]])
 def test_a_key_that_was_used_before_is_said_to_be(accepting: Stub, nodus: Command, wait: list[str]) -> None:
-    """No second job was made, which its user may not expect."""
+    """The note tells that no second job was made."""
     accepting.answer(SUBMIT, Answer(200, job(), {"Idempotent-Replayed": "true"}))
 
     result = nodus("run", "--image", "a/b:c", "--idempotency-key", "k", *wait)
@@ -139,7 +139,7 @@ def test_a_key_that_was_used_before_is_said_to_be(accepting: Stub, nodus: Comman
 def test_what_cannot_be_understood_exits_2_and_sends_nothing(
     stub: Stub, nodus: Command, arguments: list[str], complaint: str
 ) -> None:
-    """With the usage line and what is wrong."""
+    """The output has the usage line and says what is wrong."""
     result = nodus("run", *arguments)
 
     assert (result.status, result.stdout, stub.requests) == (2, "", [])
@@ -148,7 +148,7 @@ def test_what_cannot_be_understood_exits_2_and_sends_nothing(
 
 
 def test_an_env_file_is_refused_by_line_and_without_its_values(nodus: Command, tmp_path: Path) -> None:
-    """The value may be a secret that was put on the wrong side."""
+    """A value may be a secret that was written in the wrong place."""
     env_file = tmp_path / "job.env"
     env_file.write_text("A=1\nmy secret=hush\n", encoding="utf-8")
 
@@ -171,7 +171,7 @@ def test_a_line_of_an_env_file_ends_where_an_editor_ends_it(accepting: Stub, nod
 
 
 def test_an_env_file_that_is_not_text_is_refused(nodus: Command, tmp_path: Path) -> None:
-    """Rather than guessed at."""
+    """Its encoding is not guessed."""
     env_file = tmp_path / "job.env"
     env_file.write_bytes(b"A=\xff\n")
 
@@ -194,7 +194,7 @@ def test_an_env_file_that_is_not_text_is_refused(nodus: Command, tmp_path: Path)
 def test_a_spec_outside_its_limits_exits_5_and_sends_nothing(
     stub: Stub, nodus: Command, arguments: list[str], complaint: str
 ) -> None:
-    """The library checks it, and names the nearest value."""
+    """The library checks the limits before it sends anything."""
     result = nodus("run", "--image", "a/b:c", "--env", "SECRET=hush", *arguments)
 
     assert (result.status, result.stdout, stub.requests) == (5, "", [])
@@ -203,7 +203,7 @@ def test_a_spec_outside_its_limits_exits_5_and_sends_nothing(
 
 
 def test_a_submission_whose_outcome_is_unknown_says_how_to_finish_it(stub: Stub, nodus: Command) -> None:
-    """The line that is printed, run as it stands, finds the job by its key."""
+    """The printed line can be run as it is, and finds the job by its key."""
     stub.answer(SUBMIT, Answer(500, {"error": "oops", "message": "Broken."}, {"x-should-retry": "false"}))
 
     result = nodus(
@@ -224,7 +224,7 @@ def test_a_submission_whose_outcome_is_unknown_says_how_to_finish_it(stub: Stub,
 def test_the_printed_line_submits_the_very_same(
     stub: Stub, nodus: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Another spec under the same key would be refused."""
+    """The server would refuse another spec under the same key."""
     env_file = tmp_path / "job.env"
     env_file.write_text("B=2\n", encoding="utf-8")
     stub.answer(
@@ -247,7 +247,7 @@ def test_the_printed_line_submits_the_very_same(
 
 
 def test_an_error_that_made_nothing_prints_no_such_line(stub: Stub, nodus: Command) -> None:
-    """There is nothing to finish."""
+    """No job can have been made, so there is nothing to look for."""
     stub.answer(SUBMIT, Answer(422, {"error": "no_such_offer", "message": "Nobody has that."}))
 
     result = nodus("run", "--image", "a/b:c")

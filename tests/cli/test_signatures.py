@@ -38,7 +38,7 @@ def test_a_signature_is_a_header_line(command: Command) -> None:
 
 
 def test_a_line_break_after_the_secret_is_no_part_of_it(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor is it to the client, which signs with the same variable."""
+    """The client, which signs with the same variable, drops it too."""
     monkeypatch.setenv("NODUS_SIGNING_SECRET", f"{SECRET}\n")
 
     header = command("sign", "GET", "/v1/jobs").stdout.strip().split(": ")[1]
@@ -47,14 +47,14 @@ def test_a_line_break_after_the_secret_is_no_part_of_it(command: Command, monkey
 
 
 def test_a_signature_as_json_is_the_headers(command: Command) -> None:
-    """As `sign_request` gives them."""
+    """They are what `sign_request` returns."""
     headers = json.loads(command("sign", "POST", "/v1/jobs", "--json").stdout)
 
     assert verified(headers["Nodus-Signature"], "POST", "/v1/jobs", BODY)
 
 
 def test_a_body_can_be_in_a_file(command: Command, tmp_path: Path) -> None:
-    """Byte by byte."""
+    """It is read as bytes."""
     body = tmp_path / "body"
     body.write_bytes(b"\x00\r\n")
 
@@ -64,7 +64,7 @@ def test_a_body_can_be_in_a_file(command: Command, tmp_path: Path) -> None:
 
 
 def test_a_get_has_no_body(command: Command) -> None:
-    """Stdin is left alone."""
+    """Stdin is not read."""
     result = command("sign", "GET", "/v1/jobs")
 
     assert verified(result.stdout.strip().split(": ")[1], "GET", "/v1/jobs", b"")
@@ -91,7 +91,7 @@ def test_without_a_standard_input_a_file_must_be_named(command: Command, monkeyp
     "arguments", [["POST", "v1/jobs"], ["POST", "/v1/jobs?a=b"], ["POST"], ["GET", "/x", "--body", "no such file"]]
 )
 def test_what_cannot_be_signed_exits_2(command: Command, arguments: list[str]) -> None:
-    """A path alone, and a body that is there."""
+    """The path must be a path alone, and the body must exist."""
     result = command("sign", *arguments)
 
     assert (result.status, result.stdout) == (2, "")
@@ -99,14 +99,14 @@ def test_what_cannot_be_signed_exits_2(command: Command, arguments: list[str]) -
 
 
 def test_what_was_signed_is_verified(command: Command) -> None:
-    """With or without the header's name in front."""
+    """The signature may be given with or without the header's name."""
     header = sdk.sign_request(signing_secret=SECRET, method="POST", path="/nodus", body=BODY)["Nodus-Signature"]
 
     assert command("verify", "POST", "/nodus", "--signature", f"Nodus-Signature: {header}") == (0, "valid\n", "")
 
 
 def test_a_body_that_was_changed_is_not(command: Command, tmp_path: Path) -> None:
-    """The exit status is that of signatures."""
+    """The exit status is that of a wrong signature."""
     body = tmp_path / "body"
     body.write_bytes(BODY + b" ")
     header = sdk.sign_request(signing_secret=SECRET, method="POST", path="/nodus", body=BODY)["Nodus-Signature"]
@@ -118,7 +118,7 @@ def test_a_body_that_was_changed_is_not(command: Command, tmp_path: Path) -> Non
 
 
 def test_an_old_delivery_is_verified_with_a_wider_tolerance(command: Command) -> None:
-    """To look into one that was kept."""
+    """This is for looking into a delivery that was kept."""
     signed = sdk.sign_request(signing_secret=SECRET, method="POST", path="/n", body=BODY, now=1_767_225_600)
     words = ("verify", "POST", "/n", "--signature", signed["Nodus-Signature"], "--body")
 
@@ -131,7 +131,7 @@ def test_an_old_delivery_is_verified_with_a_wider_tolerance(command: Command) ->
 
 
 def test_a_secret_that_is_being_rotated_has_two_values(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Either is good."""
+    """A signature under either of them is accepted."""
     monkeypatch.setenv("NODUS_WEBHOOK_SECRET", f"whsec_old {SECRET}")
     header = sdk.sign_request(signing_secret=SECRET, method="POST", path="/nodus", body=BODY)["Nodus-Signature"]
 
@@ -148,7 +148,7 @@ def test_a_secret_that_is_being_rotated_has_two_values(command: Command, monkeyp
 def test_a_missing_secret_exits_3_and_is_named(
     command: Command, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], variable: str
 ) -> None:
-    """The one does not stand in for the other."""
+    """The secret for requests does not stand in for that of webhooks, or the other way round."""
     monkeypatch.delenv(variable)
 
     result = command(*words)
@@ -158,7 +158,7 @@ def test_a_missing_secret_exits_3_and_is_named(
 
 
 def test_signing_needs_neither_key_nor_network(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor an event loop."""
+    """It starts no event loop either."""
     monkeypatch.setenv("NODUS_BACKEND", "none")
 
     assert command("sign", "GET", "/v1/jobs").status == 0

@@ -46,7 +46,7 @@ class FakeConsole:
 def test_a_console_is_told_to_show_colours(
     mode: int | None, knows_ansi: bool, expected: bool, mode_after: int | None
 ) -> None:
-    """One that cannot gets none; its other modes stay; what is no console is left alone."""
+    """A console without that mode gets no colours; other modes, and what is no console, are left alone."""
     console = FakeConsole(mode, knows_ansi=knows_ansi)
 
     assert (shows_ansi(io.StringIO(), console), console.mode) == (expected, mode_after)
@@ -58,14 +58,14 @@ def shown(*pieces: str) -> str:
 
 
 def test_text_passes_as_it_is() -> None:
-    """Line breaks, returns, tabs and every language among it."""
+    """This includes line breaks, carriage returns, tabs and all languages."""
     text = "épöch 1\t50%\r100%\n日本 \U0001f469\u200d\U0001f4bb\xa0ok\n"
 
     assert shown(text) == text
 
 
 def test_colours_pass_and_end_with_the_text() -> None:
-    """What is printed after it has the terminal's own."""
+    """What is printed afterwards has the terminal's own colours."""
     assert shown("\x1b[1;31mred\x1b[0m plain \x1b[38;5;12mblue") == (
         f"\x1b[1;31mred\x1b[0m plain \x1b[38;5;12mblue{RESET}"
     )
@@ -86,7 +86,7 @@ def test_colours_pass_and_end_with_the_text() -> None:
     ],
 )
 def test_everything_else_is_shown(hostile: str, expected: str) -> None:
-    """Titles, the clipboard, the cursor, answers typed by the terminal, its reset, and what reorders text."""
+    """Sequences for the title, the clipboard, the cursor or a reset, and bidirectional controls, are escaped."""
     assert shown(f"a{hostile}b") == f"a{expected}b"
 
 
@@ -95,7 +95,7 @@ def test_everything_else_is_shown(hostile: str, expected: str) -> None:
     st.data(),
 )
 def test_where_a_text_is_cut_makes_no_difference(characters: list[str], data: st.DataObject) -> None:
-    """Even in the middle of a colour."""
+    """A piece may end in the middle of a colour sequence."""
     text = "".join(characters)
     at = data.draw(st.integers(0, len(text)))
 
@@ -103,7 +103,7 @@ def test_where_a_text_is_cut_makes_no_difference(characters: list[str], data: st
 
 
 def test_what_might_begin_a_colour_is_held_back_and_not_for_ever() -> None:
-    """Until its end comes, or cannot come any more."""
+    """It is shown once its end arrives, or can no longer arrive."""
     text = ProgramText()
 
     assert (text.feed("a\x1b["), text.feed("3"), text.feed("x"), text.end()) == ("a", "", "\\x1b[3x", "")
@@ -111,13 +111,13 @@ def test_what_might_begin_a_colour_is_held_back_and_not_for_ever() -> None:
 
 
 def test_ordinary_words_stay_as_they_are() -> None:
-    """They are easier to read so."""
+    """Words that need no quotes get none, and are easier to read."""
     assert shell_line("nodus", "wait", "01a22b90-5ce6") == "nodus wait 01a22b90-5ce6"
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=())), min_size=1))
 def test_a_line_cannot_steer_the_terminal(words: list[str]) -> None:
-    """Whoever wrote the words."""
+    """This holds for any words."""
     assert shell_line(*words).isprintable()
 
 
@@ -125,7 +125,7 @@ def test_a_line_cannot_steer_the_terminal(words: list[str]) -> None:
 @settings(max_examples=20)
 @given(st.lists(st.sampled_from(HOSTILE) | st.text(st.characters(min_codepoint=1, exclude_categories=("Cs",)))))
 def test_a_shell_reads_exactly_these_words(words: list[str]) -> None:
-    """Nothing of them is run."""
+    """No part of them is expanded or run."""
     line = shell_line("printf", r"%s\0", *words, "end")
     done = subprocess.run(["bash", "-c", line], capture_output=True, check=True)
 

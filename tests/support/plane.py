@@ -7,7 +7,7 @@ import threading
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.support.server import Received
-from tests.support.streams import COURSE
+from tests.support.streams import LIFECYCLE
 
 JOB_IDS = ("job-1", "job-2", "job-3", "job-4", "job-5")
 """Jobs that are there from the start, newest first."""
@@ -107,7 +107,7 @@ class Plane:
         self._looks[job_id] = LOOKS
         events = [
             f"id: {seq}\nevent: status\ndata: {json.dumps({'seq': seq, 'job_id': job_id, 'status': status})}\n\n"
-            for seq, status in enumerate(COURSE, start=1)
+            for seq, status in enumerate(LIFECYCLE, start=1)
         ]
         return "".join(events[after:])
 

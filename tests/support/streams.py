@@ -7,12 +7,12 @@ import json
 from tests.support.server import Action, Peer, sends
 
 JOB = "job-1"
-COURSE = ("queued", "placed", "running", "completed")
+LIFECYCLE = ("queued", "placed", "running", "completed")
 
 
 def frame(seq: int, status: str | None = None, *, job_id: str = JOB, id: int | None = None) -> bytes:
     """One event of a stream; its status is that of a job that runs through."""
-    data = {"seq": seq, "job_id": job_id, "status": status or COURSE[seq - 1], "attempt": min(seq - 1, 1)}
+    data = {"seq": seq, "job_id": job_id, "status": status or LIFECYCLE[seq - 1], "attempt": min(seq - 1, 1)}
     return f"id: {id or seq}\nevent: status\ndata: {json.dumps(data)}\n\n".encode()
 
 

@@ -1,8 +1,8 @@
 """Remembers the last checkpoint that this machine saw of each ledger, and compares the next one with it.
 
-Whoever keeps nothing cannot notice that a ledger lost rows, or that its beginning was rewritten: each checkpoint by
-itself verifies. A log is known by its origin and the key that signs for it (C2SP tlog-checkpoint); who shows another
-key under the same address has to prove that the log goes on.
+Each checkpoint verifies by itself. Only one that was kept shows that a ledger lost rows, or that its beginning was
+rewritten. A log is identified by its origin and the key that signs for it (C2SP tlog-checkpoint). If an address shows
+another key than before, its log has to be consistent with the checkpoint under the old key.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class CheckpointStore:
         if before is not None and before.size > seen.size and not even_if_smaller:
             return
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # `mkstemp` makes a file that nobody else may read.
+        # `mkstemp` creates the file with mode 0600; it replaces the old one as a whole, so that no reader sees half.
         descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=self._folder)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:

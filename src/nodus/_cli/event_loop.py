@@ -81,6 +81,7 @@ def run_interruptible(work: Callable[[], Awaitable[int]], interruptible: Interru
     try:
         anyio.run(_supervise, work, interruptible, outcome, backend=backend)
     except KeyboardInterrupt:
+        # Raised where no handler is installed: not yet, or no longer. After a signal, this is the second one.
         if outcome.signal is not None:
             _leave_now(signal.SIGINT)
         outcome.signal = signal.SIGINT
@@ -111,9 +112,10 @@ async def _supervise(work: Callable[[], Awaitable[int]], interruptible: Interrup
             with scope:
                 try:
                     outcome.status = await work()
-                # Carried out of the task group by hand, because the group would wrap it.
+                # Kept aside, because the task group would wrap it in an exception group.
                 except Exception as exc:
                     outcome.error = exc
+            # After a signal, the clean-up is still running, and ends the task group itself.
             if outcome.signal is None:
                 tasks.cancel_scope.cancel()
 
@@ -161,16 +163,19 @@ async def _receive(
             _leave_now(number)
         outcome.signal = number
         interruptible.announce(number)
+        # In a task of its own, so that this one is free to receive a second signal meanwhile.
         tasks.start_soon(_clean_up, interruptible, scope, tasks)
 
 
 async def _clean_up(interruptible: Interruptible, scope: anyio.CancelScope, tasks: TaskGroup) -> None:
+    # Before the cancellation: the client that cancels the job is closed with the work.
     await interruptible.clean_up()
     scope.cancel()
     tasks.cancel_scope.cancel()
 
 
 def _leave_now(number: int) -> NoReturn:
+    # `os._exit` skips the interpreter's own flush, and everything else that a hanging clean-up could hold up.
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os._exit(exit_codes.of_signal(number))

@@ -39,7 +39,7 @@ MEANINGS = {
 }
 
 WITHOUT_ERROR = frozenset((OK, JOB_NOT_COMPLETED, INTERRUPTED, TERMINATED))
-"""After which `--json` leaves stderr empty: a job that failed is on stdout, and whoever interrupts knows it."""
+"""Statuses with which `--json` leaves stderr empty: a failed job is on stdout, and an interrupt was asked for."""
 
 OF_ERROR: dict[type[_errors.NodusError], int] = {
     _errors.ConfigurationError: CONFIGURATION,

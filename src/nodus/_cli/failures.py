@@ -73,7 +73,7 @@ class Failure:
 
 
 def failure_of(error: NodusError, advice: Iterable[str] = ()) -> Failure:
-    """Return what there is to say about an error.
+    """Return what a program reads about an error.
 
     Args:
         error: what happened.

@@ -89,7 +89,7 @@ class Delivery:
 
 
 class _Refused(Exception):
-    """A request that is answered here, and not forwarded."""
+    """A request that is answered with an error, and not forwarded."""
 
     def __init__(self, status: int) -> None:
         self.status = status
@@ -113,7 +113,7 @@ async def listen(invocation: Invocation, how: Listening, *, as_json: bool) -> No
             if as_json:
                 invocation.output.json({"webhook": {"id": hook.id, "url": hook.url, "secret": secret}})
             invocation.output.note(f"Forwarding {hook.url} to {how.forward_to}. Press Ctrl-C to stop.")
-            # It is there to be pasted, whatever the secret may look like one day.
+            # Quoted, because the line is meant to be pasted and the secret comes from the server.
             invocation.output.note(shell_line("export", f"NODUS_WEBHOOK_SECRET={secret}"))
             async with (
                 httpx.AsyncClient(trust_env=False, timeout=FORWARD_SECONDS) as forwarding,
@@ -123,6 +123,7 @@ async def listen(invocation: Invocation, how: Listening, *, as_json: bool) -> No
                 receiver.leave = tasks.cancel_scope.cancel
                 await listener.serve(receiver.serve, tasks)
         finally:
+            # Ctrl-C cancels this task; unshielded, the request that removes the endpoint would be cancelled at once.
             await async_shielded(lambda: _unregister(invocation, client, hook.id), LEAVING_SECONDS)
 
 
@@ -213,10 +214,10 @@ class _Receiver:
     async def _forward(self, delivery: Delivery) -> tuple[int | None, str]:
         headers = {name: value for name, value in delivery.headers.items() if name in PASSED_ON}
         try:
-            answer = await self._forwarding.post(self._how.forward_to, content=delivery.body, headers=headers)
+            response = await self._forwarding.post(self._how.forward_to, content=delivery.body, headers=headers)
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             return None, str(exc) or type(exc).__name__
-        return answer.status_code, ""
+        return response.status_code, ""
 
     def _show(self, delivery: Delivery, status: int | None, problem: str, seconds: float) -> None:
         event = _event_of(delivery.body)
@@ -243,7 +244,7 @@ async def _receive(stream: anyio.abc.ByteReceiveStream) -> Delivery:
     while end < 0:
         if len(data) > MAX_HEAD_BYTES:
             raise _Refused(431)
-        searched = max(len(data) - 3, 0)  # what was searched before, but for the beginning of an end
+        searched = max(len(data) - 3, 0)  # searched before; the end may have begun in its last three bytes
         data += await stream.receive()
         end = data.find(b"\r\n\r\n", searched)
     if end > MAX_HEAD_BYTES:

@@ -55,7 +55,7 @@ class Output:
         for_programs: whether a program reads both streams (`--json`): then nothing is written for people.
 
     Attributes:
-        reader_gone: whether stdout was closed by whoever read it.
+        reader_gone: whether the reader of stdout has closed its end of the pipe.
         for_programs: as given.
     """
 
@@ -77,7 +77,7 @@ class Output:
         for stream in (self._stdout, self._stderr):
             reconfigure = getattr(stream, "reconfigure", None)
             if reconfigure is not None:
-                # That a terminal cannot show a character is no reason to lose the rest.
+                # A character that the terminal's encoding lacks must not raise, and lose the rest of the output.
                 reconfigure(errors="backslashreplace")
 
     def data(self, *parts: str | Painted) -> None:
@@ -124,7 +124,7 @@ class Output:
 
     def note(self, *parts: str | Painted) -> None:
         """Write a line for people."""
-        # It must not be in the colours of a program whose output is being shown.
+        # A program's output may have left its colours on.
         self.end_program_text()
         if not self.for_programs:
             self._note(self._line(parts, self._stderr))
@@ -200,7 +200,7 @@ class Output:
 
 
 def is_reader_gone(error: OSError, *, platform: str = sys.platform) -> bool:
-    """Whether a write failed because whoever read the other end of the pipe has closed it."""
+    """Whether a write failed because the reader has closed its end of the pipe."""
     # On Windows, the C library says that of a pipe with EINVAL.
     return error.errno in ((errno.EPIPE, errno.EINVAL) if platform == "win32" else (errno.EPIPE,))
 

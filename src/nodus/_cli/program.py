@@ -134,7 +134,7 @@ async def _parse(arguments: Sequence[str], invocation: Invocation) -> Prepared |
         )
     except SystemExit as exc:
         if isinstance(exc.__context__, BrokenPipeError):
-            # This is how asyncclick ends if nobody reads its help; its status would mean a failed job here.
+            # asyncclick exits with 1 if the reader of its help has gone, which would mean a failed job here.
             return exit_codes.OK
         raise
     except OSError as exc:

@@ -23,7 +23,7 @@ class Console(Protocol):
 
 
 def shows_ansi(stream: TextIO, console: Console | None = None) -> bool:
-    """Whether a terminal shows colours; on Windows, it is told to.
+    """Whether a terminal shows colours; on Windows, they are turned on first.
 
     Args:
         stream: what writes to the terminal.
@@ -73,7 +73,7 @@ _RESET = "\x1b[0m"
 
 
 class ProgramText:
-    """Escapes a text piece by piece, wherever it is cut."""
+    """Escapes a text that arrives in pieces, which may be cut anywhere: also in the middle of a colour sequence."""
 
     def __init__(self) -> None:
         self._held = ""
@@ -87,7 +87,7 @@ class ProgramText:
         return self._shown(text[: len(text) - len(self._held)])
 
     def end(self) -> str:
-        """Return what is left to show; the colours do not outlast the text."""
+        """Return what is left to show, and reset the colours."""
         rest, self._held = _escaped_controls(self._held), ""
         return rest + _RESET if self._coloured else rest
 
@@ -105,7 +105,7 @@ def _escaped_controls(text: str) -> str:
 
 
 def shell_line(*words: str) -> str:
-    """Return a command line of exactly these words, whoever wrote them, without a character that steers a terminal."""
+    """Return a command line of exactly these words, quoted for a shell, without control characters."""
     return " ".join(map(_quoted, words))
 
 

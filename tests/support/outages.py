@@ -1,4 +1,4 @@
-"""Twenty hours in the life of a control plane: an outage, two restarts, a spell of errors and one of rate limits."""
+"""Twenty hours of a control plane with an outage, two restarts, a period of errors and one of rate limits."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def limited(request: httpx.Request) -> httpx.Response:
     return refusal(429, "rate_limited", retry_after="45")
 
 
-SPELLS: list[tuple[float, float, Callable[[httpx.Request], httpx.Response]]] = [
+OUTAGES: list[tuple[float, float, Callable[[httpx.Request], httpx.Response]]] = [
     (2 * HOUR, 300.0, unreachable),
     (5 * HOUR, 10.0, dropped),
     (5 * HOUR + 10.0, 20.0, unreachable),
@@ -41,15 +41,15 @@ SPELLS: list[tuple[float, float, Callable[[httpx.Request], httpx.Response]]] = [
     (17 * HOUR, 10.0, dropped),
     (17 * HOUR + 10.0, 20.0, unreachable),
 ]
-"""When each spell begins, how many seconds it lasts, and what comes of a request meanwhile."""
+"""When each outage begins, how many seconds it lasts, and what a request meets meanwhile."""
 
 
-class Troubled:
-    """A server that has its spells.
+class FailingServer:
+    """A server with outages.
 
     Args:
-        clock: what says whether there is one now; each request takes a little of its time.
-        server: answers in between.
+        clock: tells whether there is an outage now; each request takes a little of its time.
+        server: answers when there is none.
 
     Attributes:
         looks: when a request came, and whether it was answered as it should be.
@@ -63,7 +63,7 @@ class Troubled:
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self._clock.advance(ANSWER_SECONDS)
         now = self._clock.now()
-        for start, seconds, trouble in SPELLS:
+        for start, seconds, trouble in OUTAGES:
             if start <= now < start + seconds:
                 self.looks.append((now, False))
                 return trouble(request)
