@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nodus
-from nodus._http import Reply
+from nodus._http import Response
 from nodus._live import (
     FOLLOWED_JOBS,
     MAX_STREAMS,
@@ -23,7 +23,7 @@ from nodus._live import (
 from nodus._retry import MAX_DELAY, Failure
 from nodus._sse import ServerSentEvent
 
-HEAD = Reply(200, {}, b"")
+HEAD = Response(200, {}, b"")
 
 
 def event(seq: int, job_id: str = "a", status: str = "running") -> nodus.JobEvent:

@@ -1,14 +1,12 @@
 """Every real difference between the asynchronous and the synchronous library, in pairs.
 
-Those of connecting are in `_resolver.py` and `_happy_eyeballs.py`. The code in `_async/` is written against the
-first of each pair; `tools/unasync_build.py` puts the second in its place.
+Those of connecting are in `_resolver.py`, `_happy_eyeballs.py` and `_sockets.py`. The code in `_async/` is written
+against the first of each pair; `tools/unasync_build.py` puts the second in its place.
 """
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import os
 import threading
 import time
 import weakref
@@ -200,30 +198,6 @@ class RunGuard:
 
 
 def _nothing() -> None: ...
-
-
-def async_close_without_loop(stream: object) -> None:
-    """Close a connection whose event loop has ended: nothing can be awaited there, and nothing closes it otherwise.
-
-    Args:
-        stream: httpcore's stream over it.
-    """
-    layer: Any = stream
-    while (inner := getattr(layer, "_stream", None)) is not None:
-        layer = inner
-    transport = getattr(layer, "_transport", None)
-    with contextlib.suppress(Exception):
-        if transport is None:
-            os.close(layer.socket.detach())  # of trio
-        else:
-            with contextlib.suppress(RuntimeError):
-                transport.abort()
-            # The loop would call this next; uvloop has closed its connections by itself.
-            transport._call_connection_lost(None)
-
-
-def close_without_loop(stream: object) -> None:
-    """Do nothing: a connection of threads lives on no event loop."""
 
 
 async def async_shielded(work: Callable[[], Awaitable[object]], seconds: float) -> None:

@@ -18,12 +18,10 @@ NodusError
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypedDict, TypeVar
 
 if TYPE_CHECKING:
-    from ._async.job import AsyncJob
-    from ._models import JobView
-    from ._sync.job import Job
+    from ._enums import JobStatus
 
 _Error = TypeVar("_Error", bound="NodusError")
 
@@ -208,6 +206,16 @@ class LedgerError(NodusError):
     seq: int | None = None
 
 
+class WaitedJob(Protocol):
+    """A job that was waited for: a `Job`, an `AsyncJob`, or a `JobView` of either."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def status(self) -> JobStatus: ...
+
+
 class JobTimeoutError(NodusError, TimeoutError):
     """`timeout_seconds` passed before the job reached a terminal state. The job itself goes on.
 
@@ -217,9 +225,9 @@ class JobTimeoutError(NodusError, TimeoutError):
 
     default_code = "wait_timeout"
 
-    job: Job | AsyncJob | JobView | None
+    job: WaitedJob | None
 
-    def __init__(self, message: str, *, job: Job | AsyncJob | JobView | None = None) -> None:
+    def __init__(self, message: str, *, job: WaitedJob | None = None) -> None:
         super().__init__(message)
         self.job = job
 

@@ -152,7 +152,7 @@ class AsyncJob(ClientBound):
         """
         from .._records import Routing
 
-        return await self._session.call(_calls.job_routing(self.id), lambda reply: _http.parse(reply, Routing))
+        return await self._session.call(_calls.job_routing(self.id), lambda response: _http.parse(response, Routing))
 
     async def ledger(self) -> list[LedgerEntry]:
         """Fetch the rows of the Trust Ledger that are about this job, in order.
@@ -326,5 +326,5 @@ class AsyncJob(ClientBound):
 AsyncJob.__module__ = "nodus"
 
 
-def _read_view(reply: _http.Reply) -> JobView:
-    return _http.parse(reply, JobView)
+def _read_view(response: _http.Response) -> JobView:
+    return _http.parse(response, JobView)
