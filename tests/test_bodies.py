@@ -8,13 +8,13 @@ import json
 import tracemalloc
 import zlib
 
-import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import nodus
 from nodus import _bodies, _http
+from nodus._httpx import httpx
 from nodus._models import JobGlances, JobPage, JobView
 from nodus._records import JobEvent, LedgerPage, Routing
 from tests.support.script import job

@@ -7,11 +7,11 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 import pytest
 
 import nodus._tls
 from nodus import APIConnectionError, Client
+from nodus._httpx import httpx
 from tests.support.busy_server import BusyServer
 from tests.support.certificates import make_certificates
 from tests.support.server import LoopbackServer, answer

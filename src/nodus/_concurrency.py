@@ -227,7 +227,7 @@ def async_misfit(http_client: object) -> str:
     What a `send` returns is known only afterwards, so of clients of the other kind only httpx's own is recognised.
     """
     kinds = {f"{kind.__module__}.{kind.__name__}" for kind in type(http_client).__mro__}
-    if _has_send(http_client) and "httpx.Client" not in kinds:
+    if _has_send(http_client) and kinds.isdisjoint(("httpx.Client", "httpx2.Client")):
         return ""
     return "an object with httpx's `send`, to be awaited, such as an `httpx.AsyncClient`"
 

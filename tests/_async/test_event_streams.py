@@ -5,11 +5,11 @@ from __future__ import annotations
 import gc
 from collections.abc import AsyncIterator
 
-import httpx
 import pytest
 
 import nodus
 from nodus._config import DEFAULT_MAX_CONNECTIONS
+from nodus._httpx import httpx
 from nodus._live import MAX_STREAMS, shares_of_streams
 from tests._async.clients import API_KEY, SIGNING_SECRET, on_loopback, scripted
 from tests.support.clock import AsyncFakeClock
