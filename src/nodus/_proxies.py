@@ -63,7 +63,8 @@ def environment_proxy(scheme: str, host: str, port: int | None = None) -> httpx.
     try:
         return httpx.Proxy(url, ssl_context=tls_context() if url.scheme == "https" else None)
     except ValueError:
-        raise _invalid(f"is of a kind, {url.scheme}, that this httpx does not know") from None
+        # httpx before 0.28 knows no socks5h; its socks5 leaves names to the proxy too.
+        return httpx.Proxy(url.copy_with(scheme="socks5"))
 
 
 def for_httpcore(proxy: httpx.Proxy) -> httpcore.Proxy:
