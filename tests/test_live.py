@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nodus
+from nodus._errors import Failure
 from nodus._http import Response
 from nodus._live import (
     FOLLOWED_JOBS,
@@ -20,7 +21,7 @@ from nodus._live import (
     parse_event,
     shares_of_streams,
 )
-from nodus._retry import MAX_DELAY, Failure
+from nodus._retry import MAX_DELAY
 from nodus._sse import ServerSentEvent
 
 HEAD = Response(200, {}, b"")

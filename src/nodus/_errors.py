@@ -18,6 +18,7 @@ NodusError
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypedDict, TypeVar
 
 if TYPE_CHECKING:
@@ -235,6 +236,21 @@ class JobTimeoutError(NodusError, TimeoutError):
         facts = self.__dict__.copy()
         facts["job"] = getattr(self.job, "view", self.job)
         return _rebuild, (type(self), self.message, facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One failed attempt.
+
+    Attributes:
+        error: what the caller would see.
+        server_verdict: the response's `x-should-retry`, or None.
+        permanent: whether no retry can help, whatever the error's class (a certificate that does not verify).
+    """
+
+    error: NodusError
+    server_verdict: bool | None = None
+    permanent: bool = False
 
 
 def _rebuild(kind: type[_Error], message: str, facts: dict[str, object]) -> _Error:

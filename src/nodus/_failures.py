@@ -7,10 +7,9 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ._errors import APIConnectionError, APITimeoutError, ConfigurationError
+from ._errors import APIConnectionError, APITimeoutError, ConfigurationError, Failure
 from ._httpx import httpx
 from ._proxies import is_final_refusal
-from ._retry import Failure
 from ._tls_failures import advice_for
 from ._transport_errors import NEVER_SENT, PACKAGES, PROXY, TIMEOUTS, UNUSABLE_URL, means, package_of
 

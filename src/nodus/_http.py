@@ -21,6 +21,7 @@ from ._errors import (
     APITimeoutError,
     AuthenticationError,
     BudgetExceededError,
+    Failure,
     NodusError,
     NotFoundError,
     RateLimitError,
@@ -29,7 +30,6 @@ from ._errors import (
     ValidationError,
 )
 from ._models import JobGlance, JobGlances, JobPage, JobView, bounded_list
-from ._retry import Failure
 
 if TYPE_CHECKING:
     from ._calls import Call

@@ -6,12 +6,12 @@ import random
 from collections import OrderedDict
 from dataclasses import replace
 
-from ._errors import APITimeoutError, NodusError
+from ._errors import APITimeoutError, Failure, NodusError
 from ._http import Response, parse
 from ._models import JobView
 from ._poll import is_lagging
 from ._records import JobEvent
-from ._retry import MAX_DELAY, MAX_HINT, Failure, is_transient
+from ._retry import MAX_DELAY, MAX_HINT, is_transient
 from ._sse import ServerSentEvent
 
 MAX_STREAMS = 20

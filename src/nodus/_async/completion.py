@@ -9,13 +9,12 @@ from typing import NamedTuple
 
 from .. import _calls, _http
 from .._calls import Call
-from .._errors import ValidationError
+from .._errors import Failure, ValidationError
 from .._handles import ClientBound
 from .._http import Response
 from .._logs import logger
 from .._models import JobGlance, JobGlances, JobView
 from .._poll import GiveUp, Step, TimedOut, is_lagging
-from .._retry import Failure
 from .._watch import LIVE, PAGE_SIZE, EndOrder, JobRequest, PageRequest, Round
 from .job import AsyncJob
 from .polling import poll_state, timeout_error

@@ -6,7 +6,7 @@ from collections import deque
 
 from .. import _calls, _http
 from .._concurrency import AsyncLimiter
-from .._errors import ConfigurationError, NodusError
+from .._errors import ConfigurationError, Failure, NodusError
 from .._http import Response
 from .._live import (
     CATCHING_UP_SECONDS,
@@ -23,7 +23,6 @@ from .._logs import logger
 from .._models import JobView
 from .._poll import DEFAULT_POLL_SECONDS
 from .._records import JobEvent
-from .._retry import Failure
 from .._sse import EventStreamParser, ServerSentEvent
 from .live_stream import AsyncLiveStream
 from .polled_events import AsyncPolledAllEvents, AsyncPolledEvents, AsyncPolledJobEvents

@@ -7,13 +7,12 @@ import logging
 import math
 
 from .. import _calls, _http
-from .._errors import APITimeoutError, NodusError
+from .._errors import APITimeoutError, Failure, NodusError
 from .._http import Response
 from .._live import CATCHING_UP_SECONDS, has_no_endpoint, is_one_too_many
 from .._logs import logger
 from .._models import JobView
 from .._poll import DEFAULT_POLL_SECONDS
-from .._retry import Failure
 from .live_stream import AsyncLiveStream
 from .session import AsyncSession
 from .stream import AsyncStreamedResponse

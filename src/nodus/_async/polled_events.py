@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from .. import _calls, _http
 from .._calls import Call
+from .._errors import Failure
 from .._http import Response
 from .._live import FOLLOWED_JOBS, Progress, event_of_view
 from .._logs import logger
 from .._models import JobView
 from .._poll import DEFAULT_POLL_SECONDS, GiveUp, Sleep
 from .._records import JobEvent
-from .._retry import Failure
 from .._watch import PAGE_SIZE, JobRequest, Round
 from .polling import poll_state
 from .session import AsyncSession

@@ -7,7 +7,7 @@ from collections import deque
 
 from .. import _calls, _http
 from .._concurrency import Limiter
-from .._errors import ConfigurationError, NodusError
+from .._errors import ConfigurationError, Failure, NodusError
 from .._http import Response
 from .._live import (
     CATCHING_UP_SECONDS,
@@ -24,7 +24,6 @@ from .._logs import logger
 from .._models import JobView
 from .._poll import DEFAULT_POLL_SECONDS
 from .._records import JobEvent
-from .._retry import Failure
 from .._sse import EventStreamParser, ServerSentEvent
 from .live_stream import LiveStream
 from .polled_events import PolledAllEvents, PolledEvents, PolledJobEvents

@@ -9,12 +9,11 @@ from typing import Protocol, TypeVar
 from .. import _arguments, _calls, _http
 from .._concurrency import settled, shielded
 from .._enums import JobStatus
-from .._errors import JobTimeoutError, NodusError, WaitedJob
+from .._errors import Failure, JobTimeoutError, NodusError, WaitedJob
 from .._http import Response
 from .._logs import logger
 from .._models import JobView
 from .._poll import CANCEL_SECONDS, GiveUp, PollState, TimedOut
-from .._retry import Failure
 from .session import Session
 
 

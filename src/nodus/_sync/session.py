@@ -13,7 +13,7 @@ from .. import _bodies, _failures, _http
 from .._calls import Call
 from .._concurrency import Clock, Limiter, misfit
 from .._config import Settings
-from .._errors import ConfigurationError, NodusError
+from .._errors import ConfigurationError, Failure, NodusError
 from .._handles import ClientBound
 from .._hooks import ResponseEvent, RetryEvent, is_hook
 from .._http import Response
@@ -21,7 +21,7 @@ from .._httpx import httpx
 from .._live import CATCHING_UP_SECONDS
 from .._logs import logger
 from .._requests import Request, RequestBuilder
-from .._retry import Failure, RetryState
+from .._retry import RetryState
 from .._signing import Signer
 from .pool import OpenResponse, Pool, closed_error
 from .stream import StreamedResponse
