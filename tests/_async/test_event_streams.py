@@ -159,7 +159,7 @@ async def test_leaving_a_loop_half_way_leaks_nothing() -> None:
                     break
             gc.collect()
             await client.get(JOB)
-            left = repr(client._session._pool), len(client._session._pool.answers)
+            left = repr(client._session._pool), len(client._session._pool.responses)
 
     assert left == (f"<{type(client._session._pool).__name__} 0 busy, 1 idle, limit 100>", 0)
 
@@ -298,11 +298,11 @@ async def test_an_injected_client_that_can_stream_does() -> None:
             async with client.job(JOB).events() as stream:
                 left = await take(stream, 2)
             whole = [event async for event in client.job(JOB).events()]
-            open_answers = len(client._session._pool.answers)
+            open_responses = len(client._session._pool.responses)
     gc.collect()
 
     assert (statuses(left), tuple(statuses(whole))) == (["queued", "placed"], COURSE)
-    assert open_answers == 0
+    assert open_responses == 0
 
 
 async def test_children_share_the_places_of_streams() -> None:

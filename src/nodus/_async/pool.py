@@ -345,10 +345,11 @@ class AsyncOpenResponse:
         return self
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        if self._chunks is None:
+        chunks = self._chunks
+        if chunks is None:
             stream: Any = self._response.stream
-            self._chunks = stream.__aiter__()
-        return self._chunks
+            chunks = self._chunks = stream.__aiter__()
+        return chunks
 
     def extend(self, deadline: float) -> None:
         """Move the deadline for reading the body to another clock reading."""

@@ -346,10 +346,11 @@ class OpenResponse:
         return self
 
     def __iter__(self) -> Iterator[bytes]:
-        if self._chunks is None:
+        chunks = self._chunks
+        if chunks is None:
             stream: Any = self._response.stream
-            self._chunks = stream.__iter__()
-        return self._chunks
+            chunks = self._chunks = stream.__iter__()
+        return chunks
 
     def extend(self, deadline: float) -> None:
         """Move the deadline for reading the body to another clock reading."""
