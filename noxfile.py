@@ -94,6 +94,24 @@ def tests_on_oldest_dependencies(interpreter: Path) -> None:
         session.run("pytest", *(session.posargs or share))
 
 
+HTTP_LIBRARIES = {
+    "oldest": ["httpx==0.27", "httpcore==1.0.7"],
+    "newest": ["--upgrade", "httpx", "httpcore"],
+    "successors": ["httpx2>=2.16", "httpcore2>=2.16"],
+}
+
+
+@nox.session(tags=["test"])
+@nox.parametrize("libraries", list(HTTP_LIBRARIES))
+def http_libraries(session: nox.Session, libraries: str) -> None:
+    """The tests of the pool, of faults and of retries, on the HTTP libraries at the edges of what is supported."""
+    session.install(*SDK, *group("test"), *HTTP_LIBRARIES[libraries])
+    subjects = ("pool*", "prox*", "fault*", "retr*", "failures", "connecting", "injected_clients", "event_loops")
+    files = {path for each in subjects for path in (ROOT / "tests").glob(f"**/test_{each}.py")}
+    variables = {"NODUS_TEST_HTTPX2": "1"} if libraries == "successors" else {}
+    session.run("pytest", *map(str, sorted(files)), *session.posargs, env=variables)
+
+
 @nox.session(tags=["test"])
 def control_plane(session: nox.Session) -> None:
     """The control plane's tests; they take the longest, and so begin first, with what else takes long."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pydantic
 
-from nodus._http import Reply, parse, parse_page
+from nodus._http import Response, parse, parse_page
 from nodus._models import JobPage, JobView
 
 from .report import Bar, Table
@@ -30,7 +30,7 @@ def measure(*, quick: bool = False) -> Table:
         calls: dict[str, Callable[[], object]] = {
             "model_validate_json": functools.partial(model.model_validate_json, body),
             "json() + model_validate": functools.partial(from_objects, model, body),
-            "nodus": functools.partial(ours, Reply(200, {}, body)),
+            "nodus": functools.partial(ours, Response(200, {}, body)),
         }
         took = interleaved(
             {name: functools.partial(cpu_us, call, repeats) for name, call in calls.items()}, 5 if quick else 25

@@ -1,7 +1,7 @@
 """Who may import whom, and how long a file may be: the project's shape, held by a walk over its syntax trees.
 
 The rules are the tables at the top; the code below only reads imports and compares. An import under `TYPE_CHECKING`
-counts like any other, except that what it names is never loaded, so it cannot close a circle.
+counts like any other.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CONTROL_PLANE = ROOT / "control_plane" / "src"
 
 # The SDK, from the bottom up. A module imports from its own layer and from those below it, and never in a circle.
 LAYERS = [
-    {"_origin", "_printable", "_version"},
+    {"_httpx", "_origin", "_printable", "_transport_errors", "_version"},
     {
         "_arguments",
         "_bodies",
@@ -53,8 +53,10 @@ LAYERS = [
         "_reconnect",
         "_poll",
         "_proxies",
+        "_requests",
         "_resolver",
         "_retry",
+        "_sockets",
         "_tls",
         "_tls_failures",
         "_poll_many",
@@ -64,34 +66,31 @@ LAYERS = [
     {"__main__"},
 ]
 
-# Imports for the type checker alone that point upwards: (module, what it names) -> why.
-UPWARD_TYPES = {
-    ("_errors", "_async.job"): "the type of JobTimeoutError.job",
-    ("_errors", "_sync.job"): "the type of JobTimeoutError.job",
-}
-
 # What is loaded by whom: outside package -> the modules of the SDK that may import it.
 OUTSIDE_OF_SDK: dict[str, set[str]] = {
     # The command is the program that starts the event loop, and that receives signals on it.
     "PyInstaller": {"_pyinstaller.hooks"},
-    "anyio": {"_concurrency", "_happy_eyeballs", "_resolver", "_cli.event_loop", "_cli.listening"},
+    "anyio": {"_concurrency", "_happy_eyeballs", "_resolver", "_sockets", "_cli.event_loop", "_cli.listening"},
     "asyncclick": {"_cli"},
     "cryptography": {"_checkpoints"},
-    "httpcore": {"_async.network", "_happy_eyeballs", "_sync.network"},
+    "httpcore": {"_httpx"},
+    "httpcore2": {"_httpx"},  # for the tests alone, like the other
+    "httpx": {"_httpx", "_cli.listening"},
+    "httpx2": {"_httpx"},
+    "pydantic": {"_bodies", "_http", "_models", "_resources"},
+}
+# Who uses the HTTP libraries, by way of `_httpx`.
+USES_HTTP_LIBRARIES = {
+    "httpcore": {"_async.connection", "_async.network", "_async.pool", "_proxies", "_requests"},
     "httpx": {
-        "_async.lane",
+        "_async.connection",
         "_async.pool",
         "_async.session",
-        "_cli.listening",
         "_failures",
-        "_http",
         "_proxies",
-        "_sync.lane",
-        "_sync.pool",
-        "_sync.session",
+        "_requests",
         "_tls",
     },
-    "pydantic": {"_bodies", "_http", "_models", "_resources"},
 }
 # It comes with pydantic; only the type checker may need it.
 TYPES_ONLY = {"typing_extensions"}
@@ -128,11 +127,9 @@ IO_OF_HTTPX = {
 }
 DOES_IO = {
     "_cli.listening",
-    "_async.lane",
-    "_async.pool",
+    "_async.connection",
     "_async.session",
-    "_sync.lane",
-    "_sync.pool",
+    "_sync.connection",
     "_sync.session",
 }
 
@@ -248,37 +245,19 @@ def test_imports_of_the_sdk_point_downwards() -> None:
         for imported in module.imports
         if imported.module.startswith("nodus.")
         and layer_of(imported.module.removeprefix("nodus.")) > layer_of(module.name)
-        and not (imported.types_only and inside_upward_types(module.name, imported.module))
     ]
 
     assert upwards == []
 
 
-def inside_upward_types(name: str, imported: str) -> bool:
-    return any(name == who and inside(imported.removeprefix("nodus."), [what]) for who, what in UPWARD_TYPES)
-
-
-def test_every_exception_to_the_direction_is_needed() -> None:
-    """An exception that nobody uses is a door left open."""
-    used = {
-        (who, what)
-        for who, what in UPWARD_TYPES
-        for module in LOWER_NODUS
-        for imported in module.imports
-        if module.name == who and inside(imported.module.removeprefix("nodus."), [what])
-    }
-
-    assert used == set(UPWARD_TYPES)
-
-
 def test_no_module_of_the_sdk_imports_itself_by_way_of_others() -> None:
-    """What is loaded has no circle, not even one that happens to work."""
+    """There is no circle, not even one that happens to work, or one of types."""
     names = {module.name for module in LOWER_NODUS}
     graph = {
         module.name: {
             target
             for imported in module.imports
-            if not imported.types_only and (target := longest_known(imported.module, names)) not in (None, module.name)
+            if (target := longest_known(imported.module, names)) not in (None, module.name)
         }
         for module in LOWER_NODUS
     }
@@ -337,6 +316,19 @@ def test_the_sdk_imports_outside_packages_only_where_the_table_says() -> None:
     ]
 
     assert wrong == []
+
+
+@pytest.mark.parametrize("library", USES_HTTP_LIBRARIES)
+def test_the_http_libraries_are_used_only_where_the_table_says(library: str) -> None:
+    """They come from one module, so that the tests can put their successors in their place."""
+    users = {
+        module.name.replace("_sync.", "_async.")
+        for module in NODUS
+        for imported in module.imports
+        if imported.module == f"nodus._httpx.{library}"
+    }
+
+    assert users == USES_HTTP_LIBRARIES[library]
 
 
 def test_only_one_module_of_the_sdk_waits() -> None:

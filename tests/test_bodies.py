@@ -8,13 +8,13 @@ import json
 import tracemalloc
 import zlib
 
-import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import nodus
 from nodus import _bodies, _http
+from nodus._httpx import httpx
 from nodus._models import JobGlances, JobPage, JobView
 from nodus._resources import JobEvent, LedgerPage, Routing
 from tests.support.script import job
@@ -138,14 +138,14 @@ PLACES = {
     "an event": ("event", '{"seq":1,"job_id":"a","status":"running","x":[%s]}'),
 }
 READERS = {
-    "get": lambda reply: _http.parse(reply, JobView),
+    "get": lambda response: _http.parse(response, JobView),
     "list": _http.parse_page,
     "glances": _http.parse_glances,
-    "ledger": lambda reply: _http.parse(reply, LedgerPage),
-    "routing": lambda reply: _http.parse(reply, Routing),
+    "ledger": lambda response: _http.parse(response, LedgerPage),
+    "routing": lambda response: _http.parse(response, Routing),
     "healthz": _http.parse_object,
-    "error": lambda reply: reply.payload(),
-    "event": lambda reply: _http.parse(reply, JobEvent),
+    "error": lambda response: response.payload(),
+    "event": lambda response: _http.parse(response, JobEvent),
 }
 
 
@@ -163,11 +163,11 @@ def test_json_of_any_shape_is_read_in_bounded_memory(place: str, item: str, amou
         most = _bodies.MAX_PAGE_VALUES if kind in ("list", "glances") else _bodies.MAX_VALUES
         count = min(count, (most - 50) // (1 + sum(map(text.count, "{[,"))))
     content = (start + text + f",{text}" * (count - 1) + end).encode()[: _bodies.MAX_JSON_BYTES]
-    reply = _http.Reply(200, {}, content)
+    response = _http.Response(200, {}, content)
     tracemalloc.start()
     try:
         with contextlib.suppress(nodus.APIError):
-            READERS[kind](reply)
+            READERS[kind](response)
     finally:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
@@ -178,23 +178,23 @@ def test_json_of_any_shape_is_read_in_bounded_memory(place: str, item: str, amou
 def test_large_pages_that_people_have_are_read() -> None:
     """A server without a limit of its own may return ten thousand jobs at once."""
     jobs = ",".join([json.dumps(job("running"))] * 10_000)
-    page = _http.parse_page(_http.Reply(200, {}, f'{{"jobs":[{jobs}]}}'.encode()))
-    bare = _http.parse_page(_http.Reply(200, {}, f"\n [{jobs}]".encode()))
+    page = _http.parse_page(_http.Response(200, {}, f'{{"jobs":[{jobs}]}}'.encode()))
+    bare = _http.parse_page(_http.Response(200, {}, f"\n [{jobs}]".encode()))
 
     assert isinstance(page, JobPage)
     assert page == bare
     assert len(page.jobs) == 10_000
-    assert isinstance(_http.parse_glances(_http.Reply(200, {}, b"[]")), JobGlances)
+    assert isinstance(_http.parse_glances(_http.Response(200, {}, b"[]")), JobGlances)
 
 
 def test_a_page_with_one_job_that_is_none_cannot_be_used() -> None:
     """Parsing stops at the first item that is invalid."""
     with pytest.raises(nodus.APIError, match="no usable JobPage"):
-        _http.parse_page(_http.Reply(200, {}, b'{"jobs":[{"id":"a","status":"running"},{},{},{}]}'))
+        _http.parse_page(_http.Response(200, {}, b'{"jobs":[{"id":"a","status":"running"},{},{},{}]}'))
 
 
 def test_numbers_that_are_not_finite_are_left_out_of_an_error() -> None:
     """Otherwise arithmetic with an error's figures would give NaN or infinity."""
-    reply = _http.Reply(402, {}, b'{"error":"over_budget","month_to_date_usd":NaN,"headroom_usd":1e999,"n":1.5}')
+    response = _http.Response(402, {}, b'{"error":"over_budget","month_to_date_usd":NaN,"headroom_usd":1e999,"n":1.5}')
 
-    assert reply.payload() == {"error": "over_budget", "month_to_date_usd": None, "headroom_usd": None, "n": 1.5}
+    assert response.payload() == {"error": "over_budget", "month_to_date_usd": None, "headroom_usd": None, "n": 1.5}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import httpx
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 import nodus
 from nodus._config import Settings
+from nodus._httpx import httpx
 
 KEY = "nk_test_7Z4dMfQ3"
 SECRET = "sgn_9bfe14"

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from nodus._http import Reply
+from nodus._http import Response
 
 SECRET = "nk_test_of-this-client"
 
@@ -23,7 +23,7 @@ SECRET = "nk_test_of-this-client"
 )
 def test_a_secret_is_redacted_in_values_and_in_names(payload: object) -> None:
     """A server or proxy that echoes a request may make a name of what it was sent."""
-    shown = json.dumps(Reply(401, {}, json.dumps(payload).encode(), secrets=(SECRET,)).payload())
+    shown = json.dumps(Response(401, {}, json.dumps(payload).encode(), secrets=(SECRET,)).payload())
 
     assert SECRET not in shown
     assert "[redacted]" in shown
@@ -33,4 +33,4 @@ def test_what_is_no_secret_stays_as_it_came() -> None:
     """Names, numbers and nesting of a payload are the server's own."""
     payload = {"error": "budget_exceeded", "figures": [1, 2.5, None, {"cap": True}]}
 
-    assert Reply(402, {}, json.dumps(payload).encode(), secrets=(SECRET,)).payload() == payload
+    assert Response(402, {}, json.dumps(payload).encode(), secrets=(SECRET,)).payload() == payload

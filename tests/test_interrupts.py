@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import anyio
-import httpx
 import pytest
 
 import nodus
+from nodus._httpx import httpx
 from nodus._sync import network
 from tests._sync.clients import on_loopback, scripted
 from tests.support.clock import FakeClock

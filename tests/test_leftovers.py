@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import socket
 import sys
 import threading
 import warnings
@@ -16,6 +17,7 @@ import pytest
 import nodus
 import tests._async.fault_calls as async_calls
 import tests._sync.fault_calls as sync_calls
+from nodus import _sockets
 from tests.support.faults import SLOW, FaultServer
 from tests.support.soundness import open_files
 
@@ -137,18 +139,15 @@ def test_an_interrupt_passes_through_a_synchronous_call(hook: str, interruption:
 
 def test_an_interrupt_in_the_middle_of_a_read_passes_through(monkeypatch: pytest.MonkeyPatch) -> None:
     """The connection is dropped, and its place in the pool is given back."""
-    from httpcore._backends.sync import SyncStream
-
-    read = SyncStream.read
     interrupted: list[bool] = []
 
-    def interrupt_once(self: SyncStream, max_bytes: int, timeout: float | None = None) -> bytes:
+    def interrupt_once(connection: socket.socket, max_bytes: int, timeout: float | None) -> bytes:
         if not interrupted:
             interrupted.append(True)
             raise KeyboardInterrupt
-        return read(self, max_bytes, timeout)
+        return _sockets.receive(connection, max_bytes, timeout)
 
-    monkeypatch.setattr(SyncStream, "read", interrupt_once)
+    monkeypatch.setattr("nodus._sync.network.receive", interrupt_once)
     with nothing_left(), FaultServer() as server, sync_calls.client_of(server, max_connections=1) as client:
         with pytest.raises(KeyboardInterrupt):
             client.get(sync_calls.JOB_ID)

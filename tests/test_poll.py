@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nodus
+from nodus._errors import Failure
 from nodus._poll import GiveUp, PollState, Sleep, Step, TimedOut
-from nodus._retry import Failure
 
 
 def failure(status: int | None = 500, **facts: Any) -> Failure:

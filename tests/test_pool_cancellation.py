@@ -30,7 +30,7 @@ def client_of(server: BusyServer, *, max_connections: int = 20) -> AsyncClient:
 def places(client: AsyncClient) -> tuple[int, int]:
     """How many places are free, and how many connections are held."""
     stack = client._session._pool._stack
-    return stack._limiter.free, stack.lanes - len(stack._idle)
+    return stack._limiter.free, stack.connections - len(stack._idle)
 
 
 async def get_many(client: AsyncClient, calls: int) -> int:

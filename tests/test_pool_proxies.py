@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
-import socket
-import threading
 from pathlib import Path
 
 import pytest
@@ -15,32 +12,11 @@ from nodus._proxies import environment_proxy
 from tests.support.certificates import CERTIFIED, make_certificates
 from tests.support.clock import FakeClock
 from tests.support.names import give_names
-from tests.support.server import Action, LoopbackServer, Peer, answer, answer_and_hang_up, unused_port
+from tests.support.proxies import TUNNEL
+from tests.support.server import Action, LoopbackServer, answer, answer_and_hang_up, unused_port
 
 API_KEY = "nk_test_7Z4dMfQ3"
 JOB = {"id": "job-1", "status": "running"}
-
-
-def tunnel(peer: Peer) -> bool:
-    """Do as a proxy does on CONNECT: from then on, carry bytes both ways. All names lead to this machine."""
-    assert peer.request is not None
-    assert peer.request.method == "CONNECT"
-    _, _, port = peer.request.target.rpartition(":")
-    with socket.create_connection(("127.0.0.1", int(port))) as upstream:
-        peer.socket.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        back = threading.Thread(target=_carry, args=(upstream, peer.socket))
-        back.start()
-        _carry(peer.socket, upstream)
-        back.join()
-    return False
-
-
-def _carry(source: socket.socket, sink: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            sink.sendall(data)
-    with contextlib.suppress(OSError):
-        sink.shutdown(socket.SHUT_RDWR)
 
 
 def test_http_goes_to_the_proxy_with_the_whole_url(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +40,7 @@ def test_https_goes_through_a_tunnel(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates.authority))
     with (
         LoopbackServer(then=answer(200, JOB), tls=certificates.server) as server,
-        LoopbackServer(then=Action(tunnel)) as proxy,
+        LoopbackServer(then=TUNNEL) as proxy,
     ):
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         with Client(API_KEY, base_url=f"https://{CERTIFIED}:{server.port}") as client:
@@ -101,7 +77,7 @@ def test_a_proxy_is_sent_ipv6_addresses_in_brackets(
     monkeypatch.setenv("NODUS_ALLOW_INSECURE", "1")
     with (
         LoopbackServer(then=answer(200, JOB), tls=certificates.server) as server,
-        LoopbackServer(then=answer(200, JOB) if target else Action(tunnel)) as proxy,
+        LoopbackServer(then=answer(200, JOB) if target else TUNNEL) as proxy,
     ):
         monkeypatch.setenv("ALL_PROXY", proxy.url)
         port = 8443 if target else server.port

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import urllib.request
 
-import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nodus._httpx import httpcore, httpx
 from nodus._proxies import environment_proxy, is_exempt, is_final_refusal, may_be_of_proxy, through_proxy
 
 EXEMPT = [
@@ -170,11 +170,10 @@ URL = httpx.URL("https://[2001:db8::1]/v1/jobs")
 
 @pytest.mark.parametrize(("is_connected", "is_open"), [(False, False), (True, False), (True, True)])
 @pytest.mark.parametrize(
-    "raised", [httpx.ProxyError("407 No"), httpx.ConnectError("no"), httpx.ReadTimeout(""), httpx.ReadError("")]
+    "raised",
+    [httpcore.ProxyError("407 No"), httpcore.ConnectError("no"), httpcore.ReadTimeout(""), httpcore.ReadError("")],
 )
-def test_a_failure_names_the_proxy_without_its_password(
-    raised: httpx.TransportError, is_connected: bool, is_open: bool
-) -> None:
+def test_a_failure_names_the_proxy_without_its_password(raised: Exception, is_connected: bool, is_open: bool) -> None:
     """This holds for all failures, at any stage."""
     error = through_proxy(raised, PROXY, URL, is_connected=is_connected, is_open=is_open)
 
@@ -185,19 +184,19 @@ def test_a_failure_names_the_proxy_without_its_password(
 @pytest.mark.parametrize(
     ("raised", "is_connected", "is_open", "expected"),
     [
-        (httpx.ConnectError("refused"), False, False, httpx.ProxyError),
-        (httpx.ConnectTimeout("late"), False, False, httpx.ConnectTimeout),
-        (httpx.ProxyError("403 No"), True, False, httpx.ProxyError),
-        (httpx.ReadError("reset"), True, False, httpx.ProxyError),
-        (httpx.RemoteProtocolError("not HTTP"), True, False, httpx.ProxyError),
-        (httpx.ReadTimeout("late"), True, False, httpx.ConnectTimeout),
-        (httpx.ConnectError("certificate verify failed"), True, False, httpx.ConnectError),
-        (httpx.ReadError("reset"), True, True, httpx.ReadError),
-        (httpx.ReadTimeout("late"), True, True, httpx.ReadTimeout),
+        (httpcore.ConnectError("refused"), False, False, httpcore.ProxyError),
+        (httpcore.ConnectTimeout("late"), False, False, httpcore.ConnectTimeout),
+        (httpcore.ProxyError("403 No"), True, False, httpcore.ProxyError),
+        (httpcore.ReadError("reset"), True, False, httpcore.ProxyError),
+        (httpcore.RemoteProtocolError("not HTTP"), True, False, httpcore.ProxyError),
+        (httpcore.ReadTimeout("late"), True, False, httpcore.ConnectTimeout),
+        (httpcore.ConnectError("certificate verify failed"), True, False, httpcore.ConnectError),
+        (httpcore.ReadError("reset"), True, True, httpcore.ReadError),
+        (httpcore.ReadTimeout("late"), True, True, httpcore.ReadTimeout),
     ],
 )
 def test_the_class_says_whether_the_request_may_have_been_sent(
-    raised: httpx.TransportError, is_connected: bool, is_open: bool, expected: type[Exception]
+    raised: Exception, is_connected: bool, is_open: bool, expected: type[Exception]
 ) -> None:
     """It was not before the way to the server was open; a certificate is the server's, not the proxy's."""
     assert type(through_proxy(raised, PROXY, URL, is_connected=is_connected, is_open=is_open)) is expected
@@ -207,7 +206,7 @@ def test_a_fault_of_a_program_is_not_the_proxys() -> None:
     """A SOCKS proxy that speaks another protocol is at fault; its library is not always there."""
     malformed = type("ProtocolError", (Exception,), {"__module__": "socksio.exceptions"})
 
-    assert may_be_of_proxy(httpx.ReadError("reset"))
+    assert may_be_of_proxy(httpcore.ReadError("reset"))
     assert may_be_of_proxy(malformed("Malformed reply"))
     assert not may_be_of_proxy(ValueError("a bug"))
-    assert type(through_proxy(malformed(""), PROXY, URL, is_connected=True, is_open=True)) is httpx.ProxyError
+    assert type(through_proxy(malformed(""), PROXY, URL, is_connected=True, is_open=True)) is httpcore.ProxyError

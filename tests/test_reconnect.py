@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nodus
-from nodus._http import Reply
+from nodus._errors import Failure
+from nodus._http import Response
 from nodus._reconnect import (
     FOLLOWED_JOBS,
     MAX_STREAMS,
@@ -20,10 +21,10 @@ from nodus._reconnect import (
     parse_event,
     shares_of_streams,
 )
-from nodus._retry import MAX_DELAY, Failure
+from nodus._retry import MAX_DELAY
 from nodus._sse import ServerSentEvent
 
-HEAD = Reply(200, {}, b"")
+HEAD = Response(200, {}, b"")
 
 
 def event(seq: int, job_id: str = "a", status: str = "running") -> nodus.JobEvent:

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nodus
+from nodus._errors import Failure
 from nodus._http import retry_after, should_retry
-from nodus._retry import Failure, RetryState, is_transient
+from nodus._retry import RetryState, is_transient
 
 NOON = 1767268800.0
 

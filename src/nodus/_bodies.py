@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
+from typing import Protocol
 
 import pydantic
 
@@ -142,6 +143,18 @@ class BodyReader:
         self._unpacker = None
 
 
+class _Inflater(Protocol):
+    """What `zlib.decompressobj` returns."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+
+
 class _Unpacker:
     """Undoes one content coding, a bounded piece at a time."""
 
@@ -149,7 +162,7 @@ class _Unpacker:
         self._coding = coding
         self._window = _UNPACKERS[coding]
         self._begun = b""
-        self._inflater: zlib._Decompress | None = None
+        self._inflater: _Inflater | None = None
 
     def feed(self, packed: bytes, max_bytes: int) -> bytes:
         """Unpack the next bytes, into at most `max_bytes`, 1 or more: what would be more is lost.

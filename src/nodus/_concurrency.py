@@ -1,14 +1,12 @@
 """Every real difference between the asynchronous and the synchronous library, in pairs.
 
-Those of connecting are in `_resolver.py` and `_happy_eyeballs.py`. The code in `_async/` is written against the
-first of each pair; `tools/unasync_build.py` puts the second in its place.
+Those of connecting are in `_resolver.py`, `_happy_eyeballs.py` and `_sockets.py`. The code in `_async/` is written
+against the first of each pair; `tools/unasync_build.py` puts the second in its place.
 """
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import os
 import threading
 import time
 import weakref
@@ -202,30 +200,6 @@ class RunGuard:
 def _nothing() -> None: ...
 
 
-def async_close_without_loop(stream: object) -> None:
-    """Close a connection whose event loop has ended: nothing can be awaited there, and nothing closes it otherwise.
-
-    Args:
-        stream: httpcore's stream over it.
-    """
-    layer: Any = stream
-    while (inner := getattr(layer, "_stream", None)) is not None:
-        layer = inner
-    transport = getattr(layer, "_transport", None)
-    with contextlib.suppress(Exception):
-        if transport is None:
-            os.close(layer.socket.detach())  # of trio
-        else:
-            with contextlib.suppress(RuntimeError):
-                transport.abort()
-            # The loop would call this next; uvloop has closed its connections by itself.
-            transport._call_connection_lost(None)
-
-
-def close_without_loop(stream: object) -> None:
-    """Do nothing: a connection of threads lives on no event loop."""
-
-
 async def async_shielded(work: Callable[[], Awaitable[object]], seconds: float) -> None:
     """Run a last piece of work even where the task is being cancelled, for `seconds` at most."""
     with anyio.move_on_after(seconds, shield=True):
@@ -253,7 +227,7 @@ def async_misfit(http_client: object) -> str:
     What a `send` returns is known only afterwards, so of clients of the other kind only httpx's own is recognised.
     """
     kinds = {f"{kind.__module__}.{kind.__name__}" for kind in type(http_client).__mro__}
-    if _has_send(http_client) and "httpx.Client" not in kinds:
+    if _has_send(http_client) and kinds.isdisjoint(("httpx.Client", "httpx2.Client")):
         return ""
     return "an object with httpx's `send`, to be awaited, such as an `httpx.AsyncClient`"
 

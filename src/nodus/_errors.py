@@ -18,12 +18,11 @@ NodusError
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypedDict, TypeVar
 
 if TYPE_CHECKING:
-    from ._async.job import AsyncJob
-    from ._models import JobView
-    from ._sync.job import Job
+    from ._enums import JobStatus
 
 _Error = TypeVar("_Error", bound="NodusError")
 
@@ -208,6 +207,16 @@ class LedgerError(NodusError):
     seq: int | None = None
 
 
+class WaitedJob(Protocol):
+    """A job that was waited for: a `Job`, an `AsyncJob`, or a `JobView` of either."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def status(self) -> JobStatus: ...
+
+
 class JobTimeoutError(NodusError, TimeoutError):
     """`timeout_seconds` passed before the job reached a terminal state. The job itself goes on.
 
@@ -217,9 +226,9 @@ class JobTimeoutError(NodusError, TimeoutError):
 
     default_code = "wait_timeout"
 
-    job: Job | AsyncJob | JobView | None
+    job: WaitedJob | None
 
-    def __init__(self, message: str, *, job: Job | AsyncJob | JobView | None = None) -> None:
+    def __init__(self, message: str, *, job: WaitedJob | None = None) -> None:
         super().__init__(message)
         self.job = job
 
@@ -227,6 +236,21 @@ class JobTimeoutError(NodusError, TimeoutError):
         facts = self.__dict__.copy()
         facts["job"] = getattr(self.job, "view", self.job)
         return _rebuild, (type(self), self.message, facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One failed attempt.
+
+    Attributes:
+        error: what the caller would see.
+        server_verdict: the response's `x-should-retry`, or None.
+        permanent: whether no retry can help, whatever the error's class (a certificate that does not verify).
+    """
+
+    error: NodusError
+    server_verdict: bool | None = None
+    permanent: bool = False
 
 
 def _rebuild(kind: type[_Error], message: str, facts: dict[str, object]) -> _Error:

@@ -7,35 +7,16 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import httpx
-
-from ._errors import APIConnectionError, APITimeoutError, ConfigurationError
+from ._errors import APIConnectionError, APITimeoutError, ConfigurationError, Failure
+from ._httpx import httpx
 from ._proxies import is_final_refusal
-from ._retry import Failure
 from ._tls_failures import advice_for
+from ._transport_errors import NEVER_SENT, PACKAGES, PROXY, TIMEOUTS, UNUSABLE_URL, means, package_of
 
 if TYPE_CHECKING:
     from ._calls import Call
 
 _ORDINARY = (OSError, EOFError, UnicodeError)
-
-_PACKAGES = frozenset(("anyio", "asyncio", "h11", "h2", "httpcore", "httpx", "json", "socksio", "ssl", "trio", "zlib"))
-"""Whose exceptions mean that the network or the peer misbehaved."""
-
-# By name, because httpx, httpcore, anyio and trio each have a class of their own for the same thing.
-_TIMEOUTS = frozenset(("TimeoutException", "TimeoutError", "TooSlowError"))
-_NEVER_SENT = frozenset(
-    (
-        "ConnectError",
-        "ConnectTimeout",
-        "InvalidURL",
-        "LocalProtocolError",
-        "PoolTimeout",
-        "ProxyError",
-        "UnsupportedProtocol",
-    )
-)
-"""Raised before the request's first byte is sent: the server cannot have acted on it."""
 
 
 def _is_of_network(exc: Exception) -> bool:
@@ -46,9 +27,7 @@ def _is_of_network(exc: Exception) -> bool:
     members = getattr(exc, "exceptions", None)
     if isinstance(members, tuple):
         return all(map(_is_of_network, members))
-    return isinstance(exc, _ORDINARY) or any(
-        kind.__module__.partition(".")[0] in _PACKAGES for kind in type(exc).__mro__
-    )
+    return isinstance(exc, _ORDINARY) or any(package_of(kind) in PACKAGES for kind in type(exc).__mro__)
 
 
 def failure_from_exception(exc: Exception, call: Call) -> Failure:
@@ -69,19 +48,18 @@ def failure_from_exception(exc: Exception, call: Call) -> Failure:
     for link in chain_of(exc):
         if isinstance(link, httpx.HTTPError):
             _forget_request(link)
-    names = {kind.__name__ for kind in type(exc).__mro__}
-    timed_out = bool(names & _TIMEOUTS)
+    timed_out = means(exc, TIMEOUTS)
     kind = APITimeoutError if timed_out else APIConnectionError
     # Skips the event loop's own cancellation, which is how it ends what took too long: no news to the user.
     texts = (str(link) for link in chain_of(exc) if isinstance(link, Exception))
     detail = next(filter(None, texts), type(exc).__name__)
-    place = " at the proxy" if isinstance(exc, httpx.ProxyError) else ""
+    place = " at the proxy" if means(exc, PROXY) else ""
     advice = _tls_advice(exc)
     error = kind(
         f"{call.method} {call.path} {'timed out' if timed_out else 'failed'}{place}: {detail}"
         + ("" if advice is None else f". {advice}"),
         # A server whose handshake failed has not read the request, even where TLS 1.3 had let it be sent already.
-        outcome_unknown=advice is None and not names & _NEVER_SENT,
+        outcome_unknown=advice is None and not means(exc, NEVER_SENT),
     )
     error.__cause__ = exc
     return Failure(error, permanent=advice is not None or _is_permanent(exc))
@@ -111,7 +89,5 @@ def _tls_advice(exc: BaseException) -> str | None:
 def _is_permanent(exc: BaseException) -> bool:
     """Whether no retry can help: an unusable URL, or a proxy that would refuse again."""
     return any(
-        isinstance(link, (httpx.InvalidURL, httpx.UnsupportedProtocol))
-        or (isinstance(link, httpx.ProxyError) and is_final_refusal(str(link)))
-        for link in chain_of(exc)
+        means(link, UNUSABLE_URL) or (means(link, PROXY) and is_final_refusal(str(link))) for link in chain_of(exc)
     )

@@ -11,13 +11,12 @@ import ipaddress
 import os
 import selectors
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import anyio
-import httpcore
-from httpcore._backends.sync import SyncStream
 
+from . import _sockets
 from ._concurrency import Clock
 
 ATTEMPT_DELAY_SECONDS = 0.25
@@ -26,100 +25,104 @@ ATTEMPT_DELAY_SECONDS = 0.25
 _UNDER_WAY = frozenset((errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN))
 
 
-async def async_connect(
-    backend: httpcore.AsyncNetworkBackend,
-    addresses: Sequence[str],
-    port: int,
-    timeout: float | None,
-    local_address: str | None = None,
-    socket_options: Iterable[Any] | None = None,
-) -> httpcore.AsyncNetworkStream:
-    """Connect to whichever of the addresses answers first.
+async def async_connect(addresses: Sequence[str], port: int, timeout: float | None) -> socket.socket:
+    """Connect to whichever of the addresses answers first; return the socket, which does not block.
 
     Args:
-        backend: opens the connections.
         addresses: one or more, in the order in which to try them.
         port: the port.
         timeout: how many seconds all attempts together may take, or None.
-        local_address: the address to connect from, or None.
-        socket_options: arguments of `setsockopt`.
 
     Raises:
-        httpcore.ConnectError: every attempt failed.
-        httpcore.ConnectTimeout: the time is over.
+        TimeoutError: the time is over.
+        OSError: every attempt failed.
     """
-    if len(addresses) == 1:
-        return await backend.connect_tcp(addresses[0], port, timeout, local_address, socket_options)
-    now = Clock().now
-    deadline = None if timeout is None else now() + timeout
-    connected: list[httpcore.AsyncNetworkStream] = []
-    errors: list[Exception] = []
+    connected: list[socket.socket] = []
+    errors: list[OSError] = []
 
-    async def attempt(address: str, over: anyio.Event) -> None:
-        remaining = None if deadline is None else max(0.0, deadline - now())
+    async def attempt(address: str) -> None:
         try:
-            stream = await backend.connect_tcp(address, port, remaining, local_address, socket_options)
-        except Exception as exc:
+            connected.append(await _async_connect_to(address, port))
+        except OSError as exc:
             errors.append(exc)
-        else:
-            connected.append(stream)
-            attempts.cancel_scope.cancel()
+
+    async def attempt_beside_others(address: str, over: anyio.Event) -> None:
+        try:
+            await attempt(address)
+            if connected:
+                attempts.cancel_scope.cancel()
         finally:
             over.set()
 
     try:
-        async with anyio.create_task_group() as attempts:
-            for address in addresses:
-                over = anyio.Event()
-                attempts.start_soon(attempt, address, over)
-                with anyio.move_on_after(ATTEMPT_DELAY_SECONDS):
-                    await over.wait()
+        with anyio.move_on_after(timeout):
+            if len(addresses) == 1:
+                await attempt(addresses[0])
+            else:
+                async with anyio.create_task_group() as attempts:
+                    for address in addresses:
+                        over = anyio.Event()
+                        attempts.start_soon(attempt_beside_others, address, over)
+                        with anyio.move_on_after(ATTEMPT_DELAY_SECONDS):
+                            await over.wait()
+            if not connected:
+                raise _worst(errors)
         if not connected:
-            raise _worst(errors)
+            raise TimeoutError("no address answered in time")
         return connected.pop(0)
     finally:
         errors.clear()  # their frames refer to the list, and would keep everything alive until garbage collection
         # Two may succeed at the same moment, or one just as the whole call is cancelled.
-        with anyio.CancelScope(shield=bool(connected)):
-            for stream in connected:
-                await stream.aclose()
+        for loser in connected:
+            loser.close()
 
 
-def connect(
-    backend: httpcore.NetworkBackend,
-    addresses: Sequence[str],
-    port: int,
-    timeout: float | None,
-    local_address: str | None = None,
-    socket_options: Iterable[Any] | None = None,
-) -> httpcore.NetworkStream:
-    """Connect to whichever of the addresses answers first; see `async_connect`."""
-    if len(addresses) == 1:
-        return backend.connect_tcp(addresses[0], port, timeout, local_address, socket_options)
-    race = _Race(port, local_address)
+async def _async_connect_to(address: str, port: int) -> socket.socket:
+    connecting = begin_to_connect(address, port)
     try:
-        winner = race.run(addresses, timeout)
+        await _sockets.async_connected(connecting)
+    except BaseException:
+        _sockets.async_close(connecting)
+        raise
+    return connecting
+
+
+def connect(addresses: Sequence[str], port: int, timeout: float | None) -> socket.socket:
+    """Connect to whichever of the addresses answers first; see `async_connect`."""
+    race = _Race(port)
+    try:
+        return race.run(addresses, timeout)
     finally:
         race.close()
+
+
+def begin_to_connect(address: str, port: int) -> socket.socket:
+    """Return a socket that does not block and is connecting, or connected; small writes are sent at once.
+
+    Raises:
+        OSError: it cannot be.
+    """
+    connecting = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
     try:
-        winner.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for option in socket_options or ():
-            winner.setsockopt(*option)
-    except OSError as exc:
-        winner.close()
-        raise httpcore.ConnectError(str(exc)) from exc
-    return SyncStream(winner)
+        connecting.setblocking(False)
+        connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        problem = connecting.connect_ex(_socket_address(address, port))
+        if problem and problem not in _UNDER_WAY:
+            raise OSError(problem, os.strerror(problem))
+    except BaseException:
+        connecting.close()
+        raise
+    return connecting
 
 
 class _Race:
     """Several sockets that connect side by side, without threads."""
 
-    def __init__(self, port: int, local_address: str | None) -> None:
+    def __init__(self, port: int) -> None:
         self._port = port
-        self._local_address = local_address
         self._clock = Clock()
         self._selector = selectors.DefaultSelector()
-        self._errors: list[Exception] = []
+        self._errors: list[OSError] = []
 
     def run(self, addresses: Sequence[str], timeout: float | None) -> socket.socket:
         """Return the first socket that is connected; the others are still to be closed."""
@@ -140,15 +143,17 @@ class _Race:
                 attempt = key.fileobj
                 assert isinstance(attempt, socket.socket)
                 self._selector.unregister(attempt)
-                problem = attempt.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-                if not problem:
+                try:
+                    _sockets.raise_failure_of(attempt)
+                except OSError as exc:
+                    attempt.close()
+                    self._errors.append(exc)
+                    turn = now()
+                else:
                     return attempt
-                attempt.close()
-                self._note(OSError(problem, os.strerror(problem)))
-                turn = now()
         else:
             raise _worst(self._errors)
-        raise httpcore.ConnectTimeout("no address answered in time")
+        raise TimeoutError("no address answered in time")
 
     def close(self) -> None:
         """Give up the attempts that are still under way."""
@@ -160,29 +165,17 @@ class _Race:
 
     def _begin(self, address: str) -> bool:
         """Begin to connect; False if that has failed already."""
-        attempt: socket.socket | None = None
         try:
-            attempt = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
-            attempt.setblocking(False)
-            if self._local_address is not None:
-                attempt.bind(_socket_address(self._local_address, 0))
-            problem = attempt.connect_ex(_socket_address(address, self._port))
-            if problem and problem not in _UNDER_WAY:
-                raise OSError(problem, os.strerror(problem))
-            self._selector.register(attempt, selectors.EVENT_WRITE)
-        except BaseException as exc:
-            if attempt is not None:
-                attempt.close()
-            if not isinstance(exc, OSError):
-                raise
-            self._note(exc)
+            attempt = begin_to_connect(address, self._port)
+        except OSError as exc:
+            self._errors.append(exc)
             return False
+        try:
+            self._selector.register(attempt, selectors.EVENT_WRITE)
+        except BaseException:
+            attempt.close()
+            raise
         return True
-
-    def _note(self, exc: OSError) -> None:
-        error = httpcore.ConnectError(str(exc))
-        error.__cause__ = exc
-        self._errors.append(error)
 
 
 def _socket_address(address: str, port: int) -> tuple[Any, ...]:
@@ -193,7 +186,7 @@ def _socket_address(address: str, port: int) -> tuple[Any, ...]:
     return address, port, 0, int(zone) if zone.isdigit() else socket.if_nametoindex(zone)
 
 
-def _worst(errors: Sequence[Exception]) -> Exception:
+def _worst(errors: Sequence[OSError]) -> OSError:
     """The error that says most about why no address answered: that time ran out, else that of the preferred one."""
-    late = (error for error in errors if isinstance(error, httpcore.ConnectTimeout))
-    return next(late, errors[0] if errors else httpcore.ConnectTimeout("no address answered in time"))
+    late = (error for error in errors if isinstance(error, TimeoutError))
+    return next(late, errors[0])

@@ -1,4 +1,4 @@
-"""Between calls and HTTP, without I/O: builds requests from calls, and reads responses as models or errors."""
+"""Reads responses as models or errors, without I/O."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ import email.utils
 import functools
 import json
 import math
-import platform
 import re
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import httpx
 import pydantic
 
 from . import _bodies
@@ -23,7 +21,7 @@ from ._errors import (
     APITimeoutError,
     AuthenticationError,
     BudgetExceededError,
-    ConfigurationError,
+    Failure,
     NodusError,
     NotFoundError,
     RateLimitError,
@@ -32,24 +30,16 @@ from ._errors import (
     ValidationError,
 )
 from ._models import JobGlance, JobGlances, JobPage, JobView, bounded_list
-from ._retry import Failure
-from ._version import __version__
 
 if TYPE_CHECKING:
     from ._calls import Call
-    from ._config import Settings
-    from ._signing import Signer
 
 _Model = TypeVar("_Model", bound=pydantic.BaseModel)
 
 _FIRST_OF_ARRAY = re.compile(rb"[ \t\n\r]*\[")
 
 
-USER_AGENT = f"nodus-python/{__version__} python/{platform.python_version()} httpx/{httpx.__version__}"
-
 SIGNATURE_CODES = frozenset(("signature_invalid", "signature_stale", "signing_secret_unavailable"))
-
-JSON = "application/json"
 
 _WEEKDAY = re.compile(r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,", re.IGNORECASE)
 """How an HTTP-date begins: with the only comma in it, and with nothing that is not said again."""
@@ -70,15 +60,22 @@ _ERROR_OF_STATUS: dict[int, type[NodusError]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """A whole response: body read, connection given back."""
+class Response:
+    """A response: the head of one that is still to be read, or all of it.
+
+    Attributes:
+        status: the HTTP status.
+        headers: a mapping that ignores case.
+        content: the body; empty where it is not, or not yet, read.
+        attempts: how many attempts at the call there were.
+        secrets: what to redact from an error, should a server or proxy echo it.
+    """
 
     status: int
     headers: Mapping[str, str]
-    content: bytes
+    content: bytes = b""
     attempts: int = 1
     secrets: tuple[str, ...] = field(default=(), repr=False)
-    """What to redact from an error, should a server or proxy echo it."""
 
     @property
     def is_success(self) -> bool:
@@ -103,163 +100,67 @@ class Reply:
         return None if found is None else _blanked(self.secrets, found)
 
 
-class Body(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """The body of a request: one chunk, as often as it is asked for.
-
-    Not a generator, because trio warns of one that a dropped connection leaves unfinished.
-    """
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter((self._content,))
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return _OneChunk(self._content)
-
-
-class _OneChunk(AsyncIterator[bytes]):
-    def __init__(self, content: bytes) -> None:
-        self._chunks = iter((content,))
-
-    async def __anext__(self) -> bytes:
-        for chunk in self._chunks:
-            return chunk
-        raise StopAsyncIteration
-
-
-class RequestBuilder:
-    """Turns calls into requests under one client's settings; what does not change is prepared once.
-
-    Raises:
-        ConfigurationError: (`invalid_base_url`) the base URL's host is impossible.
-    """
-
-    def __init__(self, settings: Settings, signer: Signer | None) -> None:
-        try:
-            base = httpx.URL(settings.base_url)
-        except httpx.InvalidURL as exc:
-            raise ConfigurationError(f"`base_url` is not a URL: {exc}.", code="invalid_base_url") from exc
-        self._base = base
-        self._signer = signer
-        self._prefix = base.raw_path.rstrip(b"/")
-        # Waiting for a job asks for the same URL over and over, and parsing it takes longer than all the rest here.
-        self._url = functools.lru_cache(maxsize=1024)(self._parse_url)
-        self._common = [
-            (b"Host", base.netloc),
-            (b"Accept", JSON.encode()),
-            *((name.encode(), value.encode()) for name, value in settings.extra_headers),
-        ]
-        if not any(name.lower() == "user-agent" for name, _ in settings.extra_headers):
-            self._common.append((b"User-Agent", USER_AGENT.encode()))
-        self._bearer = (b"Authorization", b"Bearer " + settings.api_key.encode())
-
-    def build(self, call: Call, *, retries: int, now: float) -> httpx.Request:
-        """Build the request of one attempt.
-
-        Args:
-            call: what to ask.
-            retries: how many attempts came before.
-            now: the time to sign at, in Unix seconds.
-
-        Raises:
-            ValidationError: (`invalid_argument`) the URL would be too long to send.
-        """
-        headers = self._common.copy()
-        if call.accept != JSON:
-            headers = [(name, call.accept.encode() if name == b"Accept" else value) for name, value in headers]
-        headers.extend((name.encode(), value.encode()) for name, value in call.headers)
-        if call.authenticated:
-            headers.append(self._bearer)
-            if self._signer is not None:
-                signature = self._signer.header(call.method, call.path, call.body, now)
-                headers.append((b"Nodus-Signature", signature.encode()))
-        if call.body:
-            headers.append((b"Content-Type", b"application/json"))
-        if call.body or call.method == "POST":
-            headers.append((b"Content-Length", str(len(call.body)).encode()))
-        if call.idempotency_key is not None:
-            headers.append((b"Idempotency-Key", call.idempotency_key.encode()))
-        if retries:
-            headers.append((b"X-Nodus-Retry-Count", str(retries).encode()))
-        url = self._url(call.path, call.query)
-        return httpx.Request(call.method, url, headers=headers, stream=Body(call.body))
-
-    def _parse_url(self, path: str, query: str) -> httpx.URL:
-        target = self._prefix + path.encode()
-        if query:
-            target += b"?" + query.encode()
-        try:
-            return self._base.copy_with(raw_path=target)
-        except httpx.InvalidURL as exc:
-            raise ValidationError(
-                f"The URL of {path[:64]} cannot be sent ({exc}): an id or a cursor is too long.",
-                code="invalid_argument",
-            ) from exc
-
-
-def parse(reply: Reply, model: type[_Model]) -> _Model:
+def parse(response: Response, model: type[_Model]) -> _Model:
     """Read the body as a model.
 
     Raises:
         APIError: (`invalid_response`) the body is not JSON, or not what the model needs, or parsing it would take too
             much memory.
     """
-    content = reply.content
+    content = response.content
     # For a single job, every call made here would show: hence this test, and not `model_validate_json`.
     if len(content) > _bodies.ALWAYS_SMALL_BYTES or content[:1] == _bodies.FIRST_OF_MARK:
-        content = _affordable(reply, _bodies.MAX_VALUES)
+        content = _affordable(response, _bodies.MAX_VALUES)
     try:
         result: _Model = model.__pydantic_validator__.validate_json(content)
     except pydantic.ValidationError as exc:
-        raise _unusable(reply, model) from exc
+        raise _unusable(response, model) from exc
     return result
 
 
-def _affordable(reply: Reply, max_values: int) -> bytes:
-    problem = _bodies.cost_problem(reply.content, max_values)
+def _affordable(response: Response, max_values: int) -> bytes:
+    problem = _bodies.cost_problem(response.content, max_values)
     if problem is not None:
-        raise invalid_response(reply, problem)
-    return _bodies.json_of(reply.content)
+        raise invalid_response(response, problem)
+    return _bodies.json_of(response.content)
 
 
-def text(reply: Reply) -> str:
+def text(response: Response) -> str:
     """Read the body as UTF-8 text; invalid bytes become U+FFFD."""
-    return reply.content.decode("utf-8", errors="replace")
+    return response.content.decode("utf-8", errors="replace")
 
 
-def parse_page(reply: Reply) -> JobPage:
+def parse_page(response: Response) -> JobPage:
     """Read a listing: an object with `jobs`, or the bare array that older servers send.
 
     Raises:
         APIError: (`invalid_response`) it is something else.
     """
-    return _page(reply, JobPage, JobView)
+    return _page(response, JobPage, JobView)
 
 
-def parse_glances(reply: Reply) -> JobGlances:
+def parse_glances(response: Response) -> JobGlances:
     """Read only what shows whether the jobs of a listing have moved on: a third of the work of `parse_page`.
 
     Raises:
         APIError: (`invalid_response`) it is something else.
     """
-    return _page(reply, JobGlances, JobGlance)
+    return _page(response, JobGlances, JobGlance)
 
 
-def _page(reply: Reply, page: type[_Model], item: type[pydantic.BaseModel]) -> _Model:
-    content = _affordable(reply, _bodies.MAX_PAGE_VALUES)
+def _page(response: Response, page: type[_Model], item: type[pydantic.BaseModel]) -> _Model:
+    content = _affordable(response, _bodies.MAX_PAGE_VALUES)
     try:
         if _FIRST_OF_ARRAY.match(content):
             return page.model_construct(jobs=_array_of(item).validate_json(content))
         result: _Model = page.__pydantic_validator__.validate_json(content)
     except pydantic.ValidationError as exc:
-        raise _unusable(reply, page) from exc
+        raise _unusable(response, page) from exc
     return result
 
 
-def _unusable(reply: Reply, model: type[pydantic.BaseModel]) -> APIError:
-    return invalid_response(reply, f"no usable {model.__name__} in it")
+def _unusable(response: Response, model: type[pydantic.BaseModel]) -> APIError:
+    return invalid_response(response, f"no usable {model.__name__} in it")
 
 
 @functools.cache
@@ -267,27 +168,27 @@ def _array_of(item: type[pydantic.BaseModel]) -> pydantic.TypeAdapter[Any]:
     return pydantic.TypeAdapter(bounded_list(item))
 
 
-def parse_object(reply: Reply) -> dict[str, object]:
+def parse_object(response: Response) -> dict[str, object]:
     """Read the body as a JSON object.
 
     Raises:
         APIError: (`invalid_response`) it is something else.
     """
-    payload = _json(_affordable(reply, _bodies.MAX_VALUES))
+    payload = _json(_affordable(response, _bodies.MAX_VALUES))
     if isinstance(payload, dict):
         return payload
-    raise invalid_response(reply, "not a JSON object")
+    raise invalid_response(response, "not a JSON object")
 
 
-def invalid_response(reply: Reply, problem: str) -> APIError:
+def invalid_response(response: Response, problem: str) -> APIError:
     """The error for a successful response that cannot be used."""
     return APIError(
-        f"The server answered {reply.status} with a body that cannot be used: {problem}.",
+        f"The server answered {response.status} with a body that cannot be used: {problem}.",
         code="invalid_response",
-        status_code=reply.status,
-        request_id=reply.request_id,
-        payload=reply.payload(),
-        attempts=reply.attempts,
+        status_code=response.status,
+        request_id=response.request_id,
+        payload=response.payload(),
+        attempts=response.attempts,
     )
 
 
@@ -310,34 +211,34 @@ def out_of_memory(call: Call, cause: MemoryError) -> APIError:
     return error
 
 
-def failure_from_reply(reply: Reply, call: Call) -> Failure:
+def failure_from_response(response: Response, call: Call) -> Failure:
     """Turn an unsuccessful response into a failed attempt, with the error of its status.
 
     Args:
-        reply: the answer.
+        response: what came.
         call: what was asked, for the message.
     """
-    payload = reply.payload()
+    payload = response.payload()
     code, message, request_id = _envelope(payload)
-    kind = _ERROR_OF_STATUS.get(reply.status, APIError)
-    if reply.status == 401 and code in SIGNATURE_CODES:
+    kind = _ERROR_OF_STATUS.get(response.status, APIError)
+    if response.status == 401 and code in SIGNATURE_CODES:
         kind = SignatureError
-    if reply.status == 407:
+    if response.status == 407:
         # Only a proxy sends it, and what it says is meant for browsers.
         message = (
             f"{call.method} {call.path} was answered with HTTP 407 by a proxy, which asks for a user name and a "
             "password: put them into the proxy's URL (http://user:password@host:port)."
         )
     error = kind(
-        message or f"{call.method} {call.path} was answered with HTTP {reply.status}.",
+        message or f"{call.method} {call.path} was answered with HTTP {response.status}.",
         code=code or "http_error",
-        status_code=reply.status,
-        request_id=reply.request_id or request_id,
+        status_code=response.status,
+        request_id=response.request_id or request_id,
         payload=payload,
-        retry_after=retry_after(reply.headers, now=time.time()),
-        outcome_unknown=reply.status >= 500,
+        retry_after=retry_after(response.headers, now=time.time()),
+        outcome_unknown=response.status >= 500,
     )
-    return Failure(error, server_verdict=should_retry(reply.headers))
+    return Failure(error, server_verdict=should_retry(response.headers))
 
 
 def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
@@ -355,9 +256,9 @@ def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
     return _longest(_wait(value, now if sent is None else sent) for value in values)
 
 
-def date_of(reply: Reply) -> float | None:
+def date_of(response: Response) -> float | None:
     """Read when the server made a response, in Unix seconds by its own clock, or None."""
-    return _http_date(reply.headers.get("date", ""))
+    return _http_date(response.headers.get("date", ""))
 
 
 def should_retry(headers: Mapping[str, str]) -> bool | None:

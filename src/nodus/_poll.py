@@ -6,8 +6,8 @@ import math
 import random
 from dataclasses import dataclass
 
-from ._errors import NodusError
-from ._retry import Failure, is_transient
+from ._errors import Failure, NodusError
+from ._retry import is_transient
 
 DEFAULT_POLL_SECONDS = 2.0
 DEFAULT_UNREACHABLE_SECONDS = 900.0

@@ -11,11 +11,11 @@ import ipaddress
 import re
 import urllib.request
 
-import httpx
-
 from ._config import is_loopback
 from ._errors import ConfigurationError
+from ._httpx import httpcore, httpx
 from ._tls import tls_context
+from ._transport_errors import CONNECTING, PROXY, TIMEOUTS, is_of_transport, means, package_of
 
 _SOCKS = ("socks5", "socks5h")
 _SCHEMES = ("http", "https", *_SOCKS)
@@ -29,9 +29,6 @@ _FINAL_REFUSAL = re.compile(
 """The refusals, in httpcore's words, that come again: a status below 500, and what SOCKS says of the request itself."""
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-_CONNECTING = (httpx.ConnectError, httpx.ConnectTimeout)
-"""Over a connection to a proxy: the TLS handshake with the server, or with an https proxy, failed."""
 
 
 def environment_proxy(scheme: str, host: str, port: int | None = None) -> httpx.Proxy | None:
@@ -66,7 +63,19 @@ def environment_proxy(scheme: str, host: str, port: int | None = None) -> httpx.
     try:
         return httpx.Proxy(url, ssl_context=tls_context() if url.scheme == "https" else None)
     except ValueError:
-        raise _invalid(f"is of a kind, {url.scheme}, that this httpx does not know") from None
+        # httpx before 0.28 knows no socks5h; its socks5 leaves names to the proxy too.
+        return httpx.Proxy(url.copy_with(scheme="socks5"))
+
+
+def for_httpcore(proxy: httpx.Proxy) -> httpcore.Proxy:
+    """The same proxy, as httpcore takes it."""
+    url = proxy.url
+    return httpcore.Proxy(
+        httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+        auth=proxy.raw_auth,
+        headers=proxy.headers.raw,
+        ssl_context=proxy.ssl_context,
+    )
 
 
 def is_exempt(host: str, port: int, no_proxy: str) -> bool:
@@ -83,7 +92,7 @@ def is_exempt(host: str, port: int, no_proxy: str) -> bool:
 
 def may_be_of_proxy(exc: Exception) -> bool:
     """Whether a proxy may be at fault: the network failed, or a SOCKS proxy spoke another protocol."""
-    return isinstance(exc, httpx.TransportError) or type(exc).__module__.partition(".")[0] == "socksio"
+    return is_of_transport(exc) or package_of(type(exc)) == "socksio"
 
 
 def through_proxy(
@@ -101,23 +110,25 @@ def through_proxy(
         is_open: whether the way to the server was open, so that the request may have been sent.
     """
     detail = str(exc).rstrip(".") or type(exc).__name__
-    is_late = isinstance(exc, httpx.TimeoutException)
-    if isinstance(exc, httpx.TransportError) and (is_open or (is_connected and isinstance(exc, _CONNECTING))):
+    is_late = means(exc, TIMEOUTS)
+    # Over a connection to a proxy, the TLS handshake with the server, or with an https proxy, failed.
+    is_handshake = is_connected and means(exc, CONNECTING)
+    if is_of_transport(exc) and (is_open or is_handshake):
         return type(exc)(f"{detail} (through the proxy {proxy.url})")
     if is_late and is_connected:
-        return httpx.ConnectTimeout(f"{detail} (through the proxy {proxy.url})")
+        return httpcore.ConnectTimeout(f"{detail} (through the proxy {proxy.url})")
     server = _authority(url)
     advice = "check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"
     if not is_connected:
         problem = f"cannot be reached: {detail}"
-    elif not isinstance(exc, httpx.ProxyError):
+    elif not means(exc, PROXY):
         problem = f"did not connect to {server}: {detail}"
     else:
         problem = f"refused to connect to {server}: {detail}"
         if detail.startswith("407"):
             advice = "put a user name and a password that it accepts into its URL (http://user:password@host:port)"
     text = f"{proxy.url} {problem}; {advice}, or add {url.host} to NO_PROXY."
-    return httpx.ConnectTimeout(f"the proxy {text}") if is_late else httpx.ProxyError(text)
+    return httpcore.ConnectTimeout(f"the proxy {text}") if is_late else httpcore.ProxyError(text)
 
 
 def is_final_refusal(reason: str) -> bool:

@@ -6,12 +6,12 @@ import random
 from collections import OrderedDict
 from dataclasses import replace
 
-from ._errors import APITimeoutError, NodusError
-from ._http import Reply, parse
+from ._errors import APITimeoutError, Failure, NodusError
+from ._http import Response, parse
 from ._models import JobView
 from ._poll import is_lagging
 from ._resources import JobEvent
-from ._retry import MAX_DELAY, MAX_HINT, Failure, is_transient
+from ._retry import MAX_DELAY, MAX_HINT, is_transient
 from ._sse import ServerSentEvent
 
 MAX_STREAMS = 20
@@ -151,7 +151,7 @@ class Reconnection:
         return self._previous
 
 
-def parse_event(event: ServerSentEvent, head: Reply) -> JobEvent | None:
+def parse_event(event: ServerSentEvent, head: Response) -> JobEvent | None:
     """Read an event of the stream that `head` began; None for a kind that this version does not know.
 
     Raises:
@@ -194,7 +194,7 @@ def has_no_endpoint(error: NodusError) -> bool:
     return error.status_code in NO_SUCH_ENDPOINT and error.code != "job_not_found"
 
 
-def is_event_stream(head: Reply) -> bool:
+def is_event_stream(head: Response) -> bool:
     """Whether the response is an event stream."""
     return head.headers.get("content-type", "").partition(";")[0].strip().lower() == "text/event-stream"
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 
-from ._errors import APIConnectionError, APITimeoutError, NodusError
+from ._errors import APIConnectionError, APITimeoutError, Failure, NodusError
 
 BASE_DELAY = 0.5
 MAX_DELAY = 8.0
@@ -23,21 +22,6 @@ _CONCLUSIVE = frozenset((400, 402, 404, 422))
 
 _REPLAYED = "signature_replayed"
 """The same bytes were signed twice within a second; the next attempt is signed anew."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """One failed attempt.
-
-    Attributes:
-        error: what the caller would see.
-        server_verdict: the response's `x-should-retry`, or None.
-        permanent: whether no retry can help, whatever the error's class (a certificate that does not verify).
-    """
-
-    error: NodusError
-    server_verdict: bool | None = None
-    permanent: bool = False
 
 
 def is_transient(failure: Failure, *, repeatable: bool = True) -> bool:

@@ -6,9 +6,8 @@ import os
 import ssl
 import threading
 
-import httpx
-
 from ._errors import ConfigurationError
+from ._httpx import httpx
 from ._logs import logger
 
 _Certificates = tuple["str | None", "str | None"]
@@ -53,7 +52,7 @@ def tls_context() -> ssl.SSLContext:
 
 
 def unused_context() -> ssl.SSLContext:
-    """A context without certificates, for plain http: httpx transports want one before they know they need none."""
+    """A context without certificates, for plain http: httpcore would load certificates that it does not need."""
     return _unused
 
 

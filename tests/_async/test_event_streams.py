@@ -5,11 +5,11 @@ from __future__ import annotations
 import gc
 from collections.abc import AsyncIterator
 
-import httpx
 import pytest
 
 import nodus
 from nodus._config import DEFAULT_MAX_CONNECTIONS
+from nodus._httpx import httpx
 from nodus._reconnect import MAX_STREAMS, shares_of_streams
 from tests._async.clients import API_KEY, SIGNING_SECRET, on_loopback, scripted
 from tests.support.clock import AsyncFakeClock
@@ -159,7 +159,7 @@ async def test_leaving_a_loop_half_way_leaks_nothing() -> None:
                     break
             gc.collect()
             await client.get(JOB)
-            left = repr(client._session._pool), len(client._session._pool.answers)
+            left = repr(client._session._pool), len(client._session._pool.responses)
 
     assert left == (f"<{type(client._session._pool).__name__} 0 busy, 1 idle, limit 100>", 0)
 
@@ -298,11 +298,11 @@ async def test_an_injected_client_that_can_stream_does() -> None:
             async with client.job(JOB).events() as stream:
                 left = await take(stream, 2)
             whole = [event async for event in client.job(JOB).events()]
-            open_answers = len(client._session._pool.answers)
+            open_responses = len(client._session._pool.responses)
     gc.collect()
 
     assert (statuses(left), tuple(statuses(whole))) == (["queued", "placed"], LIFECYCLE)
-    assert open_answers == 0
+    assert open_responses == 0
 
 
 async def test_children_share_the_places_of_streams() -> None:

@@ -8,10 +8,10 @@ import ssl
 import traceback
 from typing import Any
 
-import httpx
 import pytest
 
 import nodus
+from nodus._httpx import httpx
 from tests._async.clients import API_KEY, SIGNING_SECRET, scripted
 from tests.support.script import AsyncScript, job, job_reply, raw_reply, refusal, reply
 

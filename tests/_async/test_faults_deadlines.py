@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import nodus
+from nodus._httpx import httpx
 from tests._async.clients import scripted
 from tests._async.fault_calls import client_of
 from tests.support.clock import AsyncFakeClock

@@ -10,12 +10,11 @@ from typing import ClassVar
 
 import anyio
 import h11
-import httpcore
-import httpx
 import pytest
 import trio
 
 import nodus
+from nodus._httpx import httpcore, httpx
 from tests._async.clients import scripted
 from tests.support.script import AsyncScript, job_reply, refusal
 from tests.support.soundness import API_KEY, assert_sound, chain_of

@@ -7,12 +7,13 @@ import gzip
 import ssl
 from pathlib import Path
 
-import httpx
 import pytest
 
 from nodus import APIConnectionError, APITimeoutError, AsyncClient, ConfigurationError, RetryEvent
-from nodus._async.pool import DEADLINE, REPEATABLE, AsyncPool
+from nodus._async.pool import AsyncPool
 from nodus._concurrency import AsyncClock
+from nodus._httpx import httpcore, httpx
+from nodus._requests import Request, address_of
 from tests.support.busy_server import BusyServer
 from tests.support.certificates import Certificates, make_certificates
 from tests.support.clock import AsyncFakeClock
@@ -52,8 +53,12 @@ def client_of(server: LoopbackServer, *, timeout: float = 30.0, max_retries: int
     return AsyncClient(API_KEY, base_url=server.url, timeout=timeout, max_retries=max_retries)
 
 
-def request(server: LoopbackServer, path: str = "/", *, repeatable: bool = True) -> httpx.Request:
-    return httpx.Request("GET", server.url + path, extensions={REPEATABLE: repeatable})
+def request(
+    server: LoopbackServer, path: str = "/", *, repeatable: bool = True, deadline: float | None = None
+) -> Request:
+    url = httpx.URL(server.url + path)
+    headers = [(b"Host", url.netloc)]
+    return Request("GET", url, address_of(url), headers, repeatable=repeatable, deadline=deadline)
 
 
 async def test_one_connection_serves_one_request_after_the_other() -> None:
@@ -69,11 +74,11 @@ async def test_the_connection_used_last_is_used_next() -> None:
     """So that those not needed any more grow old, and go."""
     with LoopbackServer(then=answer(200, JOB)) as server, LoopbackServer(then=answer(200, JOB)) as other:
         pool = pool_of(3)
-        first = await pool.handle_async_request(request(server))
-        second = await pool.handle_async_request(request(server))
-        third = await pool.handle_async_request(request(other))
+        first = await pool.open(request(server))
+        second = await pool.open(request(server))
+        third = await pool.open(request(other))
         for response in (first, second, third):
-            await response.aread()
+            assert b"".join([chunk async for chunk in response.stream])
             await response.aclose()
         await pool.fetch(request(server))
         await pool.aclose()
@@ -95,16 +100,15 @@ async def test_the_body_is_read_before_the_connection_goes_back() -> None:
 async def test_a_streamed_answer_holds_its_place_until_closed() -> None:
     with LoopbackServer(sends(CHUNKED + b"3\r\nabc\r\n"), then=answer(200, JOB)) as server:
         pool = pool_of(1)
-        response = await pool.handle_async_request(request(server))
-        waiting = request(server)
-        waiting.extensions[DEADLINE] = AsyncClock().now() + SOON
+        response = await pool.open(request(server))
+        waiting = request(server, deadline=AsyncClock().now() + SOON)
         with pytest.raises(APITimeoutError, match="stayed busy"):
             await pool.fetch(waiting)
         await response.aclose()
         answered = await pool.fetch(request(server))
         await pool.aclose()
 
-        assert answered.status_code == 200
+        assert answered.status == 200
 
 
 async def test_a_stream_that_is_closed_early_costs_its_connection_only() -> None:
@@ -112,14 +116,12 @@ async def test_a_stream_that_is_closed_early_costs_its_connection_only() -> None
     endless = Action(lambda peer: peer.socket.sendall(CHUNKED + b"3\r\nabc\r\n") is not None or peer.closing.wait(5))
     with LoopbackServer(endless, then=answer(200, JOB)) as server:
         pool = pool_of(1)
-        response = await pool.handle_async_request(request(server))
-        stream = response.stream
-        assert isinstance(stream, httpx.AsyncByteStream)
-        async for chunk in stream:
+        response = await pool.open(request(server))
+        async for chunk in response.stream:
             assert chunk == b"abc"
             break
         await response.aclose()
-        del response, stream
+        del response
         gc.collect()
         await pool.fetch(request(server))
         await pool.aclose()
@@ -132,10 +134,8 @@ async def test_a_stream_closed_early_keeps_its_connection_if_the_rest_was_there(
         sends(CHUNKED + b"3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n", keep_alive=True), then=answer()
     ) as server:
         pool = pool_of(1)
-        response = await pool.handle_async_request(request(server))
-        stream = response.stream
-        assert isinstance(stream, httpx.AsyncByteStream)
-        async for chunk in stream:
+        response = await pool.open(request(server))
+        async for chunk in response.stream:
             assert chunk == b"abc"
             break
         await response.aclose()
@@ -174,7 +174,7 @@ async def test_a_request_that_may_not_be_repeated_is_not_sent_again() -> None:
     with LoopbackServer(answer(200, JOB), HANG_UP, then=answer(200, JOB)) as server:
         pool = pool_of(1)
         await pool.fetch(request(server))
-        with pytest.raises(httpx.RemoteProtocolError):
+        with pytest.raises(httpcore.RemoteProtocolError):
             await pool.fetch(request(server, repeatable=False))
         await pool.aclose()
 
@@ -225,7 +225,7 @@ async def test_several_servers_share_the_limit() -> None:
         pool = pool_of(2)
         for server in (one, two, one, three, one, two):
             await pool.fetch(request(server))
-            assert pool._stack.lanes <= 2
+            assert pool._stack.connections <= 2
         await pool.aclose()
 
         assert [server.connections for server in (one, two, three)] == [1, 2, 1]
@@ -235,15 +235,15 @@ async def test_connections_that_were_idle_for_long_are_closed_when_another_comes
     clock = AsyncFakeClock()
     with LoopbackServer(then=answer()) as server:
         pool = pool_of(3, clock)
-        responses = [await pool.handle_async_request(request(server)) for _ in range(3)]
+        responses = [await pool.open(request(server)) for _ in range(3)]
         for response in responses:
             await response.aclose()
-        held = pool._stack.lanes
+        held = pool._stack.connections
         clock.advance(31.0)
         await pool.fetch(request(server))
 
         assert held == 3
-        assert pool._stack.lanes == 1
+        assert pool._stack.connections == 1
         await pool.aclose()
 
 
@@ -286,9 +286,8 @@ async def test_nothing_is_sent_once_the_time_is_over() -> None:
     with LoopbackServer(then=answer()) as server:
         pool = pool_of(1)
         await pool.fetch(request(server))
-        late = request(server)
-        late.extensions[DEADLINE] = AsyncClock().now() - 1
-        with pytest.raises(httpx.TimeoutException):
+        late = request(server, deadline=AsyncClock().now() - 1)
+        with pytest.raises(httpcore.TimeoutException):
             await pool.fetch(late)
         await pool.aclose()
 
@@ -337,16 +336,51 @@ async def test_what_others_put_around_httpx_transports_still_works(monkeypatch: 
     assert seen[0].headers["authorization"] == f"Bearer {API_KEY}"
 
 
+@pytest.mark.parametrize(
+    ("owner", "method"),
+    [(httpx.AsyncHTTPTransport, "handle_async_request"), (httpcore.AsyncConnectionPool, "handle_async_request")],
+    ids=["httpx", "httpcore"],
+)
+async def test_what_is_put_around_httpx_between_two_calls_sees_the_second_and_costs_nothing(
+    owner: type, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tracer passes requests on: connections are reused, deadlines hold, and what follows a response is dropped."""
+    seen: list[str] = []
+    original = getattr(owner, method)
+
+    async def trace(self: object, request: object) -> object:
+        seen.append(type(self).__name__)
+        return await original(self, request)
+
+    followed = b'HTTP/1.1 200 OK\r\nContent-Length: 35\r\n\r\n{"id": "job-1", "status": "queued"}HTTP/1.1 200 OK\r\n'
+    script = [answer(200, JOB)] * 3 + [sends(followed, keep_alive=True), answer(200, JOB), DRIPPED_BODY]
+    with LoopbackServer(*script, then=answer(200, JOB)) as server:
+        async with client_of(server, timeout=SOON) as client:
+            patient = client.with_options(timeout=30)
+            await patient.get("job-1")
+            monkeypatch.setattr(owner, method, trace)
+            for _ in range(4):
+                await patient.get("job-1")
+            with pytest.raises(APITimeoutError):
+                await client.get("job-1")
+            monkeypatch.undo()
+            assert (await patient.get("job-1")).id == "job-1"
+
+        # The second connection is the tracer's first; then one bytes too many, and the one that never ends.
+        assert [received.connection for received in server.received] == [1, 2, 2, 2, 3, 3, 4]
+        assert len(seen) == 5
+
+
 async def test_closing_the_pool_closes_idle_connections_and_busy_ones_as_they_come_back() -> None:
     with LoopbackServer(then=answer(200, JOB)) as server:
         pool = pool_of(2)
-        busy = await pool.handle_async_request(request(server))
+        busy = await pool.open(request(server))
         await pool.fetch(request(server))
         await pool.aclose()
-        held = pool._stack.lanes
+        held = pool._stack.connections
         await busy.aclose()
 
-        assert (held, pool._stack.lanes) == (1, 0)
+        assert (held, pool._stack.connections) == (1, 0)
         with pytest.raises(ConfigurationError, match="closed"):
             await pool.fetch(request(server))
 

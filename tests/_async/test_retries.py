@@ -6,10 +6,10 @@ import pickle
 import ssl
 from typing import Any
 
-import httpx
 import pytest
 
 import nodus
+from nodus._httpx import httpx
 from tests._async.clients import scripted
 from tests.support.clock import AsyncFakeClock
 from tests.support.script import AsyncScript, job, job_reply, raw_reply, refusal, reply

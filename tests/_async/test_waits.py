@@ -8,10 +8,10 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
-import httpx
 import pytest
 
 import nodus
+from nodus._httpx import httpx
 from tests._async.clients import scripted
 from tests.support.clock import AsyncFakeClock
 from tests.support.script import AsyncScript, body_of, job, job_reply, raw_reply, refusal, reply

@@ -6,10 +6,10 @@ import datetime
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-import httpx
 import pytest
 
 import nodus
+from nodus._httpx import httpx
 from tests._async.clients import scripted
 from tests.support.script import AsyncScript, body_of, refusal, reply
 

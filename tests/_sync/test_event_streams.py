@@ -6,11 +6,11 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 
-import httpx
 import pytest
 
 import nodus
 from nodus._config import DEFAULT_MAX_CONNECTIONS
+from nodus._httpx import httpx
 from nodus._reconnect import MAX_STREAMS, shares_of_streams
 from tests._sync.clients import API_KEY, SIGNING_SECRET, on_loopback, scripted
 from tests.support.clock import FakeClock
@@ -160,7 +160,7 @@ def test_leaving_a_loop_half_way_leaks_nothing() -> None:
                     break
             gc.collect()
             client.get(JOB)
-            left = repr(client._session._pool), len(client._session._pool.answers)
+            left = repr(client._session._pool), len(client._session._pool.responses)
 
     assert left == (f"<{type(client._session._pool).__name__} 0 busy, 1 idle, limit 100>", 0)
 
@@ -299,11 +299,11 @@ def test_an_injected_client_that_can_stream_does() -> None:
             with client.job(JOB).events() as stream:
                 left = take(stream, 2)
             whole = [event for event in client.job(JOB).events()]
-            open_answers = len(client._session._pool.answers)
+            open_responses = len(client._session._pool.responses)
     gc.collect()
 
     assert (statuses(left), tuple(statuses(whole))) == (["queued", "placed"], LIFECYCLE)
-    assert open_answers == 0
+    assert open_responses == 0
 
 
 def test_children_share_the_places_of_streams() -> None:

@@ -9,10 +9,10 @@ import ssl
 import traceback
 from typing import Any
 
-import httpx
 import pytest
 
 import nodus
+from nodus._httpx import httpx
 from tests._sync.clients import API_KEY, SIGNING_SECRET, scripted
 from tests.support.script import Script, job, job_reply, raw_reply, refusal, reply
 

@@ -6,12 +6,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import nodus
+from nodus._httpx import httpx
 from tests._sync.clients import scripted
 from tests._sync.fault_calls import client_of
 from tests.support.clock import FakeClock

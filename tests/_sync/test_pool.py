@@ -8,12 +8,13 @@ import gzip
 import ssl
 from pathlib import Path
 
-import httpx
 import pytest
 
 from nodus import APIConnectionError, APITimeoutError, Client, ConfigurationError, RetryEvent
 from nodus._concurrency import Clock
-from nodus._sync.pool import DEADLINE, REPEATABLE, Pool
+from nodus._httpx import httpcore, httpx
+from nodus._requests import Request, address_of
+from nodus._sync.pool import Pool
 from tests.support.busy_server import BusyServer
 from tests.support.certificates import Certificates, make_certificates
 from tests.support.clock import FakeClock
@@ -53,8 +54,12 @@ def client_of(server: LoopbackServer, *, timeout: float = 30.0, max_retries: int
     return Client(API_KEY, base_url=server.url, timeout=timeout, max_retries=max_retries)
 
 
-def request(server: LoopbackServer, path: str = "/", *, repeatable: bool = True) -> httpx.Request:
-    return httpx.Request("GET", server.url + path, extensions={REPEATABLE: repeatable})
+def request(
+    server: LoopbackServer, path: str = "/", *, repeatable: bool = True, deadline: float | None = None
+) -> Request:
+    url = httpx.URL(server.url + path)
+    headers = [(b"Host", url.netloc)]
+    return Request("GET", url, address_of(url), headers, repeatable=repeatable, deadline=deadline)
 
 
 def test_one_connection_serves_one_request_after_the_other() -> None:
@@ -70,11 +75,11 @@ def test_the_connection_used_last_is_used_next() -> None:
     """So that those not needed any more grow old, and go."""
     with LoopbackServer(then=answer(200, JOB)) as server, LoopbackServer(then=answer(200, JOB)) as other:
         pool = pool_of(3)
-        first = pool.handle_request(request(server))
-        second = pool.handle_request(request(server))
-        third = pool.handle_request(request(other))
+        first = pool.open(request(server))
+        second = pool.open(request(server))
+        third = pool.open(request(other))
         for response in (first, second, third):
-            response.read()
+            assert b"".join([chunk for chunk in response.stream])
             response.close()
         pool.fetch(request(server))
         pool.close()
@@ -96,16 +101,15 @@ def test_the_body_is_read_before_the_connection_goes_back() -> None:
 def test_a_streamed_answer_holds_its_place_until_closed() -> None:
     with LoopbackServer(sends(CHUNKED + b"3\r\nabc\r\n"), then=answer(200, JOB)) as server:
         pool = pool_of(1)
-        response = pool.handle_request(request(server))
-        waiting = request(server)
-        waiting.extensions[DEADLINE] = Clock().now() + SOON
+        response = pool.open(request(server))
+        waiting = request(server, deadline=Clock().now() + SOON)
         with pytest.raises(APITimeoutError, match="stayed busy"):
             pool.fetch(waiting)
         response.close()
         answered = pool.fetch(request(server))
         pool.close()
 
-        assert answered.status_code == 200
+        assert answered.status == 200
 
 
 def test_a_stream_that_is_closed_early_costs_its_connection_only() -> None:
@@ -113,14 +117,12 @@ def test_a_stream_that_is_closed_early_costs_its_connection_only() -> None:
     endless = Action(lambda peer: peer.socket.sendall(CHUNKED + b"3\r\nabc\r\n") is not None or peer.closing.wait(5))
     with LoopbackServer(endless, then=answer(200, JOB)) as server:
         pool = pool_of(1)
-        response = pool.handle_request(request(server))
-        stream = response.stream
-        assert isinstance(stream, httpx.SyncByteStream)
-        for chunk in stream:
+        response = pool.open(request(server))
+        for chunk in response.stream:
             assert chunk == b"abc"
             break
         response.close()
-        del response, stream
+        del response
         gc.collect()
         pool.fetch(request(server))
         pool.close()
@@ -133,10 +135,8 @@ def test_a_stream_closed_early_keeps_its_connection_if_the_rest_was_there() -> N
         sends(CHUNKED + b"3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n", keep_alive=True), then=answer()
     ) as server:
         pool = pool_of(1)
-        response = pool.handle_request(request(server))
-        stream = response.stream
-        assert isinstance(stream, httpx.SyncByteStream)
-        for chunk in stream:
+        response = pool.open(request(server))
+        for chunk in response.stream:
             assert chunk == b"abc"
             break
         response.close()
@@ -175,7 +175,7 @@ def test_a_request_that_may_not_be_repeated_is_not_sent_again() -> None:
     with LoopbackServer(answer(200, JOB), HANG_UP, then=answer(200, JOB)) as server:
         pool = pool_of(1)
         pool.fetch(request(server))
-        with pytest.raises(httpx.RemoteProtocolError):
+        with pytest.raises(httpcore.RemoteProtocolError):
             pool.fetch(request(server, repeatable=False))
         pool.close()
 
@@ -226,7 +226,7 @@ def test_several_servers_share_the_limit() -> None:
         pool = pool_of(2)
         for server in (one, two, one, three, one, two):
             pool.fetch(request(server))
-            assert pool._stack.lanes <= 2
+            assert pool._stack.connections <= 2
         pool.close()
 
         assert [server.connections for server in (one, two, three)] == [1, 2, 1]
@@ -236,15 +236,15 @@ def test_connections_that_were_idle_for_long_are_closed_when_another_comes_back(
     clock = FakeClock()
     with LoopbackServer(then=answer()) as server:
         pool = pool_of(3, clock)
-        responses = [pool.handle_request(request(server)) for _ in range(3)]
+        responses = [pool.open(request(server)) for _ in range(3)]
         for response in responses:
             response.close()
-        held = pool._stack.lanes
+        held = pool._stack.connections
         clock.advance(31.0)
         pool.fetch(request(server))
 
         assert held == 3
-        assert pool._stack.lanes == 1
+        assert pool._stack.connections == 1
         pool.close()
 
 
@@ -287,9 +287,8 @@ def test_nothing_is_sent_once_the_time_is_over() -> None:
     with LoopbackServer(then=answer()) as server:
         pool = pool_of(1)
         pool.fetch(request(server))
-        late = request(server)
-        late.extensions[DEADLINE] = Clock().now() - 1
-        with pytest.raises(httpx.TimeoutException):
+        late = request(server, deadline=Clock().now() - 1)
+        with pytest.raises(httpcore.TimeoutException):
             pool.fetch(late)
         pool.close()
 
@@ -338,16 +337,51 @@ def test_what_others_put_around_httpx_transports_still_works(monkeypatch: pytest
     assert seen[0].headers["authorization"] == f"Bearer {API_KEY}"
 
 
+@pytest.mark.parametrize(
+    ("owner", "method"),
+    [(httpx.HTTPTransport, "handle_request"), (httpcore.ConnectionPool, "handle_request")],
+    ids=["httpx", "httpcore"],
+)
+def test_what_is_put_around_httpx_between_two_calls_sees_the_second_and_costs_nothing(
+    owner: type, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tracer passes requests on: connections are reused, deadlines hold, and what follows a response is dropped."""
+    seen: list[str] = []
+    original = getattr(owner, method)
+
+    def trace(self: object, request: object) -> object:
+        seen.append(type(self).__name__)
+        return original(self, request)
+
+    followed = b'HTTP/1.1 200 OK\r\nContent-Length: 35\r\n\r\n{"id": "job-1", "status": "queued"}HTTP/1.1 200 OK\r\n'
+    script = [answer(200, JOB)] * 3 + [sends(followed, keep_alive=True), answer(200, JOB), DRIPPED_BODY]
+    with LoopbackServer(*script, then=answer(200, JOB)) as server:
+        with client_of(server, timeout=SOON) as client:
+            patient = client.with_options(timeout=30)
+            patient.get("job-1")
+            monkeypatch.setattr(owner, method, trace)
+            for _ in range(4):
+                patient.get("job-1")
+            with pytest.raises(APITimeoutError):
+                client.get("job-1")
+            monkeypatch.undo()
+            assert (patient.get("job-1")).id == "job-1"
+
+        # The second connection is the tracer's first; then one bytes too many, and the one that never ends.
+        assert [received.connection for received in server.received] == [1, 2, 2, 2, 3, 3, 4]
+        assert len(seen) == 5
+
+
 def test_closing_the_pool_closes_idle_connections_and_busy_ones_as_they_come_back() -> None:
     with LoopbackServer(then=answer(200, JOB)) as server:
         pool = pool_of(2)
-        busy = pool.handle_request(request(server))
+        busy = pool.open(request(server))
         pool.fetch(request(server))
         pool.close()
-        held = pool._stack.lanes
+        held = pool._stack.connections
         busy.close()
 
-        assert (held, pool._stack.lanes) == (1, 0)
+        assert (held, pool._stack.connections) == (1, 0)
         with pytest.raises(ConfigurationError, match="closed"):
             pool.fetch(request(server))
 

@@ -6,10 +6,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import httpx
 import pytest
 
 import nodus
+from nodus._httpx import httpx
 from nodus._version import __version__
 from tests._sync.clients import API_KEY, SIGNING_SECRET, scripted
 from tests.support.clock import NEW_YEAR, FakeClock

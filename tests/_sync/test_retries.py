@@ -7,10 +7,10 @@ import pickle
 import ssl
 from typing import Any
 
-import httpx
 import pytest
 
 import nodus
+from nodus._httpx import httpx
 from tests._sync.clients import scripted
 from tests.support.clock import FakeClock
 from tests.support.script import Script, job, job_reply, raw_reply, refusal, reply

@@ -9,10 +9,10 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
-import httpx
 import pytest
 
 import nodus
+from nodus._httpx import httpx
 from tests._sync.clients import scripted
 from tests.support.clock import FakeClock
 from tests.support.script import Script, body_of, job, job_reply, raw_reply, refusal, reply

@@ -7,10 +7,10 @@ import datetime
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-import httpx
 import pytest
 
 import nodus
+from nodus._httpx import httpx
 from tests._sync.clients import scripted
 from tests.support.script import Script, body_of, refusal, reply
 

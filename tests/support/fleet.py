@@ -5,8 +5,7 @@ from __future__ import annotations
 import datetime
 import email.utils
 
-import httpx
-
+from nodus._httpx import httpx
 from tests.support.clock import NEW_YEAR, AsyncFakeClock, FakeClock
 from tests.support.script import refusal, reply
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import httpx
-
+from nodus._httpx import httpx
 from tests.support.clock import AsyncFakeClock, FakeClock
 from tests.support.script import refusal
 

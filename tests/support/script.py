@@ -6,7 +6,7 @@ import json
 from collections import deque
 from collections.abc import Callable
 
-import httpx
+from nodus._httpx import httpx
 
 Answer = httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]
 """What to give for one request: an answer, what to raise, or a function that decides."""

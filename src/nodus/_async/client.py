@@ -280,7 +280,7 @@ class AsyncClient(ClientBound):
         """
         from .._resources import KeyView
 
-        return await self._session.call(_calls.key(), lambda reply: _http.parse(reply, KeyView))
+        return await self._session.call(_calls.key(), lambda response: _http.parse(response, KeyView))
 
     # Loaded when first used: most programs submit jobs and wait for them.
     @property
@@ -357,9 +357,9 @@ class AsyncClient(ClientBound):
 AsyncClient.__module__ = "nodus"
 
 
-def _read_view(reply: _http.Reply) -> JobView:
-    return _http.parse(reply, JobView)
+def _read_view(response: _http.Response) -> JobView:
+    return _http.parse(response, JobView)
 
 
-def _read_submission(reply: _http.Reply) -> tuple[JobView, bool]:
-    return _http.parse(reply, JobView), reply.headers.get("idempotent-replayed", "").lower() == "true"
+def _read_submission(response: _http.Response) -> tuple[JobView, bool]:
+    return _http.parse(response, JobView), response.headers.get("idempotent-replayed", "").lower() == "true"

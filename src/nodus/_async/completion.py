@@ -9,14 +9,13 @@ from typing import NamedTuple
 
 from .. import _calls, _fields, _http
 from .._calls import Call
-from .._errors import ValidationError
+from .._errors import Failure, ValidationError
 from .._handles import ClientBound
-from .._http import Reply
+from .._http import Response
 from .._logs import logger
 from .._models import JobGlance, JobGlances, JobView
 from .._poll import GiveUp, Step, TimedOut, is_lagging
 from .._poll_many import LIVE, PAGE_SIZE, EndOrder, JobRequest, PageRequest, Round
-from .._retry import Failure
 from .job import AsyncJob
 from .polling import poll_state, timeout_error
 from .session import AsyncSession
@@ -112,7 +111,7 @@ class AsyncCompletedJobs(ClientBound):
         while failure is None and (request := poll.next_request()) is not None:
             deadline = self._state.poll_deadline(clock.now(), self._session.settings.timeout)
             outcome = await self._session.attempt(_call(request), deadline=deadline)
-            if isinstance(outcome, Reply):
+            if isinstance(outcome, Response):
                 self._order.note_time(_http.date_of(outcome), clock.now())
                 self._take_in(self._read(request, poll, outcome))
             elif isinstance(request, JobRequest) and self._is_lagging(request, outcome):
@@ -131,21 +130,21 @@ class AsyncCompletedJobs(ClientBound):
             self._next_step = self._state.after_failure(failure, clock.now())
             logger.info("could not poll all of %d jobs, trying again: %s", len(self._pending), failure.error)
 
-    def _read(self, request: PageRequest | JobRequest, poll: Round, reply: Reply) -> Mapping[str, JobView]:
+    def _read(self, request: PageRequest | JobRequest, poll: Round, response: Response) -> Mapping[str, JobView]:
         """Return the views that bring news, by the id that was asked for."""
         if isinstance(request, JobRequest):
             poll.job(request.job_id)
-            return {request.job_id: _http.parse(reply, JobView)}
+            return {request.job_id: _http.parse(response, JobView)}
         before = self._live_page.get(request)
-        is_unchanged = before is not None and before.content == reply.content
-        glances = before.glances if before is not None and is_unchanged else _http.parse_glances(reply)
+        is_unchanged = before is not None and before.content == response.content
+        glances = before.glances if before is not None and is_unchanged else _http.parse_glances(response)
         found = poll.page(request, glances)
         if request.statuses is LIVE:
-            self._live_page_now[request] = _LivePage(reply.content, glances, found)
+            self._live_page_now[request] = _LivePage(response.content, glances, found)
         if before is not None and is_unchanged and before.found == found:
             return {}
         moved = {glance.id for glance in found if not glance.agrees_with(self._pending[glance.id][0].view)}
-        return {view.id: view for view in _http.parse_page(reply).jobs if view.id in moved} if moved else {}
+        return {view.id: view for view in _http.parse_page(response).jobs if view.id in moved} if moved else {}
 
     def _take_in(self, views: Mapping[str, JobView]) -> None:
         """Update the handles, and stop waiting for those whose job has ended."""

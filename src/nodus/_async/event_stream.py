@@ -6,8 +6,8 @@ from collections import deque
 
 from .. import _calls, _http
 from .._concurrency import AsyncLimiter
-from .._errors import ConfigurationError, NodusError
-from .._http import Reply
+from .._errors import ConfigurationError, Failure, NodusError
+from .._http import Response
 from .._logs import logger
 from .._models import JobView
 from .._poll import DEFAULT_POLL_SECONDS
@@ -23,12 +23,11 @@ from .._reconnect import (
     parse_event,
 )
 from .._resources import JobEvent
-from .._retry import Failure
 from .._sse import EventStreamParser, ServerSentEvent
 from .live_stream import AsyncLiveStream
 from .polled_events import AsyncPolledAllEvents, AsyncPolledEvents, AsyncPolledJobEvents
 from .session import AsyncSession
-from .stream import AsyncStreamedAnswer
+from .stream import AsyncStreamedResponse
 
 
 class AsyncEventStream(AsyncLiveStream):
@@ -88,8 +87,8 @@ class AsyncEventStream(AsyncLiveStream):
 
     async def _advance(self) -> None:
         """Take one step: wait, open a connection, or read from it."""
-        if self._answer is not None:
-            await self._read(self._answer)
+        if self._response is not None:
+            await self._read(self._response)
             return
         await self._pause()
         if self._polled is not None:
@@ -142,7 +141,7 @@ class AsyncEventStream(AsyncLiveStream):
             else:
                 self._come_again(outcome)
             return
-        self._answer = outcome
+        self._response = outcome
         self._gives_way = place is not None and self._target is None
         self._brought_news = False
         if outcome.head.status == 204:  # "nothing will ever come", says the WHATWG
@@ -155,13 +154,13 @@ class AsyncEventStream(AsyncLiveStream):
             await self._release()
             self._fall_back()
 
-    async def _read(self, answer: AsyncStreamedAnswer) -> None:
+    async def _read(self, response: AsyncStreamedResponse) -> None:
         self._session.check_usable()
         gap_seconds = self._session.settings.timeout
         if self._target is not None:
             gap_seconds = min(gap_seconds, CATCHING_UP_SECONDS)
         try:
-            chunk = await answer.read(gap_seconds)
+            chunk = await response.read(gap_seconds)
         except NodusError as exc:
             logger.info("event stream interrupted, resuming: %s", exc)
             await self._break_off(exc)
@@ -172,9 +171,9 @@ class AsyncEventStream(AsyncLiveStream):
         try:
             events = self._parser.feed(chunk)
         except ValueError as exc:
-            raise _http.invalid_response(answer.head, str(exc)) from None
+            raise _http.invalid_response(response.head, str(exc)) from None
         for event in events:
-            self._take(event, answer.head)
+            self._take(event, response.head)
         if self._parser.last_event_id:
             self._progress.last_id = self._parser.last_event_id
             if not self._ready:
@@ -186,7 +185,7 @@ class AsyncEventStream(AsyncLiveStream):
         elif self._is_over or (self._gives_way and self._session.is_stream_place_wanted):
             await self._release()
 
-    def _take(self, received: ServerSentEvent, head: Reply) -> None:
+    def _take(self, received: ServerSentEvent, head: Response) -> None:
         event = parse_event(received, head)
         if event is None or self._is_over:
             return
@@ -231,7 +230,7 @@ class AsyncEventStream(AsyncLiveStream):
 
     async def _poll_job(self, job_id: str) -> JobView | Failure:
         outcome = await self._session.attempt_in_turn(_calls.get_job(job_id))
-        return _http.parse(outcome, JobView) if isinstance(outcome, Reply) else outcome
+        return _http.parse(outcome, JobView) if isinstance(outcome, Response) else outcome
 
     def _come_again(self, failure: Failure) -> None:
         """Wait before the next attempt.

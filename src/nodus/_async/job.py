@@ -150,7 +150,7 @@ class AsyncJob(JobAttributes, ClientBound):
         """
         from .._resources import Routing
 
-        return await self._session.call(_calls.job_routing(self.id), lambda reply: _http.parse(reply, Routing))
+        return await self._session.call(_calls.job_routing(self.id), lambda response: _http.parse(response, Routing))
 
     async def ledger(self) -> list[LedgerEntry]:
         """Fetch the rows of the Trust Ledger that are about this job, in order.
@@ -211,5 +211,5 @@ class AsyncJob(JobAttributes, ClientBound):
 AsyncJob.__module__ = "nodus"
 
 
-def _read_view(reply: _http.Reply) -> JobView:
-    return _http.parse(reply, JobView)
+def _read_view(response: _http.Response) -> JobView:
+    return _http.parse(response, JobView)

@@ -9,7 +9,7 @@ from .._handles import ClientBound
 from .._poll import DEFAULT_UNREACHABLE_SECONDS
 from .._reconnect import Reconnection
 from .session import AsyncSession
-from .stream import AsyncStreamedAnswer
+from .stream import AsyncStreamedResponse
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -29,7 +29,7 @@ class AsyncLiveStream(ClientBound):
         self._submitted_at = submitted_at
         self._unreachable_seconds = DEFAULT_UNREACHABLE_SECONDS if total is None else total
         self._reconnection = Reconnection(unreachable_seconds=self._unreachable_seconds, rng=session.rng)
-        self._answer: AsyncStreamedAnswer | None = None
+        self._response: AsyncStreamedResponse | None = None
         self._pause_seconds = 0.0
         self._was_terminal = False
         self._is_over = False
@@ -47,14 +47,14 @@ class AsyncLiveStream(ClientBound):
             await self._session.clock.sleep(pause)
 
     async def _release(self) -> None:
-        answer, self._answer = self._answer, None
-        if answer is not None:
-            await answer.aclose()
+        response, self._response = self._response, None
+        if response is not None:
+            await response.aclose()
 
     def __del__(self) -> None:
-        answer: AsyncStreamedAnswer | None = getattr(self, "_answer", None)
-        if answer is not None:
-            self._session.forget(answer)
+        response: AsyncStreamedResponse | None = getattr(self, "_response", None)
+        if response is not None:
+            self._session.forget(response)
 
     async def __aenter__(self) -> Self:
         return self

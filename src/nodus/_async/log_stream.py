@@ -7,16 +7,15 @@ import logging
 import math
 
 from .. import _calls, _http
-from .._errors import APITimeoutError, NodusError
-from .._http import Reply
+from .._errors import APITimeoutError, Failure, NodusError
+from .._http import Response
 from .._logs import logger
 from .._models import JobView
 from .._poll import DEFAULT_POLL_SECONDS
 from .._reconnect import CATCHING_UP_SECONDS, has_no_endpoint, is_one_too_many
-from .._retry import Failure
 from .live_stream import AsyncLiveStream
 from .session import AsyncSession
-from .stream import AsyncStreamedAnswer
+from .stream import AsyncStreamedResponse
 
 ATTEMPT_HEADER = "nodus-attempt"
 """Names the placement whose output an answer holds; the output of another placement starts from zero."""
@@ -60,8 +59,8 @@ class AsyncLogStream(AsyncLiveStream):
 
     async def _advance(self) -> str:
         """Take one step: wait, open a connection, or read from it; return what could be read."""
-        if self._answer is not None:
-            return await self._read(self._answer)
+        if self._response is not None:
+            return await self._read(self._response)
         await self._pause()
         return await self._open()
 
@@ -79,7 +78,7 @@ class AsyncLogStream(AsyncLiveStream):
         if isinstance(outcome, Failure):
             return await self._take_refusal(outcome)
         self._reconnection.opened(self._session.clock.now())
-        self._answer = outcome
+        self._response = outcome
         head = outcome.head
         if self._is_of_another_attempt(head):
             rest = self._begin_anew()
@@ -90,11 +89,11 @@ class AsyncLogStream(AsyncLiveStream):
         self._passes_over = self._offset if head.status != 206 else 0
         return ""
 
-    async def _read(self, answer: AsyncStreamedAnswer) -> str:
+    async def _read(self, response: AsyncStreamedResponse) -> str:
         self._session.check_usable()
         gap_seconds = self._session.settings.timeout
         try:
-            chunk = await answer.read(gap_seconds if self._follows else min(gap_seconds, CATCHING_UP_SECONDS))
+            chunk = await response.read(gap_seconds if self._follows else min(gap_seconds, CATCHING_UP_SECONDS))
         except NodusError as exc:
             # A job may print nothing for a long time, and its output carries no heartbeat.
             level = logging.DEBUG if isinstance(exc, APITimeoutError) else logging.INFO
@@ -155,7 +154,7 @@ class AsyncLogStream(AsyncLiveStream):
             self._is_over = True
             return self._decoder.decode(b"", final=True)
         outcome = await self._session.attempt_in_turn(_calls.get_job(self._job_id))
-        if isinstance(outcome, Reply):
+        if isinstance(outcome, Response):
             self._was_terminal = _http.parse(outcome, JobView).is_terminal
         if not self._was_terminal:
             self._pause_seconds = DEFAULT_POLL_SECONDS
@@ -164,7 +163,7 @@ class AsyncLogStream(AsyncLiveStream):
     def _may_follow(self) -> bool:
         return self._session.clock.now() >= self._follows_from
 
-    def _is_of_another_attempt(self, head: Reply) -> bool:
+    def _is_of_another_attempt(self, head: Response) -> bool:
         before, self._attempt = self._attempt, head.headers.get(ATTEMPT_HEADER, self._attempt)
         return before is not None and before != self._attempt
 

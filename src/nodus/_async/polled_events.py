@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from .. import _calls, _fields, _http
 from .._calls import Call
-from .._http import Reply
+from .._errors import Failure
+from .._http import Response
 from .._logs import logger
 from .._models import JobView
 from .._poll import DEFAULT_POLL_SECONDS, GiveUp, Sleep
 from .._poll_many import PAGE_SIZE, JobRequest, Round
 from .._reconnect import FOLLOWED_JOBS, Progress, event_of_view
 from .._resources import JobEvent
-from .._retry import Failure
 from .polling import poll_state
 from .session import AsyncSession
 
@@ -85,13 +85,13 @@ class AsyncPolledEvents:
         event = event_of_view(view, self._progress.next_seq(view.id))
         return event if self._progress.is_new(event) else None
 
-    async def _ask(self, call: Call) -> Reply:
+    async def _ask(self, call: Call) -> Response:
         outcome = await self._attempt(call)
         if isinstance(outcome, Failure):
             raise _PollFailed(outcome)
         return outcome
 
-    async def _attempt(self, call: Call) -> Reply | Failure:
+    async def _attempt(self, call: Call) -> Response | Failure:
         session = self._session
         return await session.attempt(call, deadline=session.clock.now() + session.settings.timeout)
 
@@ -118,7 +118,7 @@ class AsyncPolledJobEvents(AsyncPolledEvents):
         known, self._known = self._known, _standing(view)
         return [view] if known != self._known else []
 
-    async def _attempt(self, call: Call) -> Reply | Failure:
+    async def _attempt(self, call: Call) -> Response | Failure:
         # As many jobs may be followed in this way as on streams.
         return await self._session.attempt_in_turn(call)
 
@@ -176,9 +176,9 @@ class AsyncPolledAllEvents(AsyncPolledEvents):
             call = _calls.list_jobs(
                 limit=PAGE_SIZE, cursor=request.cursor, filters=_fields.filter_query({"status": request.statuses})
             )
-            reply = await self._ask(call)
-            named = {glance.id for glance in poll.page(request, _http.parse_glances(reply))}
-            found += [view for view in _http.parse_page(reply).jobs if view.id in named]
+            response = await self._ask(call)
+            named = {glance.id for glance in poll.page(request, _http.parse_glances(response))}
+            found += [view for view in _http.parse_page(response).jobs if view.id in named]
         self._live_pages = poll.live_pages
         return found
 

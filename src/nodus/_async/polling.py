@@ -3,30 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol, TypeVar
 
 from .. import _arguments, _calls, _http
 from .._concurrency import async_settled, async_shielded
-from .._errors import JobTimeoutError, NodusError
-from .._http import Reply
+from .._enums import JobStatus
+from .._errors import Failure, JobTimeoutError, NodusError, WaitedJob
+from .._http import Response
 from .._logs import logger
 from .._models import JobView
 from .._poll import CANCEL_SECONDS, GiveUp, PollState, TimedOut
-from .._retry import Failure
 from .session import AsyncSession
 
-if TYPE_CHECKING:
-    from .job import AsyncJob
+
+class PolledJob(Protocol):
+    """A handle whose snapshot is kept up to date."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def status(self) -> JobStatus: ...
+
+    @property
+    def is_terminal(self) -> bool: ...
+
+    @property
+    def submitted_at(self) -> float | None: ...
+
+    @property
+    def view(self) -> JobView: ...
+
+    def _update(self, view: JobView) -> None: ...
+
+
+_Job = TypeVar("_Job", bound=PolledJob)
 
 
 async def wait_for_job(
-    job: AsyncJob,
+    job: _Job,
     session: AsyncSession,
     *,
     poll_seconds: float,
     timeout_seconds: float | None,
     unreachable_seconds: float,
-    on_update: Callable[[AsyncJob], object] | None,
+    on_update: Callable[[_Job], object] | None,
 ) -> None:
     """Poll a job until it is terminal; the rules are in `nodus._poll`."""
     clock = session.clock
@@ -35,7 +56,7 @@ async def wait_for_job(
     while not job.is_terminal:
         deadline = state.poll_deadline(clock.now(), session.settings.timeout)
         outcome = await session.attempt(call, deadline=deadline)
-        if isinstance(outcome, Reply):
+        if isinstance(outcome, Response):
             before = job.view
             job._update(_http.parse(outcome, JobView))
             if on_update is not None and job.view != before:
@@ -53,13 +74,13 @@ async def wait_for_job(
                 f"Job {job.id} was still {job.status.value} after {timeout_seconds} s of waiting. The job goes on: "
                 "wait again, or cancel it."
             )
-            raise timeout_error(message, job, None if isinstance(outcome, Reply) else outcome)
-        if not isinstance(outcome, Reply):
+            raise timeout_error(message, job, None if isinstance(outcome, Response) else outcome)
+        if not isinstance(outcome, Response):
             logger.info("could not poll job %s, trying again in %.1f s: %s", job.id, step.seconds, outcome.error)
         await clock.sleep(step.seconds)
 
 
-def timeout_error(message: str, job: AsyncJob, last: Failure | None) -> JobTimeoutError:
+def timeout_error(message: str, job: WaitedJob, last: Failure | None) -> JobTimeoutError:
     """Make the error of a wait that ran out of time. Its cause is the last poll, if that failed."""
     if last is None:
         return JobTimeoutError(message, job=job)
@@ -68,7 +89,7 @@ def timeout_error(message: str, job: AsyncJob, last: Failure | None) -> JobTimeo
     return error
 
 
-async def cancel_on_the_way_out(job: AsyncJob, session: AsyncSession) -> None:
+async def cancel_on_the_way_out(job: WaitedJob, session: AsyncSession) -> None:
     """Ask once for the job to be cancelled while the caller is leaving; never hides the error that it leaves with."""
 
     async def cancel() -> None:

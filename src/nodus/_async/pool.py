@@ -1,8 +1,9 @@
-"""A transport that keeps its idle connections on a stack: single-connection httpx transports behind a limiter.
+"""Keeps idle connections on a stack, behind a limiter.
 
-httpx's own pool loses connections when a task is cancelled in its queue (encode/httpcore#1093), and stops reusing them
-above twenty. Here, a request takes a place from the limiter, then the most recently used connection, and gives both
-back once its response is read. Whatever goes wrong on the way costs that connection, but never the place.
+The pools of httpx and httpcore lose connections when a task is cancelled in their queue (encode/httpcore#1093), and
+stop reusing them above twenty. Here, a request takes a place from the limiter, then the most recently used connection,
+and gives both back once its response is read. Whatever goes wrong on the way costs that connection, but never the
+place.
 """
 
 from __future__ import annotations
@@ -13,26 +14,19 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
-from typing import NamedTuple
-
-import httpx
+from typing import Any
 
 from .. import _bodies
 from .._concurrency import AsyncClock, AsyncLimiter, AsyncRunGuard
 from .._errors import APITimeoutError, ConfigurationError
 from .._failures import chain_of
-from .lane import KEEPALIVE_SECONDS, AsyncLane, Origin, close_all
-from .stream import AsyncStreamedAnswer
+from .._http import Response
+from .._httpx import httpcore, httpx
+from .._requests import Request
+from .._transport_errors import is_of_transport
+from .connection import KEEPALIVE_SECONDS, AsyncConnection, origin_of
+from .stream import AsyncStreamedResponse
 from .stream_places import AsyncStreamPlaces
-
-DEADLINE = "nodus_deadline"
-"""Request extension: the clock reading at which the attempt must be over, waiting for a connection included."""
-
-REPEATABLE = "nodus_repeatable"
-"""Request extension: whether the request may be sent again if a reused connection turns out to be dead."""
-
-MAX_BYTES = "nodus_max_bytes"
-"""Request extension: how many bytes the body of a response may have."""
 
 
 def closed_error() -> ConfigurationError:
@@ -49,16 +43,8 @@ def wrong_event_loop() -> ConfigurationError:
     )
 
 
-class Answer(NamedTuple):
-    """A whole response; its parts have the names that httpx uses."""
-
-    status_code: int
-    headers: Mapping[str, str]
-    content: bytes
-
-
-class AsyncPool(httpx.AsyncBaseTransport):
-    """A transport that opens at most `max_connections` connections, and reuses the most recently used one.
+class AsyncPool:
+    """Opens at most `max_connections` connections, and reuses the most recently used one.
 
     Args:
         max_connections: how many requests may be under way at once; more wait their turn.
@@ -67,78 +53,70 @@ class AsyncPool(httpx.AsyncBaseTransport):
 
     def __init__(self, *, max_connections: int, clock: AsyncClock) -> None:
         self._clock = clock
-        self._stack = AsyncLaneStack(max_connections, clock)
-        self._inherited: dict[int, AsyncLaneStack] = {}
+        self._stack = AsyncConnectionStack(max_connections, clock)
+        self._inherited: dict[int, AsyncConnectionStack] = {}
         self._mutex = threading.Lock()
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def open(self, request: Request) -> AsyncOpenResponse:
         """Send a request; return the response, to be read and closed: until then it holds its connection."""
-        stack, lane, response = await self._send(request)
-        return httpx.Response(
-            response.status_code,
-            headers=response.headers,
-            stream=AsyncLaneStream(response, stack, lane),
-            extensions=response.extensions,
-        )
+        stack, connection, response = await self._send(request)
+        return AsyncOpenResponse(response, stack, connection)
 
-    async def fetch(self, request: httpx.Request) -> Answer:
-        """Send a request and read its whole response. Cheaper than reading that of `handle_async_request`.
+    async def fetch(self, request: Request) -> Response:
+        """Send a request and read its whole response. Cheaper than reading that of `open`.
 
         Raises:
             APIError: (`invalid_response`) the body cannot be used: it is too large, or packed in an unknown way. That
                 of an error reads as empty instead.
         """
-        stack, lane, response = await self._send(request)
-        limit = request.extensions.get(MAX_BYTES, _bodies.MAX_JSON_BYTES)
-        is_error = response.status_code >= 400
-        body = _bodies.BodyReader(response.headers, min(limit, _bodies.MAX_ERROR_BYTES) if is_error else limit)
+        stack, connection, response = await self._send(request)
+        is_error = response.status >= 400
+        limit = min(request.max_bytes, _bodies.MAX_ERROR_BYTES) if is_error else request.max_bytes
         try:
-            content = await self._read(response, lane, body)
+            headers = httpx.Headers(response.headers)
+            body = _bodies.BodyReader(headers, limit)
+            content = await self._read(response, connection, body)
             if body.problem is not None and not is_error:
-                request_id = response.headers.get("x-request-id")
-                raise _bodies.unusable(response.status_code, body.problem, request_id)
+                raise _bodies.unusable(response.status, body.problem, headers.get("x-request-id"))
         except BaseException:
-            await stack.discard(lane)
+            stack.discard(connection)
             raise
-        if lane.attempt.abandoned:
-            await stack.discard(lane)
+        if connection.attempt.abandoned:
+            stack.discard(connection)
         else:
-            await stack.give_back(lane)
-        return Answer(response.status_code, response.headers, content)
+            stack.give_back(connection)
+        return Response(response.status, headers, content, request.number, request.secrets)
 
-    async def _read(self, response: httpx.Response, lane: AsyncLane, body: _bodies.BodyReader) -> bytes:
+    async def _read(self, response: httpcore.Response, connection: AsyncConnection, body: _bodies.BodyReader) -> bytes:
         """Read a body to its end; not beyond what has arrived already once it cannot be used."""
-        stream = response.stream
-        assert isinstance(stream, httpx.AsyncByteStream)
-        attempt = lane.attempt
+        stream: Any = response.stream
+        attempt = connection.attempt
         attempt.abandoned = body.problem is not None
         try:
             async for chunk in stream:
                 body.feed(chunk)
                 if body.problem is not None:
                     attempt.abandoned = True
-            await stream.aclose()
-        except httpx.TransportError:
-            if body.problem is None:
+            await response.aclose()
+        except Exception as exc:
+            if body.problem is None or not is_of_transport(exc):
                 raise
             return b""
         return body.finish()
 
-    async def _send(self, request: httpx.Request) -> tuple[AsyncLaneStack, AsyncLane, httpx.Response]:
+    async def _send(self, request: Request) -> tuple[AsyncConnectionStack, AsyncConnection, httpcore.Response]:
         self.check_usable()
         stack = self._stack
-        deadline = request.extensions.get(DEADLINE)
+        deadline = request.deadline
         await stack.enter(math.inf if deadline is None else deadline - self._clock.now())
-        lane: AsyncLane | None = None
+        connection: AsyncConnection | None = None
         try:
-            url = request.url
-            lane = await stack.take((url.scheme, url.host, url.port))
-            repeatable = request.extensions.get(REPEATABLE, False)
-            response = await lane.send(request, deadline=deadline, repeatable=repeatable)
+            connection = stack.take(request.url)
+            response = await connection.send(request)
         except BaseException:
-            await stack.discard(lane)
+            stack.discard(connection)
             raise
-        return stack, lane, response
+        return stack, connection, response
 
     def check_usable(self) -> None:
         """Check that a request may start here.
@@ -152,7 +130,7 @@ class AsyncPool(httpx.AsyncBaseTransport):
         if not stack.run.is_home():
             raise wrong_event_loop()
 
-    def _start_afresh_if_need_be(self) -> AsyncLaneStack:
+    def _start_afresh_if_need_be(self) -> AsyncConnectionStack:
         """Return the connections; new ones in a new process, or if their event loop has ended."""
         stack = self._stack
         pid = os.getpid()
@@ -160,12 +138,12 @@ class AsyncPool(httpx.AsyncBaseTransport):
             # After a fork the connections are the parent's: using one would mix up the responses of two processes, and
             # closing one could end it for both. Several threads may notice at once; `setdefault` lets one win.
             self._inherited[stack.pid] = stack
-            fresh = AsyncLaneStack(stack.limit, self._clock, closed=stack.closed)
+            fresh = AsyncConnectionStack(stack.limit, self._clock, closed=stack.closed)
             self._stack = self._inherited.setdefault(pid, fresh)
         elif not stack.run.is_home() and stack.run.has_ended():
             with self._mutex:
                 if self._stack is stack:
-                    self._stack = AsyncLaneStack(stack.limit, self._clock, closed=stack.closed)
+                    self._stack = AsyncConnectionStack(stack.limit, self._clock, closed=stack.closed)
             stack.close_without_loop()
         return self._stack
 
@@ -178,7 +156,7 @@ class AsyncPool(httpx.AsyncBaseTransport):
         """
         stack = self._stack
         stack.closed = True
-        if stack.pid != os.getpid() or not (stack.lanes or stack.answers):
+        if stack.pid != os.getpid() or not (stack.connections or stack.responses):
             return
         if stack.run.is_home():
             await stack.clear()
@@ -199,49 +177,49 @@ class AsyncPool(httpx.AsyncBaseTransport):
         return self._stack.streams.is_wanted
 
     @property
-    def answers(self) -> set[AsyncStreamedAnswer]:
+    def responses(self) -> set[AsyncStreamedResponse]:
         """The long responses that are open."""
-        return self._stack.answers
+        return self._stack.responses
 
-    def forget(self, answer: AsyncStreamedAnswer) -> None:
+    def forget(self, response: AsyncStreamedResponse) -> None:
         """Take over a response that nobody reads any more: it is closed with the next request, or with the pool."""
-        self._stack.forgotten.append(answer)
+        self._stack.forgotten.append(response)
 
     @property
     def was_used(self) -> bool:
         """Whether there is, or was, a connection to close."""
-        return self._stack.pid == os.getpid() and self._stack.lanes > 0
+        return self._stack.pid == os.getpid() and self._stack.connections > 0
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._stack.describe()}>"
 
 
-class AsyncLaneStack:
-    """The lanes of a pool in one process: idle ones, most recently used on top, and the places of busy ones.
+class AsyncConnectionStack:
+    """The connections of a pool in one process: idle ones, most recently used on top, and the places of busy ones.
 
     Attributes:
-        limit: how many lanes there may be.
-        lanes: how many there are now, busy or idle.
-        closed: whether lanes are closed when they come back.
+        limit: how many connections there may be.
+        connections: how many there are now, busy or idle.
+        closed: whether connections are closed when they come back.
         pid: the process that they belong to.
         run: the event loop that they belong to.
         streams: places for responses that last as long as a job does.
-        answers: the long responses that are open.
+        responses: the long responses that are open.
         forgotten: responses that nobody reads any more, to be closed by the next request.
     """
 
     def __init__(self, limit: int, clock: AsyncClock, *, closed: bool = False) -> None:
         self.limit = limit
-        self.lanes = 0
+        self.connections = 0
         self.closed = closed
         self.pid = os.getpid()
         self.run = AsyncRunGuard()
         self._clock = clock
         self.streams = AsyncStreamPlaces(limit)
-        self.answers: set[AsyncStreamedAnswer] = set()
-        self.forgotten: deque[AsyncStreamedAnswer] = deque()
-        self._idle: list[AsyncLane] = []
-        self._made: weakref.WeakSet[AsyncLane] = weakref.WeakSet()
+        self.responses: set[AsyncStreamedResponse] = set()
+        self.forgotten: deque[AsyncStreamedResponse] = deque()
+        self._idle: list[AsyncConnection] = []
+        self._made: weakref.WeakSet[AsyncConnection] = weakref.WeakSet()
         self._limiter = AsyncLimiter(limit)
         self._mutex = threading.Lock()
 
@@ -251,156 +229,160 @@ class AsyncLaneStack:
         Raises:
             APITimeoutError: none became free within `timeout` seconds.
         """
-        await self.close_forgotten()
+        if self.forgotten:
+            await self.close_forgotten()
         if not await self._limiter.acquire(timeout):
             raise APITimeoutError(f"All {self.limit} connections stayed busy; the request was not sent.")
 
-    async def take(self, origin: Origin) -> AsyncLane:
-        """Return a lane to `origin`; at the limit, the lane that has been idle longest is closed for it.
+    def take(self, url: httpx.URL) -> AsyncConnection:
+        """Return a connection to the origin of a URL; at the limit, the one that was idle longest is closed for it.
 
         Raises:
             ConfigurationError: (`client_closed`) the pool was closed while the request waited for its place.
         """
         if self.closed:
             raise closed_error()
+        origin = origin_of(url)
         with self._mutex:
             for index in range(len(self._idle) - 1, -1, -1):
                 if self._idle[index].origin == origin:
                     return self._idle.pop(index)
-        lane = AsyncLane(origin, self._clock)
-        self._made.add(lane)
+        connection = AsyncConnection(url, self._clock)
+        self._made.add(connection)
         with self._mutex:
-            evicted = self._idle.pop(0) if self._idle and self.lanes >= self.limit else None
-            self.lanes += evicted is None
+            evicted = self._idle.pop(0) if self._idle and self.connections >= self.limit else None
+            self.connections += evicted is None
         if evicted is not None:
-            try:
-                await evicted.aclose()
-            except BaseException:
-                self._forget(1)
-                raise
-        return lane
+            evicted.close()
+        return connection
 
-    async def give_back(self, lane: AsyncLane) -> None:
-        """Take back a lane whose response was read, and free its place; close those that have been idle too long."""
+    def give_back(self, connection: AsyncConnection) -> None:
+        """Take back a connection whose response was read, and free its place; close those idle for too long."""
         if self.pid != os.getpid():
             return
-        if lane.has_more_than_the_answer():
-            await self.discard(lane)
+        if connection.has_more_than_the_response():
+            self.discard(connection)
             return
-        now = lane.idle_since = self._clock.now()
-        surplus: list[AsyncLane] = []
+        now = connection.idle_since = self._clock.now()
+        surplus: list[AsyncConnection] = []
         with self._mutex:
-            self._idle.append(lane)
+            self._idle.append(connection)
             while self._idle and (self.closed or self._idle[0].idle_since < now - KEEPALIVE_SECONDS):
                 surplus.append(self._idle.pop(0))
-        if not surplus:
-            self._limiter.release()
-            return
-        try:
-            await close_all(surplus)
-        finally:
-            self._forget(len(surplus))
-            self._limiter.release()
+        self._close(surplus)
+        self._limiter.release()
 
-    async def discard(self, lane: AsyncLane | None) -> None:
-        """Close a lane that cannot be used again, if there is one, and free its place."""
+    def discard(self, connection: AsyncConnection | None) -> None:
+        """Close a connection that cannot be used again, if there is one, and free its place."""
         if self.pid != os.getpid():
             return
-        try:
-            if lane is not None:
-                await lane.aclose()
-        finally:
-            if lane is not None:
-                self._forget(1)
-            self._limiter.release()
+        if connection is not None:
+            self._close([connection])
+        self._limiter.release()
 
     async def close_forgotten(self) -> None:
         """Close the responses that were abandoned without being closed."""
         while self.forgotten:
             try:
-                answer = self.forgotten.popleft()
+                response = self.forgotten.popleft()
             except IndexError:  # another thread was quicker
                 return
-            await answer.aclose()
+            await response.aclose()
 
     async def clear(self) -> None:
-        """Close the idle lanes, and the long responses that nobody is reading right now."""
+        """Close the idle connections, and the long responses that nobody is reading right now."""
         await self.close_forgotten()
-        for answer in list(self.answers):
-            if not answer.is_reading:
-                await answer.aclose()
+        for response in list(self.responses):
+            if not response.is_reading:
+                await response.aclose()
         with self._mutex:
             idle, self._idle = self._idle, []
-        try:
-            await close_all(idle)
-        finally:
-            self._forget(len(idle))
+        self._close(idle)
 
     def close_without_loop(self) -> None:
         """Close all connections although their event loop has ended, idle or not."""
-        for answer in (*self.answers, *self.forgotten):
-            answer.abandon()
+        for response in (*self.responses, *self.forgotten):
+            response.abandon()
         self.forgotten.clear()
-        for lane in list(self._made):
-            lane.close_without_loop()
+        for connection in list(self._made):
+            connection.close_without_loop()
         with self._mutex:
             self._idle.clear()
-            self.lanes = 0
+            self.connections = 0
 
     def describe(self) -> str:
         return f"{self.limit - self._limiter.free} busy, {len(self._idle)} idle, limit {self.limit}"
 
-    def _forget(self, count: int) -> None:
-        with self._mutex:
-            self.lanes -= count
+    def _close(self, connections: list[AsyncConnection]) -> None:
+        for connection in connections:
+            connection.close()
+        if connections:
+            with self._mutex:
+                self.connections -= len(connections)
 
 
-class AsyncLaneStream(httpx.AsyncByteStream):
-    """The body of a response, read as it arrives; holds its lane until closed."""
+class AsyncOpenResponse:
+    """A response that is read as it arrives; holds its connection until closed.
 
-    def __init__(self, response: httpx.Response, stack: AsyncLaneStack, lane: AsyncLane) -> None:
-        assert isinstance(response.stream, httpx.AsyncByteStream)
-        self._stream = response.stream
+    Attributes:
+        status_code: the HTTP status; this and the following are named as httpx names them.
+        headers: a mapping that ignores case.
+        is_closed: whether the connection was given back.
+    """
+
+    def __init__(self, response: httpcore.Response, stack: AsyncConnectionStack, connection: AsyncConnection) -> None:
+        self.status_code = response.status
+        self.headers: Mapping[str, str] = httpx.Headers(response.headers)
+        self.is_closed: bool = False
+        self._response = response
         self._stack = stack
-        self._lane = lane
+        self._connection = connection
         self._chunks: AsyncIterator[bytes] | None = None
-        self._open = True
+
+    @property
+    def stream(self) -> AsyncOpenResponse:
+        """The body, to be iterated over."""
+        return self
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        if self._chunks is None:
-            self._chunks = self._stream.__aiter__()
-        return self._chunks
+        chunks = self._chunks
+        if chunks is None:
+            stream: Any = self._response.stream
+            chunks = self._chunks = stream.__aiter__()
+        return chunks
 
     def extend(self, deadline: float) -> None:
         """Move the deadline for reading the body to another clock reading."""
-        self._lane.attempt.deadline = deadline
+        self._connection.attempt.deadline = deadline
 
     async def aclose(self) -> None:
-        """Give the lane back; its connection is kept if the whole response had arrived."""
-        if not self._open:
+        """Give the connection back; it is kept if the whole response had arrived."""
+        if self.is_closed:
             return
-        self._open = False
+        self.is_closed = True
         try:
             await self._abandon()
-            await self._stream.aclose()
+            await self._response.aclose()
         except BaseException:
-            await self._stack.discard(self._lane)
+            self._stack.discard(self._connection)
             raise
-        await self._stack.give_back(self._lane)
+        self._stack.give_back(self._connection)
 
     async def _abandon(self) -> None:
-        """Finish the generators that httpx and httpcore read with; otherwise the event loop would have to finish them.
+        """Finish the generators that httpcore reads with; otherwise the event loop would have to finish them.
 
         They run on over what has already arrived; the first read of the socket then fails, which ends them all.
         """
-        attempt = self._lane.attempt
-        if self._chunks is None or not attempt.sent:
+        attempt = self._connection.attempt
+        if not attempt.sent:
             return
         attempt.abandoned = True
         try:
-            async for _ in self._chunks:
+            async for _ in self:
                 pass
-        except httpx.TransportError as exc:
+        except Exception as exc:
+            if not is_of_transport(exc):
+                raise
             # Frames and errors that refer to each other would keep the caller's objects alive until garbage collection.
             for link in chain_of(exc):
                 link.__traceback__ = None

@@ -8,22 +8,22 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
-import httpx
-
 from .. import _bodies, _failures, _http
 from .._calls import Call
 from .._concurrency import AsyncClock, AsyncLimiter, async_misfit
 from .._config import Settings
-from .._errors import ConfigurationError, NodusError
+from .._errors import ConfigurationError, Failure, NodusError
 from .._handles import ClientBound
 from .._hooks import ResponseEvent, RetryEvent, is_hook
-from .._http import Reply, RequestBuilder
+from .._http import Response
+from .._httpx import httpx
 from .._logs import logger
 from .._reconnect import CATCHING_UP_SECONDS
-from .._retry import Failure, RetryState
+from .._requests import Request, RequestBuilder
+from .._retry import RetryState
 from .._signing import Signer
-from .pool import DEADLINE, MAX_BYTES, REPEATABLE, Answer, AsyncPool, closed_error
-from .stream import AsyncStreamedAnswer
+from .pool import AsyncOpenResponse, AsyncPool, closed_error
+from .stream import AsyncStreamedResponse
 
 OnRetry = Callable[[RetryEvent], object]
 OnResponse = Callable[[ResponseEvent], object]
@@ -84,7 +84,6 @@ class AsyncSession(ClientBound):
         self._on_response = on_response
         signer = None if settings.signing_secret is None else Signer(settings.signing_secret)
         self._builder = RequestBuilder(settings, signer)
-        self._secrets = tuple(filter(None, (settings.api_key, settings.signing_secret)))
 
     def sharing_pool(self, settings: Settings) -> AsyncSession:
         """Return a session with other settings and the same pool, clock and hooks."""
@@ -102,7 +101,7 @@ class AsyncSession(ClientBound):
         """Whether the same job is behind an id in both."""
         return self.settings.base_url == other.settings.base_url
 
-    async def call(self, call: Call, read: Callable[[Reply], _Result]) -> _Result:
+    async def call(self, call: Call, read: Callable[[Response], _Result]) -> _Result:
         """Make a call, retry it where that may help, and read the first successful response.
 
         Args:
@@ -112,15 +111,15 @@ class AsyncSession(ClientBound):
         Raises:
             NodusError: the last attempt's error, with what is known of all attempts.
         """
-        reply = await self._send(call)
+        response = await self._send(call)
         try:
-            return _read(reply, read)
+            return _read(response, read)
         except NodusError as exc:
             exc.idempotency_key = call.idempotency_key
             exc.outcome_unknown = call.method != "GET"
             raise
 
-    async def attempt(self, call: Call, *, deadline: float, number: int = 1) -> Reply | Failure:
+    async def attempt(self, call: Call, *, deadline: float, number: int = 1) -> Response | Failure:
         """Send a call once; return the response, or how it failed.
 
         Args:
@@ -130,9 +129,12 @@ class AsyncSession(ClientBound):
         """
         self.check_usable()
         started = self.clock.now()
-        request = self._builder.build(call, retries=number - 1, now=self.clock.unix_time())
+        request = self._builder.build(call, deadline=deadline, number=number, now=self.clock.unix_time())
         try:
-            answer = await self._exchange(request, deadline, deadline - started, call)
+            if self._http_client is None:
+                response = await self._pool.fetch(request)
+            else:
+                response = await self._fetch_through(self._http_client, request, deadline - started)
         except ConfigurationError:
             raise
         except NodusError as exc:
@@ -143,13 +145,12 @@ class AsyncSession(ClientBound):
             failure = _failures.failure_from_exception(exc, call)
             logger.debug("%s %s: %s", call.method, call.path, failure.error)
             return failure
-        reply = Reply(answer.status_code, answer.headers, answer.content, number, self._secrets + call.secrets)
-        self._tell_of(call, reply, self.clock.now() - started)
-        if reply.is_success:
-            return reply
-        return _http.failure_from_reply(reply, call)
+        self._tell_of(call, response, self.clock.now() - started)
+        if response.is_success:
+            return response
+        return _http.failure_from_response(response, call)
 
-    async def open(self, call: Call, *, place: AsyncLimiter | None = None) -> AsyncStreamedAnswer | Failure:
+    async def open(self, call: Call, *, place: AsyncLimiter | None = None) -> AsyncStreamedResponse | Failure:
         """Send a call once; return the response as soon as it begins, or how it failed.
 
         Args:
@@ -160,15 +161,14 @@ class AsyncSession(ClientBound):
             ConfigurationError: (`no_streaming`) the injected `http_client` cannot stream a response.
         """
         clock, timeout = self.clock, self.settings.timeout
-        opened: AsyncStreamedAnswer | None = None
+        opened: AsyncStreamedResponse | None = None
         try:
             self.check_usable()
             started = clock.now()
-            request = self._builder.build(call, retries=0, now=clock.unix_time())
-            request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), timeout)
+            request = self._builder.build(call, deadline=started + timeout, now=clock.unix_time())
             try:
-                response = await self._begin(request, started + timeout)
-                head = Reply(response.status_code, httpx.Headers(response.headers), b"", 1, self._secrets)
+                response = await self._begin(request, timeout)
+                head = Response(response.status_code, httpx.Headers(response.headers), secrets=request.secrets)
                 refusal = _bodies.refusal_of_stream(head.headers)
                 if not head.is_success:
                     head = replace(head, content=await _content_of_error(response))
@@ -187,8 +187,8 @@ class AsyncSession(ClientBound):
                 await response.aclose()
                 raise
             if not head.is_success:
-                return _http.failure_from_reply(head, call)
-            opened = AsyncStreamedAnswer(response, call, head, clock, self._pool.answers, place)
+                return _http.failure_from_response(head, call)
+            opened = AsyncStreamedResponse(response, call, head, clock, self._pool.responses, place)
             return opened
         finally:
             if opened is None and place is not None:
@@ -211,7 +211,7 @@ class AsyncSession(ClientBound):
         """Whether a stream that holds a place should give way to another."""
         return self._pool.is_stream_place_wanted
 
-    async def attempt_in_turn(self, call: Call) -> Reply | Failure:
+    async def attempt_in_turn(self, call: Call) -> Response | Failure:
         """Like `attempt`, for a stream of a single job: in one of the places that such streams have."""
         place = await self.take_stream_place() or await self.take_stream_turn()
         if place is None:
@@ -226,9 +226,9 @@ class AsyncSession(ClientBound):
         """Whether one connection can be held for a long time and others remain for ordinary calls."""
         return self._http_client is not None or self.settings.max_connections > 1
 
-    def forget(self, answer: AsyncStreamedAnswer) -> None:
+    def forget(self, response: AsyncStreamedResponse) -> None:
         """Take over a response that its reader abandoned, to be closed later."""
-        self._pool.forget(answer)
+        self._pool.forget(response)
 
     async def aclose(self) -> None:
         """Refuse further calls, and close the pool unless it belongs to another session.
@@ -259,7 +259,7 @@ class AsyncSession(ClientBound):
         """Whether connections would be left open if this session were forgotten now."""
         return self._owns_pool and not self._closed and self._pool.was_used
 
-    async def _send(self, call: Call) -> Reply:
+    async def _send(self, call: Call) -> Response:
         settings, clock = self.settings, self.clock
         total = settings.total_timeout
         retry = RetryState(
@@ -276,7 +276,7 @@ class AsyncSession(ClientBound):
                 # The client was closed, perhaps since an attempt that may have been taken.
                 _note_what_is_known(exc, call, retry)
                 raise
-            if isinstance(outcome, Reply):
+            if isinstance(outcome, Response):
                 return outcome
             delay = retry.delay_after(outcome, clock.now())
             error = outcome.error if delay is not None or retry.error is None else retry.error
@@ -286,34 +286,28 @@ class AsyncSession(ClientBound):
             self._announce(RetryEvent(call.method, call.path, retry.attempts, settings.max_retries, delay, error))
             await clock.sleep(delay)
 
-    async def _exchange(self, request: httpx.Request, deadline: float, seconds: float, call: Call) -> Answer:
-        request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), max(seconds, 0.0))
-        if self._http_client is not None:
-            response = await self._send_through(self._http_client, request)
-            # A client of the user's own may return a plain dict, whose names are case-sensitive.
-            headers, content = httpx.Headers(response.headers), _content_of(response)
-            if len(content) > call.max_bytes:
-                problem = f"a body of more than {call.max_bytes >> 20} MiB"
-                raise _bodies.unusable(response.status_code, problem, headers.get("x-request-id"))
-            return Answer(response.status_code, headers, content)
-        request.extensions[DEADLINE] = deadline
-        request.extensions[REPEATABLE] = call.repeatable
-        request.extensions[MAX_BYTES] = call.max_bytes
-        return await self._pool.fetch(request)
+    async def _fetch_through(self, http_client: AsyncHTTPClient, request: Request, seconds: float) -> Response:
+        """Send through an injected client, and take the body that it has read."""
+        response = await self._send_through(http_client, request, seconds)
+        # A client of the user's own may return a plain dict, whose names are case-sensitive.
+        headers, content = httpx.Headers(response.headers), _content_of(response)
+        if len(content) > request.max_bytes:
+            problem = f"a body of more than {request.max_bytes >> 20} MiB"
+            raise _bodies.unusable(response.status_code, problem, headers.get("x-request-id"))
+        return Response(response.status_code, headers, content, request.number, request.secrets)
 
-    async def _begin(self, request: httpx.Request, deadline: float) -> httpx.Response:
+    async def _begin(self, request: Request, seconds: float) -> AsyncOpenResponse | httpx.Response:
         if self._http_client is None:
-            request.extensions[DEADLINE] = deadline
-            request.extensions[REPEATABLE] = True
-            return await self._pool.handle_async_request(request)
+            request.repeatable = True
+            return await self._pool.open(request)
         if not _takes_stream(self._http_client.send):
             raise ConfigurationError(
                 "This `http_client` cannot stream: its `send` does not take `stream=True`.", code="no_streaming"
             )
-        return await self._send_through(self._http_client, request, stream=True)
+        return await self._send_through(self._http_client, request, seconds, stream=True)
 
     async def _send_through(
-        self, http_client: AsyncHTTPClient, request: httpx.Request, **options: bool
+        self, http_client: AsyncHTTPClient, request: Request, seconds: float, **options: bool
     ) -> httpx.Response:
         """Send through an injected client; its hooks may raise for a status, which is a response all the same.
 
@@ -321,8 +315,15 @@ class AsyncSession(ClientBound):
             ConfigurationError: (`client_closed`) its owner has closed it.
         """
         send: Any = http_client.send
+        message = httpx.Request(
+            request.method,
+            request.url,
+            headers=request.headers,
+            stream=request.body,
+            extensions={"timeout": dict.fromkeys(("connect", "read", "write", "pool"), max(seconds, 0.0))},
+        )
         try:
-            response: httpx.Response = await send(request, follow_redirects=False, **options)
+            response: httpx.Response = await send(message, follow_redirects=False, **options)
         except httpx.HTTPStatusError as exc:
             return exc.response
         except RuntimeError as exc:
@@ -331,12 +332,18 @@ class AsyncSession(ClientBound):
             raise ConfigurationError("The given `http_client` is closed.", code="client_closed") from exc
         return response
 
-    def _tell_of(self, call: Call, reply: Reply, elapsed: float) -> None:
-        logger.debug("%s %s: HTTP %d", call.method, call.path, reply.status)
+    def _tell_of(self, call: Call, response: Response, elapsed: float) -> None:
+        logger.debug("%s %s: HTTP %d", call.method, call.path, response.status)
         if self._on_response is not None:
             self._on_response(
                 ResponseEvent(
-                    call.method, call.path, reply.status, reply.headers, reply.request_id, reply.attempts, elapsed
+                    call.method,
+                    call.path,
+                    response.status,
+                    response.headers,
+                    response.request_id,
+                    response.attempts,
+                    elapsed,
                 )
             )
 
@@ -348,11 +355,11 @@ class AsyncSession(ClientBound):
             self._on_retry(event)
 
 
-def _read(reply: Reply, read: Callable[[Reply], _Result]) -> _Result:
+def _read(response: Response, read: Callable[[Response], _Result]) -> _Result:
     try:
-        return read(reply)
+        return read(response)
     except MemoryError as exc:
-        raise _http.invalid_response(reply, _bodies.NOT_ENOUGH_MEMORY) from exc
+        raise _http.invalid_response(response, _bodies.NOT_ENOUGH_MEMORY) from exc
 
 
 def _note_what_is_known(error: NodusError, call: Call, retry: RetryState) -> None:
@@ -370,14 +377,13 @@ def _takes_stream(send: Callable[..., object]) -> bool:
     return "stream" in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
 
 
-async def _content_of_error(response: httpx.Response) -> bytes:
+async def _content_of_error(response: AsyncOpenResponse | httpx.Response) -> bytes:
     """Read the body of an error that was opened as a stream, and close it; empty if it cannot be used."""
     try:
-        if response.is_closed:
+        if response.is_closed and isinstance(response, httpx.Response):
             return _content_of(response)
         body = _bodies.BodyReader(response.headers, _bodies.MAX_ERROR_BYTES)
-        stream = response.stream
-        assert isinstance(stream, httpx.AsyncByteStream)
+        stream: Any = response.stream
         async for chunk in stream:
             body.feed(chunk)
             if body.problem is not None:

@@ -1,4 +1,4 @@
-"""An answer that is read as it comes."""
+"""A response that is read as it comes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 from .. import _failures
 from .._calls import Call
 from .._concurrency import AsyncClock, AsyncLimiter
-from .._http import Reply
+from .._http import Response
 
 
-class AsyncStreamedAnswer:
-    """The beginning of an answer, with its connection, until closed.
+class AsyncStreamedResponse:
+    """The beginning of a response, with its connection, until closed.
 
     Args:
-        response: httpx's response, its body unread.
+        response: the pool's or httpx's, its body unread.
         call: what was asked.
         head: status and headers.
         clock: what deadlines are read on.
@@ -31,9 +31,9 @@ class AsyncStreamedAnswer:
         self,
         response: Any,
         call: Call,
-        head: Reply,
+        head: Response,
         clock: AsyncClock,
-        registry: set[AsyncStreamedAnswer],
+        registry: set[AsyncStreamedResponse],
         place: AsyncLimiter | None = None,
     ) -> None:
         self.head = head

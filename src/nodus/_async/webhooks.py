@@ -185,38 +185,38 @@ def _event_types(events: object) -> builtins.list[str]:
     return types
 
 
-def _read_webhooks(reply: _http.Reply) -> WebhookPage:
-    return _http.parse(reply, WebhookPage)
+def _read_webhooks(response: _http.Response) -> WebhookPage:
+    return _http.parse(response, WebhookPage)
 
 
-def _read_webhook(reply: _http.Reply) -> Webhook:
-    return _http.parse(reply, Webhook)
+def _read_webhook(response: _http.Response) -> Webhook:
+    return _http.parse(response, Webhook)
 
 
-def _read_page(reply: _http.Reply) -> DeliveryPage:
-    return _http.parse(reply, DeliveryPage)
+def _read_page(response: _http.Response) -> DeliveryPage:
+    return _http.parse(response, DeliveryPage)
 
 
-def _read_created(reply: _http.Reply) -> Webhook:
-    return _without_payload(reply, Webhook)
+def _read_created(response: _http.Response) -> Webhook:
+    return _without_payload(response, Webhook)
 
 
-def _read_secret(reply: _http.Reply) -> WebhookSecret:
-    return _without_payload(reply, WebhookSecret)
+def _read_secret(response: _http.Response) -> WebhookSecret:
+    return _without_payload(response, WebhookSecret)
 
 
-def _read_replayed(reply: _http.Reply) -> Delivery | None:
-    return _http.parse(reply, Delivery) if reply.content.strip() else None
+def _read_replayed(response: _http.Response) -> Delivery | None:
+    return _http.parse(response, Delivery) if response.content.strip() else None
 
 
-def _read_nothing(reply: _http.Reply) -> None:
+def _read_nothing(response: _http.Response) -> None:
     return None
 
 
-def _without_payload(reply: _http.Reply, model: type[_Secret]) -> _Secret:
+def _without_payload(response: _http.Response, model: type[_Secret]) -> _Secret:
     """Read an answer that holds a secret; an error about it must not carry the secret."""
     try:
-        return _http.parse(reply, model)
+        return _http.parse(response, model)
     except APIError as exc:
         error = exc
     error.payload = None

@@ -281,7 +281,7 @@ class Client(ClientBound):
         """
         from .._resources import KeyView
 
-        return self._session.call(_calls.key(), lambda reply: _http.parse(reply, KeyView))
+        return self._session.call(_calls.key(), lambda response: _http.parse(response, KeyView))
 
     # Loaded when first used: most programs submit jobs and wait for them.
     @property
@@ -358,9 +358,9 @@ class Client(ClientBound):
 Client.__module__ = "nodus"
 
 
-def _read_view(reply: _http.Reply) -> JobView:
-    return _http.parse(reply, JobView)
+def _read_view(response: _http.Response) -> JobView:
+    return _http.parse(response, JobView)
 
 
-def _read_submission(reply: _http.Reply) -> tuple[JobView, bool]:
-    return _http.parse(reply, JobView), reply.headers.get("idempotent-replayed", "").lower() == "true"
+def _read_submission(response: _http.Response) -> tuple[JobView, bool]:
+    return _http.parse(response, JobView), response.headers.get("idempotent-replayed", "").lower() == "true"

@@ -7,8 +7,8 @@ from collections import deque
 
 from .. import _calls, _http
 from .._concurrency import Limiter
-from .._errors import ConfigurationError, NodusError
-from .._http import Reply
+from .._errors import ConfigurationError, Failure, NodusError
+from .._http import Response
 from .._logs import logger
 from .._models import JobView
 from .._poll import DEFAULT_POLL_SECONDS
@@ -24,12 +24,11 @@ from .._reconnect import (
     parse_event,
 )
 from .._resources import JobEvent
-from .._retry import Failure
 from .._sse import EventStreamParser, ServerSentEvent
 from .live_stream import LiveStream
 from .polled_events import PolledAllEvents, PolledEvents, PolledJobEvents
 from .session import Session
-from .stream import StreamedAnswer
+from .stream import StreamedResponse
 
 
 class EventStream(LiveStream):
@@ -89,8 +88,8 @@ class EventStream(LiveStream):
 
     def _advance(self) -> None:
         """Take one step: wait, open a connection, or read from it."""
-        if self._answer is not None:
-            self._read(self._answer)
+        if self._response is not None:
+            self._read(self._response)
             return
         self._pause()
         if self._polled is not None:
@@ -143,7 +142,7 @@ class EventStream(LiveStream):
             else:
                 self._come_again(outcome)
             return
-        self._answer = outcome
+        self._response = outcome
         self._gives_way = place is not None and self._target is None
         self._brought_news = False
         if outcome.head.status == 204:  # "nothing will ever come", says the WHATWG
@@ -156,13 +155,13 @@ class EventStream(LiveStream):
             self._release()
             self._fall_back()
 
-    def _read(self, answer: StreamedAnswer) -> None:
+    def _read(self, response: StreamedResponse) -> None:
         self._session.check_usable()
         gap_seconds = self._session.settings.timeout
         if self._target is not None:
             gap_seconds = min(gap_seconds, CATCHING_UP_SECONDS)
         try:
-            chunk = answer.read(gap_seconds)
+            chunk = response.read(gap_seconds)
         except NodusError as exc:
             logger.info("event stream interrupted, resuming: %s", exc)
             self._break_off(exc)
@@ -173,9 +172,9 @@ class EventStream(LiveStream):
         try:
             events = self._parser.feed(chunk)
         except ValueError as exc:
-            raise _http.invalid_response(answer.head, str(exc)) from None
+            raise _http.invalid_response(response.head, str(exc)) from None
         for event in events:
-            self._take(event, answer.head)
+            self._take(event, response.head)
         if self._parser.last_event_id:
             self._progress.last_id = self._parser.last_event_id
             if not self._ready:
@@ -187,7 +186,7 @@ class EventStream(LiveStream):
         elif self._is_over or (self._gives_way and self._session.is_stream_place_wanted):
             self._release()
 
-    def _take(self, received: ServerSentEvent, head: Reply) -> None:
+    def _take(self, received: ServerSentEvent, head: Response) -> None:
         event = parse_event(received, head)
         if event is None or self._is_over:
             return
@@ -232,7 +231,7 @@ class EventStream(LiveStream):
 
     def _poll_job(self, job_id: str) -> JobView | Failure:
         outcome = self._session.attempt_in_turn(_calls.get_job(job_id))
-        return _http.parse(outcome, JobView) if isinstance(outcome, Reply) else outcome
+        return _http.parse(outcome, JobView) if isinstance(outcome, Response) else outcome
 
     def _come_again(self, failure: Failure) -> None:
         """Wait before the next attempt.

@@ -151,7 +151,7 @@ class Job(JobAttributes, ClientBound):
         """
         from .._resources import Routing
 
-        return self._session.call(_calls.job_routing(self.id), lambda reply: _http.parse(reply, Routing))
+        return self._session.call(_calls.job_routing(self.id), lambda response: _http.parse(response, Routing))
 
     def ledger(self) -> list[LedgerEntry]:
         """Fetch the rows of the Trust Ledger that are about this job, in order.
@@ -212,5 +212,5 @@ class Job(JobAttributes, ClientBound):
 Job.__module__ = "nodus"
 
 
-def _read_view(reply: _http.Reply) -> JobView:
-    return _http.parse(reply, JobView)
+def _read_view(response: _http.Response) -> JobView:
+    return _http.parse(response, JobView)

@@ -147,21 +147,21 @@ class LedgerIterator(PageIterator[LedgerEntry, int]):
         return page.entries, page.next_after if page.next_after is not None and page.next_after > after else None
 
 
-def _read_page(reply: _http.Reply) -> LedgerPage:
-    return _http.parse(reply, LedgerPage)
+def _read_page(response: _http.Response) -> LedgerPage:
+    return _http.parse(response, LedgerPage)
 
 
-def _read_checkpoint(reply: _http.Reply) -> LedgerCheckpoint:
-    return _http.parse(reply, LedgerCheckpoint)
+def _read_checkpoint(response: _http.Response) -> LedgerCheckpoint:
+    return _http.parse(response, LedgerCheckpoint)
 
 
-def _read_key(reply: _http.Reply) -> LedgerKey:
-    return _http.parse(reply, LedgerKey)
+def _read_key(response: _http.Response) -> LedgerKey:
+    return _http.parse(response, LedgerKey)
 
 
-def _read_inclusion(reply: _http.Reply) -> InclusionProof:
-    return _http.parse(reply, InclusionProof)
+def _read_inclusion(response: _http.Response) -> InclusionProof:
+    return _http.parse(response, InclusionProof)
 
 
-def _read_consistency(reply: _http.Reply) -> ConsistencyProof:
-    return _http.parse(reply, ConsistencyProof)
+def _read_consistency(response: _http.Response) -> ConsistencyProof:
+    return _http.parse(response, ConsistencyProof)

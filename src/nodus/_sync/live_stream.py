@@ -10,7 +10,7 @@ from .._handles import ClientBound
 from .._poll import DEFAULT_UNREACHABLE_SECONDS
 from .._reconnect import Reconnection
 from .session import Session
-from .stream import StreamedAnswer
+from .stream import StreamedResponse
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -30,7 +30,7 @@ class LiveStream(ClientBound):
         self._submitted_at = submitted_at
         self._unreachable_seconds = DEFAULT_UNREACHABLE_SECONDS if total is None else total
         self._reconnection = Reconnection(unreachable_seconds=self._unreachable_seconds, rng=session.rng)
-        self._answer: StreamedAnswer | None = None
+        self._response: StreamedResponse | None = None
         self._pause_seconds = 0.0
         self._was_terminal = False
         self._is_over = False
@@ -48,14 +48,14 @@ class LiveStream(ClientBound):
             self._session.clock.sleep(pause)
 
     def _release(self) -> None:
-        answer, self._answer = self._answer, None
-        if answer is not None:
-            answer.close()
+        response, self._response = self._response, None
+        if response is not None:
+            response.close()
 
     def __del__(self) -> None:
-        answer: StreamedAnswer | None = getattr(self, "_answer", None)
-        if answer is not None:
-            self._session.forget(answer)
+        response: StreamedResponse | None = getattr(self, "_response", None)
+        if response is not None:
+            self._session.forget(response)
 
     def __enter__(self) -> Self:
         return self

@@ -8,16 +8,15 @@ import logging
 import math
 
 from .. import _calls, _http
-from .._errors import APITimeoutError, NodusError
-from .._http import Reply
+from .._errors import APITimeoutError, Failure, NodusError
+from .._http import Response
 from .._logs import logger
 from .._models import JobView
 from .._poll import DEFAULT_POLL_SECONDS
 from .._reconnect import CATCHING_UP_SECONDS, has_no_endpoint, is_one_too_many
-from .._retry import Failure
 from .live_stream import LiveStream
 from .session import Session
-from .stream import StreamedAnswer
+from .stream import StreamedResponse
 
 ATTEMPT_HEADER = "nodus-attempt"
 """Names the placement whose output an answer holds; the output of another placement starts from zero."""
@@ -61,8 +60,8 @@ class LogStream(LiveStream):
 
     def _advance(self) -> str:
         """Take one step: wait, open a connection, or read from it; return what could be read."""
-        if self._answer is not None:
-            return self._read(self._answer)
+        if self._response is not None:
+            return self._read(self._response)
         self._pause()
         return self._open()
 
@@ -80,7 +79,7 @@ class LogStream(LiveStream):
         if isinstance(outcome, Failure):
             return self._take_refusal(outcome)
         self._reconnection.opened(self._session.clock.now())
-        self._answer = outcome
+        self._response = outcome
         head = outcome.head
         if self._is_of_another_attempt(head):
             rest = self._begin_anew()
@@ -91,11 +90,11 @@ class LogStream(LiveStream):
         self._passes_over = self._offset if head.status != 206 else 0
         return ""
 
-    def _read(self, answer: StreamedAnswer) -> str:
+    def _read(self, response: StreamedResponse) -> str:
         self._session.check_usable()
         gap_seconds = self._session.settings.timeout
         try:
-            chunk = answer.read(gap_seconds if self._follows else min(gap_seconds, CATCHING_UP_SECONDS))
+            chunk = response.read(gap_seconds if self._follows else min(gap_seconds, CATCHING_UP_SECONDS))
         except NodusError as exc:
             # A job may print nothing for a long time, and its output carries no heartbeat.
             level = logging.DEBUG if isinstance(exc, APITimeoutError) else logging.INFO
@@ -156,7 +155,7 @@ class LogStream(LiveStream):
             self._is_over = True
             return self._decoder.decode(b"", final=True)
         outcome = self._session.attempt_in_turn(_calls.get_job(self._job_id))
-        if isinstance(outcome, Reply):
+        if isinstance(outcome, Response):
             self._was_terminal = _http.parse(outcome, JobView).is_terminal
         if not self._was_terminal:
             self._pause_seconds = DEFAULT_POLL_SECONDS
@@ -165,7 +164,7 @@ class LogStream(LiveStream):
     def _may_follow(self) -> bool:
         return self._session.clock.now() >= self._follows_from
 
-    def _is_of_another_attempt(self, head: Reply) -> bool:
+    def _is_of_another_attempt(self, head: Response) -> bool:
         before, self._attempt = self._attempt, head.headers.get(ATTEMPT_HEADER, self._attempt)
         return before is not None and before != self._attempt
 

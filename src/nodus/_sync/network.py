@@ -1,23 +1,23 @@
 # Generated from src/nodus/_async/network.py: do not edit. Edit that file, then run tools/unasync_build.py.
-"""Sockets under a deadline: every connect, TLS handshake, write and read gets what is left of the attempt's time.
+"""Sockets under a deadline: connecting, the TLS handshake, every write and every read end with the attempt's time.
 
-httpx's timeouts are per operation, so a server that sends a byte now and then could hold a call for ever.
+httpcore's timeouts are per operation, so a server that sends a byte now and then could hold a call for ever. They are
+not used: what counts is `Attempt.deadline`.
 """
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Iterable
 from typing import Any
 
-import httpcore
-
-from .._concurrency import Clock, close_without_loop
+from .._concurrency import Clock
 from .._happy_eyeballs import connect
+from .._httpx import httpcore
 from .._resolver import resolve
-
-WRITE_BYTES = 65536
-"""How much is written under one timeout, so that the deadline also ends a peer that reads a large body slowly."""
+from .._sockets import close, is_readable, receive, send
+from .tls import TLS
 
 
 class Attempt:
@@ -43,72 +43,117 @@ class Attempt:
         self.connected = self.sent = self.answered = self.abandoned = False
         self.handshakes = 0
 
-    def clip(self, timeout: float | None, late: type[httpcore.TimeoutException]) -> float | None:
-        """Cut an operation's timeout down to the time that is left.
+    def remaining(self) -> float | None:
+        """Return how many seconds are left; None without a deadline.
 
         Raises:
-            httpcore.TimeoutException: of the type `late`, if none is left.
+            TimeoutError: none are.
         """
         if self.deadline is None:
-            return timeout
-        remaining = self.deadline - self.clock.now()
-        if remaining <= 0:
-            raise late("the attempt's time is over")
-        return remaining if timeout is None or remaining < timeout else timeout
+            return None
+        seconds = self.deadline - self.clock.now()
+        if seconds <= 0:
+            raise TimeoutError("the attempt's time is over")
+        return seconds
+
+
+class Socket:
+    """A connected socket whose reads and writes end by the attempt's deadline."""
+
+    ssl_object: ssl.SSLObject | None = None
+
+    def __init__(self, connection: socket.socket, attempt: Attempt) -> None:
+        self.connection = connection
+        self.attempt = attempt
+
+    def receive(self, max_bytes: int) -> bytes:
+        """Return the next bytes; none at the end."""
+        return receive(self.connection, max_bytes, self.attempt.remaining())
+
+    def send(self, data: bytes) -> None:
+        """Write all bytes."""
+        send(self.connection, data, self.attempt.remaining())
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether something has come that was not read: bytes, or the end."""
+        return is_readable(self.connection)
 
 
 class DeadlineStream(httpcore.NetworkStream):
-    """A socket whose every operation ends by the attempt's deadline."""
+    """What httpcore reads and writes: a socket, with any TLS over it, under the attempt's deadline."""
 
-    def __init__(self, stream: httpcore.NetworkStream, attempt: Attempt) -> None:
-        self._stream = stream
+    def __init__(self, channel: Socket | TLS, connection: socket.socket, attempt: Attempt) -> None:
+        self._channel = channel
+        self._connection = connection
         self._attempt = attempt
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         attempt = self._attempt
         if attempt.abandoned:
             raise httpcore.ReadError("the rest of the response is not wanted")
-        data = self._stream.read(max_bytes, attempt.clip(timeout, httpcore.ReadTimeout))
+        try:
+            data = self._channel.receive(max_bytes)
+        except TimeoutError as exc:
+            raise httpcore.ReadTimeout(str(exc)) from exc
+        except OSError as exc:
+            raise httpcore.ReadError(str(exc)) from exc
         if data:
             attempt.answered = True
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        attempt = self._attempt
-        attempt.sent = True
-        for start in range(0, len(buffer), WRITE_BYTES):
-            clipped = attempt.clip(timeout, httpcore.WriteTimeout)
-            self._stream.write(buffer[start : start + WRITE_BYTES], clipped)
+        self._attempt.sent = True
+        if not buffer:
+            return
+        try:
+            self._channel.send(buffer)
+        except TimeoutError as exc:
+            raise httpcore.WriteTimeout(str(exc)) from exc
+        except OSError as exc:
+            raise httpcore.WriteError(str(exc)) from exc
 
     def close(self) -> None:
-        self._stream.close()
+        close(self._connection)
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        clipped = self._attempt.clip(timeout, httpcore.ConnectTimeout)
         if server_hostname is not None:
             # A proxy is given an IPv6 address in the brackets of a URL; a certificate has it without.
             server_hostname = server_hostname.strip("[]")
         try:
-            stream = self._stream.start_tls(ssl_context, server_hostname, clipped)
-        except ssl.SSLError as exc:
-            # Older versions of httpcore let it through on one of the event loops; nothing was sent yet.
+            tls = TLS(self._channel, ssl_context, server_hostname)
+            tls.handshake()
+        except TimeoutError as exc:
+            close(self._connection)
+            raise httpcore.ConnectTimeout(str(exc)) from exc
+        except (OSError, ValueError) as exc:
+            close(self._connection)
             raise httpcore.ConnectError(str(exc)) from exc
         self._attempt.handshakes += 1
-        return DeadlineStream(stream, self._attempt)
+        return DeadlineStream(tls, self._connection, self._attempt)
 
     def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
+        if info == "is_readable":
+            return self._channel.is_readable
+        if info == "ssl_object":
+            return self._channel.ssl_object
+        if info == "socket":
+            return self._connection
+        if info == "client_addr":
+            return self._connection.getsockname()
+        if info == "server_addr":
+            return self._connection.getpeername()
+        return None
 
 
 class DeadlineBackend(httpcore.NetworkBackend):
     """Opens sockets that obey the attempt's deadline, one after the other, and can close the last one by force."""
 
-    def __init__(self, backend: httpcore.NetworkBackend, attempt: Attempt) -> None:
-        self._backend = backend
+    def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
-        self._opened: httpcore.NetworkStream | None = None
+        self._opened: socket.socket | None = None
 
     def connect_tcp(
         self,
@@ -118,52 +163,51 @@ class DeadlineBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
+        """Connect to a host by the resolver's addresses; of the arguments, `host` and `port` count."""
         attempt = self._attempt
-        clipped = attempt.clip(timeout, httpcore.ConnectTimeout)
+        self.close()
         try:
-            addresses = resolve(host, port, clipped)
+            addresses = resolve(host, port, attempt.remaining())
         except TimeoutError as exc:
             raise httpcore.ConnectTimeout(str(exc)) from exc
         except (OSError, UnicodeError) as exc:
             raise httpcore.ConnectError(f"the name {host} cannot be resolved: {exc}") from exc
-        clipped = attempt.clip(timeout, httpcore.ConnectTimeout)
         try:
-            stream = connect(self._backend, addresses, port, clipped, local_address, socket_options)
+            opened = connect(addresses, port, attempt.remaining())
+        except TimeoutError as exc:
+            raise httpcore.ConnectTimeout(str(exc)) from exc
+        except OSError as exc:
+            raise httpcore.ConnectError(str(exc)) from exc
         except BaseException as exc:
             interrupt = _interrupt_in(exc)
             if interrupt is None:
                 raise
             raise interrupt from None
-        self._opened = stream
+        self._opened = opened
         attempt.connected = True
-        return DeadlineStream(stream, attempt)
+        return DeadlineStream(Socket(opened, attempt), opened, attempt)
 
     def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
     ) -> httpcore.NetworkStream:
-        clipped = self._attempt.clip(timeout, httpcore.ConnectTimeout)
-        stream = self._opened = self._backend.connect_unix_socket(path, clipped, socket_options)
-        self._attempt.connected = True
-        return DeadlineStream(stream, self._attempt)
-
-    def sleep(self, seconds: float) -> None:
-        self._backend.sleep(seconds)
+        """Refuse: no setting leads here."""
+        raise httpcore.ConnectError(f"the SDK does not connect to Unix sockets, such as {path}")
 
     def close_without_loop(self) -> None:
         """Close the last socket although its event loop has ended."""
         if self._opened is not None:
             opened, self._opened = self._opened, None
-            close_without_loop(opened)
+            opened.close()
 
     def close(self) -> None:
         """Close the last socket, if need be again: httpcore forgets one whose TLS handshake was cancelled."""
         if self._opened is not None:
             opened, self._opened = self._opened, None
-            opened.close()
+            close(opened)
 
 
 def _interrupt_in(exc: BaseException) -> KeyboardInterrupt | None:
-    """The Ctrl-C in an exception group of one, or None: trio tries the addresses of a name in tasks of their own."""
+    """The Ctrl-C in an exception group of one, or None: the addresses of a name are tried in tasks of their own."""
     members: tuple[BaseException, ...] = getattr(exc, "exceptions", ())
     if len(members) != 1:
         return None

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from .. import _calls, _fields, _http
 from .._calls import Call
-from .._http import Reply
+from .._errors import Failure
+from .._http import Response
 from .._logs import logger
 from .._models import JobView
 from .._poll import DEFAULT_POLL_SECONDS, GiveUp, Sleep
 from .._poll_many import PAGE_SIZE, JobRequest, Round
 from .._reconnect import FOLLOWED_JOBS, Progress, event_of_view
 from .._resources import JobEvent
-from .._retry import Failure
 from .polling import poll_state
 from .session import Session
 
@@ -86,13 +86,13 @@ class PolledEvents:
         event = event_of_view(view, self._progress.next_seq(view.id))
         return event if self._progress.is_new(event) else None
 
-    def _ask(self, call: Call) -> Reply:
+    def _ask(self, call: Call) -> Response:
         outcome = self._attempt(call)
         if isinstance(outcome, Failure):
             raise _PollFailed(outcome)
         return outcome
 
-    def _attempt(self, call: Call) -> Reply | Failure:
+    def _attempt(self, call: Call) -> Response | Failure:
         session = self._session
         return session.attempt(call, deadline=session.clock.now() + session.settings.timeout)
 
@@ -119,7 +119,7 @@ class PolledJobEvents(PolledEvents):
         known, self._known = self._known, _standing(view)
         return [view] if known != self._known else []
 
-    def _attempt(self, call: Call) -> Reply | Failure:
+    def _attempt(self, call: Call) -> Response | Failure:
         # As many jobs may be followed in this way as on streams.
         return self._session.attempt_in_turn(call)
 
@@ -175,9 +175,9 @@ class PolledAllEvents(PolledEvents):
             call = _calls.list_jobs(
                 limit=PAGE_SIZE, cursor=request.cursor, filters=_fields.filter_query({"status": request.statuses})
             )
-            reply = self._ask(call)
-            named = {glance.id for glance in poll.page(request, _http.parse_glances(reply))}
-            found += [view for view in _http.parse_page(reply).jobs if view.id in named]
+            response = self._ask(call)
+            named = {glance.id for glance in poll.page(request, _http.parse_glances(response))}
+            found += [view for view in _http.parse_page(response).jobs if view.id in named]
         self._live_pages = poll.live_pages
         return found
 

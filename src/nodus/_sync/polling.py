@@ -4,30 +4,51 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol, TypeVar
 
 from .. import _arguments, _calls, _http
 from .._concurrency import settled, shielded
-from .._errors import JobTimeoutError, NodusError
-from .._http import Reply
+from .._enums import JobStatus
+from .._errors import Failure, JobTimeoutError, NodusError, WaitedJob
+from .._http import Response
 from .._logs import logger
 from .._models import JobView
 from .._poll import CANCEL_SECONDS, GiveUp, PollState, TimedOut
-from .._retry import Failure
 from .session import Session
 
-if TYPE_CHECKING:
-    from .job import Job
+
+class PolledJob(Protocol):
+    """A handle whose snapshot is kept up to date."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def status(self) -> JobStatus: ...
+
+    @property
+    def is_terminal(self) -> bool: ...
+
+    @property
+    def submitted_at(self) -> float | None: ...
+
+    @property
+    def view(self) -> JobView: ...
+
+    def _update(self, view: JobView) -> None: ...
+
+
+_Job = TypeVar("_Job", bound=PolledJob)
 
 
 def wait_for_job(
-    job: Job,
+    job: _Job,
     session: Session,
     *,
     poll_seconds: float,
     timeout_seconds: float | None,
     unreachable_seconds: float,
-    on_update: Callable[[Job], object] | None,
+    on_update: Callable[[_Job], object] | None,
 ) -> None:
     """Poll a job until it is terminal; the rules are in `nodus._poll`."""
     clock = session.clock
@@ -36,7 +57,7 @@ def wait_for_job(
     while not job.is_terminal:
         deadline = state.poll_deadline(clock.now(), session.settings.timeout)
         outcome = session.attempt(call, deadline=deadline)
-        if isinstance(outcome, Reply):
+        if isinstance(outcome, Response):
             before = job.view
             job._update(_http.parse(outcome, JobView))
             if on_update is not None and job.view != before:
@@ -54,13 +75,13 @@ def wait_for_job(
                 f"Job {job.id} was still {job.status.value} after {timeout_seconds} s of waiting. The job goes on: "
                 "wait again, or cancel it."
             )
-            raise timeout_error(message, job, None if isinstance(outcome, Reply) else outcome)
-        if not isinstance(outcome, Reply):
+            raise timeout_error(message, job, None if isinstance(outcome, Response) else outcome)
+        if not isinstance(outcome, Response):
             logger.info("could not poll job %s, trying again in %.1f s: %s", job.id, step.seconds, outcome.error)
         clock.sleep(step.seconds)
 
 
-def timeout_error(message: str, job: Job, last: Failure | None) -> JobTimeoutError:
+def timeout_error(message: str, job: WaitedJob, last: Failure | None) -> JobTimeoutError:
     """Make the error of a wait that ran out of time. Its cause is the last poll, if that failed."""
     if last is None:
         return JobTimeoutError(message, job=job)
@@ -69,7 +90,7 @@ def timeout_error(message: str, job: Job, last: Failure | None) -> JobTimeoutErr
     return error
 
 
-def cancel_on_the_way_out(job: Job, session: Session) -> None:
+def cancel_on_the_way_out(job: WaitedJob, session: Session) -> None:
     """Ask once for the job to be cancelled while the caller is leaving; never hides the error that it leaves with."""
 
     def cancel() -> None:

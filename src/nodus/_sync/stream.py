@@ -1,5 +1,5 @@
 # Generated from src/nodus/_async/stream.py: do not edit. Edit that file, then run tools/unasync_build.py.
-"""An answer that is read as it comes."""
+"""A response that is read as it comes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 from .. import _failures
 from .._calls import Call
 from .._concurrency import Clock, Limiter
-from .._http import Reply
+from .._http import Response
 
 
-class StreamedAnswer:
-    """The beginning of an answer, with its connection, until closed.
+class StreamedResponse:
+    """The beginning of a response, with its connection, until closed.
 
     Args:
-        response: httpx's response, its body unread.
+        response: the pool's or httpx's, its body unread.
         call: what was asked.
         head: status and headers.
         clock: what deadlines are read on.
@@ -32,9 +32,9 @@ class StreamedAnswer:
         self,
         response: Any,
         call: Call,
-        head: Reply,
+        head: Response,
         clock: Clock,
-        registry: set[StreamedAnswer],
+        registry: set[StreamedResponse],
         place: Limiter | None = None,
     ) -> None:
         self.head = head
