@@ -19,7 +19,6 @@ import anyio.to_thread
 from anyio.lowlevel import RunVar
 from starlette.datastructures import QueryParams
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
 from typing_extensions import TypeVarTuple, Unpack
 
 from nodus_core.spec import InvalidSpec, is_idempotency_key
@@ -39,7 +38,8 @@ THREADS = 16
 LONGEST_WAIT_SECONDS = 5.0
 BUSY_RETRY_SECONDS = 2
 
-_READING = ("GET", "HEAD")
+READING = ("GET", "HEAD")
+"""The methods that change nothing."""
 
 _Result = TypeVar("_Result")
 _Arguments = TypeVarTuple("_Arguments")
@@ -153,25 +153,7 @@ class Call:
             raise ApiError(400, "unexpected_query", f"{self.method} takes no query string here: leave it out.")
 
 
-Endpoint = Callable[[Plane, Call], Response]
-
-
-async def respond(request: Request, endpoint: Endpoint, *, writes: bool | None = None) -> Response:
-    """Answer a request with the result of `endpoint`, which may block, and may raise what `translate` knows.
-
-    `writes` says whether it changes the database, if its method does not say so.
-
-    Raises:
-        ApiError: as the endpoint raises it, as `read_call`, or as `in_thread`.
-    """
-    call = await read_call(request)
-    if writes is None:
-        writes = call.method not in _READING
-    in_its_thread = in_writing_thread if writes else in_thread
-    return await in_its_thread(translated, endpoint, request.app.state.plane, call)
-
-
-async def read_call(request: Request) -> Call:
+async def read_call(plane: Plane, request: Request) -> Call:
     """Read a whole request. What this task runs in threads from now on runs in the turn of its customer.
 
     Raises:
@@ -179,7 +161,6 @@ async def read_call(request: Request) -> Call:
         ClientDisconnect: the client went away before its body had come.
     """
     scope = request.scope
-    plane: Plane = request.app.state.plane
     headers: list[tuple[bytes, bytes]] = scope["headers"]
     if sum(name == b"authorization" for name, _ in headers) > 1:
         # Whoever is in between may have looked at the other one.
