@@ -18,7 +18,7 @@ from .views import to_json
 @lru_cache(maxsize=1)
 def document() -> dict[str, Any]:
     """Return the document of `/openapi.json`, with the version of this control plane; not to be changed."""
-    text = resources.files(__package__).joinpath("openapi.json").read_text(encoding="utf-8")
+    text = resources.files("nodus_control.api").joinpath("openapi.json").read_text(encoding="utf-8")
     content: dict[str, Any] = json.loads(text)
     content["info"]["version"] = VERSION
     return content
