@@ -15,7 +15,6 @@ from typing import Any, NoReturn, TypeVar
 from weakref import WeakKeyDictionary
 
 import anyio
-import anyio.to_thread
 from anyio.lowlevel import RunVar
 from starlette.datastructures import QueryParams
 from starlette.requests import ClientDisconnect, Request
@@ -29,6 +28,7 @@ from .api.errors import ApiError, translate
 from .callers import Caller, bearer_key
 from .client_address import UNKNOWN, client_address
 from .plane import Plane
+from .threads import run_in_thread
 from .turns import Turns
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -254,7 +254,7 @@ async def _in_turn(
     if not turns.take(lane):
         await _wait(turns, lane)
     try:
-        return await anyio.to_thread.run_sync(function, *args, limiter=places.limiter)
+        return await run_in_thread(function, *args, limiter=places.limiter)
     finally:
         next_one = turns.release(lane)
         if next_one is not None:
