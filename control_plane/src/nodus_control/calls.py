@@ -162,7 +162,17 @@ async def read_call(plane: Plane, request: Request) -> Call:
     """
     scope = request.scope
     headers: list[tuple[bytes, bytes]] = scope["headers"]
-    if sum(name == b"authorization" for name, _ in headers) > 1:
+    authorizations = 0
+    announced = b""
+    forwarded_for: list[str] = []
+    for name, value in headers:
+        if name == b"authorization":
+            authorizations += 1
+        elif name == b"content-length" and not announced:
+            announced = value
+        elif name == b"x-forwarded-for":
+            forwarded_for.append(value.decode("latin-1"))
+    if authorizations > 1:
         # Whoever is in between may have looked at the other one.
         raise ApiError(400, "repeated_authorization", "There are several Authorization headers: send one.")
     peer = scope.get("client")
@@ -172,13 +182,9 @@ async def read_call(plane: Plane, request: Request) -> Call:
         raw_path=raw_path.decode("latin-1"),
         query=scope["query_string"].decode("latin-1"),
         headers=headers,
-        body=await _read_body(request),
+        body=await _read_body(request, announced),
         path_params=scope["path_params"],
-        address=client_address(
-            peer[0] if peer else None,
-            [value.decode("latin-1") for name, value in headers if name == b"x-forwarded-for"],
-            plane.limits.options.trusted_proxies,
-        ),
+        address=client_address(peer[0] if peer else None, forwarded_for, plane.limits.options.trusted_proxies),
     )
     _under_way.set((plane, call))
     return call
@@ -296,10 +302,9 @@ def _threads_of(plane: Plane) -> _Threads:
     return threads
 
 
-async def _read_body(request: Request) -> bytes:
-    announced = request.headers.get("content-length", "")
+async def _read_body(request: Request, announced: bytes) -> bytes:
     # Refused unread, if its declared length is already too much.
-    if announced.isdecimal() and len(announced) < 19 and int(announced) > MAX_BODY_BYTES:
+    if announced.isdigit() and len(announced) < 19 and int(announced) > MAX_BODY_BYTES:
         raise _too_large()
     chunks: list[bytes] = []
     size = 0

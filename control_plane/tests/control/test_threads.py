@@ -62,8 +62,7 @@ def test_whoever_is_cancelled_waits_for_what_runs() -> None:
     async def cancel_twice() -> bool:
         with kept(1):
             task = asyncio.create_task(run_in_thread(work, limiter=anyio.CapacityLimiter(1)))
-            while not begun.is_set():
-                await asyncio.sleep(0)
+            await asyncio.to_thread(begun.wait, 60)
             for _ in range(2):
                 task.cancel()
                 for _ in range(5):
