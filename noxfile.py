@@ -117,7 +117,7 @@ def control_plane(session: nox.Session) -> None:
     """The control plane's tests; they take the longest, and so begin first, with what else takes long."""
     if session.posargs:
         session.skip("the arguments are for the SDK's tests")
-    install(session, *SDK, *CONTROL_PLANE, *group("test"))
+    install(session, *SDK, *CONTROL_PLANE, *group("test"), *group("receivers"))
     with session.chdir("control_plane"):
         session.run("pytest", "--ignore", "tests/browser")
 

@@ -141,7 +141,6 @@ OUTSIDE_OF_CONTROL_PLANE: dict[str, set[str]] = {
         "anyio",
         "asyncclick",
         "cryptography",
-        "fastapi",
         "httpx",
         "nodus",
         "nodus_core",

@@ -15,11 +15,9 @@ from typing import Any, NoReturn, TypeVar
 from weakref import WeakKeyDictionary
 
 import anyio
-import anyio.to_thread
 from anyio.lowlevel import RunVar
 from starlette.datastructures import QueryParams
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
 from typing_extensions import TypeVarTuple, Unpack
 
 from nodus_core.spec import InvalidSpec, is_idempotency_key
@@ -30,6 +28,7 @@ from .api.errors import ApiError, translate
 from .callers import Caller, bearer_key
 from .client_address import UNKNOWN, client_address
 from .plane import Plane
+from .threads import run_in_thread
 from .turns import Turns
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -39,7 +38,8 @@ THREADS = 16
 LONGEST_WAIT_SECONDS = 5.0
 BUSY_RETRY_SECONDS = 2
 
-_READING = ("GET", "HEAD")
+READING = ("GET", "HEAD")
+"""The methods that change nothing."""
 
 _Result = TypeVar("_Result")
 _Arguments = TypeVarTuple("_Arguments")
@@ -153,25 +153,7 @@ class Call:
             raise ApiError(400, "unexpected_query", f"{self.method} takes no query string here: leave it out.")
 
 
-Endpoint = Callable[[Plane, Call], Response]
-
-
-async def respond(request: Request, endpoint: Endpoint, *, writes: bool | None = None) -> Response:
-    """Answer a request with the result of `endpoint`, which may block, and may raise what `translate` knows.
-
-    `writes` says whether it changes the database, if its method does not say so.
-
-    Raises:
-        ApiError: as the endpoint raises it, as `read_call`, or as `in_thread`.
-    """
-    call = await read_call(request)
-    if writes is None:
-        writes = call.method not in _READING
-    in_its_thread = in_writing_thread if writes else in_thread
-    return await in_its_thread(translated, endpoint, request.app.state.plane, call)
-
-
-async def read_call(request: Request) -> Call:
+async def read_call(plane: Plane, request: Request) -> Call:
     """Read a whole request. What this task runs in threads from now on runs in the turn of its customer.
 
     Raises:
@@ -179,9 +161,18 @@ async def read_call(request: Request) -> Call:
         ClientDisconnect: the client went away before its body had come.
     """
     scope = request.scope
-    plane: Plane = request.app.state.plane
     headers: list[tuple[bytes, bytes]] = scope["headers"]
-    if sum(name == b"authorization" for name, _ in headers) > 1:
+    authorizations = 0
+    announced = b""
+    forwarded_for: list[str] = []
+    for name, value in headers:
+        if name == b"authorization":
+            authorizations += 1
+        elif name == b"content-length" and not announced:
+            announced = value
+        elif name == b"x-forwarded-for":
+            forwarded_for.append(value.decode("latin-1"))
+    if authorizations > 1:
         # Whoever is in between may have looked at the other one.
         raise ApiError(400, "repeated_authorization", "There are several Authorization headers: send one.")
     peer = scope.get("client")
@@ -191,13 +182,9 @@ async def read_call(request: Request) -> Call:
         raw_path=raw_path.decode("latin-1"),
         query=scope["query_string"].decode("latin-1"),
         headers=headers,
-        body=await _read_body(request),
+        body=await _read_body(request, announced),
         path_params=scope["path_params"],
-        address=client_address(
-            peer[0] if peer else None,
-            [value.decode("latin-1") for name, value in headers if name == b"x-forwarded-for"],
-            plane.limits.options.trusted_proxies,
-        ),
+        address=client_address(peer[0] if peer else None, forwarded_for, plane.limits.options.trusted_proxies),
     )
     _under_way.set((plane, call))
     return call
@@ -273,7 +260,7 @@ async def _in_turn(
     if not turns.take(lane):
         await _wait(turns, lane)
     try:
-        return await anyio.to_thread.run_sync(function, *args, limiter=places.limiter)
+        return await run_in_thread(function, *args, limiter=places.limiter)
     finally:
         next_one = turns.release(lane)
         if next_one is not None:
@@ -315,10 +302,9 @@ def _threads_of(plane: Plane) -> _Threads:
     return threads
 
 
-async def _read_body(request: Request) -> bytes:
-    announced = request.headers.get("content-length", "")
+async def _read_body(request: Request, announced: bytes) -> bytes:
     # Refused unread, if its declared length is already too much.
-    if announced.isdecimal() and len(announced) < 19 and int(announced) > MAX_BODY_BYTES:
+    if announced.isdigit() and len(announced) < 19 and int(announced) > MAX_BODY_BYTES:
         raise _too_large()
     chunks: list[bytes] = []
     size = 0

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .api.errors import ApiError, translate
 from .faults import DROP
 from .paths import is_canonical
-from .trouble import unavailable_in
+from .trouble import Trouble, unavailable_in
 
 _logger = logging.getLogger(__name__)
 
@@ -25,8 +25,9 @@ def new_request_id() -> str:
 class EnvelopeMiddleware:
     """Numbers requests, and turns whatever was raised below into a response."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, trouble: Trouble) -> None:
         self._app = app
+        self._trouble = trouble
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -58,7 +59,7 @@ class EnvelopeMiddleware:
             unavailable = unavailable_in(exc)
             if unavailable is not None and has_started:
                 # A stream ends as if its connection had broken: its client goes on from where it was.
-                scope["app"].state.plane.database_trouble.say(unavailable)
+                self._trouble.say(unavailable)
                 drop = scope["state"].get(DROP)
                 if drop is not None:
                     drop(False)

@@ -15,10 +15,12 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from .calls import THREADS
 from .connections import Connections
 from .descriptors import limit_now, most_connections
 from .faults import DROP
 from .http_protocol import BoundedProtocol, watch
+from .threads import keep_threads, release_threads
 
 START_SECONDS = 60.0
 SHUTDOWN_SECONDS = 1.0
@@ -50,6 +52,14 @@ class _Uvicorn(uvicorn.Server):
             # So many wait in the system's queue; asyncio would also accept so many before it does anything else.
             each.listen(BACKLOG)
         watch(self._kept)
+        keep_threads(2 * THREADS)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, and end what was kept for answering."""
+        try:
+            await super().shutdown(sockets=sockets)
+        finally:
+            release_threads()
 
 
 class _Complaints:

@@ -22,11 +22,11 @@ from typing_extensions import Self
 from nodus_ledger.rate_limits import parse_rate_limit
 from nodus_ledger.thresholds import DEFAULT_FRACTION
 
-from .app import create_app
 from .clock import Clock, ManualClock, RunningClock
 from .faults import Fault, FaultScript
 from .limits import LimitOptions
 from .plane import Plane
+from .playground.app import create_playground_app
 from .playground.seeded import seed_keys
 from .server import Server
 from .webhooks.service import options_for_this_machine
@@ -81,7 +81,7 @@ class LocalControlPlane:
         self.asgi_app: ASGIApp
         """The application itself, for `httpx.ASGITransport`."""
         self._faults = FaultScript()
-        self.asgi_app = create_app(self.plane, faults=self._faults)
+        self.asgi_app = create_playground_app(self.plane, self._faults)
         self._server = Server(self.asgi_app, end_streams=self.plane.feed.end_streams) if serve else None
 
     @property

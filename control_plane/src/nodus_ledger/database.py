@@ -23,7 +23,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -52,6 +52,7 @@ from .engines import (
 )
 from .errors import DatabaseUnavailable
 from .group_commit import GroupCommit
+from .prepared import Prepared
 from .private_files import keep_database_private
 from .webhook_schema import metadata
 
@@ -180,6 +181,26 @@ class Database:
                 yield connection
             finally:
                 _end(connection, "COMMIT")
+
+    def first(self, prepared: Prepared, parameters: Mapping[str, str | int | bytes]) -> Sequence[Any] | None:
+        """Return the first row that a prepared query finds in what is committed now; None if there is none.
+
+        Raises:
+            DatabaseUnavailable: as for `read`.
+        """
+        if self.is_server:
+            with self.read() as connection:
+                return connection.execute(prepared.query, parameters).first()
+        dialect = self._engine.dialect
+        with _translated(), self._turn:
+            try:
+                lent = self._engine.raw_connection()
+            except (sqlalchemy.exc.SQLAlchemyError, dialect.loaded_dbapi.Error) as exc:
+                raise DatabaseUnavailable(in_a_line(exc)) from exc
+            try:
+                return prepared.first(dialect, lent, parameters)
+            finally:
+                lent.close()
 
     def server_time(self) -> float | None:
         """Return the database server's clock, in Unix seconds; None for SQLite, which has none."""

@@ -35,6 +35,7 @@ from .errors import (
 from .fingerprints import Fingerprints
 from .keys import KeyRecord
 from .outages import outages_now
+from .prepared import Prepared
 from .records import JOB_FIELDS, JobRecord, new_record
 from .schema import attempts, events, jobs
 from .sealing import Sealer
@@ -44,6 +45,7 @@ from .transitions import cancel_undispatched
 SUBMIT_ENDPOINT = "POST /v1/jobs"
 
 _BY_ID = select(*JOB_FIELDS).where(jobs.c.id == bindparam("job"), jobs.c.customer_id == bindparam("customer"))
+_ONE_BY_ID = Prepared(_BY_ID)
 _LOCKED_BY_ID = _BY_ID.with_for_update()
 _BY_IDEMPOTENCY_KEY = select(*JOB_FIELDS).where(
     jobs.c.customer_id == bindparam("customer"),
@@ -249,8 +251,7 @@ class Jobs:
         Raises:
             UnknownJob: this customer has none of that id.
         """
-        with self._database.read() as connection:
-            return _require(connection.execute(_BY_ID, {"job": job_id, "customer": customer_id}).first())
+        return _require(self._database.first(_ONE_BY_ID, {"job": job_id, "customer": customer_id}))
 
     def list(
         self,

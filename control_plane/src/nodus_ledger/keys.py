@@ -23,6 +23,7 @@ from . import budgets, key_entries
 from .database import Database
 from .errors import BudgetFigures
 from .key_entries import KeyOwner
+from .prepared import Prepared
 from .rate_limits import OwnLimit, RateLimit
 from .redis_store import RedisUnavailable
 from .schema import api_keys
@@ -150,7 +151,7 @@ _RESEALED = (
     "previous_signing_secret_hash",
     "previous_signing_secret_until",
 )
-_BY_HASH = select(*_FIELDS).where(api_keys.c.key_hash == bindparam("hash"), api_keys.c.revoked_at.is_(None))
+_BY_HASH = Prepared(select(*_FIELDS).where(api_keys.c.key_hash == bindparam("hash"), api_keys.c.revoked_at.is_(None)))
 _LOCKED_LIVE = (
     select(*_FIELDS).where(api_keys.c.id == bindparam("key"), api_keys.c.revoked_at.is_(None)).with_for_update()
 )
@@ -179,8 +180,7 @@ class Keys:
 
         Reads the database every time, so that a revocation holds from the next request on, whichever process made it.
         """
-        with self._database.read() as connection:
-            row = connection.execute(_BY_HASH, {"hash": _hash(api_key)}).first()
+        row = self._database.first(_BY_HASH, {"hash": _hash(api_key)})
         return None if row is None else KeyRecord(*row)
 
     def live(self, key_ids: Sequence[str], now: int) -> set[str]:

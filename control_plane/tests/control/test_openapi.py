@@ -1,19 +1,27 @@
-"""The published document says what the server does."""
+"""The published document names what the server does, and says of it what the domain says."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
 from nodus_control.api.openapi import document
-from nodus_control.api.schemas import SCHEMAS
+from nodus_control.api.routes import OPERATIONS
 from nodus_control.testing import LocalControlPlane
+from nodus_control.version import VERSION
+from nodus_control.webhooks.urls import MAX_URL_LENGTH
+from nodus_core import spec as limits
+from nodus_core.catalogue import GpuType, SupplierKind
+from nodus_core.lifecycle import JobStatus
+from nodus_core.webhook_events import EVENT_TYPES
+from nodus_ledger.keys import PrincipalKind
 
 pytestmark = pytest.mark.anyio
+
+SCHEMAS = document()["components"]["schemas"]
 
 
 def references(part: object) -> Iterator[str]:
@@ -28,37 +36,78 @@ def references(part: object) -> Iterator[str]:
             yield from references(inner)
 
 
-def every_route(routes: Iterable[Any]) -> Iterator[Any]:
-    """Walk through routes, and through those of included routers where the framework keeps them apart."""
-    for route in routes:
-        included = getattr(route, "original_router", None)
-        yield from [route] if included is None else every_route(included.routes)
+def resolved(reference: str) -> Any:
+    """What a reference of the document leads to."""
+    part: Any = document()
+    for step in reference.removeprefix("#/").split("/"):
+        part = part[step]
+    return part
+
+
+def operations() -> dict[tuple[str, str], Any]:
+    """The operations of the document, by method and path."""
+    return {
+        (method.upper(), path): operation
+        for path, item in document()["paths"].items()
+        for method, operation in item.items()
+        if method != "parameters"
+    }
 
 
 def test_every_reference_leads_somewhere() -> None:
     """Nothing is named that is not there."""
-    whole = document()
-    for found in set(references(whole)):
-        part: Any = whole
-        for step in found.removeprefix("#/").split("/"):
-            part = part[step]
+    for reference in set(references(document())):
+        assert resolved(reference), reference
 
 
-def test_every_route_is_described_and_nothing_else(plane: LocalControlPlane) -> None:
-    """By path and method."""
-    app = plane.asgi_app
-    assert isinstance(app, FastAPI)
-    served = {
-        (method.lower(), path)
-        for route in every_route(app.routes)
-        if (path := getattr(route, "path", "")).startswith(("/v1", "/healthz", "/readyz"))
-        for method in getattr(route, "methods", ())
-    }
-    described = {
-        (method, path) for path, item in document()["paths"].items() for method in item if method != "parameters"
-    }
+def test_every_component_is_referred_to() -> None:
+    """What a change leaves behind is noticed; the bodies of webhooks and the data of events have no operation."""
+    used = set(references(document()))
+    unused = {
+        f"#/components/{kind}/{name}"
+        for kind in ("headers", "responses", "schemas")
+        for name in document()["components"][kind]
+    } - used
 
-    assert described == served
+    assert unused == {"#/components/schemas/JobEvent", "#/components/schemas/WebhookEvent"}
+
+
+def test_table_and_document_name_the_same_operations() -> None:
+    """By method and path; the document itself is none of them."""
+    served = {(each.method, each.path) for each in OPERATIONS if each.path != "/openapi.json"}
+
+    assert set(operations()) == served
+
+
+def test_the_document_names_no_operation_twice() -> None:
+    """Generated clients are named by them."""
+    names = [operation["operationId"] for operation in operations().values()]
+
+    assert sorted(names) == sorted(set(names))
+
+
+def test_the_document_has_the_limits_of_the_domain() -> None:
+    """Every value and limit stands in the code that enforces it, and here once more for readers."""
+    job, webhook = SCHEMAS["JobSpec"]["properties"], SCHEMAS["WebhookSpec"]["properties"]
+    gpus, kinds = [gpu.value for gpu in GpuType], [kind.value for kind in SupplierKind]
+    principals, statuses = [kind.value for kind in PrincipalKind], [status.value for status in JobStatus]
+
+    assert [job["gpu"]["enum"], SCHEMAS["JobView"]["properties"]["gpu"]["enum"]] == [gpus, gpus]
+    assert [job["require_tiers"]["items"]["enum"], SCHEMAS["Candidate"]["properties"]["kind"]["enum"]] == [kinds, kinds]
+    assert job["image"]["maxLength"] == limits.MAX_IMAGE_LENGTH
+    assert (job["gpu_count"]["minimum"], job["gpu_count"]["maximum"]) == limits.GPU_COUNT
+    runtime = job["max_runtime_seconds"]
+    assert (runtime["minimum"], runtime["maximum"]) == limits.MAX_RUNTIME_SECONDS
+    assert runtime["default"] == limits.DEFAULT_MAX_RUNTIME_SECONDS
+    assert job["prefer_region"]["maxLength"] == limits.MAX_REGION_LENGTH
+    assert job["idempotency_key"]["maxLength"] == limits.MAX_IDEMPOTENCY_KEY_LENGTH
+    for name in ("JobView", "Key", "WebhookEvent"):
+        properties = SCHEMAS[name]["properties"]
+        assert (properties.get("data") or SCHEMAS[name])["properties"]["principal_kind"]["enum"] == principals
+    for name in ("JobView", "JobEvent"):
+        assert SCHEMAS[name]["properties"]["status"]["enum"] == statuses
+    assert webhook["events"]["items"]["enum"] == list(EVENT_TYPES)
+    assert webhook["url"]["maxLength"] == MAX_URL_LENGTH
 
 
 async def test_answers_have_the_fields_that_are_described(
@@ -81,12 +130,23 @@ async def test_answers_have_the_fields_that_are_described(
 
 
 async def test_the_document_is_served(client: httpx.AsyncClient) -> None:
-    """Without a key, as OpenAPI 3.1, with an example of every answer."""
+    """Without a key, as OpenAPI 3.1, with this version, and with an example of every answer."""
     del client.headers["authorization"]
     served = (await client.get("/openapi.json")).json()
-    operations = [item[method] for item in served["paths"].values() for method in item if method != "parameters"]
 
     assert served["openapi"] == "3.1.0"
-    for operation in operations:
+    assert served["info"]["version"] == VERSION
+    for operation in operations().values():
         for answer in operation["responses"].values():
-            assert all("example" in content for content in answer.get("content", {}).values())
+            whole = resolved(answer["$ref"]) if "$ref" in answer else answer
+            assert all("example" in content for content in whole.get("content", {}).values())
+
+
+async def test_under_a_prefix_the_document_says_so(plane: LocalControlPlane) -> None:
+    """Whoever follows it there finds the paths."""
+    transport = httpx.ASGITransport(app=plane.asgi_app, root_path="/gateway")
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1/gateway") as client:
+        served = (await client.get("/openapi.json")).json()
+
+    assert served["servers"] == [{"url": "/gateway"}]
+    assert "servers" not in document()

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import anyio
 from anyio.lowlevel import RunVar
-from fastapi import APIRouter
-from starlette.requests import Request
-from starlette.responses import Response
 
-from ..auth import authenticate
-from ..calls import Call, in_thread, read_call, translated
+from nodus_ledger.keys import KeyRecord
+
+from ..calls import Call, in_thread
 from ..events import EventFeed, Page
 from ..plane import Plane
 from ..wakeups import LONGEST_PAUSE_SECONDS, PAUSE_FACTOR
@@ -31,20 +28,6 @@ _limiters: RunVar[anyio.CapacityLimiter] = RunVar("nodus_control_catching_up")
 _NUMBER = re.compile(r"[0-9]{1,18}\Z")
 _HEARTBEAT = b":\n\n"
 
-router = APIRouter()
-
-
-@router.get("/v1/events")
-async def get_events(request: Request) -> Response:
-    """Follow all of the customer's jobs."""
-    return await _respond(request, _of_customer)
-
-
-@router.get("/v1/jobs/{job_id}/events")
-async def get_job_events(request: Request) -> Response:
-    """Follow a job."""
-    return await _respond(request, _of_job)
-
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
@@ -55,14 +38,22 @@ class _Asked:
     tells_id: bool = False
 
 
-async def _respond(request: Request, find: Callable[[Plane, Call], _Asked]) -> Response:
-    plane: Plane = request.app.state.plane
-    call = await read_call(request)
-    return _EventStream(plane.feed, await in_thread(translated, find, plane, call))
+def follow_events(plane: Plane, call: Call, key: KeyRecord) -> LiveResponse:
+    """Follow all of the customer's jobs."""
+    return _EventStream(plane.feed, _of_customer(plane, call, key))
 
 
-def _of_customer(plane: Plane, call: Call) -> _Asked:
-    key = authenticate(plane, call)
+def follow_job(plane: Plane, call: Call, key: KeyRecord) -> LiveResponse:
+    """Follow a job."""
+    after = _asked_for(call)
+    job = plane.jobs.get(key.customer_id, call.path_params["job_id"])
+    if after > job.events:
+        after = 0
+    start = Start(key.customer_id, key.id, job.id, after)
+    return _EventStream(plane.feed, _Asked(start, is_over=job.is_terminal and after == job.events))
+
+
+def _of_customer(plane: Plane, call: Call, key: KeyRecord) -> _Asked:
     if call.header("last-event-id") is None and call.parameters.get("after") == LATEST:
         return _Asked(Start(key.customer_id, key.id, None, plane.feed.head(key.customer_id)), tells_id=True)
     after = _asked_for(call)
@@ -70,15 +61,6 @@ def _of_customer(plane: Plane, call: Call) -> _Asked:
     if after and after > plane.feed.head(key.customer_id):
         after = 0
     return _Asked(Start(key.customer_id, key.id, None, after))
-
-
-def _of_job(plane: Plane, call: Call) -> _Asked:
-    key = authenticate(plane, call)
-    after = _asked_for(call)
-    job = plane.jobs.get(key.customer_id, call.path_params["job_id"])
-    if after > job.events:
-        after = 0
-    return _Asked(Start(key.customer_id, key.id, job.id, after), is_over=job.is_terminal and after == job.events)
 
 
 def _asked_for(call: Call) -> int:

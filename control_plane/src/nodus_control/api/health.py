@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import anyio.to_thread
 from anyio.lowlevel import RunVar
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -18,19 +17,14 @@ ANSWER_SECONDS = 5.0
 
 _own_thread: RunVar[anyio.CapacityLimiter] = RunVar("nodus_control_readiness_thread")
 
-router = APIRouter()
 
-
-@router.get("/healthz")
-async def healthz() -> Response:
+async def healthz(_plane: Plane, _request: Request) -> Response:
     """Say that requests are answered. Needs no credentials."""
     return Response(to_json({"status": "ok", "version": VERSION}), media_type="application/json")
 
 
-@router.get("/readyz")
-async def readyz(request: Request) -> Response:
+async def readyz(plane: Plane, _request: Request) -> Response:
     """Say whether database and Redis answer, and whether a worker was seen. Needs no credentials."""
-    plane: Plane = request.app.state.plane
     # Without an answer in time, the database is what gives none: Redis has a shorter limit.
     checks = {"database": "no answer", "worker": "unknown"}
     with anyio.move_on_after(ANSWER_SECONDS):

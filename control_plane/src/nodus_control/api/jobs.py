@@ -5,15 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from fastapi import APIRouter
-from starlette.requests import Request
 from starlette.responses import Response
 
 from nodus_core.lifecycle import JobStatus
 from nodus_core.spec import FIELDS, FILTERS, InvalidSpec, parse_spec
+from nodus_ledger.keys import KeyRecord
 
-from ..auth import authenticate
-from ..calls import Call, respond
+from ..calls import Call
 from ..plane import Plane
 from .errors import ApiError
 from .views import job_view, page_view, to_json
@@ -23,42 +21,9 @@ MAX_LIMIT = 200
 
 _DIGITS = re.compile(r"[0-9]+\Z")
 
-router = APIRouter()
 
-
-@router.post("/v1/jobs", status_code=202)
-async def submit_job(request: Request) -> Response:
+def submit_job(plane: Plane, call: Call, key: KeyRecord) -> Response:
     """Submit a job."""
-    return await respond(request, submit)
-
-
-@router.get("/v1/jobs")
-async def list_jobs(request: Request) -> Response:
-    """List jobs, newest first."""
-    return await respond(request, _list)
-
-
-@router.get("/v1/jobs/{job_id}")
-async def get_job(request: Request) -> Response:
-    """Get a job."""
-    return await respond(request, get)
-
-
-@router.post("/v1/jobs/{job_id}/cancel")
-async def cancel_job(request: Request) -> Response:
-    """Cancel a job."""
-    return await respond(request, _cancel)
-
-
-@router.get("/v1/jobs/{job_id}/routing")
-async def get_routing(request: Request) -> Response:
-    """Say why a job went where it went."""
-    return await respond(request, _routing)
-
-
-def submit(plane: Plane, call: Call) -> Response:
-    key = authenticate(plane, call)
-    call.refuse_query()
     idempotency_key = call.require_idempotency_key()
     spec = parse_spec(call.json())
     submitted = plane.jobs.submit(key, spec, idempotency_key, plane.clock.now())
@@ -68,8 +33,8 @@ def submit(plane: Plane, call: Call) -> Response:
     return _json(job_view(submitted.job), status=202)
 
 
-def _list(plane: Plane, call: Call) -> Response:
-    key = authenticate(plane, call)
+def list_jobs(plane: Plane, call: Call, key: KeyRecord) -> Response:
+    """List jobs, newest first."""
     parameters = call.parameters
     page = plane.jobs.list(
         key.customer_id,
@@ -81,21 +46,20 @@ def _list(plane: Plane, call: Call) -> Response:
     return _json(page_view(page.jobs, page.next_cursor))
 
 
-def get(plane: Plane, call: Call) -> Response:
-    key = authenticate(plane, call)
+def get_job(plane: Plane, call: Call, key: KeyRecord) -> Response:
+    """Get a job."""
     return _json(job_view(plane.jobs.get(key.customer_id, call.path_params["job_id"])))
 
 
-def _cancel(plane: Plane, call: Call) -> Response:
-    key = authenticate(plane, call)
-    call.refuse_query()
+def cancel_job(plane: Plane, call: Call, key: KeyRecord) -> Response:
+    """Ask for the end of a job."""
     job = plane.jobs.request_cancel(key, call.path_params["job_id"], plane.clock.now())
     plane.wake()
     return _json(job_view(job))
 
 
-def _routing(plane: Plane, call: Call) -> Response:
-    key = authenticate(plane, call)
+def get_routing(plane: Plane, call: Call, key: KeyRecord) -> Response:
+    """Say why a job went where it went."""
     job = plane.jobs.get(key.customer_id, call.path_params["job_id"])
     return _json(plane.jobs.decision(job.id) or {"chosen": None, "candidates": []})
 

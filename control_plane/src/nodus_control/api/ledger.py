@@ -7,8 +7,6 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from fastapi import APIRouter
-from starlette.requests import Request
 from starlette.responses import Response
 
 from nodus_core.notes import encode_verifier_key
@@ -16,8 +14,7 @@ from nodus_ledger.entry_view import entry_view
 from nodus_ledger.keys import KeyRecord
 from nodus_ledger.ledger_reader import UnknownEntry, UnknownSize
 
-from ..auth import authenticate
-from ..calls import Call, respond
+from ..calls import Call
 from ..plane import Plane
 from .errors import ApiError
 from .jobs import read_limit
@@ -26,41 +23,9 @@ from .views import to_json
 _MAX_DIGITS = 15  # a number that no ledger reaches, and that every JSON reader and database can hold
 _DIGITS = re.compile(r"[0-9]+\Z")
 
-router = APIRouter()
 
-
-@router.get("/v1/ledger")
-async def list_entries(request: Request) -> Response:
+def list_entries(plane: Plane, call: Call, key: KeyRecord) -> Response:
     """List rows in their order."""
-    return await respond(request, _entries)
-
-
-@router.get("/v1/ledger/key")
-async def get_key(request: Request) -> Response:
-    """Get the key that checkpoints are signed with."""
-    return await respond(request, _key)
-
-
-@router.get("/v1/ledger/checkpoint")
-async def get_checkpoint(request: Request) -> Response:
-    """Get a signed checkpoint of the ledger as it is now."""
-    return await respond(request, _checkpoint, writes=True)
-
-
-@router.get("/v1/ledger/consistency")
-async def get_consistency(request: Request) -> Response:
-    """Prove that the ledger of one size begins with that of another."""
-    return await respond(request, _consistency)
-
-
-@router.get("/v1/ledger/{seq}/proof")
-async def get_proof(request: Request) -> Response:
-    """Prove that a row is in the ledger."""
-    return await respond(request, _proof)
-
-
-def _entries(plane: Plane, call: Call) -> Response:
-    key = authenticate(plane, call)
     limit = read_limit(call.parameters.get("limit"))
     after = _whole(call, "after", default=0, lowest=0)
     page = plane.trust_ledger.entries(
@@ -73,8 +38,8 @@ def _entries(plane: Plane, call: Call) -> Response:
     return _json({"entries": [entry_view(entry) for entry in page.entries], "next_after": page.next_after})
 
 
-def _key(plane: Plane, call: Call) -> Response:
-    key = authenticate(plane, call)
+def get_key(plane: Plane, _call: Call, key: KeyRecord) -> Response:
+    """Get the key that checkpoints are signed with."""
     origin = plane.trust_ledger.origin_of(key.customer_id)
     public_key = plane.trust_ledger.public_key
     return _json(
@@ -87,15 +52,15 @@ def _key(plane: Plane, call: Call) -> Response:
     )
 
 
-def _checkpoint(plane: Plane, call: Call) -> Response:
-    key = authenticate(plane, call)
+def get_checkpoint(plane: Plane, _call: Call, key: KeyRecord) -> Response:
+    """Get a signed checkpoint of the ledger as it is now."""
     signed = plane.trust_ledger.checkpoint(key.customer_id)
     origin, size, root = signed.checkpoint
     return _json({"origin": origin, "size": size, "root_hash": root.hex(), "note": signed.note})
 
 
-def _proof(plane: Plane, call: Call) -> Response:
-    key = authenticate(plane, call)
+def get_proof(plane: Plane, call: Call, key: KeyRecord) -> Response:
+    """Prove that a row is in the ledger."""
     seq = call.path_params["seq"]
     size = _whole(call, "size", default=0, lowest=1) or None
     if not _DIGITS.match(seq) or len(seq) > _MAX_DIGITS:
@@ -110,8 +75,8 @@ def _proof(plane: Plane, call: Call) -> Response:
     return _json(content)
 
 
-def _consistency(plane: Plane, call: Call) -> Response:
-    key = authenticate(plane, call)
+def get_consistency(plane: Plane, call: Call, key: KeyRecord) -> Response:
+    """Prove that the ledger of one size begins with that of another."""
     old_size = _whole(call, "from", default=None, lowest=1)
     size = _whole(call, "to", default=None, lowest=1)
     if old_size > size:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
-from fastapi import APIRouter
-from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from nodus_ledger.jobs import PlacementFacts, require_own
 from nodus_ledger.keys import KeyRecord
 from nodus_ledger.records import JobRecord
 
-from ..auth import authenticate
-from ..calls import Call, in_thread, read_call, translated
+from ..calls import Call, in_thread
 from ..plane import Plane
 from ..suppliers.protocol import LogChunk, Placement
 from .errors import ApiError
@@ -28,19 +24,15 @@ ATTEMPT_HEADER = "Nodus-Attempt"
 _RANGE = re.compile(r"bytes=([0-9]{0,15})-([0-9]{0,15})\Z")
 _MEDIA_TYPE = "text/plain; charset=utf-8"
 
-router = APIRouter()
 
-
-@router.get("/v1/jobs/{job_id}/logs")
-async def get_logs(request: Request) -> Response:
+def get_logs(plane: Plane, call: Call, key: KeyRecord) -> Response:
     """Get what a job printed."""
-    plane: Plane = request.app.state.plane
-    call = await read_call(request)
-    found = await in_thread(translated, _find, plane, call)
-    facts = found.facts
+    job = plane.jobs.get(key.customer_id, call.path_params["job_id"])
+    require_own(key, job)
+    facts = plane.jobs.latest_placement(job.id)
     if call.parameters.get("follow") == "true":
-        return _follow(plane, call, found)
-    total = (await in_thread(_read, plane, facts, 0, 0)).total
+        return _follow(plane, call, key, job, facts)
+    total = _read(plane, facts, 0, 0).total
     asked = _asked_range(call.only_header("range"), total, _headers(facts))
     if asked is None:
         return StreamingResponse(
@@ -59,22 +51,6 @@ async def get_logs(request: Request) -> Response:
         },
         media_type=_MEDIA_TYPE,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """Whose output is requested, by whom, and where the job runs or ran (None before its first placement)."""
-
-    key: KeyRecord
-    job: JobRecord
-    facts: PlacementFacts | None
-
-
-def _find(plane: Plane, call: Call) -> _Found:
-    key = authenticate(plane, call)
-    job = plane.jobs.get(key.customer_id, call.path_params["job_id"])
-    require_own(key, job)
-    return _Found(key, job, plane.jobs.latest_placement(job.id))
 
 
 def _asked_range(header: str | None, total: int, headers: dict[str, str]) -> tuple[int, int] | None:
@@ -120,11 +96,12 @@ async def _stream(plane: Plane, facts: PlacementFacts | None, offset: int, end: 
 _LIVE = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
-def _follow(plane: Plane, call: Call, found: _Found) -> Response:
+def _follow(plane: Plane, call: Call, key: KeyRecord, job: JobRecord, facts: PlacementFacts | None) -> Response:
     asked = _RANGE.match(call.only_header("range") or "")
     offset = int(asked.group(1) or 0) if asked else 0
-    headers = _headers(found.facts) | _LIVE | ({"Content-Range": f"bytes {offset}-*/*"} if offset else {})
-    return _LiveOutput(plane, found, offset, headers | {"Content-Type": _MEDIA_TYPE})
+    headers = _headers(facts) | _LIVE | ({"Content-Range": f"bytes {offset}-*/*"} if offset else {})
+    start = Start(job.customer_id, key.id, job.id, job.events)
+    return _LiveOutput(plane, start, job, facts, offset, headers | {"Content-Type": _MEDIA_TYPE})
 
 
 class _LiveOutput(LiveResponse):
@@ -132,13 +109,19 @@ class _LiveOutput(LiveResponse):
 
     can_resume = False
 
-    def __init__(self, plane: Plane, found: _Found, offset: int, headers: dict[str, str]) -> None:
-        job = found.job
-        start = Start(job.customer_id, found.key.id, job.id, job.events)
+    def __init__(
+        self,
+        plane: Plane,
+        start: Start,
+        job: JobRecord,
+        facts: PlacementFacts | None,
+        offset: int,
+        headers: dict[str, str],
+    ) -> None:
         super().__init__(plane.feed, start, status_code=206 if offset else 200, headers=headers)
         self._plane = plane
         self._is_over = job.is_terminal
-        self._facts = found.facts
+        self._facts = facts
         self._offset = offset
 
     async def tell(self) -> bool:

@@ -13,6 +13,9 @@ from nodus_ledger.errors import BudgetFigures
 from nodus_ledger.keys import KeyRecord
 from nodus_ledger.records import JobRecord
 
+# `json.dumps` would make one at every call.
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+
 
 def job_view(job: JobRecord) -> dict[str, Any]:
     """Return the JobView of a job: never its env or command."""
@@ -63,7 +66,7 @@ def key_view(key: KeyRecord, figures: BudgetFigures) -> dict[str, Any]:
 
 def to_json(content: dict[str, Any]) -> bytes:
     """Encode an answer."""
-    return json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
+    return _ENCODER.encode(content).encode()
 
 
 def _usd(micros: int | None) -> float | None:

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeAlias
 
-from fastapi import APIRouter
-from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from nodus_core.times import timestamp
 from nodus_core.webhook_events import EVENT_TYPES
 from nodus_ledger.deliveries import DeliveryFacts, UnknownDelivery, WebhookDisabled
 from nodus_ledger.errors import IdempotencyKeyReused
-from nodus_ledger.keys import KeyRecord, PrincipalKind
+from nodus_ledger.keys import KeyRecord
 from nodus_ledger.webhooks import MAX_ENDPOINTS, Endpoint, Registered, TooManyWebhooks, UnknownWebhook
 
-from ..auth import authenticate
-from ..calls import Call, in_writing_thread, read_call, respond, translated
+from ..calls import Call, in_writing_thread, translated
 from ..plane import Plane
 from ..webhooks.addresses import AddressRefused
 from ..webhooks.urls import InvalidUrl
@@ -27,102 +24,76 @@ from .errors import ApiError
 from .jobs import read_limit
 from .views import to_json
 
-_Result = TypeVar("_Result")
+_Handled: TypeAlias = Callable[[Plane, Call, KeyRecord], Response]
 
 _FIELDS = frozenset(("url", "events", "idempotency_key"))
 
-router = APIRouter()
+
+def _translating(endpoint: _Handled) -> _Handled:
+    """Translate what the ledger refuses here into the statuses and codes of webhooks."""
+
+    @functools.wraps(endpoint)
+    def translate(plane: Plane, call: Call, key: KeyRecord) -> Response:
+        try:
+            return endpoint(plane, call, key)
+        except (UnknownWebhook, UnknownDelivery, TooManyWebhooks, WebhookDisabled, IdempotencyKeyReused) as exc:
+            status, code, message = _ANSWERS[type(exc)]
+        raise ApiError(status, code, message)
+
+    return translate
 
 
-@router.post("/v1/webhooks", status_code=201)
-async def create_webhook(request: Request) -> Response:
+@_translating
+def create_webhook(plane: Plane, call: Call, key: KeyRecord) -> Response:
     """Register an endpoint."""
-    plane: Plane = request.app.state.plane
-    call = await read_call(request)
-    asked = await in_writing_thread(translated, _translating(_prepare), plane, call)
-    if isinstance(asked, Response):
-        return asked
-    # Not in a thread that answers requests: the name's servers may take their time.
-    try:
-        await plane.webhooks.destinations.check(asked.url, asked.customer_id)
-    except InvalidUrl as exc:
-        raise _invalid("url", f"`url` {exc}.") from None
-    except AddressRefused as exc:
-        raise ApiError(
-            422, "url_not_allowed", f"Nothing is delivered to this `url`: {exc}.", extra={"field": "url"}
-        ) from None
-    return await in_writing_thread(translated, _translating(functools.partial(_create, asked)), plane, call)
-
-
-@router.get("/v1/webhooks")
-async def list_webhooks(request: Request) -> Response:
-    """List the endpoints."""
-    return await respond(request, _list)
-
-
-@router.get("/v1/webhooks/{webhook_id}")
-async def get_webhook(request: Request) -> Response:
-    """Get an endpoint."""
-    return await respond(request, _translating(_get))
-
-
-@router.delete("/v1/webhooks/{webhook_id}", status_code=204)
-async def delete_webhook(request: Request) -> Response:
-    """Remove an endpoint."""
-    return await respond(request, _translating(_delete))
-
-
-@router.post("/v1/webhooks/{webhook_id}/rotate")
-async def rotate_webhook(request: Request) -> Response:
-    """Give an endpoint a new secret."""
-    return await respond(request, _translating(_rotate))
-
-
-@router.post("/v1/webhooks/{webhook_id}/enable")
-async def enable_webhook(request: Request) -> Response:
-    """Let events be delivered again to an endpoint that was disabled."""
-    return await respond(request, _translating(_enable))
-
-
-@router.get("/v1/webhooks/{webhook_id}/deliveries")
-async def list_deliveries(request: Request) -> Response:
-    """List the deliveries to an endpoint, newest first."""
-    return await respond(request, _translating(_deliveries))
-
-
-@router.post("/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/replay")
-async def replay_delivery(request: Request) -> Response:
-    """Deliver an event once more."""
-    return await respond(request, _translating(_replay))
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A registration that may be made, if its URL leads where deliveries may go."""
-
-    customer_id: str
-    url: str
-    events: list[str]
-    idempotency_key: str | None
-
-
-def _prepare(plane: Plane, call: Call) -> _Asked | Response:
-    """Check everything about a registration that needs no lookup; return the answer, if it was made before."""
-    key = _authenticate_owner(plane, call)
     idempotency_key = call.require_idempotency_key()
     url, events = _registration(call.json())
     earlier = plane.webhooks.endpoints.earlier_or_room(key.customer_id, url, events, idempotency_key)
     if earlier is not None:
         return _registered(earlier, url)
-    return _Asked(key.customer_id, url, events, idempotency_key)
+    return _Registration(plane, call, key, url, events, idempotency_key)
 
 
-def _create(asked: _Asked, plane: Plane, _call: Call) -> Response:
-    now = plane.clock.now()
-    registered = plane.webhooks.endpoints.register(
-        asked.customer_id, asked.url, asked.events, asked.idempotency_key, now
-    )
-    return _registered(registered, asked.url)
+class _Registration(Response):
+    """The answer to a registration that may be made, if its URL leads where deliveries may go."""
+
+    def __init__(
+        self, plane: Plane, call: Call, key: KeyRecord, url: str, events: list[str], idempotency_key: str | None
+    ) -> None:
+        super().__init__()
+        self._plane = plane
+        self._call = call
+        self._key = key
+        self._url = url
+        self._events = events
+        self._idempotency_key = idempotency_key
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Register the endpoint, and send what came of it.
+
+        Raises:
+            ApiError: 422 `invalid_webhook` or `url_not_allowed`, or as the ledger refuses it.
+        """
+        # Not in a thread that answers requests: the name's servers may take their time.
+        try:
+            await self._plane.webhooks.destinations.check(self._url, self._key.customer_id)
+        except InvalidUrl as exc:
+            raise _invalid("url", f"`url` {exc}.") from None
+        except AddressRefused as exc:
+            raise ApiError(
+                422, "url_not_allowed", f"Nothing is delivered to this `url`: {exc}.", extra={"field": "url"}
+            ) from None
+        response = await in_writing_thread(translated, self._register, self._plane, self._call)
+        await response(scope, receive, send)
+
+    def _register(self, plane: Plane, call: Call) -> Response:
+        return _translating(self._create)(plane, call, self._key)
+
+    def _create(self, plane: Plane, _call: Call, key: KeyRecord) -> Response:
+        registered = plane.webhooks.endpoints.register(
+            key.customer_id, self._url, self._events, self._idempotency_key, plane.clock.now()
+        )
+        return _registered(registered, self._url)
 
 
 def _registered(registered: Registered, url: str) -> Response:
@@ -133,38 +104,43 @@ def _registered(registered: Registered, url: str) -> Response:
     return _json({**view, "secret": registered.secret}, status=201)
 
 
-def _list(plane: Plane, call: Call) -> Response:
-    key = authenticate(plane, call)
+def list_webhooks(plane: Plane, _call: Call, key: KeyRecord) -> Response:
+    """List the endpoints."""
     found = plane.webhooks.endpoints.of_customer(key.customer_id)
     return _json({"webhooks": [_endpoint_view(endpoint) for endpoint in found]})
 
 
-def _get(plane: Plane, call: Call) -> Response:
-    key = authenticate(plane, call)
+@_translating
+def get_webhook(plane: Plane, call: Call, key: KeyRecord) -> Response:
+    """Get an endpoint."""
     return _json(_endpoint_view(plane.webhooks.endpoints.get(key.customer_id, call.path_params["webhook_id"])))
 
 
-def _delete(plane: Plane, call: Call) -> Response:
-    key = _authenticate_owner(plane, call)
+@_translating
+def delete_webhook(plane: Plane, call: Call, key: KeyRecord) -> Response:
+    """Remove an endpoint."""
     plane.webhooks.endpoints.delete(key.customer_id, call.path_params["webhook_id"], plane.clock.now())
     return Response(status_code=204)
 
 
-def _rotate(plane: Plane, call: Call) -> Response:
-    key = _authenticate_owner(plane, call)
+@_translating
+def rotate_webhook(plane: Plane, call: Call, key: KeyRecord) -> Response:
+    """Give an endpoint a new secret."""
     secret = plane.webhooks.endpoints.rotate(key.customer_id, call.path_params["webhook_id"], plane.clock.now())
     return _json({"secret": secret})
 
 
-def _enable(plane: Plane, call: Call) -> Response:
-    key = _authenticate_owner(plane, call)
+@_translating
+def enable_webhook(plane: Plane, call: Call, key: KeyRecord) -> Response:
+    """Let events be delivered again to an endpoint that was disabled."""
     endpoint = plane.webhooks.endpoints.enable(key.customer_id, call.path_params["webhook_id"])
     plane.wake()
     return _json(_endpoint_view(endpoint))
 
 
-def _deliveries(plane: Plane, call: Call) -> Response:
-    key = authenticate(plane, call)
+@_translating
+def list_deliveries(plane: Plane, call: Call, key: KeyRecord) -> Response:
+    """List the deliveries to an endpoint, newest first."""
     page = plane.webhooks.deliveries.page(
         key.customer_id,
         call.path_params["webhook_id"],
@@ -174,25 +150,13 @@ def _deliveries(plane: Plane, call: Call) -> Response:
     return _json({"deliveries": [_delivery_view(each) for each in page.deliveries], "next_cursor": page.next_cursor})
 
 
-def _replay(plane: Plane, call: Call) -> Response:
-    key = _authenticate_owner(plane, call)
+@_translating
+def replay_delivery(plane: Plane, call: Call, key: KeyRecord) -> Response:
+    """Deliver an event once more."""
     webhook_id, delivery_id = call.path_params["webhook_id"], call.path_params["delivery_id"]
     delivery = plane.webhooks.deliveries.replay(key.customer_id, webhook_id, delivery_id, plane.clock.now())
     plane.wake()
     return _json(_delivery_view(delivery))
-
-
-def _authenticate_owner(plane: Plane, call: Call) -> KeyRecord:
-    """Authenticate a call that changes endpoints. An agent may not decide where a customer's events go."""
-    key = authenticate(plane, call)
-    call.refuse_query()
-    if key.principal_kind == PrincipalKind.AGENT.value:
-        raise ApiError(
-            403,
-            "forbidden_principal",
-            "An agent's key may not create, rotate, enable or delete webhooks, nor replay their deliveries.",
-        )
-    return key
 
 
 def _registration(content: Any) -> tuple[str, list[str]]:
@@ -223,19 +187,6 @@ def _registration(content: Any) -> tuple[str, list[str]]:
 
 def _invalid(field: str, message: str) -> ApiError:
     return ApiError(422, "invalid_webhook", message, extra={"field": field})
-
-
-def _translating(handler: Callable[[Plane, Call], _Result]) -> Callable[[Plane, Call], _Result]:
-    """Translate what the ledger refuses here into the statuses and codes of webhooks."""
-
-    def translate(plane: Plane, call: Call) -> _Result:
-        try:
-            return handler(plane, call)
-        except (UnknownWebhook, UnknownDelivery, TooManyWebhooks, WebhookDisabled, IdempotencyKeyReused) as exc:
-            status, code, message = _ANSWERS[type(exc)]
-        raise ApiError(status, code, message)
-
-    return translate
 
 
 _ANSWERS: Mapping[type[Exception], tuple[int, str, str]] = {

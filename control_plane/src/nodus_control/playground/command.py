@@ -20,7 +20,6 @@ from nodus_ledger.rate_limits import parse_rate_limit
 from nodus_ledger.sealing import UnusableKey
 from nodus_ledger.settings import Settings
 
-from ..app import create_app
 from ..clock import RunningClock
 from ..exit_codes import OK, Misconfigured
 from ..faults import FaultScript
@@ -34,6 +33,7 @@ from ..suppliers.process_command import process_options
 from ..suppliers.process_options import ProcessOptions
 from ..webhooks.command import allow_option, threshold_option
 from ..webhooks.service import WebhookOptions, options_for_this_machine
+from .app import create_playground_app
 from .guards import Guard, is_loopback
 from .opening import open_privately
 from .ready_file import write_private
@@ -202,7 +202,7 @@ def run_playground(settled: Settled) -> int:
             closing.callback(plane.close)
             keys = _seed(plane)
             guard = Guard(settled.allowed_hosts, Visitors() if plane.driver.runs_commands else None, keys)
-            app = create_app(plane, faults=FaultScript(), guard=guard)
+            app = create_playground_app(plane, FaultScript(), guard)
             server = Server(app, host=settled.host, port=settled.port, end_streams=plane.feed.end_streams)
             closing.callback(server.stop)
             plane.start_worker()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -22,70 +21,59 @@ from ..clock import Pace, RunningClock
 from ..faults import ACTIONS, Fault, FaultScript
 from ..plane import Plane
 from .drafts import read_fields, write_fields
-from .guards import Guard
 from .seeded import AGENT_API_KEY, AGENT_SIGNING_SECRET, API_KEY, CUSTOMER_ID, SeededKeys
 from .snippets import Caller, snippets
+from .surroundings import Surroundings
 
 MAX_ADVANCE_SECONDS = 10 * 365 * 86_400
 MAX_DELAY_SECONDS = 3600
 MIN_SPEED, MAX_SPEED = 0.01, 1_000_000
 MAX_SEED = 2**53 - 1
 
-router = APIRouter()
 
-
-@router.get("/_dev/state")
-async def get_state(request: Request) -> Response:
+async def get_state(surroundings: Surroundings, request: Request) -> Response:
     """Get the state of the playground."""
-    return await _respond(request, _state)
+    return await _respond(surroundings, request, _state)
 
 
-@router.post("/_dev/clock/advance")
-async def advance_clock(request: Request) -> Response:
+async def advance_clock(surroundings: Surroundings, request: Request) -> Response:
     """Advance the clock, and do what falls due."""
-    return await _respond(request, _advance)
+    return await _respond(surroundings, request, _advance)
 
 
-@router.post("/_dev/clock")
-async def set_clock(request: Request) -> Response:
+async def set_clock(surroundings: Surroundings, request: Request) -> Response:
     """Change how fast the clock runs, or pause it."""
-    return await _respond(request, _pace)
+    return await _respond(surroundings, request, _pace)
 
 
-@router.post("/_dev/draft")
-async def read_draft(request: Request) -> Response:
+async def read_draft(surroundings: Surroundings, request: Request) -> Response:
     """Preview a job that is being written: its spec or its errors, its code, and where it would go now."""
-    return await _respond(request, _draft)
+    return await _respond(surroundings, request, _draft)
 
 
-@router.get("/_dev/runs/{job_id}")
-async def get_run(request: Request) -> Response:
+async def get_run(surroundings: Surroundings, request: Request) -> Response:
     """Get what it takes to reproduce a job: the seed, and how many were submitted before it."""
-    return await _respond(request, _run)
+    return await _respond(surroundings, request, _run)
 
 
-@router.post("/_dev/suppliers/{name}/outage")
-async def switch_outage(request: Request) -> Response:
+async def switch_outage(surroundings: Surroundings, request: Request) -> Response:
     """Begin or end a supplier's outage."""
-    return await _respond(request, _outage)
+    return await _respond(surroundings, request, _outage)
 
 
-@router.post("/_dev/faults")
-async def add_fault(request: Request) -> Response:
+async def add_fault(surroundings: Surroundings, request: Request) -> Response:
     """Script a fault."""
-    return await _respond(request, _add_fault)
+    return await _respond(surroundings, request, _add_fault)
 
 
-@router.delete("/_dev/faults")
-async def clear_faults(request: Request) -> Response:
+async def clear_faults(surroundings: Surroundings, request: Request) -> Response:
     """Remove the faults that are waiting."""
-    return await _respond(request, _clear_faults)
+    return await _respond(surroundings, request, _clear_faults)
 
 
-@router.post("/_dev/reset")
-async def reset(request: Request) -> Response:
+async def reset(surroundings: Surroundings, request: Request) -> Response:
     """Empty everything but the keys."""
-    return await _respond(request, _reset)
+    return await _respond(surroundings, request, _reset)
 
 
 class _Control:
@@ -104,17 +92,15 @@ class _Control:
         return content
 
 
-async def _respond(request: Request, control: Any) -> Response:
-    plane: Plane = request.app.state.plane
-    faults: FaultScript = request.app.state.faults
-    guard: Guard | None = request.app.state.guard
+async def _respond(surroundings: Surroundings, request: Request, control: Any) -> Response:
+    plane, guard = surroundings.plane, surroundings.guard
     keys = None if guard is None else guard.page_keys
-    call = await read_call(request)
+    call = await read_call(plane, request)
 
     def run(plane: Plane, call: Call) -> dict[str, Any]:
         if plane.driver.runs_commands:
             authenticate(plane, call)
-        content: dict[str, Any] = control(_Control(plane, faults, call, keys))
+        content: dict[str, Any] = control(_Control(plane, surroundings.faults, call, keys))
         return content
 
     return Response(to_json(await in_thread(translated, run, plane, call)), media_type="application/json")

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 import anyio
 import anyio.to_thread
 from anyio.lowlevel import RunVar
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -23,36 +22,32 @@ from ..calls import Call, in_thread, read_call, translated
 from ..plane import Plane
 from ..webhooks.inbox import MOST_KEPT, Received, is_signed
 from ..webhooks.urls import parse_url
-
-router = APIRouter()
+from .surroundings import Surroundings
 
 _Result = TypeVar("_Result")
 
 _own_threads: RunVar[anyio.CapacityLimiter] = RunVar("nodus_control_inbox_threads")
 
 
-@router.get("/_dev/inbox")
-async def get_inbox(request: Request) -> Response:
+async def get_inbox(surroundings: Surroundings, request: Request) -> Response:
     """Show what was received, the oldest first; with `limit`, only the latest."""
-    return await _respond(request, _show)
+    return await _respond(surroundings, request, _show)
 
 
-@router.delete("/_dev/inbox")
-async def clear_inbox(request: Request) -> Response:
+async def clear_inbox(surroundings: Surroundings, request: Request) -> Response:
     """Remove everything that was received."""
-    return await _respond(request, _clear)
+    return await _respond(surroundings, request, _clear)
 
 
-@router.post("/_dev/inbox/{name}", status_code=204)
-async def receive(request: Request) -> Response:
+async def receive(surroundings: Surroundings, request: Request) -> Response:
     """Receive a delivery. It needs no key, but the signature of an endpoint of this control plane that leads here."""
-    plane: Plane = request.app.state.plane
+    plane = surroundings.plane
     path, header = _raw_path(request), _signature(request)
     # Before the body is read: strangers are not worth more.
     secrets = await _in_own_thread(_secrets, plane, path) if header is not None else []
     if not secrets:
         raise _not_signed()
-    call = await read_call(request)
+    call = await read_call(plane, request)
     await _in_own_thread(_keep, plane, call, header, secrets)
     return Response(status_code=204)
 
@@ -109,9 +104,9 @@ async def _in_own_thread(function: Callable[..., _Result], *args: object) -> _Re
     return await anyio.to_thread.run_sync(functools.partial(function, *args), limiter=limiter)
 
 
-async def _respond(request: Request, control: Any) -> Response:
-    plane: Plane = request.app.state.plane
-    call = await read_call(request)
+async def _respond(surroundings: Surroundings, request: Request, control: Any) -> Response:
+    plane = surroundings.plane
+    call = await read_call(plane, request)
 
     def run(plane: Plane, call: Call) -> dict[str, Any]:
         if plane.driver.runs_commands:

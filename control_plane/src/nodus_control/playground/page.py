@@ -8,7 +8,6 @@ import re
 from functools import lru_cache
 from importlib import resources
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -17,8 +16,7 @@ from ..api.views import to_json
 from ..calls import read_call
 from .guards import Guard
 from .seeded import SeededKeys
-
-router = APIRouter()
+from .surroundings import Surroundings
 
 _PROOF = re.compile(r"[0-9a-f]{32}\Z")
 _NOT_KEPT = {"Cache-Control": "no-store"}
@@ -30,23 +28,21 @@ _LOCKED_AGAIN = (
 _MEDIA_TYPES = {"css": "text/css", "js": "text/javascript"}
 
 
-@router.get("/", include_in_schema=False)
-async def get_page(request: Request) -> Response:
+async def get_page(surroundings: Surroundings, request: Request) -> Response:
     """Show the page: with its keys, or, where only visitors may have them, without."""
-    guard: Guard = request.app.state.guard
+    guard = _guard(surroundings)
     text = _files()["page.html"]
     keys = guard.page_keys if guard.visitors is None else None
-    seen = {"@driver@": request.app.state.plane.driver.name, "@keys@": "" if keys is None else json.dumps(_view(keys))}
+    seen = {"@driver@": surroundings.plane.driver.name, "@keys@": "" if keys is None else json.dumps(_view(keys))}
     for mark, value in seen.items():
         text = text.replace(mark, html.escape(value, quote=True))
     return Response(text, media_type="text/html", headers=_NOT_KEPT)
 
 
-@router.post("/_dev/page", include_in_schema=False)
-async def enter_page(request: Request) -> Response:
+async def enter_page(surroundings: Surroundings, request: Request) -> Response:
     """Give the page its keys: for a code that has not been used, which begins a session, or in a session."""
-    guard: Guard = request.app.state.guard
-    content = (await read_call(request)).json()
+    guard = _guard(surroundings)
+    content = (await read_call(surroundings.plane, request)).json()
     given = content if isinstance(content, dict) else {}
     code, proof = given.get("code"), given.get("proof")
     headers = dict(_NOT_KEPT)
@@ -62,13 +58,19 @@ async def enter_page(request: Request) -> Response:
     return Response(to_json({} if keys is None else _view(keys)), media_type="application/json", headers=headers)
 
 
-@router.get("/{name}.{suffix}", include_in_schema=False)
-async def get_file(name: str, suffix: str) -> Response:
+async def get_file(_surroundings: Surroundings, request: Request) -> Response:
     """Return a script or the style; there is nothing secret in them."""
-    text = _files().get(f"{name}.{suffix}")
+    suffix = request.path_params["suffix"]
+    text = _files().get(f"{request.path_params['name']}.{suffix}")
     if text is None or suffix not in _MEDIA_TYPES:
         raise ApiError(404, "not_found", "There is nothing at this path.")
     return Response(text, media_type=_MEDIA_TYPES[suffix], headers={"Cache-Control": "no-cache"})
+
+
+def _guard(surroundings: Surroundings) -> Guard:
+    if surroundings.guard is None:
+        raise RuntimeError("the page is served only where somebody guards it")
+    return surroundings.guard
 
 
 def _view(keys: SeededKeys) -> dict[str, str]:

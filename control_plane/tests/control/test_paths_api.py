@@ -1,4 +1,4 @@
-"""The paths that are answered ahead of the framework are answered as the framework would."""
+"""A path is found, or refused, in the same way everywhere: at the root, and under a gateway's prefix."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import anyio
 import httpx
 import pytest
-from fastapi import FastAPI
+from starlette.routing import Mount, Router
 from starlette.types import ASGIApp
 
-from nodus_control.hot_paths import HotPaths
+from nodus_control.api.routes import OPERATIONS
 from nodus_control.testing import LocalControlPlane
 
 SPEC = {"image": "x", "gpu": "l40s"}
@@ -24,17 +24,8 @@ def plane() -> Iterator[LocalControlPlane]:
     made.close()
 
 
-def without_hot_paths(plane: LocalControlPlane) -> FastAPI:
-    """The same application, as it would be if the framework did everything."""
-    app = plane.asgi_app
-    assert isinstance(app, FastAPI)
-    app.user_middleware = [each for each in app.user_middleware if repr(each.cls) != repr(HotPaths)]
-    app.middleware_stack = None
-    return app
-
-
 async def answers(app: ASGIApp, api_key: str, prefix: str = "") -> list[httpx.Response]:
-    """What is asked of both paths, rightly and wrongly."""
+    """What is asked of two paths, rightly and wrongly."""
     headers = {"Authorization": f"Bearer {api_key}", "Idempotency-Key": "one"}
     base_url = f"http://127.0.0.1{prefix}"
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=base_url) as client:
@@ -69,20 +60,27 @@ def seen(response: httpx.Response) -> tuple[object, ...]:
     return response.status_code, headers, content
 
 
-def test_they_answer_as_the_framework_does(plane: LocalControlPlane) -> None:
+def test_an_application_under_a_prefix_answers_as_one_at_the_root(plane: LocalControlPlane) -> None:
     """Status, headers and body, for requests that are right and requests that are wrong."""
-    ahead = [seen(each) for each in anyio.run(answers, plane.asgi_app, plane.api_key)]
+    gateway = Router([Mount("/gateway", plane.asgi_app)])
+    at_root = [seen(each) for each in anyio.run(answers, plane.asgi_app, plane.api_key)]
     plane.reset()
-    behind = [seen(each) for each in anyio.run(answers, without_hot_paths(plane), plane.api_key)]
+    under_prefix = [seen(each) for each in anyio.run(answers, gateway, plane.api_key, "/gateway")]
 
-    assert ahead == behind
-    assert [status for status, *_ in ahead[:2]] == [202, 200]
+    assert [status for status, *_ in at_root] == [202, 200, 422, 400, 400, 401, 200, 401, 404, 404, 404, 405, 405, 405]
+    assert under_prefix == at_root
 
 
-def test_an_application_under_a_prefix_answers_too(plane: LocalControlPlane) -> None:
-    """There the framework takes them, which knows of the prefix."""
-    gateway = FastAPI()
-    gateway.mount("/gateway", plane.asgi_app)
-    statuses = [each.status_code for each in anyio.run(answers, gateway, plane.api_key, "/gateway")]
+def test_a_method_that_a_path_does_not_have_is_refused_with_those_that_it_has(plane: LocalControlPlane) -> None:
+    """Of every path of the table, whichever of its operations stands first."""
 
-    assert statuses == [202, 200, 422, 400, 400, 401, 200, 401, 404, 404, 404, 405, 405, 405]
+    async def refusals() -> dict[str, httpx.Response]:
+        transport = httpx.ASGITransport(plane.asgi_app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return {path: await client.request("PATCH", path) for path in sorted({each.path for each in OPERATIONS})}
+
+    for path, refusal in anyio.run(refusals).items():
+        has = sorted(each.method for each in OPERATIONS if each.path == path)
+
+        assert (refusal.status_code, refusal.json()["error"]) == (405, "method_not_allowed"), path
+        assert refusal.headers["allow"] == ", ".join(has)

@@ -1,0 +1,143 @@
+"""Operations: a method of a path, who may call it, and what answers. `routes` lists those of the API.
+
+Whether a caller may do something at all is decided here, before an endpoint runs; an endpoint gets the key of its
+caller, so none can be reached without one.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+from starlette.requests import Request
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from nodus_ledger.keys import KeyRecord, PrincipalKind
+
+from ..auth import authenticate
+from ..calls import READING, Call, in_thread, in_writing_thread, read_call, translated
+from ..plane import Plane
+from .errors import ApiError
+
+Endpoint: TypeAlias = Callable[[Plane, Call, KeyRecord], ASGIApp]
+"""Runs in a thread and may block; what it returns sends the response, in the event loop."""
+
+Handler: TypeAlias = Callable[[Request], Awaitable[ASGIApp]]
+"""Runs in the event loop."""
+
+
+class Access(enum.Enum):
+    """Who may call an operation. Whoever may is limited to the rate of their key."""
+
+    EVERY_KEY = enum.auto()
+    NO_AGENTS = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation that needs a key.
+
+    Attributes:
+        method: of HTTP.
+        path: with names in braces, as in the document.
+        endpoint: what answers.
+        access: whose keys it takes.
+        writes: whether it changes the database.
+        refusal: the end of the sentence that tells an agent what it may not do.
+    """
+
+    method: str
+    path: str
+    endpoint: Endpoint
+    access: Access = Access.EVERY_KEY
+    writes: bool = False
+    refusal: str = "do this"
+
+    async def answer(self, plane: Plane, request: Request) -> ASGIApp:
+        """Answer a request.
+
+        Raises:
+            ApiError: as `read_call`, `authenticate`, `in_thread` and the endpoint.
+        """
+        call = await read_call(plane, request)
+        run = in_writing_thread if self.writes else in_thread
+        return await run(translated, self._admitted, plane, call)
+
+    def _admitted(self, plane: Plane, call: Call) -> ASGIApp:
+        key = authenticate(plane, call)
+        if call.method not in READING:
+            call.refuse_query()
+        if self.access is Access.NO_AGENTS and key.principal_kind == PrincipalKind.AGENT.value:
+            raise ApiError(403, "forbidden_principal", f"An agent's key may not {self.refusal}.")
+        return self.endpoint(plane, call, key)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOperation:
+    """An operation that needs no key, and does no work that a stranger could ask too much of."""
+
+    method: str
+    path: str
+    endpoint: Callable[[Plane, Request], Awaitable[ASGIApp]]
+
+    async def answer(self, plane: Plane, request: Request) -> ASGIApp:
+        """Answer a request."""
+        return await self.endpoint(plane, request)
+
+
+class Handled(NamedTuple):
+    """A method of a path, and what handles it."""
+
+    method: str
+    path: str
+    handler: Handler
+
+
+class Paths(Router):
+    """Finds who handles a request by its path, then by its method.
+
+    Args:
+        handled: paths are tried in this order.
+    """
+
+    def __init__(self, handled: Iterable[Handled]) -> None:
+        of_path: dict[str, dict[str, Handler]] = {}
+        for method, path, handler in handled:
+            of_path.setdefault(path, {})[method] = handler
+        routes = [Route(path, endpoint=_Methods(handlers)) for path, handlers in of_path.items()]
+        super().__init__(routes, redirect_slashes=False)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request. A refusal is answered here, so that the layers around see its response."""
+        try:
+            await super().__call__(scope, receive, send)
+        except ApiError as exc:
+            await exc.response(scope["state"]["request_id"])(scope, receive, send)
+
+    async def not_found(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request to no path that there is."""
+        if scope["type"] == "http":
+            raise ApiError(404, "not_found", "There is nothing at this path.")
+        await super().not_found(scope, receive, send)
+
+
+class _Methods:
+    """The methods of one path."""
+
+    def __init__(self, handlers: Mapping[str, Handler]) -> None:
+        self._handlers = handlers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        handler = self._handlers.get(scope["method"])
+        if handler is None:
+            raise ApiError(
+                405,
+                "method_not_allowed",
+                "This path does not support this method.",
+                headers={"Allow": ", ".join(sorted(self._handlers))},
+            )
+        response = await handler(Request(scope, receive))
+        await response(scope, receive, send)

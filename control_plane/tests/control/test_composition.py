@@ -1,0 +1,17 @@
+"""The playground is put together from the API; nothing of the API knows it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+
+def test_a_served_application_loads_nothing_of_the_playground() -> None:
+    """Whatever an operator's server imports: its controls are not even there to be mounted."""
+    script = (
+        "import sys, nodus_control.app, nodus_control.cli\n"
+        "print(sorted(name for name in sys.modules if name.startswith(('nodus_control.playground', 'fastapi'))))"
+    )
+    run = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, check=True, timeout=120)
+
+    assert run.stdout.strip() == "[]"

@@ -1,0 +1,94 @@
+"""Blocking code runs in threads, kept ones or anyio's, and whoever is cancelled waits for its end."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import anyio
+import pytest
+
+from nodus_control.threads import keep_threads, release_threads, run_in_thread
+
+
+@contextmanager
+def kept(most: int) -> Iterator[None]:
+    """The threads that a server keeps."""
+    keep_threads(most)
+    try:
+        yield
+    finally:
+        release_threads()
+
+
+@pytest.mark.anyio
+async def test_without_a_server_it_runs_on_every_event_loop() -> None:
+    """As in a client's own process, on asyncio and on trio."""
+    limiter = anyio.CapacityLimiter(1)
+
+    assert await run_in_thread(divmod, 7, 2, limiter=limiter) == (3, 1)
+    with pytest.raises(ZeroDivisionError):
+        await run_in_thread(divmod, 7, 0, limiter=limiter)
+
+
+def test_a_kept_thread_answers_and_raises() -> None:
+    """It is used again, and is another thread than the event loop's."""
+
+    async def use() -> set[int]:
+        limiter = anyio.CapacityLimiter(1)
+        with kept(1):
+            used = {await run_in_thread(threading.get_ident, limiter=limiter) for _ in range(3)}
+            with pytest.raises(ZeroDivisionError):
+                await run_in_thread(divmod, 7, 0, limiter=limiter)
+        return used
+
+    used = asyncio.run(use())
+
+    assert len(used) == 1
+    assert threading.get_ident() not in used
+
+
+def test_whoever_is_cancelled_waits_for_what_runs() -> None:
+    """However often: its place must not be given to another before it is free."""
+    begun, may_end, over = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        may_end.wait(60)
+        over.set()
+
+    async def cancel_twice() -> bool:
+        with kept(1):
+            task = asyncio.create_task(run_in_thread(work, limiter=anyio.CapacityLimiter(1)))
+            await asyncio.to_thread(begun.wait, 60)
+            for _ in range(2):
+                task.cancel()
+                for _ in range(5):
+                    await asyncio.sleep(0)
+            waited = not task.done()
+            may_end.set()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            return waited and over.is_set()
+
+    assert asyncio.run(cancel_twice())
+
+
+def test_a_deadline_that_passes_waits_for_what_runs() -> None:
+    """Likewise where a cancel scope ends it, which cancels again and again."""
+    may_end, over = threading.Event(), threading.Event()
+
+    def work() -> None:
+        may_end.wait(60)
+        over.set()
+
+    async def time_out() -> bool:
+        with kept(1), anyio.CancelScope() as scope:
+            asyncio.get_running_loop().call_soon(scope.cancel)
+            threading.Timer(0.01, may_end.set).start()
+            await run_in_thread(work, limiter=anyio.CapacityLimiter(1))
+        return scope.cancelled_caught and over.is_set()
+
+    assert asyncio.run(time_out())
