@@ -17,7 +17,7 @@ import sqlalchemy.exc
 from nodus_ledger.clock_marks import ClockMarks, mark_here
 from nodus_ledger.database import Database
 from nodus_ledger.errors import DatabaseUnavailable
-from nodus_ledger.settings import Settings
+from nodus_ledger.row_times import RowTimes
 
 from .clock import RunningClock
 from .clock_checks import TOLERANCE_MS, Readings, disagreement, refusal, warning
@@ -78,7 +78,7 @@ class ClockWatch:
         self._database = database
         self._wall = wall
         self._monotonic = monotonic
-        self._settings = Settings(database)
+        self._row_times = RowTimes(database)
         self._server = ServerTime(database, monotonic) if database.is_server else None
         self._marks = None if self._server or database.path is None else ClockMarks(database, secrets.token_hex(8))
         self._accepted = 0
@@ -118,7 +118,7 @@ class ClockWatch:
                     "--accept-clock"
                 )
             self._accepted = 0 if readings.server is None else readings.host - readings.server
-            self._settings.accept_clock(readings.reference, accept, self._accepted)
+            self._row_times.accept_clock(readings.reference, accept, self._accepted)
             _logger.warning("%s: accepted", problem)
         odd = warning(readings)
         if odd is not None:
@@ -163,7 +163,7 @@ class ClockWatch:
         return Readings(
             host=round(self._wall() * 1000),
             server=None if self._server is None else round(self._server.now() * 1000),
-            newest=self._settings.newest_row_ms() if with_newest else None,
+            newest=self._row_times.newest_row_ms() if with_newest else None,
             peer=peer,
         )
 

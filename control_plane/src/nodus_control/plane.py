@@ -29,9 +29,11 @@ from nodus_ledger.ledger_signing import SIGNING_KEY_VARIABLE, signer_for
 from nodus_ledger.outages import Outages
 from nodus_ledger.redis_store import RedisStore
 from nodus_ledger.replays import Replays, ReplaysInDatabase, ReplaysInMemory, ReplaysInRedis
+from nodus_ledger.row_times import RowTimes
 from nodus_ledger.sealing import KEY_VARIABLE, sealer_for
 from nodus_ledger.settings import RECORDS_SECRET, Settings
 from nodus_ledger.signing_secrets import SigningSecrets
+from nodus_ledger.start_over import start_over
 from nodus_ledger.workers import Workers
 
 from .callers import Callers
@@ -42,7 +44,7 @@ from .limits import LimitOptions, Limits
 from .output_watch import OutputWatch
 from .readiness import Readiness
 from .runner.containment import close_memory
-from .suppliers.choice import SIMULATED, make_driver, state_directory
+from .suppliers.choice import SIMULATED, Surroundings, make_driver, state_directory
 from .suppliers.process_options import GPUS_OF_EACH_MODEL, ProcessOptions
 from .suppliers.simulated import SimulatedDriver
 from .trouble import Trouble
@@ -145,7 +147,8 @@ class Plane:
             self._private_directory = self._output_directory(driver)
             directory = self._private_directory or self._kept_directory()
             secret = self.settings.secret(sealer, RECORDS_SECRET) if runs_commands else b""
-            self.driver = make_driver(driver, self, directory, is_reliable, process, secret)
+            surroundings = Surroundings(self.catalogue, self.jobs, seed, self.clock.now, self.database.path)
+            self.driver = make_driver(driver, surroundings, directory, is_reliable, process, secret)
         except sqlalchemy.exc.DBAPIError as exc:
             self.database.close()
             raise UnusableDatabase(f"cannot use the database: {in_a_line(exc)}") from exc
@@ -229,7 +232,7 @@ class Plane:
         Change the `seed` only if no database outlives the control plane: it is not stored.
         """
         with self.worker.paused(), self.webhooks.deliverer.paused():
-            self.settings.reset()
+            start_over(self.database)
             self.trust_ledger.begin_anew()
             self.replays.clear()
             self.webhooks.inbox.clear()
@@ -263,7 +266,7 @@ class Plane:
             self.clock_watch.require(accept=accept_clock)
             return self.clock_watch.clock
         assert clock is not None
-        latest = self.settings.latest_event_ms()
+        latest = RowTimes(self.database).latest_event_ms()
         if latest is not None:
             clock.advance_to(latest)
         return clock

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from nodus_core.lifecycle import JobStatus
 from nodus_core.money import usd
@@ -11,9 +11,24 @@ from nodus_core.spec import TOLD
 from nodus_core.webhook_events import EventType
 
 from .errors import BudgetFigures
-from .keys import KeyRecord
 from .outbox import Notice
 from .records import JobRecord
+
+
+class ToldKey(Protocol):
+    """What is told of a key whose budget is concerned."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def customer_id(self) -> str: ...
+
+    @property
+    def principal_kind(self) -> str: ...
+
+    @property
+    def is_test(self) -> bool: ...
 
 
 def placed(job: Mapping[str, Any]) -> Notice:
@@ -53,7 +68,7 @@ def ended(job: JobRecord, values: Mapping[str, Any], last_supplier: str | None) 
     return Notice(kind, job.customer_id, job.key_id, job.principal_kind, values["finished_at"], data, job.id)
 
 
-def threshold_reached(key: KeyRecord, figures: BudgetFigures, fraction: float, job_id: str, now: int) -> Notice:
+def threshold_reached(key: ToldKey, figures: BudgetFigures, fraction: float, job_id: str, now: int) -> Notice:
     """Tell that a job's reservation took a key past a fraction of its cap; the figures include it."""
     return Notice(
         EventType.BUDGET_THRESHOLD_REACHED,
@@ -66,7 +81,7 @@ def threshold_reached(key: KeyRecord, figures: BudgetFigures, fraction: float, j
     )
 
 
-def exceeded(key: KeyRecord, figures: BudgetFigures, estimated: int, now: int) -> Notice:
+def exceeded(key: ToldKey, figures: BudgetFigures, estimated: int, now: int) -> Notice:
     """Tell that a submission, which might have cost `estimated` micro-USD, was refused."""
     return Notice(
         EventType.BUDGET_EXCEEDED,
@@ -78,7 +93,7 @@ def exceeded(key: KeyRecord, figures: BudgetFigures, estimated: int, now: int) -
     )
 
 
-def _budget(key: KeyRecord, figures: BudgetFigures) -> dict[str, object]:
+def _budget(key: ToldKey, figures: BudgetFigures) -> dict[str, object]:
     return {
         "key_id": key.id,
         "simulated": key.is_test,

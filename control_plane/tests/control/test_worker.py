@@ -26,6 +26,7 @@ from nodus_ledger.capacity import Capacity
 from nodus_ledger.claims import Claims
 from nodus_ledger.keys import KeyRecord, PrincipalKind
 from nodus_ledger.records import JobRecord
+from nodus_ledger.row_times import RowTimes
 
 pytestmark = pytest.mark.both_engines
 
@@ -405,7 +406,7 @@ def test_a_report_of_times_that_are_no_dates_ends_its_job_alone(bench: Bench) ->
     assert bench.job(good).duration_ms == 1000
     assert (bench.job(bad).error_code, bench.job(bad).duration_ms) == ("invalid_report", 5000)
     assert [placement.job_id for placement in bench.driver.cancelled] == [bad]
-    assert bench.plane.settings.latest_event_ms() == began + 5000
+    assert RowTimes(bench.plane.database).latest_event_ms() == began + 5000
 
 
 def test_jobs_wait_while_the_machine_is_full_and_the_oldest_go_first(bench: Bench) -> None:

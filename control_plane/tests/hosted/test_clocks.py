@@ -20,7 +20,7 @@ from nodus_core.spec import parse_spec
 from nodus_ledger.clock_marks import LIVING_MS, Mark
 from nodus_ledger.database import Database
 from nodus_ledger.keys import PrincipalKind
-from nodus_ledger.settings import CLOCK_ACCEPTED
+from nodus_ledger.row_times import CLOCK_ACCEPTED
 from nodus_ledger.trust_ledger import OPERATOR
 
 DAY = 86_400_000

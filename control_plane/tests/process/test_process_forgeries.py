@@ -29,6 +29,7 @@ from nodus_ledger.capacity import Capacity
 from nodus_ledger.claims import Claims
 from nodus_ledger.keys import KeyRecord, PrincipalKind
 from nodus_ledger.records import JobRecord
+from nodus_ledger.row_times import RowTimes
 
 if TYPE_CHECKING:
     from process.conftest import RealJobs
@@ -208,7 +209,7 @@ def test_ten_thousand_forgeries_are_paid_for_and_move_no_clock(campaign: Campaig
 def run(campaign: Campaign, forgeries: int, record_property: Report) -> None:
     """Run a campaign, and say what became of it."""
     campaign.run(forgeries, seed=8)
-    latest = campaign.plane.settings.latest_event_ms()
+    latest = RowTimes(campaign.plane.database).latest_event_ms()
     record_property(
         "forgeries",
         f"{forgeries} forgeries, {campaign.containment}: {campaign.done} carried out; {campaign.endings}; longest pass "

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from nodus_core.catalogue import Catalogue
+from nodus_ledger.jobs import Jobs
 
 from .protocol import Driver, Placement, Workload
 from .simulated import Recalled, SimulatedDriver
 
 if TYPE_CHECKING:
-    from ..plane import Plane
     from .process_options import ProcessOptions
 
 SIMULATED = "simulated"
@@ -22,8 +26,22 @@ WHAT_RUNS = {
 """What an operator is told at the start, by driver."""
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a control plane has for its driver.
+
+    `now` gives Unix milliseconds; `database_file` is None where the database is in memory or behind a server.
+    """
+
+    catalogue: Catalogue
+    jobs: Jobs
+    seed: int | None
+    now: Callable[[], int]
+    database_file: Path | None
+
+
 def make_driver(
-    name: str, plane: Plane, directory: Path | None, is_reliable: bool, process: ProcessOptions, secret: bytes
+    name: str, around: Surroundings, directory: Path | None, is_reliable: bool, process: ProcessOptions, secret: bytes
 ) -> Driver:
     """Make a driver; `directory` is where one that runs commands keeps its files, which `secret` authenticates.
 
@@ -33,16 +51,16 @@ def make_driver(
     """
     if name == SIMULATED:
         return SimulatedDriver(
-            plane.catalogue,
-            seed=plane.seed or 0,
-            now=lambda: plane.clock.now() / 1000,
-            recall=lambda placement: _recall(plane, placement),
+            around.catalogue,
+            seed=around.seed or 0,
+            now=lambda: around.now() / 1000,
+            recall=lambda placement: _recall(around.jobs, placement),
             is_reliable=is_reliable,
         )
     if name == "process" and directory is not None:
         from .process import ProcessDriver
 
-        return ProcessDriver(directory, secret=secret, options=process, state_files=plane.database.path)
+        return ProcessDriver(directory, secret=secret, options=process, state_files=around.database_file)
     raise ValueError(f"no driver {name!r}: choose one of {', '.join(DRIVERS)}")
 
 
@@ -52,12 +70,12 @@ def state_directory() -> Path:
     return (Path(home) if os.path.isabs(home) else Path.home() / ".local" / "state") / "nodus"
 
 
-def _recall(plane: Plane, placement: Placement) -> Recalled | None:
-    found = plane.jobs.placement_of(placement.job_id, placement.attempt)
+def _recall(jobs: Jobs, placement: Placement) -> Recalled | None:
+    found = jobs.placement_of(placement.job_id, placement.attempt)
     if found is None:
         return None
     job, facts = found
-    opened = plane.jobs.open_secrets(job)
+    opened = jobs.open_secrets(job)
     workload = Workload(
         image=job.image,
         gpu=job.gpu,

@@ -28,24 +28,16 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from nodus_control.runner import processes, records
-from nodus_control.runner.output import image_notice
-from nodus_control.runner.records import Claim, Forged, Identity, Program, Result
-from nodus_control.runner.specification import Specification
-from nodus_control.runner.supervise import HEARTBEAT_SECONDS
-from nodus_control.suppliers.process_environment import WORK_DIRECTORY_VARIABLE, program_environment
-from nodus_control.suppliers.process_launch import LaunchError, launch
-from nodus_control.suppliers.process_options import ProcessOptions, find_account, require_reachable
-from nodus_control.suppliers.process_reports import report_result, report_tampering, report_withdrawn
-from nodus_control.suppliers.protocol import (
-    CapacityRefused,
-    LogChunk,
-    Placement,
-    PlacementState,
-    Report,
-    SubmissionRefused,
-    Workload,
-)
+from ..runner import processes, records
+from ..runner.output import image_notice
+from ..runner.records import Claim, Forged, Identity, Program, Result
+from ..runner.specification import Specification
+from ..runner.supervise import HEARTBEAT_SECONDS
+from .process_environment import WORK_DIRECTORY_VARIABLE, program_environment
+from .process_launch import LaunchError, launch
+from .process_options import ProcessOptions, find_account, require_reachable
+from .process_reports import report_result, report_tampering, report_withdrawn
+from .protocol import CapacityRefused, LogChunk, Placement, PlacementState, Report, SubmissionRefused, Workload
 
 OUTPUT_LIMIT_BYTES = 64 * 1024 * 1024
 GRACE_SECONDS = 5.0

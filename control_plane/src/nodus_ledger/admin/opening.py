@@ -14,6 +14,7 @@ from ..database import DATABASE_VARIABLE, Database
 from ..engines import parse
 from ..keys import Keys
 from ..redis_store import REDIS_VARIABLE, RedisStore
+from ..row_times import RowTimes
 from ..sealing import KEY_VARIABLE, sealer_for
 from ..settings import Settings
 from ..signing_secrets import SigningSecrets
@@ -105,13 +106,12 @@ def new_or_existing_keys(options: argparse.Namespace) -> Iterator[KeyCabinet]:
 @contextmanager
 def _cabinet(options: argparse.Namespace, database: Database) -> Iterator[KeyCabinet]:
     sealer = sealer_for(database, os.environ.get(KEY_VARIABLE))
-    settings = Settings(database)
-    settings.require_key(sealer)
+    Settings(database).require_key(sealer)
     redis_url = options.redis or os.environ.get(REDIS_VARIABLE)
     redis = RedisStore(redis_url) if redis_url else None
     real_now = _real_now(database)
     # A clock that once ran ahead of real time does not go back.
-    now = max(present(database), settings.latest_event_ms() or 0)
+    now = max(present(database), RowTimes(database).latest_event_ms() or 0)
     try:
         yield KeyCabinet(Keys(database, SigningSecrets(sealer, redis)), now, real_now)
     finally:

@@ -1,0 +1,24 @@
+"""Emptying a database: everything goes but the keys, whose budgets start over."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, update
+
+from . import key_entries, ledger_origin, schema, trust_schema, webhook_schema
+from .admission import forget_sole_customer
+from .database import Database
+from .settings import Settings
+
+
+def start_over(database: Database) -> None:
+    """Remove everything but the keys, whose budgets start over; the database begins a new history."""
+    Settings(database).begin_epoch()
+    with database.write() as connection:
+        for table in (schema.jobs, schema.attempts, schema.events, schema.outages, schema.monthly_spend):
+            connection.execute(delete(table))
+        connection.execute(update(schema.api_keys).values(in_flight=0))
+        forget_sole_customer(connection)
+        trust_schema.empty(connection)
+        ledger_origin.rename_emptied(connection)
+        webhook_schema.empty(connection)
+        key_entries.record_all_again(connection)
