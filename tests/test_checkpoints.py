@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import nodus
 from nodus._checkpoints import Checkpoint, PublicKey, open_checkpoint, read_key
-from tests.support import ledger
+from tests.support import signed_ledger as ledger
 
 ROWS = ledger.rows(7)
 CHECKPOINT = ledger.checkpoint_of(ROWS)

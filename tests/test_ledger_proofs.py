@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nodus
-from tests.support import ledger
+from tests.support import signed_ledger as ledger
 from tests.support.merkle_definitions import consistency_proof, inclusion_proof
 
 ROWS = ledger.rows(21)

@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nodus
-from tests.support import ledger
-from tests.support.ledger import Row
+from tests.support import signed_ledger as ledger
 from tests.support.merkle_definitions import root_of
+from tests.support.signed_ledger import Row
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "reference" / "ledger-encoding.md"
 

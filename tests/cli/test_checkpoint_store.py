@@ -15,7 +15,8 @@ from nodus._cli.checkpoint_store import CheckpointStore, SeenCheckpoint, predece
 from nodus._resources import ConsistencyProof
 from tests.cli.conftest import Command
 from tests.cli.stub import Answer, Request, Stub
-from tests.support.ledger import (
+from tests.support.merkle_definitions import consistency_proof
+from tests.support.signed_ledger import (
     ORIGIN,
     OTHER_PRIVATE,
     PRIVATE,
@@ -25,7 +26,6 @@ from tests.support.ledger import (
     leaf_hashes,
     rows,
 )
-from tests.support.merkle_definitions import consistency_proof
 
 URL = "https://api.example"
 ROWS = rows(22)

@@ -18,7 +18,7 @@ from nodus._cli.output import Output
 from tests.cli.conftest import Command, Result
 from tests.cli.stub import Answer, Request, Stub
 from tests.cli.test_interrupts import posix_only
-from tests.support.ledger import checkpoint_of, key_of, rows
+from tests.support.signed_ledger import checkpoint_of, key_of, rows
 
 EVIL = "a\x1b]0;pwned\x07\x9b31m\u202e\nFORGED LINE\rx"
 SECRET = "whsec_" + "0" * 48

@@ -10,7 +10,8 @@ import pytest
 
 from tests.cli.conftest import Command
 from tests.cli.stub import Answer, Stub
-from tests.support.ledger import (
+from tests.support.merkle_definitions import consistency_proof, inclusion_proof
+from tests.support.signed_ledger import (
     OTHER_PRIVATE,
     Row,
     checkpoint_of,
@@ -18,7 +19,6 @@ from tests.support.ledger import (
     leaf_hashes,
     rows,
 )
-from tests.support.merkle_definitions import consistency_proof, inclusion_proof
 
 ROWS = rows(5)
 
