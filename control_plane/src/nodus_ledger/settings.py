@@ -118,7 +118,7 @@ class Settings:
         with self._database.write() as connection:
             for table in (schema.jobs, schema.attempts, schema.events, schema.outages, schema.monthly_spend):
                 connection.execute(delete(table))
-            connection.execute(update(schema.api_keys).values(in_flight=0))
+            connection.execute(update(schema.reservations).values(in_flight=0))
             forget_sole_customer(connection)
             trust_schema.empty(connection)
             ledger_origin.rename_emptied(connection)
