@@ -6,28 +6,38 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, insert, select, update
 
 from .errors import BudgetExceeded, BudgetFigures
-from .schema import api_keys, monthly_spend
+from .schema import api_keys, monthly_spend, reservations
 
-_LOCKED_KEY = (
-    select(api_keys.c.monthly_cap, api_keys.c.in_flight).where(api_keys.c.id == bindparam("key")).with_for_update()
-)
-_KEY = select(api_keys.c.monthly_cap, api_keys.c.in_flight).where(api_keys.c.id == bindparam("key"))
-_REALISED = select(monthly_spend.c.realised).where(
-    monthly_spend.c.key_id == bindparam("key"), monthly_spend.c.month == bindparam("of_month")
-)
-_CHANGE_IN_FLIGHT = (
-    update(api_keys)
+# Of a key there is one row, and of a month; but whoever does not say that the last will do reads their former versions
+# too (see `reservations`).
+_OF_KEY = reservations.c.key_id == bindparam("key")
+_LAST_CHANGE = select(reservations.c.changes).where(_OF_KEY).order_by(reservations.c.changes.desc()).limit(1)
+_KEY = (
+    select(api_keys.c.monthly_cap, reservations.c.in_flight)
+    .join_from(api_keys, reservations, reservations.c.key_id == api_keys.c.id)
     .where(api_keys.c.id == bindparam("key"))
-    .values(in_flight=api_keys.c.in_flight + bindparam("amount"))
+    .order_by(reservations.c.changes.desc())
+    .limit(1)
 )
-_RESERVE_UNCAPPED = _CHANGE_IN_FLIGHT.where(api_keys.c.monthly_cap.is_(None))
+_LOCKED_KEY = _KEY.with_for_update()
+_OF_MONTH = and_(monthly_spend.c.key_id == bindparam("key"), monthly_spend.c.month == bindparam("of_month"))
+_LAST_OF_MONTH = select(monthly_spend.c.changes).where(_OF_MONTH).order_by(monthly_spend.c.changes.desc()).limit(1)
+_REALISED = select(monthly_spend.c.realised).where(_OF_MONTH).order_by(monthly_spend.c.changes.desc()).limit(1)
+_CHANGE_IN_FLIGHT = (
+    update(reservations)
+    .where(_OF_KEY, reservations.c.changes == _LAST_CHANGE.correlate(None).scalar_subquery())
+    .values(changes=reservations.c.changes + 1, in_flight=reservations.c.in_flight + bindparam("amount"))
+)
+_RESERVE_UNCAPPED = _CHANGE_IN_FLIGHT.where(
+    select(api_keys.c.id).where(api_keys.c.id == bindparam("key"), api_keys.c.monthly_cap.is_(None)).exists()
+)
 _ADD_REALISED = (
     update(monthly_spend)
-    .where(monthly_spend.c.key_id == bindparam("key"), monthly_spend.c.month == bindparam("of_month"))
-    .values(realised=monthly_spend.c.realised + bindparam("amount"))
+    .where(_OF_MONTH, monthly_spend.c.changes == _LAST_OF_MONTH.correlate(None).scalar_subquery())
+    .values(changes=monthly_spend.c.changes + 1, realised=monthly_spend.c.realised + bindparam("amount"))
 )
 
 
@@ -56,7 +66,7 @@ def reserve(
     """Set an amount aside for a job, for as long as it is in flight; return the month of a capped key after it.
 
     `locked` is the key's month, if that has been read and locked; None for a key that had no cap when it was read. It
-    may have got one since.
+    may have got one since, and others may be changing what it has in flight.
 
     Raises:
         BudgetExceeded: the key is capped, and this would pass its cap.
@@ -66,18 +76,27 @@ def reserve(
     present = locked or figures(connection, key_id, now, lock=True)
     if present.headroom is not None and amount > present.headroom:
         raise BudgetExceeded(amount, present)
-    connection.execute(_CHANGE_IN_FLIGHT, {"key": key_id, "amount": amount})
+    _change_in_flight(connection, key_id, amount)
     return replace(present, in_flight=present.in_flight + amount)
 
 
 def settle(connection: Connection, released: Mapping[str, int], realised: Mapping[tuple[str, str], int]) -> None:
     """Turn reservations into spend: `released` by key id, `realised` by key id and month."""
     for key_id, amount in sorted(released.items()):
-        connection.execute(_CHANGE_IN_FLIGHT, {"key": key_id, "amount": -amount})
+        _change_in_flight(connection, key_id, -amount)
+    # Nobody else is here: each of these keys is among those above.
     for (key_id, month), amount in sorted(realised.items()):
         present = connection.execute(_ADD_REALISED, {"key": key_id, "of_month": month, "amount": amount})
         if present.rowcount == 0:
-            connection.execute(insert(monthly_spend).values(key_id=key_id, month=month, realised=amount))
+            connection.execute(insert(monthly_spend).values(key_id=key_id, month=month, changes=0, realised=amount))
+
+
+def _change_in_flight(connection: Connection, key_id: str, amount: int) -> None:
+    change = {"key": key_id, "amount": amount}
+    if connection.execute(_CHANGE_IN_FLIGHT, change).rowcount == 0:
+        # Another changed it after this statement had begun, and has committed by now.
+        connection.execute(_LOCKED_KEY, {"key": key_id}).one()
+        connection.execute(_CHANGE_IN_FLIGHT, change)
 
 
 def _utc(milliseconds: int) -> datetime:

@@ -10,7 +10,8 @@ of one kind in the order of their key:
 
 1. a name (`lock_name`), where what is to be held has no row yet;
 2. jobs, webhook endpoints, then deliveries; workers claim with `SKIP LOCKED`, and never wait here;
-3. keys, whose row guards everything about a month: `in_flight`, `monthly_spend`, the thresholds that were told;
+3. keys, each with its `reservations` behind it, which guard everything about a month: `monthly_spend`, and the
+   thresholds that were told;
 4. heads of logs, and behind them the rows of `ledger` and `events`. That lock is held until the transaction commits,
    so positions become visible in their order; and it is what all of a customer's writers queue for, so it comes last.
 

@@ -26,7 +26,7 @@ from .key_entries import KeyOwner
 from .prepared import Prepared
 from .rate_limits import OwnLimit, RateLimit
 from .redis_store import RedisUnavailable
-from .schema import api_keys
+from .schema import api_keys, reservations
 from .signing_secrets import KeptSecret, SigningSecrets, UsableSecrets
 from .thresholds import millionths
 from .trust_ledger import append_all
@@ -300,7 +300,8 @@ class Keys:
         with self._database.write() as connection:
             before = connection.execute(select(api_keys).where(api_keys.c.id == minted.id)).mappings().first()
             if before is None:
-                connection.execute(insert(api_keys).values(id=minted.id, created_at=now, in_flight=0, **values))
+                connection.execute(insert(api_keys).values(id=minted.id, created_at=now, **values))
+                connection.execute(insert(reservations).values(key_id=minted.id, changes=0, in_flight=0))
             else:
                 connection.execute(update(api_keys).where(api_keys.c.id == minted.id).values(values))
             if before is None or any(before[name] != values[name] for name in values if name not in _RESEALED):

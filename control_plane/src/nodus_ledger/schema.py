@@ -78,14 +78,26 @@ api_keys = Table(
     Column("previous_signing_secret_until", BigInteger),  # real time
     Column("monthly_cap", BigInteger),
     Column("threshold_millionths", Integer),  # None for the control plane's own
-    Column("in_flight", BigInteger, nullable=False, server_default="0"),
     Column("created_at", BigInteger, nullable=False),
     Column("revoked_at", BigInteger),
     Column("rate_per_second", Integer),  # None for the control plane's own limit, 0 for none
     Column("rate_burst", Integer),
     Column("expires_at", BigInteger),
 )
-keep_room(api_keys, 50)
+
+# What changes with every job is apart from its key: one row for each key, and one for each of its months. While a
+# snapshot is open, PostgreSQL keeps their former versions; how often a row was changed is in its key, so that who asks
+# for the most finds the present one without reading them.
+reservations = Table(
+    "reservations",
+    metadata,
+    Column("key_id", String, nullable=False),
+    Column("changes", BigInteger, nullable=False),
+    Column("in_flight", BigInteger, nullable=False),
+    PrimaryKeyConstraint("key_id", "changes"),
+    sqlite_with_rowid=False,
+)
+vacuum_early(reservations)
 
 signature_uses = Table(
     "signature_uses",
@@ -103,10 +115,12 @@ monthly_spend = Table(
     metadata,
     Column("key_id", String, nullable=False),
     Column("month", String, nullable=False),  # "2026-11", UTC
+    Column("changes", BigInteger, nullable=False),
     Column("realised", BigInteger, nullable=False),
-    PrimaryKeyConstraint("key_id", "month"),
+    PrimaryKeyConstraint("key_id", "month", "changes"),
+    sqlite_with_rowid=False,
 )
-keep_room(monthly_spend, 50)
+vacuum_early(monthly_spend)
 
 jobs = Table(
     "jobs",

@@ -16,7 +16,7 @@ def start_over(database: Database) -> None:
     with database.write() as connection:
         for table in (schema.jobs, schema.attempts, schema.events, schema.outages, schema.monthly_spend):
             connection.execute(delete(table))
-        connection.execute(update(schema.api_keys).values(in_flight=0))
+        connection.execute(update(schema.reservations).values(in_flight=0))
         forget_sole_customer(connection)
         trust_schema.empty(connection)
         ledger_origin.rename_emptied(connection)

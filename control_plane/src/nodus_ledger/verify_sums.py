@@ -53,7 +53,7 @@ class JobRow(NamedTuple):
 
 
 class KeyRow(NamedTuple):
-    """What the keys' table says of a key."""
+    """What the tables of keys and of their reservations say of a key."""
 
     id: str
     customer_id: str
@@ -62,7 +62,7 @@ class KeyRow(NamedTuple):
     is_test: bool
     signing_required: bool
     monthly_cap: int | None
-    in_flight: int
+    in_flight: int | None
     revoked_at: int | None
 
 
@@ -78,7 +78,7 @@ class MeterRow(NamedTuple):
 
 
 JOBS = f"SELECT {', '.join((*STORED, *JobRow._fields[1:]))} FROM jobs ORDER BY seq"
-KEYS = f"SELECT {', '.join(KeyRow._fields)} FROM api_keys ORDER BY id"
+KEYS = f"SELECT {', '.join(KeyRow._fields)} FROM api_keys LEFT JOIN reservations ON key_id = id ORDER BY id, changes"
 ATTEMPTS = "SELECT job_id, COUNT(*) FROM attempts WHERE supplier <> '' GROUP BY job_id"
 SPEND = "SELECT key_id, month, realised FROM monthly_spend ORDER BY key_id, month"
 _DECODER = json.JSONDecoder()

@@ -269,7 +269,7 @@ class Campaign:
         jobs, spent, keys, metered = self._tables(
             "SELECT key_id, cost, idempotency_key FROM jobs",
             "SELECT key_id, realised FROM monthly_spend",
-            "SELECT id, in_flight FROM api_keys",
+            "SELECT key_id, in_flight FROM reservations",
             "SELECT identifier FROM meter_events",
         )
         costs: defaultdict[str, int] = defaultdict(int)

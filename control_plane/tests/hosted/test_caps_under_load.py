@@ -19,7 +19,7 @@ from nodus_control.plane import Plane
 from nodus_core.money import usd
 from nodus_ledger.database import Database
 from nodus_ledger.keys import MintedKey, PrincipalKind
-from nodus_ledger.schema import api_keys, jobs, monthly_spend
+from nodus_ledger.schema import jobs, monthly_spend, reservations
 from nodus_ledger.verify import verify
 
 CAP = 25_000_000
@@ -30,13 +30,13 @@ SPEC = {"image": "x", "gpu": "h100_80gb", "max_runtime_seconds": 120}
 FILLING = {**SPEC, "gpu_count": 8, "max_runtime_seconds": 720}
 
 _RECORDING_ON_SQLITE = (
-    "CREATE TRIGGER record AFTER UPDATE OF in_flight ON api_keys "
+    "CREATE TRIGGER record AFTER UPDATE OF in_flight ON reservations "
     "BEGIN INSERT INTO recorded VALUES (NEW.in_flight); END",
 )
 _RECORDING_ON_POSTGRESQL = (
     "CREATE FUNCTION record() RETURNS trigger LANGUAGE plpgsql AS "
     "$$ BEGIN INSERT INTO recorded VALUES (NEW.in_flight); RETURN NULL; END $$",
-    "CREATE TRIGGER record AFTER UPDATE OF in_flight ON api_keys FOR EACH ROW EXECUTE FUNCTION record()",
+    "CREATE TRIGGER record AFTER UPDATE OF in_flight ON reservations FOR EACH ROW EXECUTE FUNCTION record()",
 )
 
 
@@ -73,7 +73,7 @@ def watching(database: Database, key_id: str) -> Iterator[list[int]]:
     seen: list[int] = []
     is_over = threading.Event()
     realised = select(func.coalesce(func.sum(monthly_spend.c.realised), 0)).where(monthly_spend.c.key_id == key_id)
-    month = select(api_keys.c.in_flight + realised.scalar_subquery()).where(api_keys.c.id == key_id)
+    month = select(reservations.c.in_flight + realised.scalar_subquery()).where(reservations.c.key_id == key_id)
 
     def watch() -> None:
         while not is_over.is_set():
@@ -111,7 +111,8 @@ def test_two_hundred_submissions_at_once_never_pass_a_cap(
     refused: list[dict[str, Any]] = [answer.json() for answer in answers if answer.status_code == 402]
     with recorded.read() as connection:
         costs = connection.execute(select(jobs.c.reserved)).scalars().all()
-        in_flight = connection.execute(select(api_keys.c.in_flight).where(api_keys.c.id == key.id)).scalar_one()
+        query = select(reservations.c.in_flight).where(reservations.c.key_id == key.id)
+        in_flight = connection.execute(query).scalar_one()
         reserved = connection.execute(text("SELECT in_flight FROM recorded ORDER BY in_flight")).scalars().all()
     cost = costs[0]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,10 +60,14 @@ def bring_up(engine: Engine, to: str) -> None:
 
 
 def contents(connection: Connection) -> dict[str, list[tuple[Any, ...]]]:
-    """Read all tables, each sorted."""
-    return {
-        name: sorted((tuple(row) for row in connection.execute(table.select())), key=repr)
+    """Read all tables, each sorted; how often a row was changed begins at nothing."""
+    kept = {
+        name: [column for column in table.columns if column.name != "changes"]
         for name, table in metadata.tables.items()
+    }
+    return {
+        name: sorted((tuple(row) for row in connection.execute(sqlalchemy.select(*columns))), key=repr)
+        for name, columns in kept.items()
     }
 
 
@@ -114,11 +118,15 @@ def rows(connection: Connection, query: str) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in connection.execute(text(query))]
 
 
-def columns_of(name: str, older: sqlalchemy.Table) -> Sequence[sqlalchemy.Column[Any]]:
-    """Return the columns of today that hold what an older table of this name held."""
+def rows_for(name: str, older: sqlalchemy.Table) -> sqlalchemy.Select[Any]:
+    """Return the query, on the tables of today, of what an older table of this name held."""
+    found = [metadata.tables[name]]
     if name == "ledger_heads" and "size" in older.columns:
-        name = "ledger_states"
-    return metadata.tables[name].columns.values()
+        found = [metadata.tables["ledger_states"]]
+    if name == "api_keys" and "in_flight" in older.columns:
+        found.append(metadata.tables["reservations"])
+    query = sqlalchemy.select(*(column for table in found for column in table.columns if column.name in older.columns))
+    return query.where(found[0].c.id == found[1].c.key_id) if len(found) == 2 else query
 
 
 def copy_what_fits(source: Path, target: Engine) -> None:
@@ -130,8 +138,7 @@ def copy_what_fits(source: Path, target: Engine) -> None:
         for name, table in older.tables.items():
             if name == migrations.VERSION_TABLE:
                 continue
-            columns = [column for column in columns_of(name, table) if column.name in table.columns]
-            found = [dict(row) for row in reading.execute(sqlalchemy.select(*columns)).mappings()]
+            found = [dict(row) for row in reading.execute(rows_for(name, table)).mappings()]
             if found:
                 writing.execute(table.insert(), found)
         if target.dialect.name == "postgresql":

@@ -9,15 +9,19 @@ import pytest
 from servers.engines import POSTGRESQL
 from sqlalchemy import text
 
+from nodus_control.plane import Plane
+from nodus_core.spec import JobSpec
+from nodus_ledger import budgets
 from nodus_ledger.database import Database
 from nodus_ledger.event_log import EventLog
-from nodus_ledger.settings import Settings
+from nodus_ledger.keys import PrincipalKind
+from nodus_ledger.row_times import RowTimes
 from nodus_ledger.trust_ledger import append, head_of
 
 TIMES = 500
 MEASURED = 20
-PAGES_MORE = 5
-"""So many more may be read each time: an index grows a level, and each statement enters it anew."""
+PAGES_MORE = 10
+"""So many more may be read each time: an index grows a level, and every statement enters it, some of them twice."""
 
 NOW = 1_767_225_600_000
 
@@ -99,7 +103,7 @@ LEDGER_READERS: dict[str, Callable[[Database], object]] = {
     "append": append_one,
     "head": read_head,
     "several heads": lambda database: EventLog(database).heads(["acme", "globex"]),
-    "newest row": lambda database: Settings(database).newest_row_ms(),
+    "newest row": lambda database: RowTimes(database).newest_row_ms(),
 }
 
 
@@ -109,3 +113,31 @@ def test_a_log_that_grows_is_found_as_fast(kept_database_url: str, database: Dat
     act = LEDGER_READERS[reader]
 
     assert growth(kept_database_url, database, lambda: act(database), lambda: append_one(database)) == {}
+
+
+@pytest.fixture
+def plane(kept_database_url: str) -> Iterator[Plane]:
+    """A control plane on that database."""
+    opened = Plane(kept_database_url, seed=None, is_alone=False)
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize("cap", [None, 10**12], ids=["uncapped", "capped"])
+def test_a_submission_costs_the_same(kept_database_url: str, plane: Plane, cap: int | None) -> None:
+    """To find the key, to reserve, to settle, and to read the month, however many came before."""
+    minted = plane.keys.mint(
+        customer_id="acme", label="", principal_kind=PrincipalKind.SERVICE, now=NOW, is_test=True, monthly_cap=cap
+    )
+    spec = JobSpec(image="x", gpu="a10g", gpu_count=1, max_runtime_seconds=60)
+
+    def submit() -> None:
+        key = plane.keys.find(minted.api_key)
+        assert key is not None
+        job = plane.jobs.submit(key, spec, None, NOW).job
+        with plane.database.write() as connection:
+            budgets.settle(connection, {key.id: job.reserved}, {(key.id, budgets.month_of(NOW)): 1})
+        plane.keys.budget(key.id, NOW)
+
+    assert growth(kept_database_url, plane.database, submit, submit) == {}
+    assert plane.keys.budget(minted.id, NOW).realised == 5 * MEASURED + TIMES
