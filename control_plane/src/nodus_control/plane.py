@@ -42,7 +42,7 @@ from .limits import LimitOptions, Limits
 from .output_watch import OutputWatch
 from .readiness import Readiness
 from .runner.containment import close_memory
-from .suppliers.choice import SIMULATED, make_driver, state_directory
+from .suppliers.choice import SIMULATED, Surroundings, make_driver, state_directory
 from .suppliers.process_options import GPUS_OF_EACH_MODEL, ProcessOptions
 from .suppliers.simulated import SimulatedDriver
 from .trouble import Trouble
@@ -145,7 +145,12 @@ class Plane:
             self._private_directory = self._output_directory(driver)
             directory = self._private_directory or self._kept_directory()
             secret = self.settings.secret(sealer, RECORDS_SECRET) if runs_commands else b""
-            self.driver = make_driver(driver, self, directory, is_reliable, process, secret)
+            self.driver = make_driver(
+                driver,
+                Surroundings(self.catalogue, self.jobs, self.clock, seed, directory, secret, self.database.path),
+                is_reliable=is_reliable,
+                process=process,
+            )
         except sqlalchemy.exc.DBAPIError as exc:
             self.database.close()
             raise UnusableDatabase(f"cannot use the database: {in_a_line(exc)}") from exc

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nodus_core.catalogue import Catalogue
+from nodus_ledger.jobs import Jobs
+
+from ..clock import Clock
 from .protocol import Driver, Placement, Workload
 from .simulated import Recalled, SimulatedDriver
 
 if TYPE_CHECKING:
-    from ..plane import Plane
     from .process_options import ProcessOptions
 
 SIMULATED = "simulated"
@@ -22,27 +26,58 @@ WHAT_RUNS = {
 """What an operator is told at the start, by driver."""
 
 
-def make_driver(
-    name: str, plane: Plane, directory: Path | None, is_reliable: bool, process: ProcessOptions, secret: bytes
-) -> Driver:
-    """Make a driver; `directory` is where one that runs commands keeps its files, which `secret` authenticates.
+@dataclass(frozen=True)
+class Surroundings:
+    """What a driver may look at of the control plane whose jobs it runs.
+
+    Attributes:
+        catalogue: the suppliers that it simulates.
+        jobs: the jobs, to recall those of before a restart.
+        clock: what time it is for them.
+        seed: what all simulated chance is derived from; None for 0.
+        directory: where one that runs commands keeps its files.
+        secret: what authenticates those files.
+        state_files: the database's file, which no command may read.
+    """
+
+    catalogue: Catalogue
+    jobs: Jobs
+    clock: Clock
+    seed: int | None
+    directory: Path | None
+    secret: bytes = field(repr=False)
+    state_files: Path | None
+
+
+def make_driver(name: str, surroundings: Surroundings, *, is_reliable: bool, process: ProcessOptions) -> Driver:
+    """Make a driver.
+
+    Args:
+        name: one of `DRIVERS`.
+        surroundings: what it may look at.
+        is_reliable: simulated suppliers neither refuse nor lose jobs by chance.
+        process: how commands run, where they do.
 
     Raises:
         ValueError: there is no driver with that name, or it has nowhere to keep its files.
         RuntimeError: it cannot work on this machine.
     """
     if name == SIMULATED:
+        jobs, clock = surroundings.jobs, surroundings.clock
         return SimulatedDriver(
-            plane.catalogue,
-            seed=plane.seed or 0,
-            now=lambda: plane.clock.now() / 1000,
-            recall=lambda placement: _recall(plane, placement),
+            surroundings.catalogue,
+            seed=surroundings.seed or 0,
+            now=lambda: clock.now() / 1000,
+            recall=lambda placement: _recall(jobs, placement),
             is_reliable=is_reliable,
         )
+    directory = surroundings.directory
     if name == "process" and directory is not None:
         from .process import ProcessDriver
 
-        return ProcessDriver(directory, secret=secret, options=process, state_files=plane.database.path)
+        return ProcessDriver(
+            directory, secret=surroundings.secret, options=process, state_files=surroundings.state_files
+        )
     raise ValueError(f"no driver {name!r}: choose one of {', '.join(DRIVERS)}")
 
 
@@ -52,12 +87,12 @@ def state_directory() -> Path:
     return (Path(home) if os.path.isabs(home) else Path.home() / ".local" / "state") / "nodus"
 
 
-def _recall(plane: Plane, placement: Placement) -> Recalled | None:
-    found = plane.jobs.placement_of(placement.job_id, placement.attempt)
+def _recall(jobs: Jobs, placement: Placement) -> Recalled | None:
+    found = jobs.placement_of(placement.job_id, placement.attempt)
     if found is None:
         return None
     job, facts = found
-    opened = plane.jobs.open_secrets(job)
+    opened = jobs.open_secrets(job)
     workload = Workload(
         image=job.image,
         gpu=job.gpu,
