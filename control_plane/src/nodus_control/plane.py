@@ -147,8 +147,12 @@ class Plane:
             self._private_directory = self._output_directory(driver)
             directory = self._private_directory or self._kept_directory()
             secret = self.settings.secret(sealer, RECORDS_SECRET) if runs_commands else b""
-            surroundings = Surroundings(self.catalogue, self.jobs, seed, self.clock.now, self.database.path)
-            self.driver = make_driver(driver, surroundings, directory, is_reliable, process, secret)
+            self.driver = make_driver(
+                driver,
+                Surroundings(self.catalogue, self.jobs, self.clock, seed, directory, secret, self.database.path),
+                is_reliable=is_reliable,
+                process=process,
+            )
         except sqlalchemy.exc.DBAPIError as exc:
             self.database.close()
             raise UnusableDatabase(f"cannot use the database: {in_a_line(exc)}") from exc

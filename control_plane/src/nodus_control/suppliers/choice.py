@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nodus_core.catalogue import Catalogue
 from nodus_ledger.jobs import Jobs
 
+from ..clock import Clock
 from .protocol import Driver, Placement, Workload
 from .simulated import Recalled, SimulatedDriver
 
@@ -26,41 +26,58 @@ WHAT_RUNS = {
 """What an operator is told at the start, by driver."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Surroundings:
-    """What a control plane has for its driver.
+    """What a driver may look at of the control plane whose jobs it runs.
 
-    `now` gives Unix milliseconds; `database_file` is None where the database is in memory or behind a server.
+    Attributes:
+        catalogue: the suppliers that it simulates.
+        jobs: the jobs, to recall those of before a restart.
+        clock: what time it is for them.
+        seed: what all simulated chance is derived from; None for 0.
+        directory: where one that runs commands keeps its files.
+        secret: what authenticates those files.
+        state_files: the database's file, which no command may read.
     """
 
     catalogue: Catalogue
     jobs: Jobs
+    clock: Clock
     seed: int | None
-    now: Callable[[], int]
-    database_file: Path | None
+    directory: Path | None
+    secret: bytes = field(repr=False)
+    state_files: Path | None
 
 
-def make_driver(
-    name: str, around: Surroundings, directory: Path | None, is_reliable: bool, process: ProcessOptions, secret: bytes
-) -> Driver:
-    """Make a driver; `directory` is where one that runs commands keeps its files, which `secret` authenticates.
+def make_driver(name: str, surroundings: Surroundings, *, is_reliable: bool, process: ProcessOptions) -> Driver:
+    """Make a driver.
+
+    Args:
+        name: one of `DRIVERS`.
+        surroundings: what it may look at.
+        is_reliable: simulated suppliers neither refuse nor lose jobs by chance.
+        process: how commands run, where they do.
 
     Raises:
         ValueError: there is no driver with that name, or it has nowhere to keep its files.
         RuntimeError: it cannot work on this machine.
     """
     if name == SIMULATED:
+        jobs, clock = surroundings.jobs, surroundings.clock
         return SimulatedDriver(
-            around.catalogue,
-            seed=around.seed or 0,
-            now=lambda: around.now() / 1000,
-            recall=lambda placement: _recall(around.jobs, placement),
+            surroundings.catalogue,
+            seed=surroundings.seed or 0,
+            now=lambda: clock.now() / 1000,
+            recall=lambda placement: _recall(jobs, placement),
             is_reliable=is_reliable,
         )
+    directory = surroundings.directory
     if name == "process" and directory is not None:
         from .process import ProcessDriver
 
-        return ProcessDriver(directory, secret=secret, options=process, state_files=around.database_file)
+        return ProcessDriver(
+            directory, secret=surroundings.secret, options=process, state_files=surroundings.state_files
+        )
     raise ValueError(f"no driver {name!r}: choose one of {', '.join(DRIVERS)}")
 
 
