@@ -105,17 +105,17 @@ def verify_ledger(
     known = None if known_checkpoint is None else open_checkpoint(known_checkpoint, key, origin)
     if latest is not None and known is not None:
         _compare_checkpoints(known, latest)
-    walk = _Walk(one.size for one in (known, latest) if one is not None)
-    walk.over(entries)
+    verifier = _RowVerifier(one.size for one in (known, latest) if one is not None)
+    verifier.over(entries)
     if known is not None:
-        walk.reaches(known, code="ledger_history_rewritten", what="the checkpoint that was kept")
+        verifier.reaches(known, code="ledger_history_rewritten", what="the checkpoint that was kept")
     if latest is not None:
-        walk.reaches(latest, code="ledger_root_mismatch", what="the checkpoint")
+        verifier.reaches(latest, code="ledger_root_mismatch", what="the checkpoint")
     return LedgerReport(
-        size=walk.tree.size,
-        root_hash=walk.tree.root().hex(),
-        last_leaf_hash=walk.last_leaf_hash,
-        customer_id=walk.customer_id,
+        size=verifier.tree.size,
+        root_hash=verifier.tree.root().hex(),
+        last_leaf_hash=verifier.last_leaf_hash,
+        customer_id=verifier.customer_id,
         checkpoint_size=None if latest is None else latest.size,
         known_size=None if known is None else known.size,
         signature_verified=latest is not None and latest.is_verified,
@@ -156,7 +156,7 @@ def verify_inclusion(
     ):
         raise LedgerError("The row has no `seq` and `leaf_hash`.")
     if "leaf" in row:
-        _Walk().check(row, seq, str(row.get("prev_hash")))
+        _RowVerifier().check(row, seq, str(row.get("prev_hash")))
     expected = {"seq": seq, "size": signed.size, "leaf_hash": leaf_hash}
     for name, value in expected.items():
         if path.get(name, value) != value:
@@ -200,7 +200,7 @@ def verify_consistency(
         )
 
 
-class _Walk:
+class _RowVerifier:
     """Verifies rows in order, and keeps the roots with which checkpoints are compared.
 
     Args:

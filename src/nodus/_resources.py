@@ -13,13 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ._enums import JobStatus, PrincipalKind, SupplierKind
 
 
-class _Record(BaseModel):
+class _Resource(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(
         frozen=True, extra="ignore", hide_input_in_errors=True, allow_inf_nan=False
     )
 
 
-class JobEvent(_Record):
+class JobEvent(_Resource):
     """One transition of a job.
 
     Attributes:
@@ -52,7 +52,7 @@ class JobEvent(_Record):
         return self.status.is_terminal
 
 
-class RoutingCandidate(_Record):
+class RoutingCandidate(_Resource):
     """A supplier's offer, as the router judged it.
 
     Attributes:
@@ -72,7 +72,7 @@ class RoutingCandidate(_Record):
     rejected: str | None = None
 
 
-class Routing(_Record):
+class Routing(_Resource):
     """Why a job went where it went: its latest placement decision.
 
     Attributes:
@@ -95,7 +95,7 @@ class Routing(_Record):
         return {**content, "chosen": found[0] if found else {"supplier": content["chosen"]}}
 
 
-class KeyView(_Record):
+class KeyView(_Resource):
     """The calling key and its budget; never the key itself.
 
     Attributes:
@@ -123,7 +123,7 @@ class KeyView(_Record):
     resets_at: datetime | None = None
 
 
-class Webhook(_Record):
+class Webhook(_Resource):
     """An endpoint that events are delivered to.
 
     Attributes:
@@ -151,7 +151,7 @@ class Webhook(_Record):
     held_until: datetime | None = None
 
 
-class WebhookSecret(_Record):
+class WebhookSecret(_Resource):
     """The new secret of an endpoint. For 24 hours, deliveries are signed with the old one too.
 
     Attributes:
@@ -161,7 +161,7 @@ class WebhookSecret(_Record):
     secret: str = Field(repr=False)
 
 
-class DeliveryAttempt(_Record):
+class DeliveryAttempt(_Resource):
     """One attempt to deliver an event.
 
     Attributes:
@@ -177,7 +177,7 @@ class DeliveryAttempt(_Record):
     error: str | None = None
 
 
-class Delivery(_Record):
+class Delivery(_Resource):
     """The delivery of one event to one endpoint.
 
     Attributes:
@@ -197,7 +197,7 @@ class Delivery(_Record):
     next_retry_at: datetime | None = None
 
 
-class LedgerEntry(_Record):
+class LedgerEntry(_Resource):
     """One row of the customer's Trust Ledger.
 
     Attributes:
@@ -225,7 +225,7 @@ class LedgerEntry(_Record):
     leaf_hash: str
 
 
-class LedgerCheckpoint(_Record):
+class LedgerCheckpoint(_Resource):
     """The signed size and root of the ledger at one moment. Keep it: later ones can be checked against it.
 
     Attributes:
@@ -241,7 +241,7 @@ class LedgerCheckpoint(_Record):
     note: str
 
 
-class LedgerKey(_Record):
+class LedgerKey(_Resource):
     """The public key that checkpoints are signed with. Pin it: fetch it once, and keep it.
 
     Attributes:
@@ -257,7 +257,7 @@ class LedgerKey(_Record):
     vkey: str
 
 
-class InclusionProof(_Record):
+class InclusionProof(_Resource):
     """Proof that a row is in the ledger of a given size.
 
     Attributes:
@@ -273,7 +273,7 @@ class InclusionProof(_Record):
     hashes: list[str]
 
 
-class ConsistencyProof(_Record):
+class ConsistencyProof(_Resource):
     """Proof that the ledger of one size begins with the ledger of another.
 
     Attributes:
@@ -289,20 +289,20 @@ class ConsistencyProof(_Record):
     hashes: list[str]
 
 
-class WebhookPage(_Record):
+class WebhookPage(_Resource):
     """A listing of endpoints."""
 
     webhooks: list[Webhook]
 
 
-class DeliveryPage(_Record):
+class DeliveryPage(_Resource):
     """One page of a listing of deliveries."""
 
     deliveries: list[Delivery]
     next_cursor: str | None = None
 
 
-class LedgerPage(_Record):
+class LedgerPage(_Resource):
     """One page of ledger rows."""
 
     entries: list[LedgerEntry]

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-import nodus as sdk
-from nodus._cli import exit_codes
-from nodus._cli.invocation import PendingWork
 from tests.cli.conftest import Command
 from tests.cli.stub import Answer, Stub
-
-ERRORS = [value for name in sdk.__all__ if isinstance(value := getattr(sdk, name), type) and name.endswith("Error")]
 
 STARTING = Answer(503, {"error": "starting"}, {"Retry-After": "0.01"})
 
@@ -172,24 +167,3 @@ def test_an_unexpected_exception_is_not_hidden(nodus: Command, monkeypatch: pyte
 
     with pytest.raises(ZeroDivisionError):
         nodus("health")
-
-
-@pytest.mark.parametrize("kind", ERRORS)
-def test_every_error_has_a_status_of_the_table(kind: type[sdk.NodusError]) -> None:
-    """A subclass that is added later gets the status of its base class."""
-    tomorrows = type("Tomorrows", (kind,), {})
-
-    assert exit_codes.of_error(kind("x")) in exit_codes.MEANINGS
-    assert exit_codes.of_error(tomorrows("x")) == exit_codes.of_error(kind("x"))
-
-
-def test_the_statuses_are_those_that_scripts_rely_on() -> None:
-    """The numbers are public and do not change."""
-    assert list(exit_codes.MEANINGS) == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 74, 124, 130, 143]
-
-
-def test_nothing_under_way_has_no_advice() -> None:
-    """A command that has begun nothing prints no way to continue."""
-    from nodus._cli.output import Output
-
-    assert PendingWork(Output()).advice() == []

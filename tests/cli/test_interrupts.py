@@ -15,8 +15,6 @@ from pathlib import Path
 import pytest
 
 from nodus._cli import event_loop
-from nodus._cli.invocation import PendingWork
-from nodus._cli.output import Output
 from tests.cli.conftest import Command, Result
 from tests.cli.pseudo_terminal import PATIENCE_SECONDS, terminal
 from tests.cli.stub import API_KEY, Answer, Request, Stub, job
@@ -175,17 +173,6 @@ def test_a_job_that_cannot_be_cancelled_is_not_passed_over(stub: Stub, interrupt
     assert result.status == 130
     assert "could not be cancelled: Not yours." in result.stderr
     assert "nodus cancel job-1" in result.stderr
-
-
-def test_an_id_is_quoted_for_the_shell() -> None:
-    """The lines are meant to be pasted, and the id comes from a server or a user."""
-    pending = PendingWork(Output())
-    pending.job_id = "a b\x1b;c"
-
-    assert pending.advice()[1:] == [
-        r"  To watch it again:  nodus wait $'a b\033;c'",
-        r"  To cancel it:       nodus cancel $'a b\033;c'",
-    ]
 
 
 def test_a_command_without_anything_under_way_ends_quietly(stub: Stub, interrupted: Interrupted) -> None:

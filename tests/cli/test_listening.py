@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nodus._cli import listening
-from nodus._cli.listening import MAX_BODY_BYTES, Delivery, _receive, _Refused, parse_head
+from nodus._cli.listening import MAX_BODY_BYTES, Delivery, RequestRefused, _receive, parse_head
 
 
 def head(*lines: str) -> str:
@@ -51,7 +51,7 @@ def test_a_head_is_read() -> None:
 )
 def test_what_could_be_read_in_two_ways_is_refused(lines: tuple[str, ...], status: int) -> None:
     """So is a head that cannot be read at all."""
-    with pytest.raises(_Refused) as caught:
+    with pytest.raises(RequestRefused) as caught:
         parse_head(head(*lines))
 
     assert caught.value.status == status
@@ -60,7 +60,7 @@ def test_what_could_be_read_in_two_ways_is_refused(lines: tuple[str, ...], statu
 @pytest.mark.parametrize("line", ["GET /", "GET / HTTP/2", "GET  / HTTP/1.1", ""])
 def test_what_is_no_request_is_refused(line: str) -> None:
     """It is refused before its fields are read."""
-    with pytest.raises(_Refused) as caught:
+    with pytest.raises(RequestRefused) as caught:
         parse_head(f"{line}\r\nContent-Length: 0")
 
     assert caught.value.status == 400
@@ -93,7 +93,7 @@ async def test_a_request_arrives_in_any_pieces() -> None:
 async def test_a_head_without_end_is_refused() -> None:
     """The limit holds for one large piece and for many small ones."""
     for pieces in ([b"a" * 70_000], [b"a" * 1000] * 70, [b"POST / HTTP/1.1\r\nx: " + b" " * 70_000 + b"\r\n\r\n"]):
-        with pytest.raises(_Refused) as caught:
+        with pytest.raises(RequestRefused) as caught:
             await _receive(Chunks(*pieces))
         assert caught.value.status == 431
 

@@ -15,7 +15,7 @@ from .invocation import Invocation
 _Result = TypeVar("_Result")
 
 
-class Prepared:
+class PreparedCommand:
     """A command whose command line has been parsed, ready to run.
 
     Args:
@@ -60,7 +60,7 @@ class PreparingGroup(asyncclick.Group):
             args = ["--help"]
         return await asyncclick.Command.parse_args(self, ctx, args)
 
-    async def invoke(self, ctx: asyncclick.Context) -> Prepared:
+    async def invoke(self, ctx: asyncclick.Context) -> PreparedCommand:
         if not ctx.args:
             ctx.fail("Missing command.")
         name, *arguments = ctx.args
@@ -72,7 +72,7 @@ class PreparingGroup(asyncclick.Group):
         context = await command.make_context(name, arguments, parent=ctx)
         if isinstance(command, PreparingGroup):
             return await command.invoke(context)
-        return Prepared(context, own=self.is_own(name))
+        return PreparedCommand(context, own=self.is_own(name))
 
     def format_commands(self, ctx: asyncclick.Context, formatter: asyncclick.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -43,7 +43,7 @@ _SECRET = re.compile(r"whsec_[0-9a-f]+")
 
 
 @dataclass(frozen=True)
-class Listening:
+class ListenOptions:
     """What to receive, and where to forward it.
 
     Raises:
@@ -88,38 +88,38 @@ class Delivery:
     body: bytes = field(repr=False)
 
 
-class _Refused(Exception):
+class RequestRefused(Exception):
     """A request that is answered with an error, and not forwarded."""
 
     def __init__(self, status: int) -> None:
         self.status = status
 
 
-async def listen(invocation: Invocation, how: Listening, *, as_json: bool) -> None:
+async def listen(invocation: Invocation, options: ListenOptions, *, as_json: bool) -> None:
     """Receive and forward until interrupted.
 
     Raises:
         NodusError: the endpoint cannot be registered.
     """
     try:
-        listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=how.port)
+        listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=options.port)
     except OSError as exc:
-        raise asyncclick.UsageError(f"cannot listen on port {how.port}: {exc.strerror or exc}.") from exc
+        raise asyncclick.UsageError(f"cannot listen on port {options.port}: {exc.strerror or exc}.") from exc
     port: int = listener.extra(anyio.abc.SocketAttribute.local_port)
     async with listener, invocation.client() as client:
-        hook = await client.webhooks.create(url=how.endpoint(port), events=how.events or EVENT_TYPES)
+        hook = await client.webhooks.create(url=options.endpoint(port), events=options.events or EVENT_TYPES)
         try:
             secret = _secret_of(hook)
             if as_json:
                 invocation.output.json({"webhook": {"id": hook.id, "url": hook.url, "secret": secret}})
-            invocation.output.note(f"Forwarding {hook.url} to {how.forward_to}. Press Ctrl-C to stop.")
+            invocation.output.note(f"Forwarding {hook.url} to {options.forward_to}. Press Ctrl-C to stop.")
             # Quoted, because the line is meant to be pasted and the secret comes from the server.
             invocation.output.note(shell_line("export", f"NODUS_WEBHOOK_SECRET={secret}"))
             async with (
                 httpx.AsyncClient(trust_env=False, timeout=FORWARD_SECONDS) as forwarding,
                 anyio.create_task_group() as tasks,
             ):
-                receiver = _Receiver(invocation, how, secret, forwarding, as_json=as_json)
+                receiver = _Receiver(invocation, options, secret, forwarding, as_json=as_json)
                 receiver.leave = tasks.cancel_scope.cancel
                 await listener.serve(receiver.serve, tasks)
         finally:
@@ -160,10 +160,16 @@ class _Receiver:
     """
 
     def __init__(
-        self, invocation: Invocation, how: Listening, secret: str, forwarding: httpx.AsyncClient, *, as_json: bool
+        self,
+        invocation: Invocation,
+        options: ListenOptions,
+        secret: str,
+        forwarding: httpx.AsyncClient,
+        *,
+        as_json: bool,
     ) -> None:
         self._invocation = invocation
-        self._how = how
+        self._options = options
         self._secret = secret
         self._forwarding = forwarding
         self._as_json = as_json
@@ -188,7 +194,7 @@ class _Receiver:
         try:
             delivery = await _receive(stream)
             self._check(delivery)
-        except _Refused as exc:
+        except RequestRefused as exc:
             return exc.status
         started = self._clock.now()
         status, problem = await self._forward(delivery)
@@ -197,8 +203,8 @@ class _Receiver:
 
     def _check(self, delivery: Delivery) -> None:
         path = delivery.target.partition("?")[0]
-        if delivery.method != "POST" or path != self._how.path:
-            raise _Refused(404)
+        if delivery.method != "POST" or path != self._options.path:
+            raise RequestRefused(404)
         genuine = verify_webhook(
             signing_secret=self._secret,
             method=delivery.method,
@@ -209,12 +215,12 @@ class _Receiver:
         if not genuine:
             # Any web page and any user of this machine can post here.
             self._invocation.output.note("A request without a valid signature was refused.")
-            raise _Refused(401)
+            raise RequestRefused(401)
 
     async def _forward(self, delivery: Delivery) -> tuple[int | None, str]:
         headers = {name: value for name, value in delivery.headers.items() if name in PASSED_ON}
         try:
-            response = await self._forwarding.post(self._how.forward_to, content=delivery.body, headers=headers)
+            response = await self._forwarding.post(self._options.forward_to, content=delivery.body, headers=headers)
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             return None, str(exc) or type(exc).__name__
         return response.status_code, ""
@@ -237,18 +243,18 @@ async def _receive(stream: anyio.abc.ByteReceiveStream) -> Delivery:
     """Read one HTTP/1.1 request, which must have a Content-Length.
 
     Raises:
-        _Refused: it is malformed, or too large.
+        RequestRefused: it is malformed, or too large.
     """
     data = bytearray()
     end = -1
     while end < 0:
         if len(data) > MAX_HEAD_BYTES:
-            raise _Refused(431)
+            raise RequestRefused(431)
         searched = max(len(data) - 3, 0)  # searched before; the end may have begun in its last three bytes
         data += await stream.receive()
         end = data.find(b"\r\n\r\n", searched)
     if end > MAX_HEAD_BYTES:
-        raise _Refused(431)
+        raise RequestRefused(431)
     method, target, headers, length = parse_head(data[:end].decode("latin-1"))
     body = data[end + 4 :]
     while len(body) < length:
@@ -260,12 +266,12 @@ def parse_head(head: str) -> tuple[str, str, dict[str, str], int]:
     """Read the head of an HTTP/1.1 request: its method, target and fields, and how many bytes its body has.
 
     Raises:
-        _Refused: it is malformed (400), its body has no Content-Length (411), or that is too large (413).
+        RequestRefused: it is malformed (400), its body has no Content-Length (411), or that is too large (413).
     """
     first, *lines = head.split("\r\n")
     words = first.split(" ")
     if len(words) != 3 or not words[2].startswith("HTTP/1."):
-        raise _Refused(400)
+        raise RequestRefused(400)
     headers: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(":")
@@ -273,13 +279,13 @@ def parse_head(head: str) -> tuple[str, str, dict[str, str], int]:
         # Repeated, these could be read in two ways.
         is_repeated = name in headers and name in ("content-length", *PASSED_ON)
         if not colon or not _FIELD_NAME.fullmatch(name) or is_repeated:
-            raise _Refused(400)
+            raise RequestRefused(400)
         headers[name] = value.strip(" \t")
     length = headers.get("content-length", "")
     if "transfer-encoding" in headers or not (length.isascii() and length.isdecimal()) or len(length) > 9:
-        raise _Refused(411)
+        raise RequestRefused(411)
     if int(length) > MAX_BODY_BYTES:
-        raise _Refused(413)
+        raise RequestRefused(413)
     return words[0], words[1], headers, int(length)
 
 

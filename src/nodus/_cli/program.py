@@ -16,7 +16,7 @@ import asyncclick
 from .. import __version__
 from .._errors import NodusError
 from . import exit_codes, registry
-from .groups import Prepared, PreparingGroup, drive
+from .groups import PreparedCommand, PreparingGroup, drive
 from .invocation import Invocation
 from .output import OutputLostError
 
@@ -116,7 +116,7 @@ def wants_json(arguments: Sequence[str]) -> bool:
     return "--json" in own
 
 
-def _run(prepared: Prepared, invocation: Invocation) -> int:
+def _run(prepared: PreparedCommand, invocation: Invocation) -> int:
     """Run a command; say why, for programs, if it returned a status that needs a reason."""
     status = prepared.run(invocation)
     if prepared.own and invocation.output.for_programs and status not in exit_codes.WITHOUT_ERROR:
@@ -127,9 +127,9 @@ def _run(prepared: Prepared, invocation: Invocation) -> int:
     return status
 
 
-async def _parse(arguments: Sequence[str], invocation: Invocation) -> Prepared | int:
+async def _parse(arguments: Sequence[str], invocation: Invocation) -> PreparedCommand | int:
     try:
-        parsed: Prepared | int | None = await program.main(
+        parsed: PreparedCommand | int | None = await program.main(
             list(arguments), prog_name=PROGRAM_NAME, standalone_mode=False, obj=invocation
         )
     except SystemExit as exc:

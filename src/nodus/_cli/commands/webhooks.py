@@ -213,9 +213,9 @@ async def listen_command(
     are passed on, so that failed deliveries are retried. A control plane on this machine delivers to loopback; for any
     other, give --public-url. With --json, the first line is the endpoint with its secret.
     """
-    from ..listening import Listening, listen
+    from ..listening import ListenOptions, listen
 
-    await listen(invocation, Listening(forward_to, events, port, public_url), as_json=as_json)
+    await listen(invocation, ListenOptions(forward_to, events, port, public_url), as_json=as_json)
     return exit_codes.OK
 
 
