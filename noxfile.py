@@ -15,17 +15,24 @@ import nox
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "tools"))
 
-from devtool.environment import fingerprint  # noqa: E402  # found only through the line above
-from interpreters import LOOKED_IN, find_interpreter, supported_versions  # noqa: E402  # likewise
+from dev import VENV, fingerprint  # noqa: E402  # found only through the line above
 
 nox.needs_version = ">=2025.2.9"
 nox.options.reuse_venv = "yes"
-nox.options.error_on_missing_interpreters = True
+nox.options.error_on_missing_interpreters = False  # nox names them, and skips their sessions
 
 PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+CONTROL_PLANE_PYPROJECT = nox.project.load_toml(ROOT / "control_plane" / "pyproject.toml")
 SDK = ("--editable", ".[trio]")
 CONTROL_PLANE = ("--editable", "./control_plane[postgres,redis]")
 DISTRIBUTIONS = {"nodus_sdk": ".", "nodus_control_plane": "control_plane"}
+
+CURRENT = "{}.{}".format(*sys.version_info[:2])
+PYTHONS = sorted({*nox.project.python_versions(PYPROJECT), CURRENT}, key=lambda version: int(version.split(".")[1]))
+"""Those that the classifiers promise, and the one that runs this."""
+OLDEST = PYTHONS[0]
+
+WHOLE = os.environ.get("NODUS_TESTS") == "whole"
 
 
 def group(name: str) -> list[str]:
@@ -43,83 +50,84 @@ def install(session: nox.Session, *requirements: str) -> None:
         stamp.write_text(wanted, encoding="utf-8")
 
 
-def share_of(version: str) -> list[str]:
-    """Which of the tests run on a Python: all of them on the current one, and where they are asked for.
-
-    Of the others each runs a share, and all shares together are the whole, so that what is particular to a version
-    shows without every test running on each.
-    """
-    others = [each for each, found in FOUND.items() if found is not None and each != CURRENT]
-    if version not in others or os.environ.get("NODUS_TESTS") == "whole":
-        return []
-    return ["--share", f"{others.index(version) + 1}/{len(others)}"]
+def run_here(session: nox.Session, *arguments: str) -> None:
+    """Run a module of the development environment, which tools/dev.py makes: it holds all that this needs."""
+    python = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    if not python.exists():
+        session.error("there is no .venv yet: run `python3 tools/dev.py setup`")
+    session.run(str(python), "-m", *arguments, external=True)
 
 
-def tests_on(version: str, interpreter: Path) -> None:
-    """Define the session of the SDK's tests on one Python: sync, and async on asyncio and on trio."""
-
-    @nox.session(name=f"tests-{version}", python=str(interpreter), tags=["test"])
-    def tests(session: nox.Session) -> None:
-        install(session, *SDK, *group("test"), *group("receivers"))
-        # Measuring it takes as long again as a good part of the tests, and every Python runs the same ones.
-        program = ["coverage", "run", "-m", "pytest"] if version == CURRENT else ["pytest"]
-        for stale in ROOT.glob(".coverage.*") if version == CURRENT else ():
-            stale.unlink()
-        # Who names tests means these.
-        session.run(*program, *(session.posargs or share_of(version)))
+def share(text: str) -> list[str]:
+    """The option that leaves a run one of so many shares of the tests, unless all of them are asked for."""
+    return [] if WHOLE else ["--share", text]
 
 
-def not_tested_on(version: str) -> None:
-    """Define a session that says that a supported Python is not on this machine."""
-
-    @nox.session(name=f"tests-{version}", python=False, tags=["test"])
-    def skipped(session: nox.Session) -> None:
-        session.skip(f"no Python {version} here (looked in: {LOOKED_IN})")
-
-
-def oldest(requirements: list[str]) -> list[str]:
-    """The same requirements, each at the lowest version that it allows."""
-    return [re.sub(r">=([\d.]+).*", r"==\1", requirement) for requirement in requirements]
+def lowest(project: dict[str, object], *extras: str) -> list[str]:
+    """A project's requirements, each at the lowest version that it allows."""
+    table: dict[str, list[str]] = project["optional-dependencies"]  # type: ignore[assignment]  # as pyproject.toml has it
+    required = [*project["dependencies"], *(each for extra in extras for each in table[extra])]  # type: ignore[misc]  # likewise
+    return [re.sub(r">=([\d.]+).*", r"==\1", requirement) for requirement in required]
 
 
-def tests_on_oldest_dependencies(interpreter: Path) -> None:
-    """Define the session of the SDK's tests with the lowest versions that it says it works with."""
-
-    @nox.session(name="tests-oldest-dependencies", python=str(interpreter), tags=["test"])
-    def tests(session: nox.Session) -> None:
-        project = PYPROJECT["project"]
-        lowest = oldest([*project["dependencies"], *project["optional-dependencies"]["trio"]])
-        install(session, *SDK, *group("test"), *lowest)
-        share = [] if os.environ.get("NODUS_TESTS") == "whole" else ["--share", "1/2"]
-        session.run("pytest", *(session.posargs or share))
-
-
-HTTP_LIBRARIES = {
-    "oldest": ["httpx==0.27", "httpcore==1.0.7"],
-    "newest": ["--upgrade", "httpx", "httpcore"],
-    "successors": ["httpx2>=2.16", "httpcore2>=2.16"],
-}
-
-
-@nox.session(tags=["test"])
-@nox.parametrize("libraries", list(HTTP_LIBRARIES))
-def http_libraries(session: nox.Session, libraries: str) -> None:
-    """The tests of the pool, of faults and of retries, on the HTTP libraries at the edges of what is supported."""
-    session.install(*SDK, *group("test"), *HTTP_LIBRARIES[libraries])
-    subjects = ("pool*", "prox*", "fault*", "retr*", "failures", "connecting", "injected_clients", "event_loops")
-    files = {path for each in subjects for path in (ROOT / "tests").glob(f"**/test_{each}.py")}
-    variables = {"NODUS_TEST_HTTPX2": "1"} if libraries == "successors" else {}
-    session.run("pytest", *map(str, sorted(files)), *session.posargs, env=variables)
-
-
-@nox.session(tags=["test"])
-def control_plane(session: nox.Session) -> None:
-    """The control plane's tests; they take the longest, and so begin first, with what else takes long."""
+# What takes the longest begins first. Two runs, each with servers of its own, wait beside each other.
+@nox.session(tags=["test"], python=False)
+@nox.parametrize("half", [nox.param("1", id="1"), nox.param("2", id="2")])
+def control_plane(session: nox.Session, half: str) -> None:
+    """One half of the control plane's tests."""
     if session.posargs:
         session.skip("the arguments are for the SDK's tests")
-    install(session, *SDK, *CONTROL_PLANE, *group("test"), *group("receivers"))
     with session.chdir("control_plane"):
-        session.run("pytest", "--ignore", "tests/browser")
+        run_here(session, "pytest", "--ignore", "tests/browser", "--share", f"{half}/2")
+
+
+@nox.session(name=f"tests-{CURRENT}", tags=["test"], python=False)
+def tests_here(session: nox.Session) -> None:
+    """The SDK's tests on the Python of the development environment; what they cover is measured."""
+    for stale in ROOT.glob(".coverage.*"):
+        stale.unlink()
+    run_here(session, "coverage", "run", "-m", "pytest", *session.posargs)
+
+
+@nox.session(name="tests", tags=["test"], python=[version for version in PYTHONS if version != CURRENT])
+def tests(session: nox.Session) -> None:
+    """The SDK's tests on the other Pythons: all on the oldest and the newest, between them what waits, on asyncio."""
+    install(session, *SDK, *group("test"), *group("receivers"))
+    between = session.python not in (OLDEST, PYTHONS[-1])
+    chosen = ["tests/_async", "-k", "not trio"] if between and not WHOLE else []
+    session.run("pytest", *(session.posargs or chosen))
+
+
+@nox.session(name="tests-oldest-dependencies", python=OLDEST, tags=["test"])
+def tests_with_oldest_dependencies(session: nox.Session) -> None:
+    """The SDK's tests with the lowest versions that it says it works with."""
+    install(session, *SDK, *group("test"), *lowest(PYPROJECT["project"], "trio"))
+    session.run("pytest", *(session.posargs or share("1/3")))
+
+
+@nox.session(name="tests-http-successors", tags=["test"])
+def tests_with_http_successors(session: nox.Session) -> None:
+    """The tests of the pool, of faults and of retries on httpx2 and httpcore2, in the place of httpx and httpcore.
+
+    All others run on the newest versions of these, and those of the session before this one on the oldest.
+    """
+    if session.posargs:
+        session.skip("the arguments are for the tests that run on httpx")
+    install(session, *SDK, *group("test"), "httpx2>=2.16", "httpcore2>=2.16")
+    subjects = ("pool*", "prox*", "fault*", "retr*", "failures", "connecting", "injected_clients", "event_loops")
+    files = {path for each in subjects for path in (ROOT / "tests").glob(f"**/test_{each}.py")}
+    session.run("pytest", *map(str, sorted(files)), *share("1/3"), env={"NODUS_TEST_HTTPX2": "1"})
+
+
+@nox.session(name="control-plane-oldest-dependencies", python=OLDEST, tags=["test"])
+def control_plane_with_oldest_dependencies(session: nox.Session) -> None:
+    """The control plane's tests with the lowest versions that it says it works with."""
+    if session.posargs:
+        session.skip("the arguments are for the SDK's tests")
+    lows = lowest(CONTROL_PLANE_PYPROJECT["project"], "postgres", "redis")
+    install(session, *SDK, *CONTROL_PLANE, *group("test"), *lows)
+    with session.chdir("control_plane"):
+        session.run("pytest", "--ignore", "tests/browser", *share("1/6"))
 
 
 @nox.session(tags=["test"])
@@ -132,45 +140,31 @@ def browser(session: nox.Session) -> None:
         session.run("pytest", "tests/browser")
 
 
-CURRENT = "{}.{}".format(*sys.version_info[:2])
-FOUND = {version: find_interpreter(version) for version in dict.fromkeys([*supported_versions(), CURRENT])}
-for python_version, found in sorted(FOUND.items(), key=lambda each: each[0] != CURRENT):
-    if found is None:
-        not_tested_on(python_version)
-    else:
-        tests_on(python_version, found)
-tests_on_oldest_dependencies(next(found for found in FOUND.values() if found is not None))
-
-
-@nox.session(tags=["coverage"])
+@nox.session(tags=["coverage"], python=False)
 def coverage(session: nox.Session) -> None:
     """What the tests covered when they last ran."""
     if session.posargs:
         session.skip("only some of the tests ran")
-    install(session, "coverage[toml]")
-    session.run("coverage", "combine")
-    session.run("coverage", "report")
+    run_here(session, "coverage", "combine")
+    run_here(session, "coverage", "report")
 
 
-@nox.session(tags=["soak"])
+@nox.session(python=False)
 def soak(session: nox.Session) -> None:
-    """The long campaigns: what the tests do at random, many times over."""
-    install(session, *SDK, *CONTROL_PLANE, *group("test"))
-    none_collected = 5
-    session.run("pytest", "-m", "soak", "--timeout=7200", *session.posargs, success_codes=[0, none_collected])
+    """The long campaigns: what the tests do at random, or take samples of, many times over."""
+    run_here(session, "pytest", "-m", "soak", "--timeout=7200", *session.posargs)
     with session.chdir("control_plane"):
-        session.run("pytest", "-m", "soak", "--timeout=7200", *session.posargs, success_codes=[0, none_collected])
+        run_here(session, "pytest", "-m", "soak", "--timeout=7200", *session.posargs)
 
 
-@nox.session(tags=["lint"])
+@nox.session(tags=["checks"], python=False)
 def lint(session: nox.Session) -> None:
     """Rules and formatting."""
-    install(session, *group("lint"))
-    session.run("ruff", "check", ".")
-    session.run("ruff", "format", "--check", ".")
+    run_here(session, "ruff", "check", ".")
+    run_here(session, "ruff", "format", "--check", ".")
 
 
-@nox.session(tags=["typing"])
+@nox.session(tags=["checks"])
 def typing(session: nox.Session) -> None:
     """The types, as two checkers see them, and whether the public ones are complete."""
     install(session, *SDK, *CONTROL_PLANE, *group("typing"))
@@ -179,14 +173,13 @@ def typing(session: nox.Session) -> None:
     session.run("pyright", "--verifytypes", "nodus", "--ignoreexternal")
 
 
-@nox.session(tags=["drift"])
+@nox.session(tags=["checks"], python=False)
 def drift(session: nox.Session) -> None:
     """Whether the generated code is what its sources give."""
-    install(session, *group("generate"))
-    session.run("python", "tools/unasync_build.py", "--check")
+    run_here(session, "tools.unasync_build", "--check")
 
 
-@nox.session(tags=["build"])
+@nox.session(tags=["checks"])
 def build(session: nox.Session) -> None:
     """Both distributions: built, installed into a fresh environment, used from another folder."""
     install(session, *group("build"))
@@ -204,21 +197,14 @@ def build(session: nox.Session) -> None:
         session.run(str(scripts / "nodus"), "playground", "--help", external=True, silent=True)
 
 
-@nox.session(tags=["demo"])
-def demo(session: nox.Session) -> None:
-    """Real jobs, end to end."""
-    install(session, *SDK, *CONTROL_PLANE)
-    session.run("python", "examples/demo.py")
-
-
-@nox.session(tags=["docs"])
+@nox.session(tags=["checks"])
 def docs(session: nox.Session) -> None:
     """The documentation: it builds, and no link in it is broken."""
     install(session, *group("docs"))
     session.run("mkdocs", "build", "--strict", "--site-dir", str(Path(session.create_tmp()) / "site"))
 
 
-@nox.session(tags=["bench"])
+@nox.session
 def bench(session: nox.Session) -> None:
     """Ratios against the bare tools underneath; never a pass or a fail."""
     install(session, *SDK, *CONTROL_PLANE, *group("bench"))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import gc
 import inspect
 import os
-import zlib
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.sampling import pytest_addoption, pytest_collection_modifyitems, pytest_configure
 from tests.support.threads import threads_end
 
 # What a test finds must not depend on the run, nor on how busy the machine is.
@@ -28,23 +28,6 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
     """The event loop that an asynchronous test runs on: each runs on both."""
     name: str = request.param
     return name
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--share K/N` runs one of N shares of the tests; each test is in one of them, on every machine the same."""
-    parser.addoption("--share", metavar="K/N", help="run only the K-th of N shares of the tests, from 1 on")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is in other shares. A function's parameters stay together, and so do its loops."""
-    share = config.getoption("--share")
-    if share is None:
-        return
-    number, count = map(int, str(share).split("/"))
-    others = [item for item in items if zlib.crc32(item.nodeid.partition("[")[0].encode()) % count != number - 1]
-    config.hook.pytest_deselected(items=others)
-    kept = set(items).difference(others)
-    items[:] = [item for item in items if item in kept]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -82,3 +65,6 @@ def nothing_left_behind() -> Iterator[None]:
     """Collect what was forgotten while a module's tests ran, so that its warnings come up there."""
     yield
     gc.collect()
+
+
+__all__ = ["pytest_addoption", "pytest_collection_modifyitems", "pytest_configure"]

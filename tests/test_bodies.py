@@ -149,6 +149,7 @@ READERS = {
 }
 
 
+@pytest.mark.campaign(7)
 @pytest.mark.parametrize("amount", ["as large as may be", "as many values as may be", "always small"])
 @pytest.mark.parametrize("item", ITEMS)
 @pytest.mark.parametrize("place", PLACES)

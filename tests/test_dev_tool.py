@@ -1,22 +1,25 @@
-"""tools/dev.py and what it is made of: it finds Pythons, makes an environment, and fails in words."""
+"""tools/dev.py: it makes an environment, runs what it is asked to in it, and fails in words."""
+
+from __future__ import annotations
 
 import ast
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-import interpreters
-from devtool import environment, lock, main
+import dev
+import system_packages
 
 ROOT = Path(__file__).resolve().parents[1]
-CURRENT = "{}.{}".format(*sys.version_info[:2])
 
-posix_only = pytest.mark.skipif(os.name == "nt", reason="the stand-ins are shell scripts")
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="the stand-ins are shell scripts")
 
 
 def script(path: Path, text: str) -> Path:
@@ -27,376 +30,308 @@ def script(path: Path, text: str) -> Path:
     return path
 
 
-def stand_in_python(path: Path, version: str) -> Path:
-    """A program that, asked like a Python, says that it is CPython of that version."""
-    return script(path, f"echo {version}; echo cpython")
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project."""
+    monkeypatch.setattr(dev, "ROOT", tmp_path)
+    monkeypatch.setattr(dev, "VENV", tmp_path / ".venv")
+    (tmp_path / "pyproject.toml").write_text("")
+    return tmp_path
 
 
-class TestInterpreters:
-    """Which Pythons count as present."""
-
-    @pytest.fixture(autouse=True)
-    def empty_machine(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Nothing on PATH, no pyenv, no uv: each test adds what it is about."""
-        monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-        monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
-
-    def test_the_supported_versions_are_those_of_the_classifiers(self) -> None:
-        """They are promised in one place."""
-        assert interpreters.supported_versions() == ["3.10", "3.11", "3.12", "3.13"]
-
-    def test_the_python_that_runs_this_is_always_found(self) -> None:
-        """Whatever it is, it runs."""
-        found = interpreters.find_interpreter(CURRENT)
-
-        assert found is not None
-        assert found.is_absolute()
-
-    @posix_only
-    def test_a_python_on_path_is_found(self, tmp_path: Path) -> None:
-        """By its absolute path."""
-        expected = stand_in_python(tmp_path / "bin/python3.99", "3.99")
-
-        assert interpreters.find_interpreter("3.99") == expected
-
-    @posix_only
-    @pytest.mark.parametrize(
-        "text", ["echo 'pyenv: python3.99: command not found' >&2; exit 127", "echo 3.98; echo cpython"]
-    )
-    def test_what_does_not_run_as_that_version_is_passed_over(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
-    ) -> None:
-        """A shim of a version that is not selected hides no real one further along."""
-        monkeypatch.setenv("PATH", f"{tmp_path / 'shims'}:{tmp_path / 'bin'}")
-        script(tmp_path / "shims/python3.99", text)
-        assert interpreters.find_interpreter("3.99") is None
-
-        expected = stand_in_python(tmp_path / "bin/python3.99", "3.99")
-
-        assert interpreters.find_interpreter("3.99") == expected
-
-    @posix_only
-    @pytest.mark.parametrize("pyenv", ["bin/pyenv", "pyenv/bin/pyenv"])
-    def test_pyenv_is_asked_for_versions_that_are_not_selected(self, tmp_path: Path, pyenv: str) -> None:
-        """The newest release of the version, whether pyenv is on PATH or only in its usual place."""
-        script(
-            tmp_path / pyenv,
-            f"""[ "$1" = prefix ] && echo "{tmp_path}/$2" || printf '3.98.1\\n3.99.2\\n3.99.10\\nmine\\n'""",
-        )
-        stand_in_python(tmp_path / "3.99.2/bin/python3.99", "3.99")
-        expected = stand_in_python(tmp_path / "3.99.10/bin/python3.99", "3.99")
-
-        assert interpreters.find_interpreter("3.99") == expected
-
-    @posix_only
-    def test_uv_is_asked_too(self, tmp_path: Path) -> None:
-        """Without letting it download anything."""
-        expected = stand_in_python(tmp_path / "uv-python", "3.99")
-        script(
-            tmp_path / "bin/uv",
-            f"""[ "$*" = "python find --no-python-downloads --no-project 3.99" ] && echo {expected}""",
-        )
-
-        assert interpreters.find_interpreter("3.99") == expected
-
-
-@posix_only
 class TestEnvironment:
     """The life of `.venv`, with stand-ins for venv and pip."""
 
     @pytest.fixture(autouse=True)
-    def project(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        """An empty project."""
-        monkeypatch.setattr(environment, "ROOT", tmp_path)
-        monkeypatch.setattr(environment, "VENV", tmp_path / ".venv")
-        (tmp_path / "pyproject.toml").write_text("")
-        return tmp_path
-
-    @pytest.fixture
     def ran(self, project: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         """What was run: "venv" or "pip"; the first makes an environment that works."""
         done: list[str] = []
 
-        def run(command: Sequence[str], failure: str) -> None:
+        def run(command: Sequence[str]) -> None:
+            if "pip>=25.1" in command:
+                return
             done.append(command[2])
             if command[2] == "venv":
-                script(environment.python_of(project / ".venv"), "echo pip 26.0 from there")
+                script(project / ".venv/bin/python", "exit 0")
 
-        monkeypatch.setattr(environment, "_run", run)
+        monkeypatch.setattr(dev, "run_quietly", run)
         return done
 
     @pytest.fixture
-    def pip_fails(self, ran: list[str], monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    def pip_fails(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         """Call it, and pip fails from then on."""
-        working = environment._run
+        working = dev.run_quietly
 
-        def fail() -> None:
-            def run(command: Sequence[str], failure: str) -> None:
-                working(command, failure)
-                if command[2] == "pip":
-                    raise environment.SetupError(failure)
+        def run(command: Sequence[str]) -> None:
+            working(command)
+            if command[2] == "pip" and "pip>=25.1" not in command:
+                raise SystemExit("pip failed")
 
-            monkeypatch.setattr(environment, "_run", run)
+        return lambda: monkeypatch.setattr(dev, "run_quietly", run)
 
-        return fail
-
-    def test_it_is_made_once(self, project: Path, ran: list[str]) -> None:
-        """The second run finds everything in place."""
-        python = environment.prepare()
-
-        assert environment.prepare() == python == project / ".venv/bin/python"
+    def test_it_is_made_once_and_brought_up_to_date_when_requirements_change(
+        self, project: Path, ran: list[str]
+    ) -> None:
+        """A run that finds everything in place installs nothing."""
+        assert dev.prepare() == dev.prepare() == str(project / ".venv/bin/python")
         assert ran == ["venv", "pip"]
 
-    def test_it_is_brought_up_to_date_when_requirements_change(self, project: Path, ran: list[str]) -> None:
-        """In place, since most of it is right already."""
-        environment.prepare()
         (project / "pyproject.toml").write_text("# other requirements")
-        environment.prepare()
-
+        dev.prepare()
         assert ran == ["venv", "pip", "pip"]
 
-    def test_an_old_pip_is_replaced_first(self, project: Path, ran: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-        """The one that comes with an older Python knows no dependency groups."""
-        monkeypatch.setattr(environment, "_pip_version", lambda python: (24, 0))
-        environment.prepare()
-
-        assert ran == ["venv", "pip", "pip"]
-
-    def test_a_failed_installation_leaves_nothing_behind(
-        self, project: Path, ran: list[str], pip_fails: Callable[[], None]
-    ) -> None:
-        """And says where to look: the next run starts afresh."""
+    def test_a_failed_installation_leaves_nothing_behind(self, project: Path, pip_fails: Callable[[], None]) -> None:
+        """The next run starts afresh."""
         pip_fails()
 
-        with pytest.raises(environment.SetupError, match="pip could not install"):
-            environment.prepare()
+        with pytest.raises(SystemExit, match="pip failed"):
+            dev.prepare()
         assert not (project / ".venv").exists()
 
     def test_a_failed_update_keeps_what_there_was_and_is_tried_again(
         self, project: Path, ran: list[str], pip_fails: Callable[[], None]
     ) -> None:
         """No working environment is thrown away for want of a network."""
-        environment.prepare()
+        dev.prepare()
         (project / "pyproject.toml").write_text("# other requirements")
         pip_fails()
         for _ in range(2):
-            with pytest.raises(environment.SetupError):
-                environment.prepare()
+            with pytest.raises(SystemExit):
+                dev.prepare()
 
-        assert environment.python_of(project / ".venv").exists()
+        assert (project / ".venv/bin/python").exists()
         assert ran == ["venv", "pip", "pip", "pip"]
 
-    def test_an_environment_whose_making_was_cut_short_is_made_again(self, project: Path, ran: list[str]) -> None:
-        """A killed run leaves its mark, and what it left is not trusted."""
-        environment.prepare()
-        (project / ".venv/.unfinished").touch()
+    @pytest.mark.parametrize("spoil", ["cut short", "no Python"])
+    def test_an_environment_that_is_not_whole_is_made_again(self, project: Path, ran: list[str], spoil: str) -> None:
+        """A run that was killed leaves its mark; and Pythons are upgraded and removed."""
+        dev.prepare()
         (project / ".venv/leftover").touch()
-        environment.prepare()
+        if spoil == "cut short":
+            (project / ".venv/made").write_text("")
+        else:
+            (project / ".venv/bin/python").unlink()
+        dev.prepare()
 
         assert ran == ["venv", "pip", "venv", "pip"]
         assert not (project / ".venv/leftover").exists()
 
-    def test_an_environment_whose_python_is_gone_is_made_again(self, project: Path, ran: list[str]) -> None:
-        """Pythons are upgraded and removed."""
-        environment.prepare()
-        environment.python_of(project / ".venv").unlink()
-        environment.prepare()
-
-        assert ran == ["venv", "pip", "venv", "pip"]
-
     def test_a_working_environment_that_someone_else_made_is_used(self, project: Path, ran: list[str]) -> None:
-        """It is theirs to remove, and theirs to have the project in."""
-        script(environment.python_of(project / ".venv"), "echo pip 26.0 from there")
-        environment.prepare()
+        """The project is installed into it."""
+        script(project / ".venv/bin/python", "exit 0")
+        dev.prepare()
 
         assert ran == ["pip"]
 
     def test_a_broken_one_that_someone_else_made_is_left_to_them(self, project: Path, ran: list[str]) -> None:
         """Nothing is deleted that this tool did not make."""
         (project / ".venv").mkdir()
-        (project / ".venv/precious").touch()
 
-        with pytest.raises(environment.SetupError, match="remove it"):
-            environment.prepare()
-        assert (project / ".venv/precious").exists()
+        with pytest.raises(SystemExit, match="remove it"):
+            dev.prepare()
+        assert (project / ".venv").exists()
         assert ran == []
 
-    def test_a_python_without_ensurepip_is_told_what_to_install(
-        self, project: Path, ran: list[str], monkeypatch: pytest.MonkeyPatch
+
+@pytest.mark.parametrize("name", ["pip", "venv"])
+def test_a_step_that_fails_says_what_it_printed_and_what_to_do(name: str) -> None:
+    """Where an index may be missing, or a package of the system."""
+    with pytest.raises(SystemExit) as caught:
+        dev.run_quietly([sys.executable, "-c", "print('no space left'); raise SystemExit(1)", name])
+
+    assert str(caught.value).startswith("no space left\ntools/dev.py: ")
+    assert ("PIP_INDEX_URL" if name == "pip" else "apt-get install python3.") in str(caught.value)
+
+
+def test_another_run_in_the_same_folder_is_waited_for(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """And told of."""
+    program = f"import sys; sys.path.insert(0, {str(ROOT / 'tools')!r}); import dev, pathlib\n"
+    program += f"dev.ROOT = pathlib.Path({str(project)!r})\nwith dev.alone(): print('alone')"
+    with dev.alone():
+        child = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert child.stderr is not None
+        assert b"waiting" in child.stderr.readline()
+        assert child.poll() is None
+
+    assert child.communicate(timeout=300)[0] == b"alone\n"
+
+
+class TestCommands:
+    """How it runs what it is asked to."""
+
+    @pytest.mark.parametrize(("text", "status"), [("exit 0", 0), ("exit 3", 3), ("kill -TERM $$", 143)])
+    def test_the_exit_status_is_that_of_the_program(self, tmp_path: Path, text: str, status: int) -> None:
+        """One that a signal ended gives 128 and the signal's number, as in a shell."""
+        assert dev.run_all({"one": [str(script(tmp_path / "program", text))]}) == status
+
+    def test_several_run_side_by_side_and_are_told_apart(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        """As on Debian, where it is a package of its own."""
-        real = environment.importlib.util.find_spec
-        monkeypatch.setattr(
-            environment.importlib.util, "find_spec", lambda name: None if name == "ensurepip" else real(name)
+        """Two of these end only because the other runs; the output of each comes whole, under its name."""
+        meets = 'cd "$(dirname "$0")"; touch "$1"; while ! test -e "$2"; do sleep 0.01; done; echo "$1 met $2"'
+        meet = str(script(tmp_path / "meet", meets))
+        skip = str(script(tmp_path / "skip", "echo 'nox > Session tests-3.99 skipped: Python interpreter not found'"))
+        fail = str(script(tmp_path / "fail", "exit 3"))
+        monkeypatch.setattr(dev, "cores", lambda: 1)
+
+        status = dev.run_all({"a": [meet, "x", "y"], "b": [meet, "y", "x"], "c": [skip], "d": [fail]})
+
+        printed = capfd.readouterr().out
+        assert status == 3
+        assert "a: passed\nx met y\n" in printed
+        assert printed.endswith("a passed, b passed, c skipped, d failed\n")
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_after_a_signal_nothing_is_started_and_nothing_left(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+    ) -> None:
+        """Ctrl-C reaches the programs by itself; a SIGTERM is handed on to them."""
+        pid = tmp_path / "pid"
+        wait = (
+            "import os, sys, signal; signal.signal(2, signal.SIG_DFL); open(sys.argv[1], 'w').write(str(os.getpid()))\n"
         )
+        wait += "os.rename(sys.argv[1], sys.argv[2]); signal.pause()"
+        monkeypatch.setattr(dev, "cores", lambda: 0)
 
-        with pytest.raises(environment.SetupError, match=rf"lacks ensurepip.*\n.*apt-get install python{CURRENT}-venv"):
-            environment.prepare()
-        assert not (project / ".venv").exists()
+        def interrupt() -> None:
+            while not pid.exists():
+                pass
+            os.kill(os.getpid(), number)
+            if number is signal.SIGINT:
+                os.kill(int(pid.read_text()), number)
 
+        # Whoever was started in the background of a shell finds SIGINT ignored.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        waiting = [sys.executable, "-c", wait, str(tmp_path / "new"), str(pid)]
+        status = dev.run_all({"waits": waiting, "never": [str(script(tmp_path / "never", f"touch {tmp_path}/ran"))]})
+        thread.join()
+        signal.signal(signal.SIGINT, before)
 
-def test_environments_that_were_never_finished_are_discarded(tmp_path: Path) -> None:
-    """Unless they are so young that someone may be at it; whole ones and other folders stay."""
-    for name in ("whole", "installed", "broken", "without pip", ".cache"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "installed/installed").touch()
-    script(environment.python_of(tmp_path / "whole"), "exit 0")
-    script(environment.python_of(tmp_path / "without pip"), "exit 1")
-    made = (tmp_path / "broken").stat().st_mtime
-    (tmp_path / "test.lock").touch()
+        assert status == 128 + number
+        assert not (tmp_path / "ran").exists()
 
-    environment.discard_unfinished(tmp_path, now=made + 1)
-    assert len(list(tmp_path.iterdir())) == 6
+    def test_pythons_that_pyenv_keeps_are_found(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Though none of them is selected: nox looks for them on PATH, behind what is there already."""
+        (tmp_path / "versions/3.99.1/bin").mkdir(parents=True)
+        monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+        monkeypatch.setenv("PATH", "/there")
 
-    environment.discard_unfinished(tmp_path, now=made + 100)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".cache", "installed", "test.lock", "whole"]
+        first, second, *pythons = dev.environment()["PATH"].split(os.pathsep)
 
+        assert (first, second) == (str(dev.VENV / "bin"), "/there")
+        assert str(tmp_path / "versions/3.99.1/bin") in pythons
 
-@pytest.mark.parametrize(
-    ("printed", "hint"), [("ERROR: No matching distribution found for nox", True), ("error: no space left", False)]
-)
-def test_what_pip_printed_is_part_of_the_message(printed: str, hint: bool) -> None:
-    """Its last lines name the cause; where that is the index, the message says what to look at."""
-    program = f"print({printed!r}); raise SystemExit(1)"
+    def test_no_arguments_show_how_it_is_used(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """That is a usage error, and no reason to make an environment."""
+        assert dev.main([]) == 2
+        assert "usage: python3 tools/dev.py [--install] TASK" in capsys.readouterr().out
 
-    with pytest.raises(environment.SetupError) as caught:
-        environment._run([sys.executable, "-c", program], "It failed.")
-    assert str(caught.value).startswith(f"{printed}\nIt failed.")
-    assert ("PIP_INDEX_URL" in str(caught.value)) is hint
+    @pytest.mark.parametrize("task", [["test"], ["--install", "test"], ["test", "--install", "--", "-k", "retry"]])
+    def test_what_stands_after_the_task_is_for_the_task(
+        self, project: Path, monkeypatch: pytest.MonkeyPatch, task: list[str]
+    ) -> None:
+        """With or without the two dashes; `--install` may stand on either side of it."""
+        ran: dict[str, list[str]] = {}
+        installs: list[bool] = []
+        monkeypatch.delenv("CI", raising=False)
+        monkeypatch.setattr(dev, "prepare", lambda may_install: installs.append(may_install) or "python")
+        monkeypatch.setattr(dev, "sessions_of", lambda nox, tag: [f"{tag}-1"])
+        monkeypatch.setattr(dev, "run_all", lambda commands: ran.update(commands) or 0)
+        monkeypatch.setattr(system_packages, "install_servers", lambda root: None)
 
+        assert dev.main(list(task)) == 0
+        assert installs == ["--install" in task]
+        assert list(ran) == ["test-1", "coverage-1"]
+        expected = ["--", "-k", "retry"] if "retry" in task else []
+        assert ran["test-1"] == ["python", "-m", "nox", "--non-interactive", "--session", "test-1", *expected]
 
-def test_a_lock_is_held_by_one_at_a_time(tmp_path: Path) -> None:
-    """And is free again afterwards."""
-    path = tmp_path / "folder/lock"
-    with lock.exclusive(path, "busy"):
-        descriptor = os.open(path, os.O_RDWR)
-        assert lock._lock(descriptor, wait=False) is False
+    def test_an_environment_of_nox_that_was_never_finished_is_made_again(
+        self, project: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whole ones and other folders stay."""
+        for name in ("whole/pyvenv.cfg", "whole/installed", "broken/pyvenv.cfg", ".cache/thing"):
+            (project / ".nox" / name).parent.mkdir(parents=True, exist_ok=True)
+            (project / ".nox" / name).touch()
+        monkeypatch.setattr(dev, "prepare", lambda may_install: "python")
+        monkeypatch.setattr(dev, "run_all", lambda commands: 0)
+        dev.main(["lint"])
 
-    assert lock._lock(descriptor, wait=False) is True
-    os.close(descriptor)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "install", "rest"),
-    [
-        (["test"], False, []),
-        (["--install", "test"], True, []),
-        (["test", "--install"], True, []),
-        (["test", "--", "-k", "retry"], False, ["-k", "retry"]),
-        (["test", "--install", "--", "--install"], True, ["--install"]),
-        (["test", "-k", "retry"], False, ["-k", "retry"]),
-    ],
-)
-def test_arguments_after_the_task_are_for_the_task(arguments: list[str], install: bool, rest: list[str]) -> None:
-    """With or without the two dashes; `--install` may stand on either side of it."""
-    options, found = main._parse(arguments)
-
-    assert (options.task, options.install, found) == ("test", install, rest)
-
-
-def test_an_unknown_task_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
-    """It is named, with those that exist."""
-    with pytest.raises(SystemExit, match="2"):
-        main.main(["tset"])
-
-    assert "'tset' (choose from " in capsys.readouterr().err
+        assert sorted(path.name for path in (project / ".nox").iterdir()) == [".cache", "whole"]
 
 
-def test_a_failure_to_prepare_is_exit_status_2_and_no_traceback(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The message alone."""
+class TestSystemPackages:
+    """Installing what the system lacks, with a stand-in for apt-get."""
 
-    def fail(*, install_system_packages: bool) -> Path:
-        raise environment.SetupError("no index")
+    @pytest.fixture(autouse=True)
+    def root(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The superuser of a Debian."""
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        monkeypatch.setattr(system_packages, "PAUSE_SECONDS", 0)
+        monkeypatch.setenv("PATH", os.pathsep.join([str(tmp_path), os.environ["PATH"]]))
 
-    monkeypatch.setattr(main, "prepare", fail)
+    def test_only_programs_that_are_missing_are_installed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A program of the right version that is on PATH counts."""
+        installed: list[str] = []
+        monkeypatch.setattr(system_packages, "install", installed.append)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        script(tmp_path / "initdb", "exit 0")
+        script(tmp_path / "postgres", "echo 'postgres (PostgreSQL) 99.1'")
+        system_packages.install_servers(ROOT)
 
-    assert main.main(["setup"]) == 2
-    assert capsys.readouterr().err == "tools/dev.py: no index\n"
+        assert installed == ["redis-server", "chromium"]
 
+    def test_nobody_but_root_installs(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What is missing is skipped by name then."""
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
+        script(tmp_path / "apt-get", f"touch {tmp_path}/done")
+        system_packages.install("redis-server")
 
-@posix_only
-def test_only_programs_that_are_missing_are_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As root on Debian alone."""
-    installed: list[str] = []
-    monkeypatch.setattr(environment, "install_system_package", installed.append)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(environment, "can_install_system_packages", lambda: False)
-    environment.install_servers()
-    assert installed == []
+        assert not (tmp_path / "done").exists()
 
-    monkeypatch.setattr(environment, "can_install_system_packages", lambda: True)
-    script(tmp_path / "initdb", "exit 0")
-    script(tmp_path / "postgres", "echo 'postgres (PostgreSQL) 99.1'")
-    environment.install_servers()
+    def test_another_installation_is_waited_for(self, tmp_path: Path) -> None:
+        """A machine that has just started updates its own lists; what apt-get then refuses it does a moment later."""
+        refuse = "test -e tried || { touch tried; echo 'E: Could not get lock /var/lib/apt/lists.' >&2; exit 100; }"
+        script(tmp_path / "apt-get", f'cd {tmp_path}; {refuse}; echo "$@" >> done')
+        system_packages.install("redis-server")
 
-    assert installed == ["redis-server", "chromium"]
+        assert [line.split()[4:] for line in (tmp_path / "done").read_text().splitlines()] == [
+            ["update"],
+            ["install", "-y", "--no-install-recommends", "redis-server"],
+        ]
 
+    def test_a_package_that_cannot_be_installed_is_told_with_what_was_said(self, tmp_path: Path) -> None:
+        """Of lists that could not be fetched too: without them it may not be known."""
+        script(tmp_path / "apt-get", 'for last; do :; done; echo "E: no $last" >&2; exit 100')
 
-@posix_only
-def test_another_installation_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that has just started updates its own lists; what apt-get then refuses it does a moment later."""
-    monkeypatch.setattr(environment, "APT_PAUSE_SECONDS", 0)
-    monkeypatch.setenv("PATH", os.pathsep.join([str(tmp_path), os.environ["PATH"]]))
-    refuse = "test -e tried || { touch tried; echo 'E: Could not get lock /var/lib/apt/lists/lock.' >&2; exit 100; }"
-    script(tmp_path / "apt-get", f'cd {tmp_path}; {refuse}; echo "$@" >> done')
-    environment.install_system_package("redis-server")
-
-    assert [line.split()[4:] for line in (tmp_path / "done").read_text().splitlines()] == [
-        ["update"],
-        ["install", "-y", "--no-install-recommends", "redis-server"],
-    ]
-
-
-@posix_only
-def test_a_package_that_cannot_be_installed_is_told_with_what_was_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of lists that could not be fetched too: without them it may not be known."""
-    monkeypatch.setenv("PATH", os.pathsep.join([str(tmp_path), os.environ["PATH"]]))
-    script(tmp_path / "apt-get", 'for last; do :; done; echo "E: no $last" >&2; exit 100')
-
-    with pytest.raises(environment.SetupError, match=r"redis-server` failed:\nE: no update\nE: no redis-server$"):
-        environment.install_system_package("redis-server")
-
-
-@posix_only
-@pytest.mark.parametrize(("text", "status"), [("exit 0", 0), ("exit 3", 3), ("kill -TERM $$", 143)])
-def test_the_exit_status_is_that_of_the_program(tmp_path: Path, text: str, status: int) -> None:
-    """One that a signal ended gives 128 and the signal's number, as in a shell."""
-    assert main._run([str(script(tmp_path / "program", text))]) == status
+        with pytest.raises(SystemExit, match=r"^E: no update\nE: no redis-server\ntools/dev.py: `apt-get .* failed.$"):
+            system_packages.install("redis-server")
 
 
 def test_an_old_python_is_told_so() -> None:
     """In one sentence, with what to do, and not by a syntax error."""
     pretend = "import runpy, sys; sys.version_info = (3, 8, 0); runpy.run_path(sys.argv[1], run_name='__main__')"
-    done = subprocess.run(
-        [sys.executable, "-c", pretend, str(ROOT / "tools/dev.py"), "demo"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, "-c", pretend, str(ROOT / "tools/dev.py"), "demo"]
+    done = subprocess.run(command, capture_output=True, text=True)
 
     assert done.returncode == 1
     assert done.stderr.startswith("Nodus needs Python 3.10 or newer, and this is 3.8 (")
-    ast.parse((ROOT / "tools/dev.py").read_text(encoding="ascii"), feature_version=(3, 4))
+    ast.parse((ROOT / "tools/dev.py").read_text(encoding="ascii"), feature_version=(3, 6))
 
 
-def test_every_task_leads_somewhere() -> None:
-    """A tag that a nox session has, or a program of the project."""
-    tags = set(re.findall(r'tags=\["(\w+)"\]', (ROOT / "noxfile.py").read_text(encoding="utf-8")))
-
-    assert {tag for task in main.TASKS.values() for stage in task.stages for tag in stage} <= tags
-    assert [task.program for task in main.TASKS.values() if task.program and not (ROOT / task.program).exists()] == []
-
-
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", ".ci/run"])
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", ".ci/run", "docs/development/testing.md"])
 def test_the_tasks_that_are_written_about_exist(page: str) -> None:
     """Commands in the documents are commands that work."""
+    noxfile = (ROOT / "noxfile.py").read_text(encoding="utf-8")
+    sessions = {*re.findall(r"^def (\w+)\(session", noxfile, re.MULTILINE)}
     text = (ROOT / page).read_text(encoding="utf-8")
     loop = re.search(r"for task in ([\w ]+);", text)
     named = {*re.findall(r"tools/dev\.py (\w+)", text), *(loop[1].split() if loop else ())}
 
     assert named
-    assert named <= set(main.TASKS)
+    assert named <= sessions | {*dev.PROGRAMS, *dev.STAGES, "setup"}
+    assert [name for name in dev.PROGRAMS.values() if not (ROOT / name).exists()] == []
+    assert all(f'tags=["{tag}"]' in noxfile for tags in dev.STAGES.values() for tag in tags)

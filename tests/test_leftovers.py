@@ -72,6 +72,7 @@ def in_an_event_loop(backend: str, work: Callable[[], Any]) -> None:
     anyio.run(work, backend=backend)
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_synchronous_client_leaves_nothing(fault: str) -> None:
     """Neither a passing fault nor a lasting one leaves anything open."""
@@ -82,6 +83,7 @@ def test_a_synchronous_client_leaves_nothing(fault: str) -> None:
                 sync_calls.CALLS[call][0](client)
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("fault", FAULTS)
 def test_an_asynchronous_client_leaves_nothing(fault: str, backend: str) -> None:
@@ -98,6 +100,7 @@ def test_an_asynchronous_client_leaves_nothing(fault: str, backend: str) -> None
         in_an_event_loop(backend, work)
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("fault", sorted(SLOW)[::2])
 def test_a_cancelled_call_leaves_nothing(fault: str, backend: str) -> None:

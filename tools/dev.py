@@ -1,19 +1,235 @@
 """Everything a developer runs, from a fresh clone on: `python3 tools/dev.py demo`, `python3 tools/dev.py test`.
 
-Only the check below runs on an old Python, so this file alone keeps to syntax that one can read.
+It makes `.venv`, with the project and its tools in it, and runs sessions of noxfile.py there: `checks` and `test` run
+several, one more at once than there are cores, because tests wait for much of their time. `setup` makes `.venv` only.
+Any other task is a session: `dev.py --list` names them. As root on Debian, `--install` (or CI=true) installs missing
+system packages too. Standard library only; what stands above the first check is read by old Pythons as well.
 """
 
 import sys
 
-if __name__ == "__main__":
-    if sys.version_info < (3, 10):
-        sys.exit(
-            "Nodus needs Python 3.10 or newer, and this is {}.{} ({}).\n"
-            "Run this with a newer one, for example: python3.12 tools/dev.py {}".format(
-                sys.version_info[0], sys.version_info[1], sys.executable, " ".join(sys.argv[1:])
-            )
+if sys.version_info < (3, 10):
+    sys.exit(
+        "Nodus needs Python 3.10 or newer, and this is {}.{} ({}).\n"
+        "Run this with a newer one, for example: python3.12 tools/dev.py {}".format(
+            sys.version_info[0], sys.version_info[1], sys.executable, " ".join(sys.argv[1:])
         )
+    )
 
-    from devtool.main import main
+import contextlib
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from pathlib import Path
 
+import system_packages
+
+ROOT = Path(__file__).resolve().parents[1]
+VENV = ROOT / ".venv"
+REQUIREMENTS = ["--editable", ".[trio]", "--editable", "./control_plane[postgres,redis]", "--group", "dev"]
+PROGRAMS = {"demo": "examples/demo.py", "generate": "tools/unasync_build.py"}
+STAGES = {"checks": ["checks"], "test": ["test", "coverage"]}
+"""The tags of the sessions of a task: those of one tag run side by side, and the next only if none of them failed."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run one task; return its exit status."""
+    may_install = "--install" in arguments[:2] or os.environ.get("CI") == "true"
+    if "--install" in arguments[:2]:
+        arguments.remove("--install")
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(f"usage: python3 tools/dev.py [--install] TASK [ARGUMENTS FOR IT ...]\n\n{__doc__}")
+        return 0 if arguments else 2
+    task, *rest = arguments
+    rest = rest[1:] if rest[:1] == ["--"] else rest
+    with alone():
+        python = prepare(may_install)
+        if may_install and task in ("test", "soak"):
+            system_packages.install_servers(ROOT)
+    if task == "setup":
+        return 0
+    if task in PROGRAMS:
+        return run_all({task: [python, str(ROOT / PROGRAMS[task]), *rest]})
+    nox = [python, "-m", "nox", "--non-interactive"]
+    if task == "--list":
+        return run_all({task: [*nox, task]})
+    with alone():
+        for configuration in (ROOT / ".nox").glob("*/pyvenv.cfg"):
+            if not (configuration.parent / "installed").exists():  # A run was killed while it made this one.
+                shutil.rmtree(configuration.parent)
+        status = 0
+        for names in [sessions_of(nox, tag) for tag in STAGES[task]] if task in STAGES else [[task]]:
+            arguments = ["--", *rest] if rest else []
+            status = status or run_all({name: [*nox, "--session", name, *arguments] for name in names})
+        return status
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Wait for other runs in this folder; the system lets go of the lock however a run ends."""
+    with (ROOT / ".venv.lock").open("w") as file:
+        if os.name == "posix":
+            import fcntl
+
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print("Another run is under way in this folder; waiting for it.", file=sys.stderr, flush=True)
+                fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def fingerprint(*requirements: str) -> str:
+    """A digest of everything that decides what an environment of this folder holds."""
+    files = [ROOT / "pyproject.toml", ROOT / "control_plane/pyproject.toml"]
+    files += [ROOT / "src/nodus/_version.py", ROOT / "control_plane/src/nodus_control/version.py"]
+    contents = [file.read_text(encoding="utf-8") for file in files if file.exists()]
+    return hashlib.sha256(json.dumps([str(ROOT), contents, requirements]).encode()).hexdigest()
+
+
+def prepare(may_install: bool = False) -> str:
+    """Make `.venv` what it should be, and return its Python. The file `made` in it says what was installed last.
+
+    That file is empty while pip works: an environment whose making was cut short is made again.
+    """
+    made, wanted = VENV / "made", fingerprint(*REQUIREMENTS)
+    python = str(VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+    before = made.read_text() if made.exists() else None
+    works = VENV.exists() and works_as_expected(python)
+    if before == wanted and works:
+        return python
+    if before is None and VENV.exists() and not works:
+        raise SystemExit(f"tools/dev.py: {VENV} is there, but not made by this tool, and does not work: remove it.")
+    if VENV.exists() and (before == "" or not works):
+        shutil.rmtree(VENV)
+    fresh = not VENV.exists()
+    print("Making .venv: a minute or so ..." if fresh else "Bringing .venv up to date ...", file=sys.stderr, flush=True)
+    if fresh and may_install and importlib.util.find_spec("ensurepip") is None:
+        system_packages.install("python{}.{}-venv".format(*sys.version_info[:2]))
+    VENV.mkdir(exist_ok=True)
+    made.write_text("")
+    try:
+        if fresh:
+            run_quietly([getattr(sys, "_base_executable", None) or sys.executable, "-m", "venv", str(VENV)])
+        # Older ones, such as those that come with Python, do not know dependency groups.
+        run_quietly([python, "-m", "pip", "install", "--quiet", "pip>=25.1"])
+        run_quietly([python, "-m", "pip", "install", "--quiet", *REQUIREMENTS])
+    except SystemExit:
+        if fresh:
+            shutil.rmtree(VENV)
+        else:  # pip ended by itself: what was installed before still works.
+            made.write_text(before or "an environment that somebody else made")
+        raise
+    made.write_text(wanted)
+    return python
+
+
+def works_as_expected(python: str) -> bool:
+    """Whether an environment has a Python, and pip."""
+    command = [python, "-I", "-c", "import sys, pip; sys.exit(sys.version_info < (3, 10))"]
+    with contextlib.suppress(OSError):
+        return subprocess.run(command, capture_output=True).returncode == 0
+    return False
+
+
+def run_quietly(command: Sequence[str]) -> None:
+    """Run a step of the set-up; if it fails, end with what it printed."""
+    # Packages that another Python's path points to would count as installed.
+    variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    variables.update(PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_NO_INPUT="1", PIP_USER="0")
+    done = subprocess.run(
+        command, cwd=ROOT, env=variables, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
+    )
+    if done.returncode:
+        said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-20:])
+        hint = "A package index must be reachable: PIP_INDEX_URL names another one than `pip config list` shows."
+        if "venv" in command:
+            hint = "On Debian and Ubuntu, apt-get install python{}.{}-venv.".format(*sys.version_info[:2])
+        raise SystemExit(f"{said}\ntools/dev.py: `{' '.join(command)}` failed. {hint}")
+
+
+def environment() -> dict[str, str]:
+    """This process's variables, with the programs of `.venv` found first, and Pythons that pyenv keeps found at all."""
+    pyenv = os.environ.get("PYENV_ROOT") or Path(sys.base_prefix).parents[1]
+    kept = [str(Path.home() / ".pyenv/versions"), str(Path(pyenv) / "versions")]
+    pythons = [str(folder) for versions in dict.fromkeys(kept) for folder in Path(versions).glob("3.*/bin")]
+    scripts = str(VENV / ("Scripts" if os.name == "nt" else "bin"))
+    return {**os.environ, "PATH": os.pathsep.join([scripts, os.environ.get("PATH", os.defpath), *sorted(pythons)])}
+
+
+def cores() -> int:
+    """How many cores this process may use: a container may have fewer than the machine."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        usable = min(usable, round(int(quota) / int(period)))
+    return max(usable, 1)
+
+
+def sessions_of(nox: list[str], tag: str) -> list[str]:
+    """The names of the sessions that have a tag, in the order of the noxfile."""
+    command = [*nox, "--list", "--json", "--tags", tag]
+    listed = subprocess.run(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, check=True)
+    return [session["session"] for session in json.loads(listed.stdout)]
+
+
+def run_all(commands: dict[str, list[str]]) -> int:
+    """Run commands, by name, side by side; return the first status that is not 0.
+
+    One that is alone has the terminal to itself. Of several the output of each is printed whole when it ends, and a
+    last line says how they ended. Ctrl-C reaches them by itself, and SIGTERM is handed on to them: each is left the
+    time to clean up, and no other is started.
+    """
+    children: list[subprocess.Popen[str]] = []
+    signals: list[int] = []
+    output = subprocess.PIPE if len(commands) > 1 else None
+
+    def run(command: list[str]) -> tuple[int, str]:
+        if signals:
+            return 1, "Not started."
+        child = subprocess.Popen(
+            command, cwd=ROOT, env=environment(), stdout=output, stderr=output and subprocess.STDOUT, text=True
+        )
+        children.append(child)
+        if signal.SIGTERM in signals:
+            child.terminate()
+        said, _ = child.communicate()
+        return child.returncode if child.returncode >= 0 else 128 - child.returncode, said or ""
+
+    def stop(number: int, _: object) -> None:
+        signals.append(number)
+        for child in children if number == signal.SIGTERM else ():
+            child.terminate()
+
+    # Whoever was started in the background of a shell finds Ctrl-C ignored, and leaves it so.
+    handled = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in handled}
+    endings: dict[str, tuple[int, str]] = {}
+    with ThreadPoolExecutor(cores() + 1) as pool:
+        running = {pool.submit(run, command): name for name, command in commands.items()}
+        while running:
+            # In short waits: a signal that comes just before one begins is acted on only when it ends.
+            for future in wait(running, timeout=1, return_when=FIRST_COMPLETED).done:
+                name = running.pop(future)
+                status, said = future.result()
+                skipped = re.search(r"Session \S+ (was )?skipped", said)
+                endings[name] = (status, "failed" if status else "skipped" if skipped else "passed")
+                if output is not None:
+                    print(f"\n{name}: {endings[name][1]}\n{said.rstrip()}\n", flush=True)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    if output is not None:
+        print(", ".join(f"{name} {endings[name][1]}" for name in commands), flush=True)
+    failed = [endings[name][0] for name in commands if endings[name][0]]
+    return 128 + signals[0] if signals else failed[0] if failed else 0
+
+
+if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+from sampling import pytest_addoption, pytest_collection_modifyitems, pytest_configure
 from servers.engines import (
     database_url,
     empty_database_url,
@@ -42,6 +43,9 @@ __all__ = [
     "postgres_server",
     "postgres_shared",
     "postgres_url",
+    "pytest_addoption",
+    "pytest_collection_modifyitems",
+    "pytest_configure",
     "pytest_generate_tests",
     "redis_server",
     "redis_url",

@@ -89,6 +89,7 @@ def test_a_call_without_a_fault_gives_its_result(call: str) -> None:
             assert make(client) == expected
 
 
+@pytest.mark.campaign(5)
 @pytest.mark.parametrize("call", CALLS)
 def test_a_call_outlives_each_fault(call: str) -> None:
     """Whatever is met: the call ends, and leaves the client whole."""
@@ -96,6 +97,7 @@ def test_a_call_outlives_each_fault(call: str) -> None:
         face(call, [fault])
 
 
+@pytest.mark.campaign(5)
 @pytest.mark.parametrize(("call", "place"), list(zip(SIDE_CALLS, itertools.cycle(range(3)), strict=False)))
 def test_another_call_outlives_a_share_of_the_faults(call: str, place: int) -> None:
     """The same for the calls that are not about jobs, which share the faults among them."""
@@ -103,6 +105,7 @@ def test_another_call_outlives_a_share_of_the_faults(call: str, place: int) -> N
         face(call, [fault])
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("call", ["run", "get", "wait", "as_completed"])
 def test_a_call_outlives_a_fault_that_stays(call: str) -> None:
     """The same where a fault is met more often than a call is retried."""
@@ -110,6 +113,7 @@ def test_a_call_outlives_a_fault_that_stays(call: str) -> None:
         face(call, [fault] * 8)
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize(("fault", "place"), list(zip(SLOW, itertools.cycle(range(3)), strict=False)))
 def test_a_call_ends_whatever_keeps_it_waiting(fault: str, place: int) -> None:
     """A server that stalls, drips or floods holds no call longer than its timeout."""
@@ -125,6 +129,7 @@ def test_a_call_outlives_any_schedule_of_faults(call: str, faults: list[str]) ->
     face(call, faults)
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("fault", DISRUPTIVE)
 def test_calls_at_once_never_exceed_the_limit(fault: str) -> None:
     """However connections end, their places come back, and no more than the limit are opened."""

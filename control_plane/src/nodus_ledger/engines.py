@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import select
+import sqlite3
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +30,7 @@ _IDLE_IN_TRANSACTION_SECONDS = 60
 _MIGRATION_SECONDS = 600
 
 _SQLITE_CONNECTIONS = 48
+_WAL_PAUSE_SECONDS = 0.01
 # One for each thread that answers requests (16), and for what watches beside them.
 _POSTGRESQL_CONNECTIONS = 18
 """Of each process at most: a server has a hundred for everybody, unless told otherwise."""
@@ -321,11 +324,29 @@ def _leave_demoted(context: Any) -> None:
 
 def _configure_sqlite(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
+    _turn_to_wal(cursor)
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.execute(f"PRAGMA journal_size_limit={_WAL_BYTES}")
     cursor.close()
+
+
+def _turn_to_wal(cursor: Any) -> None:
+    """Put the database into WAL mode, where it stays.
+
+    SQLite does not wait here as it does elsewhere: of several that open a new file at once, all but one are told at
+    once that it is locked.
+    """
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as exc:
+            if "locked" not in str(exc) or time.monotonic() > deadline:
+                raise
+            time.sleep(_WAL_PAUSE_SECONDS)
+        else:
+            return
 
 
 def _refuse_lost(connection: Any, _record: object, _proxy: object) -> None:

@@ -44,12 +44,12 @@ def new_postgresql(postgres_server: PostgresServer, postgres_shared: str, monkey
 
 def test_no_sequence_passes_the_cap_or_refuses_what_fits() -> None:
     """Never over the cap, nothing refused that would fit, spent is the sum of what settled."""
-    hold_against_the_model(lambda: "sqlite://", settings(ALIKE, max_examples=40))
+    hold_against_the_model(lambda: "sqlite://", settings(ALIKE, max_examples=10))
 
 
 def test_nor_does_any_on_postgresql(new_postgresql: MakeUrl) -> None:
     """A few of them: a database takes longer to make there."""
-    hold_against_the_model(new_postgresql, settings(ALIKE, max_examples=6))
+    hold_against_the_model(new_postgresql, settings(ALIKE, max_examples=3))
 
 
 @pytest.mark.soak

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +25,7 @@ from sqlalchemy.exc import DatabaseError
 from trust_ledger.history import key_of, make_history, submit
 
 from nodus_control.testing import LocalControlPlane
-from nodus_ledger import job_entries, migrations
+from nodus_ledger import engines, job_entries, migrations
 from nodus_ledger.database import Database, UnusableDatabase
 from nodus_ledger.records import JOB_FIELDS, JobRecord
 from nodus_ledger.sealing import KEY_VARIABLE
@@ -303,6 +305,21 @@ def test_of_several_that_start_at_once_one_migrates(bare: Engine, empty_database
     assert len(opened) == 6
     with bare.connect() as connection:
         assert migrations.revision_of(connection) == migrations.REVISIONS[-1]
+
+
+def test_a_file_that_another_opens_just_now_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite itself may not wait when it turns to its write-ahead log."""
+    path = tmp_path / "new.db"
+    other = sqlite3.connect(path, isolation_level=None)
+    impatient = sqlite3.connect(path, timeout=0)
+    other.execute("BEGIN EXCLUSIVE")
+    monkeypatch.setattr(time, "sleep", lambda seconds: other.execute("COMMIT"))
+    engines._configure_sqlite(impatient, None)
+    modes = impatient.execute("PRAGMA journal_mode").fetchall()
+    other.close()
+    impatient.close()
+
+    assert modes == [("wal",)]
 
 
 @pytest.mark.both_engines

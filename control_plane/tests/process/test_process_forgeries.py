@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="runners are found by way of /proc")
 
-FORGERIES = 200
+FORGERIES = 50
 SOAKING = 10_000
 AT_ONCE = 8
 HOSTILE = pathlib.Path(__file__).with_name("hostile.py")
@@ -196,7 +196,7 @@ def test_a_program_cannot_cancel_itself(jobs: RealJobs, kills: bool) -> None:
 
 
 def test_forgeries_are_paid_for_and_move_no_clock(campaign: Campaign, record_property: Report) -> None:
-    """Two hundred, from one seed."""
+    """Fifty, from one seed."""
     run(campaign, FORGERIES, record_property)
 
 
