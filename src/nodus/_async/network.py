@@ -33,8 +33,15 @@ class Attempt:
 
     __slots__ = ("abandoned", "answered", "clock", "connected", "deadline", "handshakes", "sent")
 
+    deadline: float | None
+    connected: bool
+    handshakes: int
+    sent: bool
+    answered: bool
+    abandoned: bool
+
     def __init__(self, clock: AsyncClock) -> None:
-        self.clock = clock
+        self.clock: AsyncClock = clock
         self.begin(None)
 
     def begin(self, deadline: float | None) -> None:
