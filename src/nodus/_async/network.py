@@ -213,8 +213,8 @@ class AsyncDeadlineBackend(httpcore.AsyncNetworkBackend):
 
 
 def _interrupt_in(exc: BaseException) -> KeyboardInterrupt | None:
-    """The Ctrl-C in an exception group of one, or None: the addresses of a name are tried in tasks of their own."""
+    """The Ctrl-C in an exception group, or None: the addresses of a name are tried in tasks of their own."""
+    if isinstance(exc, KeyboardInterrupt):
+        return exc
     members: tuple[BaseException, ...] = getattr(exc, "exceptions", ())
-    if len(members) != 1:
-        return None
-    return members[0] if isinstance(members[0], KeyboardInterrupt) else _interrupt_in(members[0])
+    return next(filter(None, map(_interrupt_in, members)), None)
