@@ -31,11 +31,11 @@ def measure(*, quick: bool = False) -> Table:
         took = cpu[kind, name, concurrency]
         table.add(label, took, took / cpu[kind, "httpx", concurrency], of=name)
     table.bars += [
-        Bar("sync ÷ httpx", cpu["sync", "nodus", 1] / cpu["sync", "httpx", 1], 1.0),
-        Bar("asyncio ÷ httpx", cpu["asyncio", "nodus", 1] / cpu["asyncio", "httpx", 1], 1.0),
-        Bar("trio ÷ httpx", cpu["trio", "nodus", 1] / cpu["trio", "httpx", 1], 1.0),
-        Bar("asyncio 64-way ÷ httpx", cpu["asyncio", "nodus", 64] / cpu["asyncio", "httpx", 64], 0.45),
-        Bar("trio 64-way ÷ httpx", cpu["trio", "nodus", 64] / cpu["trio", "httpx", 64], 0.45),
+        Bar("sync ÷ httpx", cpu["sync", "nodus", 1] / cpu["sync", "httpx", 1], 0.58),
+        Bar("asyncio ÷ httpx", cpu["asyncio", "nodus", 1] / cpu["asyncio", "httpx", 1], 0.60),
+        Bar("trio ÷ httpx", cpu["trio", "nodus", 1] / cpu["trio", "httpx", 1], 0.72),
+        Bar("asyncio 64-way ÷ httpx", cpu["asyncio", "nodus", 64] / cpu["asyncio", "httpx", 64], 0.25),
+        Bar("trio 64-way ÷ httpx", cpu["trio", "nodus", 64] / cpu["trio", "httpx", 64], 0.30),
     ]
     return table
 

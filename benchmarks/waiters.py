@@ -55,7 +55,7 @@ def _measure_with(base: str, tasks: int, rounds: int, table: Table) -> None:
         table.add(f"{kind} {name}, {tasks:,} tasks", cpu[kind, name], ratio, connections, failures, of=name)
         if name == "nodus":
             table.bars += [
-                Bar(f"{kind} ÷ httpx at {tasks:,}", ratio, 0.6 if tasks == 1000 else 0.45),
+                Bar(f"{kind} ÷ httpx at {tasks:,}", ratio, 0.3 if tasks == 1000 else 0.25),
                 Bar(f"{kind} connections at {tasks:,}", connections, MAX_CONNECTIONS),
                 Bar(f"{kind} failures at {tasks:,}", failures, 0),
             ]

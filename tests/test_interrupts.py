@@ -10,6 +10,7 @@ from nodus._httpx import httpx
 from nodus._sync import network
 from tests._sync.clients import on_loopback, scripted
 from tests.support.clock import FakeClock
+from tests.support.names import give_names
 from tests.support.script import Script, job_reply
 from tests.support.server import LoopbackServer, answer
 
@@ -73,12 +74,17 @@ def pressed(*arguments: object, **options: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_an_interrupt_while_trio_connects_is_not_in_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("addresses", [["127.0.0.1"], ["127.0.0.1", "127.0.0.3"]], ids=["one", "several"])
+def test_an_interrupt_while_trio_connects_is_not_in_a_group(
+    addresses: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`except KeyboardInterrupt` catches it, although each address is tried in a task of its own."""
-    monkeypatch.setattr("trio._highlevel_open_tcp_stream.socket", pressed)
+    monkeypatch.setenv("NODUS_ALLOW_INSECURE", "1")
+    give_names(monkeypatch, api_test=addresses)
+    monkeypatch.setattr("nodus._happy_eyeballs.begin_to_connect", pressed)
 
     async def main() -> None:
-        async with nodus.AsyncClient("k", base_url="http://127.0.0.1:1", max_connections=1) as client:
+        async with nodus.AsyncClient("k", base_url="http://api.test:1", max_connections=1) as client:
             for _ in range(2):
                 with pytest.raises(KeyboardInterrupt):
                     await client.get("a-job")

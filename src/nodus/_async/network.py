@@ -33,8 +33,15 @@ class Attempt:
 
     __slots__ = ("abandoned", "answered", "clock", "connected", "deadline", "handshakes", "sent")
 
+    deadline: float | None
+    connected: bool
+    handshakes: int
+    sent: bool
+    answered: bool
+    abandoned: bool
+
     def __init__(self, clock: AsyncClock) -> None:
-        self.clock = clock
+        self.clock: AsyncClock = clock
         self.begin(None)
 
     def begin(self, deadline: float | None) -> None:
@@ -206,8 +213,8 @@ class AsyncDeadlineBackend(httpcore.AsyncNetworkBackend):
 
 
 def _interrupt_in(exc: BaseException) -> KeyboardInterrupt | None:
-    """The Ctrl-C in an exception group of one, or None: the addresses of a name are tried in tasks of their own."""
+    """The Ctrl-C in an exception group, or None: the addresses of a name are tried in tasks of their own."""
+    if isinstance(exc, KeyboardInterrupt):
+        return exc
     members: tuple[BaseException, ...] = getattr(exc, "exceptions", ())
-    if len(members) != 1:
-        return None
-    return members[0] if isinstance(members[0], KeyboardInterrupt) else _interrupt_in(members[0])
+    return next(filter(None, map(_interrupt_in, members)), None)

@@ -209,13 +209,13 @@ class AsyncConnectionStack:
     """
 
     def __init__(self, limit: int, clock: AsyncClock, *, closed: bool = False) -> None:
-        self.limit = limit
-        self.connections = 0
-        self.closed = closed
-        self.pid = os.getpid()
-        self.run = AsyncRunGuard()
+        self.limit: int = limit
+        self.connections: int = 0
+        self.closed: bool = closed
+        self.pid: int = os.getpid()
+        self.run: AsyncRunGuard = AsyncRunGuard()
         self._clock = clock
-        self.streams = AsyncStreamPlaces(limit)
+        self.streams: AsyncStreamPlaces = AsyncStreamPlaces(limit)
         self.responses: set[AsyncStreamedResponse] = set()
         self.forgotten: deque[AsyncStreamedResponse] = deque()
         self._idle: list[AsyncConnection] = []
@@ -331,7 +331,7 @@ class AsyncOpenResponse:
     """
 
     def __init__(self, response: httpcore.Response, stack: AsyncConnectionStack, connection: AsyncConnection) -> None:
-        self.status_code = response.status
+        self.status_code: int = response.status
         self.headers: Mapping[str, str] = httpx.Headers(response.headers)
         self.is_closed: bool = False
         self._response = response

@@ -95,10 +95,10 @@ class Connection:
     )
 
     def __init__(self, url: httpx.URL, clock: Clock) -> None:
-        self.origin = origin_of(url)
+        self.origin: Origin = origin_of(url)
         self._url = url
-        self.attempt = Attempt(clock)
-        self.idle_since = 0.0
+        self.attempt: Attempt = Attempt(clock)
+        self.idle_since: float = 0.0
         self._transport: _InstrumentedTransport | None = None
         self._open()
 

@@ -210,13 +210,13 @@ class ConnectionStack:
     """
 
     def __init__(self, limit: int, clock: Clock, *, closed: bool = False) -> None:
-        self.limit = limit
-        self.connections = 0
-        self.closed = closed
-        self.pid = os.getpid()
-        self.run = RunGuard()
+        self.limit: int = limit
+        self.connections: int = 0
+        self.closed: bool = closed
+        self.pid: int = os.getpid()
+        self.run: RunGuard = RunGuard()
         self._clock = clock
-        self.streams = StreamPlaces(limit)
+        self.streams: StreamPlaces = StreamPlaces(limit)
         self.responses: set[StreamedResponse] = set()
         self.forgotten: deque[StreamedResponse] = deque()
         self._idle: list[Connection] = []
@@ -332,7 +332,7 @@ class OpenResponse:
     """
 
     def __init__(self, response: httpcore.Response, stack: ConnectionStack, connection: Connection) -> None:
-        self.status_code = response.status
+        self.status_code: int = response.status
         self.headers: Mapping[str, str] = httpx.Headers(response.headers)
         self.is_closed: bool = False
         self._response = response
