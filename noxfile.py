@@ -19,6 +19,8 @@ from dev import VENV, fingerprint  # noqa: E402  # found only through the line a
 
 nox.needs_version = ">=2025.2.9"
 nox.options.reuse_venv = "yes"
+if hasattr(nox.options, "download_python"):  # newer ones fetch a Python that is missing, where uv is installed
+    nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False  # nox names them, and skips their sessions
 
 PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
