@@ -123,7 +123,7 @@ class MintedKey:
     signing_secret: str | None = field(repr=False)
 
 
-_FIELDS: tuple[Column[Any], ...] = (
+_FIELDS: list[Column[Any]] = [
     api_keys.c.id,
     api_keys.c.customer_id,
     api_keys.c.label,
@@ -142,7 +142,7 @@ _FIELDS: tuple[Column[Any], ...] = (
     api_keys.c.rate_per_second,
     api_keys.c.rate_burst,
     api_keys.c.expires_at,
-)
+]
 # Sealed afresh every time: they differ even where the secret is the same.
 _RESEALED = (
     "signing_secret",
