@@ -110,18 +110,6 @@ def test_the_document_has_the_limits_of_the_domain() -> None:
     assert webhook["url"]["maxLength"] == MAX_URL_LENGTH
 
 
-def test_the_document_describes_the_fields_of_a_job_as_the_domain_does() -> None:
-    """Those of a submission, and those by which jobs are listed."""
-    submitted = {name: dict(each.schema) for name, each in limits.FIELDS.items()}
-    listing = {each["name"]: each["schema"] for each in operations()["GET", "/v1/jobs"]["parameters"]}
-
-    assert SCHEMAS["JobSpec"]["properties"] == submitted | {limits.IDEMPOTENCY_KEY: limits.IDEMPOTENCY_KEY_SCHEMA}
-    assert {name: set(listing[name]) for name in limits.FILTERS} == {
-        name: set(limits.FIELDS[name].schema) for name in limits.FILTERS
-    }
-    assert set(limits.ECHOED) <= set(SCHEMAS["JobView"]["properties"])
-
-
 async def test_answers_have_the_fields_that_are_described(
     client: httpx.AsyncClient, plane: LocalControlPlane, spec: dict[str, Any]
 ) -> None:
