@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from patience import eventually
 
 from nodus_control.runner.output import image_notice, limit_marker
 from nodus_control.suppliers.process import OUTPUT_LIMIT_BYTES
@@ -141,14 +142,12 @@ def test_files_are_the_owners_alone(jobs: RealJobs) -> None:
     assert modes == {path: found[path] for path in modes}
 
 
-def test_nothing_but_the_documented_files_is_left(
-    jobs: RealJobs, wait_until: Callable[[Callable[[], bool]], None]
-) -> None:
+def test_nothing_but_the_documented_files_is_left(jobs: RealJobs) -> None:
     """What the program wrote goes with it, in its own directory and in its TMPDIR; its output stays."""
     job = jobs.start_shell('echo x > "$TMPDIR/scratch"; mkdir -p a/b; echo x > a/b/c; chmod 500 a/b a')
     job.finish()
 
-    wait_until(lambda: not (job.directory / "tmp").exists() and not (job.directory / "work").exists())
+    eventually(lambda: not (job.directory / "tmp").exists() and not (job.directory / "work").exists())
     assert {path.name for path in job.directory.iterdir()} == {
         "claim.json",
         "program.json",
