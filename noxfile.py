@@ -127,7 +127,7 @@ def control_plane_with_oldest_dependencies(session: nox.Session) -> None:
     if session.posargs:
         session.skip("the arguments are for the SDK's tests")
     lows = lowest(CONTROL_PLANE_PYPROJECT["project"], "postgres", "redis")
-    install(session, *SDK, *CONTROL_PLANE, *group("test"), *lows)
+    install(session, *SDK, *CONTROL_PLANE, *group("test"), *group("receivers"), *lows)
     with session.chdir("control_plane"):
         session.run("pytest", "--ignore", "tests/browser", *share("1/6"))
 

@@ -6,12 +6,12 @@ import builtins
 import ssl
 import sys
 
-import httpx
 import pytest
 
 import nodus
 from nodus._calls import Call
 from nodus._failures import chain_of, failure_from_exception
+from nodus._httpx import httpx
 
 CALL = Call("POST", "/v1/jobs")
 

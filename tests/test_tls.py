@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import httpx
 import pytest
 
 from nodus import APIConnectionError, Client, ConfigurationError, _tls
