@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from nodus import APIConnectionError, Client, ConfigurationError, _tls
+from nodus._httpx import httpx
 from tests.support.busy_server import BusyServer
 from tests.support.certificates import make_certificates
 from tests.support.server import LoopbackServer, answer
