@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from patience import eventually
+from patience import PATIENCE_SECONDS, eventually
 from webhooks.receiver import Answer, Receiver
 
 import nodus
@@ -16,6 +16,7 @@ from nodus_control.plane import Plane
 from nodus_control.testing import LocalControlPlane
 from nodus_control.webhooks.deliverer import LEASE_MS
 from nodus_control.webhooks.places import Limits
+from nodus_control.webhooks.sending import Sender
 from nodus_core.spec import parse_spec
 from nodus_core.times import timestamp
 from nodus_core.webhook_schedule import Outcome
@@ -58,6 +59,15 @@ def silence() -> Iterator[str]:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}/hang"
 
 
+@pytest.fixture
+def no_attempt_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the machine takes, attempts that hang are under way until the test is over."""
+    defaults = Sender.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "timeout_seconds", 10 * PATIENCE_SECONDS)
+
+
+@pytest.mark.usefixtures("no_attempt_ends")
 def test_hanging_endpoints_of_many_customers_delay_nobody_else(plane: LocalControlPlane, receiver: Receiver) -> None:
     """They fill all places of the quick, are counted as slow, and others go on at once: long before any times out."""
     inner = plane.plane
@@ -78,6 +88,7 @@ def test_hanging_endpoints_of_many_customers_delay_nobody_else(plane: LocalContr
     assert 12 <= under_way <= 17
 
 
+@pytest.mark.usefixtures("no_attempt_ends")
 def test_new_endpoints_give_a_customer_no_more_places(plane: LocalControlPlane, receiver: Receiver) -> None:
     """What is under way to deleted ones counts on."""
     inner = plane.plane
