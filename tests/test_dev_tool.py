@@ -212,16 +212,34 @@ class TestCommands:
         assert status == 128 + number
         assert not (tmp_path / "ran").exists()
 
-    def test_pythons_that_pyenv_keeps_are_found(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_pythons_that_pyenv_and_uv_keep_are_found(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    ) -> None:
         """Though none of them is selected: nox looks for them on PATH, behind what is there already."""
-        (tmp_path / "versions/3.99.1/bin").mkdir(parents=True)
-        monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
-        monkeypatch.setenv("PATH", "/there")
+        kept = [tmp_path / "versions/3.99.1/bin", tmp_path / "cpython-3.98.2-linux/bin"]
+        for folder in kept:
+            folder.mkdir(parents=True)
+        for keeper in ("pyenv", "uv"):
+            script(tmp_path / keeper, f"echo {tmp_path}")
+        request.addfinalizer(dev.kept_pythons.cache_clear)
+        dev.kept_pythons.cache_clear()
+        path = os.pathsep.join([str(tmp_path), os.defpath])
+        monkeypatch.setenv("PATH", path)
 
-        first, second, *pythons = dev.environment()["PATH"].split(os.pathsep)
+        assert dev.environment()["PATH"] == os.pathsep.join([str(dev.VENV / "bin"), path, *map(str, kept)])
 
-        assert (first, second) == (str(dev.VENV / "bin"), "/there")
-        assert str(tmp_path / "versions/3.99.1/bin") in pythons
+    @pytest.mark.parametrize("says", [None, "echo no such command >&2; exit 1"])
+    def test_no_python_need_be_kept(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, says: str | None
+    ) -> None:
+        """Neither program is needed, nor need it work."""
+        if says is not None:
+            script(tmp_path / "pyenv", says)
+        request.addfinalizer(dev.kept_pythons.cache_clear)
+        dev.kept_pythons.cache_clear()
+        monkeypatch.setenv("PATH", str(tmp_path))
+
+        assert dev.environment()["PATH"] == os.pathsep.join([str(dev.VENV / "bin"), str(tmp_path)])
 
     def test_no_arguments_show_how_it_is_used(self, capsys: pytest.CaptureFixture[str]) -> None:
         """That is a usage error, and no reason to make an environment."""

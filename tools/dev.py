@@ -17,6 +17,7 @@ if sys.version_info < (3, 10):
     )
 
 import contextlib
+import functools
 import hashlib
 import importlib.util
 import json
@@ -156,12 +157,21 @@ def run_quietly(command: Sequence[str]) -> None:
 
 
 def environment() -> dict[str, str]:
-    """This process's variables, with the programs of `.venv` found first, and Pythons that pyenv keeps found at all."""
-    pyenv = os.environ.get("PYENV_ROOT") or Path(sys.base_prefix).parents[1]
-    kept = [str(Path.home() / ".pyenv/versions"), str(Path(pyenv) / "versions")]
-    pythons = [str(folder) for versions in dict.fromkeys(kept) for folder in Path(versions).glob("3.*/bin")]
+    """This process's variables, with the programs of `.venv` found first, and Pythons that pyenv or uv keeps at all."""
     scripts = str(VENV / ("Scripts" if os.name == "nt" else "bin"))
-    return {**os.environ, "PATH": os.pathsep.join([scripts, os.environ.get("PATH", os.defpath), *sorted(pythons)])}
+    return {**os.environ, "PATH": os.pathsep.join([scripts, os.environ.get("PATH", os.defpath), *kept_pythons()])}
+
+
+@functools.lru_cache(maxsize=1)
+def kept_pythons() -> list[str]:
+    """The folders of the Pythons that pyenv and uv keep, selected or not, where these programs are here."""
+    keepers = [(["pyenv", "root"], "versions/3.*/bin"), (["uv", "python", "dir"], "cpython-3.*/bin")]
+    found: list[str] = []
+    for command, folders in keepers:
+        with contextlib.suppress(OSError, subprocess.CalledProcessError):
+            said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+            found += sorted(str(folder) for folder in Path(said.strip()).glob(folders))
+    return found
 
 
 def cores() -> int:
