@@ -27,7 +27,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import system_packages
@@ -202,7 +202,7 @@ def run_all(commands: dict[str, list[str]]) -> int:
     output = subprocess.PIPE if len(commands) > 1 else None
 
     def run(command: list[str]) -> tuple[int, str]:
-        if signals:
+        if signals:  # It came while the thread of this one began.
             return 1, "Not started."
         child = subprocess.Popen(
             command, cwd=ROOT, env=environment(), stdout=output, stderr=output and subprocess.STDOUT, text=True
@@ -221,10 +221,15 @@ def run_all(commands: dict[str, list[str]]) -> int:
     # Whoever was started in the background of a shell finds Ctrl-C ignored, and leaves it so.
     handled = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) is not signal.SIG_IGN]
     before = {number: signal.signal(number, stop) for number in handled}
+    left = list(commands)
     endings: dict[str, tuple[int, str]] = {}
     with ThreadPoolExecutor(cores() + 1) as pool:
-        running = {pool.submit(run, command): name for name, command in commands.items()}
-        while running:
+        running: dict[Future[tuple[int, str]], str] = {}
+        while running or (left and not signals):
+            # By this thread alone, which acts on a signal before it goes on: one that a signal ended makes room, too.
+            while left and len(running) <= cores() and not signals:
+                name = left.pop(0)
+                running[pool.submit(run, commands[name])] = name
             # In short waits: a signal that comes just before one begins is acted on only when it ends.
             for future in wait(running, timeout=1, return_when=FIRST_COMPLETED).done:
                 name = running.pop(future)
@@ -233,6 +238,7 @@ def run_all(commands: dict[str, list[str]]) -> int:
                 endings[name] = (status, "failed" if status else "skipped" if skipped else "passed")
                 if output is not None:
                     print(f"\n{name}: {endings[name][1]}\n{said.rstrip()}\n", flush=True)
+    endings.update((name, (1, "not started")) for name in left)
     for number, handler in before.items():
         signal.signal(number, handler)
     if output is not None:
