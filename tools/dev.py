@@ -26,6 +26,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -201,9 +202,10 @@ def run_all(commands: dict[str, list[str]]) -> int:
     signals: list[int] = []
     output = subprocess.PIPE if len(commands) > 1 else None
 
-    def run(command: list[str]) -> tuple[int, str]:
+    def run(command: list[str]) -> tuple[int, str, int]:
+        began = time.monotonic()
         if signals:  # It came while the thread of this one began.
-            return 1, "Not started."
+            return 1, "Not started.", 0
         child = subprocess.Popen(
             command, cwd=ROOT, env=environment(), stdout=output, stderr=output and subprocess.STDOUT, text=True
         )
@@ -211,7 +213,8 @@ def run_all(commands: dict[str, list[str]]) -> int:
         if signal.SIGTERM in signals:
             child.terminate()
         said, _ = child.communicate()
-        return child.returncode if child.returncode >= 0 else 128 - child.returncode, said or ""
+        status = child.returncode if child.returncode >= 0 else 128 - child.returncode
+        return status, said or "", round(time.monotonic() - began)
 
     def stop(number: int, _: object) -> None:
         signals.append(number)
@@ -224,7 +227,7 @@ def run_all(commands: dict[str, list[str]]) -> int:
     left = list(commands)
     endings: dict[str, tuple[int, str]] = {}
     with ThreadPoolExecutor(cores() + 1) as pool:
-        running: dict[Future[tuple[int, str]], str] = {}
+        running: dict[Future[tuple[int, str, int]], str] = {}
         while running or (left and not signals):
             # By this thread alone, which acts on a signal before it goes on: one that a signal ended makes room, too.
             while left and len(running) <= cores() and not signals:
@@ -233,11 +236,11 @@ def run_all(commands: dict[str, list[str]]) -> int:
             # In short waits: a signal that comes just before one begins is acted on only when it ends.
             for future in wait(running, timeout=1, return_when=FIRST_COMPLETED).done:
                 name = running.pop(future)
-                status, said = future.result()
+                status, said, seconds = future.result()
                 skipped = re.search(r"Session \S+ (was )?skipped", said)
                 endings[name] = (status, "failed" if status else "skipped" if skipped else "passed")
                 if output is not None:
-                    print(f"\n{name}: {endings[name][1]}\n{said.rstrip()}\n", flush=True)
+                    print(f"\n{name}: {endings[name][1]} after {seconds} s\n{said.rstrip()}\n", flush=True)
     endings.update((name, (1, "not started")) for name in left)
     for number, handler in before.items():
         signal.signal(number, handler)
