@@ -158,7 +158,8 @@ def test_a_tunnel_that_stalls_ends_with_the_attempt(monkeypatch: pytest.MonkeyPa
     stall = Action(lambda peer: peer.closing.wait())
     with LoopbackServer(then=stall) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        client = Client(API_KEY, base_url="https://api.nodus.test", timeout=0.2, max_retries=0)
+        # On this clock no time passes before the answer of the proxy is awaited.
+        client = Client(API_KEY, base_url="https://api.nodus.test", timeout=0.2, max_retries=0, _clock=FakeClock())
         with client, pytest.raises(APITimeoutError, match=f"through the proxy {proxy.url}"):
             client.get("job-1")
 
