@@ -195,7 +195,7 @@ class LoopbackServer:
             thread.join()
         self._listener.close()
 
-    def wait_until_all_closed(self, seconds: float = 240.0) -> None:
+    def wait_until_all_closed(self, seconds: float = 30.0) -> None:
         """Wait until clients have closed their connections."""
         limit = time.monotonic() + seconds
         while self._sockets:
@@ -233,11 +233,10 @@ class LoopbackServer:
         except OSError:
             pass
         finally:
-            peer.socket.close()
-            connection.close()
-            # Only now: who waits until all are closed must not come in between.
             with self._mutex:
                 self._sockets.discard(connection)
+            peer.socket.close()
+            connection.close()
 
     def _next_action(self) -> Action:
         if self._actions:
