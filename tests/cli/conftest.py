@@ -64,7 +64,8 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for every answer, however late it comes: no test here is about an answer that does not come in time."""
     for limit in LIMITS:
         monkeypatch.setattr(limit, PATIENCE_SECONDS)
-    defaults: dict[str, object] = AsyncClient.__init__.__kwdefaults__
+    defaults = AsyncClient.__init__.__kwdefaults__ or {}
+    assert "timeout" in defaults
     monkeypatch.setitem(defaults, "timeout", PATIENCE_SECONDS)
 
 
