@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,6 +10,14 @@ import pytest
 import nodus
 
 jedi = pytest.importorskip("jedi", reason="completes names as python-lsp-server, Spyder, Vim and Emacs do")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What jedi keeps on disk is not written in one step: another process that reads it meanwhile fails."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jedi.settings, "cache_directory", str(tmp_path_factory.mktemp("jedi")))
+        yield
 
 
 def completed(code: str) -> set[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from nodus import APIConnectionError, APIError, APITimeoutError, Client, ConfigurationError
+from nodus._happy_eyeballs import connect
 from nodus._proxies import environment_proxy
 from tests.support.certificates import CERTIFIED, make_certificates
 from tests.support.clock import FakeClock
@@ -156,9 +157,11 @@ def test_a_forwarding_proxy_that_wants_a_password_is_not_taken_for_the_api(monke
 def test_a_tunnel_that_stalls_ends_with_the_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     """The attempt's timeout covers CONNECT too."""
     stall = Action(lambda peer: peer.closing.wait())
+    # All of the time is there when the answer of the proxy is awaited, however long it took to connect to it.
+    monkeypatch.setattr("nodus._sync.network.connect", lambda addresses, port, timeout: connect(addresses, port, None))
     with LoopbackServer(then=stall) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        client = Client(API_KEY, base_url="https://api.nodus.test", timeout=0.2, max_retries=0)
+        client = Client(API_KEY, base_url="https://api.nodus.test", timeout=0.2, max_retries=0, _clock=FakeClock())
         with client, pytest.raises(APITimeoutError, match=f"through the proxy {proxy.url}"):
             client.get("job-1")
 

@@ -16,6 +16,7 @@ from tests.support.together import together
 
 API_KEY = "nk_test_7Z4dMfQ3"
 JOB = {"id": "job-1", "status": "running"}
+PATIENCE_SECONDS = 600.0
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 
@@ -33,10 +34,18 @@ def in_a_child(work: Callable[[], bool]) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
+@pytest.fixture
+def every_connection_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep idle connections however long a thread is held up: those that take their place would be counted too."""
+    for module in ("connection", "pool"):
+        monkeypatch.setattr(f"nodus._sync.{module}.KEEPALIVE_SECONDS", PATIENCE_SECONDS)
+
+
+@pytest.mark.usefixtures("every_connection_is_kept")
 def test_five_thousand_calls_from_64_threads_share_a_hundred_connections() -> None:
-    """With default settings: no error, no connection beyond the limit."""
+    """With the default limit: no error, and no connection beyond it, however slow the machine is."""
     with BusyServer(pause_seconds=0.002) as server:
-        with Client(API_KEY, base_url=server.url) as client:
+        with Client(API_KEY, base_url=server.url, timeout=PATIENCE_SECONDS) as client:
             jobs = together([lambda: client.get("job-1")] * 5000, threads=64)
         all_closed = server.wait_until_open(0)
 
@@ -46,9 +55,13 @@ def test_five_thousand_calls_from_64_threads_share_a_hundred_connections() -> No
     assert all_closed
 
 
+@pytest.mark.usefixtures("every_connection_is_kept")
 def test_more_threads_than_connections_wait_their_turn() -> None:
     """The limit holds, every call succeeds, and every place is given back."""
-    with BusyServer(pause_seconds=0.002) as server, Client(API_KEY, base_url=server.url, max_connections=4) as client:
+    with (
+        BusyServer(pause_seconds=0.002) as server,
+        Client(API_KEY, base_url=server.url, timeout=PATIENCE_SECONDS, max_connections=4) as client,
+    ):
         jobs = together([lambda: client.get("job-1")] * 500, threads=32)
         free = client._session._pool._stack._limiter.free
 
@@ -59,6 +72,7 @@ def test_more_threads_than_connections_wait_their_turn() -> None:
 
 @forks
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.usefixtures("every_connection_is_kept")
 def test_a_child_gets_connections_of_its_own() -> None:
     """The parent's would mix up the two processes' answers; and the parent keeps those."""
     with LoopbackServer(then=answer(200, JOB)) as server:

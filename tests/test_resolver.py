@@ -104,7 +104,7 @@ def test_families_take_turns(found: list[str], expected: list[str]) -> None:
 
 def test_those_who_ask_for_the_same_name_share_a_look_up(gate: Gate) -> None:
     """A hundred simultaneous requests make one query."""
-    lookups = Lookups()
+    lookups = Lookups(clock=FakeClock())
     done = threading.Semaphore(0)
     found = [lookups.join("api.test", 443, done.release) for _ in range(100)]
     gate.wait_for(1)

@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 import pytest
 
+from nodus import AsyncClient
 from nodus._cli import main
+from tests.cli.pseudo_terminal import PATIENCE_SECONDS
 from tests.cli.stub import API_KEY, Stub, serving
 
 
@@ -23,6 +25,16 @@ class Result(NamedTuple):
 
 
 Command = Callable[..., Result]
+
+LIMITS = (
+    "nodus._cli.listening.FORWARD_SECONDS",
+    "nodus._cli.listening.LEAVING_SECONDS",
+    "nodus._cli.waiting.CANCEL_SECONDS",
+    "nodus._poll.LAST_POLL_SECONDS",
+    "nodus._async.event_stream.CATCHING_UP_SECONDS",
+    "nodus._async.log_stream.CATCHING_UP_SECONDS",
+)
+"""What an answer may take, where the command is in a hurry. A busy machine may need longer for one."""
 
 
 @pytest.fixture
@@ -45,6 +57,16 @@ def state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The folder in which the command remembers what it saw: no test's is another's, or the developer's own."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return tmp_path / "state" / "nodus"
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for every answer, however late it comes: no test here is about an answer that does not come in time."""
+    for limit in LIMITS:
+        monkeypatch.setattr(limit, PATIENCE_SECONDS)
+    defaults = AsyncClient.__init__.__kwdefaults__ or {}
+    assert "timeout" in defaults
+    monkeypatch.setitem(defaults, "timeout", PATIENCE_SECONDS)
 
 
 @pytest.fixture

@@ -11,12 +11,17 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 240.0
 
-# The new session has no terminal until it takes one; Ctrl-C is then a signal to it.
-_TAKE_TERMINAL = (
-    "import fcntl, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); from nodus._cli import main; sys.exit(main())"
-)
+# The new session has no terminal until it takes one; Ctrl-C is then a signal to it. The seconds that it has to cancel a
+# job are too few for a busy machine.
+_TAKE_TERMINAL = f"""\
+import fcntl, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+from nodus._cli import main, waiting
+waiting.CANCEL_SECONDS = {PATIENCE_SECONDS}
+sys.exit(main())
+"""
 
 
 class Terminal:
@@ -28,8 +33,12 @@ class Terminal:
 
     def __init__(self, process: subprocess.Popen[bytes], master: int) -> None:
         self.process = process
-        self.screen = ""
+        self._printed = b""
         self._master = master
+
+    @property
+    def screen(self) -> str:
+        return self._printed.decode(errors="replace").replace("\r\n", "\n")
 
     def wait_for(self, text: str) -> None:
         """Read until a text appears.
@@ -59,7 +68,8 @@ class Terminal:
         except OSError:
             # On Linux, this is how the other side's end is told.
             return False
-        self.screen += data.decode().replace("\r\n", "\n")
+        # Decoded as a whole: a piece may end in the middle of a character, or of the end of a line.
+        self._printed += data
         return bool(data)
 
 

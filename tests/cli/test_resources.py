@@ -13,6 +13,7 @@ import pytest
 
 import nodus as sdk
 from tests.cli.conftest import Command
+from tests.cli.pseudo_terminal import PATIENCE_SECONDS
 from tests.cli.stub import Answer, Request, Stub
 from tests.cli.test_interrupts import posix_only
 from tests.support.joined_server import JoinedServer, QuietHandler
@@ -166,14 +167,16 @@ def test_deliveries_are_received_here_and_forwarded(stub: Stub, nodus: Command, 
     def deliver(url: str) -> None:
         path = "/hooks/nodus"
         signed = sdk.sign_request(signing_secret=SECRET, method="POST", path=path, body=body)
-        with httpx.Client(trust_env=False, timeout=60) as control_plane:
-            answers.append(control_plane.post(url, content=body, headers=signed).status_code)
-            application.status = 500
-            answers.append(control_plane.post(url, content=body, headers=signed).status_code)
-            answers.append(control_plane.post(url, content=body + b" ", headers=signed).status_code)
-            answers.append(control_plane.post(url + "/x", content=body, headers=signed).status_code)
-            answers.append(control_plane.get(url).status_code)
-        os.kill(os.getpid(), signal.SIGINT)
+        try:
+            with httpx.Client(trust_env=False, timeout=PATIENCE_SECONDS) as control_plane:
+                answers.append(control_plane.post(url, content=body, headers=signed).status_code)
+                application.status = 500
+                answers.append(control_plane.post(url, content=body, headers=signed).status_code)
+                answers.append(control_plane.post(url, content=body + b" ", headers=signed).status_code)
+                answers.append(control_plane.post(url + "/x", content=body, headers=signed).status_code)
+                answers.append(control_plane.get(url).status_code)
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
 
     def register(request: Request) -> Answer:
         url = str(request.json()["url"])

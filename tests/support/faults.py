@@ -338,9 +338,9 @@ SLOW: dict[str, Fault] = {
     "stalled after acting": spoiling(lambda head, body: b"", stall),
     "stalled in the headers": spoiling(lambda head, body: _cut(head), stall),
     "stalled in the body": spoiling(lambda head, body: head + b"\r\n" + _cut(body), stall),
-    "dripping headers": dripping(lambda head, body: (head, b"X-Slow: 1\r\n" * 50)),
-    "dripping body": dripping(lambda head, body: (b"HTTP/1.1 200 OK\r\n\r\n", b" " * 1000)),
-    "dripping interim answers": dripping(lambda head, body: (b"", b"HTTP/1.1 102 Wait\r\n\r\n" * 50)),
+    "dripping headers": dripping(lambda head, body: (head, b"X-Slow: 1\r\n" * 1000)),
+    "dripping body": dripping(lambda head, body: (b"HTTP/1.1 200 OK\r\n\r\n", b" " * 10_000)),
+    "dripping interim answers": dripping(lambda head, body: (b"", b"HTTP/1.1 102 Wait\r\n\r\n" * 500)),
     "interim answers without an end": flooding(b"", b"HTTP/1.1 102 Wait\r\n\r\n" * 50),
     "a body without an end": flooding(b"HTTP/1.1 200 OK\r\n\r\n", b" " * 1000),
 }
