@@ -167,7 +167,7 @@ def test_a_program_that_ignores_sigterm_ends_in_time_with_the_defaults(jobs: Rea
 def test_sigterm_comes_first(jobs: RealJobs) -> None:
     """A program may put its affairs in order; that it then exits with 0 does not make the job completed."""
     driver = jobs.new_driver(grace_seconds=AMPLE_SECONDS)
-    job = jobs.start_python(ENDS_WELL_ON_SIGTERM, driver=driver).until_printed(b"ready")
+    job = jobs.start_python(ENDS_WELL_ON_SIGTERM, driver=driver).until_printed(b"ready\n")
     job.cancel()
 
     assert job.finish().state is PlacementState.CANCELLED
@@ -235,7 +235,7 @@ def test_cancel_after_the_end_changes_nothing(jobs: RealJobs) -> None:
 def test_cancel_twice_is_one_cancel(jobs: RealJobs) -> None:
     """A second request while the first is carried out does not kill early."""
     driver = jobs.new_driver(grace_seconds=AMPLE_SECONDS)
-    job = jobs.start_python(ENDS_WELL_ON_SIGTERM, driver=driver).until_printed(b"ready")
+    job = jobs.start_python(ENDS_WELL_ON_SIGTERM, driver=driver).until_printed(b"ready\n")
     job.cancel()
     job.cancel()
 
