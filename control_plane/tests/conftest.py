@@ -10,8 +10,10 @@ from servers.engines import (
     empty_database_url,
     engine,
     kept_database_url,
+    patient_databases,
     postgres_shared,
     pytest_generate_tests,
+    usual_limits,
 )
 from servers.fixtures import pgbouncer, postgres_server, postgres_url, redis_server, redis_url
 from threads import threads_end
@@ -39,6 +41,7 @@ __all__ = [
     "engine",
     "every_thread_is_over",
     "kept_database_url",
+    "patient_databases",
     "pgbouncer",
     "postgres_server",
     "postgres_shared",
@@ -49,4 +52,5 @@ __all__ = [
     "pytest_generate_tests",
     "redis_server",
     "redis_url",
+    "usual_limits",
 ]

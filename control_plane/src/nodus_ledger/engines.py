@@ -26,6 +26,9 @@ LOCK_SECONDS = 5
 STATEMENT_SECONDS = 30
 """How long one statement may take, outside of migrations and of commands that read everything."""
 
+SYNCHRONOUS = "FULL"
+"""That SQLite waits for the disk at every commit, in the words of its PRAGMA."""
+
 _IDLE_IN_TRANSACTION_SECONDS = 60
 _MIGRATION_SECONDS = 600
 
@@ -169,8 +172,9 @@ def open_engine(url: URL, *, in_memory: bool) -> Engine:
     return engine
 
 
-def begin(connection: Connection, statement: str, limits: Limits = USUAL) -> None:
-    """Begin a transaction under these limits."""
+def begin(connection: Connection, statement: str, limits: Limits | None = None) -> None:
+    """Begin a transaction under these limits, by default the usual ones."""
+    limits = limits or USUAL
     if connection.dialect.name == "sqlite":
         _begin_on_sqlite(connection, statement, limits)
         return
@@ -325,7 +329,7 @@ def _leave_demoted(context: Any) -> None:
 def _configure_sqlite(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
     _turn_to_wal(cursor)
-    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute(f"PRAGMA synchronous={SYNCHRONOUS}")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.execute(f"PRAGMA journal_size_limit={_WAL_BYTES}")
     cursor.close()

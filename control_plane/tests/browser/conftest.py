@@ -37,6 +37,11 @@ SWITCHES = [
     "--disable-component-update",
     "--disable-sync",
 ]
+# The page gives up on who does not answer in ten seconds, which a busy machine may need.
+PATIENT = """{
+  const timeout = AbortSignal.timeout.bind(AbortSignal);
+  AbortSignal.timeout = (ms) => timeout(12 * ms);
+}"""
 _NOT_MADE_BY_THE_PAGE = re.compile("Failed to load resource|ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY")
 
 
@@ -180,7 +185,7 @@ def open_page(chromium: Browser) -> Iterator[Open]:
         else:
             context = beside.context
         page = context.new_page()
-        page.add_init_script(script)
+        page.add_init_script(PATIENT + script)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", note)
         page.goto(url or playground.page_url)
@@ -197,4 +202,6 @@ def page(open_page: Open, playground: Playground) -> Page:
     """The playground's page, connected."""
     page = open_page(playground)
     page.get_by_text("Live", exact=True).wait_for()
+    # By then it may have to ask yet which job it is to show; what a test selects before that is written over.
+    page.wait_for_function("performance.getEntriesByName(`${location.origin}/v1/jobs?limit=1`).length > 0")
     return page

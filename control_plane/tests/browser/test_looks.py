@@ -97,6 +97,7 @@ def test_nothing_jumps_while_a_job_runs(open_page: Open, playground: Playground,
 def test_a_phone_is_taken_to_what_happens(open_page: Open, playground: Playground) -> None:
     """To the card of the run, to the refusal, and back to the field that is at fault."""
     page = open_page(playground, viewport={"width": 360, "height": 800}, reduced_motion="reduce")
+    expect(page.locator("#link")).to_have_text("Live")
     run_job(page)
     expect(page.locator("#card")).to_be_in_viewport(ratio=0.9)
     page.get_by_label("gpu_count").fill("8")

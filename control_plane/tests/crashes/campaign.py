@@ -295,11 +295,12 @@ class Campaign:
         """A person's client and an agent's, which never try again by themselves."""
         victim = self.victim
         with (
-            nodus.Client(victim.api_key, base_url=victim.base_url, max_retries=0) as client,
+            nodus.Client(victim.api_key, base_url=victim.base_url, max_retries=0, timeout=PATIENCE_SECONDS) as client,
             nodus.Client(
                 victim.agent_api_key,
                 base_url=victim.base_url,
                 max_retries=0,
+                timeout=PATIENCE_SECONDS,
                 signing_secret=victim.agent_signing_secret,
             ) as agent,
         ):

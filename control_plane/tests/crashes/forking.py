@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from crashes.tripwire import Tripwire
+from servers.engines import be_patient
 
 from nodus_control import worker
 from nodus_control.cli import main as control
@@ -46,6 +47,7 @@ def run(command: str, arguments: list[str], tripwire: Path, log: Path) -> NoRetu
     for descriptor, takes in ((0, nothing), (1, output), (2, output)):
         os.dup2(takes, descriptor)
     worker.LEASE_MS = deliverer.LEASE_MS = LEASE_MS
+    be_patient()
     Tripwire(tripwire).install()
     sys.argv = [command, *arguments]
     if command == "playground":

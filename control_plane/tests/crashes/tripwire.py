@@ -1,7 +1,7 @@
 """What kills a control plane between two SQL statements: put into the child by the tests, never part of the product.
 
-It is shared memory: the test says at which point from now on the process is to die, and learns how many points there
-were. A point is the moment before or after any statement of any thread; BEGIN and COMMIT are statements too.
+It is shared memory: the test says at which point from now on the process is to die, and learns where that was. A
+point is the moment before or after any statement of any thread; BEGIN and COMMIT are statements too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ from typing import Any
 
 from sqlalchemy import Engine, event
 
-_COUNTS = struct.Struct("<qq")
+# Each is written by one side alone, in one piece: the process counts on while the test sets the other.
+_DIES_AT = struct.Struct("q")
+_PASSED = struct.Struct("q")
+_PASSED_OFFSET = _DIES_AT.size
+_WHERE_OFFSET = _PASSED_OFFSET + _PASSED.size
 _SIZE = 256
 
 
@@ -32,19 +36,20 @@ class Tripwire:
 
     def set(self, point: int) -> None:
         """Let the process die at the `point`-th point from now, counted from 1; 0 for never."""
-        self._memory[:] = bytes(_SIZE)
-        _COUNTS.pack_into(self._memory, 0, point, 0)
+        _DIES_AT.pack_into(self._memory, 0, 0)
+        self._memory[_WHERE_OFFSET:] = bytes(_SIZE - _WHERE_OFFSET)
+        if point:
+            _DIES_AT.pack_into(self._memory, 0, self._passed() + point)
 
-    @property
-    def passed(self) -> int:
-        """How many points were passed since it was set."""
-        passed: int = _COUNTS.unpack_from(self._memory, 0)[1]
+    def _passed(self) -> int:
+        """How many points were passed by any process."""
+        passed: int = _PASSED.unpack_from(self._memory, _PASSED_OFFSET)[0]
         return passed
 
     @property
     def tripped_at(self) -> str | None:
         """Where the process died: `before COMMIT`; None where it did not die of this."""
-        text = bytes(self._memory[_COUNTS.size :]).rstrip(b"\0").decode("utf-8", "replace")
+        text = bytes(self._memory[_WHERE_OFFSET:]).rstrip(b"\0").decode("utf-8", "replace")
         return text or None
 
     def install(self) -> None:
@@ -62,9 +67,9 @@ class Tripwire:
 
     def _pass(self, side: str, statement: str) -> None:
         with self._lock:
-            remaining, passed = _COUNTS.unpack_from(self._memory, 0)
-            if remaining == 1:
-                where = f"{side} {' '.join(statement.split())}".encode()[: _SIZE - _COUNTS.size]
-                self._memory[_COUNTS.size : _COUNTS.size + len(where)] = where
+            point, dies_at = self._passed() + 1, _DIES_AT.unpack_from(self._memory, 0)[0]
+            if 0 < dies_at <= point:
+                where = f"{side} {' '.join(statement.split())}".encode()[: _SIZE - _WHERE_OFFSET]
+                self._memory[_WHERE_OFFSET : _WHERE_OFFSET + len(where)] = where
                 os.kill(os.getpid(), signal.SIGKILL)
-            _COUNTS.pack_into(self._memory, 0, max(remaining - 1, 0), passed + 1)
+            _PASSED.pack_into(self._memory, _PASSED_OFFSET, point)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy
-from servers.engines import SEALING_KEY
+from servers.engines import SEALING_KEY, open_bare
 from sqlalchemy import select, text
 
 import nodus
@@ -74,7 +74,7 @@ def test_jobs_that_ended_before_are_erased_by_the_migration(
 ) -> None:
     """Those that live keep what they need."""
     monkeypatch.setenv(KEY_VARIABLE, SEALING_KEY)
-    engine = sqlalchemy.create_engine(empty_database_url, isolation_level="AUTOCOMMIT")
+    engine = open_bare(empty_database_url)
     with engine.connect() as connection:
         for revision in migrations.REVISIONS[: migrations.REVISIONS.index("0004") + 1]:
             migrations.bring_up(connection, sqlalchemy.MetaData(), to=revision)

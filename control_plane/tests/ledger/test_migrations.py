@@ -18,7 +18,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from servers.engines import POSTGRESQL, SEALING_KEY
+from servers.engines import POSTGRESQL, SEALING_KEY, open_bare
 from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.engine.interfaces import ReflectedIndex
 from sqlalchemy.exc import DatabaseError
@@ -39,7 +39,7 @@ PREVIOUS = migrations.REVISIONS[-2]
 @pytest.fixture
 def bare(empty_database_url: str) -> Iterator[Engine]:
     """A database without tables, below the control plane; every statement is its own transaction."""
-    opened = sqlalchemy.create_engine(empty_database_url, isolation_level="AUTOCOMMIT")
+    opened = open_bare(empty_database_url)
     yield opened
     opened.dispose()
 

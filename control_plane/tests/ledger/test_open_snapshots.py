@@ -63,6 +63,8 @@ def open_snapshot(url: str) -> Iterator[None]:
     """Keep what is there now from being removed, as a long report or a dump does."""
     database = Database(url)
     with database.snapshot() as connection:
+        # However long the machine takes for what is done meanwhile.
+        connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         connection.execute(text("SELECT COUNT(*) FROM settings"))
         yield
     database.close()

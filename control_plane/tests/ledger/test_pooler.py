@@ -69,6 +69,7 @@ def test_many_transactions_of_many_threads_all_succeed(database: Database) -> No
     assert verify(database).faults == []
 
 
+@pytest.mark.usefixtures("usual_limits")
 def test_limits_hold_in_each_transaction_and_on_no_other_connection(
     database: Database, pgbouncer: PgBouncer, pooled_url: str
 ) -> None:
@@ -90,6 +91,7 @@ def test_limits_hold_in_each_transaction_and_on_no_other_connection(
     assert elsewhere == ["0", "0", "0"]
 
 
+@pytest.mark.usefixtures("usual_limits")
 def test_without_a_pooler_statements_are_prepared_and_limits_are_the_sessions(database_url: str) -> None:
     """What costs nothing is used where it can be."""
     database = Database(database_url)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy
+from servers.engines import open_bare
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError
 from trust_ledger.history import make_history
@@ -40,7 +41,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def migrated(empty_database_url: str, history: Path) -> Iterator[Database]:
     """A database that had the tables of before, filled as they were then, and was opened since."""
-    engine = sqlalchemy.create_engine(empty_database_url, isolation_level="AUTOCOMMIT")
+    engine = open_bare(empty_database_url)
     with engine.connect() as connection:
         for revision in migrations.REVISIONS[: migrations.REVISIONS.index(BEFORE) + 1]:
             migrations.bring_up(connection, sqlalchemy.MetaData(), to=revision)

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 
 import pytest
-from patience import eventually
+from patience import PATIENCE_SECONDS, eventually
 
 from nodus_control.runner import records
 from nodus_control.runner.output import image_notice
@@ -18,7 +18,7 @@ from nodus_control.suppliers.process import ProcessDriver
 from nodus_control.suppliers.process_options import ProcessOptions
 from nodus_control.suppliers.protocol import Placement, PlacementState, Report, Workload
 
-AMPLE_SECONDS = 30.0
+AMPLE_SECONDS = PATIENCE_SECONDS
 """For what ends by itself: it may take its time on a busy machine, and costs none on an idle one."""
 TOKEN = "NODUS_TEST_TOKEN"
 SECRET = b"what the records of every test's drivers are authenticated with"
@@ -68,6 +68,11 @@ class RealJob:
         eventually(lambda: self.poll().state not in (PlacementState.PROVISIONING, PlacementState.RUNNING))
         return self.poll()
 
+    def until_removed(self) -> RealJob:
+        """Wait until the runner has done the last of its work: after the result come the directories."""
+        eventually(lambda: not (self.directory / "tmp").exists() and not (self.directory / "work").exists())
+        return self
+
     def processes(self) -> list[int]:
         """Every living process that carries this job's token, wherever it hangs in the process table."""
         needle = os.fsencode(f"{TOKEN}={self.token}")
@@ -93,13 +98,17 @@ class RealJobs:
         output_limit_bytes: int = 64 << 20,
         options: ProcessOptions | None = None,
     ) -> ProcessDriver:
-        """A driver as a restarted control plane has it. Grace and linger are short, so that tests are."""
+        """A driver as a restarted control plane has it. Grace and linger are short, so that tests are.
+
+        What has to be killed and seen to be gone may take long, though, before it counts as what cannot be ended.
+        """
         return ProcessDriver(
             self.state_dir,
             secret=SECRET,
             options=options,
             grace_seconds=grace_seconds,
             linger_seconds=linger_seconds,
+            force_seconds=AMPLE_SECONDS,
             output_limit_bytes=output_limit_bytes,
         )
 

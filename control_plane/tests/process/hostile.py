@@ -1,7 +1,8 @@
 """A program that does what it can to the records of its own job, and to the runner that watches over it.
 
 `python -I -S hostile.py BEATS SECONDS SEED...`: it writes the time into the file BEATS again and again for so many
-seconds, and in between forges once for each seed. Whatever fails, fails: it goes on with the next.
+seconds, and in between forges once for each seed. Whatever fails, fails: it goes on with the next. Once it has tried
+all, there is a file BEATS.tried.
 """
 
 from __future__ import annotations
@@ -190,6 +191,8 @@ def main() -> None:
                 Forger(directory, seeds.pop(0)).forge()
                 done += 1
                 os.pwrite(beats, b"%d\n" % done, 64)
+            if not seeds:
+                os.close(os.open(f"{sys.argv[1]}.tried", os.O_WRONLY | os.O_CREAT, 0o600))
         time.sleep(0.005)
 
 

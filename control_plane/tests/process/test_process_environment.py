@@ -112,6 +112,7 @@ def test_secrets_are_in_no_argv_of_ours_and_in_no_file(jobs: RealJobs) -> None:
     assert _read(pathlib.Path(f"/proc/{claim.runner.pid}/environ")) == b""
     gate.write_text("go\n")
     assert job.finish().state is PlacementState.COMPLETED
+    job.until_removed()
     files = [path for path in jobs.state_dir.rglob("*") if path.is_file()]
     assert len(files) >= 4
     assert [path for path in files if needle in path.read_bytes()] == []

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
-from patience import eventually
+from patience import PATIENCE_SECONDS, eventually
 from process.conftest import SECRET
 
 from nodus_control.clock import RunningClock
@@ -127,10 +127,16 @@ class Campaign:
             if job.is_terminal:
                 del self.pending[job_id]
                 self.check(job, beats, time.monotonic() - since)
-            elif beats is not None and time.monotonic() - since > 5.0 and job.cancel_requested_at is None:
+            elif self.is_stuck(beats, time.monotonic() - since) and job.cancel_requested_at is None:
                 self.plane.jobs.request_cancel(self.key, job_id, self.plane.clock.now())
                 self.loop.wake()
         return len(self.pending)
+
+    def is_stuck(self, beats: pathlib.Path | None, seconds: float) -> bool:
+        """Whether a program has done what it came for, and its job does not end: its runner is stopped, it seems."""
+        if beats is None:
+            return False
+        return seconds > (5.0 if beats.with_name(f"{beats.name}.tried").exists() else PATIENCE_SECONDS / 2)
 
     def check(self, job: JobRecord, beats: pathlib.Path | None, seconds: float) -> None:
         """Hold what is on record against what was seen."""

@@ -7,8 +7,6 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from patience import eventually
-
 from nodus_control.runner.output import image_notice, limit_marker
 from nodus_control.suppliers.process import OUTPUT_LIMIT_BYTES
 from nodus_control.suppliers.protocol import LogChunk, Placement, PlacementState
@@ -146,8 +144,8 @@ def test_nothing_but_the_documented_files_is_left(jobs: RealJobs) -> None:
     """What the program wrote goes with it, in its own directory and in its TMPDIR; its output stays."""
     job = jobs.start_shell('echo x > "$TMPDIR/scratch"; mkdir -p a/b; echo x > a/b/c; chmod 500 a/b a')
     job.finish()
+    job.until_removed()
 
-    eventually(lambda: not (job.directory / "tmp").exists() and not (job.directory / "work").exists())
     assert {path.name for path in job.directory.iterdir()} == {
         "claim.json",
         "program.json",

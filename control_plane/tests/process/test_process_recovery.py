@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pathlib
 import signal
@@ -11,7 +12,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 import pytest
-from patience import eventually
+from patience import PATIENCE_SECONDS, eventually
 from process.conftest import SECRET
 
 import nodus_control.runner
@@ -273,13 +274,13 @@ def test_a_runner_that_cannot_be_started_is_a_refusal(jobs: RealJobs) -> None:
 def test_no_zombie_and_no_descriptor_is_left(jobs: RealJobs) -> None:
     """A control plane that lives for months collects neither."""
     jobs.start_shell("true").finish()
-    before = len(os.listdir("/proc/self/fd"))
-    children_before = children_of_this_process()
+    gc.collect()  # what other tests left open is not closed in the course of this one
+    before, children_before = set(os.listdir("/proc/self/fd")), children_of_this_process()
     for _ in range(5):
         jobs.start_shell("echo x").finish()
 
-    assert len(os.listdir("/proc/self/fd")) == before
-    assert children_of_this_process() == children_before
+    assert set(os.listdir("/proc/self/fd")) <= before
+    assert children_of_this_process() <= children_before
 
 
 @on_linux
@@ -301,14 +302,14 @@ def test_a_control_plane_that_is_init_reaps_its_runners(jobs: RealJobs) -> None:
             return report
         for n in range(3):
             assert poll(f"job-{n}").state is PlacementState.COMPLETED
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + float(sys.argv[2])
         while any(entry.parent == os.getpid() for entry in processes.entries()):
             assert time.monotonic() < deadline
             poll("job-0")
             time.sleep(0.01)
     """
     subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program), str(jobs.state_dir)],
+        [sys.executable, "-c", textwrap.dedent(program), str(jobs.state_dir), str(PATIENCE_SECONDS)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         check=True,
     )
@@ -321,7 +322,7 @@ def runner_of(job: RealJob) -> Identity:
     return claim.runner
 
 
-def children_of_this_process() -> list[int]:
+def children_of_this_process() -> set[int]:
     from nodus_control.runner.processes import entries
 
-    return [entry.pid for entry in entries() if entry.parent == os.getpid()]
+    return {entry.pid for entry in entries() if entry.parent == os.getpid()}

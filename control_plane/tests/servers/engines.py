@@ -7,8 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy
+from patience import PATIENCE_SECONDS
 from psycopg import sql
+from sqlalchemy import Engine, event
 
+from nodus_ledger import database as databases
+from nodus_ledger import engines
 from nodus_ledger.database import Database
 from nodus_ledger.sealing import KEY_VARIABLE
 from nodus_ledger.webhook_schema import metadata
@@ -22,6 +27,18 @@ SEALING_KEY = base64.b64encode(bytes(range(32))).decode()
 """What tests on PostgreSQL seal with."""
 
 
+_PATIENT_MS = round(PATIENCE_SECONDS * 1000)
+_PATIENT = {
+    "LOCK_SECONDS": int(PATIENCE_SECONDS),
+    "STATEMENT_SECONDS": int(PATIENCE_SECONDS),
+    "USUAL": engines.Limits(_PATIENT_MS, _PATIENT_MS),
+    "THOROUGH": engines.Limits(_PATIENT_MS, 0),
+    "SYNCHRONOUS": "OFF",
+    "_POSTGRESQL_PARAMETERS": {**engines._POSTGRESQL_PARAMETERS, "connect_timeout": str(round(PATIENCE_SECONDS))},
+}
+_USUAL = {name: getattr(engines, name) for name in _PATIENT}
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what is marked `both_engines` on each of them."""
     if "engine" in metafunc.fixturenames and metafunc.definition.get_closest_marker("both_engines") is not None:
@@ -33,6 +50,42 @@ def engine(request: pytest.FixtureRequest) -> str:
     """The kind of database that a test runs on."""
     chosen: str = getattr(request, "param", SQLITE)
     return chosen
+
+
+def be_patient() -> None:
+    """Let whoever waits for a lock or a connection in this process do so for as long as a test may wait.
+
+    And for the disk not at all, as with the PostgreSQL of the tests: they kill processes, never the machine.
+    """
+    _limit(_PATIENT)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient_databases() -> None:
+    """Nothing in this process gives up on a database because the machine is busy: tests would fail by it."""
+    be_patient()
+
+
+@pytest.fixture
+def usual_limits() -> Iterator[None]:
+    """For tests of how long is waited: as it is outside of tests."""
+    _limit(_USUAL)
+    yield
+    _limit(_PATIENT)
+
+
+def open_bare(url: str) -> Engine:
+    """Open a database below the control plane: every statement is its own transaction, and waits for no disk."""
+    opened = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT")
+    if opened.dialect.name == SQLITE:
+        event.listen(opened, "connect", lambda connection, _record: connection.execute("PRAGMA synchronous = OFF"))
+    return opened
+
+
+def _limit(values: dict[str, object]) -> None:
+    for module in (engines, databases):
+        for name in values.keys() & vars(module).keys():
+            setattr(module, name, values[name])
 
 
 @pytest.fixture(scope="session")

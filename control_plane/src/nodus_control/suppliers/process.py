@@ -321,6 +321,9 @@ class ProcessDriver:
         is_restarted = claim.runner.boot_id != processes.boot_id()
         if not self._kill_everything(directory, claim.runner, program) and not self._has_waited_too_long(placement):
             return None
+        if program is None:
+            # It can have begun while its runner was being killed.
+            program = records.read_program(directory, key)
         started_at = None if program is None else program.started_at
         if started_at is None and not (claim.is_contained or is_restarted):
             # It can have run, and have removed the record of it.
