@@ -66,6 +66,26 @@ def test_a_step_forward_is_followed_with_a_warning(caplog: pytest.LogCaptureFixt
     assert "set forward by 600.0 s" in caplog.text
 
 
+def test_a_process_that_was_held_up_between_its_two_clocks_saw_no_step(caplog: pytest.LogCaptureFixture) -> None:
+    """Frozen with its machine, or only not given a core, between reading one and the other: both are read again."""
+    host = Host()
+    frozen = [0.0, 0.0, 600.0, 2.0, 0.0]
+
+    def wall() -> float:
+        before = host.wall
+        host.pass_seconds(frozen.pop(0))
+        return before
+
+    clock = RunningClock(real_time=wall, monotonic=lambda: host.monotonic)
+    with caplog.at_level(logging.WARNING):
+        first, second = clock.now(), clock.now()
+
+    assert first == START * 1000
+    assert second == (START + 602) * 1000
+    assert frozen == []
+    assert caplog.text == ""
+
+
 def test_after_a_step_back_it_keeps_its_time_and_runs_at_half_its_speed(caplog: pytest.LogCaptureFixture) -> None:
     """What falls due goes on falling due: a clock that stood still for ten minutes would stop every job for as long."""
     host = Host()
