@@ -122,8 +122,9 @@ class Database:
             yield connection
 
     @contextmanager
-    def _write(self, *, limits: Limits = USUAL, since: float | None = None) -> Iterator[Connection]:
+    def _write(self, *, limits: Limits | None = None, since: float | None = None) -> Iterator[Connection]:
         """Do that, with the database's own exceptions. `since` (monotonic) is when the wait for locks began."""
+        limits = limits or USUAL
         began = time.monotonic() if since is None else since
         with self._admitted(limits, began), self._turn:
             waited = time.monotonic() - began
@@ -253,7 +254,7 @@ class Database:
         self._engine.dispose()
 
     @contextmanager
-    def _connected(self, statement: str | None = None, limits: Limits = USUAL) -> Iterator[Connection]:
+    def _connected(self, statement: str | None = None, limits: Limits | None = None) -> Iterator[Connection]:
         """Give a connection, and begin a transaction on it. Whatever fails so early has done nothing."""
         with contextlib.ExitStack() as closing:
             try:

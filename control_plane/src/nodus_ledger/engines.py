@@ -169,8 +169,9 @@ def open_engine(url: URL, *, in_memory: bool) -> Engine:
     return engine
 
 
-def begin(connection: Connection, statement: str, limits: Limits = USUAL) -> None:
-    """Begin a transaction under these limits."""
+def begin(connection: Connection, statement: str, limits: Limits | None = None) -> None:
+    """Begin a transaction under these limits, or the usual ones."""
+    limits = limits or USUAL
     if connection.dialect.name == "sqlite":
         _begin_on_sqlite(connection, statement, limits)
         return

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
+from patience import PATIENCE_SECONDS
 
 from nodus_control.testing import LocalControlPlane
+from nodus_ledger.engines import USUAL
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a thread, a lock and Redis may take longer to be had than a request would wait for them."""
+    monkeypatch.setattr("nodus_control.calls.LONGEST_WAIT_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr("nodus_ledger.redis_store.TIMEOUT_SECONDS", PATIENCE_SECONDS)
+    usual = replace(USUAL, lock_ms=int(PATIENCE_SECONDS) * 1000, statement_ms=int(PATIENCE_SECONDS) * 1000)
+    for module in ("engines", "database"):
+        monkeypatch.setattr(f"nodus_ledger.{module}.LOCK_SECONDS", int(PATIENCE_SECONDS))
+        monkeypatch.setattr(f"nodus_ledger.{module}.USUAL", usual)
+    monkeypatch.setattr("nodus_ledger.engines.STATEMENT_SECONDS", int(PATIENCE_SECONDS))
 
 
 @pytest.fixture
