@@ -75,6 +75,14 @@ def more_keys(plane: LocalControlPlane, count: int) -> list[str]:
     ]
 
 
+def has_all_in_memory(plane: LocalControlPlane) -> bool:
+    """Say whether the feed has all that any stream of its one customer still needs."""
+    feed = plane.plane.feed
+    with feed._lock:
+        (log,) = feed._logs.values()
+        return log.head is not None and all(log.since(each.position) is not None for each in log.subscriptions)
+
+
 def parse(text: str) -> list[Frame]:
     """Read the events of a whole stream."""
     frames = [_frame(block.split("\n")) for block in text.split("\n\n") if block]

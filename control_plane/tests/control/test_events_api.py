@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from control.sse import Frame, more_keys, opened, parse
+from control.sse import Frame, has_all_in_memory, more_keys, opened, parse
 from patience import PATIENCE_SECONDS, eventually
 
 import nodus
@@ -218,14 +218,6 @@ def test_a_stream_is_one_row_of_a_watch_that_all_share(served: LocalControlPlane
 
     assert told == [COURSE] * 100
     assert reads.count("of_job") == 0
-
-
-def has_all_in_memory(plane: LocalControlPlane) -> bool:
-    """Say whether the feed has all that any stream still needs."""
-    feed = plane.plane.feed
-    with feed._lock:
-        (log,) = feed._logs.values()
-        return log.head is not None and all(log.since(each.position) is not None for each in log.subscriptions)
 
 
 def test_a_client_that_leaves_is_forgotten(served: LocalControlPlane) -> None:
