@@ -180,9 +180,10 @@ class Server:
 
     def stop(self) -> None:
         """Stop: end streams at once, and give other requests a second before they are cut."""
-        self._requests.cut_after(SHUTDOWN_SECONDS)
         self._server.should_exit = True
         self._end_streams()
+        # From here on, so that streams have that second too, however long it took to tell them.
+        self._requests.cut_after(SHUTDOWN_SECONDS)
         if self._thread.is_alive():
             self._thread.join()
         self._socket.close()

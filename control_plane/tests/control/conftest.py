@@ -7,8 +7,16 @@ from typing import Any
 
 import httpx
 import pytest
+from patience import PATIENCE_SECONDS
 
 from nodus_control.testing import LocalControlPlane
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a thread and Redis may take longer to be had than a request would wait for them."""
+    monkeypatch.setattr("nodus_control.calls.LONGEST_WAIT_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr("nodus_ledger.redis_store.TIMEOUT_SECONDS", PATIENCE_SECONDS)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ class Relay:
     Attributes:
         port: where it listens.
         target: the port that new connections lead to; None refuses them.
-        cuts: how many connections were cut.
+        cuts: how many ends of connections were cut.
     """
 
     def __init__(self) -> None:
@@ -22,6 +22,7 @@ class Relay:
         self.target: int | None = None
         self.cuts = 0
         self._writers: set[asyncio.StreamWriter] = set()
+        self._owed = 0
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="relay")
 
@@ -31,7 +32,7 @@ class Relay:
         return f"http://127.0.0.1:{self.port}"
 
     def cut(self) -> None:
-        """Reset every connection."""
+        """Reset every connection; where there is none, the next one."""
         self._loop.call_soon_threadsafe(self._cut)
 
     def __enter__(self) -> Relay:
@@ -53,12 +54,18 @@ class Relay:
         self._ready.set()
         await self._stop.wait()
         server.close()
-        self._cut()
+        self._abort(self._writers)
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _cut(self) -> None:
-        for writer in self._writers:
+        if not self._writers:
+            # Its clients go on with what they had received before the last cut, and come again later.
+            self._owed += 1
+        self._abort(self._writers)
+
+    def _abort(self, writers: set[asyncio.StreamWriter]) -> None:
+        for writer in writers:
             writer.transport.abort()
             self.cuts += 1
 
@@ -69,6 +76,9 @@ class Relay:
                 return
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", target)
             self._writers |= {writer, far_writer}
+            if self._owed:
+                self._owed -= 1
+                self._abort({writer, far_writer})
             try:
                 await asyncio.gather(_pass_on(reader, far_writer), _pass_on(far_reader, writer))
             finally:

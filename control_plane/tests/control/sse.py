@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import httpx
@@ -33,17 +34,19 @@ class Stream:
         self._frames = _frames(response)
 
     def read(self, count: int) -> list[Frame]:
-        """Return the next events and comments; fewer where the stream ends before."""
-        found: list[Frame] = []
-        for frame in self._frames:
-            found.append(frame)
-            if len(found) == count:
-                break
-        return found
+        """Return the next events; fewer where the stream ends before. Comments come whenever a machine is slow."""
+        return list(islice(self._events(), count))
+
+    def read_all(self, count: int) -> list[Frame]:
+        """Return the next events and comments."""
+        return list(islice(self._frames, count))
 
     def rest(self) -> list[Frame]:
-        """Return all that is still to come."""
-        return list(self._frames)
+        """Return all events that are still to come."""
+        return list(self._events())
+
+    def _events(self) -> Iterator[Frame]:
+        return (frame for frame in self._frames if frame != Frame())
 
 
 @contextmanager
@@ -72,9 +75,18 @@ def more_keys(plane: LocalControlPlane, count: int) -> list[str]:
     ]
 
 
+def has_all_in_memory(plane: LocalControlPlane) -> bool:
+    """Say whether the feed has all that any stream of its one customer still needs."""
+    feed = plane.plane.feed
+    with feed._lock:
+        (log,) = feed._logs.values()
+        return log.head is not None and all(log.since(each.position) is not None for each in log.subscriptions)
+
+
 def parse(text: str) -> list[Frame]:
-    """Read a whole stream."""
-    return [_frame(block.split("\n")) for block in text.split("\n\n") if block]
+    """Read the events of a whole stream."""
+    frames = [_frame(block.split("\n")) for block in text.split("\n\n") if block]
+    return [frame for frame in frames if frame != Frame()]
 
 
 def _frames(response: httpx.Response) -> Iterator[Frame]:

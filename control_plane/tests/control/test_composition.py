@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from patience import PATIENCE_SECONDS
+
 
 def test_a_served_application_loads_nothing_of_the_playground() -> None:
     """Whatever an operator's server imports: its controls are not even there to be mounted."""
@@ -12,6 +14,7 @@ def test_a_served_application_loads_nothing_of_the_playground() -> None:
         "import sys, nodus_control.app, nodus_control.cli\n"
         "print(sorted(name for name in sys.modules if name.startswith(('nodus_control.playground', 'fastapi'))))"
     )
-    run = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, check=True, timeout=120)
+    command = [sys.executable, "-c", script]
+    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=PATIENCE_SECONDS)
 
     assert run.stdout.strip() == "[]"

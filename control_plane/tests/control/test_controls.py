@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -242,7 +243,7 @@ def test_a_paused_clock_lets_nothing_fall_due(running: LocalControlPlane, spec: 
         job = client.run(**spec)
         stands = running.plane.clock.now()
         set_clock(running, paused=False, speed="instant")
-        job.wait(poll_seconds=0.05, timeout_seconds=30)
+        job.wait(poll_seconds=0.05, timeout_seconds=PATIENCE_SECONDS)
 
     assert job.succeeded
     assert running.plane.clock.now() > stands
@@ -250,11 +251,12 @@ def test_a_paused_clock_lets_nothing_fall_due(running: LocalControlPlane, spec: 
 
 def test_speed_changes_without_a_leap(running: LocalControlPlane) -> None:
     """Time goes on from where it is."""
-    before = running.plane.clock.now()
+    began, before = time.time(), running.plane.clock.now()
     answer = set_clock(running, speed=1).json()
+    passed_ms = 1000 * (time.time() - began)
 
     assert answer["speed"] == 1
-    assert 0 <= milliseconds(answer["now"]) - before < 60 * 60_000
+    assert 0 <= milliseconds(answer["now"]) - before <= 60 * (passed_ms + 1000)
 
 
 @pytest.mark.parametrize("change", [{"speed": 0}, {"speed": -1}, {"speed": "fast"}, {"speed": 1e9}, {"paused": "yes"}])

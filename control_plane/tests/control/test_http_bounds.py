@@ -6,25 +6,57 @@ import logging
 import socket
 from collections.abc import Iterator
 
+import httpx
 import pytest
-from patience import PATIENCE_SECONDS
+from patience import PATIENCE_SECONDS, eventually
 
 from nodus_control import http_protocol
+from nodus_control.connections import BODY_SECONDS
 from nodus_control.testing import LocalControlPlane
 
 
-@pytest.fixture
-def served() -> Iterator[LocalControlPlane]:
-    """A control plane on loopback."""
-    with LocalControlPlane() as started:
-        yield started
+class Hours:
+    """The clock that connections go by. It stands; while it `passes`, each look at it is later than all deadlines."""
+
+    def __init__(self) -> None:
+        self.passes = False
+        self.looks = 0
+        self.received = 0
+        """How many bytes have come to the server."""
+        self._now = 0.0
+
+    def monotonic(self) -> float:
+        """Return seconds."""
+        if self.passes:
+            self._now += 2 * BODY_SECONDS
+            self.looks += 1
+        return self._now
+
+    def pass_after(self, count: int) -> None:
+        """Let time pass once so many bytes have come to the server."""
+        eventually(lambda: self.received == count, lambda: f"{self.received} of {count} bytes came")
+        self.passes = True
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalControlPlane]:
-    """One that waits for nothing long."""
-    for name, value in (("HEAD_SECONDS", 0.3), ("BODY_SECONDS", 0.6), ("SWEEP_SECONDS", 0.05)):
-        monkeypatch.setattr(http_protocol, name, value)
+def hours(monkeypatch: pytest.MonkeyPatch) -> Hours:
+    """The clock of all connections."""
+    made = Hours()
+    receive = http_protocol.BoundedProtocol.data_received
+
+    def counted(protocol: http_protocol.BoundedProtocol, data: bytes) -> None:
+        receive(protocol, data)
+        made.received += len(data)
+
+    monkeypatch.setattr(http_protocol.BoundedProtocol, "data_received", counted)
+    monkeypatch.setattr(http_protocol, "time", made)
+    monkeypatch.setattr(http_protocol, "SWEEP_SECONDS", 0.05)
+    return made
+
+
+@pytest.fixture
+def served(hours: Hours) -> Iterator[LocalControlPlane]:
+    """A control plane on loopback, for whose connections time passes only where a test lets it."""
     with LocalControlPlane() as started:
         yield started
 
@@ -43,6 +75,14 @@ def answer_to(plane: LocalControlPlane, *parts: bytes) -> bytes:
                 connection.sendall(part)
         except OSError:
             pass
+        return rest(connection)
+
+
+def answer_too_late_to(plane: LocalControlPlane, hours: Hours, begun: bytes) -> bytes:
+    """Send this, and nothing more in all the time that there is; return what comes until the server closes."""
+    with connect(plane) as connection:
+        connection.sendall(begun)
+        hours.pass_after(len(begun))
         return rest(connection)
 
 
@@ -98,37 +138,45 @@ def test_a_request_has_one_host(served: LocalControlPlane, hosts: bytes) -> None
         b"POST /nowhere HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n",
     ],
 )
-def test_what_does_not_come_whole_is_closed(impatient: LocalControlPlane, begun: bytes) -> None:
+def test_what_does_not_come_whole_is_closed(served: LocalControlPlane, hours: Hours, begun: bytes) -> None:
     """Without a word, where no key was named."""
-    received = answer_to(impatient, begun)
+    received = answer_too_late_to(served, hours, begun)
 
     assert b" 408 " not in received
     assert received.count(b"HTTP/1.1 200 ") == begun.count(b"\r\n\r\nGET")
 
 
-def test_whoever_names_a_key_is_told_that_the_body_took_too_long(impatient: LocalControlPlane) -> None:
+def test_whoever_names_a_key_is_told_that_the_body_took_too_long(served: LocalControlPlane, hours: Hours) -> None:
     """In the common form of errors."""
-    key = impatient.api_key.encode()
+    key = served.api_key.encode()
     head = b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + key + b"\r\nContent-Length: 9\r\n\r\n{"
-    received = answer_to(impatient, head)
+    received = answer_too_late_to(served, hours, head)
 
     assert received.startswith(b"HTTP/1.1 408 ")
     assert b'"request_timeout"' in received
 
 
-def test_what_is_answered_for_long_is_not_cut(impatient: LocalControlPlane) -> None:
+def test_what_is_answered_for_long_is_not_cut(served: LocalControlPlane, hours: Hours) -> None:
     """A stream has come whole; only its answer goes on."""
-    impatient.plane.feed.heartbeat_seconds = 1.0
-    with connect(impatient) as connection:
-        head = f"GET /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {impatient.api_key}\r\n\r\n"
+    with connect(served) as connection:
+        head = f"GET /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {served.api_key}\r\n\r\n"
         connection.sendall(head.encode())
+        hours.pass_after(len(head))
+        eventually(lambda: hours.looks > 3)
+        hours.passes = False
+        headers = {"Authorization": f"Bearer {served.api_key}"}
+        job = {"image": "x", "gpu": "l40s"}
+        httpx.post(
+            f"{served.base_url}/v1/jobs", json=job, headers=headers, trust_env=False, timeout=PATIENCE_SECONDS
+        ).raise_for_status()
         received = b""
-        while received.count(b":\n\n") < 2:
+        while b"event: status" not in received:
             data = connection.recv(65536)
             assert data
             received += data
 
 
+@pytest.mark.usefixtures("hours")
 def test_those_that_send_nothing_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many there are, somebody else is answered at once."""
     monkeypatch.setattr("nodus_control.server.most_connections", lambda _limit: 8)

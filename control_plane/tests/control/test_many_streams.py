@@ -7,7 +7,8 @@ import resource
 from collections.abc import Iterator
 
 import pytest
-from control.sse import more_keys
+from control.sse import has_all_in_memory, more_keys
+from patience import eventually
 
 import nodus
 from nodus_control.stream_slots import OF_KEY
@@ -75,6 +76,8 @@ async def follow(plane: LocalControlPlane) -> tuple[list[int], int]:
     streams = [asyncio.create_task(stream(number, is_read=number >= SILENT)) for number in range(STREAMS)]
     for _ in range(STREAMS):
         await opened.acquire()
+    # Each of them begins by reading what happened before.
+    await asyncio.to_thread(eventually, lambda: has_all_in_memory(plane))
     feed._events.of_customer = counted  # type: ignore[method-assign,assignment]
     async with nodus.AsyncClient(api_key=plane.api_key, base_url=plane.base_url) as client:
         for _ in range(JOBS):

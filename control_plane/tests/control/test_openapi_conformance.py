@@ -16,6 +16,7 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from patience import PATIENCE_SECONDS
 
 from nodus_control import testing
 from nodus_control.api.openapi import document
@@ -56,7 +57,7 @@ class Target:
     def filled(cls, plane: LocalControlPlane) -> Target:
         """Submit a job that completes, cancel another, and register a webhook that is told of them."""
         headers = {"Authorization": f"Bearer {plane.api_key}"}
-        with httpx.Client(base_url=plane.base_url, headers=headers) as client:
+        with httpx.Client(base_url=plane.base_url, headers=headers, timeout=PATIENCE_SECONDS) as client:
             webhook = {"url": f"{plane.base_url}/_dev/inbox/one", "events": ["job.placed", "job.completed"]}
             webhook_id = client.post("/v1/webhooks", json=webhook).raise_for_status().json()["id"]
             spec = {"image": "x", "gpu": "l40s", "env": {"NODUS_SIM_DURATION_SECONDS": "60"}}
@@ -128,7 +129,7 @@ def ask(target: Target, operation: Any, mode: Any, more_checks: list[Any]) -> in
         if data.draw(st.booleans()):
             for name in case.path_parameters:
                 case.path_parameters[name] = data.draw(st.sampled_from(target.named[name]))
-        response = case.call(target.plane.base_url, headers=headers, timeout=30)
+        response = case.call(target.plane.base_url, headers=headers, timeout=PATIENCE_SECONDS)
         is_stream = response.headers.get("content-type", [""])[0].startswith(EVENT_STREAM)
         # The document describes the text of a stream; of its events, the schema JobEvent.
         schema = check_events if is_stream else checks.response_schema_conformance

@@ -26,7 +26,7 @@ SPEC = {
     "gpu": "l40s",
     "command": [sys.executable, "-c", "print(1)"],
     "env": {"NODUS_SIM_DURATION_SECONDS": "5"},
-    "max_runtime_seconds": 60,
+    "max_runtime_seconds": 3600,
 }
 
 

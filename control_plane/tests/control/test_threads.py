@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import anyio
 import pytest
+from patience import PATIENCE_SECONDS
 
 from nodus_control.threads import keep_threads, release_threads, run_in_thread
 
@@ -56,13 +57,13 @@ def test_whoever_is_cancelled_waits_for_what_runs() -> None:
 
     def work() -> None:
         begun.set()
-        may_end.wait(60)
+        may_end.wait(PATIENCE_SECONDS)
         over.set()
 
     async def cancel_twice() -> bool:
         with kept(1):
             task = asyncio.create_task(run_in_thread(work, limiter=anyio.CapacityLimiter(1)))
-            await asyncio.to_thread(begun.wait, 60)
+            await asyncio.to_thread(begun.wait, PATIENCE_SECONDS)
             for _ in range(2):
                 task.cancel()
                 for _ in range(5):
@@ -80,14 +81,20 @@ def test_a_deadline_that_passes_waits_for_what_runs() -> None:
     """Likewise where a cancel scope ends it, which cancels again and again."""
     may_end, over = threading.Event(), threading.Event()
 
-    def work() -> None:
-        may_end.wait(60)
-        over.set()
-
     async def time_out() -> bool:
+        loop = asyncio.get_running_loop()
+
+        def cancel() -> None:
+            scope.cancel()
+            loop.call_later(0.01, may_end.set)
+
+        def work() -> None:
+            # What has not begun would not be waited for, but called off.
+            loop.call_soon_threadsafe(cancel)
+            may_end.wait(PATIENCE_SECONDS)
+            over.set()
+
         with kept(1), anyio.CancelScope() as scope:
-            asyncio.get_running_loop().call_soon(scope.cancel)
-            threading.Timer(0.01, may_end.set).start()
             await run_in_thread(work, limiter=anyio.CapacityLimiter(1))
         return scope.cancelled_caught and over.is_set()
 

@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 
 import anyio
-import anyio.lowlevel
+import anyio.to_thread
 import pytest
 from patience import PATIENCE_SECONDS
 
@@ -17,6 +17,8 @@ from nodus_control.wakeups import Sleeper, interleaved, wake_all, wake_in_turn
 pytestmark = pytest.mark.anyio
 
 PLACEMENT = Placement("job", 1, "lambda", "us-west-1", 0.0)
+LOOKS = 4
+"""The look that finds something."""
 
 
 def test_nobody_waits_for_all_of_another() -> None:
@@ -49,20 +51,32 @@ async def test_news_before_the_wait_is_not_missed() -> None:
 async def test_output_is_looked_at_once_for_all_who_follow_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are woken when there is more than they have, and then read."""
     monkeypatch.setattr("nodus_control.output_watch.LOOK_SECONDS", 0.01)
-    total = 10
+    monkeypatch.setattr("nodus_control.output_watch._REST_FACTOR", 0.0)
     asked: Counter[int] = Counter()
+    all_wait, all_are_woken = threading.Event(), threading.Event()
+    waiting, woken, before = 0, 0, -1
 
     def read(_placement: Placement, offset: int, limit: int) -> LogChunk:
+        nonlocal before
         asked[limit] += 1
-        return LogChunk(b"", offset, total, complete=False)
+        if asked[limit] == 1:
+            assert all_wait.wait(PATIENCE_SECONDS)
+        elif asked[limit] == LOOKS:
+            before = woken
+        elif asked[limit] > LOOKS:
+            # It goes on looking until all have left, however long that takes.
+            assert all_are_woken.wait(PATIENCE_SECONDS)
+        return LogChunk(b"", offset, 10 if asked[limit] < LOOKS else 11, complete=False)
 
     watch = OutputWatch(read)
     sleepers = [Sleeper() for _ in range(50)]
-    woken, before = 0, -1
 
     async def follow(sleeper: Sleeper) -> None:
-        nonlocal woken
+        nonlocal waiting, woken
         with watch.watching(sleeper, PLACEMENT, 10):
+            waiting += 1
+            if waiting == len(sleepers):
+                all_wait.set()
             await sleeper.arm().wait()
         woken += 1
 
@@ -71,14 +85,12 @@ async def test_output_is_looked_at_once_for_all_who_follow_it(monkeypatch: pytes
             async with anyio.create_task_group() as tasks:
                 for sleeper in sleepers:
                     tasks.start_soon(follow, sleeper)
-                while asked[0] < 3:
-                    await anyio.lowlevel.checkpoint()
-                before = woken
-                total = 11
     finally:
+        all_wait.set()
+        all_are_woken.set()
         watch.close()
 
     assert (before, woken) == (0, 50)
     assert set(asked) == {0}
-    assert asked[0] < 50
+    assert asked[0] <= LOOKS + 1
     assert watch._waiting == {}

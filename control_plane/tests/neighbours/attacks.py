@@ -37,13 +37,14 @@ class Tenant:
         """Connect."""
         return await asyncio.open_connection(self.host, self.port)
 
-    async def repeat(self, make: Callable[[], bytes]) -> None:
+    async def repeat(self, make: Callable[[], bytes], begun: asyncio.Event) -> None:
         """Send requests on a connection as fast as they are answered, for ever; connect again whenever it is cut."""
         while True:
             try:
                 reader, writer = await self.open()
                 while True:
                     writer.write(make())
+                    begun.set()
                     head = (await reader.readuntil(b"\r\n\r\n")).lower()
                     length = head.partition(b"content-length:")[2].split(b"\r\n", 1)[0]
                     await reader.readexactly(int(length))
@@ -141,8 +142,11 @@ async def flood(
     tenant: Tenant, make: Callable[[], bytes], *, connections: int = CONNECTIONS, is_ready: bool = True
 ) -> None:
     """Send requests on many connections at once; unless something else is still to come, that is the attack."""
-    sending = [asyncio.create_task(tenant.repeat(make)) for _ in range(connections)]
+    begun = [asyncio.Event() for _ in range(connections)]
+    sending = [asyncio.create_task(tenant.repeat(make, each)) for each in begun]
     if is_ready:
+        for each in begun:
+            await each.wait()
         say_ready()
     await asyncio.gather(*sending)
 
