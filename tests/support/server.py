@@ -195,7 +195,7 @@ class LoopbackServer:
             thread.join()
         self._listener.close()
 
-    def wait_until_all_closed(self, seconds: float = 30.0) -> None:
+    def wait_until_all_closed(self, seconds: float = 120.0) -> None:
         """Wait until clients have closed their connections."""
         limit = time.monotonic() + seconds
         while self._sockets:
