@@ -305,7 +305,7 @@ async def test_children_share_the_places_of_streams() -> None:
     """As they share the connections."""
     with LoopbackServer(hangs(frames(1)), then=answer(200, view(id=JOB))) as server:
         async with on_loopback(server, max_connections=2) as client:
-            child = client.with_options(timeout=5)
+            child = client.with_options(timeout=600)
             async with child.job(JOB).events() as stream:
                 await take(stream, 1)
                 places = await client._session.take_stream_place()
