@@ -99,6 +99,7 @@ RENAMES = {
     "async_settled": "settled",
     "async_shielded": "shielded",
     "async_together": "together",
+    "async_until_silent": "until_silent",
     "handle_async_request": "handle_request",
 }
 

@@ -22,6 +22,6 @@ def scripted(script: AsyncScript, clock: AsyncClock | None = None, **options: An
 
 
 def on_loopback(server: LoopbackServer, clock: AsyncClock | None = None, **options: Any) -> AsyncClient:
-    """A client whose requests go over real sockets."""
-    options = {"api_key": API_KEY, "base_url": server.url, "_rng": random.Random(7), **options}
+    """A client whose requests go over real sockets; patient, because on a busy machine an answer may take long."""
+    options = {"api_key": API_KEY, "base_url": server.url, "timeout": 120.0, "_rng": random.Random(7), **options}
     return AsyncClient(_clock=AsyncFakeClock() if clock is None else clock, **options)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import nodus
 from nodus._httpx import httpx
 from tests._async.clients import scripted
-from tests._async.fault_calls import client_of
+from tests._async.fault_calls import PATIENCE_SECONDS, client_of
 from tests.support.clock import AsyncFakeClock
 from tests.support.faults import RETRY_AFTER, SLOW, FaultServer
 from tests.support.script import AsyncScript, job_reply, refusal
@@ -98,7 +98,7 @@ async def test_each_attempt_has_its_own_time(fault: str) -> None:
     with FaultServer(["no fault", *[fault] * 3]) as server:
         async with client_of(server, timeout=0.05) as client:
             # So that the time is not over, on a busy machine, before anything was sent.
-            await client.with_options(timeout=30.0).get("job-1")
+            await client.with_options(timeout=PATIENCE_SECONDS).get("job-1")
             with pytest.raises(nodus.APIConnectionError) as caught:
                 await client.get("job-1")
 

@@ -92,7 +92,7 @@ async def test_a_child_shares_the_connections_of_its_parent() -> None:
     with LoopbackServer(then=answer(200, LISTING)) as server:
         async with on_loopback(server) as parent:
             await parent.list()
-            async with parent.with_options(timeout=5) as child:
+            async with parent.with_options(timeout=600) as child:
                 await child.list()
             with pytest.raises(nodus.ConfigurationError):
                 await child.list()
@@ -115,7 +115,7 @@ async def test_a_child_has_what_a_subclass_added() -> None:
     """It is of the same class, and its methods find their attributes."""
     parent = Tagged("k", base_url="http://127.0.0.1:1")
     parent.tag = "a"
-    child = parent.with_options(timeout=5)
+    child = parent.with_options(timeout=600)
 
     assert isinstance(child, Tagged)
     assert child.tag == "a"
@@ -165,7 +165,7 @@ async def test_a_client_without_connections_can_be_forgotten() -> None:
     with LoopbackServer(then=answer(200, job())) as server, warnings.catch_warnings():
         warnings.simplefilter("error")
         async with on_loopback(server) as parent:
-            child = parent.with_options(timeout=1)
+            child = parent.with_options(timeout=600)
             await child.get("a-job")
             del child
             unused = on_loopback(server)

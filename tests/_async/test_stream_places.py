@@ -19,7 +19,7 @@ from tests.support.streams import LIFECYCLE, frame, logs, streams
 from tests.support.together import async_together
 
 STREAMS = 40
-LONG = 60.0
+LONG = 120.0
 
 
 class SilentServer:

@@ -23,6 +23,6 @@ def scripted(script: Script, clock: Clock | None = None, **options: Any) -> Clie
 
 
 def on_loopback(server: LoopbackServer, clock: Clock | None = None, **options: Any) -> Client:
-    """A client whose requests go over real sockets."""
-    options = {"api_key": API_KEY, "base_url": server.url, "_rng": random.Random(7), **options}
+    """A client whose requests go over real sockets; patient, because on a busy machine an answer may take long."""
+    options = {"api_key": API_KEY, "base_url": server.url, "timeout": 120.0, "_rng": random.Random(7), **options}
     return Client(_clock=FakeClock() if clock is None else clock, **options)

@@ -17,6 +17,9 @@ Call = Callable[[Client], Awaitable[object]]
 
 JOB_ID = JOB_IDS[0]
 
+PATIENCE_SECONDS = 120.0
+"""A timeout for answers that are good, however busy the machine is."""
+
 PATIENCE: dict[str, Any] = {"poll_seconds": 2.0, "unreachable_seconds": 20.0}
 """How long the waits below put up with failures: a handful of looks."""
 
@@ -223,7 +226,7 @@ def client_of(server: FaultServer, **options: Any) -> Client:
 
     Where nothing stalls it is patient: on a busy machine, a good answer may take a while.
     """
-    return client_at(server.url, **{"timeout": 0.05 if server.is_slow else 30.0, **options})
+    return client_at(server.url, **{"timeout": 0.05 if server.is_slow else PATIENCE_SECONDS, **options})
 
 
 def client_at(base_url: str, **options: Any) -> Client:
@@ -246,6 +249,6 @@ def assert_recovered(client: Client, server: FaultServer) -> None:
     assert " 0 busy," in pool, pool
 
     server.heal()
-    patient = client.with_options(timeout=30.0, max_retries=0)
+    patient = client.with_options(timeout=PATIENCE_SECONDS, max_retries=0)
     assert (patient.get(JOB_ID)).id == JOB_ID
     assert patient.job(JOB_ID).logs() == LOGS

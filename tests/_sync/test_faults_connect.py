@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import nodus
-from tests._sync.fault_calls import CALLS, client_at
+from tests._sync.fault_calls import CALLS, PATIENCE_SECONDS, client_at
 from tests.support.bad_certificates import FLAWS, flawed
 from tests.support.certificates import make_certificates
 from tests.support.server import (
@@ -43,7 +43,7 @@ def failing(client: nodus.Client, call: str = "run") -> nodus.APIConnectionError
 def test_a_port_where_nobody_listens(call: str) -> None:
     """Every call ends; nothing was sent, so nothing is unknown."""
     with unused_port() as port:
-        error = failing(client_at(f"http://127.0.0.1:{port}", timeout=30.0), call)
+        error = failing(client_at(f"http://127.0.0.1:{port}", timeout=PATIENCE_SECONDS), call)
 
     assert not error.outcome_unknown
 
@@ -56,7 +56,7 @@ def test_a_name_that_nobody_has(host: str, monkeypatch: pytest.MonkeyPatch) -> N
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    error = failing(client_at(f"https://{host}", timeout=30.0))
+    error = failing(client_at(f"https://{host}", timeout=PATIENCE_SECONDS))
 
     assert (error.attempts, error.outcome_unknown) == (3, False)
 
@@ -69,7 +69,7 @@ def test_a_system_that_gives_no_socket(problem: int, monkeypatch: pytest.MonkeyP
         raise OSError(problem, "no")
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    error = failing(client_at("https://api.nodus.test", timeout=30.0))
+    error = failing(client_at("https://api.nodus.test", timeout=PATIENCE_SECONDS))
 
     assert not error.outcome_unknown
 
@@ -89,7 +89,7 @@ def test_a_certificate_that_does_not_verify(flaw: str, tmp_path: Path, monkeypat
     monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
     with LoopbackServer(then=answer(200, {}), tls=context) as server:
         url = f"https://localhost:{server.port}"
-        error = failing(client_at(url, timeout=30.0))
+        error = failing(client_at(url, timeout=PATIENCE_SECONDS))
 
     assert (error.attempts, error.outcome_unknown) == (1, False)
     assert ADVICE[flaw] in error.message
@@ -110,7 +110,7 @@ def test_a_certificate_that_does_not_verify(flaw: str, tmp_path: Path, monkeypat
 def test_a_handshake_that_fails(action: Action) -> None:
     """It may be a passing fault, so it is tried again; nothing was sent."""
     with LoopbackServer(then=action) as server:
-        error = failing(client_at(f"https://127.0.0.1:{server.port}", timeout=30.0))
+        error = failing(client_at(f"https://127.0.0.1:{server.port}", timeout=PATIENCE_SECONDS))
 
     assert (error.attempts, error.outcome_unknown) == (3, False)
     assert not isinstance(error, nodus.APITimeoutError)
@@ -130,7 +130,7 @@ def test_a_handshake_that_fails(action: Action) -> None:
 def test_a_handshake_that_can_never_succeed(data: bytes, advice: str) -> None:
     """It is not tried again, and the error says what to change."""
     with LoopbackServer(then=Action(sends(data).perform, reads=False)) as server:
-        error = failing(client_at(f"https://127.0.0.1:{server.port}", timeout=30.0))
+        error = failing(client_at(f"https://127.0.0.1:{server.port}", timeout=PATIENCE_SECONDS))
         connections = server.connections
 
     assert (error.attempts, connections, error.outcome_unknown) == (1, 1, False)
@@ -152,7 +152,7 @@ def test_a_server_that_wants_a_client_certificate(tmp_path: Path, monkeypatch: p
         return False
 
     with LoopbackServer(then=Action(demand, reads=False)) as server:
-        error = failing(client_at(f"https://127.0.0.1:{server.port}", timeout=30.0))
+        error = failing(client_at(f"https://127.0.0.1:{server.port}", timeout=PATIENCE_SECONDS))
 
     assert (error.attempts, error.outcome_unknown) == (1, False)
     assert "asks for a client certificate" in error.message
@@ -172,7 +172,7 @@ def test_a_proxy_that_refuses_to_connect(status: int, monkeypatch: pytest.Monkey
     """Its password shows in no error, and the API key never reaches it."""
     with LoopbackServer(then=answer(status, {"error": "no"})) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://user:hunter2-of-the-proxy@127.0.0.1:{proxy.port}")
-        error = failing(client_at("https://api.example.com", timeout=30.0))
+        error = failing(client_at("https://api.example.com", timeout=PATIENCE_SECONDS))
 
     assert not error.outcome_unknown
     assert "hunter2" not in f"{error} {error!r} {vars(error)} {error.__cause__!r}"
@@ -185,7 +185,7 @@ def test_a_proxy_that_breaks_off(action: Action, monkeypatch: pytest.MonkeyPatch
     """A proxy is one more thing that can be broken; the request was not sent before there was a tunnel."""
     with LoopbackServer(then=action) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
-        error = failing(client_at("https://api.example.com", timeout=30.0))
+        error = failing(client_at("https://api.example.com", timeout=PATIENCE_SECONDS))
 
     assert (error.attempts, error.outcome_unknown) == (3, False)
     assert f"failed at the proxy: http://127.0.0.1:{proxy.port}" in error.message
@@ -204,7 +204,7 @@ def test_a_certificate_behind_a_proxy(tmp_path: Path, monkeypatch: pytest.Monkey
 
     with LoopbackServer(then=Action(intercept)) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
-        error = failing(client_at("https://api.example.com", timeout=30.0))
+        error = failing(client_at("https://api.example.com", timeout=PATIENCE_SECONDS))
 
     assert (error.attempts, error.outcome_unknown) == (1, False)
     assert f"through the proxy http://127.0.0.1:{proxy.port}" in error.message
@@ -225,7 +225,7 @@ def test_a_cursor_of_any_kind(cursor: str) -> None:
     """A server's cursor goes back as it came, or ends the iteration with an error of ours."""
     pages = iter([{"jobs": [{"id": "a", "status": "queued"}], "next_cursor": cursor}, {"jobs": []}])
     with LoopbackServer(then=decide(lambda request: answer(200, next(pages)))) as server:
-        with client_at(server.url, timeout=30.0) as client:
+        with client_at(server.url, timeout=PATIENCE_SECONDS) as client:
             jobs = client.iter_jobs()
             first = jobs.__next__()
             try:
@@ -241,7 +241,7 @@ def test_a_job_that_is_listed_twice() -> None:
     """A listing that moved while it was read names a job twice; it ends once."""
     twice = {"jobs": [{"id": job_id, "status": "completed"} for job_id in ("a", "b", "a", "b")]}
     with LoopbackServer(then=answer(200, twice)) as server:
-        with client_at(server.url, timeout=30.0) as client:
+        with client_at(server.url, timeout=PATIENCE_SECONDS) as client:
             handles = [client.job(job_id) for job_id in ("a", "b", "a")]
             ended = [job.id for job in client.as_completed(handles)]
 

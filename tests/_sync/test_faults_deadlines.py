@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import nodus
 from nodus._httpx import httpx
 from tests._sync.clients import scripted
-from tests._sync.fault_calls import client_of
+from tests._sync.fault_calls import PATIENCE_SECONDS, client_of
 from tests.support.clock import FakeClock
 from tests.support.faults import RETRY_AFTER, SLOW, FaultServer
 from tests.support.script import Script, job_reply, refusal
@@ -99,7 +99,7 @@ def test_each_attempt_has_its_own_time(fault: str) -> None:
     with FaultServer(["no fault", *[fault] * 3]) as server:
         with client_of(server, timeout=0.05) as client:
             # So that the time is not over, on a busy machine, before anything was sent.
-            client.with_options(timeout=30.0).get("job-1")
+            client.with_options(timeout=PATIENCE_SECONDS).get("job-1")
             with pytest.raises(nodus.APIConnectionError) as caught:
                 client.get("job-1")
 

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 import nodus
+from nodus._sync import network
 from tests._sync.clients import API_KEY
 from tests.support.certificates import CERTIFIED, Certificates, make_certificates
 from tests.support.proxies import SOCKS, TUNNEL
-from tests.support.server import STALL, Action, LoopbackServer, answer, answer_and_hang_up
+from tests.support.server import Action, LoopbackServer, answer, answer_and_hang_up
+from tests.support.silence import Silence, until_silent
 
 JOB = {"id": "job-1", "status": "running"}
-SOON = 0.2
 
 
 @pytest.fixture(autouse=True)
@@ -27,9 +28,9 @@ def certificates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Certificate
     return made
 
 
-def client_of(server: LoopbackServer, scheme: str, *, timeout: float = 30.0) -> nodus.Client:
+def client_of(server: LoopbackServer, scheme: str) -> nodus.Client:
     url = f"{scheme}://{CERTIFIED}:{server.port}"
-    return nodus.Client(API_KEY, base_url=url, timeout=timeout, max_retries=0, max_connections=1)
+    return nodus.Client(API_KEY, base_url=url, timeout=120, max_retries=0, max_connections=1)
 
 
 WAYS = [
@@ -67,25 +68,32 @@ def test_a_stalled_proxy_ends_with_the_attempt(
 ) -> None:
     """Wherever it stalls, it is named, and the place is free afterwards."""
     tls = certificates.server if scheme == "https" else None
-    stall = STALL if action is None or action.reads else Action(STALL.perform, reads=False)
+    silence = Silence()
+    stall = Action(silence.keep, reads=action is None or action.reads)
     with (
         LoopbackServer(then=answer(200, JOB), tls=tls) as server,
-        LoopbackServer(stall, then=action or answer(200, JOB)) as proxy,
+        LoopbackServer(then=stall) as stalled,
+        LoopbackServer(then=action or answer(200, JOB)) as proxy,
     ):
-        monkeypatch.setenv("ALL_PROXY", f"{kind}://127.0.0.1:{proxy.port}")
-        with client_of(server, scheme, timeout=SOON) as client:
-            with pytest.raises(nodus.APITimeoutError, match="through the proxy"):
-                client.get("job-1")
-            assert (client.with_options(timeout=30).get("job-1")).id == "job-1"
+        with client_of(server, scheme) as client:
+            monkeypatch.setenv("ALL_PROXY", f"{kind}://127.0.0.1:{stalled.port}")
+            with monkeypatch.context() as patch:
+                patch.setattr(network, "receive", until_silent(silence))
+                with pytest.raises(nodus.APITimeoutError, match="through the proxy"):
+                    client.get("job-1")
+            monkeypatch.setenv("ALL_PROXY", f"{kind}://127.0.0.1:{proxy.port}")
+            assert (client.get("job-1")).id == "job-1"
 
 
 def test_a_handshake_that_stalls_behind_a_proxy_ends_with_the_attempt(
     certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The tunnel is open by then; nothing was sent through it."""
-    with LoopbackServer(then=Action(STALL.perform, reads=False)) as server, LoopbackServer(then=TUNNEL) as proxy:
+    silence = Silence(everywhere=True)
+    monkeypatch.setattr(network, "receive", until_silent(silence))
+    with LoopbackServer(then=Action(silence.keep, reads=False)) as server, LoopbackServer(then=TUNNEL) as proxy:
         monkeypatch.setenv("ALL_PROXY", proxy.url)
-        with client_of(server, "https", timeout=SOON) as client:
+        with client_of(server, "https") as client:
             with pytest.raises(nodus.APITimeoutError, match="through the proxy") as caught:
                 client.run(image="i")
 

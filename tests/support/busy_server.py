@@ -9,6 +9,7 @@ import threading
 from types import TracebackType
 
 JOB = b'{"id":"job-1","status":"running","gpu":"h100_80gb","gpu_count":1}'
+PATIENCE_SECONDS = 120.0
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(JOB)
 
 
@@ -56,7 +57,7 @@ class BusyServer:
     def wait_until_open(self, connections: int) -> bool:
         """Wait until exactly so many connections are open; False if that takes over two minutes."""
         with self._changed:
-            return self._changed.wait_for(lambda: self.open == connections, timeout=120)
+            return self._changed.wait_for(lambda: self.open == connections, timeout=PATIENCE_SECONDS)
 
     def count(self, change: int) -> None:
         """Take note that a connection was opened (1) or closed (-1)."""
@@ -77,9 +78,12 @@ class BusyServer:
         self._ready.set()
         await self._stop.wait()
         server.close()
-        for connection in list(connections):
-            connection.transport.abort()
-        await asyncio.sleep(0)
+        limit = self._loop.time() + PATIENCE_SECONDS
+        # The task of a connection that was accepted a moment ago may not have made it known yet.
+        while (connections or len(asyncio.all_tasks()) > 1) and self._loop.time() < limit:
+            for connection in list(connections):
+                connection.transport.abort()
+            await asyncio.sleep(0.001)
 
 
 class _Connection(asyncio.Protocol):

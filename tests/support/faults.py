@@ -342,7 +342,7 @@ SLOW: dict[str, Fault] = {
     "dripping body": dripping(lambda head, body: (b"HTTP/1.1 200 OK\r\n\r\n", b" " * 10_000)),
     "dripping interim answers": dripping(lambda head, body: (b"", b"HTTP/1.1 102 Wait\r\n\r\n" * 500)),
     "interim answers without an end": flooding(b"", b"HTTP/1.1 102 Wait\r\n\r\n" * 50),
-    "a body without an end": flooding(b"HTTP/1.1 200 OK\r\n\r\n", b" " * 1000),
+    "a body without an end": flooding(b"HTTP/1.1 200 OK\r\n\r\n", b" " * 100),
 }
 """Faults that last until the attempt's time is over."""
 

@@ -98,7 +98,8 @@ class JoinedServer(ThreadingHTTPServer):
         with self._mutex:
             for connection in self._connections:
                 with contextlib.suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
+                    # Not as TLS does it, which would take what it reads with away from the connection's own thread.
+                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
         self.server_close()
         if self._errors and exc is None:
             raise self._errors[0]

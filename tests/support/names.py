@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -93,4 +94,5 @@ def dead_address(port: int) -> Iterator[str]:
             filler = stack.enter_context(socket.socket())
             filler.setblocking(False)
             filler.connect_ex(listener.getsockname())
+        select.select([listener], [], [], PATIENCE_SECONDS)
         yield DEAD

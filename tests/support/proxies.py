@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import selectors
 import socket
+import ssl
 import struct
-import threading
 
 from .server import Action, Peer
 
@@ -39,18 +40,26 @@ def _socks(peer: Peer) -> bool:
 def _connect(client: socket.socket, port: int, answer: bytes) -> None:
     with socket.create_connection(("127.0.0.1", port)) as upstream:
         client.sendall(answer)
-        back = threading.Thread(target=_carry, args=(upstream, client))
-        back.start()
-        _carry(client, upstream)
-        back.join()
+        with contextlib.suppress(OSError):
+            _carry(client, upstream)
 
 
-def _carry(source: socket.socket, sink: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            sink.sendall(data)
-    with contextlib.suppress(OSError):
-        sink.shutdown(socket.SHUT_RDWR)
+def _carry(client: socket.socket, upstream: socket.socket) -> None:
+    """Carry bytes both ways, until either end hangs up; in one thread, because no two may use one TLS connection."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(client, selectors.EVENT_READ, upstream)
+        selector.register(upstream, selectors.EVENT_READ, client)
+        while True:
+            for key, _ in selector.select():
+                source, sink = key.fileobj, key.data
+                assert isinstance(source, socket.socket)
+                is_pending = True
+                while is_pending:
+                    data = source.recv(65536)
+                    if not data:
+                        return
+                    sink.sendall(data)
+                    is_pending = isinstance(source, ssl.SSLSocket) and source.pending() > 0
 
 
 def _exactly(source: socket.socket, count: int) -> bytes:

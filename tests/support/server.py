@@ -195,7 +195,7 @@ class LoopbackServer:
             thread.join()
         self._listener.close()
 
-    def wait_until_all_closed(self, seconds: float = 30.0) -> None:
+    def wait_until_all_closed(self, seconds: float = 120.0) -> None:
         """Wait until clients have closed their connections."""
         limit = time.monotonic() + seconds
         while self._sockets:
@@ -227,16 +227,27 @@ class LoopbackServer:
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls is not None:
-                peer.socket = self._tls.wrap_socket(connection, server_side=True)
+                self._shake_hands(self._tls, peer)
             while self._exchange(peer, number):
                 pass
         except OSError:
             pass
         finally:
             with self._mutex:
-                self._sockets.discard(connection)
+                self._sockets -= {connection, peer.socket}
             peer.socket.close()
             connection.close()
+
+    def _shake_hands(self, tls: ssl.SSLContext, peer: Peer) -> None:
+        with self._mutex:
+            # The socket itself is spent by that: it is the new one that has to be shut down at the end.
+            spent = peer.socket
+            peer.socket = tls.wrap_socket(spent, server_side=True, do_handshake_on_connect=False)
+            self._sockets.add(peer.socket)
+            self._sockets.discard(spent)
+            if self._closing.is_set():
+                _shut_down(peer.socket)
+        peer.socket.do_handshake()
 
     def _next_action(self) -> Action:
         if self._actions:
@@ -285,7 +296,8 @@ def _response(status: int, body: bytes, headers: dict[str, str]) -> bytes:
 
 def _shut_down(open_socket: socket.socket) -> None:
     with contextlib.suppress(OSError):
-        open_socket.shutdown(socket.SHUT_RDWR)
+        # Not as TLS does it, which would take what it reads with away from the connection's own thread.
+        socket.socket.shutdown(open_socket, socket.SHUT_RDWR)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.support.server import Action, Peer, sends
+from tests.support.silence import Silence
 
 JOB = "job-1"
 LIFECYCLE = ("queued", "placed", "running", "completed")
@@ -30,13 +31,12 @@ def streams(
     )
 
 
-def hangs(*pieces: bytes, kind: str = "text/event-stream") -> Action:
-    """Send part of a body in chunks, and then nothing at all."""
+def hangs(*pieces: bytes, kind: str = "text/event-stream", falls: Silence | None = None) -> Action:
+    """Send part of a body in chunks, and then nothing at all: the silence `falls` then."""
 
     def perform(peer: Peer) -> bool:
         peer.socket.sendall(_head(200, kind, {}) + b"".join(map(_chunk, pieces)))
-        peer.closing.wait()
-        return False
+        return (falls or Silence()).keep(peer)
 
     return Action(perform)
 
