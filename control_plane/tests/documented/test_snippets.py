@@ -20,7 +20,7 @@ import pytest
 from fastapi import FastAPI, HTTPException
 from patience import PATIENCE_SECONDS
 from starlette.requests import Request
-from webhooks.unhurried import no_attempt_runs_out_of_time
+from webhooks.unhurried import no_attempt_runs_out_of_time, no_name_server_is_asked
 
 import nodus
 from nodus_control.server import Server
@@ -28,7 +28,7 @@ from nodus_control.testing import LocalControlPlane
 from nodus_ledger.admin.program import main
 
 PAGE = Path(__file__).with_name("snippets.md")
-__all__ = ["no_attempt_runs_out_of_time"]
+__all__ = ["no_attempt_runs_out_of_time", "no_name_server_is_asked"]
 HOST = "https://api.nodus.run"
 SNIPPETS: dict[str, tuple[str, str]] = {
     title: (language, text)

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 from keys.callers import Caller, serve
 from patience import PATIENCE_SECONDS
-from webhooks.unhurried import no_attempt_runs_out_of_time
+from webhooks.unhurried import no_attempt_runs_out_of_time, no_name_server_is_asked
 
 from nodus_control.testing import LocalControlPlane
 from nodus_ledger.sealing import KEY_VARIABLE
@@ -41,4 +41,11 @@ def plane(database_url: str) -> Iterator[LocalControlPlane]:
         yield started
 
 
-__all__ = ["no_attempt_runs_out_of_time", "nothing_from_outside", "patient_with_redis", "plane", "served"]
+__all__ = [
+    "no_attempt_runs_out_of_time",
+    "no_name_server_is_asked",
+    "nothing_from_outside",
+    "patient_with_redis",
+    "plane",
+    "served",
+]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from webhooks.receiver import Receiver
-from webhooks.unhurried import no_attempt_runs_out_of_time
+from webhooks.unhurried import no_attempt_runs_out_of_time, no_name_server_is_asked
 
 import nodus
 from nodus_control.testing import LocalControlPlane
@@ -44,4 +44,4 @@ def receiver() -> Iterator[Receiver]:
         yield listening
 
 
-__all__ = ["agent", "client", "no_attempt_runs_out_of_time", "plane", "receiver"]
+__all__ = ["agent", "client", "no_attempt_runs_out_of_time", "no_name_server_is_asked", "plane", "receiver"]
