@@ -22,6 +22,8 @@ from .settings import Settings
 LIVING_MS = 30_000
 """How long a process counts as living after its last mark. Each makes one every ten seconds."""
 
+_MOST_READINGS = 5
+_ONE_MOMENT_SECONDS = 0.1
 _PREFIX = "clock mark "
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -53,8 +55,13 @@ def boot_id() -> str:
 def mark_here(
     wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic, boot: str | None = None
 ) -> Mark:
-    """Read both clocks of this host."""
-    return Mark(boot_id() if boot is None else boot, round(monotonic() * 1000), round(wall() * 1000))
+    """Read both clocks of this host, at one moment: again, where the process was held up in between."""
+    boot = boot_id() if boot is None else boot
+    for _ in range(_MOST_READINGS):
+        before, at, after = monotonic(), wall(), monotonic()
+        if after - before < _ONE_MOMENT_SECONDS:
+            break
+    return Mark(boot, round((before + after) * 500), round(at * 1000))
 
 
 class ClockMarks:
