@@ -22,7 +22,7 @@ from .settings import Settings
 LIVING_MS = 30_000
 """How long a process counts as living after its last mark. Each makes one every ten seconds."""
 
-_MOST_READINGS = 5
+_MORE_READINGS = 4
 _ONE_MOMENT_SECONDS = 0.1
 _PREFIX = "clock mark "
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -57,10 +57,11 @@ def mark_here(
 ) -> Mark:
     """Read both clocks of this host, at one moment: again, where the process was held up in between."""
     boot = boot_id() if boot is None else boot
-    for _ in range(_MOST_READINGS):
-        before, at, after = monotonic(), wall(), monotonic()
+    before, at, after = monotonic(), wall(), monotonic()
+    for _ in range(_MORE_READINGS):
         if after - before < _ONE_MOMENT_SECONDS:
             break
+        before, at, after = monotonic(), wall(), monotonic()
     return Mark(boot, round((before + after) * 500), round(at * 1000))
 
 
