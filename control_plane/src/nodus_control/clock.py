@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from nodus_core.times import at_one_moment
+
 RealTime = Callable[[], float]
 """Returns real Unix time, in seconds."""
 
@@ -80,7 +82,7 @@ class RunningClock:
         self._real_time = real_time
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._last_real, self._last_monotonic = self._read()
+        self._last_real, self._last_monotonic = at_one_moment(real_time, monotonic)
         self._real_anchor = self._last_real
         self._anchor = self._real_anchor * 1000 + offset_ms
         self._last = self._anchor
@@ -138,7 +140,7 @@ class RunningClock:
         return None if self._is_paused else left / self._speed
 
     def _now(self) -> float:
-        real, monotonic = self._read()
+        real, monotonic = at_one_moment(self._real_time, self._monotonic)
         passed = max(monotonic - self._last_monotonic, 0.0)
         step = real - self._last_real - passed
         self._last_real, self._last_monotonic = real, monotonic
@@ -147,14 +149,6 @@ class RunningClock:
         target = self._anchor + (real - self._real_anchor) * 1000 * self.speed
         self._last = max(target, self._last + passed * 1000 * self.speed * SLOWEST)
         return self._last
-
-    def _read(self) -> tuple[float, float]:
-        """Read both clocks at one moment: again, where the process was held up between them, which is no step."""
-        monotonic = self._monotonic()
-        while True:
-            before, real, monotonic = monotonic, self._real_time(), self._monotonic()
-            if monotonic - before <= STEP_SECONDS / 4:
-                return real, monotonic
 
 
 class ManualClock:

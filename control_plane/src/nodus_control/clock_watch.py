@@ -48,7 +48,11 @@ class ServerTime:
 
     def now(self) -> float:
         """Return Unix time, in seconds."""
-        return self._monotonic() + self._ahead
+        return self.at(self._monotonic())
+
+    def at(self, monotonic: float) -> float:
+        """Return Unix time at a moment of the monotonic clock, in seconds."""
+        return monotonic + self._ahead
 
     def compare(self) -> None:
         """Ask the server again."""
@@ -166,15 +170,14 @@ class ClockWatch:
                 continue  # whoever works with the database says that it is away
 
     def _read(self, *, with_newest: bool = False) -> Readings:
-        peer = None
-        if self._marks is not None:
-            peer = self._marks.latest_of_others(mark_here(self._wall, self._monotonic))
-        host, server = self._wall(), None if self._server is None else self._server.now()
+        # Before the clocks: rows that others write meanwhile are not ahead of them, however long this takes.
+        newest = self._row_times.newest_row_ms() if with_newest else None
+        here = mark_here(self._wall, self._monotonic)
         return Readings(
-            host=round(host * 1000),
-            server=None if server is None else round(server * 1000),
-            newest=self._row_times.newest_row_ms() if with_newest else None,
-            peer=peer,
+            host=here.wall,
+            server=None if self._server is None else round(self._server.at(here.monotonic / 1000) * 1000),
+            newest=newest,
+            peer=None if self._marks is None else self._marks.latest_of_others(here),
         )
 
     def _judge(self, readings: Readings) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timezone
+
+_ONE_MOMENT_SECONDS = 0.1
+_READINGS = 5
 
 
 def timestamp(milliseconds: int) -> str:
@@ -26,3 +30,14 @@ def milliseconds(text: str) -> int:
     """
     whole = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
     return int(whole.replace(microsecond=0).timestamp()) * 1000 + whole.microsecond // 1000
+
+
+def at_one_moment(real_time: Callable[[], float], monotonic: Callable[[], float]) -> tuple[float, float]:
+    """Read two clocks at one moment, in seconds: again, where the process was held up in between."""
+    before = monotonic()
+    for _ in range(_READINGS):
+        real, after = real_time(), monotonic()
+        if after - before < _ONE_MOMENT_SECONDS:
+            break
+        before = after
+    return real, after

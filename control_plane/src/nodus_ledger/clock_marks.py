@@ -15,6 +15,8 @@ from pathlib import Path
 
 from sqlalchemy import delete, select
 
+from nodus_core.times import at_one_moment
+
 from . import schema
 from .database import Database
 from .settings import Settings
@@ -54,7 +56,8 @@ def mark_here(
     wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic, boot: str | None = None
 ) -> Mark:
     """Read both clocks of this host."""
-    return Mark(boot_id() if boot is None else boot, round(monotonic() * 1000), round(wall() * 1000))
+    now, passed = at_one_moment(wall, monotonic)
+    return Mark(boot_id() if boot is None else boot, round(passed * 1000), round(now * 1000))
 
 
 class ClockMarks:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodus_core.times import milliseconds, timestamp
+from nodus_core.times import at_one_moment, milliseconds, timestamp
 
 
 @given(st.integers(0, 253_402_300_799_999))
@@ -26,3 +26,23 @@ def test_what_is_of_another_form_is_refused(text: str) -> None:
     """Nothing is guessed."""
     with pytest.raises(ValueError, match=r"does not match|unconverted"):
         milliseconds(text)
+
+
+@pytest.mark.parametrize(
+    ("held_up", "read_at"), [([0.0], 0.0), ([0.05], 0.05), ([600.0, 2.0, 0.0], 602.0), ([1.0, 1.0, 1.0, 1.0, 1.0], 5.0)]
+)
+def test_two_clocks_are_read_at_one_moment(held_up: list[float], read_at: float) -> None:
+    """Where the process was held up in between they are read again, though not for ever."""
+    passed = 0.0
+
+    def wall() -> float:
+        nonlocal passed
+        at = passed
+        passed += held_up.pop(0)
+        return 1_790_000_000 + at
+
+    real, monotonic = at_one_moment(wall, lambda: passed)
+
+    assert monotonic == read_at
+    assert held_up == []
+    assert real - 1_790_000_000 >= monotonic - 1.0

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
+import httpx
 from patience import PATIENCE_SECONDS, eventually
 from typing_extensions import Self
 
@@ -19,6 +20,18 @@ _PROGRAM = "from nodus_control.cli import main; main()"
 
 def _with_driver(options: Sequence[str]) -> Sequence[str]:
     return options if "--driver" in options else ("--driver", "simulated", *options)
+
+
+def _without_limit(options: Sequence[str]) -> Sequence[str]:
+    """Let tests ask as often as they have to: the longer a machine takes, the more often that is."""
+    return _with_driver(options if "--rate-limit" in options else ("--rate-limit", "off", *options))
+
+
+def post(client: httpx.Client, path: str, content: object = None) -> httpx.Response:
+    """Post, and come again where the database is busy for longer than it lets others wait: nothing was done then."""
+    while (answer := client.post(path, json=content)).status_code == 503:
+        pass
+    return answer
 
 
 class Hosted:
@@ -33,18 +46,18 @@ class Hosted:
 
     def serve(self, *options: str) -> str:
         """Start answering requests on a free port; return where."""
-        process, output = self._start("serve", "--port", "0", *_with_driver(options))
-        return self._until(process, output, r"serving (http://\S+)")
+        process, output = self._start("serve", "--port", "0", *_without_limit(options))
+        return self._until(process, output, r"serving (http://\S+)\n")
 
     def serve_all(self, count: int) -> list[str]:
         """Start several that answer, side by side; return where."""
-        started = [self._start("serve", "--port", "0", *_with_driver(())) for _ in range(count)]
-        return [self._until(process, output, r"serving (http://\S+)") for process, output in started]
+        started = [self._start("serve", "--port", "0", *_without_limit(())) for _ in range(count)]
+        return [self._until(process, output, r"serving (http://\S+)\n") for process, output in started]
 
     def work(self, *options: str) -> subprocess.Popen[bytes]:
         """Start a worker."""
         process, output = self._start("worker", *_with_driver(options))
-        self._until(process, output, r"(working)")
+        self._until(process, output, r"(working)\n")
         return process
 
     def output(self) -> str:

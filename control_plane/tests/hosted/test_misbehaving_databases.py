@@ -89,7 +89,7 @@ def test_reads_do_not_wait_behind_writes_that_wait_on_sqlite(
     hosted: Hosted, here: Plane, kept_database_url: str
 ) -> None:
     """A shell holds the lock; every write waits for it, is told so in the end, and reads go on all the while."""
-    with client_of(here, hosted.serve("--rate-limit", "off")) as client:
+    with client_of(here, hosted.serve()) as client:
         with locked(kept_database_url):
             waiting = Waiting(client, BUSY)
             while not waiting.answers:
@@ -111,7 +111,7 @@ def test_reads_do_not_wait_behind_writes_that_wait_on_postgresql(
     hosted: Hosted, here: Plane, kept_database_url: str
 ) -> None:
     """A session holds one customer's row: that one's writes are refused in the end, others read at once."""
-    base_url = hosted.serve("--rate-limit", "off")
+    base_url = hosted.serve()
     with client_of(here, base_url) as client, client_of(here, base_url, "globex") as other:
         client.post("/v1/jobs", json=SPEC)
         jobs = [client.post("/v1/jobs", json=SPEC).json()["id"] for _ in range(8)]
@@ -142,7 +142,7 @@ def test_a_server_that_only_reads_is_left_for_the_one_that_writes(
     """As after a failover: 503, a line in the log and not forty, and new connections for everybody afterwards."""
     name = kept_database_url.rpartition("/")[2]
     alter = sql.SQL("ALTER DATABASE {} {}")
-    base_url = hosted.serve("--rate-limit", "off")
+    base_url = hosted.serve()
     hosted.work()
     with client_of(here, base_url) as client, postgres_server.connect(name) as operator:
         assert client.post("/v1/jobs", json=SPEC).status_code == 202
@@ -150,8 +150,10 @@ def test_a_server_that_only_reads_is_left_for_the_one_that_writes(
         mine = operator.execute("SELECT pg_backend_pid()").fetchone()
         assert mine is not None
         operator.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND application_name = 'nodus-control-plane'"
+            # Each is over before the next one is ended: none that may write is left.
+            "SELECT pg_terminate_backend(pid, %s) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND application_name = 'nodus-control-plane'",
+            [round(PATIENCE_SECONDS * 1000)],
         )
         refused = [client.post("/v1/jobs", json=SPEC) for _ in range(10)]
         read = client.get("/v1/jobs")
@@ -172,7 +174,7 @@ def test_a_disk_that_takes_no_more_is_unavailable_in_a_line(
     hosted: Hosted, here: Plane, kept_database_url: str
 ) -> None:
     """Reads go on meanwhile; when there is room again, everything does."""
-    base_url = hosted.serve("--rate-limit", "off")
+    base_url = hosted.serve()
     log = Path(kept_database_url.removeprefix("sqlite:///") + "-wal")
     with client_of(here, base_url) as client:
         assert client.post("/v1/jobs", json=SPEC).status_code == 202

@@ -5,18 +5,21 @@ Looked at while a job runs: the command lines and environments of all processes,
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import secrets
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 import pytest
 from hosted.processes import Hosted
-from patience import eventually
+from patience import PATIENCE_SECONDS, eventually
 
 import nodus
 from nodus_control.plane import Plane
@@ -24,9 +27,12 @@ from nodus_ledger.keys import PrincipalKind
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 
-ENV_VALUE = "env-value-5e1b0c"
-COMMAND_WORD = "command-word-9d3f7a"
-URL_TOKEN = "url-token-41c8e2"
+# Of this run alone: other runs of these tests may be under way on the machine.
+_RUN = secrets.token_hex(6)
+ENV_VALUE = f"env-value-{_RUN}"
+COMMAND_WORD = f"command-word-{_RUN}"
+URL_TOKEN = f"url-token-{_RUN}"
+_Found = TypeVar("_Found")
 # It waits until it is ended; the word is one of its arguments.
 COMMAND = ["sh", "-c", "echo started; exec sleep 600", COMMAND_WORD]
 
@@ -59,29 +65,39 @@ def environment_of(pid: int) -> bytes:
 
 def is_of_the_job(pid: int, arguments: list[bytes]) -> bool:
     """Say whether this is the job's own program, which has its command and its environment."""
-    return COMMAND_WORD.encode() in arguments or (
-        arguments == [b"sleep", b"600"] and f"={ENV_VALUE}".encode() in environment_of(pid)
-    )
+    return COMMAND_WORD.encode() in arguments or is_its_last(pid, arguments)
 
 
-def seen_in_processes(*secrets: str) -> list[tuple[str, list[bytes]]]:
+def is_its_last(pid: int, arguments: list[bytes]) -> bool:
+    """Say whether this is what the job's program becomes, and remains."""
+    return arguments == [b"sleep", b"600"] and f"={ENV_VALUE}".encode() in environment_of(pid)
+
+
+def seen_in_processes(*hidden: str) -> list[tuple[str, list[bytes]]]:
     """Return which of these secrets stand in a command line or an environment, but for the job's own."""
     return [
         (secret, arguments)
         for pid, arguments in argument_lists()
         if pid != os.getpid() and not is_of_the_job(pid, arguments)
-        for secret in secrets
+        for secret in hidden
         if any(secret.encode() in one for one in (*arguments, environment_of(pid)))
     ]
 
 
-def seen_in_files(directory: Path, *secrets: str) -> list[tuple[str, str]]:
+def undisturbed(look: Callable[[], _Found]) -> _Found:
+    """Return what a look at files found, once none of them went away meanwhile."""
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            return look()
+
+
+def seen_in_files(directory: Path, *hidden: str) -> list[tuple[str, str]]:
     """Return which of these secrets stand in which file below a folder."""
     return [
         (secret, path.name)
         for path in directory.rglob("*")
         if path.is_file() and not path.is_symlink()
-        for secret in secrets
+        for secret in hidden
         if secret.encode() in path.read_bytes()
     ]
 
@@ -103,7 +119,7 @@ def start_something_secret(client: nodus.Client, hook_url: str) -> tuple[nodus.J
     hook = client.webhooks.create(f"{hook_url}?token={URL_TOKEN}", ["job.placed"])
     job = client.run(image="unused", gpu="l40s", command=COMMAND, env={"SECRET": ENV_VALUE}, max_runtime_seconds=600)
     eventually(lambda: client.get(job.id).status == "running")
-    eventually(lambda: any(is_of_the_job(*each) for each in argument_lists()))
+    eventually(lambda: any(is_its_last(*each) for each in argument_lists()))
     eventually(lambda: all(each.attempts for each in client.webhooks.deliveries(hook.id)))
     client.ledger.checkpoint()
     return job, str(hook.secret)
@@ -130,7 +146,7 @@ def test_a_self_hosted_control_plane_gives_nothing_away(tmp_path: Path) -> None:
         hosted.work(*options)
         with nodus.Client(api_key=minted.api_key, base_url=url, signing_secret=minted.signing_secret) as client:
             job, webhook_secret = start_something_secret(client, "http://127.0.0.1:9/hook")
-            secrets = (
+            hidden = (
                 ENV_VALUE,
                 COMMAND_WORD,
                 URL_TOKEN,
@@ -139,9 +155,9 @@ def test_a_self_hosted_control_plane_gives_nothing_away(tmp_path: Path) -> None:
                 str(minted.signing_secret),
                 (state / "nodus.db.key").read_text().strip(),
             )
-            in_processes = seen_in_processes(*secrets)
-            in_files = seen_in_files(state, *secrets[:-1])
-            loose = open_to_others(state)
+            in_processes = seen_in_processes(*hidden)
+            in_files = undisturbed(lambda: seen_in_files(state, *hidden[:-1]))
+            loose = undisturbed(lambda: open_to_others(state))
             job.cancel()
             eventually(lambda: client.get(job.id).is_terminal)
         hosted.stop()
@@ -150,7 +166,7 @@ def test_a_self_hosted_control_plane_gives_nothing_away(tmp_path: Path) -> None:
     assert in_processes == []
     assert in_files == []
     assert loose == {}
-    assert [secret for secret in secrets if secret in printed] == []
+    assert [secret for secret in hidden if secret in printed] == []
 
 
 def test_a_playground_that_runs_commands_gives_nothing_away(tmp_path: Path) -> None:
@@ -174,12 +190,13 @@ def test_a_playground_that_runs_commands_gives_nothing_away(tmp_path: Path) -> N
                 f"{keys['base_url']}/_dev/inbox",
                 headers={"Authorization": f"Bearer {keys['api_key']}"},
                 trust_env=False,
+                timeout=PATIENCE_SECONDS,
             ).json()
-            secrets = (ENV_VALUE, COMMAND_WORD, URL_TOKEN, webhook_secret)
+            hidden = (ENV_VALUE, COMMAND_WORD, URL_TOKEN, webhook_secret)
             of_the_playground = (keys["api_key"], keys["agent_api_key"], keys["agent_signing_secret"])
-            in_processes = seen_in_processes(*secrets, *of_the_playground)
-            in_files = seen_in_files(state, *secrets)
-            loose = open_to_others(state)
+            in_processes = seen_in_processes(*hidden, *of_the_playground)
+            in_files = undisturbed(lambda: seen_in_files(state, *hidden))
+            loose = undisturbed(lambda: open_to_others(state))
             job.cancel()
             eventually(lambda: client.get(job.id).is_terminal)
     finally:
@@ -190,4 +207,4 @@ def test_a_playground_that_runs_commands_gives_nothing_away(tmp_path: Path) -> N
     assert in_processes == []
     assert in_files == []
     assert loose == {}
-    assert [secret for secret in secrets if secret in printed.read_text()] == []
+    assert [secret for secret in hidden if secret in printed.read_text()] == []

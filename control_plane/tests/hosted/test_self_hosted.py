@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from hosted.processes import Hosted
+from hosted.processes import Hosted, post
 from patience import PATIENCE_SECONDS, eventually
 from servers.engines import POSTGRESQL
 from servers.postgresql import PostgresServer
@@ -37,7 +37,7 @@ def client_of(plane: Plane, base_url: str, *, is_test: bool = True) -> httpx.Cli
 
 def submit(client: httpx.Client, count: int) -> list[str]:
     """Submit jobs; give their ids."""
-    return [client.post("/v1/jobs", json=SPEC).raise_for_status().json()["id"] for _ in range(count)]
+    return [post(client, "/v1/jobs", SPEC).raise_for_status().json()["id"] for _ in range(count)]
 
 
 def submit_commands(client: httpx.Client, file: Path, count: int) -> list[str]:
@@ -45,9 +45,8 @@ def submit_commands(client: httpx.Client, file: Path, count: int) -> list[str]:
     names = [f"job {number}" for number in range(count)]
     for name in names:
         command = ["sh", "-c", 'echo "$NAME" >> "$FILE"; sleep 1']
-        client.post(
-            "/v1/jobs", json={**SPEC, "command": command, "env": {"NAME": name, "FILE": str(file)}}
-        ).raise_for_status()
+        spec = {**SPEC, "command": command, "env": {"NAME": name, "FILE": str(file)}, "max_runtime_seconds": 3600}
+        post(client, "/v1/jobs", spec).raise_for_status()
     return names
 
 
@@ -99,7 +98,7 @@ def test_a_worker_leaves_jobs_of_the_other_kind_alone(hosted: Hosted, here: Plan
         submit_commands(live, tmp_path / "ran", 1)
         eventually(lambda: counts(here).get("completed") == 1, hosted.output)
         seen = [(each["status"], each["simulated"]) for each in live.get("/v1/jobs").json()["jobs"]]
-        cancelled = test.post(f"/v1/jobs/{waiting}/cancel").json()
+        cancelled = post(test, f"/v1/jobs/{waiting}/cancel").json()
 
     assert seen == [("completed", False), ("queued", True)]
     assert (cancelled["status"], cancelled["simulated"]) == ("cancelled", True)

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import pytest
 from keys.callers import Caller, serve
 from patience import PATIENCE_SECONDS
+from webhooks.unhurried import no_attempt_runs_out_of_time, no_name_server_is_asked
 
 from nodus_control.testing import LocalControlPlane
 from nodus_ledger.sealing import KEY_VARIABLE
@@ -38,3 +39,13 @@ def plane(database_url: str) -> Iterator[LocalControlPlane]:
     """A playground whose clock stands, on loopback."""
     with LocalControlPlane(database=database_url) as started:
         yield started
+
+
+__all__ = [
+    "no_attempt_runs_out_of_time",
+    "no_name_server_is_asked",
+    "nothing_from_outside",
+    "patient_with_redis",
+    "plane",
+    "served",
+]

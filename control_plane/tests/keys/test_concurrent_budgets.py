@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from keys.callers import Minted, mint, serve
+from patience import PATIENCE_SECONDS, eventually
 
 from nodus_control.plane import Plane
 from nodus_ledger.verify import verify
@@ -27,7 +28,7 @@ def processes(database_url: str, count: int) -> Iterator[list[str]]:
     """Run `nodus-control serve` so many times on one database; return where each answers."""
     program = "from nodus_control.cli import main; main()"
     command = [sys.executable, "-u", "-c", program, "serve", "--port", "0", "--driver", "simulated"]
-    command += ["--db", database_url]
+    command += ["--db", database_url, "--rate-limit", "off"]
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
     try:
         lines = [process.stdout.readline() for process in started if process.stdout is not None]
@@ -52,6 +53,7 @@ class Watch:
 
     def __enter__(self) -> Watch:
         self._thread.start()
+        eventually(lambda: self.looks > 0, lambda: "it does not look")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -59,7 +61,10 @@ class Watch:
         self._thread.join()
 
     def _look(self) -> None:
-        while not self._over.wait(0.003):
+        is_over = False
+        while not is_over:
+            # Once more when it is over, however late this thread is.
+            is_over = self._over.wait(0.003)
             figures = self._plane.keys.budget(self._key_id, self._plane.clock.now())
             self.highest = max(self.highest, figures.month_to_date)
             self.looks += 1
@@ -69,7 +74,7 @@ async def submit_all(base_urls: list[str], key: Minted) -> list[int]:
     """Submit jobs of many sizes at once; every fourth that is accepted is cancelled at once, which makes room again."""
     limits = httpx.Limits(max_connections=SUBMISSIONS, max_keepalive_connections=SUBMISSIONS)
     headers = {"Authorization": f"Bearer {key.api_key}"}
-    async with httpx.AsyncClient(headers=headers, limits=limits, timeout=60, trust_env=False) as client:
+    async with httpx.AsyncClient(headers=headers, limits=limits, timeout=PATIENCE_SECONDS, trust_env=False) as client:
 
         async def submit(number: int) -> int:
             base_url = base_urls[number % len(base_urls)]

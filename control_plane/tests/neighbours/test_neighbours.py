@@ -47,7 +47,8 @@ def url(here: Plane, kept_database_url: str, tmp_path: Path) -> Iterator[str]:
     with Hosted(kept_database_url, tmp_path) as processes:
         allowed = ("--webhook-allow", "127.0.0.1")
         processes.work(*allowed)
-        yield processes.serve(*allowed)
+        # As it is by default, which other tests do without.
+        yield processes.serve(*allowed, "--rate-limit", "50/s")
 
 
 def mint(plane: Plane, customer_id: str) -> str:

@@ -130,8 +130,10 @@ def _empty(server: PostgresServer, name: str) -> None:
     """Take out what a test wrote, past the triggers, and begin to count anew: sooner done than another database."""
     with server.connect(name) as connection:
         connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            # And wait until each is over: what it has begun might be written after this.
+            "SELECT pg_terminate_backend(pid, %s) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()",
+            [round(PATIENCE_SECONDS * 1000)],
         )
         connection.execute("SET session_replication_role = replica")
         for table in metadata.tables:

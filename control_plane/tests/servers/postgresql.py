@@ -6,10 +6,12 @@ It writes without waiting for the disk: what tests kill is the control plane, ne
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg
+from patience import PATIENCE_SECONDS
 from psycopg import sql
 from typing_extensions import Self
 
@@ -92,8 +94,16 @@ class PostgresServer(LocalServer):
         return _connect(self._process.port, name)
 
     def _run(self, statement: sql.Composed) -> None:
+        """Run a statement, for which PostgreSQL waits a few seconds until nobody uses the database any more."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
         with _connect(self._process.port, "postgres") as connection:
-            connection.execute(statement)
+            while True:
+                try:
+                    connection.execute(statement)
+                    return
+                except psycopg.errors.ObjectInUse:
+                    if time.monotonic() > deadline:
+                        raise
 
     def _command(self, port: int) -> Sequence[str | Path]:
         settings = {**self._settings, "port": str(port), "unix_socket_directories": str(self._folder)}

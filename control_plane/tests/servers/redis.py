@@ -6,6 +6,8 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+from patience import PATIENCE_SECONDS
+
 from .process import LocalServer
 
 
@@ -18,7 +20,7 @@ class RedisServer(LocalServer):
 
     def empty(self) -> None:
         """Remove everything that it holds."""
-        if _ask(self._process.port, b"FLUSHALL\r\n") != b"+OK\r\n":
+        if _ask(self._process.port, b"FLUSHALL\r\n", PATIENCE_SECONDS) != b"+OK\r\n":
             raise RuntimeError("Redis did not empty itself")
 
     @property
@@ -37,7 +39,7 @@ class RedisServer(LocalServer):
             return False
 
 
-def _ask(port: int, command: bytes) -> bytes:
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+def _ask(port: int, command: bytes, seconds: float = 10.0) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=seconds) as connection:
         connection.sendall(command)
         return connection.recv(64)

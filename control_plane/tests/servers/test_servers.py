@@ -27,8 +27,8 @@ def connect(url: str) -> psycopg.Connection[tuple[object, ...]]:
 def is_answered(port: int) -> bool:
     """Say whether anybody listens on a port."""
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=10).close()
-    except ConnectionRefusedError:
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS).close()
+    except ConnectionError:
         return False
     return True
 
@@ -77,7 +77,7 @@ def test_a_restarted_server_keeps_its_port_and_its_data(postgres_server: Postgre
 def test_redis_answers_and_holds_nothing(redis_url: str) -> None:
     """Each test finds it empty."""
     port = int(redis_url.rsplit(":", 1)[1].split("/")[0])
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as connection:
         connection.sendall(b"DBSIZE\r\n")
 
         assert connection.recv(64) == b":0\r\n"
@@ -118,7 +118,7 @@ def test_a_server_ends_with_the_process_that_started_it(redis_server: RedisServe
     with starter:
         assert starter.stdout is not None
         port = int(starter.stdout.readline().decode().rsplit(":", 1)[1].split("/")[0])
-        socket.create_connection(("127.0.0.1", port), timeout=10).close()
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS).close()
         starter.kill()
 
     deadline = time.monotonic() + PATIENCE_SECONDS

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from webhooks.receiver import Receiver
+from webhooks.unhurried import no_attempt_runs_out_of_time, no_name_server_is_asked
 
 import nodus
 from nodus_control.testing import LocalControlPlane
@@ -21,7 +22,7 @@ def plane(database_url: str) -> Iterator[LocalControlPlane]:
 @pytest.fixture
 def client(plane: LocalControlPlane) -> Iterator[nodus.Client]:
     """A client with the person's key."""
-    with nodus.Client(api_key=plane.api_key, base_url=plane.base_url, max_retries=0) as opened:
+    with nodus.Client(api_key=plane.api_key, base_url=plane.base_url) as opened:
         yield opened
 
 
@@ -32,7 +33,6 @@ def agent(plane: LocalControlPlane) -> Iterator[nodus.Client]:
         api_key=plane.agent_api_key,
         base_url=plane.base_url,
         signing_secret=plane.agent_signing_secret,
-        max_retries=0,
     ) as opened:
         yield opened
 
@@ -42,3 +42,6 @@ def receiver() -> Iterator[Receiver]:
     """An endpoint on loopback."""
     with Receiver() as listening:
         yield listening
+
+
+__all__ = ["agent", "client", "no_attempt_runs_out_of_time", "no_name_server_is_asked", "plane", "receiver"]

@@ -22,6 +22,7 @@ from nodus_core.webhook_schedule import Outcome
 WORKER = """
 import os, signal, sys, threading
 from nodus_control.plane import Plane
+from nodus_control.webhooks.sending import Sender
 from nodus_control.webhooks.service import options_for_this_machine
 from nodus_ledger import trust_ledger
 from nodus_ledger.deliveries import Deliveries
@@ -45,6 +46,7 @@ place, name, instead = {
     "": (Plane, "unused", None),
 }[sys.argv[2]]
 setattr(place, name, instead)
+Sender.__init__.__kwdefaults__["timeout_seconds"] = 3600.0
 plane = Plane(sys.argv[1], webhooks=options_for_this_machine())
 plane.webhooks.deliverer.start()
 threading.Event().wait()

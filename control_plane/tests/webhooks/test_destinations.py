@@ -39,6 +39,12 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(autouse=True)
+def no_lookup_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the machine takes, registration waits for what the script answers."""
+    monkeypatch.setattr("nodus_control.webhooks.resolving.REGISTRATION_SECONDS", PATIENCE_SECONDS)
+
+
 class ScriptedNames:
     """Answers lookups in order, the last answer for ever, and counts them."""
 
@@ -54,7 +60,9 @@ class ScriptedNames:
         return answer
 
 
-async def attempt(url: str, names: ScriptedNames, allowed: Allowed = ON_LOOPBACK, timeout: float = 15.0) -> Outcome:
+async def attempt(
+    url: str, names: ScriptedNames, allowed: Allowed = ON_LOOPBACK, timeout: float = PATIENCE_SECONDS
+) -> Outcome:
     """Make one attempt."""
     sender = Sender(Destinations(allowed, names), timeout_seconds=timeout)
     return await sender.send(url, b"{}", SECRETS)
@@ -216,14 +224,20 @@ async def test_what_is_no_http_is_no_answer() -> None:
         def answer() -> None:
             connection, _ = listener.accept()
             with connection:
-                connection.recv(65_536)
+                # All of it: hanging up on the rest would break the connection before the answer is read.
+                received = b""
+                while not received.endswith(b"\r\n\r\n{}"):
+                    received += connection.recv(65_536)
                 connection.sendall(b"SSH-2.0-OpenSSH_9.0\r\n\r\n")
 
         thread = threading.Thread(target=answer)
         thread.start()
         garbled = await attempt(f"http://127.0.0.1:{port}/", ScriptedNames([]))
         thread.join()
-    refused = await attempt(f"http://127.0.0.1:{port}/", ScriptedNames([]))
+    with socket.socket() as deaf:
+        # Nobody else can listen there.
+        deaf.bind(("127.0.0.1", 0))
+        refused = await attempt(f"http://127.0.0.1:{deaf.getsockname()[1]}/", ScriptedNames([]))
 
     assert (garbled.status_code, garbled.error) == (None, "no_valid_answer")
     assert (refused.status_code, refused.error) == (None, "connection_failed")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import pytest
 from patience import PATIENCE_SECONDS, eventually
@@ -16,10 +18,10 @@ from nodus_control.plane import Plane
 from nodus_control.testing import LocalControlPlane
 from nodus_control.webhooks.deliverer import LEASE_MS
 from nodus_control.webhooks.places import Limits
-from nodus_control.webhooks.sending import Sender
 from nodus_core.spec import parse_spec
 from nodus_core.times import timestamp
 from nodus_core.webhook_schedule import Outcome
+from nodus_ledger.deliveries import Outgoing
 from nodus_ledger.keys import KeyRecord, PrincipalKind
 from nodus_ledger.webhooks import MAX_ENDPOINTS
 
@@ -50,24 +52,30 @@ def submit(plane: Plane, key: KeyRecord, count: int = 1) -> None:
     plane.wake()
 
 
+class Silence:
+    """An endpoint that never answers."""
+
+    def __init__(self, listening: socket.socket, connections: ExitStack) -> None:
+        self._listening = listening
+        self._connections = connections
+        self.url = f"http://127.0.0.1:{listening.getsockname()[1]}/hang"
+
+    def wait_for(self, count: int) -> None:
+        """Wait until so many more attempts have connected; each of them knows all about its endpoint by then."""
+        for _ in range(count):
+            self._connections.enter_context(self._listening.accept()[0])
+
+
 @contextmanager
-def silence() -> Iterator[str]:
-    """Listen, and never answer: the URL of such an endpoint."""
-    with socket.socket() as listening:
+def silence() -> Iterator[Silence]:
+    """Listen, and never answer."""
+    with socket.socket() as listening, ExitStack() as connections:
         listening.bind(("127.0.0.1", 0))
         listening.listen(1000)
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}/hang"
+        listening.settimeout(PATIENCE_SECONDS)
+        yield Silence(listening, connections)
 
 
-@pytest.fixture
-def no_attempt_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However long the machine takes, attempts that hang are under way until the test is over."""
-    defaults = Sender.__init__.__kwdefaults__
-    assert defaults is not None
-    monkeypatch.setitem(defaults, "timeout_seconds", 10 * PATIENCE_SECONDS)
-
-
-@pytest.mark.usefixtures("no_attempt_ends")
 def test_hanging_endpoints_of_many_customers_delay_nobody_else(plane: LocalControlPlane, receiver: Receiver) -> None:
     """They fill all places of the quick, are counted as slow, and others go on at once: long before any times out."""
     inner = plane.plane
@@ -76,9 +84,9 @@ def test_hanging_endpoints_of_many_customers_delay_nobody_else(plane: LocalContr
         for number in range(4):
             key = new_customer(inner, f"bad-{number}")
             for _ in range(4):
-                register(inner, key, hanging)
+                register(inner, key, hanging.url)
             submit(inner, key, 3)
-        eventually(lambda: len(inner.webhooks.deliverer._under_way) >= 12)
+        hanging.wait_for(12)
         good = new_customer(inner, "good")
         register(inner, good, receiver.url)
         submit(inner, good)
@@ -88,26 +96,52 @@ def test_hanging_endpoints_of_many_customers_delay_nobody_else(plane: LocalContr
     assert 12 <= under_way <= 17
 
 
-@pytest.mark.usefixtures("no_attempt_ends")
 def test_new_endpoints_give_a_customer_no_more_places(plane: LocalControlPlane, receiver: Receiver) -> None:
     """What is under way to deleted ones counts on."""
     inner = plane.plane
     inner.webhooks.deliverer._limits = Limits(customer=5)
-    key = new_customer(inner, "bad")
+    key, good = new_customer(inner, "bad"), new_customer(inner, "good")
+    register(inner, good, receiver.url)
     with silence() as hanging:
-        for _ in range(2):
-            endpoints = [register(inner, key, hanging) for _ in range(MAX_ENDPOINTS)]
+        for begun in (5, 0):
+            endpoints = [register(inner, key, hanging.url) for _ in range(MAX_ENDPOINTS)]
             submit(inner, key)
-            eventually(lambda: len(inner.webhooks.deliverer._under_way) == 5)
+            hanging.wait_for(begun)
+            submit(inner, good)
+            # When this has come, whatever was due before it has been begun, as far as it may.
+            receiver.wait_for(1 if begun else 2)
             for endpoint_id in endpoints:
                 inner.webhooks.endpoints.delete("bad", endpoint_id, inner.clock.now())
-        good = new_customer(inner, "good")
-        register(inner, good, receiver.url)
-        submit(inner, good)
-        receiver.wait_for(1)
         customers = [each.customer_id for each in inner.webhooks.deliverer._under_way.values()]
 
     assert customers.count("bad") == 5
+
+
+def test_room_that_an_attempt_leaves_during_the_look_is_used(
+    database_url: str, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits for all that is due waits for what is begun then, too."""
+    still = LocalControlPlane(database=database_url, serve=False)
+    deliverer = still.plane.webhooks.deliverer
+    deliverer._limits = Limits(endpoint=1)
+    key = new_customer(still.plane, "acme")
+    register(still.plane, key, receiver.url)
+    submit(still.plane, key, 2)
+    answers, claim = threading.Event(), deliverer._deliveries.claim
+    receiver.script(Answer(first=answers.wait))
+    begun = deliverer._begin_due()
+
+    def claim_slowly(*args: Any, **facts: Any) -> list[Outgoing]:
+        claimed = claim(*args, **facts)
+        answers.set()
+        eventually(lambda: not deliverer._under_way)
+        return claimed
+
+    monkeypatch.setattr(deliverer._deliveries, "claim", claim_slowly)
+    made = deliverer.run_due()
+    still.close()
+
+    assert (begun, made, len(receiver.requests)) == (1, 1, 2)
 
 
 def attempt(plane: Plane, outcome: Outcome) -> str | None:

@@ -95,12 +95,14 @@ class Deliverer:
         """Deliver all that is due now, and wait for the outcomes; return how many attempts were made."""
         begun = 0
         while True:
+            # Before the look: what ends after it has left room for something that was due.
+            with self._changed:
+                seen = self._completed
             claimed = self._begin_due()
             begun += claimed
             with self._changed:
-                if not claimed and not self._under_way:
+                if not claimed and not self._under_way and self._completed == seen:
                     return begun
-                seen = self._completed
                 self._changed.wait_for(lambda seen=seen: self._completed != seen or not self._under_way)  # type: ignore[misc]
 
     def next_due(self) -> int | None:
