@@ -25,6 +25,9 @@ from nodus_ledger.verify import verify
 
 CAP = 25_000_000
 SUBMISSIONS = 200
+AT_ONCE = 50
+"""More than a process works on at once, and so few that none is cut off: it has 10 s to send its request."""
+
 # What one of these may cost is no divisor of the cap, so that the last one that fits leaves something over.
 SPEC = {"image": "x", "gpu": "h100_80gb", "max_runtime_seconds": 120}
 # Fits the cap once.
@@ -96,7 +99,7 @@ def watching(database: Database, key_id: str) -> Iterator[list[int]]:
 async def submit_all(base_urls: list[str], api_key: str) -> list[httpx.Response]:
     """Submit them all at once, to one address after the other."""
     headers = {"Authorization": f"Bearer {api_key}"}
-    limits = httpx.Limits(max_connections=SUBMISSIONS)
+    limits = httpx.Limits(max_connections=AT_ONCE)
     async with httpx.AsyncClient(headers=headers, limits=limits, timeout=PATIENCE_SECONDS, trust_env=False) as client:
         urls = [f"{base_urls[number % len(base_urls)]}/v1/jobs" for number in range(SUBMISSIONS)]
 
