@@ -69,6 +69,8 @@ _PLACEMENT = select(
 _INSERT_JOB = Prepared(insert(jobs))
 _INSERT_EVENT = Prepared(insert(events))
 _STEERING = "NODUS_SIM_"
+# `json.dumps` would make one at every call.
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,7 +371,7 @@ class Jobs:
         return rate
 
     def _seal(self, job_id: str, secret: Mapping[str, object]) -> bytes:
-        return self._sealer.seal(json.dumps(secret, ensure_ascii=False).encode(), _context(job_id))
+        return self._sealer.seal(_ENCODER.encode(secret).encode(), _context(job_id))
 
 
 def listing(
