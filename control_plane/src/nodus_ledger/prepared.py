@@ -14,6 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 import sqlalchemy.exc
 from sqlalchemy import Connection, Dialect, Insert, Select, Update
 from sqlalchemy.pool import PoolProxiedConnection
+from typing_extensions import Unpack
 
 Parameters: TypeAlias = Mapping[str, str | int | bytes | None]
 
@@ -66,7 +67,7 @@ class Prepared:
     Those of an INSERT are named like the columns that it fills.
     """
 
-    def __init__(self, statement: Select[Any] | Insert | Update) -> None:
+    def __init__(self, statement: Select[Unpack[tuple[Any, ...]]] | Insert | Update) -> None:
         self._statement = statement
         self._written: _Written | None = None
 
@@ -149,7 +150,9 @@ def _execute(
         cursor.close()
 
 
-def _write_out(statement: Select[Any] | Insert | Update, dialect: Dialect, parameters: Parameters) -> _Written:
+def _write_out(
+    statement: Select[Unpack[tuple[Any, ...]]] | Insert | Update, dialect: Dialect, parameters: Parameters
+) -> _Written:
     compiled = statement.compile(dialect=dialect, column_keys=list(parameters) if statement.is_insert else None)
     conversions = []
     if isinstance(statement, Select):
