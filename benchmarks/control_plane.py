@@ -1,6 +1,7 @@
 """Section 7: a control plane on an SQLite file, over real HTTP on loopback; beside it, the least that each step costs.
 
-Times are wall-clock: what a caller waits for, the disk included. So other work on the machine counts too.
+Times are wall-clock: what a caller waits for, the disk included. So other work on the machine counts too. On Linux the
+CPU time of the servers' processes is shown beside them; the playground's includes the placing of the jobs.
 """
 
 from __future__ import annotations
@@ -8,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import sqlite3
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,7 +24,8 @@ from .report import Bar, Table
 from .rounds import interleaved, python
 from .server import JOB_ID
 
-CONNECTIONS = 32
+CONNECTIONS = 16
+HAS_PROC = Path("/proc/self/stat").exists()
 LIVE_JOBS = 10_000
 STARTING_SECONDS = 30.0
 
@@ -41,12 +45,20 @@ def measure(*, quick: bool = False) -> Table:
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         with playground(Path(folder)) as plane, bare_server() as bare:
             job_id = submit(plane, 1)
+            cpu: dict[str, list[float]] = {}
+
+            def watched(name: str, kind: str, server: Plane, count: int) -> float:
+                before = cpu_seconds(server.pid)
+                took = load(kind, server, job_id, count)
+                cpu.setdefault(name, []).append((cpu_seconds(server.pid) - before) / count * 1e6)
+                return took
+
             measures: dict[str, Callable[[], float]] = {
-                "submit": lambda: load("submit", plane, job_id, submissions),
-                "bare submit": lambda: load("submit", plane._replace(address=bare), job_id, submissions),
+                "submit": lambda: watched("submit", "submit", plane, submissions),
+                "bare submit": lambda: watched("bare submit", "submit", bare, submissions),
                 "commit": lambda: commits(Path(folder) / "floor.db", submissions),
-                "get": lambda: load("get", plane, job_id, lookups),
-                "bare get": lambda: load("get", plane._replace(address=bare), job_id, lookups),
+                "get": lambda: watched("get", "get", plane, lookups),
+                "bare get": lambda: watched("bare get", "get", bare, lookups),
             }
             took = interleaved(measures, rounds)
             live = 1 + rounds * submissions
@@ -65,11 +77,18 @@ def measure(*, quick: bool = False) -> Table:
     add(table, "one row committed to SQLite, alone", took["commit"], took["bare submit"], of="sqlite3")
     add(table, "job looked up", took["get"], took["bare get"], of="nodus")
     add(table, "the same bytes, answered by bare uvicorn", took["bare get"], took["bare get"], of="uvicorn")
+    if HAS_PROC:
+        used = {name: statistics.median(values) for name, values in cpu.items()}
+        for name, kind in (("submission", "submit"), ("look-up", "get")):
+            add(table, f"CPU of the server, a {name}", used[kind], used[f"bare {kind}"], of="nodus")
+            add(table, f"CPU of bare uvicorn, a {name}", used[f"bare {kind}"], used[f"bare {kind}"], of="uvicorn")
     add(table, "ledger row verified, sums included", verified["verify"], verified["hash"], of="nodus")
     add(table, "the same rows read and hashed", verified["hash"], verified["hash"], of="sqlite3")
     table.bars += [
         Bar("µs an accepted submission (300 a second)", took["submit"], 1e6 / 300),
         Bar("µs a lookup (1,000 a second)", took["get"], 1e6 / 1000),
+        Bar("an accepted submission ÷ bare uvicorn", took["submit"] / took["bare submit"], 14),
+        Bar("a lookup ÷ bare uvicorn", took["get"] / took["bare get"], 8),
         Bar("µs a ledger row verified (50,000 a second)", verified["verify"], 1e6 / 50_000),
         Bar(f"MB resident with {max(live, LIVE_JOBS):,} live jobs", memory, 300),
     ]
@@ -100,14 +119,14 @@ def playground(folder: Path) -> Iterator[Plane]:
 
 
 @contextlib.contextmanager
-def bare_server() -> Iterator[str]:
-    """Run `bare_app`; return its address."""
+def bare_server() -> Iterator[Plane]:
+    """Run `bare_app`, which asks for no key and keeps nothing."""
     with subprocess.Popen(
         [sys.executable, "-m", "benchmarks.bare_app"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        yield Plane(f"http://127.0.0.1:{int(process.stdout.readline())}", "", process.pid, Path())
         process.stdin.close()
 
 
@@ -174,6 +193,15 @@ def hash_all(path: Path) -> float:
             hashlib.sha256(b"\0" + row[8].encode()).digest()
             rows += 1
         return (time.perf_counter() - began) / rows * 1e6
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time of a process so far, in all its threads; 0 where the system has no `/proc`."""
+    if not HAS_PROC:
+        return 0.0
+    # https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html: fields 14 and 15, counted from behind the name.
+    times = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[11:13]
+    return sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
 
 
 def resident_megabytes(pid: int) -> float:

@@ -10,8 +10,10 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
+import anyio
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -29,6 +31,8 @@ ACCEPTED_AT_ONCE = 64
 REPEAT_SECONDS = 60.0
 
 _EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+
+_HAS_UVLOOP = find_spec("uvloop") is not None
 
 _logger = logging.getLogger(__name__)
 
@@ -191,7 +195,8 @@ class Server:
     def _run(self) -> None:
         try:
             with contextlib.suppress(asyncio.CancelledError):
-                self._server.run(sockets=[self._socket])
+                # Not uvicorn's own `run`: anyio would then look for the kind of event loop at every call.
+                anyio.run(self._server.serve, [self._socket], backend_options={"use_uvloop": _HAS_UVLOOP})
         except BaseException as exc:  # the thread that waits in `start` reports it
             self._failure = exc
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, cast, get_type_hints
 
@@ -26,6 +26,14 @@ DEFAULT_MAX_RUNTIME_SECONDS = 3600
 MAX_NAME_LENGTH = 128
 MAX_IDEMPOTENCY_KEY_LENGTH = 128
 
+_GPUS = tuple(gpu.value for gpu in GpuType)
+# `json.dumps` would make one at every call.
+_CANONICAL = json.JSONEncoder(
+    sort_keys=True,
+    separators=(",", ":"),
+    ensure_ascii=False,
+    default=dict,  # any other kind of mapping
+)
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
 _IDEMPOTENCY_KEY = re.compile(rf"[\x20-\x7e]{{1,{MAX_IDEMPOTENCY_KEY_LENGTH}}}\Z")
 
@@ -97,14 +105,13 @@ def _image(value: object) -> str:
 
 
 def _gpu(value: object) -> str:
-    known = [gpu.value for gpu in GpuType]
-    listed = ", ".join(known)
+    listed = ", ".join(_GPUS)
     if value is None:
         raise InvalidSpec(f"`gpu` is required: one of {listed}.", field="gpu")
     if not isinstance(value, str):
         raise InvalidSpec(f"`gpu` must be one of {listed}.", field="gpu")
-    if value not in known:
-        raise InvalidSpec(f"`gpu` must be one of {listed}; the nearest is {_nearest(value, known)!r}.", field="gpu")
+    if value not in _GPUS:
+        raise InvalidSpec(f"`gpu` must be one of {listed}; the nearest is {_nearest(value, _GPUS)!r}.", field="gpu")
     return value
 
 
@@ -268,12 +275,8 @@ class JobSpec:
     def canonical(self) -> bytes:
         """Return the canonical JSON of the default-filled spec: equal specs give equal bytes."""
         values = {name: getattr(self, name) for name in FIELDS}
-        return json.dumps(
-            {name: value for name, value in values.items() if value is not None or not FIELDS[name].is_later},
-            sort_keys=True,
-            separators=(",", ":"),
-            ensure_ascii=False,
-            default=dict,  # any other kind of mapping
+        return _CANONICAL.encode(
+            {name: value for name, value in values.items() if value is not None or not FIELDS[name].is_later}
         ).encode()
 
     def recorded(self) -> dict[str, object]:
@@ -355,6 +358,6 @@ def _unknown_field(name: str) -> str:
     return f"{shown} is not known; a job has {', '.join(_IN_PAYLOAD)}.{hint}"
 
 
-def _nearest(value: str, known: list[str]) -> str:
+def _nearest(value: str, known: Sequence[str]) -> str:
     text = value[:64].lower().replace("-", "_").replace(" ", "_")
     return max(known, key=lambda candidate: difflib.SequenceMatcher(None, text, candidate).ratio())

@@ -1,9 +1,11 @@
-"""Times as text: RFC 3339 in UTC, to the millisecond."""
+"""Times: as text, RFC 3339 in UTC to the millisecond; and two clocks read at one moment."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
+
+_EPOCH = datetime(1970, 1, 1)
 
 _ONE_MOMENT_SECONDS = 0.1
 _READINGS = 5
@@ -15,8 +17,8 @@ def timestamp(milliseconds: int) -> str:
     >>> timestamp(1_767_225_600_007)
     '2026-01-01T00:00:00.007Z'
     """
-    whole = datetime.fromtimestamp(milliseconds // 1000, timezone.utc)
-    return f"{whole:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"
+    # `strftime` would ask the system for its time zone, which costs as much as all of this again.
+    return (_EPOCH + timedelta(milliseconds=milliseconds)).isoformat(timespec="milliseconds") + "Z"
 
 
 def milliseconds(text: str) -> int:

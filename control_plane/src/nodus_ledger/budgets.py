@@ -9,30 +9,37 @@ from datetime import datetime, timezone
 from sqlalchemy import Connection, and_, bindparam, insert, select, update
 
 from .errors import BudgetExceeded, BudgetFigures
+from .prepared import Parameters, Prepared
 from .schema import api_keys, monthly_spend, reservations
 
 # Of a key there is one row, and of a month; but whoever does not say that the last will do reads their former versions
 # too (see `reservations`).
 _OF_KEY = reservations.c.key_id == bindparam("key")
 _LAST_CHANGE = select(reservations.c.changes).where(_OF_KEY).order_by(reservations.c.changes.desc()).limit(1)
-_KEY = (
+_KEY_ROW = (
     select(api_keys.c.monthly_cap, reservations.c.in_flight)
     .join_from(api_keys, reservations, reservations.c.key_id == api_keys.c.id)
     .where(api_keys.c.id == bindparam("key"))
     .order_by(reservations.c.changes.desc())
     .limit(1)
 )
-_LOCKED_KEY = _KEY.with_for_update()
+_KEY = Prepared(_KEY_ROW)
+_LOCKED_KEY = Prepared(_KEY_ROW.with_for_update())
 _OF_MONTH = and_(monthly_spend.c.key_id == bindparam("key"), monthly_spend.c.month == bindparam("of_month"))
 _LAST_OF_MONTH = select(monthly_spend.c.changes).where(_OF_MONTH).order_by(monthly_spend.c.changes.desc()).limit(1)
-_REALISED = select(monthly_spend.c.realised).where(_OF_MONTH).order_by(monthly_spend.c.changes.desc()).limit(1)
-_CHANGE_IN_FLIGHT = (
+_REALISED = Prepared(
+    select(monthly_spend.c.realised).where(_OF_MONTH).order_by(monthly_spend.c.changes.desc()).limit(1)
+)
+_CHANGE = (
     update(reservations)
     .where(_OF_KEY, reservations.c.changes == _LAST_CHANGE.correlate(None).scalar_subquery())
     .values(changes=reservations.c.changes + 1, in_flight=reservations.c.in_flight + bindparam("amount"))
 )
-_RESERVE_UNCAPPED = _CHANGE_IN_FLIGHT.where(
-    select(api_keys.c.id).where(api_keys.c.id == bindparam("key"), api_keys.c.monthly_cap.is_(None)).exists()
+_CHANGE_IN_FLIGHT = Prepared(_CHANGE)
+_RESERVE_UNCAPPED = Prepared(
+    _CHANGE.where(
+        select(api_keys.c.id).where(api_keys.c.id == bindparam("key"), api_keys.c.monthly_cap.is_(None)).exists()
+    )
 )
 _ADD_REALISED = (
     update(monthly_spend)
@@ -55,9 +62,11 @@ def month_end(milliseconds: int) -> int:
 
 def figures(connection: Connection, key_id: str, now: int, *, lock: bool = False) -> BudgetFigures:
     """Read a key's month; with `lock`, nobody else changes it before the transaction ends."""
-    cap, in_flight = connection.execute(_LOCKED_KEY if lock else _KEY, {"key": key_id}).one()
-    realised = connection.execute(_REALISED, {"key": key_id, "of_month": month_of(now)}).scalar()
-    return BudgetFigures(cap, realised or 0, in_flight, month_end(now))
+    row = (_LOCKED_KEY if lock else _KEY).first(connection, {"key": key_id})
+    assert row is not None  # keys are kept for ever
+    cap, in_flight = row
+    spent = _REALISED.first(connection, {"key": key_id, "of_month": month_of(now)})
+    return BudgetFigures(cap, 0 if spent is None else spent[0], in_flight, month_end(now))
 
 
 def reserve(
@@ -71,7 +80,7 @@ def reserve(
     Raises:
         BudgetExceeded: the key is capped, and this would pass its cap.
     """
-    if locked is None and connection.execute(_RESERVE_UNCAPPED, {"key": key_id, "amount": amount}).rowcount == 1:
+    if locked is None and _RESERVE_UNCAPPED.change(connection, {"key": key_id, "amount": amount}) == 1:
         return None
     present = locked or figures(connection, key_id, now, lock=True)
     if present.headroom is not None and amount > present.headroom:
@@ -92,11 +101,11 @@ def settle(connection: Connection, released: Mapping[str, int], realised: Mappin
 
 
 def _change_in_flight(connection: Connection, key_id: str, amount: int) -> None:
-    change = {"key": key_id, "amount": amount}
-    if connection.execute(_CHANGE_IN_FLIGHT, change).rowcount == 0:
+    change: Parameters = {"key": key_id, "amount": amount}
+    if _CHANGE_IN_FLIGHT.change(connection, change) == 0:
         # Another changed it after this statement had begun, and has committed by now.
-        connection.execute(_LOCKED_KEY, {"key": key_id}).one()
-        connection.execute(_CHANGE_IN_FLIGHT, change)
+        _LOCKED_KEY.first(connection, {"key": key_id})
+        _CHANGE_IN_FLIGHT.change(connection, change)
 
 
 def _utc(milliseconds: int) -> datetime:

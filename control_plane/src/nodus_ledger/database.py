@@ -24,7 +24,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -53,7 +53,7 @@ from .engines import (
 )
 from .errors import DatabaseUnavailable
 from .group_commit import GroupCommit
-from .prepared import Prepared
+from .prepared import Parameters, Prepared
 from .private_files import keep_database_private
 from .webhook_schema import metadata
 
@@ -184,7 +184,7 @@ class Database:
             finally:
                 _end(connection, "COMMIT")
 
-    def first(self, prepared: Prepared, parameters: Mapping[str, str | int | bytes]) -> Sequence[Any] | None:
+    def first(self, prepared: Prepared, parameters: Parameters) -> Sequence[Any] | None:
         """Return the first row that a prepared query finds in what is committed now; None if there is none.
 
         Raises:
@@ -192,7 +192,7 @@ class Database:
         """
         if self.is_server:
             with self.read() as connection:
-                return connection.execute(prepared.query, parameters).first()
+                return prepared.first(connection, parameters)
         dialect = self._engine.dialect
         with _translated(), self._turn:
             try:
@@ -200,7 +200,7 @@ class Database:
             except (sqlalchemy.exc.SQLAlchemyError, dialect.loaded_dbapi.Error) as exc:
                 raise DatabaseUnavailable(in_a_line(exc)) from exc
             try:
-                return prepared.first(dialect, lent, parameters)
+                return prepared.first_of_lent(dialect, lent, parameters)
             finally:
                 lent.close()
 

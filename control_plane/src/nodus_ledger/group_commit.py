@@ -6,13 +6,12 @@ result before the shared transaction has committed.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import sqlalchemy.exc
 from sqlalchemy import Connection
@@ -30,9 +29,19 @@ class _Piece(Generic[_Result]):
     def __init__(self, work: Callable[[Connection], _Result]) -> None:
         self._work = work
         self._values: list[_Result] = []
+        self._is_asleep = threading.Lock()
+        self._is_asleep.acquire()
         self.came = time.monotonic()
         self.error: BaseException | None = None
-        self.is_over = False
+        self.leads = False
+
+    def sleep(self, seconds: float = -1) -> bool:
+        """Wait until the piece is over, or its thread is to lead; False if that takes longer than so many seconds."""
+        return self._is_asleep.acquire(timeout=seconds)
+
+    def wake(self) -> None:
+        """End that wait."""
+        self._is_asleep.release()
 
     def do(self, connection: Connection) -> None:
         self._values = [self._work(connection)]
@@ -44,7 +53,11 @@ class _Piece(Generic[_Result]):
 
 
 class GroupCommit:
-    """Runs work in write transactions that are shared with other threads that arrive meanwhile."""
+    """Runs work in write transactions that are shared with other threads that arrive meanwhile.
+
+    One thread leads: it does the work of all that wait, wakes them, and lets the first of those that came meanwhile
+    lead next.
+    """
 
     def __init__(
         self, write: Callable[[float], AbstractContextManager[Connection]], longest_wait_seconds: float
@@ -58,8 +71,10 @@ class GroupCommit:
         """
         self._write = write
         self._longest_wait_seconds = longest_wait_seconds
-        self._waiting: deque[_Piece[object]] = deque()
-        self._leading = threading.Lock()
+        # Held for moments: for who waits, and who leads.
+        self._lock = threading.Lock()
+        self._waiting: deque[_Piece[Any]] = deque()
+        self._is_led = False
 
     def run(self, work: Callable[[Connection], _Result]) -> _Result:
         """Run `work` in a transaction and return its result, once that is committed.
@@ -70,27 +85,39 @@ class GroupCommit:
             DatabaseUnavailable: its turn did not come.
         """
         piece = _Piece(work)
-        self._waiting.append(piece)  # type: ignore[arg-type]  # a queue of pieces of any kind, each read by its own thread
-        if not self._leading.acquire(timeout=self._longest_wait_seconds):
-            with contextlib.suppress(ValueError):
-                self._waiting.remove(piece)  # type: ignore[arg-type]
-                raise DatabaseUnavailable(f"others have been waiting for a lock for {self._longest_wait_seconds:g} s")
-            # Too late: somebody has just begun with it.
-            self._leading.acquire()
-        try:
-            # The previous leader may have done it already.
-            while not piece.is_over:
-                self._lead(piece.came)
-        finally:
-            self._leading.release()
+        with self._lock:
+            self._waiting.append(piece)
+            if not self._is_led:
+                self._is_led = piece.leads = True
+        if not piece.leads and not piece.sleep(self._longest_wait_seconds):
+            self._give_up(piece)
+        if piece.leads:
+            try:
+                self._lead(piece)
+            finally:
+                self._pass_on()
         return piece.result()
 
-    def _lead(self, since: float) -> None:
-        group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_GROUP))]
+    def _give_up(self, piece: _Piece[Any]) -> None:
+        """Leave the queue. It is too late for that if somebody has begun with the piece, or lets it lead."""
+        with self._lock:
+            if piece in self._waiting and not piece.leads:
+                self._waiting.remove(piece)
+                raise DatabaseUnavailable(f"others have been waiting for a lock for {self._longest_wait_seconds:g} s")
+        piece.sleep()
+
+    def _lead(self, leader: _Piece[Any]) -> None:
+        """Do what waits, beginning with the leader's own, which has waited longest."""
+        with self._lock:
+            group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_GROUP))]
         try:
-            with self._write(since) as connection:
-                for piece in group:
-                    _do_alone(connection, piece)
+            with self._write(leader.came) as connection:
+                if len(group) == 1:
+                    # What it raises undoes the transaction, and nobody else is in it.
+                    leader.do(connection)
+                else:
+                    for piece in group:
+                        _do_alone(connection, piece)
         except BaseException as exc:
             for piece in group:
                 piece.error = piece.error or exc
@@ -98,7 +125,15 @@ class GroupCommit:
                 raise
         finally:
             for piece in group:
-                piece.is_over = True
+                if piece is not leader:
+                    piece.wake()
+
+    def _pass_on(self) -> None:
+        with self._lock:
+            self._is_led = bool(self._waiting)
+            if self._waiting:
+                self._waiting[0].leads = True
+                self._waiting[0].wake()
 
 
 def _do_alone(connection: Connection, piece: _Piece[object]) -> None:

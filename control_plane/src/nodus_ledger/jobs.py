@@ -47,15 +47,17 @@ SUBMIT_ENDPOINT = "POST /v1/jobs"
 _BY_ID = select(*JOB_FIELDS).where(jobs.c.id == bindparam("job"), jobs.c.customer_id == bindparam("customer"))
 _ONE_BY_ID = Prepared(_BY_ID)
 _LOCKED_BY_ID = _BY_ID.with_for_update()
-_BY_IDEMPOTENCY_KEY = select(*JOB_FIELDS).where(
-    jobs.c.customer_id == bindparam("customer"),
-    # An agent's own, and those from before there were scopes, when everybody's stood in the empty one.
-    jobs.c.idempotency_scope.in_((bindparam("scope"), "")),
-    or_(jobs.c.idempotency_scope == bindparam("scope"), jobs.c.key_id == bindparam("of_key")),
-    jobs.c.endpoint == bindparam("at_endpoint"),
-    jobs.c.idempotency_key == bindparam("key"),
+_BY_IDEMPOTENCY_KEY = Prepared(
+    select(*JOB_FIELDS).where(
+        jobs.c.customer_id == bindparam("customer"),
+        # An agent's own, and those from before there were scopes, when everybody's stood in the empty one.
+        jobs.c.idempotency_scope.in_((bindparam("scope"), "")),
+        or_(jobs.c.idempotency_scope == bindparam("scope"), jobs.c.key_id == bindparam("of_key")),
+        jobs.c.endpoint == bindparam("at_endpoint"),
+        jobs.c.idempotency_key == bindparam("key"),
+    )
 )
-_LAST_SEQ = select(func.max(jobs.c.seq))
+_LAST_SEQ = Prepared(select(func.max(jobs.c.seq)))
 _PLACEMENT = select(
     attempts.c.job_id,
     attempts.c.attempt,
@@ -64,9 +66,11 @@ _PLACEMENT = select(
     attempts.c.placed_at,
     attempts.c.ended_at,
 )
-_INSERT_JOB = insert(jobs)
-_INSERT_EVENT = insert(events)
+_INSERT_JOB = Prepared(insert(jobs))
+_INSERT_EVENT = Prepared(insert(events))
 _STEERING = "NODUS_SIM_"
+# `json.dumps` would make one at every call.
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,13 +227,12 @@ class Jobs:
             "due_at": now,
             "generation": 0,
         }
-        inserted = connection.execute(_INSERT_JOB, values)
-        key_of_row = inserted.inserted_primary_key
+        seq = _INSERT_JOB.insert(connection, values)
         outbox.publish(connection, [webhook_notices.placed(values)])
         command_hmac = self._fingerprints.of_command(key.customer_id, spec.command)
         position = trust_ledger.append_all(connection, [job_entries.submitted(values, spec, command_hmac)])[0]
-        connection.execute(
-            _INSERT_EVENT,
+        _INSERT_EVENT.change(
+            connection,
             {
                 "customer_id": key.customer_id,
                 "job_id": job_id,
@@ -242,8 +245,7 @@ class Jobs:
         )
         if month is not None:
             budget_events.reserved(connection, key, month, job_id, self._threshold, now)
-        values["seq"] = key_of_row[0] if key_of_row is not None else 0
-        return Submitted(new_record(values), replayed=False)
+        return Submitted(new_record({**values, "seq": seq}), replayed=False)
 
     def get(self, customer_id: str, job_id: str) -> JobRecord:
         """Return a job.
@@ -369,7 +371,7 @@ class Jobs:
         return rate
 
     def _seal(self, job_id: str, secret: Mapping[str, object]) -> bytes:
-        return self._sealer.seal(json.dumps(secret, ensure_ascii=False).encode(), _context(job_id))
+        return self._sealer.seal(_ENCODER.encode(secret).encode(), _context(job_id))
 
 
 def listing(
@@ -421,7 +423,7 @@ def _by_idempotency_key(connection: Connection, key: KeyRecord, idempotency_key:
         "at_endpoint": SUBMIT_ENDPOINT,
         "key": idempotency_key,
     }
-    row = connection.execute(_BY_IDEMPOTENCY_KEY, wanted).first()
+    row = _BY_IDEMPOTENCY_KEY.first(connection, wanted)
     return None if row is None else JobRecord(*row)
 
 
@@ -432,8 +434,8 @@ def _require(row: Any) -> JobRecord:
 
 
 def _count(connection: Connection) -> int:
-    last: int | None = connection.execute(_LAST_SEQ).scalar()
-    return last or 0
+    row = _LAST_SEQ.first(connection, {})
+    return 0 if row is None else row[0] or 0
 
 
 def _context(job_id: str) -> str:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from sqlalchemy import Connection, delete, insert, select, update
 
 from .database import Database
+from .prepared import Prepared
 from .schema import jobs, outages
 
-_SUPPLIERS = select(outages.c.supplier)
+_SUPPLIERS = Prepared(select(outages.c.supplier))
 
 
 def outages_now(connection: Connection) -> frozenset[str]:
     """Read the names of the suppliers that are out, inside a transaction."""
-    return frozenset(connection.execute(_SUPPLIERS).scalars())
+    return frozenset(row[0] for row in _SUPPLIERS.all(connection, {}))
 
 
 class Outages:

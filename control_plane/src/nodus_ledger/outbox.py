@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,15 +18,16 @@ from sqlalchemy import Connection, bindparam, insert, select
 from nodus_core.times import timestamp
 from nodus_core.webhook_events import EventType
 
+from .prepared import Prepared
 from .webhook_schema import deliveries, endpoints, outbox
 
 PENDING = "pending"
 
 _LIVE = select(endpoints.c.customer_id, endpoints.c.id, endpoints.c.events).where(
-    endpoints.c.customer_id.in_(bindparam("customers", expanding=True)),
-    endpoints.c.disabled_at.is_(None),
-    endpoints.c.deleted_at.is_(None),
+    endpoints.c.disabled_at.is_(None), endpoints.c.deleted_at.is_(None)
 )
+_LIVE_OF_ONE = Prepared(_LIVE.where(endpoints.c.customer_id == bindparam("customer")))
+_LIVE_OF_SEVERAL = _LIVE.where(endpoints.c.customer_id.in_(bindparam("customers", expanding=True)))
 _INSERT_EVENT = insert(outbox)
 _INSERT_DELIVERY = insert(deliveries)
 
@@ -70,7 +71,12 @@ def _subscribers(connection: Connection, notices: Sequence[Notice]) -> dict[tupl
     """Return the live endpoints by customer and event type."""
     customers = sorted({notice.customer_id for notice in notices})
     found: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
-    for customer_id, endpoint_id, types in connection.execute(_LIVE, {"customers": customers}):
+    rows: Iterable[Sequence[Any]]
+    if len(customers) == 1:
+        rows = _LIVE_OF_ONE.all(connection, {"customer": customers[0]})
+    else:
+        rows = connection.execute(_LIVE_OF_SEVERAL, {"customers": customers})
+    for customer_id, endpoint_id, types in rows:
         for kind in types.split(","):
             found[customer_id, kind].append(endpoint_id)
     return found

@@ -97,12 +97,13 @@ def counts_as_simulated(recorded: bool | None) -> bool:
     return recorded is not False
 
 
-JOB_FIELDS = tuple(jobs.c[each.name] for each in fields(JobRecord))
+_NAMES = tuple(each.name for each in fields(JobRecord))
+JOB_FIELDS = tuple(jobs.c[name] for name in _NAMES)
 
 
 def new_record(values: Mapping[str, Any]) -> JobRecord:
     """Return the record of a row that was just written with these values: what they leave out is null."""
-    filled: dict[str, Any] = {column.name: values.get(column.name) for column in JOB_FIELDS}
+    filled: dict[str, Any] = {name: values.get(name) for name in _NAMES}
     return JobRecord(**filled)
 
 

@@ -18,6 +18,7 @@ from nodus_core.leaves import FIRST_PREVIOUS_HASH, LeafFields, leaf_text
 from nodus_core.merkle import HASH_LENGTH, TreeHead, leaf_hash
 from nodus_core.times import timestamp
 
+from .prepared import Prepared
 from .trust_schema import heads, ledger, nodes, states
 
 KEPT_LEVELS = 8
@@ -33,7 +34,7 @@ _STATE = select(states.c.size, states.c.last_hash, states.c.subtrees)
 # There is one; but whoever does not say that the largest will do reads its former versions too (see `states`).
 _NEWEST_STATE = _STATE.where(states.c.customer_id == bindparam("customer")).order_by(states.c.size.desc()).limit(1)
 # Whoever has waited for the lock reads the state again, as the one before left it.
-_LOCKED_STATE = (
+_LOCKED_STATE = Prepared(
     _STATE.join_from(heads, states, states.c.customer_id == heads.c.customer_id)
     .where(heads.c.customer_id == bindparam("customer"))
     .order_by(states.c.size.desc())
@@ -42,12 +43,12 @@ _LOCKED_STATE = (
 )
 _NEW_HEAD = text("INSERT INTO ledger_heads (customer_id) VALUES (:customer) ON CONFLICT DO NOTHING")
 _FIRST_STATE = insert(states)
-_MOVE_STATE = (
+_MOVE_STATE = Prepared(
     update(states)
     .where(states.c.customer_id == bindparam("customer"), states.c.size == bindparam("from_size"))
     .values(size=bindparam("to_size"), last_hash=bindparam("to_last_hash"), subtrees=bindparam("to_subtrees"))
 )
-_INSERT_ROW = insert(ledger)
+_INSERT_ROW = Prepared(insert(ledger))
 _INSERT_NODE = insert(nodes)
 
 
@@ -146,11 +147,11 @@ def _extend(connection: Connection, customer_id: str, entries: Sequence[Entry]) 
         last_hash = row["leaf_hash"]
         completed = tree.append(last_hash)
         kept.extend(_kept_nodes(customer_id, tree.size, completed))
-    connection.execute(_INSERT_ROW, rows)
+    _INSERT_ROW.change_each(connection, rows)
     if kept:
         connection.execute(_INSERT_NODE, kept)
-    connection.execute(
-        _MOVE_STATE,
+    _MOVE_STATE.change(
+        connection,
         {
             "customer": customer_id,
             "from_size": head.size,
@@ -163,12 +164,13 @@ def _extend(connection: Connection, customer_id: str, entries: Sequence[Entry]) 
 
 
 def _lock_head(connection: Connection, customer_id: str) -> Head:
-    row = connection.execute(_LOCKED_STATE, {"customer": customer_id}).first()
+    row = _LOCKED_STATE.first(connection, {"customer": customer_id})
     if row is None:
         # Of two that begin a log at the same time, the second waits here, and finds the first one's state below.
         if connection.execute(_NEW_HEAD, {"customer": customer_id}).rowcount == 1:
             connection.execute(_FIRST_STATE, {"customer_id": customer_id, **asdict(Head())})
-        row = connection.execute(_LOCKED_STATE, {"customer": customer_id}).one()
+        row = _LOCKED_STATE.first(connection, {"customer": customer_id})
+        assert row is not None
     return Head(*row)
 
 

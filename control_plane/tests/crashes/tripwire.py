@@ -16,6 +16,8 @@ from typing import Any
 
 from sqlalchemy import Engine, event
 
+from nodus_ledger import prepared
+
 # Each is written by one side alone, in one piece: the process counts on while the test sets the other.
 _DIES_AT = struct.Struct("q")
 _PASSED = struct.Struct("q")
@@ -56,8 +58,21 @@ class Tripwire:
         """Watch every engine of this process."""
         event.listen(Engine, "before_cursor_execute", self._before)
         event.listen(Engine, "after_cursor_execute", self._after)
+        self._watch_prepared()
         event.listen(Engine, "commit", lambda _connection: self._pass("before", "COMMIT"))
         event.listen(Engine, "rollback", lambda _connection: self._pass("before", "ROLLBACK"))
+
+    def _watch_prepared(self) -> None:
+        """Watch the statements that SQLite is given past SQLAlchemy."""
+        execute: Any = prepared._execute
+
+        def watched(dialect: Any, lent: Any, written: Any, *more: Any) -> Any:
+            self._pass("before", written.text)
+            result = execute(dialect, lent, written, *more)
+            self._pass("after", written.text)
+            return result
+
+        setattr(prepared, "_execute", watched)  # noqa: B010  # as a type checker would not allow
 
     def _before(self, _connection: object, _cursor: object, statement: str, *_more: Any) -> None:
         self._pass("before", statement)

@@ -12,6 +12,7 @@ from patience import PATIENCE_SECONDS
 from sqlalchemy import Connection, insert, select
 
 from nodus_ledger.database import Database
+from nodus_ledger.errors import DatabaseUnavailable
 from nodus_ledger.group_commit import GroupCommit
 from nodus_ledger.schema import settings
 
@@ -98,6 +99,57 @@ def test_those_who_wait_share_a_transaction(database: Database) -> None:
 
     assert len(names(database)) == 20
     assert len(opened) == 2
+
+
+def test_whoever_is_done_does_not_wait_for_those_who_come_next(database: Database) -> None:
+    """Five share a transaction; in the one after it, each of them waits until all have the answers of the first."""
+    commits = GroupCommit(lambda _since: database.write(), PATIENCE_SECONDS)
+    may_go_on, all_have_answers = threading.Event(), threading.Event()
+    answers: list[str] = []
+    waited: list[bool] = []
+
+    def come_back(number: int) -> None:
+        answers.append(commits.run(put(f"n{number}")))
+        if len(answers) == 5:
+            all_have_answers.set()
+        commits.run(lambda _: waited.append(all_have_answers.wait(PATIENCE_SECONDS)))
+
+    threads = [threading.Thread(target=commits.run, args=(lambda _: may_go_on.wait(PATIENCE_SECONDS),))]
+    threads += [threading.Thread(target=come_back, args=(number,)) for number in range(5)]
+    threads[0].start()
+    while not commits._is_led:
+        pass
+    for thread in threads[1:]:
+        thread.start()
+    while len(commits._waiting) < 5:
+        pass
+    may_go_on.set()
+    for thread in threads:
+        thread.join()
+
+    assert waited == [True] * 5
+    assert sorted(answers) == [f"n{number}" for number in range(5)]
+
+
+def test_whose_turn_does_not_come_leaves_the_queue(database: Database) -> None:
+    """It says so, nothing of it is done, and those behind it are served."""
+    commits = GroupCommit(lambda _since: database.write(), 0.05)
+    is_open, may_go_on = threading.Event(), threading.Event()
+
+    def hold(_connection: Connection) -> None:
+        is_open.set()
+        may_go_on.wait(PATIENCE_SECONDS)
+
+    holder = threading.Thread(target=commits.run, args=(hold,))
+    holder.start()
+    is_open.wait(PATIENCE_SECONDS)
+    with pytest.raises(DatabaseUnavailable, match="waiting for a lock"):
+        commits.run(put("late"))
+    may_go_on.set()
+    holder.join()
+
+    assert commits.run(put("after")) == "after"
+    assert names(database) == {"after"}
 
 
 def test_a_commit_that_fails_fails_for_all_of_its_group(database: Database) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy.exc
-from sqlalchemy import bindparam, insert, select, text
+from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
 
 from nodus_ledger.database import Database
 from nodus_ledger.errors import DatabaseUnavailable
@@ -42,6 +43,14 @@ def database(database_url: str) -> Iterator[Database]:
     opened.close()
 
 
+@contextmanager
+def undone(database: Database) -> Iterator[Connection]:
+    """A write transaction that is rolled back."""
+    with suppress(InterruptedError), database.write() as connection:
+        yield connection
+        raise InterruptedError
+
+
 @pytest.mark.both_engines
 def test_it_finds_what_the_query_finds(database: Database) -> None:
     """The same row, with values of the same types."""
@@ -54,6 +63,52 @@ def test_it_finds_what_the_query_finds(database: Database) -> None:
 
         assert found is not None
         assert [(type(value), value) for value in found] == [(type(value), value) for value in expected]
+
+
+@pytest.mark.both_engines
+def test_in_a_transaction_it_does_what_sqlalchemy_does(database: Database) -> None:
+    """It sees and changes what the transaction does, and what that rolls back never was."""
+    put, named = Prepared(insert(jobs)), Prepared(select(jobs.c.id, jobs.c.simulated).order_by(jobs.c.seq).limit(2))
+    close = Prepared(update(jobs).where(jobs.c.id == bindparam("of_id")).values(error_message=bindparam("said")))
+    new = {name: value for name, value in row(0, id="job-4", simulated=True).items() if name != "seq"}
+    every = select(jobs.c.id, jobs.c.error_message).order_by(jobs.c.seq)
+    with undone(database) as connection:
+        # PostgreSQL does not know of the numbers that the rows above were given.
+        connection.execute(delete(jobs).where(jobs.c.seq <= 3))
+        seq = put.insert(connection, new)
+        changed = [close.change(connection, {"of_id": each, "said": None}) for each in ("job-4", "job-9")]
+        put.change_each(connection, [{**new, "id": f"job-{number}"} for number in (5, 6)])
+        close.change_each(connection, [{"of_id": f"job-{number}", "said": "ended"} for number in (5, 6)])
+        found = [tuple(each) for each in named.all(connection, {})]
+        inside = connection.execute(select(jobs.c.seq, jobs.c.id).order_by(jobs.c.seq)).all()
+        messages = [message for _, message in connection.execute(every)]
+    with database.read() as connection:
+        outside = [job_id for job_id, _ in connection.execute(every)]
+
+    assert changed == [1, 0]
+    assert found == [("job-4", True), ("job-5", True)]
+    assert [type(simulated) for _, simulated in found] == [bool, bool]
+    assert inside[0] == (seq, "job-4")
+    assert messages == [None, "ended", "ended"]
+    assert outside == ["job-1", "job-2", "job-3"]
+
+
+@pytest.mark.both_engines
+def test_a_row_that_is_there_already_is_refused_as_by_sqlalchemy(database: Database) -> None:
+    """With the exception that whoever tries again looks for."""
+    with pytest.raises(sqlalchemy.exc.IntegrityError), database.write() as connection:
+        Prepared(insert(jobs)).change(connection, row(4, id="job-1"))
+
+
+@pytest.mark.parametrize("asked", [{"job": "job-1"}, {"job": "job-1", "customer": "acme", "more": 1}])
+def test_other_parameters_than_its_own_are_refused(database: Database, asked: dict[str, Any]) -> None:
+    """The first time, and when it is written out already: nothing is left out in silence."""
+    prepared = Prepared(QUERY)
+    with pytest.raises((KeyError, ValueError)):
+        database.first(prepared, asked)
+    assert database.first(prepared, {"job": "job-1", "customer": "acme"}) is not None
+    with pytest.raises((KeyError, ValueError)):
+        database.first(prepared, asked)
 
 
 @pytest.mark.both_engines
