@@ -24,15 +24,21 @@ MADE_LATER = {".venv", "dist"}
 """Folders that the project's tools make: paths into them need not exist."""
 FOREIGN = {"httpcore", "httpx", "anyio", "sqlalchemy", *sys.stdlib_module_names}
 
-BLOCK = re.compile(r"^```\w*\n(.*?)^```|^((?: {4}.*\n)+)", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^```\w*\n(.*?)^```|^((?: {4}[^\n]*\n)+)", re.DOTALL | re.MULTILINE)
 SPAN = re.compile(r"`([^`\n]+)`")
 PATH = re.compile(
-    r"(?<![\w/.-])[\w.-]*\w(?:/[\w.-]*\w)*(?:/(?![\w(])|\.(?:py|md|toml|json|ya?ml)\b(?!/))|[\w.]+(?:/\w+)+"
+    r"""(?<![\w/.`-])
+    (?: [\w.-]*\w (?:/[\w.-]*\w)* \.(?:json|md|py|toml|ya?ml)\b    # a file
+    | (?:[\w.-]*\w/)+ (?![\w(])                                     # a folder
+    | [\w.-]*\w (?:/[\w.-]*\w)+ )                                    # whatever else has a slash
+    """,
+    re.VERBOSE,
 )
 DOTTED = re.compile(r"(?<![\w/.-])[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+(?![\w/-])")
 CALL = re.compile(r"(?<![\w.])([A-Za-z_]\w*)\(\)")
 HUMPS = re.compile(r"(?<![\w./-])[A-Z][a-z0-9]+(?:[A-Z][a-z0-9]*)+(?![\w./-])")
 CLASS_ALONE = re.compile(r"[A-Z]\w*[a-z]\w*\Z")
+SNAKE = re.compile(r"(?<![\w./-])_?[a-z][a-z0-9]*(?:_[a-z0-9]+)+(?![\w./-])")
 CONSTANT = re.compile(r"(?<![\w.])(?!NODUS_)[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+(?![\w.])")
 """Those that begin with NODUS are variables of the environment."""
 
@@ -55,9 +61,9 @@ def named_in(text: str) -> tuple[set[str], set[str]]:
     paths: set[str] = set()
     names: set[str] = set()
     for code, is_block in code_in(text):
-        paths |= {found[0] for found in PATH.finditer(code) if not code[: found.start()].endswith(("/", "`"))}
+        paths |= set(PATH.findall(code))
         rest = PATH.sub(" ", code)
-        names |= {found[0] for pattern in (DOTTED, HUMPS, CONSTANT) for found in pattern.finditer(rest)}
+        names |= {found[0] for pattern in (DOTTED, HUMPS, SNAKE, CONSTANT) for found in pattern.finditer(rest)}
         names |= set(CALL.findall(rest))
         if not is_block and CLASS_ALONE.match(code):
             names.add(code)
@@ -82,7 +88,7 @@ def defined_in(body: list[ast.stmt], prefix: str) -> Iterator[str]:
 
 @cache
 def known_names() -> frozenset[str]:
-    """Every name that the code defines, with all its endings (`nodus_core.money.usd`, `money.usd`, `usd`), and its texts.
+    """Every name that the code defines, with its endings (`nodus_core.money.usd`, `money.usd`, `usd`), and its texts.
 
     The texts are for names that are values, such as the kinds of rows in the ledger.
     """
@@ -103,18 +109,25 @@ def known_names() -> frozenset[str]:
 def unknown_in(text: str) -> set[str]:
     """Return what a page names and nothing has: no file for a path, no definition for a name."""
     paths, names = named_in(text)
-    return {path for path in paths if not any((place / path).exists() for place in PLACES)} | (names - known_names())
+    return {path for path in paths if not is_there(path)} | (names - known_names())
+
+
+def is_there(path: str) -> bool:
+    """Whether there is something at a path; of a bare name, somewhere among the code."""
+    if any((place / path).exists() for place in PLACES):
+        return True
+    return "/" not in path and any(any((ROOT / folder).rglob(path)) for folder in CODE)
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("`nodus/_retry.py`, `tools/`, `RetryState`, `_retry.BASE_DELAY`, `is_transient()`, `.venv/bin/pytest`", set()),
-        ("`nodus/_again.py`", {"nodus/_again.py"}),
+        ("`nodus/_again.py`, `again.py`, `unasync_build.py`", {"nodus/_again.py", "again.py"}),
         ("see `nodus/again/`", {"nodus/again/"}),
         ("`RetryState.give_up`, and `nodus._retry.RetryState`", {"RetryState.give_up"}),
         ("`give_in()` of `Retries`, after `MOST_RETRIES`", {"give_in", "Retries", "MOST_RETRIES"}),
-        ("```text\nAsyncSession._send -> nodus/_no.py\n```", {"nodus/_no.py"}),
+        ("```text\nAsyncSession._send -> send_never nodus/_no.py\n```", {"send_never", "nodus/_no.py"}),
         ("`POST /v1/jobs`, `NODUS_LOG`, `FOR UPDATE SKIP LOCKED`, `httpx.Client`, `FutureWarning`, Retries", set()),
     ],
 )
