@@ -13,15 +13,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted((ROOT / "docs" / "development").rglob("*.md"))
+PAGES = [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs" / "development").rglob("*.md"))]
 SOURCES = [ROOT / "src", ROOT / "control_plane" / "src", ROOT]
 """What module names, and paths on the pages, begin at."""
 PLACES = [*SOURCES, ROOT / "control_plane"]
 CODE = ["src/nodus", "control_plane/src", "tools"]
 """Where the names are defined."""
 
-MADE_LATER = {".venv", "dist"}
+MADE_LATER = {".venv", "artifacts", "dist"}
 """Folders that the project's tools make: paths into them need not exist."""
+MARKERS = {"both_engines"}
+"""Names that only tests have."""
 FOREIGN = {"httpcore", "httpx", "anyio", "sqlalchemy", *sys.stdlib_module_names}
 
 BLOCK = re.compile(r"^```\w*\n(.*?)^```|^((?: {4}[^\n]*\n)+)", re.DOTALL | re.MULTILINE)
@@ -103,7 +105,7 @@ def known_names() -> frozenset[str]:
             node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
         }
     parts = [name.split(".") for name in full]
-    return frozenset(".".join(each[at:]) for each in parts for at in range(len(each))) | texts
+    return frozenset(".".join(each[at:]) for each in parts for at in range(len(each))) | texts | MARKERS
 
 
 def unknown_in(text: str) -> set[str]:
