@@ -169,8 +169,8 @@ def commits(path: Path, count: int) -> float:
 
 def verify(path: Path) -> float:
     """Verify the ledger; return the µs that one row took."""
-    from nodus_ledger.database import Database
-    from nodus_ledger.verify import verify
+    from nodus_ledger.database.database import Database
+    from nodus_ledger.verification.verify import verify
 
     database = Database(f"sqlite:///{path}")
     try:

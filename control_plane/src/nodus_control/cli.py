@@ -12,29 +12,29 @@ from typing import Any
 
 import asyncclick
 
-from nodus_ledger.database import DATABASE_VARIABLE, UnusableDatabase
+from nodus_core.rate_limits import parse_rate_limit
+from nodus_ledger.database.database import DATABASE_VARIABLE, UnusableDatabase
+from nodus_ledger.database.redis_store import REDIS_VARIABLE, RedisStore, UnusableRedis
+from nodus_ledger.database.sealing import UnusableKey
 from nodus_ledger.errors import DatabaseUnavailable
-from nodus_ledger.ledger_sizes import LedgerSizes
-from nodus_ledger.rate_limits import parse_rate_limit
-from nodus_ledger.redis_store import REDIS_VARIABLE, RedisStore, UnusableRedis
-from nodus_ledger.sealing import UnusableKey
-from nodus_ledger.thresholds import DEFAULT_FRACTION
+from nodus_ledger.keys.thresholds import DEFAULT_FRACTION
+from nodus_ledger.trust.sizes import LedgerSizes
 
-from .app import create_app
-from .client_address import parse_networks
+from .access.client_address import parse_networks
+from .access.limit_options import rate_limit_option, trusted_proxy_option
+from .access.limits import LimitOptions
+from .api.app import create_app
 from .clock_watch import UntrustedClock
-from .descriptors import ADVISED, most_connections, raise_limit
+from .control_plane import ControlPlane
 from .exit_codes import OK, Misconfigured
-from .interrupts import Interrupts, catching_interrupts
-from .ledger_memory import LedgerMemory, RolledBack, summary
-from .limit_options import rate_limit_option, trusted_proxy_option
-from .limits import LimitOptions
-from .plane import Plane
-from .processes import Processes
-from .server import Server, ServerFailed, base_url_of, bind
-from .suppliers.choice import DRIVERS, WHAT_RUNS, state_directory
-from .suppliers.process_command import process_options
-from .suppliers.process_options import ProcessOptions
+from .serving.descriptors import ADVISED, most_connections, raise_limit
+from .serving.interrupts import Interrupts, catching_interrupts
+from .serving.processes import Processes
+from .serving.rollback_check import LedgerMemory, RolledBack, summary
+from .serving.server import Server, ServerFailed, base_url_of, bind
+from .suppliers.drivers import DRIVERS, WHAT_RUNS, state_directory
+from .suppliers.process.command import process_options
+from .suppliers.process.options import ProcessOptions
 from .version import VERSION
 from .webhooks.addresses import parse_allowed
 from .webhooks.command import allow_option, threshold_option
@@ -277,12 +277,12 @@ def _answer_in_processes(
         processes.stop()
 
 
-def _open(hosting: Hosting, command: str) -> Plane:
+def _open(hosting: Hosting, command: str) -> ControlPlane:
     answers_requests = command == "serve"
     try:
         webhooks = WebhookOptions(allowed=parse_allowed(hosting.webhook_allow), threshold=hosting.threshold)
         redis = _open_redis(hosting.redis_url, must_answer=answers_requests)
-        plane = Plane(
+        plane = ControlPlane(
             hosting.database_url,
             driver=hosting.driver,
             seed=None,
@@ -315,7 +315,7 @@ def _say_nothing(_text: str) -> None:
     """The process that started this one has said it."""
 
 
-def _remember(hosting: Hosting, plane: Plane, say_sizes: Callable[[str], object]) -> LedgerMemory:
+def _remember(hosting: Hosting, plane: ControlPlane, say_sizes: Callable[[str], object]) -> LedgerMemory:
     """Compare the ledgers with what this machine remembers of them; say so at every start until it is accepted."""
     ledgers = LedgerSizes(plane.database)
     memory = LedgerMemory(state_directory() / "ledgers" / f"{plane.settings.database_id()}.json", ledgers)

@@ -14,10 +14,10 @@ from collections.abc import Callable
 
 import sqlalchemy.exc
 
-from nodus_ledger.clock_marks import ClockMarks, mark_here
-from nodus_ledger.database import Database
+from nodus_ledger.database.clock_marks import ClockMarks, mark_here
+from nodus_ledger.database.database import Database
 from nodus_ledger.errors import DatabaseUnavailable
-from nodus_ledger.row_times import RowTimes
+from nodus_ledger.trust.row_times import RowTimes
 
 from .clock import RunningClock
 from .clock_checks import TOLERANCE_MS, Readings, disagreement, refusal, warning

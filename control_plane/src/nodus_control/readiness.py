@@ -9,9 +9,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
+from nodus_ledger.database.redis_store import RedisStore, RedisUnavailable
 from nodus_ledger.errors import DatabaseUnavailable
-from nodus_ledger.redis_store import RedisStore, RedisUnavailable
-from nodus_ledger.workers import Workers
+from nodus_ledger.jobs.heartbeats import Workers
 
 OK = "ok"
 WORKER_SECONDS = 30

@@ -19,16 +19,16 @@ from types import TracebackType
 from starlette.types import ASGIApp
 from typing_extensions import Self
 
-from nodus_ledger.rate_limits import parse_rate_limit
-from nodus_ledger.thresholds import DEFAULT_FRACTION
+from nodus_core.rate_limits import parse_rate_limit
+from nodus_ledger.keys.thresholds import DEFAULT_FRACTION
 
+from .access.limits import LimitOptions
+from .api.faults import Fault, FaultScript
 from .clock import Clock, ManualClock, RunningClock
-from .faults import Fault, FaultScript
-from .limits import LimitOptions
-from .plane import Plane
+from .control_plane import ControlPlane
 from .playground.app import create_playground_app
 from .playground.seeded import seed_keys
-from .server import Server
+from .serving.server import Server
 from .webhooks.service import options_for_this_machine
 
 
@@ -71,7 +71,7 @@ class LocalControlPlane:
         url = "sqlite://" if database is None else database if isinstance(database, str) else f"sqlite:///{database}"
         webhooks = options_for_this_machine(tuple(webhook_allow), threshold)
         limits = LimitOptions(parse_rate_limit(rate_limit))
-        self.plane = Plane(
+        self.plane = ControlPlane(
             url, clock=clock, driver=driver, seed=seed, is_reliable=reliable, webhooks=webhooks, limits=limits
         )
         keys = seed_keys(self.plane)

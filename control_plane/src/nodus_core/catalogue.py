@@ -59,7 +59,7 @@ class Offer:
     micros_per_gpu_hour: int
 
     @property
-    def place(self) -> tuple[str, str]:
+    def location(self) -> tuple[str, str]:
         """Supplier and region: what a failover excludes."""
         return (self.supplier, self.region)
 

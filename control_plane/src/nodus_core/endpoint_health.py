@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .webhook_schedule import Outcome
+from .webhook_retries import Outcome
 
 HOLDS_SECONDS = (0, 15, 30, 60, 120, 300)
 """How long an endpoint is left alone after so many attempts in a row without an answer; the last, after every more."""

@@ -15,11 +15,11 @@ from .catalogue import Offer, SupplierKind
 REGION_NUDGE = 1.1
 """How much better an offer in the preferred region scores: it wins over one that is up to a tenth cheaper."""
 
-Place = tuple[str, str]
+Location = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Requirements:
     """A job's requirements for its placement.
 
     Attributes:
@@ -34,8 +34,8 @@ class Wish:
     require_tiers: tuple[str, ...] = ()
     prefer_region: str | None = None
     outages: frozenset[str] = frozenset()
-    lost: frozenset[Place] = frozenset()
-    refused: frozenset[Place] = frozenset()
+    lost: frozenset[Location] = frozenset()
+    refused: frozenset[Location] = frozenset()
     ceiling_micros: int | None = None
 
 
@@ -57,10 +57,12 @@ class Decision:
 
 
 @lru_cache(maxsize=1024)
-def decide(offers: tuple[Offer, ...], wish: Wish) -> Decision:
+def decide(offers: tuple[Offer, ...], requirements: Requirements) -> Decision:
     """Judge every offer, and choose the best one that is not rejected; the same question always has the same answer."""
     cheapest = min((offer.micros_per_gpu_hour for offer in offers), default=0)
-    judged = [Candidate(offer, _score(offer, cheapest, wish), _rejection(offer, wish)) for offer in offers]
+    judged = [
+        Candidate(offer, _score(offer, cheapest, requirements), _rejection(offer, requirements)) for offer in offers
+    ]
     judged.sort(key=lambda candidate: (candidate.rejected is not None, -candidate.score, *_tie(candidate.offer)))
     chosen = judged[0].offer if judged and judged[0].rejected is None else None
     return Decision(chosen, tuple(judged))
@@ -76,22 +78,22 @@ def ceiling_micros(offers: Sequence[Offer], require_tiers: Sequence[str]) -> int
     return max((offer.micros_per_gpu_hour for offer in eligible(offers, require_tiers)), default=None)
 
 
-def _score(offer: Offer, cheapest: int, wish: Wish) -> float:
+def _score(offer: Offer, cheapest: int, requirements: Requirements) -> float:
     price_score = cheapest / offer.micros_per_gpu_hour if offer.micros_per_gpu_hour else 1.0
-    nudge = REGION_NUDGE if wish.prefer_region and _in_region(offer.region, wish.prefer_region) else 1.0
+    nudge = REGION_NUDGE if requirements.prefer_region and _in_region(offer.region, requirements.prefer_region) else 1.0
     return round(price_score * nudge, 6)
 
 
-def _rejection(offer: Offer, wish: Wish) -> str | None:
-    if not _allowed(offer.kind, wish.require_tiers):
+def _rejection(offer: Offer, requirements: Requirements) -> str | None:
+    if not _allowed(offer.kind, requirements.require_tiers):
         return "tier_not_allowed"
-    if offer.supplier in wish.outages:
+    if offer.supplier in requirements.outages:
         return "outage"
-    if offer.place in wish.lost:
+    if offer.location in requirements.lost:
         return "already_lost"
-    if offer.place in wish.refused:
+    if offer.location in requirements.refused:
         return "no_capacity"
-    if wish.ceiling_micros is not None and offer.micros_per_gpu_hour > wish.ceiling_micros:
+    if requirements.ceiling_micros is not None and offer.micros_per_gpu_hour > requirements.ceiling_micros:
         return "above_reserved_rate"
     return None
 

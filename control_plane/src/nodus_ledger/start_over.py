@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from sqlalchemy import delete, update
 
-from . import key_entries, ledger_origin, schema, trust_schema, webhook_schema
-from .admission import forget_sole_customer
-from .database import Database
-from .settings import Settings
+from .database import schema, trust_schema, webhook_schema
+from .database.database import Database
+from .database.settings import Settings
+from .jobs.admission import forget_sole_customer
+from .trust import key_entries, origin
 
 
 def start_over(database: Database) -> None:
@@ -19,6 +20,6 @@ def start_over(database: Database) -> None:
         connection.execute(update(schema.reservations).values(in_flight=0))
         forget_sole_customer(connection)
         trust_schema.empty(connection)
-        ledger_origin.rename_emptied(connection)
+        origin.rename_emptied(connection)
         webhook_schema.empty(connection)
         key_entries.record_all_again(connection)

@@ -15,8 +15,8 @@ from nodus_control.testing import LocalControlPlane
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a busy machine a thread and Redis may take longer to be had than a request would wait for them."""
-    monkeypatch.setattr("nodus_control.calls.LONGEST_WAIT_SECONDS", PATIENCE_SECONDS)
-    monkeypatch.setattr("nodus_ledger.redis_store.TIMEOUT_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr("nodus_control.api.requests.LONGEST_WAIT_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr("nodus_ledger.database.redis_store.TIMEOUT_SECONDS", PATIENCE_SECONDS)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from patience import PATIENCE_SECONDS
 
 from nodus_control.playground.seeded import CUSTOMER_ID
 from nodus_control.testing import LocalControlPlane
-from nodus_ledger.keys import PrincipalKind
+from nodus_ledger.keys.keys import PrincipalKind
 
 
 @dataclass(frozen=True)

@@ -7,25 +7,27 @@ from typing import Any
 
 import pytest
 
-from nodus_control.api.errors import translate
-from nodus_control.plane import Plane
-from nodus_control.suppliers.process_options import ProcessOptions
+from nodus_control.control_plane import ControlPlane
+from nodus_control.errors import translate
+from nodus_control.suppliers.process.options import ProcessOptions
 from nodus_core.spec import InvalidSpec, parse_spec
 from nodus_ledger.errors import Refused
-from nodus_ledger.keys import PrincipalKind
+from nodus_ledger.keys.keys import PrincipalKind
 
 pytestmark = pytest.mark.both_engines
 SPEC = {"image": "x", "gpu": "a10g", "command": ["true"]}
-MakePlane = Callable[..., Plane]
+MakeControlPlane = Callable[..., ControlPlane]
 
 
 @pytest.fixture
-def make_plane(kept_database_url: str) -> Iterator[MakePlane]:
+def make_plane(kept_database_url: str) -> Iterator[MakeControlPlane]:
     """Makes control planes whose worker does not work."""
-    made: list[Plane] = []
+    made: list[ControlPlane] = []
 
-    def make(**options: Any) -> Plane:
-        plane = Plane(kept_database_url, driver="process", seed=None, is_alone=False, process=ProcessOptions(**options))
+    def make(**options: Any) -> ControlPlane:
+        plane = ControlPlane(
+            kept_database_url, driver="process", seed=None, is_alone=False, process=ProcessOptions(**options)
+        )
         made.append(plane)
         return plane
 
@@ -34,7 +36,7 @@ def make_plane(kept_database_url: str) -> Iterator[MakePlane]:
         plane.close()
 
 
-def submit(plane: Plane, customer: str, **changes: Any) -> tuple[int, str]:
+def submit(plane: ControlPlane, customer: str, **changes: Any) -> tuple[int, str]:
     """Submit a job with a new key of a customer's; return the status and the error's code, if it is one."""
     minted = plane.keys.mint(
         customer_id=customer, label="", principal_kind=PrincipalKind.HUMAN, now=plane.clock.now(), monthly_cap=10**9
@@ -49,7 +51,7 @@ def submit(plane: Plane, customer: str, **changes: Any) -> tuple[int, str]:
     return 202, ""
 
 
-def test_a_job_without_a_command_is_refused_when_it_is_submitted(make_plane: MakePlane) -> None:
+def test_a_job_without_a_command_is_refused_when_it_is_submitted(make_plane: MakeControlPlane) -> None:
     """It would fail later, and images are not run."""
     plane = make_plane()
 
@@ -58,7 +60,7 @@ def test_a_job_without_a_command_is_refused_when_it_is_submitted(make_plane: Mak
     assert submit(plane, "acme") == (202, "")
 
 
-def test_the_machine_belongs_to_the_customer_who_submits_first(make_plane: MakePlane) -> None:
+def test_the_machine_belongs_to_the_customer_who_submits_first(make_plane: MakeControlPlane) -> None:
     """In every process that answers for the database, and after a restart; what was refused claims nothing."""
     plane, another = make_plane(), make_plane()
     assert submit(plane, "refused", command=None) == (422, "cannot_run")
@@ -70,7 +72,7 @@ def test_the_machine_belongs_to_the_customer_who_submits_first(make_plane: MakeP
     assert submit(make_plane(), "bank") == (422, "cannot_run")
 
 
-def test_an_operator_can_do_without_isolation(make_plane: MakePlane) -> None:
+def test_an_operator_can_do_without_isolation(make_plane: MakeControlPlane) -> None:
     """By saying so."""
     plane = make_plane(isolation_is_not_needed=True)
 
@@ -78,7 +80,7 @@ def test_an_operator_can_do_without_isolation(make_plane: MakePlane) -> None:
     assert submit(plane, "bank") == (202, "")
 
 
-def test_a_worker_that_needs_isolation_runs_nothing_of_another_customer(make_plane: MakePlane) -> None:
+def test_a_worker_that_needs_isolation_runs_nothing_of_another_customer(make_plane: MakeControlPlane) -> None:
     """Whatever the process took that answered the submission."""
     generous, strict = make_plane(isolation_is_not_needed=True), make_plane()
     assert submit(strict, "acme") == (202, "")
@@ -90,7 +92,7 @@ def test_a_worker_that_needs_isolation_runs_nothing_of_another_customer(make_pla
     assert (job.status, job.error_code, job.cost) == ("failed", "cannot_run", 0)
 
 
-def test_a_control_plane_that_was_emptied_is_free_again(make_plane: MakePlane) -> None:
+def test_a_control_plane_that_was_emptied_is_free_again(make_plane: MakeControlPlane) -> None:
     """With the jobs goes whose they were."""
     plane = make_plane()
     submit(plane, "acme")

@@ -11,7 +11,7 @@ import pytest
 
 import nodus
 from nodus_control.testing import LocalControlPlane
-from nodus_ledger.keys import PrincipalKind
+from nodus_ledger.keys.keys import PrincipalKind
 
 pytestmark = pytest.mark.anyio
 Spec = dict[str, Any]

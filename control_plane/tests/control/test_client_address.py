@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nodus_control.client_address import UNKNOWN, client_address, parse_networks
+from nodus_control.access.client_address import UNKNOWN, client_address, parse_networks
 
 PROXIES = parse_networks(["10.0.0.0/8", "fd00::/8"])
 

@@ -11,7 +11,7 @@ from patience import PATIENCE_SECONDS
 def test_a_served_application_loads_nothing_of_the_playground() -> None:
     """Whatever an operator's server imports: its controls are not even there to be mounted."""
     script = (
-        "import sys, nodus_control.app, nodus_control.cli\n"
+        "import sys, nodus_control.api.app, nodus_control.cli\n"
         "print(sorted(name for name in sys.modules if name.startswith(('nodus_control.playground', 'fastapi'))))"
     )
     command = [sys.executable, "-c", script]

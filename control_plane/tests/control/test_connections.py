@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodus_control.connections import Connections
+from nodus_control.serving.connections import Connections
 
 
 def test_what_does_not_come_in_time_is_overdue() -> None:

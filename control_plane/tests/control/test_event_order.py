@@ -11,12 +11,12 @@ import pytest
 from control.sse import opened
 from sqlalchemy import insert
 
-from nodus_control.plane import Plane
+from nodus_control.control_plane import ControlPlane
 from nodus_control.testing import LocalControlPlane
 from nodus_core.spec import parse_spec
-from nodus_ledger import schema
-from nodus_ledger.event_log import EventLog, EventRecord
-from nodus_ledger.trust_ledger import Entry, append_all
+from nodus_ledger.database import schema
+from nodus_ledger.jobs.event_log import EventLog, EventRecord
+from nodus_ledger.trust.log import Entry, append_all
 
 pytestmark = pytest.mark.both_engines
 JOBS = 40
@@ -31,7 +31,7 @@ def test_positions_become_visible_in_their_order(kept_database_url: str) -> None
         planes = [
             served.plane,
             *(
-                Plane(kept_database_url, clock=served.plane.clock, is_reliable=True, is_alone=False, seed=None)
+                ControlPlane(kept_database_url, clock=served.plane.clock, is_reliable=True, is_alone=False, seed=None)
                 for _ in range(2)
             ),
         ]

@@ -14,7 +14,7 @@ from control.sse import Frame, has_all_in_memory, more_keys, opened, parse
 from patience import PATIENCE_SECONDS, eventually
 
 import nodus
-from nodus_control.plane import Plane
+from nodus_control.control_plane import ControlPlane
 from nodus_control.testing import LocalControlPlane
 
 pytestmark = pytest.mark.anyio
@@ -170,8 +170,8 @@ def test_silence_is_filled_with_comments(served: LocalControlPlane) -> None:
 
 def test_a_stream_that_falls_behind_is_given_all(served: LocalControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is no longer in the shared memory is read in the database."""
-    monkeypatch.setattr("nodus_control.events.RECENT", 4)
-    monkeypatch.setattr("nodus_control.events.PAGE", 3)
+    monkeypatch.setattr("nodus_control.streams.event_feed.RECENT", 4)
+    monkeypatch.setattr("nodus_control.streams.event_feed.PAGE", 3)
     jobs = submit(served)
     with opened(served, "/v1/events") as all_jobs, opened(served, f"/v1/jobs/{jobs[0]}/events") as one_job:
         told = all_jobs.read(1)
@@ -238,7 +238,7 @@ def test_a_client_that_leaves_is_forgotten(served: LocalControlPlane) -> None:
 def test_what_another_process_commits_is_told_here(kept_database_url: str) -> None:
     """The watch is on the database."""
     with LocalControlPlane(database=kept_database_url) as plane, opened(plane, "/v1/events") as stream:
-        other = Plane(kept_database_url, clock=plane.plane.clock, is_reliable=True, is_alone=False)
+        other = ControlPlane(kept_database_url, clock=plane.plane.clock, is_reliable=True, is_alone=False)
         elsewhere = other.worker
         jobs = submit(plane)
         while stream_status(plane, jobs[0]) != "completed":
@@ -271,7 +271,7 @@ def test_a_revoked_key_loses_its_streams(served: LocalControlPlane) -> None:
 def test_a_server_that_stops_ends_its_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     """In order, so that their clients come again at once."""
     # After that they would be cut.
-    monkeypatch.setattr("nodus_control.server.SHUTDOWN_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr("nodus_control.serving.server.SHUTDOWN_SECONDS", PATIENCE_SECONDS)
     plane = LocalControlPlane().start()
     try:
         submit(plane)

@@ -10,8 +10,8 @@ import httpx
 import pytest
 from patience import PATIENCE_SECONDS, eventually
 
-from nodus_control import http_protocol
-from nodus_control.connections import BODY_SECONDS
+from nodus_control.serving import http_protocol
+from nodus_control.serving.connections import BODY_SECONDS
 from nodus_control.testing import LocalControlPlane
 
 
@@ -179,7 +179,7 @@ def test_what_is_answered_for_long_is_not_cut(served: LocalControlPlane, hours: 
 @pytest.mark.usefixtures("hours")
 def test_those_that_send_nothing_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many there are, somebody else is answered at once."""
-    monkeypatch.setattr("nodus_control.server.most_connections", lambda _limit: 8)
+    monkeypatch.setattr("nodus_control.serving.server.most_connections", lambda _limit: 8)
     with LocalControlPlane() as plane:
         held = [connect(plane) for _ in range(40)]
         try:

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from nodus_control.interrupts import catching_interrupts
+from nodus_control.serving.interrupts import catching_interrupts
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from nodus_control.api.errors import ApiError
-from nodus_control.limits import LimitOptions, Limits, LocalBuckets, Pace, SharedBuckets, rate_limited
-from nodus_ledger.rate_limits import RateLimit, parse_rate_limit, rate_limit_text
-from nodus_ledger.redis_store import RedisStore, RedisUnavailable
+from nodus_control.access.limits import LimitOptions, Limits, LocalBuckets, Pace, SharedBuckets, rate_limited
+from nodus_control.errors import ApiError
+from nodus_core.rate_limits import RateLimit, parse_rate_limit, rate_limit_text
+from nodus_ledger.database.redis_store import RedisStore, RedisUnavailable
 
 
 class Clock:
@@ -50,7 +50,7 @@ def test_a_refusal_takes_nothing_and_several_are_taken_together_or_not_at_all() 
 
 def test_buckets_are_each_their_own_and_forgotten_when_full(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many names do not fill the memory, and no bucket that is in use is given anew."""
-    monkeypatch.setattr("nodus_control.limits._MOST_BUCKETS", 8)
+    monkeypatch.setattr("nodus_control.access.limits._MOST_BUCKETS", 8)
     clock = Clock()
     buckets = LocalBuckets(clock)
     for _ in range(10):

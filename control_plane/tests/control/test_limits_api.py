@@ -16,13 +16,13 @@ from control.sse import more_keys, opened
 from patience import PATIENCE_SECONDS, eventually
 
 import nodus
-from nodus_control import calls
-from nodus_control.limits import Limits
+from nodus_control.access.limits import Limits
+from nodus_control.api import requests
 from nodus_control.playground.seeded import CUSTOMER_ID
-from nodus_control.server import Server
+from nodus_control.serving.server import Server
 from nodus_control.testing import LocalControlPlane
-from nodus_ledger.keys import PrincipalKind
-from nodus_ledger.rate_limits import OwnLimit, RateLimit
+from nodus_core.rate_limits import OwnLimit, RateLimit
+from nodus_ledger.keys.keys import PrincipalKind
 
 pytestmark = pytest.mark.anyio
 
@@ -263,19 +263,19 @@ def test_one_customer_never_holds_all_threads(monkeypatch: pytest.MonkeyPatch) -
 
         # A key that is not known yet would be looked up in turn with all others of its address.
         assert [get(key).status_code for key in (stuck_key, good_key)] == [200, 200]
-        monkeypatch.setattr(calls, "LONGEST_WAIT_SECONDS", 0.2)
+        monkeypatch.setattr(requests, "LONGEST_WAIT_SECONDS", 0.2)
         monkeypatch.setattr(plane.plane.keys, "budget", hanging)
 
         hung = [threads.submit(get, stuck_key) for _ in range(40)]
-        while sum(each.done() for each in hung) < 40 - calls.THREADS // 2:
+        while sum(each.done() for each in hung) < 40 - requests.THREADS // 2:
             assert get(good_key).status_code == 200
         release.set()
         answers = [each.result() for each in hung]
 
     busy = [each for each in answers if each.status_code == 503]
-    assert len(busy) == 40 - calls.THREADS // 2
+    assert len(busy) == 40 - requests.THREADS // 2
     assert {(code_of(each), each.headers["retry-after"]) for each in busy} == {((503, "busy"), "2")}
-    assert [each.status_code for each in answers].count(200) == calls.THREADS // 2
+    assert [each.status_code for each in answers].count(200) == requests.THREADS // 2
 
 
 async def test_a_silent_name_server_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

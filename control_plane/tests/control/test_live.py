@@ -15,7 +15,7 @@ from control.relay import Relay
 import nodus
 from nodus_control.testing import LocalControlPlane
 from nodus_core.spec import parse_spec
-from nodus_ledger.event_log import EventLog
+from nodus_ledger.jobs.event_log import EventLog
 
 JOBS = [100, pytest.param(1000, marks=pytest.mark.soak)]
 COURSE = ["queued", "placed", "running", "completed"]

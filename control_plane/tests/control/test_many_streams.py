@@ -11,7 +11,7 @@ from control.sse import has_all_in_memory, more_keys
 from patience import eventually
 
 import nodus
-from nodus_control.stream_slots import OF_KEY
+from nodus_control.streams.stream_slots import OF_KEY
 from nodus_control.testing import LocalControlPlane
 
 pytestmark = pytest.mark.soak

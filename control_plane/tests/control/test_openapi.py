@@ -17,7 +17,7 @@ from nodus_core import spec as limits
 from nodus_core.catalogue import GpuType, SupplierKind
 from nodus_core.lifecycle import JobStatus
 from nodus_core.webhook_events import EVENT_TYPES
-from nodus_ledger.keys import PrincipalKind
+from nodus_ledger.keys.keys import PrincipalKind
 
 pytestmark = pytest.mark.anyio
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nodus_control.paths import is_canonical
+from nodus_control.api.paths import is_canonical
 
 
 @pytest.mark.parametrize("path", [b"/v1/key", b"/v1/jobs/a%20b", b"/v1/jobs/%C3%A9", b"/v1/jobs/%c3%a9", b"", b"/%00"])

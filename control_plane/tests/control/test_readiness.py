@@ -8,13 +8,13 @@ from typing import Any
 import httpx
 import pytest
 
-from nodus_control.plane import Plane
+from nodus_control.control_plane import ControlPlane
 from nodus_control.readiness import KEPT_SECONDS, Readiness, is_ready, worker_check
 from nodus_control.testing import LocalControlPlane
-from nodus_ledger.database import Database
+from nodus_ledger.database.database import Database
+from nodus_ledger.database.redis_store import RedisStore
 from nodus_ledger.errors import DatabaseUnavailable
-from nodus_ledger.redis_store import RedisStore
-from nodus_ledger.workers import FORGOTTEN_AFTER_MS, Workers
+from nodus_ledger.jobs.heartbeats import FORGOTTEN_AFTER_MS, Workers
 
 
 def test_a_worker_is_there_for_half_a_minute_after_its_last_sign() -> None:
@@ -112,7 +112,7 @@ async def test_a_database_that_does_not_answer_is_said(
 def test_redis_is_asked_where_there_is_one(redis_url: str) -> None:
     """One that does not answer makes the process unready."""
     answering, silent = RedisStore(redis_url), RedisStore("redis://127.0.0.1:1/0")
-    plane = Plane(redis=answering)
+    plane = ControlPlane(redis=answering)
     ready = plane.readiness.check()
     unready = Readiness(Workers(plane.database), silent).check()
     plane.close()

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from nodus_control.plane import Plane
+from nodus_control.control_plane import ControlPlane
 from nodus_control.playground.seeded import SeededKeys, seed_keys
 
 
 @contextmanager
-def seeded(url: str, driver: str = "process") -> Iterator[tuple[Plane, SeededKeys]]:
+def seeded(url: str, driver: str = "process") -> Iterator[tuple[ControlPlane, SeededKeys]]:
     """Start a control plane as the playground does."""
-    plane = Plane(url, driver=driver)
+    plane = ControlPlane(url, driver=driver)
     try:
         yield plane, seed_keys(plane, kept=True)
     finally:

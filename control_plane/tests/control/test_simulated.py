@@ -14,11 +14,11 @@ from control.sse import parse
 from patience import PATIENCE_SECONDS
 from sqlalchemy import update
 
-from nodus_control.plane import Plane
+from nodus_control.control_plane import ControlPlane
 from nodus_control.testing import LocalControlPlane
-from nodus_ledger.keys import PrincipalKind
-from nodus_ledger.schema import jobs
-from nodus_ledger.verify import verify
+from nodus_ledger.database.schema import jobs
+from nodus_ledger.keys.keys import PrincipalKind
+from nodus_ledger.verification.verify import verify
 
 SIMULATED, PROCESS = "simulated", "process"
 SPEC = {
@@ -188,10 +188,10 @@ def test_jobs_from_before_it_was_recorded_count_as_simulated(database_url: str) 
     assert [job.cost == 0 for job in ended] == [False, True]
 
 
-def _submitted(plane: Plane, api_key: str, *, live: bool = False) -> str:
+def _submitted(plane: ControlPlane, api_key: str, *, live: bool = False) -> str:
     """Submit as a version did that took either kind of key."""
     from nodus_core.spec import parse_spec
-    from nodus_ledger.jobs import Jobs
+    from nodus_ledger.jobs.jobs import Jobs
 
     key = plane.keys.find(api_key)
     assert key is not None

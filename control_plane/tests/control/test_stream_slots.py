@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nodus_control.stream_slots import StreamSlots, TooManyInAll, TooManyOfKey
+from nodus_control.streams.stream_slots import StreamSlots, TooManyInAll, TooManyOfKey
 
 
 def test_a_key_has_so_many() -> None:

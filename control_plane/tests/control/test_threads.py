@@ -11,7 +11,7 @@ import anyio
 import pytest
 from patience import PATIENCE_SECONDS
 
-from nodus_control.threads import keep_threads, release_threads, run_in_thread
+from nodus_control.concurrency.threads import keep_threads, release_threads, run_in_thread
 
 
 @contextmanager

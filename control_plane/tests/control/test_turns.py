@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodus_control.turns import Turns
+from nodus_control.concurrency.turns import Turns
 
 
 def test_a_lane_never_holds_more_than_half() -> None:
@@ -19,7 +19,7 @@ def test_a_lane_never_holds_more_than_half() -> None:
 
 
 def test_those_who_wait_are_served_in_rotation() -> None:
-    """However many of one lane came first."""
+    """However many of one flow came first."""
     turns: Turns[str] = Turns(4, 4)
     assert all(turns.take("a") for _ in range(4))
     for number in range(3):
@@ -51,14 +51,14 @@ def test_no_place_is_lost_or_given_twice(seed: int, places: int) -> None:
     holders: list[str] = []
     waiting: list[tuple[str, int]] = []
     for number in range(200):
-        lane = chance.choice("abc")
+        flow = chance.choice("abc")
         action = chance.random()
         if action < 0.5:
-            if turns.take(lane):
-                holders.append(lane)
+            if turns.take(flow):
+                holders.append(flow)
             else:
-                turns.wait(lane, number)
-                waiting.append((lane, number))
+                turns.wait(flow, number)
+                waiting.append((flow, number))
         elif action < 0.9 and holders:
             served = turns.release(holders.pop(chance.randrange(len(holders))))
             if served is not None:

@@ -10,9 +10,9 @@ import anyio.to_thread
 import pytest
 from patience import PATIENCE_SECONDS
 
-from nodus_control.output_watch import OutputWatch
+from nodus_control.concurrency.wakeups import Sleeper, interleaved, wake_all, wake_in_turn
+from nodus_control.streams.output_watch import OutputWatch
 from nodus_control.suppliers.protocol import LogChunk, Placement
-from nodus_control.wakeups import Sleeper, interleaved, wake_all, wake_in_turn
 
 pytestmark = pytest.mark.anyio
 
@@ -50,8 +50,8 @@ async def test_news_before_the_wait_is_not_missed() -> None:
 
 async def test_output_is_looked_at_once_for_all_who_follow_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are woken when there is more than they have, and then read."""
-    monkeypatch.setattr("nodus_control.output_watch.LOOK_SECONDS", 0.01)
-    monkeypatch.setattr("nodus_control.output_watch._REST_FACTOR", 0.0)
+    monkeypatch.setattr("nodus_control.streams.output_watch.LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("nodus_control.streams.output_watch._REST_FACTOR", 0.0)
     asked: Counter[int] = Counter()
     all_wait, all_are_woken = threading.Event(), threading.Event()
     waiting, woken, before = 0, 0, -1

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from nodus_control.clock import ManualClock
-from nodus_control.plane import Plane
+from nodus_control.control_plane import ControlPlane
+from nodus_control.dispatch.worker import LEASE_MS, Worker
+from nodus_control.dispatch.worker_loop import IDLE_SECONDS, WorkerLoop
 from nodus_control.suppliers.protocol import (
     CapacityRefused,
     LogChunk,
@@ -19,14 +21,12 @@ from nodus_control.suppliers.protocol import (
     SubmissionRefused,
     Workload,
 )
-from nodus_control.worker import LEASE_MS, Worker
-from nodus_control.worker_loop import IDLE_SECONDS, WorkerLoop
 from nodus_core.spec import parse_spec
-from nodus_ledger.capacity import Capacity
-from nodus_ledger.claims import Claims
-from nodus_ledger.keys import KeyRecord, PrincipalKind
-from nodus_ledger.records import JobRecord
-from nodus_ledger.row_times import RowTimes
+from nodus_ledger.database.rows import JobRecord
+from nodus_ledger.jobs.capacity import Capacity
+from nodus_ledger.jobs.leases import Claims
+from nodus_ledger.keys.keys import KeyRecord, PrincipalKind
+from nodus_ledger.trust.row_times import RowTimes
 
 pytestmark = pytest.mark.both_engines
 
@@ -72,7 +72,7 @@ class Bench:
 
     def __init__(self, database_url: str) -> None:
         self.clock = ManualClock()
-        self.plane = Plane(database_url, clock=self.clock)
+        self.plane = ControlPlane(database_url, clock=self.clock)
         self.driver = ScriptedDriver()
         self.real_time = 1000.0
         self.worker = self.new_worker()
@@ -348,7 +348,7 @@ def test_the_same_seed_and_submissions_give_the_same_transcript() -> None:
     """Suppliers, durations, refusals and losses follow from the seed, not from the time."""
 
     def transcript(seed: int, start_ms: int) -> list[tuple[str, str | None, str | None, int | None, int]]:
-        plane = Plane(clock=ManualClock(start_ms), seed=seed)
+        plane = ControlPlane(clock=ManualClock(start_ms), seed=seed)
         minted = plane.keys.mint(customer_id="acme", label="", principal_kind=PrincipalKind.HUMAN, now=0, is_test=True)
         key = plane.keys.find(minted.api_key)
         assert key is not None

@@ -13,7 +13,7 @@ from nodus_core.endpoint_health import (
     after_attempt,
     hold_ms,
 )
-from nodus_core.webhook_schedule import DELAYS_SECONDS, INTERNAL, NOT_SIGNED, SPREAD, Outcome
+from nodus_core.webhook_retries import DELAYS_SECONDS, INTERNAL, NOT_SIGNED, SPREAD, Outcome
 
 ACCEPTED = Outcome(204, 5)
 REFUSED = Outcome(500, 5)

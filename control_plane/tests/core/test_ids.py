@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodus_core.ids import random_part, uuid7
-from nodus_core.streams import stream
+from nodus_core.seeded_random import stream
 
 times = st.integers(0, (1 << 48) - 1)
 

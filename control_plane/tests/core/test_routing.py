@@ -4,13 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodus_core.catalogue import GpuType, Offer, SupplierKind, default_catalogue
-from nodus_core.routing import REGION_NUDGE, Wish, ceiling_micros, decide
+from nodus_core.routing import REGION_NUDGE, Requirements, ceiling_micros, decide
 
 CATALOGUE = default_catalogue()
-PLACES = [offer.place for offer in CATALOGUE.offers("h100_80gb")]
+PLACES = [offer.location for offer in CATALOGUE.offers("h100_80gb")]
 
 wishes = st.builds(
-    Wish,
+    Requirements,
     require_tiers=st.lists(st.sampled_from([kind.value for kind in SupplierKind]), unique=True).map(tuple),
     prefer_region=st.none() | st.sampled_from(["us-east-1", "eu", "US", "nowhere"]),
     outages=st.frozensets(st.sampled_from(list(CATALOGUE.suppliers))),
@@ -22,21 +22,21 @@ gpus = st.sampled_from([gpu.value for gpu in GpuType])
 
 
 @given(gpus, wishes)
-def test_what_is_chosen_passes_every_hard_filter(gpu: str, wish: Wish) -> None:
+def test_what_is_chosen_passes_every_hard_filter(gpu: str, requirements: Requirements) -> None:
     """No tier outside the filter, no outage, no place twice, nothing above the reserved rate."""
-    chosen = decide(CATALOGUE.offers(gpu), wish).chosen
+    chosen = decide(CATALOGUE.offers(gpu), requirements).chosen
 
     if chosen is not None:
-        assert not wish.require_tiers or chosen.kind.value in wish.require_tiers
-        assert chosen.supplier not in wish.outages
-        assert chosen.place not in wish.lost | wish.refused
-        assert wish.ceiling_micros is None or chosen.micros_per_gpu_hour <= wish.ceiling_micros
+        assert not requirements.require_tiers or chosen.kind.value in requirements.require_tiers
+        assert chosen.supplier not in requirements.outages
+        assert chosen.location not in requirements.lost | requirements.refused
+        assert requirements.ceiling_micros is None or chosen.micros_per_gpu_hour <= requirements.ceiling_micros
 
 
 @given(gpus, wishes)
-def test_every_offer_is_accounted_for(gpu: str, wish: Wish) -> None:
+def test_every_offer_is_accounted_for(gpu: str, requirements: Requirements) -> None:
     """A decision names all offers; something is chosen as long as one of them was not rejected."""
-    decision = decide(CATALOGUE.offers(gpu), wish)
+    decision = decide(CATALOGUE.offers(gpu), requirements)
     acceptable = [candidate for candidate in decision.candidates if candidate.rejected is None]
 
     assert {candidate.offer for candidate in decision.candidates} == set(CATALOGUE.offers(gpu))
@@ -45,20 +45,22 @@ def test_every_offer_is_accounted_for(gpu: str, wish: Wish) -> None:
 
 
 @given(gpus, wishes)
-def test_the_order_of_offers_decides_nothing(gpu: str, wish: Wish) -> None:
+def test_the_order_of_offers_decides_nothing(gpu: str, requirements: Requirements) -> None:
     """The same question has the same answer, however it is put."""
     offers = CATALOGUE.offers(gpu)
 
-    assert decide(offers, wish).chosen == decide(tuple(reversed(offers)), wish).chosen
+    assert decide(offers, requirements).chosen == decide(tuple(reversed(offers)), requirements).chosen
 
 
 @given(gpus, wishes)
-def test_a_preference_costs_at_most_its_nudge(gpu: str, wish: Wish) -> None:
+def test_a_preference_costs_at_most_its_nudge(gpu: str, requirements: Requirements) -> None:
     """A region is favoured, not bought at any price."""
     acceptable = [
-        candidate.offer for candidate in decide(CATALOGUE.offers(gpu), wish).candidates if candidate.rejected is None
+        candidate.offer
+        for candidate in decide(CATALOGUE.offers(gpu), requirements).candidates
+        if candidate.rejected is None
     ]
-    chosen = decide(CATALOGUE.offers(gpu), wish).chosen
+    chosen = decide(CATALOGUE.offers(gpu), requirements).chosen
 
     if chosen is not None:
         cheapest = min(offer.micros_per_gpu_hour for offer in acceptable)
@@ -67,7 +69,7 @@ def test_a_preference_costs_at_most_its_nudge(gpu: str, wish: Wish) -> None:
 
 def test_the_cheapest_offer_wins() -> None:
     """Price comes first."""
-    chosen = decide(CATALOGUE.offers("h100_80gb"), Wish()).chosen
+    chosen = decide(CATALOGUE.offers("h100_80gb"), Requirements()).chosen
 
     assert chosen is not None
     assert (chosen.supplier, chosen.micros_per_gpu_hour) == ("hyperbolic", 1_290_000)
@@ -75,8 +77,10 @@ def test_the_cheapest_offer_wins() -> None:
 
 def test_a_preferred_region_decides_between_equals() -> None:
     """`eu` stands for every region of a supplier that begins so."""
-    wish = Wish(require_tiers=("hyperscaler",), prefer_region="EU", outages=frozenset({"gcp", "azure", "oci"}))
-    chosen = decide(CATALOGUE.offers("h100_80gb"), wish).chosen
+    requirements = Requirements(
+        require_tiers=("hyperscaler",), prefer_region="EU", outages=frozenset({"gcp", "azure", "oci"})
+    )
+    chosen = decide(CATALOGUE.offers("h100_80gb"), requirements).chosen
 
     assert chosen is not None
     assert chosen.region == "eu-west-1"
@@ -85,7 +89,7 @@ def test_a_preferred_region_decides_between_equals() -> None:
 def test_a_preferred_region_is_whole_words() -> None:
     """`us` is not the start of `useast`."""
     offers = tuple(Offer("x", SupplierKind.TIER3, region, "l40s", 100) for region in ("useast", "us-west"))
-    chosen = decide(offers, Wish(prefer_region="us")).chosen
+    chosen = decide(offers, Requirements(prefer_region="us")).chosen
 
     assert chosen is not None
     assert chosen.region == "us-west"
@@ -93,7 +97,7 @@ def test_a_preferred_region_is_whole_words() -> None:
 
 def test_each_rejection_gives_its_reason() -> None:
     """People ask why a job did not go somewhere."""
-    wish = Wish(
+    requirements = Requirements(
         require_tiers=("neocloud", "tier3"),
         outages=frozenset({"vast"}),
         lost=frozenset({("hyperbolic", "default")}),
@@ -101,8 +105,8 @@ def test_each_rejection_gives_its_reason() -> None:
         ceiling_micros=3_950_000,
     )
     reasons = {
-        candidate.offer.place: candidate.rejected
-        for candidate in decide(CATALOGUE.offers("h100_80gb"), wish).candidates
+        candidate.offer.location: candidate.rejected
+        for candidate in decide(CATALOGUE.offers("h100_80gb"), requirements).candidates
     }
 
     assert reasons["aws", "us-east-1"] == "tier_not_allowed"
@@ -129,8 +133,8 @@ def test_an_offer_at_the_reserved_rate_can_be_chosen() -> None:
     """The reservation is made of the dearest offer's rate: that one is not above it, and one micro-dollar less is."""
     offers = CATALOGUE.offers("h100_80gb")
     dearest = max(offer.micros_per_gpu_hour for offer in offers)
-    at_it = decide(offers, Wish(ceiling_micros=dearest))
-    below_it = decide(offers, Wish(ceiling_micros=dearest - 1))
+    at_it = decide(offers, Requirements(ceiling_micros=dearest))
+    below_it = decide(offers, Requirements(ceiling_micros=dearest - 1))
 
     assert {candidate.rejected for candidate in at_it.candidates} == {None}
     assert {candidate.offer.micros_per_gpu_hour for candidate in below_it.candidates if candidate.rejected} == {dearest}

@@ -18,7 +18,7 @@ from nodus_core.spec import (
     is_idempotency_key,
     parse_spec,
 )
-from nodus_ledger.schema import jobs
+from nodus_ledger.database.schema import jobs
 
 SECRET = "s3cr3t-value-of-somebody"
 GOOD: dict[str, Any] = {"image": "ghcr.io/acme/train:v3", "gpu": "h100_80gb"}

@@ -15,8 +15,8 @@ from typing import NoReturn
 from crashes.tripwire import Tripwire
 from servers.engines import be_patient
 
-from nodus_control import worker
 from nodus_control.cli import main as control
+from nodus_control.dispatch import worker
 from nodus_control.playground.command import playground
 from nodus_control.webhooks import deliverer
 

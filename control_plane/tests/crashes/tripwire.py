@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Engine, event
 
-from nodus_ledger import prepared
+from nodus_ledger.database import prepared
 
 # Each is written by one side alone, in one piece: the process counts on while the test sets the other.
 _DIES_AT = struct.Struct("q")

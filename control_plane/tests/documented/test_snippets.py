@@ -23,7 +23,7 @@ from starlette.requests import Request
 from webhooks.unhurried import no_attempt_runs_out_of_time, no_name_server_is_asked
 
 import nodus
-from nodus_control.server import Server
+from nodus_control.serving.server import Server
 from nodus_control.testing import LocalControlPlane
 from nodus_ledger.admin.program import main
 

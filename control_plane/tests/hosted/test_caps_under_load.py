@@ -16,12 +16,12 @@ from patience import PATIENCE_SECONDS, eventually
 from servers.engines import POSTGRESQL, SQLITE
 from sqlalchemy import func, select, text
 
-from nodus_control.plane import Plane
+from nodus_control.control_plane import ControlPlane
 from nodus_core.money import usd
-from nodus_ledger.database import Database
-from nodus_ledger.keys import MintedKey, PrincipalKind
-from nodus_ledger.schema import jobs, monthly_spend, reservations
-from nodus_ledger.verify import verify
+from nodus_ledger.database.database import Database
+from nodus_ledger.database.schema import jobs, monthly_spend, reservations
+from nodus_ledger.keys.keys import MintedKey, PrincipalKind
+from nodus_ledger.verification.verify import verify
 
 CAP = 25_000_000
 SUBMISSIONS = 200
@@ -45,7 +45,7 @@ _RECORDING_ON_POSTGRESQL = (
 
 
 @pytest.fixture
-def recorded(here: Plane) -> Iterator[Database]:
+def recorded(here: ControlPlane) -> Iterator[Database]:
     """The database, which writes down every amount that is ever reserved under a key."""
     database = here.database
     statements = _RECORDING_ON_POSTGRESQL if database.is_server else _RECORDING_ON_SQLITE
@@ -59,7 +59,7 @@ def recorded(here: Plane) -> Iterator[Database]:
             connection.execute(text("DROP TABLE recorded"))
 
 
-def mint(plane: Plane) -> MintedKey:
+def mint(plane: ControlPlane) -> MintedKey:
     """Make an agent's key, capped at $25."""
     return plane.keys.mint(
         customer_id="acme",
@@ -117,7 +117,7 @@ async def submit(client: httpx.AsyncClient, url: str, spec: dict[str, Any]) -> h
 
 @pytest.mark.parametrize(("engine", "processes"), [(SQLITE, 1), (POSTGRESQL, 1), (POSTGRESQL, 3)], indirect=["engine"])
 def test_two_hundred_submissions_at_once_never_pass_a_cap(
-    hosted: Hosted, here: Plane, recorded: Database, processes: int
+    hosted: Hosted, here: ControlPlane, recorded: Database, processes: int
 ) -> None:
     """Not for an instant is more reserved than the cap, and whoever was refused would not have fitted."""
     base_urls = hosted.serve_all(processes)
@@ -146,7 +146,7 @@ def test_two_hundred_submissions_at_once_never_pass_a_cap(
 
 
 @pytest.mark.parametrize(("engine", "processes"), [(POSTGRESQL, 3)], indirect=["engine"])
-def test_one_idempotency_key_is_one_job_wherever_it_comes(hosted: Hosted, here: Plane, processes: int) -> None:
+def test_one_idempotency_key_is_one_job_wherever_it_comes(hosted: Hosted, here: ControlPlane, processes: int) -> None:
     """Even where the job fills the cap: all others that came at once are its replays, none of them refused."""
     base_urls = hosted.serve_all(processes)
     key = mint(here)

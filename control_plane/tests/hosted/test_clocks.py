@@ -16,13 +16,13 @@ from patience import PATIENCE_SECONDS, eventually
 
 from nodus_control.clock import ManualClock
 from nodus_control.clock_watch import ClockWatch, UntrustedClock
-from nodus_control.plane import Plane
+from nodus_control.control_plane import ControlPlane
 from nodus_core.spec import parse_spec
-from nodus_ledger.clock_marks import LIVING_MS, Mark, mark_here
-from nodus_ledger.database import Database
-from nodus_ledger.keys import PrincipalKind
-from nodus_ledger.row_times import CLOCK_ACCEPTED
-from nodus_ledger.trust_ledger import OPERATOR
+from nodus_ledger.database.clock_marks import LIVING_MS, Mark, mark_here
+from nodus_ledger.database.database import Database
+from nodus_ledger.keys.keys import PrincipalKind
+from nodus_ledger.trust.log import OPERATOR
+from nodus_ledger.trust.row_times import CLOCK_ACCEPTED
 
 DAY = 86_400_000
 SPEC = {"image": "x", "gpu": "h100_80gb", "command": ["true"], "max_runtime_seconds": 60}
@@ -42,7 +42,7 @@ class Wall:
 def submit_at(url: str, ahead_ms: int) -> None:
     """Have a host whose clock is so far ahead accept a job."""
     clock = ManualClock(int(time.time() * 1000) + ahead_ms)
-    plane = Plane(url, clock=clock, seed=None, is_alone=False)
+    plane = ControlPlane(url, clock=clock, seed=None, is_alone=False)
     try:
         minted = plane.keys.mint(
             customer_id="acme", label="", principal_kind=PrincipalKind.HUMAN, now=clock.now(), is_test=True
@@ -60,7 +60,7 @@ def test_a_clock_behind_the_ledger_does_not_start(kept_database_url: str) -> Non
     submit_at(kept_database_url, 40 * DAY)
 
     with pytest.raises(UntrustedClock, match=r"40\.0 days behind the newest row .* --accept-clock"):
-        Plane(kept_database_url, seed=None, is_alone=False)
+        ControlPlane(kept_database_url, seed=None, is_alone=False)
 
 
 @pytest.mark.both_engines
@@ -68,13 +68,13 @@ def test_an_operator_can_say_that_the_clock_is_right(kept_database_url: str) -> 
     """The operator's own log says so, and the next start needs no word."""
     submit_at(kept_database_url, 40 * DAY)
 
-    plane = Plane(kept_database_url, seed=None, is_alone=False, accept_clock="serve")
+    plane = ControlPlane(kept_database_url, seed=None, is_alone=False, accept_clock="serve")
     try:
         now = plane.clock.now()
         rows = plane.trust_ledger.entries(OPERATOR, job_id=None, after=0, limit=10).entries
     finally:
         plane.close()
-    Plane(kept_database_url, seed=None, is_alone=False).close()
+    ControlPlane(kept_database_url, seed=None, is_alone=False).close()
 
     assert abs(now - time.time() * 1000) < PATIENCE_SECONDS * 1000
     assert [row.kind for row in rows] == [CLOCK_ACCEPTED]
@@ -84,11 +84,11 @@ def test_an_operator_can_say_that_the_clock_is_right(kept_database_url: str) -> 
 def test_what_is_written_ahead_after_that_is_refused_again(kept_database_url: str) -> None:
     """Accepting one wrong host is no licence for the next."""
     submit_at(kept_database_url, DAY)
-    Plane(kept_database_url, seed=None, is_alone=False, accept_clock="serve").close()
+    ControlPlane(kept_database_url, seed=None, is_alone=False, accept_clock="serve").close()
     submit_at(kept_database_url, 2 * DAY)
 
     with pytest.raises(UntrustedClock, match=r"behind the newest row"):
-        Plane(kept_database_url, seed=None, is_alone=False)
+        ControlPlane(kept_database_url, seed=None, is_alone=False)
 
 
 def test_a_host_that_differs_from_the_database_server_does_not_start(postgres_url: str) -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from hosted.processes import Hosted
 
-from nodus_control.ledger_memory import LedgerMemory, RolledBack, summary
-from nodus_control.plane import Plane
-from nodus_ledger.database import Database
-from nodus_ledger.ledger_sizes import ROLLBACK_ACCEPTED, LedgerSizes, Seen, WentBack
-from nodus_ledger.trust_ledger import OPERATOR, Entry, append_all
-from nodus_ledger.verify import verify
+from nodus_control.control_plane import ControlPlane
+from nodus_control.serving.rollback_check import LedgerMemory, RolledBack, summary
+from nodus_ledger.database.database import Database
+from nodus_ledger.trust.log import OPERATOR, Entry, append_all
+from nodus_ledger.trust.sizes import ROLLBACK_ACCEPTED, LedgerSizes, Seen, WentBack
+from nodus_ledger.verification.verify import verify
 
 OPTIONS = ["--driver", "simulated", "--port", "0"]
 
@@ -158,7 +158,7 @@ def test_not_all_of_many_are_named() -> None:
 def test_serve_warns_of_a_restored_backup_at_every_start_until_it_is_accepted(tmp_path: Path) -> None:
     """In a line that says what is forgotten, once for all the processes that answer."""
     path = tmp_path / "nodus.db"
-    plane = Plane(f"sqlite:///{path}", seed=None, is_alone=False)
+    plane = ControlPlane(f"sqlite:///{path}", seed=None, is_alone=False)
     grow(plane.database, "acme", 2)
     plane.close()
     shutil.copy(path, tmp_path / "backup.db")

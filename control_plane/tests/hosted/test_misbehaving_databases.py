@@ -18,10 +18,10 @@ from psycopg import sql
 from servers.engines import POSTGRESQL
 from servers.postgresql import PostgresServer
 
-from nodus_control.plane import Plane
-from nodus_ledger.database import Database
-from nodus_ledger.keys import PrincipalKind
-from nodus_ledger.verify import verify
+from nodus_control.control_plane import ControlPlane
+from nodus_ledger.database.database import Database
+from nodus_ledger.keys.keys import PrincipalKind
+from nodus_ledger.verification.verify import verify
 
 SPEC = {"image": "x", "gpu": "h100_80gb", "max_runtime_seconds": 60}
 BUSY = 20
@@ -30,7 +30,7 @@ BUSY = 20
 on_postgresql = pytest.mark.parametrize("engine", [POSTGRESQL], indirect=True)
 
 
-def client_of(plane: Plane, base_url: str, customer_id: str = "acme") -> httpx.Client:
+def client_of(plane: ControlPlane, base_url: str, customer_id: str = "acme") -> httpx.Client:
     """Make a client with a new key."""
     minted = plane.keys.mint(
         customer_id=customer_id,
@@ -86,7 +86,7 @@ class Waiting:
 
 
 def test_reads_do_not_wait_behind_writes_that_wait_on_sqlite(
-    hosted: Hosted, here: Plane, kept_database_url: str
+    hosted: Hosted, here: ControlPlane, kept_database_url: str
 ) -> None:
     """A shell holds the lock; every write waits for it, is told so in the end, and reads go on all the while."""
     with client_of(here, hosted.serve()) as client:
@@ -108,7 +108,7 @@ def test_reads_do_not_wait_behind_writes_that_wait_on_sqlite(
 
 @on_postgresql
 def test_reads_do_not_wait_behind_writes_that_wait_on_postgresql(
-    hosted: Hosted, here: Plane, kept_database_url: str
+    hosted: Hosted, here: ControlPlane, kept_database_url: str
 ) -> None:
     """A session holds one customer's row: that one's writes are refused in the end, others read at once."""
     base_url = hosted.serve()
@@ -137,7 +137,7 @@ def test_reads_do_not_wait_behind_writes_that_wait_on_postgresql(
 
 @on_postgresql
 def test_a_server_that_only_reads_is_left_for_the_one_that_writes(
-    hosted: Hosted, here: Plane, kept_database_url: str, postgres_server: PostgresServer
+    hosted: Hosted, here: ControlPlane, kept_database_url: str, postgres_server: PostgresServer
 ) -> None:
     """As after a failover: 503, a line in the log and not forty, and new connections for everybody afterwards."""
     name = kept_database_url.rpartition("/")[2]
@@ -171,7 +171,7 @@ def test_a_server_that_only_reads_is_left_for_the_one_that_writes(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits files of a process that runs")
 def test_a_disk_that_takes_no_more_is_unavailable_in_a_line(
-    hosted: Hosted, here: Plane, kept_database_url: str
+    hosted: Hosted, here: ControlPlane, kept_database_url: str
 ) -> None:
     """Reads go on meanwhile; when there is room again, everything does."""
     base_url = hosted.serve()

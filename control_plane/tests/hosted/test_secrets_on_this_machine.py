@@ -22,8 +22,8 @@ from hosted.processes import Hosted
 from patience import PATIENCE_SECONDS, eventually
 
 import nodus
-from nodus_control.plane import Plane
-from nodus_ledger.keys import PrincipalKind
+from nodus_control.control_plane import ControlPlane
+from nodus_ledger.keys.keys import PrincipalKind
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 
@@ -130,7 +130,7 @@ def test_a_self_hosted_control_plane_gives_nothing_away(tmp_path: Path) -> None:
     state = tmp_path / "state"
     state.mkdir()
     database = f"sqlite:///{state / 'nodus.db'}"
-    plane = Plane(database, seed=None, is_alone=False)
+    plane = ControlPlane(database, seed=None, is_alone=False)
     minted = plane.keys.mint(
         customer_id="acme",
         label="",

@@ -18,15 +18,15 @@ from servers.engines import POSTGRESQL
 from servers.postgresql import PostgresServer
 from sqlalchemy import func, select
 
-from nodus_control.plane import Plane
-from nodus_ledger.keys import PrincipalKind
-from nodus_ledger.schema import attempts, jobs
-from nodus_ledger.verify import verify
+from nodus_control.control_plane import ControlPlane
+from nodus_ledger.database.schema import attempts, jobs
+from nodus_ledger.keys.keys import PrincipalKind
+from nodus_ledger.verification.verify import verify
 
 SPEC = {"image": "x", "gpu": "h100_80gb", "max_runtime_seconds": 60}
 
 
-def client_of(plane: Plane, base_url: str, *, is_test: bool = True) -> httpx.Client:
+def client_of(plane: ControlPlane, base_url: str, *, is_test: bool = True) -> httpx.Client:
     """Make a client with a new key, by default one for simulations."""
     minted = plane.keys.mint(
         customer_id="acme", label="", principal_kind=PrincipalKind.HUMAN, now=plane.clock.now(), is_test=is_test
@@ -55,7 +55,7 @@ def ran(file: Path) -> list[str]:
     return sorted(file.read_text().splitlines())
 
 
-def counts(plane: Plane) -> Mapping[str, int]:
+def counts(plane: ControlPlane) -> Mapping[str, int]:
     """Count the jobs by their status."""
     with plane.database.read() as connection:
         query = select(jobs.c.status, func.count()).group_by(jobs.c.status)
@@ -63,7 +63,7 @@ def counts(plane: Plane) -> Mapping[str, int]:
 
 
 @pytest.mark.both_engines
-def test_a_job_that_one_process_accepts_another_runs(hosted: Hosted, here: Plane) -> None:
+def test_a_job_that_one_process_accepts_another_runs(hosted: Hosted, here: ControlPlane) -> None:
     """Without seeded keys and without the playground's controls; both end with a signal."""
     base_url = hosted.serve()
     hosted.work()
@@ -89,7 +89,7 @@ def test_both_say_at_the_start_what_runs(hosted: Hosted, driver: str, said: str)
     eventually(lambda: hosted.output().count(said) == 2, hosted.output)
 
 
-def test_a_worker_leaves_jobs_of_the_other_kind_alone(hosted: Hosted, here: Plane, tmp_path: Path) -> None:
+def test_a_worker_leaves_jobs_of_the_other_kind_alone(hosted: Hosted, here: ControlPlane, tmp_path: Path) -> None:
     """Started with the wrong driver it neither simulates what was to run, nor runs what was to be simulated."""
     simulated, real = hosted.serve("--driver", "simulated"), hosted.serve("--driver", "process")
     hosted.work("--driver", "process")
@@ -106,7 +106,7 @@ def test_a_worker_leaves_jobs_of_the_other_kind_alone(hosted: Hosted, here: Plan
 
 
 @pytest.mark.parametrize("engine", [POSTGRESQL], indirect=True)
-def test_two_workers_share_the_work_and_run_nothing_twice(hosted: Hosted, here: Plane, tmp_path: Path) -> None:
+def test_two_workers_share_the_work_and_run_nothing_twice(hosted: Hosted, here: ControlPlane, tmp_path: Path) -> None:
     """Real commands, each of which says that it ran; both workers claim from the one table."""
     base_url = hosted.serve("--driver", "process")
     hosted.work("--driver", "process")
@@ -123,7 +123,7 @@ def test_two_workers_share_the_work_and_run_nothing_twice(hosted: Hosted, here: 
 
 
 @pytest.mark.parametrize("engine", [POSTGRESQL], indirect=True)
-def test_what_a_killed_worker_had_another_takes_over(hosted: Hosted, here: Plane, tmp_path: Path) -> None:
+def test_what_a_killed_worker_had_another_takes_over(hosted: Hosted, here: ControlPlane, tmp_path: Path) -> None:
     """Once its leases have run out, which is hastened here: nothing stays behind, and nothing runs again."""
     base_url = hosted.serve("--driver", "process")
     doomed = hosted.work("--driver", "process")
@@ -144,7 +144,7 @@ def test_what_a_killed_worker_had_another_takes_over(hosted: Hosted, here: Plane
 
 
 @pytest.mark.parametrize("engine", [POSTGRESQL], indirect=True)
-def test_several_processes_answer_behind_one_address(hosted: Hosted, here: Plane) -> None:
+def test_several_processes_answer_behind_one_address(hosted: Hosted, here: ControlPlane) -> None:
     """Those that die are replaced, for good, and all end with the one that started them."""
     base_url = hosted.serve("--workers", "2")
     server = hosted.processes[0]
@@ -164,7 +164,7 @@ def test_several_processes_answer_behind_one_address(hosted: Hosted, here: Plane
 
 @pytest.mark.parametrize("engine", [POSTGRESQL], indirect=True)
 def test_a_restarted_database_needs_no_restart_here(
-    hosted: Hosted, here: Plane, postgres_server: PostgresServer, tmp_path: Path
+    hosted: Hosted, here: ControlPlane, postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
     """API and worker lose all their connections, say so, and go on with new ones."""
     base_url = hosted.serve("--driver", "process")
@@ -185,7 +185,7 @@ def test_a_restarted_database_needs_no_restart_here(
     assert verify(here.database).is_sound
 
 
-def test_they_end_with_the_one_that_was_killed(hosted: Hosted, here: Plane) -> None:
+def test_they_end_with_the_one_that_was_killed(hosted: Hosted, here: ControlPlane) -> None:
     """Nobody goes on answering whom nobody can stop."""
     hosted.serve("--workers", "2")
     server = hosted.processes[0]

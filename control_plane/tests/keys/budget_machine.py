@@ -12,12 +12,12 @@ from keys import budget_model
 from keys.budget_model import SUPPLIERS, Job, Key, reservation
 
 from nodus_control.clock import ManualClock
-from nodus_control.plane import Plane
+from nodus_control.control_plane import ControlPlane
 from nodus_core.spec import parse_spec
-from nodus_ledger import budgets
 from nodus_ledger.errors import BudgetExceeded, IdempotencyKeyReused, NoSupplier
-from nodus_ledger.keys import KeyRecord, PrincipalKind
-from nodus_ledger.verify import verify
+from nodus_ledger.keys import budgets
+from nodus_ledger.keys.keys import KeyRecord, PrincipalKind
+from nodus_ledger.verification.verify import verify
 
 USD = 1_000_000
 THRESHOLDS = [0.8, 0.5]
@@ -39,7 +39,7 @@ class BudgetMachine(RuleBasedStateMachine):
 
     def __init__(self, url: str) -> None:
         super().__init__()
-        self.plane = Plane(url, clock=ManualClock(), seed=7)
+        self.plane = ControlPlane(url, clock=ManualClock(), seed=7)
         self.models: list[Key] = []
         self.records: list[KeyRecord] = []
         self.api_keys: list[str] = []

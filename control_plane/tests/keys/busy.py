@@ -20,13 +20,13 @@ from psycopg import sql
 from webhooks.receiver import Answer, Receiver
 
 import nodus
-from nodus_control.app import create_app
+from nodus_control.api.app import create_app
 from nodus_control.clock import ManualClock
-from nodus_control.plane import Plane
-from nodus_control.server import Server
+from nodus_control.control_plane import ControlPlane
+from nodus_control.serving.server import Server
 from nodus_control.webhooks.service import options_for_this_machine
-from nodus_ledger.redis_store import RedisStore
-from nodus_ledger.webhook_schema import metadata
+from nodus_ledger.database.redis_store import RedisStore
+from nodus_ledger.database.webhook_schema import metadata
 
 ENV_VALUE = "env-value-9c41d7-☃"
 OTHER_ENV_VALUE = "env-value-77ab20"
@@ -77,7 +77,7 @@ class BusyRun:
         self.traces.signing_secrets |= {rotated, str(agent.signing_secret)}
         admin("set-cap", broke.key_id, "--monthly-cap-usd", "1", *place)
         redis = None if self.redis_url is None else RedisStore(self.redis_url)
-        plane = Plane(
+        plane = ControlPlane(
             self.url,
             clock=ManualClock(),
             seed=None,
@@ -101,7 +101,7 @@ class BusyRun:
         return self.traces
 
     def _use(
-        self, plane: Plane, base_url: str, receiver: Receiver, person: Minted, agent: Minted, broke: Minted
+        self, plane: ControlPlane, base_url: str, receiver: Receiver, person: Minted, agent: Minted, broke: Minted
     ) -> None:
         with nodus.Client(person.api_key, base_url=base_url, max_retries=1) as client:
             hook = client.webhooks.create(receiver.url, EVENTS)
@@ -130,7 +130,7 @@ class BusyRun:
             client.ledger.checkpoint()
         self._speak_http(plane, base_url, person, agent)
 
-    def _speak_http(self, plane: Plane, base_url: str, person: Minted, agent: Minted) -> None:
+    def _speak_http(self, plane: ControlPlane, base_url: str, person: Minted, agent: Minted) -> None:
         """What an HTTP stack of one's own can do wrong."""
         good = {"image": "train", "gpu": "h100_80gb", "command": [COMMAND_WORD], "env": ENV}
         bodies: list[object] = [

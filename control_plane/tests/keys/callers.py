@@ -13,11 +13,11 @@ import httpx
 from patience import PATIENCE_SECONDS
 
 import nodus
-from nodus_control.app import create_app
-from nodus_control.plane import Plane
-from nodus_control.server import Server
+from nodus_control.api.app import create_app
+from nodus_control.control_plane import ControlPlane
+from nodus_control.serving.server import Server
 from nodus_ledger.admin.program import main
-from nodus_ledger.redis_store import RedisStore
+from nodus_ledger.database.redis_store import RedisStore
 
 SPEC = {"image": "ghcr.io/acme/train:v3", "gpu": "h100_80gb", "max_runtime_seconds": 60}
 WEBHOOK = {"url": "https://hooks.example.com/nodus", "events": ["budget.exceeded"]}
@@ -35,7 +35,7 @@ class Minted:
 class Caller:
     """A user's HTTP stack of their own, on one control plane."""
 
-    def __init__(self, plane: Plane, base_url: str) -> None:
+    def __init__(self, plane: ControlPlane, base_url: str) -> None:
         self.plane = plane
         self.base_url = base_url
         self.http = httpx.Client(base_url=base_url, trust_env=False, timeout=PATIENCE_SECONDS)
@@ -69,7 +69,7 @@ class Caller:
 def serve(database_url: str, redis_url: str | None = None) -> Iterator[Caller]:
     """Run the API of the self-hosted form on a database that others may share."""
     redis = None if redis_url is None else RedisStore(redis_url)
-    plane = Plane(database_url, seed=None, is_alone=False, redis=redis)
+    plane = ControlPlane(database_url, seed=None, is_alone=False, redis=redis)
     server = Server(create_app(plane))
     server.start()
     caller = Caller(plane, server.base_url)

@@ -11,7 +11,7 @@ from patience import PATIENCE_SECONDS
 from webhooks.unhurried import no_attempt_runs_out_of_time, no_name_server_is_asked
 
 from nodus_control.testing import LocalControlPlane
-from nodus_ledger.sealing import KEY_VARIABLE
+from nodus_ledger.database.sealing import KEY_VARIABLE
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def patient_with_redis(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a busy machine Redis may take longer to answer than a request would wait for it."""
-    monkeypatch.setattr("nodus_ledger.redis_store.TIMEOUT_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr("nodus_ledger.database.redis_store.TIMEOUT_SECONDS", PATIENCE_SECONDS)
 
 
 @pytest.fixture

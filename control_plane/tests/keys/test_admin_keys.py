@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from nodus_control.clock import ManualClock
-from nodus_control.plane import Plane
+from nodus_control.control_plane import ControlPlane
 from nodus_ledger.admin.program import main
-from nodus_ledger.database import UnusableDatabase
-from nodus_ledger.keys import KeyRecord, new_api_key
-from nodus_ledger.sealing import KEY_VARIABLE
+from nodus_ledger.database.database import UnusableDatabase
+from nodus_ledger.database.sealing import KEY_VARIABLE
+from nodus_ledger.keys.keys import KeyRecord, new_api_key
 
 MINT = ["mint", "--customer-id", "acme", "--kind", "agent", "--label", "planner-prod"]
 DAY_MS = 86_400_000
@@ -58,9 +58,9 @@ def mint(run: Run, *options: str) -> dict[str, Any]:
 
 
 @contextmanager
-def opened(database: Path) -> Iterator[Plane]:
+def opened(database: Path) -> Iterator[ControlPlane]:
     """The control plane of the database."""
-    plane = Plane(f"sqlite:///{database}", is_alone=False)
+    plane = ControlPlane(f"sqlite:///{database}", is_alone=False)
     try:
         yield plane
     finally:
@@ -238,7 +238,7 @@ def test_a_rotated_secret_is_good_for_a_day_from_now(run: Run, database: Path, m
     minted = mint(run, "--signing-required")
     monkeypatch.setattr("nodus_ledger.admin.opening.time.time", lambda: 1_800_000_000.0)
     rotated = json.loads(run("rotate", minted["key_id"], "--json"))
-    plane = Plane(f"sqlite:///{database}", clock=ManualClock())
+    plane = ControlPlane(f"sqlite:///{database}", clock=ManualClock())
     key = plane.keys.find(minted["api_key"])
     plane.close()
 
@@ -360,7 +360,7 @@ def test_the_commands_work_on_either_engine(run: Run, kept_database_url: str) ->
     minted = json.loads(run(*MINT, "--signing-required", "--monthly-cap-usd", "25", "--json", *place))
     rotated = json.loads(run("rotate", minted["key_id"], "--json", *place))
     run("set-cap", minted["key_id"], "--monthly-cap-usd", "none", *place)
-    plane = Plane(kept_database_url, is_alone=False)
+    plane = ControlPlane(kept_database_url, is_alone=False)
     key = plane.keys.find(minted["api_key"])
     assert key is not None
     secrets = plane.keys.signing_secrets(key, 0).secrets
@@ -387,7 +387,7 @@ def test_a_database_that_cannot_be_written_is_told_in_a_line(
 ) -> None:
     """Exit status 3, without a traceback; another program holds its lock here."""
     minted = mint(run)
-    monkeypatch.setattr("nodus_ledger.engines.LOCK_SECONDS", 0)
+    monkeypatch.setattr("nodus_ledger.database.engines.LOCK_SECONDS", 0)
     holder = sqlite3.connect(database, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     status = main(["revoke", minted["key_id"]])
@@ -409,4 +409,4 @@ def test_a_control_plane_says_in_a_line_that_its_database_takes_nothing(database
     connection.close()
 
     with pytest.raises(UnusableDatabase, match="cannot use the database: no room"):
-        Plane(f"sqlite:///{database}")
+        ControlPlane(f"sqlite:///{database}")

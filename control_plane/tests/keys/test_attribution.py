@@ -12,8 +12,8 @@ from webhooks.receiver import Receiver
 
 import nodus
 from nodus_control.testing import LocalControlPlane
-from nodus_ledger.keys import PrincipalKind
-from nodus_ledger.meter_events import MeterEvent, export_pending
+from nodus_ledger.jobs.metering import MeterEvent, export_pending
+from nodus_ledger.keys.keys import PrincipalKind
 
 KINDS = [kind.value for kind in PrincipalKind]
 EVENTS = ["job.placed", "job.completed", "job.failed", "job.cancelled", "budget.threshold_reached", "budget.exceeded"]

@@ -11,7 +11,7 @@ from keys.budget_machine import BudgetMachine
 from servers.engines import SEALING_KEY
 from servers.postgresql import PostgresServer
 
-from nodus_ledger.sealing import KEY_VARIABLE
+from nodus_ledger.database.sealing import KEY_VARIABLE
 
 ALIKE = settings(stateful_step_count=30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 LONG = settings(ALIKE, stateful_step_count=60, derandomize=False, print_blob=True)

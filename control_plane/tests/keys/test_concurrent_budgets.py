@@ -16,8 +16,8 @@ import pytest
 from keys.callers import Minted, mint, serve
 from patience import PATIENCE_SECONDS, eventually
 
-from nodus_control.plane import Plane
-from nodus_ledger.verify import verify
+from nodus_control.control_plane import ControlPlane
+from nodus_ledger.verification.verify import verify
 
 SUBMISSIONS = 200
 AT_ONCE = 50
@@ -46,7 +46,7 @@ def processes(database_url: str, count: int) -> Iterator[list[str]]:
 class Watch:
     """Looks at the key's month all the time, from outside of whoever answers."""
 
-    def __init__(self, plane: Plane, key_id: str) -> None:
+    def __init__(self, plane: ControlPlane, key_id: str) -> None:
         self.highest = 0
         self.looks = 0
         self._plane = plane
@@ -102,7 +102,7 @@ async def submit_all(base_urls: list[str], key: Minted) -> list[int]:
         return await asyncio.gather(*(submit(number) for number in range(SUBMISSIONS)))
 
 
-def walk(plane: Plane) -> Counter[str]:
+def walk(plane: ControlPlane) -> Counter[str]:
     """Go through the ledger in its order: each decision must have been the right one just then."""
     counted: Counter[str] = Counter()
     reserved: dict[str, int] = {}
@@ -131,7 +131,7 @@ def walk(plane: Plane) -> Counter[str]:
 def test_a_cap_holds_against_all_at_once(kept_database_url: str, count: int) -> None:
     """At every instant, and for every decision in the order in which they were made."""
     key = mint(kept_database_url, "--monthly-cap-usd", "25")
-    plane = Plane(kept_database_url, seed=None, is_alone=False)
+    plane = ControlPlane(kept_database_url, seed=None, is_alone=False)
     with ExitStack() as stack:
         stack.callback(plane.close)
         if count == 1:

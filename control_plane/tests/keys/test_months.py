@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 import pytest
 
 from nodus_core.times import timestamp
-from nodus_ledger.budgets import month_end, month_of
+from nodus_ledger.keys.budgets import month_end, month_of
 
 
 def at(text: str) -> int:

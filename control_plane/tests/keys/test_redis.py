@@ -18,11 +18,11 @@ from servers.redis import RedisServer
 
 import nodus
 from nodus_ledger.admin.program import main
-from nodus_ledger.database import Database, UnusableDatabase
-from nodus_ledger.redis_store import RedisStore, RedisUnavailable, UnusableRedis, evicts
+from nodus_ledger.database.database import Database, UnusableDatabase
+from nodus_ledger.database.redis_store import RedisStore, RedisUnavailable, UnusableRedis, evicts
 
 SERVE = (
-    "import nodus_ledger.redis_store; nodus_ledger.redis_store.TIMEOUT_SECONDS = 3600.0\n"
+    "import nodus_ledger.database.redis_store; nodus_ledger.database.redis_store.TIMEOUT_SECONDS = 3600.0\n"
     "from nodus_control.cli import main; main()"
 )
 """`nodus-control`, which waits for Redis on a busy machine too."""
@@ -225,7 +225,7 @@ def test_minting_and_rotating_need_redis(
 
 def test_a_redis_that_keeps_silent_is_not_waited_for_by_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who comes within a second of one who waited in vain is told at once; the next one tries again."""
-    monkeypatch.setattr("nodus_ledger.redis_store.TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr("nodus_ledger.database.redis_store.TIMEOUT_SECONDS", 0.5)
     now = 0.0
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(PATIENCE_SECONDS)

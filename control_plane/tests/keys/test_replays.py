@@ -10,10 +10,11 @@ from contextlib import ExitStack, suppress
 import pytest
 from keys.callers import WEBHOOK, Caller, code_of, mint
 
-from nodus_ledger.database import Database
+from nodus_ledger.database.database import Database
+from nodus_ledger.database.redis_store import RedisStore
+from nodus_ledger.database.schema import signature_uses
 from nodus_ledger.errors import DatabaseUnavailable
-from nodus_ledger.redis_store import RedisStore
-from nodus_ledger.replays import (
+from nodus_ledger.keys.replays import (
     REMEMBERED_MS,
     FirstUse,
     Replays,
@@ -21,7 +22,6 @@ from nodus_ledger.replays import (
     ReplaysInMemory,
     ReplaysInRedis,
 )
-from nodus_ledger.schema import signature_uses
 
 NOW = 1_800_000_000.0
 SIGNATURE = f"v1={'5' * 64},ts=1800000000"

@@ -60,7 +60,7 @@ def test_no_secret_is_found_anywhere(
     assert any("-wal" in place for place in traces.found) is kept_database_url.startswith("sqlite")
     assert b"job.settled" in traces.found["the dump afterwards"]
     assert b'"job.settled"' in traces.found["the export"]
-    for logger in ("nodus ", "nodus_control.envelope ", "sqlalchemy.engine"):
+    for logger in ("nodus ", "nodus_control.api.envelope ", "sqlalchemy.engine"):
         assert logger.encode() in traces.found["the log"]
 
 

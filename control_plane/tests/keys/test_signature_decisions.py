@@ -19,7 +19,7 @@ from patience import PATIENCE_SECONDS
 import nodus
 from nodus._concurrency import Clock
 from nodus_control.testing import LocalControlPlane
-from nodus_ledger.keys import MintedKey, PrincipalKind
+from nodus_ledger.keys.keys import MintedKey, PrincipalKind
 
 NOW = 1_800_000_000
 INVALID = (401, "signature_invalid")
@@ -69,7 +69,7 @@ def service(
     one_plane: LocalControlPlane, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Service]:
     """A service, at a server whose real time stands."""
-    monkeypatch.setattr("nodus_control.auth.time", SimpleNamespace(time=lambda: float(NOW)))
+    monkeypatch.setattr("nodus_control.api.auth.time", SimpleNamespace(time=lambda: float(NOW)))
     minted = one_plane.plane.keys.mint(
         customer_id=request.node.name,
         label="service",
@@ -85,7 +85,7 @@ def service(
 
 def at(monkeypatch: pytest.MonkeyPatch, real_now: float) -> None:
     """Set the server's real time."""
-    monkeypatch.setattr("nodus_control.auth.time", SimpleNamespace(time=lambda: real_now))
+    monkeypatch.setattr("nodus_control.api.auth.time", SimpleNamespace(time=lambda: real_now))
 
 
 # path

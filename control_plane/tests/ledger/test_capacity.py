@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nodus_ledger.capacity import Capacity, InUse, Waiting, choose
+from nodus_ledger.jobs.capacity import Capacity, InUse, Waiting, choose
 
 MACHINE = Capacity(gpus=8, at_once=3)
 

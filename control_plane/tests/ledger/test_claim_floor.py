@@ -11,10 +11,10 @@ from servers.engines import POSTGRESQL
 from sqlalchemy import insert, select, update
 
 from nodus_core.catalogue import default_catalogue
-from nodus_ledger import claims as module
-from nodus_ledger.claims import Claims
-from nodus_ledger.database import Database
-from nodus_ledger.schema import jobs
+from nodus_ledger.database.database import Database
+from nodus_ledger.database.schema import jobs
+from nodus_ledger.jobs import leases as module
+from nodus_ledger.jobs.leases import Claims
 
 NOW = 1_000_000
 LIVE = [500, 1500, 2500]

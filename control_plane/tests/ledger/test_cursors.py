@@ -6,9 +6,9 @@ import base64
 
 import pytest
 
-from nodus_ledger.cursors import Cursors
+from nodus_ledger.database.cursors import Cursors
+from nodus_ledger.database.sealing import Sealer
 from nodus_ledger.errors import UnusableCursor
-from nodus_ledger.sealing import Sealer
 
 SEALER = Sealer(bytes(32))
 JOBS = Cursors(SEALER, "jobs")

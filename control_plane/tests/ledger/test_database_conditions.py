@@ -8,7 +8,7 @@ import psycopg
 import pytest
 import sqlalchemy.exc
 
-from nodus_ledger.database_conditions import is_passing, may_have_committed, sqlstate_of
+from nodus_ledger.database.conditions import is_passing, may_have_committed, sqlstate_of
 
 
 class _Said(psycopg.Error):

@@ -12,9 +12,9 @@ from sqlalchemy import select, text
 import nodus
 from nodus_control.testing import LocalControlPlane
 from nodus_ledger import migrations
-from nodus_ledger.database import LOG_BYTES, Database
-from nodus_ledger.schema import jobs, settings
-from nodus_ledger.sealing import KEY_VARIABLE
+from nodus_ledger.database.database import LOG_BYTES, Database
+from nodus_ledger.database.schema import jobs, settings
+from nodus_ledger.database.sealing import KEY_VARIABLE
 
 ENV = {"TOKEN": "hunter2", "NODUS_SIM_DURATION_SECONDS": "60"}
 

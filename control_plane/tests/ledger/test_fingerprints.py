@@ -10,11 +10,11 @@ from sqlalchemy import delete, select, update
 
 from nodus_control.testing import LocalControlPlane
 from nodus_core.spec import parse_spec
-from nodus_ledger.database import Database
+from nodus_ledger.database.database import Database
+from nodus_ledger.database.fingerprints import Fingerprints, fingerprints_for
+from nodus_ledger.database.schema import jobs, settings
+from nodus_ledger.database.sealing import Sealer, UnusableKey, sealer_for
 from nodus_ledger.errors import IdempotencyKeyReused
-from nodus_ledger.fingerprints import Fingerprints, fingerprints_for
-from nodus_ledger.schema import jobs, settings
-from nodus_ledger.sealing import Sealer, UnusableKey, sealer_for
 
 SEALER = Sealer(bytes(range(32)))
 

@@ -11,10 +11,10 @@ import pytest
 from patience import PATIENCE_SECONDS
 from sqlalchemy import Connection, insert, select
 
-from nodus_ledger.database import Database
+from nodus_ledger.database.database import Database
+from nodus_ledger.database.group_commit import GroupCommit
+from nodus_ledger.database.schema import settings
 from nodus_ledger.errors import DatabaseUnavailable
-from nodus_ledger.group_commit import GroupCommit
-from nodus_ledger.schema import settings
 
 
 class Refusal(Exception):

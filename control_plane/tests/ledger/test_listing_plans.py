@@ -12,9 +12,9 @@ from servers.engines import POSTGRESQL
 from sqlalchemy import Connection, insert, select
 
 from nodus_core.lifecycle import JobStatus
-from nodus_ledger.database import Database
-from nodus_ledger.jobs import listing
-from nodus_ledger.schema import jobs
+from nodus_ledger.database.database import Database
+from nodus_ledger.database.schema import jobs
+from nodus_ledger.jobs.jobs import listing
 
 ENDED = 3000
 LIMIT = 201

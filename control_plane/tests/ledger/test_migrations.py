@@ -25,13 +25,15 @@ from sqlalchemy.exc import DatabaseError
 from trust_ledger.history import key_of, make_history, submit
 
 from nodus_control.testing import LocalControlPlane
-from nodus_ledger import engines, job_entries, migrations
-from nodus_ledger.database import Database, UnusableDatabase
-from nodus_ledger.records import JOB_FIELDS, JobRecord
-from nodus_ledger.sealing import KEY_VARIABLE
-from nodus_ledger.trust_ledger import Entry
-from nodus_ledger.verify import verify
-from nodus_ledger.webhook_schema import metadata
+from nodus_ledger import migrations
+from nodus_ledger.database import engines
+from nodus_ledger.database.database import Database, UnusableDatabase
+from nodus_ledger.database.rows import JOB_FIELDS, JobRecord
+from nodus_ledger.database.sealing import KEY_VARIABLE
+from nodus_ledger.database.webhook_schema import metadata
+from nodus_ledger.trust import job_entries
+from nodus_ledger.trust.log import Entry
+from nodus_ledger.verification.verify import verify
 
 PREVIOUS = migrations.REVISIONS[-2]
 
@@ -341,7 +343,7 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(bare: Engine, empt
 def test_alembic_is_not_loaded_where_there_is_nothing_to_migrate(tmp_path: Path) -> None:
     """A playground in memory, a new file and one that is up to date start without it."""
     program = (
-        "import sys; from nodus_ledger.database import Database\n"
+        "import sys; from nodus_ledger.database.database import Database\n"
         "for url in ('sqlite://', sys.argv[1], sys.argv[1]): Database(url).close()\n"
         "sys.exit('alembic' in sys.modules)"
     )

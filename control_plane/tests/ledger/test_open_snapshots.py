@@ -9,14 +9,14 @@ import pytest
 from servers.engines import POSTGRESQL
 from sqlalchemy import text
 
-from nodus_control.plane import Plane
+from nodus_control.control_plane import ControlPlane
 from nodus_core.spec import JobSpec
-from nodus_ledger import budgets
-from nodus_ledger.database import Database
-from nodus_ledger.event_log import EventLog
-from nodus_ledger.keys import PrincipalKind
-from nodus_ledger.row_times import RowTimes
-from nodus_ledger.trust_ledger import append, head_of
+from nodus_ledger.database.database import Database
+from nodus_ledger.jobs.event_log import EventLog
+from nodus_ledger.keys import budgets
+from nodus_ledger.keys.keys import PrincipalKind
+from nodus_ledger.trust.log import append, head_of
+from nodus_ledger.trust.row_times import RowTimes
 
 TIMES = 500
 MEASURED = 20
@@ -118,15 +118,15 @@ def test_a_log_that_grows_is_found_as_fast(kept_database_url: str, database: Dat
 
 
 @pytest.fixture
-def plane(kept_database_url: str) -> Iterator[Plane]:
+def plane(kept_database_url: str) -> Iterator[ControlPlane]:
     """A control plane on that database."""
-    opened = Plane(kept_database_url, seed=None, is_alone=False)
+    opened = ControlPlane(kept_database_url, seed=None, is_alone=False)
     yield opened
     opened.close()
 
 
 @pytest.mark.parametrize("cap", [None, 10**12], ids=["uncapped", "capped"])
-def test_a_submission_costs_the_same(kept_database_url: str, plane: Plane, cap: int | None) -> None:
+def test_a_submission_costs_the_same(kept_database_url: str, plane: ControlPlane, cap: int | None) -> None:
     """To find the key, to reserve, to settle, and to read the month, however many came before."""
     minted = plane.keys.mint(
         customer_id="acme", label="", principal_kind=PrincipalKind.SERVICE, now=NOW, is_test=True, monthly_cap=cap

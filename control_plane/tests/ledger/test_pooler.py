@@ -11,10 +11,10 @@ from servers.engines import POSTGRESQL
 from servers.pgbouncer import PgBouncer
 from sqlalchemy import Connection, insert, select, text
 
-from nodus_ledger.database import Database, UnusableDatabase
-from nodus_ledger.schema import settings
-from nodus_ledger.trust_ledger import Entry, append_all
-from nodus_ledger.verify import verify
+from nodus_ledger.database.database import Database, UnusableDatabase
+from nodus_ledger.database.schema import settings
+from nodus_ledger.trust.log import Entry, append_all
+from nodus_ledger.verification.verify import verify
 
 pytestmark = pytest.mark.parametrize("engine", [POSTGRESQL], indirect=True)
 

@@ -12,11 +12,11 @@ import pytest
 import sqlalchemy.exc
 from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
 
-from nodus_ledger.database import Database
+from nodus_ledger.database.database import Database
+from nodus_ledger.database.prepared import Prepared
+from nodus_ledger.database.rows import JOB_FIELDS
+from nodus_ledger.database.schema import jobs
 from nodus_ledger.errors import DatabaseUnavailable
-from nodus_ledger.prepared import Prepared
-from nodus_ledger.records import JOB_FIELDS
-from nodus_ledger.schema import jobs
 
 QUERY = select(*JOB_FIELDS).where(jobs.c.id == bindparam("job"), jobs.c.customer_id == bindparam("customer"))
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from nodus_control.testing import LocalControlPlane
-from nodus_ledger.database import Database, UnusableDatabase
-from nodus_ledger.private_files import keep_private
+from nodus_ledger.database.database import Database, UnusableDatabase
+from nodus_ledger.database.private_files import keep_private
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no modes of files")
 

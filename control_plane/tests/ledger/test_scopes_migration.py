@@ -14,13 +14,13 @@ from trust_ledger.history import make_history
 
 from nodus_core.shown_urls import without_query_values
 from nodus_ledger import migrations
-from nodus_ledger.database import Database
-from nodus_ledger.fingerprints import fingerprints_for
-from nodus_ledger.ledger_origin import FIRST_ORIGIN, kept_origin, origin_for
-from nodus_ledger.schema import jobs
-from nodus_ledger.sealing import Sealer
-from nodus_ledger.webhook_schema import endpoints, metadata
-from nodus_ledger.webhooks import Webhooks
+from nodus_ledger.database.database import Database
+from nodus_ledger.database.fingerprints import fingerprints_for
+from nodus_ledger.database.schema import jobs
+from nodus_ledger.database.sealing import Sealer
+from nodus_ledger.database.webhook_schema import endpoints, metadata
+from nodus_ledger.trust.origin import FIRST_ORIGIN, kept_origin, origin_for
+from nodus_ledger.webhooks.endpoints import Webhooks
 
 BEFORE = "0005"
 TOKEN = "T_q7x"

@@ -14,11 +14,11 @@ from servers.postgresql import PostgresServer
 from sqlalchemy import Connection, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
-from nodus_ledger import engines
-from nodus_ledger.database import Database, UnusableDatabase
+from nodus_ledger.database import engines
+from nodus_ledger.database.database import Database, UnusableDatabase
+from nodus_ledger.database.schema import settings
 from nodus_ledger.errors import DatabaseUnavailable
-from nodus_ledger.schema import settings
-from nodus_ledger.trust_ledger import Entry, append_all
+from nodus_ledger.trust.log import Entry, append_all
 
 on_postgresql = pytest.mark.parametrize("engine", [POSTGRESQL], indirect=True)
 
@@ -165,7 +165,7 @@ def test_work_in_one_lane_shares_transactions_and_nothing_else(database: Databas
 
         ready.wait()
         try:
-            answers[number] = database.run(work, lane="one")
+            answers[number] = database.run(work, group_key="one")
         except Refusal:
             answers[number] = "refused"
 
@@ -349,7 +349,7 @@ def test_a_full_disk_undoes_all_that_shared_the_transaction_and_says_so() -> Non
 
     def run(name: str, work: Callable[[Connection], str]) -> None:
         try:
-            answers[name] = database.run(work, lane="one")
+            answers[name] = database.run(work, group_key="one")
         except DatabaseUnavailable as exc:
             answers[name] = exc.reason
 
@@ -385,15 +385,17 @@ def test_a_lock_that_another_holds_is_waited_for_no_longer_than_the_limit(
 ) -> None:
     """Whoever waits behind the one that waits is told with it, and nothing was done."""
     for module in ("engines", "database"):
-        monkeypatch.setattr(f"nodus_ledger.{module}.LOCK_SECONDS", 1)
-        monkeypatch.setattr(f"nodus_ledger.{module}.USUAL", engines.Limits(1000, 30_000))
+        monkeypatch.setattr(f"nodus_ledger.database.{module}.LOCK_SECONDS", 1)
+        monkeypatch.setattr(f"nodus_ledger.database.{module}.USUAL", engines.Limits(1000, 30_000))
     database, holder = Database(kept_database_url), Database(kept_database_url)
     put(database, "here")
     outcomes: list[str] = []
 
     def change() -> None:
         try:
-            database.run(lambda connection: connection.execute(update(settings).values(value="changed")), lane="one")
+            database.run(
+                lambda connection: connection.execute(update(settings).values(value="changed")), group_key="one"
+            )
         except DatabaseUnavailable as exc:
             outcomes.append("nothing was done" if exc.nothing_was_done else "who knows")
 

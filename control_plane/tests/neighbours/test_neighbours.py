@@ -21,9 +21,9 @@ from neighbours import attacks
 from patience import PATIENCE_SECONDS
 from sqlalchemy import select
 
-from nodus_control.plane import Plane
-from nodus_ledger.keys import PrincipalKind
-from nodus_ledger.trust_schema import heads
+from nodus_control.control_plane import ControlPlane
+from nodus_ledger.database.trust_schema import heads
+from nodus_ledger.keys.keys import PrincipalKind
 
 pytestmark = [pytest.mark.soak, pytest.mark.both_engines]
 
@@ -34,15 +34,15 @@ MOST_TIMES = 5
 
 
 @pytest.fixture
-def here(kept_database_url: str) -> Iterator[Plane]:
+def here(kept_database_url: str) -> Iterator[ControlPlane]:
     """A control plane of the test's own on the database: to mint keys, and to hold locks."""
-    plane = Plane(kept_database_url, seed=None, is_alone=False)
+    plane = ControlPlane(kept_database_url, seed=None, is_alone=False)
     yield plane
     plane.close()
 
 
 @pytest.fixture
-def url(here: Plane, kept_database_url: str, tmp_path: Path) -> Iterator[str]:
+def url(here: ControlPlane, kept_database_url: str, tmp_path: Path) -> Iterator[str]:
     """Where a server on that database answers, beside a worker."""
     with Hosted(kept_database_url, tmp_path) as processes:
         allowed = ("--webhook-allow", "127.0.0.1")
@@ -51,7 +51,7 @@ def url(here: Plane, kept_database_url: str, tmp_path: Path) -> Iterator[str]:
         yield processes.serve(*allowed, "--rate-limit", "50/s")
 
 
-def mint(plane: Plane, customer_id: str) -> str:
+def mint(plane: ControlPlane, customer_id: str) -> str:
     """Make a key."""
     now = plane.clock.now()
     return plane.keys.mint(customer_id=customer_id, label="", principal_kind=PrincipalKind.SERVICE, now=now).api_key
@@ -85,7 +85,7 @@ def client_of(url: str, api_key: str) -> httpx.Client:
 
 
 @pytest.mark.parametrize("kind", sorted(attacks.ATTACKS))
-def test_an_attack_of_one_tenant_does_not_slow_another(here: Plane, url: str, kind: str) -> None:
+def test_an_attack_of_one_tenant_does_not_slow_another(here: ControlPlane, url: str, kind: str) -> None:
     """Whatever it is."""
     keys = [mint(here, "attacker") for _ in range(50 if kind == "streams" else 1)]
     with client_of(url, mint(here, "good")) as client:
@@ -105,7 +105,7 @@ def test_an_attack_of_one_tenant_does_not_slow_another(here: Plane, url: str, ki
     assert beside < MOST_TIMES * alone
 
 
-def test_locked_rows_of_one_tenant_do_not_slow_another(here: Plane, url: str) -> None:
+def test_locked_rows_of_one_tenant_do_not_slow_another(here: ControlPlane, url: str) -> None:
     """All of the tenant's submissions wait for a transaction that is left open."""
     job = json.dumps({"image": "x", "gpu": "l40s"})
     locked_key = mint(here, "locked")

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 import pytest
 from patience import PATIENCE_SECONDS, eventually
 
-from nodus_control.runner import records
+from nodus_control.runner import attempt_files
 from nodus_control.runner.output import image_notice
-from nodus_control.suppliers.process import ProcessDriver
-from nodus_control.suppliers.process_options import ProcessOptions
+from nodus_control.suppliers.process.driver import ProcessDriver
+from nodus_control.suppliers.process.options import ProcessOptions
 from nodus_control.suppliers.protocol import Placement, PlacementState, Report, Workload
 
 AMPLE_SECONDS = PATIENCE_SECONDS
@@ -48,7 +48,7 @@ class RealJob:
 
     @property
     def key(self) -> bytes:
-        return records.attempt_key(SECRET, self.placement.job_id, self.placement.attempt)
+        return attempt_files.attempt_key(SECRET, self.placement.job_id, self.placement.attempt)
 
     @property
     def notice(self) -> bytes:

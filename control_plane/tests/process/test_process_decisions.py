@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import pytest
 
-from nodus_control.runner.course import LOOK_AGAIN_SECONDS, Action, Course
-from nodus_control.runner.records import CANCELLED, EXITED, MAX_RUNTIME_EXCEEDED
+from nodus_control.runner.attempt_files import CANCELLED, EXITED, MAX_RUNTIME_EXCEEDED
 from nodus_control.runner.specification import Specification
+from nodus_control.runner.termination import LOOK_AGAIN_SECONDS, Action, Termination
 
 
-def make_course() -> Course:
-    return Course(started=100.0, max_runtime_seconds=10.0, grace_seconds=5.0, linger_seconds=1.0)
+def make_course() -> Termination:
+    return Termination(started=100.0, max_runtime_seconds=10.0, grace_seconds=5.0, linger_seconds=1.0)
 
 
 def test_nothing_is_decided_while_the_program_runs() -> None:
     """The next look is due at the limit."""
-    course = make_course()
+    termination = make_course()
 
-    assert course.decide(103.0, exited=False, alive=True, cancelled=False) is Action.WAIT
-    assert course.reason is None
-    assert course.seconds_until_next_look(103.0) == 7.0
+    assert termination.decide(103.0, exited=False, alive=True, cancelled=False) is Action.WAIT
+    assert termination.reason is None
+    assert termination.seconds_until_next_look(103.0) == 7.0
 
 
 def test_a_limit_is_terminate_then_kill_until_nothing_is_left() -> None:
     """SIGKILL is repeated: what forks meanwhile is met the next time."""
-    course = make_course()
+    termination = make_course()
     seen = [
-        course.decide(now, exited=exited, alive=alive, cancelled=False)
+        termination.decide(now, exited=exited, alive=alive, cancelled=False)
         for now, exited, alive in [
             (110.0, False, True),
             (112.0, False, True),
@@ -37,32 +37,33 @@ def test_a_limit_is_terminate_then_kill_until_nothing_is_left() -> None:
     ]
 
     assert seen == [Action.TERMINATE, Action.WAIT, Action.KILL, Action.KILL, Action.FINISH]
-    assert course.reason == MAX_RUNTIME_EXCEEDED
-    assert course.finished(115.2) == 110.0
+    assert termination.reason == MAX_RUNTIME_EXCEEDED
+    assert termination.finished(115.2) == 110.0
 
 
 def test_what_is_left_after_an_exit_has_a_moment() -> None:
     """Then it is ended like everything else, and the job was over when that was done."""
-    course = make_course()
+    termination = make_course()
     seen = [
-        course.decide(now, exited=True, alive=alive, cancelled=False)
+        termination.decide(now, exited=True, alive=alive, cancelled=False)
         for now, alive in [(103.0, True), (103.9, True), (104.0, True), (108.9, True), (109.0, True), (109.1, False)]
     ]
 
     assert seen == [Action.WAIT, Action.WAIT, Action.TERMINATE, Action.WAIT, Action.KILL, Action.FINISH]
-    assert course.reason == EXITED
-    assert course.finished(109.1) == 109.1
+    assert termination.reason == EXITED
+    assert termination.finished(109.1) == 109.1
 
 
 def test_what_ends_by_itself_after_an_exit_costs_nothing() -> None:
     """The job was over when its main process was."""
-    course = make_course()
+    termination = make_course()
     seen = [
-        course.decide(now, exited=True, alive=alive, cancelled=False) for now, alive in [(103.0, True), (103.5, False)]
+        termination.decide(now, exited=True, alive=alive, cancelled=False)
+        for now, alive in [(103.0, True), (103.5, False)]
     ]
 
     assert seen == [Action.WAIT, Action.FINISH]
-    assert course.finished(103.5) == 103.0
+    assert termination.finished(103.5) == 103.0
 
 
 @pytest.mark.parametrize(
@@ -71,11 +72,11 @@ def test_what_ends_by_itself_after_an_exit_costs_nothing() -> None:
 )
 def test_what_happened_first_is_the_reason(now: float, exited: bool, reason: str) -> None:
     """A cancel does not rewrite an exit or a limit, and nothing that comes later rewrites a cancel."""
-    course = make_course()
-    course.decide(now, exited=exited, alive=True, cancelled=True)
-    course.decide(now + 20, exited=True, alive=True, cancelled=True)
+    termination = make_course()
+    termination.decide(now, exited=exited, alive=True, cancelled=True)
+    termination.decide(now + 20, exited=True, alive=True, cancelled=True)
 
-    assert course.reason == reason
+    assert termination.reason == reason
 
 
 def test_a_cancelled_job_has_run_until_nothing_was_left_but_not_past_its_limit() -> None:
@@ -91,9 +92,9 @@ def test_a_cancelled_job_has_run_until_nothing_was_left_but_not_past_its_limit()
 
 def test_a_program_that_is_gone_at_once_is_finished_at_once() -> None:
     """No grace is waited for."""
-    course = make_course()
+    termination = make_course()
 
-    assert course.decide(101.0, exited=True, alive=False, cancelled=False) is Action.FINISH
+    assert termination.decide(101.0, exited=True, alive=False, cancelled=False) is Action.FINISH
 
 
 def test_a_specification_cut_anywhere_is_none() -> None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 from process.conftest import AMPLE_SECONDS, SECRET
 
-from nodus_control.runner import records
-from nodus_control.runner.records import read_claim
-from nodus_control.suppliers.process import GRACE_SECONDS, ProcessDriver
+from nodus_control.runner import attempt_files
+from nodus_control.runner.attempt_files import read_claim
+from nodus_control.suppliers.process.driver import GRACE_SECONDS, ProcessDriver
 from nodus_control.suppliers.protocol import PlacementState
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ def test_a_cancel_that_overtakes_the_runner_keeps_the_program_from_running(jobs:
     """A runner that has its claim looks for a request before it starts anything."""
     job = jobs.make(("touch", str(jobs.scratch / "ran")))
     job.directory.mkdir(parents=True)
-    records.request_cancel(str(job.directory), job.key)
+    attempt_files.request_cancel(str(job.directory), job.key)
     job.submit()
     report = job.finish()
 

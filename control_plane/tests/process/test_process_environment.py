@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 import nodus_control.runner
-from nodus_control.runner import processes, records
+from nodus_control.runner import attempt_files, processes
 from nodus_control.runner.specification import Specification
-from nodus_control.suppliers.process import ProcessDriver
+from nodus_control.suppliers.process.driver import ProcessDriver
 from nodus_control.suppliers.protocol import PlacementState, SubmissionRefused
 
 if TYPE_CHECKING:
@@ -99,8 +99,8 @@ def test_secrets_are_in_no_argv_of_ours_and_in_no_file(jobs: RealJobs) -> None:
     # It waits by itself: a `sleep` would show this command line too, from its fork to its exec.
     script = f"echo ready; read line < {gate}; : {SECRET}"
     job = jobs.make(("sh", "-c", script), env={"TOKEN": SECRET}).submit().until_printed(b"ready")
-    program = records.read_program(str(job.directory), job.key)
-    claim = records.read_claim(str(job.directory), job.key)
+    program = attempt_files.read_program(str(job.directory), job.key)
+    claim = attempt_files.read_claim(str(job.directory), job.key)
     assert program is not None
     assert claim is not None
     assert claim.runner is not None
@@ -234,7 +234,7 @@ def test_a_job_id_cannot_leave_the_state_directory(jobs: RealJobs) -> None:
 
 def test_a_system_without_posix_processes_is_refused(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At construction, with what to do instead."""
-    monkeypatch.setattr("nodus_control.suppliers.process.os", type("os", (), {"name": "nt"}))
+    monkeypatch.setattr("nodus_control.suppliers.process.driver.os", type("os", (), {"name": "nt"}))
 
     with pytest.raises(RuntimeError, match="--driver simulated"):
         ProcessDriver(tmp_path, secret=b"")

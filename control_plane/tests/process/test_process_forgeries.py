@@ -17,19 +17,19 @@ from patience import PATIENCE_SECONDS, eventually
 from process.conftest import SECRET
 
 from nodus_control.clock import RunningClock
-from nodus_control.plane import Plane
+from nodus_control.control_plane import ControlPlane
+from nodus_control.dispatch.worker import Worker
+from nodus_control.dispatch.worker_loop import WorkerLoop
 from nodus_control.runner.containment import AUTO, OFF
-from nodus_control.suppliers.process import ProcessDriver
-from nodus_control.suppliers.process_options import ProcessOptions
+from nodus_control.suppliers.process.driver import ProcessDriver
+from nodus_control.suppliers.process.options import ProcessOptions
 from nodus_control.suppliers.protocol import PlacementState
-from nodus_control.worker import Worker
-from nodus_control.worker_loop import WorkerLoop
 from nodus_core.spec import parse_spec
-from nodus_ledger.capacity import Capacity
-from nodus_ledger.claims import Claims
-from nodus_ledger.keys import KeyRecord, PrincipalKind
-from nodus_ledger.records import JobRecord
-from nodus_ledger.row_times import RowTimes
+from nodus_ledger.database.rows import JobRecord
+from nodus_ledger.jobs.capacity import Capacity
+from nodus_ledger.jobs.leases import Claims
+from nodus_ledger.keys.keys import KeyRecord, PrincipalKind
+from nodus_ledger.trust.row_times import RowTimes
 
 if TYPE_CHECKING:
     from process.conftest import RealJobs
@@ -72,7 +72,9 @@ class Campaign:
     endings: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.plane = Plane(f"sqlite:///{self.directory / 'nodus.db'}", clock=RunningClock(), seed=None, is_alone=False)
+        self.plane = ControlPlane(
+            f"sqlite:///{self.directory / 'nodus.db'}", clock=RunningClock(), seed=None, is_alone=False
+        )
         self.driver = ProcessDriver(
             self.directory / "state",
             secret=SECRET,

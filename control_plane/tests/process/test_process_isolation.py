@@ -17,10 +17,10 @@ import pytest
 from patience import eventually
 from process.conftest import SECRET, RealJobs
 
-from nodus_control.runner import processes, records
+from nodus_control.runner import attempt_files, processes
 from nodus_control.runner.containment import AUTO, OFF, REQUIRED
-from nodus_control.suppliers.process import ProcessDriver
-from nodus_control.suppliers.process_options import ProcessOptions, find_account, require_reachable
+from nodus_control.suppliers.process.driver import ProcessDriver
+from nodus_control.suppliers.process.options import ProcessOptions, find_account, require_reachable
 from nodus_control.suppliers.protocol import PlacementState
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems contain nothing")
@@ -140,7 +140,7 @@ def test_nothing_of_a_contained_program_outlives_its_runner(jobs: RealJobs) -> N
     mark = f"left-{os.urandom(6).hex()}"
     job = jobs.start_python(DAEMON_WITHOUT_A_TRACE.format(mark=mark)).until_printed(b"ready")
     eventually(lambda: len(running(mark)) == 1)
-    claim = records.read_claim(str(job.directory), job.key)
+    claim = attempt_files.read_claim(str(job.directory), job.key)
     assert claim is not None
     assert claim.runner is not None
     assert claim.is_contained
@@ -160,7 +160,7 @@ def test_what_hides_is_not_said_to_have_ended(jobs: RealJobs) -> None:
     job = jobs.start_python(DAEMON_WITHOUT_A_TRACE.format(mark=mark), driver=driver).until_printed(b"ready")
     # It says so when it has forked: what it left may have to shed its environment yet.
     eventually(lambda: len(running(mark)) == 1)
-    claim = records.read_claim(str(job.directory), job.key)
+    claim = attempt_files.read_claim(str(job.directory), job.key)
     assert claim is not None
     assert claim.runner is not None
     os.kill(claim.runner.pid, signal.SIGKILL)
@@ -181,7 +181,7 @@ def test_no_program_reads_the_memory_or_the_environment_of_its_runner(jobs: Real
         str(jobs.scratch / "what"),
         driver=driver,
     )
-    claim = records.read_claim(str(reader.directory), reader.key)
+    claim = attempt_files.read_claim(str(reader.directory), reader.key)
     assert claim is not None
     assert claim.runner is not None
     names = [f"/proc/{claim.runner.pid}/{name}" for name in ("mem", "environ", "maps", "fd/0", "cwd/x")]
@@ -223,7 +223,7 @@ def test_commands_run_as_the_dedicated_user(place: pathlib.Path, account: str, c
     assert text.splitlines()[:6] == head
     assert text.endswith("end\n")
     assert '"runner"' not in text
-    assert records.read_claim(str(job.directory), job.key) is not None
+    assert attempt_files.read_claim(str(job.directory), job.key) is not None
     jobs.end_all()
 
 

@@ -8,7 +8,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from nodus_control.runner.output import image_notice, limit_marker
-from nodus_control.suppliers.process import OUTPUT_LIMIT_BYTES
+from nodus_control.suppliers.process.driver import OUTPUT_LIMIT_BYTES
 from nodus_control.suppliers.protocol import LogChunk, Placement, PlacementState
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ from patience import PATIENCE_SECONDS, eventually
 from process.conftest import SECRET
 
 import nodus_control.runner
-from nodus_control.runner import records
-from nodus_control.runner.records import Claim, Identity
+from nodus_control.runner import attempt_files
+from nodus_control.runner.attempt_files import Claim, Identity
 from nodus_control.runner.specification import Specification
-from nodus_control.suppliers.process_launch import launch
+from nodus_control.suppliers.process.launch import launch
 from nodus_control.suppliers.protocol import CapacityRefused, PlacementState
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="need
 
 SUBMIT = """
 import json, pathlib, sys, time
-from nodus_control.suppliers.process import ProcessDriver
+from nodus_control.suppliers.process.driver import ProcessDriver
 from nodus_control.suppliers.protocol import Placement, Workload
 state_dir, job_id, command, env = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), json.loads(sys.argv[4])
 secret = bytes.fromhex(sys.argv[5])
@@ -225,9 +225,9 @@ def test_a_cancel_is_confirmed_also_when_the_runner_is_gone(jobs: RealJobs) -> N
 def test_a_runner_that_died_before_the_program_is_a_lost_placement(jobs: RealJobs) -> None:
     """Nothing has run, so the job may be placed again; this attempt never runs any more."""
     job = jobs.make(("touch", str(jobs.scratch / "ran")))
-    records.make_private_directory(str(job.directory))
+    attempt_files.make_private_directory(str(job.directory))
     dead = Claim(at=1.0, runner=Identity(2**22 + 1, "1", "another boot"))
-    records.publish(str(job.directory), records.CLAIM, records.claim_document(dead), job.key)
+    attempt_files.publish(str(job.directory), attempt_files.CLAIM, attempt_files.claim_document(dead), job.key)
     job.submit()
 
     assert job.poll().state is PlacementState.LOST
@@ -238,11 +238,13 @@ def test_a_program_from_before_a_restart_of_the_machine_is_lost_and_no_stranger_
     """Its pid means nothing any more: here it is this very process."""
     job = jobs.make(("true",))
     directory = str(job.directory)
-    records.make_private_directory(directory)
+    attempt_files.make_private_directory(directory)
     before = Identity(os.getpid(), "1", "another boot")
-    records.publish(directory, records.CLAIM, records.claim_document(Claim(at=1.0, runner=before)), job.key)
-    program = records.Program(before, started_at=job.placement.placed_at)
-    records.publish(directory, records.PROGRAM, records.program_document(program), job.key)
+    attempt_files.publish(
+        directory, attempt_files.CLAIM, attempt_files.claim_document(Claim(at=1.0, runner=before)), job.key
+    )
+    program = attempt_files.Program(before, started_at=job.placement.placed_at)
+    attempt_files.publish(directory, attempt_files.PROGRAM, attempt_files.program_document(program), job.key)
     job.cancel()
 
     assert job.poll().state is PlacementState.CANCELLED
@@ -261,7 +263,7 @@ def test_an_attempt_that_nobody_has_is_lost_and_stays_so(jobs: RealJobs) -> None
 
 def test_a_runner_that_cannot_be_started_is_a_refusal(jobs: RealJobs) -> None:
     """The worker may place the job elsewhere: here it never runs."""
-    from nodus_control.suppliers.process import ProcessDriver
+    from nodus_control.suppliers.process.driver import ProcessDriver
 
     job = jobs.make(("true",), driver=ProcessDriver(jobs.state_dir, secret=SECRET, python="/nowhere/python"))
 
@@ -289,7 +291,7 @@ def test_a_control_plane_that_is_init_reaps_its_runners(jobs: RealJobs) -> None:
     program = """
         import os, pathlib, sys, time
         from nodus_control.runner import processes
-        from nodus_control.suppliers.process import ProcessDriver
+        from nodus_control.suppliers.process.driver import ProcessDriver
         from nodus_control.suppliers.protocol import Placement, PlacementState, Workload
         assert processes.become_subreaper()
         driver = ProcessDriver(pathlib.Path(sys.argv[1]), secret=b"secret")
@@ -316,7 +318,7 @@ def test_a_control_plane_that_is_init_reaps_its_runners(jobs: RealJobs) -> None:
 
 
 def runner_of(job: RealJob) -> Identity:
-    claim = records.read_claim(str(job.directory), job.key)
+    claim = attempt_files.read_claim(str(job.directory), job.key)
     assert claim is not None
     assert claim.runner is not None
     return claim.runner

@@ -12,11 +12,11 @@ from patience import PATIENCE_SECONDS
 from psycopg import sql
 from sqlalchemy import Engine, event
 
-from nodus_ledger import database as databases
-from nodus_ledger import engines
-from nodus_ledger.database import Database
-from nodus_ledger.sealing import KEY_VARIABLE
-from nodus_ledger.webhook_schema import metadata
+from nodus_ledger.database import database as databases
+from nodus_ledger.database import engines
+from nodus_ledger.database.database import Database
+from nodus_ledger.database.sealing import KEY_VARIABLE
+from nodus_ledger.database.webhook_schema import metadata
 
 from .postgresql import PostgresServer
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from nodus_control.testing import LocalControlPlane
 from nodus_core.spec import parse_spec
 from nodus_ledger.errors import BudgetExceeded
-from nodus_ledger.keys import KeyRecord, PrincipalKind
+from nodus_ledger.keys.keys import KeyRecord, PrincipalKind
 
 OTHER_CUSTOMER = "acme ☃ & sons"
 JOBS = 45

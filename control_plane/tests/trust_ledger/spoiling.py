@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, and_, delete, insert, select, update
 
-from nodus_ledger.database import Database
-from nodus_ledger.trust_schema import SQLITE_TRIGGERS, checkpoints, heads, ledger, nodes, states
-from nodus_ledger.verify import Report, verify
+from nodus_ledger.database.database import Database
+from nodus_ledger.database.trust_schema import SQLITE_TRIGGERS, checkpoints, heads, ledger, nodes, states
+from nodus_ledger.verification.verify import Report, verify
 
 TABLES = (ledger, heads, states, nodes, checkpoints)
 
@@ -43,7 +43,7 @@ class Spoiler:
 
     @contextlib.contextmanager
     def changed(self, table: Table, row: RowValues, column: str, value: Any) -> Iterator[Report]:
-        """Put another value into a cell; return the verdict, and put the old one back."""
+        """Put another value into a cell; return what is found, and put the old one back."""
         spoilt = {**row, column: value}
         self._replace(table, row, spoilt)
         yield verify(self._database)
@@ -51,7 +51,7 @@ class Spoiler:
 
     @contextlib.contextmanager
     def without(self, table: Table, row: RowValues) -> Iterator[Report]:
-        """Take a row out; return the verdict, and put it back."""
+        """Take a row out; return what is found, and put it back."""
         with self._below_triggers() as connection:
             connection.execute(delete(table).where(_is(table, row)))
         yield verify(self._database)
@@ -60,7 +60,7 @@ class Spoiler:
 
     @contextlib.contextmanager
     def with_one_more(self, table: Table, row: RowValues) -> Iterator[Report]:
-        """Put a row in; return the verdict, and take it out."""
+        """Put a row in; return what is found, and take it out."""
         with self._below_triggers() as connection:
             connection.execute(insert(table).values(**row))
         yield verify(self._database)
@@ -69,7 +69,7 @@ class Spoiler:
 
     @contextlib.contextmanager
     def swapped(self, one: RowValues, other: RowValues) -> Iterator[Report]:
-        """Let two rows of the log change places; return the verdict, and put them back."""
+        """Let two rows of the log change places; return what is found, and put them back."""
         self._swap(one, other)
         yield verify(self._database)
         self._swap({**one, "seq": other["seq"]}, {**other, "seq": one["seq"]})

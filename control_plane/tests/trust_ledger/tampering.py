@@ -8,9 +8,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from nodus_ledger.database import Database
-from nodus_ledger.trust_schema import SQLITE_TRIGGERS
-from nodus_ledger.verify import Report, verify
+from nodus_ledger.database.database import Database
+from nodus_ledger.database.trust_schema import SQLITE_TRIGGERS
+from nodus_ledger.verification.verify import Report, verify
 
 KEYS = {
     "ledger": ("customer_id", "seq"),
@@ -107,7 +107,7 @@ class Forger:
         with closing(self._open()) as connection, connection:
             connection.execute(f"UPDATE {table} SET {column} = CAST(? AS TEXT) WHERE {where}", (text, *place.values()))
 
-    def verdict(self) -> Report:
+    def verify(self) -> Report:
         """Have the copy verified."""
         database = Database(f"sqlite:///{self.path}")
         try:

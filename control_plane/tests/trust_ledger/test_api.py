@@ -14,10 +14,10 @@ from nodus import _merkle as verifier
 from nodus_control.testing import LocalControlPlane
 from nodus_core.merkle import root_of
 from nodus_core.notes import encode_verifier_key
-from nodus_ledger.keys import PrincipalKind
-from nodus_ledger.ledger_origin import ORIGIN_VARIABLE
-from nodus_ledger.ledger_signing import open_checkpoint
-from nodus_ledger.verify import verify
+from nodus_ledger.keys.keys import PrincipalKind
+from nodus_ledger.trust.origin import ORIGIN_VARIABLE
+from nodus_ledger.trust.signing import open_checkpoint
+from nodus_ledger.verification.verify import verify
 
 pytestmark = pytest.mark.anyio
 

@@ -15,8 +15,8 @@ from trust_ledger.history import key_of, submit
 
 from nodus_control.testing import LocalControlPlane
 from nodus_core.merkle import root_of
-from nodus_ledger.database import Database
-from nodus_ledger.trust_ledger import Entry, append, append_all, head_of
+from nodus_ledger.database.database import Database
+from nodus_ledger.trust.log import Entry, append, append_all, head_of
 
 
 def rows_of(database: Database, customer_id: str) -> list[Any]:

@@ -14,11 +14,11 @@ from sqlalchemy import update
 import nodus
 from nodus_control.testing import LocalControlPlane
 from nodus_ledger.admin.program import main
-from nodus_ledger.database import Database
-from nodus_ledger.schema import jobs
-from nodus_ledger.trust_ledger import Entry, append_all
-from nodus_ledger.trust_schema import SQLITE_TRIGGERS
-from nodus_ledger.verify import verify
+from nodus_ledger.database.database import Database
+from nodus_ledger.database.schema import jobs
+from nodus_ledger.database.trust_schema import SQLITE_TRIGGERS
+from nodus_ledger.trust.log import Entry, append_all
+from nodus_ledger.verification.verify import verify
 
 
 @pytest.fixture

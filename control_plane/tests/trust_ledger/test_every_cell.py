@@ -17,13 +17,13 @@ from sqlalchemy import Table
 from trust_ledger.history import OTHER_CUSTOMER, make_history
 from trust_ledger.spoiling import RowValues, Spoiler, other_value
 
-from nodus_ledger.database import Database
-from nodus_ledger.ledger_origin import kept_origin, origin_of
-from nodus_ledger.ledger_signing import open_checkpoint, public_key
-from nodus_ledger.sealing import KEY_VARIABLE
-from nodus_ledger.trust_schema import checkpoints, heads, ledger, states
-from nodus_ledger.verify import Report
-from nodus_ledger.verify_log import LogWalk, Row
+from nodus_ledger.database.database import Database
+from nodus_ledger.database.sealing import KEY_VARIABLE
+from nodus_ledger.database.trust_schema import checkpoints, heads, ledger, states
+from nodus_ledger.trust.origin import kept_origin, origin_of
+from nodus_ledger.trust.signing import open_checkpoint, public_key
+from nodus_ledger.verification.logs import LogWalk, Row
+from nodus_ledger.verification.verify import Report
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from nodus import _merkle as verifier
 from nodus_core import merkle
 from nodus_core.notes import Checkpoint
-from nodus_ledger.database import Database
-from nodus_ledger.ledger_origin import FIRST_ORIGIN, ORIGIN_VARIABLE, UnusableOrigin, origin_for, origin_of
-from nodus_ledger.ledger_reader import TrustLedger, UnknownEntry, UnknownSize
-from nodus_ledger.ledger_signing import LedgerSigner, open_checkpoint, signer_for
-from nodus_ledger.ledger_tree import DamagedTree, StoredTree
-from nodus_ledger.sealing import Sealer, UnusableKey
-from nodus_ledger.trust_ledger import Entry, append_all
+from nodus_ledger.database.database import Database
+from nodus_ledger.database.sealing import Sealer, UnusableKey
+from nodus_ledger.trust.log import Entry, append_all
+from nodus_ledger.trust.origin import FIRST_ORIGIN, ORIGIN_VARIABLE, UnusableOrigin, origin_for, origin_of
+from nodus_ledger.trust.reader import TrustLedger, UnknownEntry, UnknownSize
+from nodus_ledger.trust.signing import LedgerSigner, open_checkpoint, signer_for
+from nodus_ledger.trust.tree import DamagedTree, StoredTree
 
 SIZE = 1100
 CUSTOMER = "acme"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from trust_ledger.tampering import KEYS, Forger
 
-from nodus_ledger.database import UnusableDatabase
+from nodus_ledger.database.database import UnusableDatabase
 
 BITS = 60
 SOAKING = 3000
@@ -53,7 +53,7 @@ def unnoticed(forger: Forger, count: int) -> list[tuple[int, int]]:
 def is_sound(forger: Forger) -> bool:
     """What `verify` says; a database that cannot even be opened is not."""
     try:
-        return forger.verdict().is_sound
+        return forger.verify().is_sound
     except UnusableDatabase:
         return False
 

@@ -37,7 +37,7 @@ COLUMNS = [
 
 def test_what_nobody_touched_is_sound(forger: Forger) -> None:
     """Every log, row, checkpoint and sum is accounted for."""
-    report = forger.verdict()
+    report = forger.verify()
     rows = forger.read("SELECT COUNT(*) FROM ledger")[0][0]
 
     assert report.faults == []
@@ -66,7 +66,7 @@ def test_any_changed_byte_is_found(
     place = forger.place(table, number)
     if not forger.flip(table, place, column, position, 1 << bit):
         return
-    faults = forger.verdict().faults
+    faults = forger.verify().faults
 
     assert faults
     if table == "ledger" and column not in KEYS["ledger"]:
@@ -80,7 +80,7 @@ def test_any_deleted_row_is_found(forger: Forger, number: int) -> None:
     forger.begin()
     place = forger.place("ledger", number)
     forger.write("DELETE FROM ledger WHERE customer_id = ? AND seq = ?", values=tuple(place.values()))
-    faults = forger.verdict().faults
+    faults = forger.verify().faults
 
     assert any(
         fault.customer_id == place["customer_id"] and fault.seq in (place["seq"], place["seq"] + 1) for fault in faults
@@ -92,7 +92,7 @@ def test_a_deleted_last_row_is_found(forger: Forger, customer_id: str) -> None:
     """Nothing stands after it, but the head counts it; and it is named."""
     last = forger.read("SELECT MAX(seq) FROM ledger WHERE customer_id = ?", (customer_id,))[0][0]
     forger.write("DELETE FROM ledger WHERE customer_id = ? AND seq = ?", values=(customer_id, last))
-    faults = forger.verdict().faults
+    faults = forger.verify().faults
 
     assert (customer_id, last) in {(fault.customer_id, fault.seq) for fault in faults}
     assert any(f"row {last} missing" in fault.what for fault in faults)
@@ -103,7 +103,7 @@ def test_a_whole_table_that_is_gone_is_found(forger: Forger, table: str) -> None
     """Rows, heads and nodes; checkpoints that were given out are the one thing that only their holders miss."""
     forger.write(f"DELETE FROM {table}")
 
-    assert bool(forger.verdict().faults) == (table != "ledger_checkpoints")
+    assert bool(forger.verify().faults) == (table != "ledger_checkpoints")
 
 
 @settings(max_examples=15)
@@ -120,7 +120,7 @@ def test_swapped_rows_are_found(forger: Forger, first: int, second: int) -> None
             "UPDATE ledger SET customer_id = ?, seq = ? WHERE customer_id = ? AND seq = ?",
             values=(*new.values(), *old.values()),
         )
-    named = {(fault.customer_id, fault.seq) for fault in forger.verdict().faults}
+    named = {(fault.customer_id, fault.seq) for fault in forger.verify().faults}
 
     assert {tuple(one.values()), tuple(other.values())} <= named
 
@@ -158,7 +158,7 @@ def test_an_inserted_row_is_found(forger: Forger, seq: int | None) -> None:
     forger.write("UPDATE ledger SET seq = -seq WHERE customer_id = ? AND seq < 0", values=(CUSTOMER,))
     previous = forger.read("SELECT leaf_hash FROM ledger WHERE customer_id = ? AND seq = ?", (CUSTOMER, at - 1))[0][0]
     insert(forger, forged_row(CUSTOMER, at, previous))
-    faults = forger.verdict().faults
+    faults = forger.verify().faults
 
     assert faults
     if seq is not None:
@@ -169,13 +169,13 @@ def test_a_log_of_a_customer_who_is_none_is_found(forger: Forger) -> None:
     """A whole log, right in itself, without a head."""
     insert(forger, forged_row("nobody", 1, bytes(32)))
 
-    assert [str(fault) for fault in forger.verdict().faults] == ["nobody: the log has 1 rows and no head"]
+    assert [str(fault) for fault in forger.verify().faults] == ["nobody: the log has 1 rows and no head"]
 
 
 def test_text_that_is_no_utf_8_is_a_fault_and_no_crash(forger: Forger) -> None:
     """SQLite keeps any bytes as text."""
     forger.write("UPDATE ledger SET kind = CAST(x'ff' AS TEXT) WHERE customer_id = 'playground' AND seq = 7")
-    faults = forger.verdict().faults
+    faults = forger.verify().faults
 
     assert (faults[0].seq, faults[0].what) == (7, "its kind is not what its leaf says")
 
@@ -192,7 +192,7 @@ def test_a_value_of_another_type_is_a_fault_and_no_crash(forger: Forger, column:
         return
     forger.put("ledger", place, column, value)
 
-    assert forger.verdict().faults
+    assert forger.verify().faults
 
 
 SUMS = {
@@ -231,7 +231,7 @@ SUMS = {
 def test_a_sum_that_does_not_add_up_is_found(forger: Forger, statement: str) -> None:
     """What other tables say of jobs, keys and money is what the ledger says."""
     forger.write(statement)
-    faults = forger.verdict().faults
+    faults = forger.verify().faults
 
     assert any(SUMS[statement] in str(fault) for fault in faults)
 
@@ -239,7 +239,7 @@ def test_a_sum_that_does_not_add_up_is_found(forger: Forger, statement: str) -> 
 def test_a_checkpoint_signed_with_another_key_is_found(forger: Forger) -> None:
     """The public key is damaged, or another's."""
     forger.write("UPDATE settings SET value = substr(value, 3) || '00' WHERE name = 'ledger public key'")
-    faults = [fault.what for fault in forger.verdict().faults]
+    faults = [fault.what for fault in forger.verify().faults]
 
     assert len(faults) == 3
     assert all("does not verify" in what for what in faults)
@@ -252,4 +252,4 @@ def test_a_file_that_is_damaged_is_a_fault(forger: Forger) -> None:
         file.seek((root_page - 1) * page_size)
         file.write(b"\xff" * page_size)
 
-    assert any("cannot be read" in str(fault) for fault in forger.verdict().faults)
+    assert any("cannot be read" in str(fault) for fault in forger.verify().faults)

@@ -17,16 +17,16 @@ import nodus
 from nodus_control.testing import LocalControlPlane
 from nodus_control.webhooks.deliverer import LEASE_MS
 from nodus_core.spec import parse_spec
-from nodus_core.webhook_schedule import Outcome
+from nodus_core.webhook_retries import Outcome
 
 WORKER = """
 import os, signal, sys, threading
-from nodus_control.plane import Plane
+from nodus_control.control_plane import ControlPlane
 from nodus_control.webhooks.sending import Sender
 from nodus_control.webhooks.service import options_for_this_machine
-from nodus_ledger import trust_ledger
-from nodus_ledger.deliveries import Deliveries
-from nodus_ledger.webhooks import Webhooks
+from nodus_ledger.trust import log as trust_ledger
+from nodus_ledger.webhooks.deliveries import Deliveries
+from nodus_ledger.webhooks.endpoints import Webhooks
 
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -43,11 +43,11 @@ place, name, instead = {
     "sent": (Deliveries, "finish", die),
     "half recorded": (trust_ledger, "append", die),
     "recorded": (Deliveries, "finish", recorded_and_dying(Deliveries.finish)),
-    "": (Plane, "unused", None),
+    "": (ControlPlane, "unused", None),
 }[sys.argv[2]]
 setattr(place, name, instead)
 Sender.__init__.__kwdefaults__["timeout_seconds"] = 3600.0
-plane = Plane(sys.argv[1], webhooks=options_for_this_machine())
+plane = ControlPlane(sys.argv[1], webhooks=options_for_this_machine())
 plane.webhooks.deliverer.start()
 threading.Event().wait()
 """

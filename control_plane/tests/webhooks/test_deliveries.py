@@ -11,7 +11,7 @@ from webhooks.receiver import Answer, Receiver
 import nodus
 from nodus_control.testing import LocalControlPlane
 from nodus_core.webhook_events import EventType
-from nodus_core.webhook_schedule import DELAYS_SECONDS, next_delay_ms
+from nodus_core.webhook_retries import DELAYS_SECONDS, next_delay_ms
 
 pytestmark = pytest.mark.both_engines
 

@@ -17,15 +17,15 @@ from webhooks.receiver import Answer, Receiver
 
 import nodus
 from nodus_control.clock import ManualClock
-from nodus_control.plane import Plane
+from nodus_control.control_plane import ControlPlane
 from nodus_control.webhooks.addresses import LOOPBACK, AddressRefused, Allowed, parse_allowed
 from nodus_control.webhooks.resolving import Destinations, NameNotResolved
 from nodus_control.webhooks.sending import Sender
 from nodus_control.webhooks.service import WebhookOptions
 from nodus_control.webhooks.urls import parse_url
 from nodus_core.spec import parse_spec
-from nodus_core.webhook_schedule import Outcome
-from nodus_ledger.keys import PrincipalKind
+from nodus_core.webhook_retries import Outcome
+from nodus_ledger.keys.keys import PrincipalKind
 
 pytestmark = pytest.mark.anyio
 
@@ -273,7 +273,7 @@ async def test_tls_is_with_the_name_and_not_with_the_address(certificates: tuple
 def test_a_delivery_to_a_name_that_turned_inside_is_retried_and_then_failed(receiver: Receiver) -> None:
     """The attempt is recorded like any other; the endpoint never hears of it."""
     names = ScriptedNames(["93.184.216.34"], ["127.0.0.1"])
-    plane = Plane(clock=ManualClock(), webhooks=WebhookOptions(resolve=names))
+    plane = ControlPlane(clock=ManualClock(), webhooks=WebhookOptions(resolve=names))
     try:
         url = f"https://rebind.test:{receiver.port}/"
         anyio.run(plane.webhooks.destinations.check, url, "acme")
@@ -289,7 +289,7 @@ def test_a_delivery_to_a_name_that_turned_inside_is_retried_and_then_failed(rece
     assert receiver.requests == []
 
 
-def submit(plane: Plane) -> str:
+def submit(plane: ControlPlane) -> str:
     """Submit a job of a new customer; return the customer."""
     minted = plane.keys.mint(
         customer_id="acme", label="", principal_kind=PrincipalKind.SERVICE, now=plane.clock.now(), is_test=True

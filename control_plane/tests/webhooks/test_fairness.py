@@ -14,23 +14,23 @@ from webhooks.receiver import Answer, Receiver
 
 import nodus
 from nodus_control.clock import ManualClock
-from nodus_control.plane import Plane
+from nodus_control.control_plane import ControlPlane
 from nodus_control.testing import LocalControlPlane
 from nodus_control.webhooks.deliverer import LEASE_MS
-from nodus_control.webhooks.places import Limits
+from nodus_control.webhooks.fair_share import Limits
 from nodus_core.spec import parse_spec
 from nodus_core.times import timestamp
-from nodus_core.webhook_schedule import Outcome
-from nodus_ledger.deliveries import Outgoing
-from nodus_ledger.keys import KeyRecord, PrincipalKind
-from nodus_ledger.webhooks import MAX_ENDPOINTS
+from nodus_core.webhook_retries import Outcome
+from nodus_ledger.keys.keys import KeyRecord, PrincipalKind
+from nodus_ledger.webhooks.deliveries import Outgoing
+from nodus_ledger.webhooks.endpoints import MAX_ENDPOINTS
 
 pytestmark = pytest.mark.both_engines
 
 DAY_SECONDS = 86_400
 
 
-def new_customer(plane: Plane, name: str) -> KeyRecord:
+def new_customer(plane: ControlPlane, name: str) -> KeyRecord:
     """Make a customer, and a key of it."""
     minted = plane.keys.mint(
         customer_id=name, label="", principal_kind=PrincipalKind.SERVICE, now=plane.clock.now(), is_test=True
@@ -40,12 +40,12 @@ def new_customer(plane: Plane, name: str) -> KeyRecord:
     return key
 
 
-def register(plane: Plane, key: KeyRecord, url: str) -> str:
+def register(plane: ControlPlane, key: KeyRecord, url: str) -> str:
     """Register an endpoint for accepted jobs; return its id."""
     return plane.webhooks.endpoints.register(key.customer_id, url, ["job.placed"], None, plane.clock.now()).endpoint.id
 
 
-def submit(plane: Plane, key: KeyRecord, count: int = 1) -> None:
+def submit(plane: ControlPlane, key: KeyRecord, count: int = 1) -> None:
     """Submit jobs; each is an event for every endpoint of the customer."""
     for _ in range(count):
         plane.jobs.submit(key, parse_spec({"image": "a/b", "gpu": "l40s"}), None, plane.clock.now())
@@ -91,9 +91,9 @@ def test_hanging_endpoints_of_many_customers_delay_nobody_else(plane: LocalContr
         register(inner, good, receiver.url)
         submit(inner, good)
         receiver.wait_for(1)
-        under_way = len(inner.webhooks.deliverer._under_way)
+        in_flight = len(inner.webhooks.deliverer._in_flight)
 
-    assert 12 <= under_way <= 17
+    assert 12 <= in_flight <= 17
 
 
 def test_new_endpoints_give_a_customer_no_more_places(plane: LocalControlPlane, receiver: Receiver) -> None:
@@ -112,7 +112,7 @@ def test_new_endpoints_give_a_customer_no_more_places(plane: LocalControlPlane, 
             receiver.wait_for(1 if begun else 2)
             for endpoint_id in endpoints:
                 inner.webhooks.endpoints.delete("bad", endpoint_id, inner.clock.now())
-        customers = [each.customer_id for each in inner.webhooks.deliverer._under_way.values()]
+        customers = [each.customer_id for each in inner.webhooks.deliverer._in_flight.values()]
 
     assert customers.count("bad") == 5
 
@@ -134,7 +134,7 @@ def test_room_that_an_attempt_leaves_during_the_look_is_used(
     def claim_slowly(*args: Any, **facts: Any) -> list[Outgoing]:
         claimed = claim(*args, **facts)
         answers.set()
-        eventually(lambda: not deliverer._under_way)
+        eventually(lambda: not deliverer._in_flight)
         return claimed
 
     monkeypatch.setattr(deliverer._deliveries, "claim", claim_slowly)
@@ -144,7 +144,7 @@ def test_room_that_an_attempt_leaves_during_the_look_is_used(
     assert (begun, made, len(receiver.requests)) == (1, 1, 2)
 
 
-def attempt(plane: Plane, outcome: Outcome) -> str | None:
+def attempt(plane: ControlPlane, outcome: Outcome) -> str | None:
     """Make the one attempt that is due now, with this outcome; return the delivery's id, or None for nothing due."""
     now, deliveries = plane.clock.now(), plane.webhooks.deliveries
     due = deliveries.due(now=now, real_now=0)
@@ -157,14 +157,14 @@ def attempt(plane: Plane, outcome: Outcome) -> str | None:
 
 
 @pytest.fixture
-def still(database_url: str) -> Iterator[Plane]:
+def still(database_url: str) -> Iterator[ControlPlane]:
     """A control plane that does nothing by itself."""
-    plane = Plane(database_url, clock=ManualClock())
+    plane = ControlPlane(database_url, clock=ManualClock())
     yield plane
     plane.close()
 
 
-def test_an_endpoint_that_does_not_answer_is_held_back_as_a_whole(still: Plane) -> None:
+def test_an_endpoint_that_does_not_answer_is_held_back_as_a_whole(still: ControlPlane) -> None:
     """One delivery tries it, the others wait for the hold to end, and say so; an answer releases them all."""
     silent = Outcome(None, 15_000, "timed_out")
     key = new_customer(still, "acme")
@@ -191,7 +191,7 @@ def test_an_endpoint_that_does_not_answer_is_held_back_as_a_whole(still: Plane) 
     assert still.webhooks.endpoints.get("acme", hook).failing_since is None
 
 
-def test_the_ledger_says_when_a_held_delivery_is_tried_next(still: Plane) -> None:
+def test_the_ledger_says_when_a_held_delivery_is_tried_next(still: ControlPlane) -> None:
     """As the delivery does."""
     key = new_customer(still, "acme")
     hook = register(still, key, "http://127.0.0.1:9/")
@@ -205,7 +205,7 @@ def test_the_ledger_says_when_a_held_delivery_is_tried_next(still: Plane) -> Non
         still.clock.advance_to(delivery.next_retry_at)
 
 
-def test_a_replay_is_tried_at_once(still: Plane) -> None:
+def test_a_replay_is_tried_at_once(still: ControlPlane) -> None:
     """Whoever asks for it has reason to believe that the endpoint is back."""
     key = new_customer(still, "acme")
     hook = register(still, key, "http://127.0.0.1:9/")

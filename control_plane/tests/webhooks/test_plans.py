@@ -9,18 +9,18 @@ import pytest
 from sqlalchemy import event
 
 from nodus_control.clock import ManualClock
-from nodus_control.plane import Plane
+from nodus_control.control_plane import ControlPlane
 
 
 @pytest.fixture
-def plane() -> Iterator[Plane]:
+def plane() -> Iterator[ControlPlane]:
     """A control plane that does nothing by itself."""
-    opened = Plane(clock=ManualClock())
+    opened = ControlPlane(clock=ManualClock())
     yield opened
     opened.close()
 
 
-def plans_of(plane: Plane, statements: list[tuple[str, Any]]) -> list[str]:
+def plans_of(plane: ControlPlane, statements: list[tuple[str, Any]]) -> list[str]:
     """Return the steps of SQLite's plans for these statements."""
     with plane.database.read() as connection:
         return [
@@ -30,7 +30,7 @@ def plans_of(plane: Plane, statements: list[tuple[str, Any]]) -> list[str]:
         ]
 
 
-def test_nothing_is_found_by_reading_a_whole_table(plane: Plane) -> None:
+def test_nothing_is_found_by_reading_a_whole_table(plane: ControlPlane) -> None:
     """Not what is due, nor when something will be, nor what an agent sees of the ledger."""
     statements: list[tuple[str, Any]] = []
 

@@ -16,8 +16,8 @@ import nodus
 from nodus_control.api.openapi import document
 from nodus_control.testing import LocalControlPlane
 from nodus_core.webhook_events import EVENT_TYPES
-from nodus_ledger.keys import PrincipalKind
-from nodus_ledger.webhooks import MAX_ENDPOINTS
+from nodus_ledger.keys.keys import PrincipalKind
+from nodus_ledger.webhooks.endpoints import MAX_ENDPOINTS
 
 URL = "https://hooks.acme.internal/nodus"
 GOOD = {"url": URL, "events": ["job.completed", "job.failed", "budget.threshold_reached"]}

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import anyio
 from anyio.lowlevel import RunVar
 
-from nodus_ledger.keys import KeyRecord
+from nodus_ledger.keys.keys import KeyRecord
 
-from ..calls import Call, in_thread
-from ..events import EventFeed, Page
-from ..plane import Plane
-from ..wakeups import LONGEST_PAUSE_SECONDS, PAUSE_FACTOR
-from .errors import ApiError
+from ..concurrency.wakeups import LONGEST_PAUSE_SECONDS, PAUSE_FACTOR
+from ..control_plane import ControlPlane
+from ..errors import ApiError
+from ..streams.event_feed import EventFeed, Page
 from .live import LiveResponse, Start
+from .requests import ApiRequest, in_thread
 
 MEDIA_TYPE = "text/event-stream"
 LATEST = "latest"
@@ -38,12 +38,12 @@ class _Asked:
     tells_id: bool = False
 
 
-def follow_events(plane: Plane, call: Call, key: KeyRecord) -> LiveResponse:
+def follow_events(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> LiveResponse:
     """Follow all of the customer's jobs."""
     return _EventStream(plane.feed, _of_customer(plane, call, key))
 
 
-def follow_job(plane: Plane, call: Call, key: KeyRecord) -> LiveResponse:
+def follow_job(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> LiveResponse:
     """Follow a job."""
     after = _asked_for(call)
     job = plane.jobs.get(key.customer_id, call.path_params["job_id"])
@@ -53,7 +53,7 @@ def follow_job(plane: Plane, call: Call, key: KeyRecord) -> LiveResponse:
     return _EventStream(plane.feed, _Asked(start, is_over=job.is_terminal and after == job.events))
 
 
-def _of_customer(plane: Plane, call: Call, key: KeyRecord) -> _Asked:
+def _of_customer(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> _Asked:
     if call.header("last-event-id") is None and call.parameters.get("after") == LATEST:
         return _Asked(Start(key.customer_id, key.id, None, plane.feed.head(key.customer_id)), tells_id=True)
     after = _asked_for(call)
@@ -63,7 +63,7 @@ def _of_customer(plane: Plane, call: Call, key: KeyRecord) -> _Asked:
     return _Asked(Start(key.customer_id, key.id, None, after))
 
 
-def _asked_for(call: Call) -> int:
+def _asked_for(call: ApiRequest) -> int:
     """Return the number of the last event that the client has received; `Last-Event-ID` takes precedence.
 
     Raises:
@@ -89,21 +89,21 @@ class _EventStream(LiveResponse):
         self._asked = asked
 
     async def tell(self) -> bool:
-        """Write events until the job is over, or the place is gone."""
+        """Write events until the job is over, or the subscription is gone."""
         if self._asked.is_over:
             return True
         if self._asked.tells_id:
             # A client that reconnects before the first event must know where it had begun.
             await self.write(f"id: {self.start.after}\n\n".encode())
-        place = self.place
-        while not place.is_closed:
-            news = place.arm()
-            page = self.feed.recent_text(place)
+        subscription = self.subscription
+        while not subscription.is_closed:
+            news = subscription.arm()
+            page = self.feed.recent_text(subscription)
             if page is None:
                 page = await self._old_page()
             elif page.text:
                 await self.write(page.text)
-            elif place.owes_heartbeat:
+            elif subscription.owes_heartbeat:
                 await self.write(_HEARTBEAT)
             else:
                 await news.wait()
@@ -120,9 +120,9 @@ class _EventStream(LiveResponse):
         await self.write(b"")
         async with _catching_up():
             began = time.monotonic()
-            page = self.feed.kept_text(self.place)
+            page = self.feed.kept_text(self.subscription)
             if page is None:
-                page = await in_thread(self.feed.read_text, self.place)
+                page = await in_thread(self.feed.read_text, self.subscription)
             if page.text:
                 await self.write(page.text)
             await anyio.sleep(min(LONGEST_PAUSE_SECONDS, PAUSE_FACTOR * (time.monotonic() - began)))

@@ -7,7 +7,7 @@ from anyio.lowlevel import RunVar
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..plane import Plane
+from ..control_plane import ControlPlane
 from ..readiness import is_ready
 from ..version import VERSION
 from .views import to_json
@@ -18,12 +18,12 @@ ANSWER_SECONDS = 5.0
 _own_thread: RunVar[anyio.CapacityLimiter] = RunVar("nodus_control_readiness_thread")
 
 
-async def healthz(_plane: Plane, _request: Request) -> Response:
+async def healthz(_plane: ControlPlane, _request: Request) -> Response:
     """Say that requests are answered. Needs no credentials."""
     return Response(to_json({"status": "ok", "version": VERSION}), media_type="application/json")
 
 
-async def readyz(plane: Plane, _request: Request) -> Response:
+async def readyz(plane: ControlPlane, _request: Request) -> Response:
     """Say whether database and Redis answer, and whether a worker was seen. Needs no credentials."""
     # Without an answer in time, the database is what gives none: Redis has a shorter limit.
     checks = {"database": "no answer", "worker": "unknown"}

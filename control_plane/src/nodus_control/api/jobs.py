@@ -9,11 +9,11 @@ from starlette.responses import Response
 
 from nodus_core.lifecycle import JobStatus
 from nodus_core.spec import FIELDS, FILTERS, InvalidSpec, parse_spec
-from nodus_ledger.keys import KeyRecord
+from nodus_ledger.keys.keys import KeyRecord
 
-from ..calls import Call
-from ..plane import Plane
-from .errors import ApiError
+from ..control_plane import ControlPlane
+from ..errors import ApiError
+from .requests import ApiRequest
 from .views import job_view, page_view, to_json
 
 DEFAULT_LIMIT = 50
@@ -22,7 +22,7 @@ MAX_LIMIT = 200
 _DIGITS = re.compile(r"[0-9]+\Z")
 
 
-def submit_job(plane: Plane, call: Call, key: KeyRecord) -> Response:
+def submit_job(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Response:
     """Submit a job."""
     idempotency_key = call.require_idempotency_key()
     spec = parse_spec(call.json())
@@ -33,7 +33,7 @@ def submit_job(plane: Plane, call: Call, key: KeyRecord) -> Response:
     return _json(job_view(submitted.job), status=202)
 
 
-def list_jobs(plane: Plane, call: Call, key: KeyRecord) -> Response:
+def list_jobs(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Response:
     """List jobs, newest first."""
     parameters = call.parameters
     page = plane.jobs.list(
@@ -46,19 +46,19 @@ def list_jobs(plane: Plane, call: Call, key: KeyRecord) -> Response:
     return _json(page_view(page.jobs, page.next_cursor))
 
 
-def get_job(plane: Plane, call: Call, key: KeyRecord) -> Response:
+def get_job(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Response:
     """Get a job."""
     return _json(job_view(plane.jobs.get(key.customer_id, call.path_params["job_id"])))
 
 
-def cancel_job(plane: Plane, call: Call, key: KeyRecord) -> Response:
+def cancel_job(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Response:
     """Ask for the end of a job."""
     job = plane.jobs.request_cancel(key, call.path_params["job_id"], plane.clock.now())
     plane.wake()
     return _json(job_view(job))
 
 
-def get_routing(plane: Plane, call: Call, key: KeyRecord) -> Response:
+def get_routing(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Response:
     """Say why a job went where it went."""
     job = plane.jobs.get(key.customer_id, call.path_params["job_id"])
     return _json(plane.jobs.decision(job.id) or {"chosen": None, "candidates": []})

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from nodus_ledger.keys import KeyRecord
+from nodus_ledger.keys.keys import KeyRecord
 
-from ..calls import Call
-from ..plane import Plane
+from ..control_plane import ControlPlane
+from .requests import ApiRequest
 from .views import key_view, to_json
 
 
-def get_key(plane: Plane, _call: Call, key: KeyRecord) -> Response:
+def get_key(plane: ControlPlane, _call: ApiRequest, key: KeyRecord) -> Response:
     """Get the calling key and its budget."""
     figures = plane.keys.budget(key.id, plane.clock.now())
     return Response(to_json(key_view(key, figures)), media_type="application/json")

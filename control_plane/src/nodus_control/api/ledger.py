@@ -10,21 +10,21 @@ from typing import Any
 from starlette.responses import Response
 
 from nodus_core.notes import encode_verifier_key
-from nodus_ledger.entry_view import entry_view
-from nodus_ledger.keys import KeyRecord
-from nodus_ledger.ledger_reader import UnknownEntry, UnknownSize
+from nodus_ledger.keys.keys import KeyRecord
+from nodus_ledger.trust.entry_view import entry_view
+from nodus_ledger.trust.reader import UnknownEntry, UnknownSize
 
-from ..calls import Call
-from ..plane import Plane
-from .errors import ApiError
+from ..control_plane import ControlPlane
+from ..errors import ApiError
 from .jobs import read_limit
+from .requests import ApiRequest
 from .views import to_json
 
 _MAX_DIGITS = 15  # a number that no ledger reaches, and that every JSON reader and database can hold
 _DIGITS = re.compile(r"[0-9]+\Z")
 
 
-def list_entries(plane: Plane, call: Call, key: KeyRecord) -> Response:
+def list_entries(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Response:
     """List rows in their order."""
     limit = read_limit(call.parameters.get("limit"))
     after = _whole(call, "after", default=0, lowest=0)
@@ -38,7 +38,7 @@ def list_entries(plane: Plane, call: Call, key: KeyRecord) -> Response:
     return _json({"entries": [entry_view(entry) for entry in page.entries], "next_after": page.next_after})
 
 
-def get_key(plane: Plane, _call: Call, key: KeyRecord) -> Response:
+def get_key(plane: ControlPlane, _call: ApiRequest, key: KeyRecord) -> Response:
     """Get the key that checkpoints are signed with."""
     origin = plane.trust_ledger.origin_of(key.customer_id)
     public_key = plane.trust_ledger.public_key
@@ -52,14 +52,14 @@ def get_key(plane: Plane, _call: Call, key: KeyRecord) -> Response:
     )
 
 
-def get_checkpoint(plane: Plane, _call: Call, key: KeyRecord) -> Response:
+def get_checkpoint(plane: ControlPlane, _call: ApiRequest, key: KeyRecord) -> Response:
     """Get a signed checkpoint of the ledger as it is now."""
     signed = plane.trust_ledger.checkpoint(key.customer_id)
     origin, size, root = signed.checkpoint
     return _json({"origin": origin, "size": size, "root_hash": root.hex(), "note": signed.note})
 
 
-def get_proof(plane: Plane, call: Call, key: KeyRecord) -> Response:
+def get_proof(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Response:
     """Prove that a row is in the ledger."""
     seq = call.path_params["seq"]
     size = _whole(call, "size", default=0, lowest=1) or None
@@ -75,7 +75,7 @@ def get_proof(plane: Plane, call: Call, key: KeyRecord) -> Response:
     return _json(content)
 
 
-def get_consistency(plane: Plane, call: Call, key: KeyRecord) -> Response:
+def get_consistency(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Response:
     """Prove that the ledger of one size begins with that of another."""
     old_size = _whole(call, "from", default=None, lowest=1)
     size = _whole(call, "to", default=None, lowest=1)
@@ -93,7 +93,7 @@ def _only_rows_of(key: KeyRecord) -> str | None:
     return key.id if key.sees_only_its_own_jobs else None
 
 
-def _whole(call: Call, name: str, *, default: int | None, lowest: int) -> int:
+def _whole(call: ApiRequest, name: str, *, default: int | None, lowest: int) -> int:
     """Read a whole number from the query; without a `default` it is required."""
     text = call.parameters.get(name)
     if text is None and default is not None:

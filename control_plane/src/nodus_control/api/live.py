@@ -1,4 +1,4 @@
-"""Responses that go on: their places in the feed, and their end when the client leaves, or does not read."""
+"""Responses that go on: their subscriptions to the feed, and their end when the client leaves, or does not read."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from starlette.types import Receive, Scope, Send
 
 from nodus_ledger.errors import Refused
 
-from ..events import EventFeed, Subscription
-from ..faults import DROP
-from ..stream_slots import OF_KEY, TooManyInAll, TooManyOfKey
-from .errors import ApiError
+from ..errors import ApiError
+from ..streams.event_feed import EventFeed, Subscription
+from ..streams.stream_slots import OF_KEY, TooManyInAll, TooManyOfKey
+from .faults import DROP
 
 RETRY_SECONDS = 5
 
@@ -40,7 +40,7 @@ class LiveResponse(Response):
         self.feed = feed
         self.start = start
         self._send: Send
-        self.place: Subscription
+        self.subscription: Subscription
 
     @abstractmethod
     async def tell(self) -> bool:
@@ -57,10 +57,10 @@ class LiveResponse(Response):
             ApiError: 429 `too_many_streams`, 503 `busy`.
         """
         self._send = send
-        self.place = self._subscribe()
+        self.subscription = self._subscribe()
         drop: Callable[[bool], None] | None = scope.get("state", {}).get(DROP)
         if drop is not None:
-            self.place.cut = lambda: drop(False)
+            self.subscription.cut = lambda: drop(False)
         try:
             async with anyio.create_task_group() as tasks:
 
@@ -82,18 +82,18 @@ class LiveResponse(Response):
                 else:
                     drop(False)
         finally:
-            self.feed.unsubscribe(self.place)
+            self.feed.unsubscribe(self.subscription)
 
     can_resume = True
     """Whether a client that finds the response at its end comes again by itself."""
 
     async def write(self, data: bytes) -> None:
         """Send a part."""
-        place = self.place
-        place.sending_since = place.silent_since = time.monotonic()
-        place.owes_heartbeat = False
+        subscription = self.subscription
+        subscription.sending_since = subscription.silent_since = time.monotonic()
+        subscription.owes_heartbeat = False
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
-        place.sending_since = None
+        subscription.sending_since = None
 
     def _subscribe(self) -> Subscription:
         start = self.start

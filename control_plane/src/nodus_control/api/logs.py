@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator
 
 from starlette.responses import Response, StreamingResponse
 
-from nodus_ledger.jobs import PlacementFacts, require_own
-from nodus_ledger.keys import KeyRecord
-from nodus_ledger.records import JobRecord
+from nodus_ledger.database.rows import JobRecord
+from nodus_ledger.jobs.jobs import PlacementFacts, require_own
+from nodus_ledger.keys.keys import KeyRecord
 
-from ..calls import Call, in_thread
-from ..plane import Plane
+from ..control_plane import ControlPlane
+from ..errors import ApiError
 from ..suppliers.protocol import LogChunk, Placement
-from .errors import ApiError
 from .live import LiveResponse, Start
+from .requests import ApiRequest, in_thread
 
 CHUNK_BYTES = 256 * 1024
 ATTEMPT_HEADER = "Nodus-Attempt"
@@ -25,7 +25,7 @@ _RANGE = re.compile(r"bytes=([0-9]{0,15})-([0-9]{0,15})\Z")
 _MEDIA_TYPE = "text/plain; charset=utf-8"
 
 
-def get_logs(plane: Plane, call: Call, key: KeyRecord) -> Response:
+def get_logs(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Response:
     """Get what a job printed."""
     job = plane.jobs.get(key.customer_id, call.path_params["job_id"])
     require_own(key, job)
@@ -83,7 +83,7 @@ def _headers(facts: PlacementFacts | None) -> dict[str, str]:
     return {"Accept-Ranges": "bytes"} | ({} if facts is None else {ATTEMPT_HEADER: str(facts.attempt)})
 
 
-async def _stream(plane: Plane, facts: PlacementFacts | None, offset: int, end: int) -> AsyncIterator[bytes]:
+async def _stream(plane: ControlPlane, facts: PlacementFacts | None, offset: int, end: int) -> AsyncIterator[bytes]:
     while offset < end:
         chunk = await in_thread(_read, plane, facts, offset, min(CHUNK_BYTES, end - offset))
         if not chunk.data:
@@ -96,7 +96,9 @@ async def _stream(plane: Plane, facts: PlacementFacts | None, offset: int, end: 
 _LIVE = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
-def _follow(plane: Plane, call: Call, key: KeyRecord, job: JobRecord, facts: PlacementFacts | None) -> Response:
+def _follow(
+    plane: ControlPlane, call: ApiRequest, key: KeyRecord, job: JobRecord, facts: PlacementFacts | None
+) -> Response:
     asked = _RANGE.match(call.only_header("range") or "")
     offset = int(asked.group(1) or 0) if asked else 0
     headers = _headers(facts) | _LIVE | ({"Content-Range": f"bytes {offset}-*/*"} if offset else {})
@@ -111,7 +113,7 @@ class _LiveOutput(LiveResponse):
 
     def __init__(
         self,
-        plane: Plane,
+        plane: ControlPlane,
         start: Start,
         job: JobRecord,
         facts: PlacementFacts | None,
@@ -125,13 +127,13 @@ class _LiveOutput(LiveResponse):
         self._offset = offset
 
     async def tell(self) -> bool:
-        """Write output until the placement's is complete or the job is over; false if the place is gone before."""
-        place, plane = self.place, self._plane
-        while not place.is_closed:
-            news = place.arm()
-            events = self.feed.recent(place)
+        """Write output until the placement's is complete or the job is over; false if the subscription ended first."""
+        subscription, plane = self.subscription, self._plane
+        while not subscription.is_closed:
+            news = subscription.arm()
+            events = self.feed.recent(subscription)
             if events is None:
-                events = await in_thread(self.feed.read, place)
+                events = await in_thread(self.feed.read, subscription)
             # Checked before reading, so that the last read gets everything.
             self._is_over = self._is_over or any(event.is_terminal for event in events)
             if self._facts is None and events:
@@ -145,13 +147,13 @@ class _LiveOutput(LiveResponse):
             elif self._facts is None:
                 await news.wait()
             else:
-                with plane.output_watch.watching(place, _placement(self._facts), self._offset):
+                with plane.output_watch.watching(subscription, _placement(self._facts), self._offset):
                     await news.wait()
         # The server is stopping, or the key was revoked: the client must not take this for the whole output.
         return False
 
 
-def _read(plane: Plane, facts: PlacementFacts | None, offset: int, limit: int) -> LogChunk:
+def _read(plane: ControlPlane, facts: PlacementFacts | None, offset: int, limit: int) -> LogChunk:
     if facts is None:
         return LogChunk(b"", offset, 0, complete=False)
     return plane.driver.logs(_placement(facts), offset, limit)

@@ -10,7 +10,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..plane import Plane
+from ..control_plane import ControlPlane
 from ..version import VERSION
 from .views import to_json
 
@@ -24,7 +24,7 @@ def document() -> dict[str, Any]:
     return content
 
 
-async def get_document(_plane: Plane, request: Request) -> Response:
+async def get_document(_plane: ControlPlane, request: Request) -> Response:
     """Get the document. Needs no credentials."""
     content = document()
     prefix: str = request.scope.get("root_path", "").rstrip("/")

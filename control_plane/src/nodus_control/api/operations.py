@@ -15,14 +15,14 @@ from starlette.requests import Request
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from nodus_ledger.keys import KeyRecord, PrincipalKind
+from nodus_ledger.keys.keys import KeyRecord, PrincipalKind
 
-from ..auth import authenticate
-from ..calls import READING, Call, in_thread, in_writing_thread, read_call, translated
-from ..plane import Plane
-from .errors import ApiError
+from ..control_plane import ControlPlane
+from ..errors import ApiError
+from .auth import authenticate
+from .requests import READING, ApiRequest, in_thread, in_writing_thread, read_request, translated
 
-Endpoint: TypeAlias = Callable[[Plane, Call, KeyRecord], ASGIApp]
+Endpoint: TypeAlias = Callable[[ControlPlane, ApiRequest, KeyRecord], ASGIApp]
 """Runs in a thread and may block; what it returns sends the response, in the event loop."""
 
 Handler: TypeAlias = Callable[[Request], Awaitable[ASGIApp]]
@@ -56,17 +56,17 @@ class Operation:
     writes: bool = False
     refusal: str = "do this"
 
-    async def answer(self, plane: Plane, request: Request) -> ASGIApp:
+    async def answer(self, plane: ControlPlane, request: Request) -> ASGIApp:
         """Answer a request.
 
         Raises:
-            ApiError: as `read_call`, `authenticate`, `in_thread` and the endpoint.
+            ApiError: as `read_request`, `authenticate`, `in_thread` and the endpoint.
         """
-        call = await read_call(plane, request)
+        call = await read_request(plane, request)
         run = in_writing_thread if self.writes else in_thread
         return await run(translated, self._admitted, plane, call)
 
-    def _admitted(self, plane: Plane, call: Call) -> ASGIApp:
+    def _admitted(self, plane: ControlPlane, call: ApiRequest) -> ASGIApp:
         key = authenticate(plane, call)
         if call.method not in READING:
             call.refuse_query()
@@ -81,9 +81,9 @@ class OpenOperation:
 
     method: str
     path: str
-    endpoint: Callable[[Plane, Request], Awaitable[ASGIApp]]
+    endpoint: Callable[[ControlPlane, Request], Awaitable[ASGIApp]]
 
-    async def answer(self, plane: Plane, request: Request) -> ASGIApp:
+    async def answer(self, plane: ControlPlane, request: Request) -> ASGIApp:
         """Answer a request."""
         return await self.endpoint(plane, request)
 

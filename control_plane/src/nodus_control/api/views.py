@@ -9,9 +9,9 @@ from typing import Any
 from nodus_core.money import usd
 from nodus_core.spec import ECHOED
 from nodus_core.times import timestamp
+from nodus_ledger.database.rows import JobRecord
 from nodus_ledger.errors import BudgetFigures
-from nodus_ledger.keys import KeyRecord
-from nodus_ledger.records import JobRecord
+from nodus_ledger.keys.keys import KeyRecord
 
 # `json.dumps` would make one at every call.
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)

@@ -11,20 +11,20 @@ from starlette.types import Receive, Scope, Send
 
 from nodus_core.times import timestamp
 from nodus_core.webhook_events import EVENT_TYPES
-from nodus_ledger.deliveries import DeliveryFacts, UnknownDelivery, WebhookDisabled
 from nodus_ledger.errors import IdempotencyKeyReused
-from nodus_ledger.keys import KeyRecord
-from nodus_ledger.webhooks import MAX_ENDPOINTS, Endpoint, Registered, TooManyWebhooks, UnknownWebhook
+from nodus_ledger.keys.keys import KeyRecord
+from nodus_ledger.webhooks.deliveries import DeliveryFacts, UnknownDelivery, WebhookDisabled
+from nodus_ledger.webhooks.endpoints import MAX_ENDPOINTS, Endpoint, Registered, TooManyWebhooks, UnknownWebhook
 
-from ..calls import Call, in_writing_thread, translated
-from ..plane import Plane
+from ..control_plane import ControlPlane
+from ..errors import ApiError
 from ..webhooks.addresses import AddressRefused
 from ..webhooks.urls import InvalidUrl
-from .errors import ApiError
 from .jobs import read_limit
+from .requests import ApiRequest, in_writing_thread, translated
 from .views import to_json
 
-_Handled: TypeAlias = Callable[[Plane, Call, KeyRecord], Response]
+_Handled: TypeAlias = Callable[[ControlPlane, ApiRequest, KeyRecord], Response]
 
 _FIELDS = frozenset(("url", "events", "idempotency_key"))
 
@@ -33,7 +33,7 @@ def _translating(endpoint: _Handled) -> _Handled:
     """Translate what the ledger refuses here into the statuses and codes of webhooks."""
 
     @functools.wraps(endpoint)
-    def translate(plane: Plane, call: Call, key: KeyRecord) -> Response:
+    def translate(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Response:
         try:
             return endpoint(plane, call, key)
         except (UnknownWebhook, UnknownDelivery, TooManyWebhooks, WebhookDisabled, IdempotencyKeyReused) as exc:
@@ -44,7 +44,7 @@ def _translating(endpoint: _Handled) -> _Handled:
 
 
 @_translating
-def create_webhook(plane: Plane, call: Call, key: KeyRecord) -> Response:
+def create_webhook(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Response:
     """Register an endpoint."""
     idempotency_key = call.require_idempotency_key()
     url, events = _registration(call.json())
@@ -58,7 +58,13 @@ class _Registration(Response):
     """The answer to a registration that may be made, if its URL leads where deliveries may go."""
 
     def __init__(
-        self, plane: Plane, call: Call, key: KeyRecord, url: str, events: list[str], idempotency_key: str | None
+        self,
+        plane: ControlPlane,
+        call: ApiRequest,
+        key: KeyRecord,
+        url: str,
+        events: list[str],
+        idempotency_key: str | None,
     ) -> None:
         super().__init__()
         self._plane = plane
@@ -86,10 +92,10 @@ class _Registration(Response):
         response = await in_writing_thread(translated, self._register, self._plane, self._call)
         await response(scope, receive, send)
 
-    def _register(self, plane: Plane, call: Call) -> Response:
+    def _register(self, plane: ControlPlane, call: ApiRequest) -> Response:
         return _translating(self._create)(plane, call, self._key)
 
-    def _create(self, plane: Plane, _call: Call, key: KeyRecord) -> Response:
+    def _create(self, plane: ControlPlane, _call: ApiRequest, key: KeyRecord) -> Response:
         registered = plane.webhooks.endpoints.register(
             key.customer_id, self._url, self._events, self._idempotency_key, plane.clock.now()
         )
@@ -104,34 +110,34 @@ def _registered(registered: Registered, url: str) -> Response:
     return _json({**view, "secret": registered.secret}, status=201)
 
 
-def list_webhooks(plane: Plane, _call: Call, key: KeyRecord) -> Response:
+def list_webhooks(plane: ControlPlane, _call: ApiRequest, key: KeyRecord) -> Response:
     """List the endpoints."""
     found = plane.webhooks.endpoints.of_customer(key.customer_id)
     return _json({"webhooks": [_endpoint_view(endpoint) for endpoint in found]})
 
 
 @_translating
-def get_webhook(plane: Plane, call: Call, key: KeyRecord) -> Response:
+def get_webhook(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Response:
     """Get an endpoint."""
     return _json(_endpoint_view(plane.webhooks.endpoints.get(key.customer_id, call.path_params["webhook_id"])))
 
 
 @_translating
-def delete_webhook(plane: Plane, call: Call, key: KeyRecord) -> Response:
+def delete_webhook(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Response:
     """Remove an endpoint."""
     plane.webhooks.endpoints.delete(key.customer_id, call.path_params["webhook_id"], plane.clock.now())
     return Response(status_code=204)
 
 
 @_translating
-def rotate_webhook(plane: Plane, call: Call, key: KeyRecord) -> Response:
+def rotate_webhook(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Response:
     """Give an endpoint a new secret."""
     secret = plane.webhooks.endpoints.rotate(key.customer_id, call.path_params["webhook_id"], plane.clock.now())
     return _json({"secret": secret})
 
 
 @_translating
-def enable_webhook(plane: Plane, call: Call, key: KeyRecord) -> Response:
+def enable_webhook(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Response:
     """Let events be delivered again to an endpoint that was disabled."""
     endpoint = plane.webhooks.endpoints.enable(key.customer_id, call.path_params["webhook_id"])
     plane.wake()
@@ -139,7 +145,7 @@ def enable_webhook(plane: Plane, call: Call, key: KeyRecord) -> Response:
 
 
 @_translating
-def list_deliveries(plane: Plane, call: Call, key: KeyRecord) -> Response:
+def list_deliveries(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Response:
     """List the deliveries to an endpoint, newest first."""
     page = plane.webhooks.deliveries.page(
         key.customer_id,
@@ -151,7 +157,7 @@ def list_deliveries(plane: Plane, call: Call, key: KeyRecord) -> Response:
 
 
 @_translating
-def replay_delivery(plane: Plane, call: Call, key: KeyRecord) -> Response:
+def replay_delivery(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Response:
     """Deliver an event once more."""
     webhook_id, delivery_id = call.path_params["webhook_id"], call.path_params["delivery_id"]
     delivery = plane.webhooks.deliveries.replay(key.customer_id, webhook_id, delivery_id, plane.clock.now())

@@ -9,15 +9,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from ..api.app import Layer, create_app
+from ..api.faults import FaultMiddleware, FaultScript
 from ..api.operations import Handled
-from ..app import Layer, create_app
-from ..faults import FaultMiddleware, FaultScript
-from ..plane import Plane
+from ..control_plane import ControlPlane
 from . import controls, inbox, page
+from .context import Context
 from .guards import Guard, GuardMiddleware
-from .surroundings import Surroundings
 
-_Handler = Callable[[Surroundings, Request], Awaitable[Response]]
+_Handler = Callable[[Context, Request], Awaitable[Response]]
 
 _CONTROLS: tuple[tuple[str, str, _Handler], ...] = (
     ("GET", "/_dev/state", controls.get_state),
@@ -40,7 +40,7 @@ _PAGE: tuple[tuple[str, str, _Handler], ...] = (
 )
 
 
-def create_playground_app(plane: Plane, faults: FaultScript, guard: Guard | None = None) -> ASGIApp:
+def create_playground_app(plane: ControlPlane, faults: FaultScript, guard: Guard | None = None) -> ASGIApp:
     """Make the application of a playground.
 
     Args:
@@ -48,9 +48,9 @@ def create_playground_app(plane: Plane, faults: FaultScript, guard: Guard | None
         faults: this script is applied to requests, and the controls change it.
         guard: if given, the page is served too, and requests that it does not admit are refused.
     """
-    surroundings = Surroundings(plane, faults, guard)
+    context = Context(plane, faults, guard)
     paths = _CONTROLS if guard is None else _CONTROLS + _PAGE
-    more = [Handled(method, path, functools.partial(handler, surroundings)) for method, path, handler in paths]
+    more = [Handled(method, path, functools.partial(handler, context)) for method, path, handler in paths]
     layers: list[Layer] = [functools.partial(FaultMiddleware, script=faults)]
     if guard is not None:
         layers.append(functools.partial(GuardMiddleware, guard=guard))

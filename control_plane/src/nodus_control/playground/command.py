@@ -14,23 +14,23 @@ from pathlib import Path
 
 import asyncclick
 
-from nodus_ledger.database import Database, UnusableDatabase
+from nodus_core.rate_limits import parse_rate_limit
+from nodus_ledger.database.database import Database, UnusableDatabase
+from nodus_ledger.database.sealing import UnusableKey
+from nodus_ledger.database.settings import Settings
 from nodus_ledger.errors import DatabaseUnavailable
-from nodus_ledger.rate_limits import parse_rate_limit
-from nodus_ledger.sealing import UnusableKey
-from nodus_ledger.settings import Settings
 
+from ..access.limit_options import rate_limit_if_asked_option
+from ..access.limits import LimitOptions
+from ..api.faults import FaultScript
 from ..clock import RunningClock
+from ..control_plane import ControlPlane
 from ..exit_codes import OK, Misconfigured
-from ..faults import FaultScript
-from ..interrupts import catching_interrupts
-from ..limit_options import rate_limit_if_asked_option
-from ..limits import LimitOptions
-from ..plane import Plane
-from ..server import Server, ServerFailed
-from ..suppliers.choice import DRIVERS
-from ..suppliers.process_command import process_options
-from ..suppliers.process_options import ProcessOptions
+from ..serving.interrupts import catching_interrupts
+from ..serving.server import Server, ServerFailed
+from ..suppliers.drivers import DRIVERS
+from ..suppliers.process.command import process_options
+from ..suppliers.process.options import ProcessOptions
 from ..webhooks.command import allow_option, threshold_option
 from ..webhooks.service import WebhookOptions, options_for_this_machine
 from .app import create_playground_app
@@ -190,7 +190,7 @@ def run_playground(settled: Settled) -> int:
     """
     with catching_interrupts() as interrupts, contextlib.ExitStack() as closing:
         try:
-            plane = Plane(
+            plane = ControlPlane(
                 settled.database_url,
                 clock=make_clock(settled),
                 driver=settled.driver,
@@ -230,7 +230,7 @@ def open_page(base_url: str, guard: Guard) -> Callable[[], None]:
     return lambda: None
 
 
-def _seed(plane: Plane) -> SeededKeys:
+def _seed(plane: ControlPlane) -> SeededKeys:
     try:
         return seed_keys(plane, kept=True)
     except ExposedKeys as exc:

@@ -9,21 +9,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from nodus_core.money import cost_micros, usd
-from nodus_core.routing import Wish, ceiling_micros, decide
+from nodus_core.routing import Requirements, ceiling_micros, decide
 from nodus_core.times import timestamp
-from nodus_ledger.claims import decision_document
+from nodus_ledger.jobs.leases import decision_document
 
-from ..api.errors import ApiError
+from ..api.auth import authenticate
+from ..api.faults import ACTIONS, Fault, FaultScript
+from ..api.requests import ApiRequest, in_thread, read_request, translated
 from ..api.views import to_json
-from ..auth import authenticate
-from ..calls import Call, in_thread, read_call, translated
 from ..clock import Pace, RunningClock
-from ..faults import ACTIONS, Fault, FaultScript
-from ..plane import Plane
+from ..control_plane import ControlPlane
+from ..errors import ApiError
+from .context import Context
 from .drafts import read_fields, write_fields
 from .seeded import AGENT_API_KEY, AGENT_SIGNING_SECRET, API_KEY, CUSTOMER_ID, SeededKeys
 from .snippets import Caller, snippets
-from .surroundings import Surroundings
 
 MAX_ADVANCE_SECONDS = 10 * 365 * 86_400
 MAX_DELAY_SECONDS = 3600
@@ -31,55 +31,55 @@ MIN_SPEED, MAX_SPEED = 0.01, 1_000_000
 MAX_SEED = 2**53 - 1
 
 
-async def get_state(surroundings: Surroundings, request: Request) -> Response:
+async def get_state(context: Context, request: Request) -> Response:
     """Get the state of the playground."""
-    return await _respond(surroundings, request, _state)
+    return await _respond(context, request, _state)
 
 
-async def advance_clock(surroundings: Surroundings, request: Request) -> Response:
+async def advance_clock(context: Context, request: Request) -> Response:
     """Advance the clock, and do what falls due."""
-    return await _respond(surroundings, request, _advance)
+    return await _respond(context, request, _advance)
 
 
-async def set_clock(surroundings: Surroundings, request: Request) -> Response:
+async def set_clock(context: Context, request: Request) -> Response:
     """Change how fast the clock runs, or pause it."""
-    return await _respond(surroundings, request, _pace)
+    return await _respond(context, request, _pace)
 
 
-async def read_draft(surroundings: Surroundings, request: Request) -> Response:
+async def read_draft(context: Context, request: Request) -> Response:
     """Preview a job that is being written: its spec or its errors, its code, and where it would go now."""
-    return await _respond(surroundings, request, _draft)
+    return await _respond(context, request, _draft)
 
 
-async def get_run(surroundings: Surroundings, request: Request) -> Response:
+async def get_run(context: Context, request: Request) -> Response:
     """Get what it takes to reproduce a job: the seed, and how many were submitted before it."""
-    return await _respond(surroundings, request, _run)
+    return await _respond(context, request, _run)
 
 
-async def switch_outage(surroundings: Surroundings, request: Request) -> Response:
+async def switch_outage(context: Context, request: Request) -> Response:
     """Begin or end a supplier's outage."""
-    return await _respond(surroundings, request, _outage)
+    return await _respond(context, request, _outage)
 
 
-async def add_fault(surroundings: Surroundings, request: Request) -> Response:
+async def add_fault(context: Context, request: Request) -> Response:
     """Script a fault."""
-    return await _respond(surroundings, request, _add_fault)
+    return await _respond(context, request, _add_fault)
 
 
-async def clear_faults(surroundings: Surroundings, request: Request) -> Response:
+async def clear_faults(context: Context, request: Request) -> Response:
     """Remove the faults that are waiting."""
-    return await _respond(surroundings, request, _clear_faults)
+    return await _respond(context, request, _clear_faults)
 
 
-async def reset(surroundings: Surroundings, request: Request) -> Response:
+async def reset(context: Context, request: Request) -> Response:
     """Empty everything but the keys."""
-    return await _respond(surroundings, request, _reset)
+    return await _respond(context, request, _reset)
 
 
 class _Control:
-    """A control's surroundings: the plane, the fault script, and the call."""
+    """What a control works on: the control plane, the fault script, and the call."""
 
-    def __init__(self, plane: Plane, faults: FaultScript, call: Call, keys: SeededKeys | None) -> None:
+    def __init__(self, plane: ControlPlane, faults: FaultScript, call: ApiRequest, keys: SeededKeys | None) -> None:
         self.plane = plane
         self.faults = faults
         self.call = call
@@ -92,15 +92,15 @@ class _Control:
         return content
 
 
-async def _respond(surroundings: Surroundings, request: Request, control: Any) -> Response:
-    plane, guard = surroundings.plane, surroundings.guard
+async def _respond(context: Context, request: Request, control: Any) -> Response:
+    plane, guard = context.plane, context.guard
     keys = None if guard is None else guard.page_keys
-    call = await read_call(plane, request)
+    call = await read_request(plane, request)
 
-    def run(plane: Plane, call: Call) -> dict[str, Any]:
+    def run(plane: ControlPlane, call: ApiRequest) -> dict[str, Any]:
         if plane.driver.runs_commands:
             authenticate(plane, call)
-        content: dict[str, Any] = control(_Control(plane, surroundings.faults, call, keys))
+        content: dict[str, Any] = control(_Control(plane, context.faults, call, keys))
         return content
 
     return Response(to_json(await in_thread(translated, run, plane, call)), media_type="application/json")
@@ -124,7 +124,7 @@ def _state(control: _Control) -> dict[str, Any]:
     }
 
 
-def _clock(plane: Plane) -> dict[str, Any]:
+def _clock(plane: ControlPlane) -> dict[str, Any]:
     clock = plane.clock
     pace = clock.pace if isinstance(clock, RunningClock) else Pace(clock.speed, is_paused=True)
     return {
@@ -169,12 +169,12 @@ def _caller(control: _Control, *, is_agent: bool) -> Caller:
     )
 
 
-def _routing(plane: Plane, payload: Mapping[str, Any]) -> dict[str, Any]:
+def _routing(plane: ControlPlane, payload: Mapping[str, Any]) -> dict[str, Any]:
     """Say where a job would go if it were submitted now, and what would be reserved for it."""
     tiers = tuple(sorted(payload.get("require_tiers", ())))
     offers = plane.catalogue.offers(payload.get("gpu", ""))
     ceiling = ceiling_micros(offers, tiers)
-    wish = Wish(
+    requirements = Requirements(
         require_tiers=tiers,
         prefer_region=payload.get("prefer_region"),
         outages=plane.outages.names(),
@@ -182,7 +182,7 @@ def _routing(plane: Plane, payload: Mapping[str, Any]) -> dict[str, Any]:
     )
     count, seconds = payload.get("gpu_count"), payload.get("max_runtime_seconds")
     reserved = None if ceiling is None or not count or not seconds else usd(cost_micros(ceiling, count, seconds * 1000))
-    return {"routing": decision_document(decide(offers, wish)), "reserved_usd": reserved}
+    return {"routing": decision_document(decide(offers, requirements)), "reserved_usd": reserved}
 
 
 def _run(control: _Control) -> dict[str, Any]:

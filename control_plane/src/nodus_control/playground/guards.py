@@ -15,7 +15,7 @@ from functools import lru_cache
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..api.errors import ApiError
+from ..errors import ApiError
 from .seeded import SeededKeys
 from .visitors import Visitors
 

@@ -14,45 +14,45 @@ from starlette.responses import Response
 
 from nodus_core.times import timestamp
 
-from ..api.errors import ApiError
+from ..api.auth import authenticate
 from ..api.jobs import read_limit
+from ..api.requests import ApiRequest, in_thread, read_request, translated
 from ..api.views import to_json
-from ..auth import authenticate
-from ..calls import Call, in_thread, read_call, translated
-from ..plane import Plane
+from ..control_plane import ControlPlane
+from ..errors import ApiError
 from ..webhooks.inbox import MOST_KEPT, Received, is_signed
 from ..webhooks.urls import parse_url
-from .surroundings import Surroundings
+from .context import Context
 
 _Result = TypeVar("_Result")
 
 _own_threads: RunVar[anyio.CapacityLimiter] = RunVar("nodus_control_inbox_threads")
 
 
-async def get_inbox(surroundings: Surroundings, request: Request) -> Response:
+async def get_inbox(context: Context, request: Request) -> Response:
     """Show what was received, the oldest first; with `limit`, only the latest."""
-    return await _respond(surroundings, request, _show)
+    return await _respond(context, request, _show)
 
 
-async def clear_inbox(surroundings: Surroundings, request: Request) -> Response:
+async def clear_inbox(context: Context, request: Request) -> Response:
     """Remove everything that was received."""
-    return await _respond(surroundings, request, _clear)
+    return await _respond(context, request, _clear)
 
 
-async def receive(surroundings: Surroundings, request: Request) -> Response:
+async def receive(context: Context, request: Request) -> Response:
     """Receive a delivery. It needs no key, but the signature of an endpoint of this control plane that leads here."""
-    plane = surroundings.plane
+    plane = context.plane
     path, header = _raw_path(request), _signature(request)
     # Before the body is read: strangers are not worth more.
     secrets = await _in_own_thread(_secrets, plane, path) if header is not None else []
     if not secrets:
         raise _not_signed()
-    call = await read_call(plane, request)
+    call = await read_request(plane, request)
     await _in_own_thread(_keep, plane, call, header, secrets)
     return Response(status_code=204)
 
 
-def _keep(plane: Plane, call: Call, header: str, secrets: list[str]) -> None:
+def _keep(plane: ControlPlane, call: ApiRequest, header: str, secrets: list[str]) -> None:
     if not is_signed(secrets, call.raw_path, call.body, header):
         raise _not_signed()
     plane.webhooks.inbox.add(
@@ -75,7 +75,7 @@ def _signature(request: Request) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def _secrets(plane: Plane, path: str) -> list[str]:
+def _secrets(plane: ControlPlane, path: str) -> list[str]:
     """Return the secrets of the endpoints that lead to this path."""
     now = plane.clock.now()
     return [
@@ -104,11 +104,11 @@ async def _in_own_thread(function: Callable[..., _Result], *args: object) -> _Re
     return await anyio.to_thread.run_sync(functools.partial(function, *args), limiter=limiter)
 
 
-async def _respond(surroundings: Surroundings, request: Request, control: Any) -> Response:
-    plane = surroundings.plane
-    call = await read_call(plane, request)
+async def _respond(context: Context, request: Request, control: Any) -> Response:
+    plane = context.plane
+    call = await read_request(plane, request)
 
-    def run(plane: Plane, call: Call) -> dict[str, Any]:
+    def run(plane: ControlPlane, call: ApiRequest) -> dict[str, Any]:
         if plane.driver.runs_commands:
             authenticate(plane, call)
         content: dict[str, Any] = control(plane, call)
@@ -117,7 +117,7 @@ async def _respond(surroundings: Surroundings, request: Request, control: Any) -
     return Response(to_json(await in_thread(translated, run, plane, call)), media_type="application/json")
 
 
-def _show(plane: Plane, call: Call) -> dict[str, Any]:
+def _show(plane: ControlPlane, call: ApiRequest) -> dict[str, Any]:
     limit = read_limit(call.parameters["limit"]) if "limit" in call.parameters else MOST_KEPT
     return {
         "deliveries": [
@@ -134,6 +134,6 @@ def _show(plane: Plane, call: Call) -> dict[str, Any]:
     }
 
 
-def _clear(plane: Plane, _call: Call) -> dict[str, Any]:
+def _clear(plane: ControlPlane, _call: ApiRequest) -> dict[str, Any]:
     plane.webhooks.inbox.clear()
     return {"deliveries": []}

@@ -11,12 +11,12 @@ from importlib import resources
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..api.errors import ApiError
+from ..api.requests import read_request
 from ..api.views import to_json
-from ..calls import read_call
+from ..errors import ApiError
+from .context import Context
 from .guards import Guard
 from .seeded import SeededKeys
-from .surroundings import Surroundings
 
 _PROOF = re.compile(r"[0-9a-f]{32}\Z")
 _NOT_KEPT = {"Cache-Control": "no-store"}
@@ -28,21 +28,21 @@ _LOCKED_AGAIN = (
 _MEDIA_TYPES = {"css": "text/css", "js": "text/javascript"}
 
 
-async def get_page(surroundings: Surroundings, request: Request) -> Response:
+async def get_page(context: Context, request: Request) -> Response:
     """Show the page: with its keys, or, where only visitors may have them, without."""
-    guard = _guard(surroundings)
+    guard = _guard(context)
     text = _files()["page.html"]
     keys = guard.page_keys if guard.visitors is None else None
-    seen = {"@driver@": surroundings.plane.driver.name, "@keys@": "" if keys is None else json.dumps(_view(keys))}
+    seen = {"@driver@": context.plane.driver.name, "@keys@": "" if keys is None else json.dumps(_view(keys))}
     for mark, value in seen.items():
         text = text.replace(mark, html.escape(value, quote=True))
     return Response(text, media_type="text/html", headers=_NOT_KEPT)
 
 
-async def enter_page(surroundings: Surroundings, request: Request) -> Response:
+async def enter_page(context: Context, request: Request) -> Response:
     """Give the page its keys: for a code that has not been used, which begins a session, or in a session."""
-    guard = _guard(surroundings)
-    content = (await read_call(surroundings.plane, request)).json()
+    guard = _guard(context)
+    content = (await read_request(context.plane, request)).json()
     given = content if isinstance(content, dict) else {}
     code, proof = given.get("code"), given.get("proof")
     headers = dict(_NOT_KEPT)
@@ -58,7 +58,7 @@ async def enter_page(surroundings: Surroundings, request: Request) -> Response:
     return Response(to_json({} if keys is None else _view(keys)), media_type="application/json", headers=headers)
 
 
-async def get_file(_surroundings: Surroundings, request: Request) -> Response:
+async def get_file(_context: Context, request: Request) -> Response:
     """Return a script or the style; there is nothing secret in them."""
     suffix = request.path_params["suffix"]
     text = _files().get(f"{request.path_params['name']}.{suffix}")
@@ -67,10 +67,10 @@ async def get_file(_surroundings: Surroundings, request: Request) -> Response:
     return Response(text, media_type=_MEDIA_TYPES[suffix], headers={"Cache-Control": "no-cache"})
 
 
-def _guard(surroundings: Surroundings) -> Guard:
-    if surroundings.guard is None:
+def _guard(context: Context) -> Guard:
+    if context.guard is None:
         raise RuntimeError("the page is served only where somebody guards it")
-    return surroundings.guard
+    return context.guard
 
 
 def _view(keys: SeededKeys) -> dict[str, str]:

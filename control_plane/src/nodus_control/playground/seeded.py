@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nodus_core.money import micros_from_usd
-from nodus_ledger.keys import MintedKey, PrincipalKind, new_api_key, new_signing_secret
+from nodus_ledger.keys.keys import MintedKey, PrincipalKind, new_api_key, new_signing_secret
 
-from ..plane import Plane
-from ..suppliers.choice import state_directory
+from ..control_plane import ControlPlane
+from ..suppliers.drivers import state_directory
 from .ready_file import write_private
 
 CUSTOMER_ID = "playground"
@@ -39,7 +39,7 @@ class ExposedKeys(Exception):
     """Other users of the machine can read the file of kept keys; the message says so, and what to do."""
 
 
-def seed_keys(plane: Plane, *, kept: bool = False) -> SeededKeys:
+def seed_keys(plane: ControlPlane, *, kept: bool = False) -> SeededKeys:
     """Put the seeded keys into a control plane: fixed ones, or new ones where commands really run.
 
     Args:
@@ -65,7 +65,7 @@ def seed_keys(plane: Plane, *, kept: bool = False) -> SeededKeys:
     return keys
 
 
-def _kept_file(plane: Plane) -> Path | None:
+def _kept_file(plane: ControlPlane) -> Path | None:
     """Return where keys are kept: beside the file, or with a database server, in this user's state."""
     path = plane.database.path
     if path is not None:
@@ -75,7 +75,7 @@ def _kept_file(plane: Plane) -> Path | None:
     return state_directory() / "playground" / f"{plane.settings.database_id()}.json"
 
 
-def _find_kept(plane: Plane, path: Path) -> SeededKeys | None:
+def _find_kept(plane: ControlPlane, path: Path) -> SeededKeys | None:
     """Read kept keys; None where there are none, or the database does not take them any more.
 
     What the database says of them counts: what was revoked, rotated or capped since stays so.
@@ -97,7 +97,7 @@ def _find_kept(plane: Plane, path: Path) -> SeededKeys | None:
     return SeededKeys(content["api_key"], content["agent_api_key"], secrets[0]) if secrets else None
 
 
-def _put(plane: Plane, keys: SeededKeys, *, is_test: bool) -> None:
+def _put(plane: ControlPlane, keys: SeededKeys, *, is_test: bool) -> None:
     now = plane.clock.now()
     plane.keys.put(
         MintedKey(_HUMAN_ID, keys.api_key, None),

@@ -8,8 +8,8 @@ import signal
 import time
 from typing import NoReturn
 
-from nodus_control.runner import containment, processes, records
-from nodus_control.runner.records import Claim, Result
+from nodus_control.runner import attempt_files, containment, processes
+from nodus_control.runner.attempt_files import Claim, Result
 from nodus_control.runner.specification import Specification
 from nodus_control.runner.supervise import Supervisor, install_signal_handlers
 
@@ -47,18 +47,20 @@ def main(attempt: str, policy: str) -> NoReturn:
         clock_offset=specification.clock_offset,
         is_contained=is_contained,
     )
-    lock = records.publish_locked(attempt, records.CLAIM, records.claim_document(claim), specification.key)
+    lock = attempt_files.publish_locked(
+        attempt, attempt_files.CLAIM, attempt_files.claim_document(claim), specification.key
+    )
     with contextlib.suppress(BrokenPipeError):  # The control plane has died meanwhile, which does not concern the job.
         os.write(answer, ALREADY_CLAIMED if lock is None else CLAIMED)
     os.close(answer)
     if lock is not None:
         if policy == containment.REQUIRED and not is_contained:
             now = time.time() + specification.clock_offset
-            result = Result(records.NOT_CONTAINED, None, now)
+            result = Result(attempt_files.NOT_CONTAINED, None, now)
         else:
             result = _run(specification, attempt, wakeup, is_contained)
         _record(attempt, result, specification.key)
-        records.remove_program_directories(attempt)
+        attempt_files.remove_program_directories(attempt)
     # Without clean-up: the lock on the claim must end with the process, and not before.
     os._exit(0)
 
@@ -77,14 +79,14 @@ def _run(specification: Specification, attempt: str, wakeup: int, is_contained: 
             processes.send([pid], signal.SIGKILL)
         detail = f"{type(exc).__name__} (errno {getattr(exc, 'errno', None)}) at line {line}"
         now = time.time() + specification.clock_offset
-        return Result(records.RUNNER_LOST, supervisor.started_at, now, detail=detail)
+        return Result(attempt_files.RUNNER_LOST, supervisor.started_at, now, detail=detail)
 
 
 def _record(attempt: str, result: Result, key: bytes) -> None:
     """Record the result, however long a full disk takes to have room again; unless the directory is gone."""
     while True:
         try:
-            records.publish(attempt, records.RESULT, records.result_document(result), key)
+            attempt_files.publish(attempt, attempt_files.RESULT, attempt_files.result_document(result), key)
             return
         except (FileNotFoundError, NotADirectoryError):
             return

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from nodus_control.runner.records import Identity
+from nodus_control.runner.attempt_files import Identity
 
 if TYPE_CHECKING:
     import ctypes

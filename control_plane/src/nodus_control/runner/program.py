@@ -8,7 +8,7 @@ import signal
 from typing import NamedTuple, NoReturn
 
 from nodus_control.runner import containment, processes
-from nodus_control.runner.records import (
+from nodus_control.runner.attempt_files import (
     PROGRAM,
     TEMPORARY_DIRECTORY,
     WORK_DIRECTORY,

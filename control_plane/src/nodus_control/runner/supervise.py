@@ -10,13 +10,13 @@ import signal
 import sys
 import time
 
-from nodus_control.runner import containment, records
-from nodus_control.runner.course import Action, Course
+from nodus_control.runner import attempt_files, containment
+from nodus_control.runner.attempt_files import Result
 from nodus_control.runner.output import READ_SIZE, Output
 from nodus_control.runner.processes import NUDGE
 from nodus_control.runner.program import Started, StartError, start
-from nodus_control.runner.records import Result
 from nodus_control.runner.specification import Specification
+from nodus_control.runner.termination import Action, Termination
 from nodus_control.runner.tree import Tree
 
 HEARTBEAT_SECONDS = 2.0
@@ -53,14 +53,14 @@ class Supervisor:
     def run(self) -> Result:
         """Run the program to its end; return how it ended. No process of it is left then."""
         if self._is_cancelled():
-            return Result(records.CANCELLED, None, self._wall())
+            return Result(attempt_files.CANCELLED, None, self._wall())
         specification = self._specification
-        path = os.path.join(self._attempt, records.OUTPUT)
+        path = os.path.join(self._attempt, attempt_files.OUTPUT)
         output = Output(path, specification.output_limit_bytes, specification.notice)
         read_end, write_end = os.pipe()
         started, started_at = time.monotonic(), self._wall()
         try:
-            for name in (records.WORK_DIRECTORY, records.TEMPORARY_DIRECTORY):
+            for name in (attempt_files.WORK_DIRECTORY, attempt_files.TEMPORARY_DIRECTORY):
                 self._make_directory(os.path.join(self._attempt, name))
             if self._is_contained:
                 containment.begin()
@@ -73,27 +73,27 @@ class Supervisor:
                 is_contained=self._is_contained,
             )
         except StartError as exc:
-            return Result(records.COULD_NOT_START, None, self._wall(), error=exc.error)
+            return Result(attempt_files.COULD_NOT_START, None, self._wall(), error=exc.error)
         finally:
             os.close(write_end)
-        course = Course(
+        termination = Termination(
             started=started,
             max_runtime_seconds=specification.max_runtime_seconds,
             grace_seconds=specification.grace_seconds,
             linger_seconds=specification.linger_seconds,
         )
-        self._watch(program, course, read_end, output)
-        finished_at = started_at + (course.finished(time.monotonic()) - started)
+        self._watch(program, termination, read_end, output)
+        finished_at = started_at + (termination.finished(time.monotonic()) - started)
         if program.status is not None:
             self._end_keeper(program.pid)
         os.close(read_end)
         output.close()
-        return Result(str(course.reason), started_at, finished_at, exit_code=self._exit_code)
+        return Result(str(termination.reason), started_at, finished_at, exit_code=self._exit_code)
 
     def _is_cancelled(self) -> bool:
         try:
-            return records.cancel_requested(self._attempt, self._specification.key)
-        except records.Forged:
+            return attempt_files.cancel_requested(self._attempt, self._specification.key)
+        except attempt_files.Forged:
             return False  # The driver deals with that.
 
     def _make_directory(self, path: str) -> None:
@@ -102,7 +102,7 @@ class Supervisor:
         if account is not None:
             os.chown(path, account.uid, account.gid)
 
-    def _watch(self, program: Started, course: Course, read_end: int, output: Output) -> None:
+    def _watch(self, program: Started, termination: Termination, read_end: int, output: Output) -> None:
         tree = Tree(program.pid, keeper=None if program.status is None else program.pid)
         _widen(read_end)
         os.set_blocking(read_end, False)
@@ -117,10 +117,10 @@ class Supervisor:
             self._reap(program)
             now = time.monotonic()
             exited = self._exit_code is not None
-            action = course.decide(
+            action = termination.decide(
                 now,
                 exited=exited,
-                alive=tree.is_alive() if exited or course.reason is not None else True,
+                alive=tree.is_alive() if exited or termination.reason is not None else True,
                 cancelled=self._is_cancelled(),
             )
             if action is Action.FINISH:
@@ -132,7 +132,7 @@ class Supervisor:
             if now - last_heartbeat >= HEARTBEAT_SECONDS:
                 self._beat()
                 last_heartbeat = now
-            wait_seconds = min(course.seconds_until_next_look(now), HEARTBEAT_SECONDS)
+            wait_seconds = min(termination.seconds_until_next_look(now), HEARTBEAT_SECONDS)
             events = dict(poller.poll(wait_seconds * 1000 + 1))
             if self._wakeup in events:
                 os.read(self._wakeup, 4096)
@@ -173,7 +173,7 @@ class Supervisor:
     def _beat(self) -> None:
         """Leave a sign of life: if this runner is killed, the program is known to have run until now."""
         with contextlib.suppress(OSError):
-            os.utime(os.path.join(self._attempt, records.CLAIM), follow_symlinks=False)
+            os.utime(os.path.join(self._attempt, attempt_files.CLAIM), follow_symlinks=False)
 
     def _wall(self) -> float:
         return time.time() + self._specification.clock_offset

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncclick
 
-from nodus_ledger.thresholds import DEFAULT_FRACTION
+from nodus_ledger.keys.thresholds import DEFAULT_FRACTION
 
 allow_option = asyncclick.option(
     "--webhook-allow",

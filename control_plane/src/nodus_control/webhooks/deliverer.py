@@ -1,7 +1,7 @@
 """The worker of webhooks: claims deliveries that are due, has each sent, and records what became of it.
 
 Attempts run concurrently on an event loop of their own, whose thread starts with the first delivery. Who may send next
-is decided in `places`: endpoints that hang, of however many customers, delay nobody else's deliveries.
+is decided in `fair_share`: endpoints that hang, of however many customers, delay nobody else's deliveries.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from dataclasses import dataclass
 import anyio.to_thread
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from nodus_core.webhook_schedule import INTERNAL, NOT_SIGNED, Outcome
-from nodus_ledger.deliveries import Deliveries, Outgoing, new_owner
+from nodus_core.webhook_retries import INTERNAL, NOT_SIGNED, Outcome
+from nodus_ledger.database.sealing import UnusableKey
 from nodus_ledger.errors import DatabaseUnavailable
-from nodus_ledger.sealing import UnusableKey
-from nodus_ledger.webhooks import Destination, Webhooks
+from nodus_ledger.webhooks.deliveries import Deliveries, Outgoing, new_owner
+from nodus_ledger.webhooks.endpoints import Destination, Webhooks
 
 from ..clock import Clock
 from ..trouble import Trouble
-from .places import Limits, UnderWay, Waiting, share
+from .fair_share import Limits, UnderWay, Waiting, share
 from .sending import Sender
 
 LEASE_MS = 30_000
@@ -73,7 +73,7 @@ class Deliverer:
         self._owner = new_owner()
         self._claiming = threading.Lock()
         self._changed = threading.Condition()
-        self._under_way: dict[str, _Attempt] = {}
+        self._in_flight: dict[str, _Attempt] = {}
         self._completed = 0
         self._news = threading.Event()
         self._is_stopping = False
@@ -101,9 +101,9 @@ class Deliverer:
             claimed = self._begin_due()
             begun += claimed
             with self._changed:
-                if not claimed and not self._under_way and self._completed == seen:
+                if not claimed and not self._in_flight and self._completed == seen:
                     return begun
-                self._changed.wait_for(lambda seen=seen: self._completed != seen or not self._under_way)  # type: ignore[misc]
+                self._changed.wait_for(lambda seen=seen: self._completed != seen or not self._in_flight)  # type: ignore[misc]
 
     def next_due(self) -> int | None:
         """Return when something falls due next, later than now, in Unix milliseconds; None for nothing."""
@@ -123,8 +123,8 @@ class Deliverer:
             self._thread.join()
             self._thread = None
         with self._claiming, self._changed:
-            self._changed.wait_for(lambda: not self._under_way, timeout=STOPPING_SECONDS)
-            left = list(self._under_way)
+            self._changed.wait_for(lambda: not self._in_flight, timeout=STOPPING_SECONDS)
+            left = list(self._in_flight)
         if self._portal is not None:
             self._portal.call(self._portal.stop, True)
         self._closing.close()
@@ -168,7 +168,7 @@ class Deliverer:
             with self._changed:
                 for outgoing in claimed:
                     endpoint = due[outgoing.endpoint_id]
-                    self._under_way[outgoing.id] = _Attempt(
+                    self._in_flight[outgoing.id] = _Attempt(
                         endpoint.id, endpoint.customer_id, endpoint.is_suspect, began
                     )
             for outgoing in claimed:
@@ -182,7 +182,7 @@ class Deliverer:
         with self._changed:
             return [
                 UnderWay(each.endpoint_id, each.customer_id, each.is_suspect, now - each.began)
-                for each in self._under_way.values()
+                for each in self._in_flight.values()
             ]
 
     async def _deliver(self, outgoing: Outgoing) -> None:
@@ -195,7 +195,7 @@ class Deliverer:
             self._trouble.say(exc)
         finally:
             with self._changed:
-                self._under_way.pop(outgoing.id, None)
+                self._in_flight.pop(outgoing.id, None)
                 self._completed += 1
                 self._changed.notify_all()
             self._news.set()

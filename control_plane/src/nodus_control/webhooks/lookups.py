@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 
 import anyio
 
-from ..turns import Turns
-from ..wakeups import Sleeper
+from ..concurrency.turns import Turns
+from ..concurrency.wakeups import Sleeper
 
 PLACES = 16
 OF_ONE = 2

@@ -13,8 +13,8 @@ import anyio
 import anyio.to_thread
 
 from .addresses import AddressRefused, Allowed, IPAddress, admit
+from .fair_share import Limits
 from .lookups import Lookups, Resolve
-from .places import Limits
 from .urls import Target, parse_url
 
 REGISTRATION_SECONDS = 3.0

@@ -16,7 +16,7 @@ import anyio
 import httpx
 
 import nodus
-from nodus_core.webhook_schedule import Outcome
+from nodus_core.webhook_retries import Outcome
 
 from ..version import VERSION
 from .addresses import AddressRefused, IPAddress

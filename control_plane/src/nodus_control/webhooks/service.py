@@ -5,18 +5,18 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 
-from nodus_ledger.database import Database
-from nodus_ledger.deliveries import Deliveries
-from nodus_ledger.fingerprints import Fingerprints
-from nodus_ledger.sealing import Sealer
-from nodus_ledger.thresholds import DEFAULT_FRACTION
-from nodus_ledger.webhooks import Webhooks
+from nodus_ledger.database.database import Database
+from nodus_ledger.database.fingerprints import Fingerprints
+from nodus_ledger.database.sealing import Sealer
+from nodus_ledger.keys.thresholds import DEFAULT_FRACTION
+from nodus_ledger.webhooks.deliveries import Deliveries
+from nodus_ledger.webhooks.endpoints import Webhooks
 
 from ..clock import Clock
 from .addresses import LOOPBACK, Allowed, parse_allowed
 from .deliverer import Deliverer
+from .fair_share import limits_within
 from .inbox import Inbox
-from .places import limits_within
 from .resolving import Destinations, Resolve, system_addresses
 from .sending import Sender
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from sqlalchemy import select
 
-from ..database import Database
-from ..entry_view import entry_view
-from ..ledger_reader import read_entries
-from ..trust_schema import heads
+from ..database.database import Database
+from ..database.trust_schema import heads
+from ..trust.entry_view import entry_view
+from ..trust.reader import read_entries
 from .exit_codes import OK
 from .opening import NoDatabase, add_common_options, existing_database
 

@@ -6,11 +6,11 @@ import argparse
 from typing import Any
 
 from nodus_core.money import usd
+from nodus_core.rate_limits import rate_limit_text
 from nodus_core.times import timestamp
 
 from ..errors import BudgetFigures
-from ..keys import KeyRecord
-from ..rate_limits import rate_limit_text
+from ..keys.keys import KeyRecord
 from . import values
 from .exit_codes import OK
 from .opening import add_common_options, existing_keys

@@ -6,10 +6,10 @@ import argparse
 from typing import Any
 
 from nodus_core.money import usd
+from nodus_core.rate_limits import rate_limit_text
 from nodus_core.times import timestamp
 
-from ..keys import PrincipalKind
-from ..rate_limits import rate_limit_text
+from ..keys.keys import PrincipalKind
 from . import values
 from .exit_codes import OK
 from .opening import add_common_options, new_or_existing_keys

@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..database import DATABASE_VARIABLE, Database
-from ..engines import parse
-from ..keys import Keys
-from ..redis_store import REDIS_VARIABLE, RedisStore
-from ..row_times import RowTimes
-from ..sealing import KEY_VARIABLE, sealer_for
-from ..settings import Settings
-from ..signing_secrets import SigningSecrets
+from ..database.database import DATABASE_VARIABLE, Database
+from ..database.engines import parse
+from ..database.redis_store import REDIS_VARIABLE, RedisStore
+from ..database.sealing import KEY_VARIABLE, sealer_for
+from ..database.settings import Settings
+from ..keys.keys import Keys
+from ..keys.signing_secrets import SigningSecrets
+from ..trust.row_times import RowTimes
 
 
 class NoDatabase(Exception):

@@ -11,11 +11,11 @@ from types import ModuleType
 
 import sqlalchemy.exc
 
-from ..database import UnusableDatabase
+from ..database.database import UnusableDatabase
+from ..database.redis_store import RedisUnavailable, UnusableRedis
+from ..database.sealing import UnusableKey
 from ..errors import DatabaseUnavailable
-from ..keys import KeyDoesNotSign, UnknownKey
-from ..redis_store import RedisUnavailable, UnusableRedis
-from ..sealing import UnusableKey
+from ..keys.keys import KeyDoesNotSign, UnknownKey
 from . import export, list_keys, mint, revoke, rotate, set_cap, verify
 from .exit_codes import CONFIGURATION, NOT_FOUND, OK, USAGE
 from .opening import NoDatabase

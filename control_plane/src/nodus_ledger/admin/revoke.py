@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from ..redis_store import RedisUnavailable
+from ..database.redis_store import RedisUnavailable
 from .exit_codes import OK
 from .opening import add_common_options, existing_keys
 from .printing import print_facts, print_json

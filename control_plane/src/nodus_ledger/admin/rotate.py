@@ -7,7 +7,7 @@ from typing import Any
 
 from nodus_core.times import timestamp
 
-from ..keys import OLD_SECRET_VERIFIES_MS
+from ..keys.keys import OLD_SECRET_VERIFIES_MS
 from .exit_codes import OK
 from .opening import add_common_options, existing_keys
 from .printing import SHOWN_ONCE, print_facts, print_json

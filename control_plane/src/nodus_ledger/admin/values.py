@@ -8,8 +8,7 @@ from datetime import datetime, timezone
 from decimal import Decimal, InvalidOperation
 
 from nodus_core.money import MICROS_PER_USD
-
-from ..rate_limits import OwnLimit, parse_rate_limit
+from nodus_core.rate_limits import OwnLimit, parse_rate_limit
 
 NO_CAP = "none"
 _LARGEST_USD = Decimal(10) ** 12

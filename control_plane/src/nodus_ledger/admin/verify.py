@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from ..verify import Report, verify
+from ..verification.verify import Report, verify
 from .exit_codes import FAULTS_FOUND, OK
 from .opening import add_common_options, existing_database, present
 

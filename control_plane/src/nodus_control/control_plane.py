@@ -1,0 +1,335 @@
+"""One control plane: database, clock, suppliers and worker, put together. Several live in one process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import sqlalchemy.exc
+
+from nodus_core.catalogue import Catalogue, default_catalogue
+from nodus_ledger.database.database import Database, UnusableDatabase, in_a_line
+from nodus_ledger.database.fingerprints import fingerprints_for
+from nodus_ledger.database.redis_store import RedisStore
+from nodus_ledger.database.sealing import KEY_VARIABLE, sealer_for
+from nodus_ledger.database.settings import RECORDS_SECRET, Settings
+from nodus_ledger.jobs.admission import Admission
+from nodus_ledger.jobs.capacity import Capacity
+from nodus_ledger.jobs.event_log import EventLog
+from nodus_ledger.jobs.heartbeats import Workers
+from nodus_ledger.jobs.jobs import JobIds, Jobs
+from nodus_ledger.jobs.leases import Claims
+from nodus_ledger.jobs.outages import Outages
+from nodus_ledger.keys.keys import Keys
+from nodus_ledger.keys.replays import Replays, ReplaysInDatabase, ReplaysInMemory, ReplaysInRedis
+from nodus_ledger.keys.signing_secrets import SigningSecrets
+from nodus_ledger.start_over import start_over
+from nodus_ledger.trust.origin import ORIGIN_VARIABLE, origin_for
+from nodus_ledger.trust.reader import TrustLedger
+from nodus_ledger.trust.row_times import RowTimes
+from nodus_ledger.trust.signing import SIGNING_KEY_VARIABLE, signer_for
+
+from .access.limits import LimitOptions, Limits
+from .access.recent_callers import Callers
+from .clock import Clock
+from .clock_watch import ClockWatch
+from .dispatch.worker import Worker
+from .dispatch.worker_loop import WorkerLoop
+from .readiness import Readiness
+from .runner.containment import close_memory
+from .streams.event_feed import EventFeed
+from .streams.output_watch import OutputWatch
+from .suppliers.drivers import SIMULATED, DriverContext, make_driver, state_directory
+from .suppliers.process.options import GPUS_OF_EACH_MODEL, ProcessOptions
+from .suppliers.simulated.driver import SimulatedDriver
+from .trouble import Trouble
+from .version import VERSION
+from .webhooks.service import WebhookOptions, WebhookService
+
+STOPPING_SECONDS = 8.0
+_OFFSET_GRAIN_MS = 1000
+_SIGN_SECONDS = 10.0
+
+_logger = logging.getLogger(__name__)
+
+
+class ControlPlane:
+    """A control plane without its HTTP API.
+
+    Args:
+        database_url: an SQLAlchemy URL; in memory by default.
+        clock: by default real time, which must agree with the database server's and with the ledger. Another clock that
+            is behind the database's history is moved up to it.
+        driver: `simulated` or `process`.
+        seed: what job ids and all simulated chance are derived from; None for random ids.
+        is_reliable: simulated suppliers neither refuse nor lose jobs unless they are told to.
+        is_alone: no other process works on this database, so old leases belong to nobody. Never true of a server.
+        webhooks: where events may be delivered to, and when a budget's threshold is reached.
+        redis: keeps signing secrets, used signatures and rate limits; closed with the control plane.
+        accept_clock: the name of the command whose operator says that real time is right, whatever differs from it.
+        process: how commands run, where they do (`driver="process"`).
+        limits: how much callers may ask for; without, only addresses of failing callers are limited.
+
+    Raises:
+        UntrustedClock: real time is wrong.
+    """
+
+    def __init__(
+        self,
+        database_url: str = "sqlite://",
+        *,
+        clock: Clock | None = None,
+        driver: str = "simulated",
+        seed: int | None = 0,
+        is_reliable: bool = False,
+        is_alone: bool = True,
+        webhooks: WebhookOptions | None = None,
+        redis: RedisStore | None = None,
+        accept_clock: str | None = None,
+        process: ProcessOptions | None = None,
+        limits: LimitOptions | None = None,
+    ) -> None:
+        options = webhooks or WebhookOptions()
+        self.database_trouble = Trouble(_logger, "answering requests")
+        process = process or ProcessOptions()
+        runs_commands = driver == "process"
+        if runs_commands:
+            # Its environment and memory hold the sealing key, and the commands run on this machine.
+            close_memory()
+        self.database = Database(database_url)
+        is_alone = is_alone and not self.database.is_server
+        try:
+            sealer = sealer_for(self.database, os.environ.get(KEY_VARIABLE))
+            self.settings = Settings(self.database)
+            self.settings.require_key(sealer)
+            fingerprints = fingerprints_for(self.database, sealer)
+            if self.database.is_shared:
+                # From the beginning: every backup has the name under which others remember this database.
+                self.settings.database_id()
+            self.clock_watch = ClockWatch(self.database) if clock is None else None
+            self.clock: Clock = self._own_clock(clock, accept_clock)
+            self.seed = seed
+            self.catalogue: Catalogue = default_catalogue()
+            self.keys = Keys(self.database, SigningSecrets(sealer, redis), are_tests=driver == SIMULATED)
+            signer = signer_for(self.database, sealer, os.environ.get(SIGNING_KEY_VARIABLE))
+            origin = origin_for(self.database, os.environ.get(ORIGIN_VARIABLE), database_id=self.settings.database_id())
+            self.trust_ledger = TrustLedger(self.database, signer, origin)
+            simulated = driver == SIMULATED
+            self.job_ids = JobIds(secrets.randbits, seed if simulated else None)
+            one_customer = runs_commands and not process.isolation_is_not_needed
+            admission = Admission(needs_command=runs_commands, one_customer=one_customer)
+            self.jobs = Jobs(
+                self.database,
+                sealer,
+                fingerprints,
+                self.catalogue,
+                self.job_ids,
+                simulated=simulated,
+                threshold=options.threshold,
+                admission=admission,
+            )
+            self.webhooks = WebhookService(self.database, sealer, fingerprints, self.clock, options, is_alone=is_alone)
+            self.feed = EventFeed(EventLog(self.database), lambda ids: self.keys.live(ids, self.clock.now()))
+            self.limits = Limits(limits, redis)
+            self.callers = Callers()
+            self.outages = Outages(self.database)
+            capacity = Capacity(GPUS_OF_EACH_MODEL, process.at_once) if runs_commands else None
+            self._claims = Claims(self.database, self.catalogue, capacity, simulated=simulated)
+            if is_alone:
+                self._claims.release_all()
+            self._private_directory = self._output_directory(driver)
+            directory = self._private_directory or self._kept_directory()
+            secret = self.settings.secret(sealer, RECORDS_SECRET) if runs_commands else b""
+            self.driver = make_driver(
+                driver,
+                DriverContext(self.catalogue, self.jobs, self.clock, seed, directory, secret, self.database.path),
+                is_reliable=is_reliable,
+                process=process,
+            )
+        except sqlalchemy.exc.DBAPIError as exc:
+            self.database.close()
+            raise UnusableDatabase(f"cannot use the database: {in_a_line(exc)}") from exc
+        except BaseException:
+            self.database.close()
+            raise
+        self._workers = Workers(self.database)
+        self._next_sign = 0.0
+        watch = self.clock_watch
+        self.worker = Worker(
+            self.jobs,
+            self._claims,
+            self.driver,
+            self.clock.now,
+            time.time if watch is None else watch.real_time,
+            before_batch=self._now_and_then,
+        )
+        self.output_watch = OutputWatch(self.driver.logs)
+        self._redis = redis
+        self.readiness = Readiness(self._workers, redis)
+        self.replays: Replays = _replays(self.database, redis, is_alone=is_alone)
+        self.is_reliable = is_reliable
+        may_work = None if watch is None else watch.may_work
+        self._loop = WorkerLoop(self.worker, self.clock, self._after_pass, self.webhooks.deliverer.next_due, may_work)
+        self._advancing = threading.Lock()
+        self._stored_offset = self.settings.clock_offset_ms()
+
+    def start_worker(self) -> None:
+        """Start doing due work, in threads."""
+        self.watch_clock()
+        self._loop.start()
+        self.webhooks.deliverer.start()
+
+    def watch_clock(self) -> None:
+        """Go on comparing the clock with the others, in a thread, where it is real time."""
+        if self.clock_watch is not None:
+            self.clock_watch.start()
+
+    def wake(self) -> None:
+        """Tell the worker that something has fallen due."""
+        self._loop.wake()
+        self.webhooks.deliverer.wake()
+        self.feed.wake()
+
+    def advance(self, seconds: float) -> int:
+        """Move the clock and do everything that falls due, in order; return the new time.
+
+        Raises:
+            ValueError: `seconds` is negative or not finite.
+        """
+        if not 0 <= seconds < float("inf"):
+            raise ValueError("`seconds` must be a number, 0 or more")
+        with self._advancing:
+            target = self.clock.now() + round(seconds * 1000)
+            self._run_due()
+            stuck: int | None = None
+            while (due := self._next_due()) is not None and due <= target and due != stuck:
+                self.clock.advance_to(due)
+                stuck = None if self._run_due() else due
+            self.clock.advance_to(target)
+            self._run_due()
+            self._store_offset()
+        self.wake()
+        return self.clock.now()
+
+    def set_outage(self, supplier: str, *, on: bool) -> None:
+        """Switch a supplier off, and fail over what it had, or on again.
+
+        Raises:
+            KeyError: there is no supplier of that name.
+        """
+        if supplier not in self.catalogue.suppliers:
+            raise KeyError(supplier)
+        self.outages.set(supplier, on=on, now=self.clock.now())
+        self.worker.run_due()
+        self.wake()
+
+    def reset(self, *, seed: int | None = None, passed_over: int = 0) -> None:
+        """Empty everything but the keys, and restart the random streams, as if after `passed_over` submissions.
+
+        Change the `seed` only if no database outlives the control plane: it is not stored.
+        """
+        with self.worker.paused(), self.webhooks.deliverer.paused():
+            start_over(self.database)
+            self.trust_ledger.begin_anew()
+            self.replays.clear()
+            self.webhooks.inbox.clear()
+            if self.seed is not None:
+                self.seed = self.seed if seed is None else seed
+                self.job_ids.begin(self.seed, passed_over)
+                if isinstance(self.driver, SimulatedDriver):
+                    self.driver.reseed(self.seed)
+        self.feed.end_streams()
+
+    def close(self) -> None:
+        """Stop the worker and close the database. Without a lasting database, running commands are ended."""
+        self._loop.stop()
+        if self._private_directory is not None:
+            self._end_everything()
+        self.webhooks.deliverer.stop()
+        self.feed.close()
+        self.output_watch.close()
+        self.worker.close()
+        self._store_offset()
+        if self.clock_watch is not None:
+            self.clock_watch.stop()
+        self.database.close()
+        if self._redis is not None:
+            self._redis.close()
+        if self._private_directory is not None:
+            shutil.rmtree(self._private_directory, ignore_errors=True)
+
+    def _own_clock(self, clock: Clock | None, accept_clock: str | None) -> Clock:
+        if self.clock_watch is not None:
+            self.clock_watch.require(accept=accept_clock)
+            return self.clock_watch.clock
+        assert clock is not None
+        latest = RowTimes(self.database).latest_event_ms()
+        if latest is not None:
+            clock.advance_to(latest)
+        return clock
+
+    def _run_due(self) -> int:
+        return self.worker.run_due() + self.webhooks.deliverer.run_due()
+
+    def _next_due(self) -> int | None:
+        dues = (self.worker.next_due(), self.webhooks.deliverer.next_due())
+        return min((due for due in dues if due is not None), default=None)
+
+    def _after_pass(self) -> None:
+        # Jobs that ended may have published events, and the clock may have leapt.
+        self.webhooks.deliverer.wake()
+        self.feed.wake()
+        self._store_offset()
+
+    def _now_and_then(self) -> None:
+        """Let the others know, every ten real seconds, that a worker lives; and keep SQLite's log small."""
+        now = time.monotonic()
+        if now >= self._next_sign:
+            self.database.cut_log()
+            self._workers.give_sign(
+                self.worker.id, host=socket.gethostname(), version=VERSION, real_now=int(time.time() * 1000)
+            )
+            self._next_sign = now + _SIGN_SECONDS
+
+    def _end_everything(self) -> None:
+        self.jobs.request_cancel_all(self.clock.now())
+        deadline = time.monotonic() + STOPPING_SECONDS
+        while self.worker.next_due() is not None and time.monotonic() < deadline:
+            if not self.worker.run_due():
+                time.sleep(0.02)
+
+    def _output_directory(self, driver: str) -> Path | None:
+        if driver != "process" or self.database.path is not None or self.database.is_server:
+            return None
+        return Path(tempfile.mkdtemp(prefix="nodus-jobs-"))
+
+    def _kept_directory(self) -> Path | None:
+        """Return where the output of jobs is kept: beside the file, or with a database server, in this user's state."""
+        path = self.database.path
+        if path is not None:
+            return path.with_name(path.name + ".jobs")
+        return state_directory() / "jobs" / self.settings.database_id() if self.database.is_server else None
+
+    def _store_offset(self) -> None:
+        """Keep how far a clock that may leave real time is ahead of it, so that a restart does not go back."""
+        if self.clock_watch is not None or (self.database.path is None and not self.database.is_server):
+            return
+        offset = self.clock.now() - int(time.time() * 1000)
+        if self.clock.speed == 0 or abs(offset - self._stored_offset) < _OFFSET_GRAIN_MS:
+            return
+        self.settings.store_clock_offset_ms(offset)
+        self._stored_offset = offset
+
+
+def _replays(database: Database, redis: RedisStore | None, *, is_alone: bool) -> Replays:
+    """Choose what remembers used signatures: all processes that answer for one database must share it."""
+    if redis is not None:
+        return ReplaysInRedis(redis)
+    return ReplaysInMemory() if is_alone else ReplaysInDatabase(database)

@@ -1,0 +1,1 @@
+"""Running the API as a server: sockets, processes, signals, and the HTTP protocol."""

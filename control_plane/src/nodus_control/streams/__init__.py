@@ -1,0 +1,1 @@
+"""What live streams follow: events, output, and how many may be open."""

@@ -1,0 +1,1 @@
+"""The driver that runs commands on this machine."""

@@ -1,0 +1,496 @@
+"""The `process` driver: really runs a job's command, on this machine, under a runner that outlives the control plane.
+
+What a program gets: a private directory to start in (a relative path of the caller's leads nowhere), the environment
+of `environment.py`, /dev/null as stdin, and one file for stdout and stderr, which holds its output and nothing
+else. It ends when its main process does: what that leaves behind has a second to finish and is then ended too. At
+`max_runtime_seconds` and on cancel the whole tree gets SIGTERM, and SIGKILL five seconds later. `image` is not run.
+
+On Linux the tree is every descendant, those that called `setsid` or forked twice included. On other POSIX systems it
+is the program's process group, and what outlives a killed runner is not looked for. Windows is refused.
+
+A program is not trusted. Where the system allows it, it is contained (`runner/containment.py`); everywhere, what is not
+authenticated by this attempt's key is not believed, however it came to be there. Whoever changes the records of a job
+gets the job ended, at the price of the time until that was noticed.
+
+An `error_message` quotes neither the command nor what the program printed: it is kept where these are not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pathlib
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from ...runner import attempt_files, processes
+from ...runner.attempt_files import Claim, Forged, Identity, Program, Result
+from ...runner.output import image_notice
+from ...runner.specification import Specification
+from ...runner.supervise import HEARTBEAT_SECONDS
+from ..protocol import CapacityRefused, LogChunk, Placement, PlacementState, Report, SubmissionRefused, Workload
+from .environment import WORK_DIRECTORY_VARIABLE, program_environment
+from .launch import LaunchError, launch
+from .options import ProcessOptions, find_account, require_reachable
+from .reports import report_result, report_tampering, report_withdrawn
+
+OUTPUT_LIMIT_BYTES = 64 * 1024 * 1024
+GRACE_SECONDS = 5.0
+LINGER_SECONDS = 1.0
+FORCE_SECONDS = 15.0
+"""How long after an end was requested, or tampering was noticed, a job has ended for us, whatever is left of it."""
+
+SHORTEST_POLL_SECONDS = 0.05
+LONGEST_POLL_SECONDS = 1.0
+
+_ALL_OF_IT_ENDED = "everything that it had started ended with the runner"
+_WHAT_WAS_FOUND_ENDED = "what was found of it has been ended, but a process that hides would not have been found"
+
+_Record = TypeVar("_Record")
+
+_logger = logging.getLogger(__name__)
+_LONGEST_NOTICE_BYTES = 16_384
+_MOST_TAMPERED = 1024
+_PASSABLE = 0o711
+_JOB_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+
+
+class ProcessDriver:
+    """Runs each placement at most once, however often it is submitted and by however many control planes.
+
+    `state_dir` must be on a local file system, and belong to one database: a job id that comes again (after a reset
+    with the same seed) is taken for the job that ran before. Times in reports are those of the control plane's clock,
+    which must run at speed 1; `wall_clock` is this machine's.
+    """
+
+    def __init__(
+        self,
+        state_dir: pathlib.Path,
+        *,
+        secret: bytes,
+        options: ProcessOptions | None = None,
+        state_files: pathlib.Path | None = None,
+        python: str = sys.executable,
+        grace_seconds: float = GRACE_SECONDS,
+        linger_seconds: float = LINGER_SECONDS,
+        force_seconds: float = FORCE_SECONDS,
+        output_limit_bytes: int = OUTPUT_LIMIT_BYTES,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Create `state_dir` if it is missing.
+
+        Args:
+            state_dir: where attempts are kept.
+            secret: what records are authenticated with; the same for every driver on this `state_dir`.
+            options: what the operator decided.
+            state_files: a database. It, and all beside it whose names begin with its name, are kept from programs.
+
+        Raises:
+            RuntimeError: on Windows, if no Python interpreter is known that could run the runner, or if commands cannot
+                be run as the user of `options`.
+            OSError: `state_dir` cannot be created.
+        """
+        if os.name != "posix":
+            raise RuntimeError("the process driver needs Linux or macOS; use --driver simulated on this system")
+        if not python:
+            raise RuntimeError("the process driver needs a Python interpreter, and sys.executable is empty")
+        self._options = options or ProcessOptions()
+        self._state_dir = os.path.abspath(state_dir)
+        self._state_files = None if state_files is None else pathlib.Path(os.path.abspath(state_files))
+        self._secret = secret
+        self._account = None if self._options.user is None else find_account(self._options.user)
+        self._python = os.path.abspath(python)
+        self._grace_seconds = grace_seconds
+        self._linger_seconds = linger_seconds
+        self._force_seconds = force_seconds
+        self._output_limit_bytes = output_limit_bytes
+        self._wall_clock = wall_clock
+        self._lock = threading.Lock()
+        self._warned = False
+        self._own_children: set[Identity] = set()
+        self._ending_since: dict[tuple[str, int], float] = {}
+        self._tampered: dict[tuple[str, int], None] = {}
+        attempt_files.make_private_directory(self._state_dir)
+        if self._options.user is not None:
+            require_reachable(pathlib.Path(self._state_dir), self._options.user)
+            os.chmod(self._state_dir, _PASSABLE)
+
+    @property
+    def name(self) -> str:
+        """`process`."""
+        return "process"
+
+    @property
+    def runs_commands(self) -> bool:
+        """Yes."""
+        return True
+
+    def submit(self, placement: Placement, workload: Workload, now: float) -> None:
+        """Start the program, or do nothing if this attempt was started, or withdrawn, before.
+
+        Raises:
+            CapacityRefused: no runner could be started, and none ever will be for this attempt.
+            SubmissionRefused: `command_required`, or `invalid_command` for one that no operating system accepts.
+        """
+        if not workload.command:
+            raise SubmissionRefused(
+                "command_required",
+                "the process driver runs commands on this machine, not images: give the job a command",
+            )
+        _check_acceptable(workload)
+        self._warn_about_image(workload.image)
+        directory, key = self._directory(placement), self._key(placement)
+        self._make_directory(directory)
+        try:
+            if attempt_files.read_claim(directory, key) is None:
+                specification = self._specify(placement, workload, directory, key, now)
+                try:
+                    launch(self._python, directory, specification, self._options.containment)
+                except LaunchError as exc:
+                    # Whatever became of that runner: now that the claim is taken, it cannot start the program any more.
+                    _logger.warning("no runner for job %s, attempt %d: %s", placement.job_id, placement.attempt, exc)
+                    self._withdraw(directory, key, attempt_files.REFUSED, now)
+            claim = attempt_files.read_claim(directory, key)
+        except Forged:
+            return  # The next poll deals with it.
+        if claim is not None and claim.withdrawn not in (None, attempt_files.CANCELLED):
+            raise CapacityRefused("this machine could not start a process for the job")
+
+    def poll(self, placement: Placement, workload: Workload, now: float) -> Report:
+        """Report the state of the attempt, from its files only. One that nobody has is withdrawn: it is `LOST`."""
+        self._reap_own_children()
+        directory, key = self._directory(placement), self._key(placement)
+        try:
+            if _name(placement) in self._tampered:
+                # Whatever its records say by now: a runner that loses its program still writes down how.
+                report = self._end_tampered(placement, directory, key, now)
+            else:
+                report = self._observe(placement, workload, directory, key, now)
+        except Forged as exc:
+            self._remember_tampering(placement, str(exc))
+            report = self._end_tampered(placement, directory, key, now)
+        if report.state not in (PlacementState.PROVISIONING, PlacementState.RUNNING):
+            with self._lock:
+                self._ending_since.pop(_name(placement), None)
+        return report
+
+    def cancel(self, placement: Placement, now: float) -> None:
+        """Request the end; an attempt that no runner has yet never runs. No effect once it has ended."""
+        directory, key = self._directory(placement), self._key(placement)
+        try:
+            self._make_directory(directory)
+            if attempt_files.read_result(directory, key) is not None:
+                return
+            if placement.is_accepted and attempt_files.read_claim(directory, key) is None:
+                return  # It was there: this is no attempt that could be withdrawn. The next poll deals with it.
+            attempt_files.request_cancel(directory, key)
+            runner = self._withdraw(directory, key, attempt_files.CANCELLED, now).runner
+        except (Forged, NotADirectoryError):
+            return  # The next poll deals with it.
+        if runner is None or not self._is_watched(directory, runner):
+            return
+        processes.signal_same(runner, processes.NUDGE)
+        if self._has_waited_too_long(placement):
+            # A program that stopped its runner, or takes the request away again, does not last by that.
+            self._kill_everything(directory, runner, None)
+
+    def logs(self, placement: Placement, offset: int, limit: int) -> LogChunk:
+        """Up to `limit` bytes of the output from byte `offset` on, exactly as the program wrote them."""
+        directory = self._directory(placement)
+        # Asked first: what is written between the two questions must not be missed.
+        ended = self._has_ended(directory, self._key(placement))
+        descriptor = attempt_files.open_output(directory)
+        if descriptor is None:
+            return LogChunk(b"", offset, 0, complete=ended)
+        with os.fdopen(descriptor, "rb") as file:
+            # A file that a program made larger than any runner does is read that far.
+            total = min(file.seek(0, os.SEEK_END), self._output_limit_bytes + _LONGEST_NOTICE_BYTES)
+            file.seek(offset)
+            data = file.read(max(0, min(limit, total - offset)))
+        return LogChunk(data, offset, total, complete=ended and offset + len(data) >= total)
+
+    def __repr__(self) -> str:
+        return f"ProcessDriver({self._state_dir!r})"
+
+    def _directory(self, placement: Placement) -> str:
+        if not _JOB_ID.fullmatch(placement.job_id):
+            raise ValueError("a job id that cannot be the name of a directory")
+        return os.path.join(self._state_dir, placement.job_id, str(placement.attempt))
+
+    def _key(self, placement: Placement) -> bytes:
+        return attempt_files.attempt_key(self._secret, placement.job_id, placement.attempt)
+
+    def _make_directory(self, directory: str) -> None:
+        if not os.path.isdir(directory):
+            attempt_files.make_private_directory(directory)
+            if self._account is not None:
+                for path in (os.path.dirname(directory), directory):
+                    os.chmod(path, _PASSABLE)
+
+    def _specify(
+        self, placement: Placement, workload: Workload, directory: str, key: bytes, now: float
+    ) -> Specification:
+        return Specification(
+            command=workload.command or (),
+            environment=program_environment(
+                workload.env,
+                job_id=placement.job_id,
+                attempt=placement.attempt,
+                python=self._python,
+                work_directory=os.path.join(directory, attempt_files.WORK_DIRECTORY),
+                temporary_directory=os.path.join(directory, attempt_files.TEMPORARY_DIRECTORY),
+            ),
+            max_runtime_seconds=float(workload.max_runtime_seconds),
+            grace_seconds=self._grace_seconds,
+            linger_seconds=self._linger_seconds,
+            output_limit_bytes=self._output_limit_bytes,
+            clock_offset=now - self._wall_clock(),
+            key=key,
+            state_directory=self._state_dir,
+            notice=image_notice(workload.image),
+            limits=self._options.limits(),
+            hidden=self._hidden(),
+            account=self._account,
+        )
+
+    def _hidden(self) -> tuple[str, ...]:
+        """The files of the database, whichever there are now: log, key, credentials."""
+        database = self._state_files
+        if database is None:
+            return ()
+        beside = (path for path in database.parent.iterdir() if path.name.startswith(database.name))
+        return tuple(sorted(str(path) for path in beside if str(path) != self._state_dir))
+
+    def _observe(self, placement: Placement, workload: Workload, directory: str, key: bytes, now: float) -> Report:
+        result = attempt_files.read_result(directory, key)
+        claim = attempt_files.read_claim(directory, key)
+        if claim is None and result is None:
+            if placement.is_accepted:
+                raise Forged("its records are gone")
+            self._make_directory(directory)
+            claim = self._withdraw(directory, key, attempt_files.RUNNER_LOST, now)
+        if claim is not None and claim.runner is None:
+            return report_withdrawn(claim)
+        runner = None if claim is None else claim.runner
+        if result is None and claim is not None and runner is not None:
+            # In this order: a runner that is gone has written its result before it went.
+            is_alive = self._is_watched(directory, runner)
+            result = attempt_files.read_result(directory, key)
+            program = attempt_files.read_program(directory, key)
+            if result is None and is_alive and not self._is_overdue(placement):
+                return _report_unfinished(program, attempt_files.cancel_requested(directory, key), now)
+            if result is None:
+                result = self._settle_lost(placement, directory, key, claim, program, now)
+            if result is None:
+                return _report_unfinished(program, True, now)
+        assert result is not None
+        if runner is not None:
+            self._remember_own_child(runner)
+        return report_result(result, workload, has_printed=_has_printed(directory, workload.image))
+
+    def _withdraw(self, directory: str, key: bytes, reason: str, now: float) -> Claim:
+        """Claim the attempt so that it never runs, unless it is claimed already; return the claim that holds."""
+        claim = Claim(at=now, withdrawn=reason)
+        if attempt_files.publish(directory, attempt_files.CLAIM, attempt_files.claim_document(claim), key):
+            return claim
+        return attempt_files.read_claim(directory, key) or claim
+
+    def _is_watched(self, directory: str, runner: Identity) -> bool:
+        """Whether the runner lives. Its lock says so to those who cannot see it, in another container for example."""
+        try:
+            return processes.is_running(runner) or attempt_files.is_locked(directory, attempt_files.CLAIM)
+        except Forged:
+            return False
+
+    def _settle_lost(
+        self,
+        placement: Placement,
+        directory: str,
+        key: bytes,
+        claim: Claim,
+        program: Program | None,
+        now: float,
+    ) -> Result | None:
+        """End what is left of a program whose runner was killed, and record that; None while something is left."""
+        assert claim.runner is not None
+        is_restarted = claim.runner.boot_id != processes.boot_id()
+        if not self._kill_everything(directory, claim.runner, program) and not self._has_waited_too_long(placement):
+            return None
+        if program is None:
+            # It can have begun while its runner was being killed.
+            program = attempt_files.read_program(directory, key)
+        started_at = None if program is None else program.started_at
+        if started_at is None and not (claim.is_contained or is_restarted):
+            # It can have run, and have removed the record of it.
+            started_at = claim.at
+        if placement.started_at is not None:
+            started_at = placement.started_at
+        finished_at = now
+        if claim.is_contained or is_restarted:
+            # Nothing of it outlived its runner, nor could it touch what the runner left.
+            finished_at = min(now, _last_sign(directory) + claim.clock_offset + HEARTBEAT_SECONDS)
+        result = Result(
+            reason=attempt_files.CANCELLED
+            if attempt_files.cancel_requested(directory, key)
+            else attempt_files.RUNNER_LOST,
+            started_at=started_at,
+            finished_at=finished_at if started_at is None else max(started_at, finished_at),
+            detail=_ALL_OF_IT_ENDED if claim.is_contained or is_restarted else _WHAT_WAS_FOUND_ENDED,
+        )
+        try:
+            attempt_files.publish(directory, attempt_files.RESULT, attempt_files.result_document(result), key)
+        except (FileNotFoundError, NotADirectoryError, PermissionError) as exc:
+            raise Forged("its directory is gone") from exc
+        attempt_files.remove_program_directories(directory)
+        return attempt_files.read_result(directory, key)
+
+    def _remember_tampering(self, placement: Placement, reason: str) -> None:
+        _logger.warning("job %s, attempt %d: %s", placement.job_id, placement.attempt, reason)
+        with self._lock:
+            self._tampered[_name(placement)] = None
+            if len(self._tampered) > _MOST_TAMPERED:
+                del self._tampered[next(iter(self._tampered))]
+
+    def _end_tampered(self, placement: Placement, directory: str, key: bytes, now: float) -> Report:
+        """End everything of a job whose records cannot be believed, and report that it ran until now."""
+        claim = _believed(attempt_files.read_claim, directory, key)
+        program = _believed(attempt_files.read_program, directory, key)
+        runner = None if claim is None else claim.runner
+        is_ended = self._kill_everything(directory, runner, program)
+        started_at = placement.started_at
+        if started_at is None:
+            started_at = placement.placed_at if program is None else program.started_at
+        if is_ended or self._has_waited_too_long(placement):
+            with contextlib.suppress(OSError):
+                attempt_files.remove_program_directories(directory)
+            return report_tampering(started_at, now, is_ended=is_ended)
+        return Report(PlacementState.RUNNING, started_at=started_at, next_poll_at=now + SHORTEST_POLL_SECONDS)
+
+    def _kill_everything(self, directory: str, runner: Identity | None, program: Program | None) -> bool:
+        """Kill what can be found of an attempt, its runner included. Whether nothing that can be killed is left."""
+        if not processes.ON_LINUX:
+            return True
+        runners = processes.runners_of(directory)
+        if runner is not None and processes.is_running(runner):
+            runners.add(runner.pid)
+        left: set[int] = set()
+        for pid in runners:
+            left.update(processes.descendants(pid))
+        marker = f"{WORK_DIRECTORY_VARIABLE}={os.path.join(directory, attempt_files.WORK_DIRECTORY)}"
+        process = None if program is None else program.process
+        left.update(processes.left_of(process, marker, _own_directories(directory)))
+        left -= runners
+        untouchable = set(processes.send(left, processes.KILL))
+        if not left - untouchable:
+            # The runners last: while one lives, nothing that is forked meanwhile gets away from below it.
+            untouchable.update(processes.send(runners, processes.KILL))
+        return not (left | runners) - untouchable
+
+    def _is_overdue(self, placement: Placement) -> bool:
+        with self._lock:
+            since = self._ending_since.get(_name(placement))
+        return since is not None and time.monotonic() - since > self._force_seconds
+
+    def _has_waited_too_long(self, placement: Placement) -> bool:
+        """Whether the end of a placement has been under way for so long; it begins with the first question."""
+        with self._lock:
+            self._ending_since.setdefault(_name(placement), time.monotonic())
+        return self._is_overdue(placement)
+
+    def _has_ended(self, directory: str, key: bytes) -> bool:
+        try:
+            if attempt_files.read_result(directory, key) is not None:
+                return True
+            claim = attempt_files.read_claim(directory, key)
+        except Forged:
+            return True
+        return claim is not None and claim.runner is None
+
+    def _warn_about_image(self, image: str) -> None:
+        with self._lock:
+            first, self._warned = not self._warned, True
+        if first:
+            _logger.warning(
+                "the process driver runs the command of a job on this machine; its image (%s) is not run", image
+            )
+
+    def _remember_own_child(self, runner: Identity) -> None:
+        """Where this process is init (or a subreaper), runners become its children and are its to reap."""
+        entry = processes.look_up(runner.pid)
+        if entry is not None and entry.parent == os.getpid() and processes.is_same(runner):
+            with self._lock:
+                self._own_children.add(runner)
+            self._reap_own_children()
+
+    def _reap_own_children(self) -> None:
+        with self._lock:
+            for runner in tuple(self._own_children):
+                ended = runner.pid
+                if processes.is_same(runner):
+                    with contextlib.suppress(ChildProcessError):
+                        ended, _ = os.waitpid(runner.pid, os.WNOHANG)
+                if ended:
+                    self._own_children.discard(runner)
+
+
+def _check_acceptable(workload: Workload) -> None:
+    """Refuse now what `exec` would refuse later, without quoting it."""
+    try:
+        parts = [os.fsencode(part) for part in workload.command or ()]
+        names = [os.fsencode(name) for name in workload.env]
+        parts += [os.fsencode(value) for value in workload.env.values()]
+    except UnicodeEncodeError:
+        raise SubmissionRefused("invalid_command", "command or env holds a character that has no encoding") from None
+    if any(b"\0" in part for part in parts + names):
+        raise SubmissionRefused("invalid_command", "command or env holds a NUL character")
+    if any(not name or b"=" in name for name in names):
+        raise SubmissionRefused("invalid_command", "env holds a name that is empty or has a '='")
+    if not parts[0]:
+        raise SubmissionRefused("invalid_command", "the first word of command is empty")
+
+
+def _own_directories(directory: str) -> tuple[str, ...]:
+    return tuple(
+        os.path.join(directory, name) for name in (attempt_files.WORK_DIRECTORY, attempt_files.TEMPORARY_DIRECTORY)
+    )
+
+
+def _name(placement: Placement) -> tuple[str, int]:
+    return placement.job_id, placement.attempt
+
+
+def _report_unfinished(program: Program | None, is_ending: bool, now: float) -> Report:
+    if program is None:
+        return Report(PlacementState.PROVISIONING, next_poll_at=now + SHORTEST_POLL_SECONDS)
+    # The end of a short program is noticed soon, and a long one is not polled more often than it is worth.
+    pause = SHORTEST_POLL_SECONDS if is_ending else (now - program.started_at) / 10
+    pause = min(max(pause, SHORTEST_POLL_SECONDS), LONGEST_POLL_SECONDS)
+    return Report(PlacementState.RUNNING, started_at=program.started_at, next_poll_at=now + pause)
+
+
+def _last_sign(directory: str) -> float:
+    """When the runner was last known to be alive, by this machine's wall clock."""
+    signs = [0.0]
+    for name in (attempt_files.CLAIM, attempt_files.OUTPUT):
+        with contextlib.suppress(OSError):
+            signs.append(os.stat(os.path.join(directory, name), follow_symlinks=False).st_mtime)
+    return max(signs)
+
+
+def _has_printed(directory: str, image: str) -> bool:
+    try:
+        return os.path.getsize(os.path.join(directory, attempt_files.OUTPUT)) > len(image_notice(image))
+    except OSError:
+        return False
+
+
+def _believed(read: Callable[[str, bytes], _Record | None], directory: str, key: bytes) -> _Record | None:
+    try:
+        return read(directory, key)
+    except (Forged, OSError):
+        return None

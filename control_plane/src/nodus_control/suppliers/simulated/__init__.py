@@ -1,0 +1,1 @@
+"""The driver whose suppliers, jobs and prices are simulated."""

@@ -1,0 +1,191 @@
+"""Writing transitions: state, history, cost and budget of jobs change together, inside the caller's transaction."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, LargeBinary, bindparam, func, insert, select, update
+
+from nodus_core import lifecycle
+from nodus_core.catalogue import Catalogue
+from nodus_core.lifecycle import Change, JobStatus
+
+from ..database.rows import JobRecord, event_values, settlement_values, state_values
+from ..database.schema import attempts, events, jobs
+from ..keys import budgets
+from ..trust import job_entries, log
+from ..trust.log import Entry
+from ..webhooks import outbox, payloads
+from . import metering
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnd:
+    """How an attempt ended: `refused`, `lost`, `outage` or the job's terminal status. Unix milliseconds."""
+
+    outcome: str
+    started_at: int | None
+    ended_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What became of a job: its transitions in order, whether its attempt ended, and when it is due again.
+
+    `due_at` is ignored once the job is terminal.
+    """
+
+    job: JobRecord
+    changes: Sequence[Change]
+    due_at: int | None
+    attempt_end: AttemptEnd | None = None
+
+
+_STATE_COLUMNS = (
+    *state_values(lifecycle.JobState()),
+    "events",
+    "open_attempt",
+    "due_at",
+    "duration_ms",
+    "cost",
+    "retail",
+    "ledger_seq",
+    "ledger_hash",
+)
+_UPDATE_JOB = (
+    update(jobs)
+    .where(jobs.c.seq == bindparam("of_seq"))
+    .values(
+        lease_owner=None,
+        lease_until=None,
+        waiting_since=None,
+        sealed=func.coalesce(bindparam("to_sealed", type_=LargeBinary), jobs.c.sealed),
+        **{name: bindparam(f"to_{name}") for name in _STATE_COLUMNS},
+    )
+)
+_RESCHEDULE = (
+    update(jobs)
+    .where(jobs.c.seq == bindparam("of_seq"))
+    .values(lease_owner=None, lease_until=None, due_at=bindparam("to_due_at"))
+)
+_END_ATTEMPT = (
+    update(attempts)
+    .where(attempts.c.job_id == bindparam("of_job"), attempts.c.attempt == bindparam("of_attempt"))
+    .values(outcome=bindparam("to_outcome"), started_at=bindparam("to_started_at"), ended_at=bindparam("to_ended_at"))
+)
+_LAST_SUPPLIER = (
+    select(attempts.c.supplier)
+    .where(attempts.c.job_id == bindparam("job"), attempts.c.outcome.in_(("lost", "outage")))
+    .order_by(attempts.c.attempt.desc())
+    .limit(1)
+)
+
+
+def write_steps(
+    connection: Connection, steps: Sequence[Step], catalogue: Catalogue, opening: Sequence[Entry] = ()
+) -> None:
+    """Write what became of jobs whose rows the caller has locked, and release their leases.
+
+    `opening` are ledger entries to write before.
+
+    Raises:
+        lifecycle.IllegalTransition: a change does not follow from the job's state; nothing may be committed then.
+    """
+    job_rows: list[dict[str, Any]] = []
+    rescheduled: list[dict[str, Any]] = []
+    attempt_rows: list[dict[str, Any]] = []
+    settled: list[tuple[JobRecord, dict[str, Any]]] = []
+    entries = list(opening)
+    terminal: dict[int, dict[str, Any]] = {}  # by where in `entries` the terminal transition is
+    recorded: list[tuple[int, dict[str, Any]]] = []  # rows of `events`, each with where in `entries` it is
+    released: Counter[str] = Counter()
+    realised: Counter[tuple[str, str]] = Counter()
+    for step in steps:
+        job = step.job
+        if step.attempt_end is not None:
+            attempt_rows.append(
+                {
+                    "of_job": job.id,
+                    "of_attempt": job.attempt,
+                    "to_outcome": step.attempt_end.outcome,
+                    "to_started_at": step.attempt_end.started_at,
+                    "to_ended_at": step.attempt_end.ended_at,
+                }
+            )
+            if job.open_attempt:
+                end = step.attempt_end
+                entries.append(job_entries.attempt_ended(job, end.outcome, end.started_at, end.ended_at))
+        elif not step.changes:
+            rescheduled.append({"of_seq": job.seq, "to_due_at": step.due_at})
+            continue
+        values, history = _advance(step, catalogue)
+        recorded.extend(enumerate(history, start=len(entries)))
+        entries.extend(job_entries.transitions(job, history))
+        # Nobody runs it again: env and command have served their purpose.
+        sealed = b"" if values["cost"] is not None else None
+        row = {"of_seq": job.seq, "to_sealed": sealed, **{f"to_{name}": values[name] for name in _STATE_COLUMNS}}
+        job_rows.append(row)
+        if values["cost"] is not None:
+            terminal[len(entries) - 1] = row
+            entries.append(job_entries.settled(job, values))
+            settled.append((job, values))
+            released[job.key_id] += job.reserved
+            realised[job.key_id, budgets.month_of(values["finished_at"])] += values["cost"]
+    budgets.settle(connection, released, realised)
+    outbox.publish(connection, [_webhook_event(connection, *each) for each in settled])
+    metering.record(connection, settled)
+    positions = log.append_all(connection, entries)
+    for number, row in terminal.items():
+        row.update(to_ledger_seq=positions[number].seq, to_ledger_hash=positions[number].leaf_hash)
+    event_rows = [{**row, "position": positions[number].seq} for number, row in recorded]
+    for statement, rows in (
+        (_RESCHEDULE, rescheduled),
+        (_UPDATE_JOB, job_rows),
+        (insert(events), event_rows),
+        (_END_ATTEMPT, attempt_rows),
+    ):
+        if rows:
+            connection.execute(statement, rows)
+
+
+def cancel_undispatched(connection: Connection, job: JobRecord, now: int, catalogue: Catalogue) -> None:
+    """Cancel a queued job that no driver has."""
+    change = Change(to=JobStatus.CANCELLED, at=now, reason="requested")
+    write_steps(connection, [Step(job, [change], due_at=None)], catalogue)
+
+
+def _webhook_event(connection: Connection, job: JobRecord, values: Mapping[str, Any]) -> outbox.WebhookEvent:
+    """Notify subscribers of a job's end; if it failed in the queue, name the supplier that had it last."""
+    last_supplier = values["supplier"]
+    if last_supplier is None and values["status"] == JobStatus.FAILED.value:
+        last_supplier = connection.execute(_LAST_SUPPLIER, {"job": job.id}).scalar()
+    return payloads.ended(job, values, last_supplier)
+
+
+def _advance(step: Step, catalogue: Catalogue) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Apply a step's changes; return the job's new columns and the rows of its history."""
+    job = step.job
+    state = job.state
+    history: list[dict[str, Any]] = []
+    for number, change in enumerate(step.changes, start=job.events + 1):
+        state = lifecycle.apply(state, change)
+        history.append(event_values(job, number, state, change))
+    values: dict[str, Any] = {
+        **state_values(state),
+        "events": job.events + len(history),
+        "open_attempt": job.open_attempt and step.attempt_end is None,
+        "due_at": step.due_at,
+        "duration_ms": None,
+        "cost": None,
+        "retail": None,
+        "ledger_seq": None,
+        "ledger_hash": None,
+    }
+    if state.status.is_terminal:
+        duration_ms = lifecycle.running_milliseconds(state, job.max_runtime_seconds)
+        retail_rate = catalogue.retail_micros_per_gpu_hour(job.gpu)
+        values.update(settlement_values(job, state, duration_ms, retail_rate))
+    return values, history

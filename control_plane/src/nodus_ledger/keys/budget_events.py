@@ -1,0 +1,29 @@
+"""What is recorded, and sent to subscribers, when a reservation nears a key's cap or is refused by it."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from ..errors import BudgetExceeded, BudgetFigures
+from ..trust import key_entries, log
+from ..webhooks import outbox, payloads
+from . import thresholds
+from .keys import KeyRecord
+
+
+def reserved(
+    connection: Connection, key: KeyRecord, figures: BudgetFigures, job_id: str, default_fraction: float, now: int
+) -> None:
+    """Report that a reservation crossed the threshold, once per key, month and fraction. The key's row is locked."""
+    fraction = default_fraction if key.threshold is None else key.threshold
+    if thresholds.newly_reached(connection, key.id, figures, fraction, now):
+        outbox.publish(connection, [payloads.threshold_reached(key, figures, fraction, job_id, now)])
+        entry = key_entries.threshold_reached(key.owner, now, figures, f"{fraction:g}")
+        log.append_all(connection, [entry])
+
+
+def refused(connection: Connection, key: KeyRecord, refusal: BudgetExceeded, now: int) -> None:
+    """Report that the cap refused a submission; the caller commits this, and nothing else."""
+    outbox.publish(connection, [payloads.exceeded(key, refusal.figures, refusal.estimated, now)])
+    entry = key_entries.exceeded(key.owner, now, refusal.figures, refusal.estimated)
+    log.append_all(connection, [entry])

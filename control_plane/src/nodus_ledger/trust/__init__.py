@@ -1,0 +1,1 @@
+"""The Trust Ledger: one append-only log for each customer, its tree, its signed checkpoints and its readers."""

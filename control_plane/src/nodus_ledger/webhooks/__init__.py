@@ -1,0 +1,1 @@
+"""Webhook endpoints, the outbox, and the deliveries that are due."""
