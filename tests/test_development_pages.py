@@ -22,8 +22,8 @@ CODE = ["src/nodus", "control_plane/src", "tools"]
 
 MADE_LATER = {".venv", "artifacts", "dist"}
 """Folders that the project's tools make: paths into them need not exist."""
-MARKERS = {"both_engines"}
-"""Names that only tests have."""
+OF_TESTS = {"both_engines", "usual_limits"}
+"""Marks and fixtures, which only tests have."""
 FOREIGN = {"httpcore", "httpx", "anyio", "sqlalchemy", *sys.stdlib_module_names}
 
 BLOCK = re.compile(r"^```\w*\n(.*?)^```|^((?: {4}[^\n]*\n)+)", re.DOTALL | re.MULTILINE)
@@ -105,7 +105,7 @@ def known_names() -> frozenset[str]:
             node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
         }
     parts = [name.split(".") for name in full]
-    return frozenset(".".join(each[at:]) for each in parts for at in range(len(each))) | texts | MARKERS
+    return frozenset(".".join(each[at:]) for each in parts for at in range(len(each))) | texts | OF_TESTS
 
 
 def unknown_in(text: str) -> set[str]:

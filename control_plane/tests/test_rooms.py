@@ -63,6 +63,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         },
         "api": {
             "access",
+            "clock",
             "control_plane",
             "errors",
             "readiness",
@@ -246,3 +247,14 @@ def test_a_room_imports_only_rooms_that_stand_above_it_in_the_table(package: str
 def test_no_module_imports_itself_by_way_of_others(package: str) -> None:
     """Not even by a name that only the type checker reads."""
     assert circle_in(arrows_of(package)) is None
+
+
+def test_only_what_puts_the_api_together_takes_a_whole_control_plane() -> None:
+    """What answers a request names the parts of one that it needs."""
+    whole = {
+        module
+        for module, targets in arrows_of("nodus_control").items()
+        if room_of(module) == "api" and "nodus_control.control_plane" in targets
+    }
+
+    assert whole == {"nodus_control.api.app", "nodus_control.api.operations"}

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from typing import Protocol
 
 from nodus_core.spec import is_idempotency_key
 from nodus_ledger.database.redis_store import RedisUnavailable
-from nodus_ledger.keys.keys import KeyRecord
+from nodus_ledger.keys.keys import KeyRecord, Keys
+from nodus_ledger.keys.replays import Replays
 
 from ..access import signatures
-from ..access.recent_callers import bearer_key
-from ..control_plane import ControlPlane
+from ..access.limits import Limits
+from ..access.recent_callers import Callers, bearer_key
+from ..clock import Clock
 from ..errors import ApiError
 from .requests import ApiRequest
 
@@ -18,7 +21,17 @@ _SAFE_METHODS = ("GET", "HEAD")
 _REDIS_RETRY_SECONDS = 2
 
 
-def authenticate(plane: ControlPlane, call: ApiRequest, *, tokens: int = 1) -> KeyRecord:
+class Parts(Protocol):
+    """What of a control plane tells who is calling."""
+
+    callers: Callers
+    clock: Clock
+    keys: Keys
+    limits: Limits
+    replays: Replays
+
+
+def authenticate(parts: Parts, call: ApiRequest, *, tokens: int = 1) -> KeyRecord:
     """Return the key of a request, after verifying the signature if the key requires one.
 
     What fails here counts in the bucket of the client's address; what passes takes `tokens` from the key's.
@@ -28,20 +41,20 @@ def authenticate(plane: ControlPlane, call: ApiRequest, *, tokens: int = 1) -> K
             `signing_secret_unavailable`; 409 `signature_replayed`; 429 `rate_limited`; 503 `signatures_unavailable`.
     """
     try:
-        key = _find(plane, call)
+        key = _find(parts, call)
         if key.signing_required:
-            _require_signature(plane, call, key)
+            _require_signature(parts, call, key)
     except ApiError as exc:
         if exc.status < 500:
-            plane.limits.count_failure(call.address)
+            parts.limits.count_failure(call.address)
         raise
-    plane.limits.admit(key, tokens)
+    parts.limits.admit(key, tokens)
     return key
 
 
-def _require_signature(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> None:
+def _require_signature(parts: Parts, call: ApiRequest, key: KeyRecord) -> None:
     try:
-        _check_signature(plane, call, key)
+        _check_signature(parts, call, key)
     except RedisUnavailable:
         # Nothing passes unverified; keys that need not sign never get here.
         raise ApiError(
@@ -53,16 +66,16 @@ def _require_signature(plane: ControlPlane, call: ApiRequest, key: KeyRecord) ->
         ) from None
 
 
-def _find(plane: ControlPlane, call: ApiRequest) -> KeyRecord:
+def _find(parts: Parts, call: ApiRequest) -> KeyRecord:
     api_key = bearer_key(call.header("authorization"))
     key = None
     if api_key is not None:
         # Looked up a moment ago, if this is the first request with it.
-        key, call.found = call.found or plane.keys.find(api_key), None
+        key, call.found = call.found or parts.keys.find(api_key), None
         if key is None:
-            plane.callers.forget(api_key)
+            parts.callers.forget(api_key)
         else:
-            plane.callers.remember(api_key, key, plane.limits.of_key(key), call.caller)
+            parts.callers.remember(api_key, key, parts.limits.of_key(key), call.caller)
     if key is None:
         raise ApiError(
             401,
@@ -70,7 +83,7 @@ def _find(plane: ControlPlane, call: ApiRequest) -> KeyRecord:
             "The API key is missing, unknown or revoked: send `Authorization: Bearer nk_…`.",
             headers={"WWW-Authenticate": "Bearer"},
         )
-    if key.has_expired(plane.clock.now()):
+    if key.has_expired(parts.clock.now()):
         raise ApiError(
             401,
             "key_expired",
@@ -80,9 +93,9 @@ def _find(plane: ControlPlane, call: ApiRequest) -> KeyRecord:
     return key
 
 
-def _check_signature(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> None:
+def _check_signature(parts: Parts, call: ApiRequest, key: KeyRecord) -> None:
     real_now = time.time()
-    usable = plane.keys.signing_secrets(key, int(real_now * 1000))
+    usable = parts.keys.signing_secrets(key, int(real_now * 1000))
     try:
         signature = signatures.verify(
             usable.secrets, call.method, call.raw_path, call.body, call.only_header("nodus-signature"), real_now
@@ -107,15 +120,15 @@ def _check_signature(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> N
             extra={"skew_seconds": exc.skew_seconds},
         ) from None
     if call.method not in _SAFE_METHODS:
-        _refuse_replay(plane, call, key, signature, real_now)
+        _refuse_replay(parts, call, key, signature, real_now)
 
 
-def _refuse_replay(plane: ControlPlane, call: ApiRequest, key: KeyRecord, signature: str, real_now: float) -> None:
+def _refuse_replay(parts: Parts, call: ApiRequest, key: KeyRecord, signature: str, real_now: float) -> None:
     """Let a signature be used twice only if that changes nothing, because the request is idempotent."""
     idempotency_key = call.idempotency_key()
     if idempotency_key is not None and not is_idempotency_key(idempotency_key):
         idempotency_key = None  # nothing is submitted under it
-    first_use = plane.replays.admit(key.id, signature, idempotency_key, real_now)
+    first_use = parts.replays.admit(key.id, signature, idempotency_key, real_now)
     if first_use is None or call.method == "DELETE" or call.raw_path.endswith("/cancel"):
         return
     if call.raw_path == "/v1/jobs" and idempotency_key is not None and first_use.idempotency_key == idempotency_key:

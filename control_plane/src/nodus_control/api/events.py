@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass
+from typing import Protocol
 
 import anyio
 from anyio.lowlevel import RunVar
 
+from nodus_ledger.jobs.jobs import Jobs
 from nodus_ledger.keys.keys import KeyRecord
 
 from ..concurrency.wakeups import LONGEST_PAUSE_SECONDS, PAUSE_FACTOR
-from ..control_plane import ControlPlane
 from ..errors import ApiError
 from ..streams.event_feed import EventFeed, Page
 from .live import LiveResponse, Start
@@ -29,6 +30,13 @@ _NUMBER = re.compile(r"[0-9]{1,18}\Z")
 _HEARTBEAT = b":\n\n"
 
 
+class Parts(Protocol):
+    """What these operations need of a control plane."""
+
+    feed: EventFeed
+    jobs: Jobs
+
+
 @dataclass(frozen=True, slots=True)
 class _Asked:
     """What to stream. `is_over` if no event will follow; `tells_id` if the client does not know yet where it begins."""
@@ -38,27 +46,27 @@ class _Asked:
     tells_id: bool = False
 
 
-def follow_events(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> LiveResponse:
+def follow_events(parts: Parts, call: ApiRequest, key: KeyRecord) -> LiveResponse:
     """Follow all of the customer's jobs."""
-    return _EventStream(plane.feed, _of_customer(plane, call, key))
+    return _EventStream(parts.feed, _of_customer(parts, call, key))
 
 
-def follow_job(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> LiveResponse:
+def follow_job(parts: Parts, call: ApiRequest, key: KeyRecord) -> LiveResponse:
     """Follow a job."""
     after = _asked_for(call)
-    job = plane.jobs.get(key.customer_id, call.path_params["job_id"])
+    job = parts.jobs.get(key.customer_id, call.path_params["job_id"])
     if after > job.events:
         after = 0
     start = Start(key.customer_id, key.id, job.id, after)
-    return _EventStream(plane.feed, _Asked(start, is_over=job.is_terminal and after == job.events))
+    return _EventStream(parts.feed, _Asked(start, is_over=job.is_terminal and after == job.events))
 
 
-def _of_customer(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> _Asked:
+def _of_customer(parts: Parts, call: ApiRequest, key: KeyRecord) -> _Asked:
     if call.header("last-event-id") is None and call.parameters.get("after") == LATEST:
-        return _Asked(Start(key.customer_id, key.id, None, plane.feed.head(key.customer_id)), tells_id=True)
+        return _Asked(Start(key.customer_id, key.id, None, parts.feed.head(key.customer_id)), tells_id=True)
     after = _asked_for(call)
     # A sequence that is shorter than that is another one: the control plane has lost its memory since.
-    if after and after > plane.feed.head(key.customer_id):
+    if after and after > parts.feed.head(key.customer_id):
         after = 0
     return _Asked(Start(key.customer_id, key.id, None, after))
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import anyio.to_thread
 from anyio.lowlevel import RunVar
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..control_plane import ControlPlane
-from ..readiness import is_ready
+from ..readiness import Readiness, is_ready
 from ..version import VERSION
 from .views import to_json
 
@@ -18,18 +19,24 @@ ANSWER_SECONDS = 5.0
 _own_thread: RunVar[anyio.CapacityLimiter] = RunVar("nodus_control_readiness_thread")
 
 
-async def healthz(_plane: ControlPlane, _request: Request) -> Response:
+class Parts(Protocol):
+    """What these operations need of a control plane."""
+
+    readiness: Readiness
+
+
+async def healthz(_parts: object, _request: Request) -> Response:
     """Say that requests are answered. Needs no credentials."""
     return Response(to_json({"status": "ok", "version": VERSION}), media_type="application/json")
 
 
-async def readyz(plane: ControlPlane, _request: Request) -> Response:
+async def readyz(parts: Parts, _request: Request) -> Response:
     """Say whether database and Redis answer, and whether a worker was seen. Needs no credentials."""
     # Without an answer in time, the database is what gives none: Redis has a shorter limit.
     checks = {"database": "no answer", "worker": "unknown"}
     with anyio.move_on_after(ANSWER_SECONDS):
         # In a thread that no request can occupy.
-        checks = await anyio.to_thread.run_sync(plane.readiness.check, limiter=_limiter(), abandon_on_cancel=True)
+        checks = await anyio.to_thread.run_sync(parts.readiness.check, limiter=_limiter(), abandon_on_cancel=True)
     ready = is_ready(checks)
     content = {"status": "ok" if ready else "unavailable", "checks": checks}
     return Response(

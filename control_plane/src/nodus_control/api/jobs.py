@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Protocol
 
 from starlette.responses import Response
 
 from nodus_core.lifecycle import JobStatus
 from nodus_core.spec import FIELDS, FILTERS, InvalidSpec, parse_spec
+from nodus_ledger.jobs.jobs import Jobs
 from nodus_ledger.keys.keys import KeyRecord
 
-from ..control_plane import ControlPlane
+from ..clock import Clock
 from ..errors import ApiError
 from .requests import ApiRequest
 from .views import job_view, page_view, to_json
@@ -22,21 +24,31 @@ MAX_LIMIT = 200
 _DIGITS = re.compile(r"[0-9]+\Z")
 
 
-def submit_job(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Response:
+class Parts(Protocol):
+    """What these operations need of a control plane."""
+
+    clock: Clock
+    jobs: Jobs
+
+    def wake(self) -> None:
+        """Tell the worker that something has fallen due."""
+
+
+def submit_job(parts: Parts, call: ApiRequest, key: KeyRecord) -> Response:
     """Submit a job."""
     idempotency_key = call.require_idempotency_key()
     spec = parse_spec(call.json())
-    submitted = plane.jobs.submit(key, spec, idempotency_key, plane.clock.now())
+    submitted = parts.jobs.submit(key, spec, idempotency_key, parts.clock.now())
     if submitted.replayed:
         return _json(job_view(submitted.job), headers={"Idempotent-Replayed": "true"})
-    plane.wake()
+    parts.wake()
     return _json(job_view(submitted.job), status=202)
 
 
-def list_jobs(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Response:
+def list_jobs(parts: Parts, call: ApiRequest, key: KeyRecord) -> Response:
     """List jobs, newest first."""
     parameters = call.parameters
-    page = plane.jobs.list(
+    page = parts.jobs.list(
         key.customer_id,
         limit=read_limit(parameters.get("limit")),
         cursor=parameters.get("cursor") or None,
@@ -46,22 +58,22 @@ def list_jobs(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Response
     return _json(page_view(page.jobs, page.next_cursor))
 
 
-def get_job(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Response:
+def get_job(parts: Parts, call: ApiRequest, key: KeyRecord) -> Response:
     """Get a job."""
-    return _json(job_view(plane.jobs.get(key.customer_id, call.path_params["job_id"])))
+    return _json(job_view(parts.jobs.get(key.customer_id, call.path_params["job_id"])))
 
 
-def cancel_job(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Response:
+def cancel_job(parts: Parts, call: ApiRequest, key: KeyRecord) -> Response:
     """Ask for the end of a job."""
-    job = plane.jobs.request_cancel(key, call.path_params["job_id"], plane.clock.now())
-    plane.wake()
+    job = parts.jobs.request_cancel(key, call.path_params["job_id"], parts.clock.now())
+    parts.wake()
     return _json(job_view(job))
 
 
-def get_routing(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Response:
+def get_routing(parts: Parts, call: ApiRequest, key: KeyRecord) -> Response:
     """Say why a job went where it went."""
-    job = plane.jobs.get(key.customer_id, call.path_params["job_id"])
-    return _json(plane.jobs.decision(job.id) or {"chosen": None, "candidates": []})
+    job = parts.jobs.get(key.customer_id, call.path_params["job_id"])
+    return _json(parts.jobs.decision(job.id) or {"chosen": None, "candidates": []})
 
 
 def read_limit(text: str | None) -> int:

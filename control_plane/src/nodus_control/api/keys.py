@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from starlette.responses import Response
 
-from nodus_ledger.keys.keys import KeyRecord
+from nodus_ledger.keys.keys import KeyRecord, Keys
 
-from ..control_plane import ControlPlane
+from ..clock import Clock
 from .requests import ApiRequest
 from .views import key_view, to_json
 
 
-def get_key(plane: ControlPlane, _call: ApiRequest, key: KeyRecord) -> Response:
+class Parts(Protocol):
+    """What this operation needs of a control plane."""
+
+    clock: Clock
+    keys: Keys
+
+
+def get_key(parts: Parts, _call: ApiRequest, key: KeyRecord) -> Response:
     """Get the calling key and its budget."""
-    figures = plane.keys.budget(key.id, plane.clock.now())
+    figures = parts.keys.budget(key.id, parts.clock.now())
     return Response(to_json(key_view(key, figures)), media_type="application/json")

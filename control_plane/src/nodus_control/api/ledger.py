@@ -5,16 +5,15 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.responses import Response
 
 from nodus_core.notes import encode_verifier_key
 from nodus_ledger.keys.keys import KeyRecord
 from nodus_ledger.trust.entry_view import entry_view
-from nodus_ledger.trust.reader import UnknownEntry, UnknownSize
+from nodus_ledger.trust.reader import TrustLedger, UnknownEntry, UnknownSize
 
-from ..control_plane import ControlPlane
 from ..errors import ApiError
 from .jobs import read_limit
 from .requests import ApiRequest
@@ -24,11 +23,17 @@ _MAX_DIGITS = 15  # a number that no ledger reaches, and that every JSON reader 
 _DIGITS = re.compile(r"[0-9]+\Z")
 
 
-def list_entries(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Response:
+class Parts(Protocol):
+    """What these operations need of a control plane."""
+
+    trust_ledger: TrustLedger
+
+
+def list_entries(parts: Parts, call: ApiRequest, key: KeyRecord) -> Response:
     """List rows in their order."""
     limit = read_limit(call.parameters.get("limit"))
     after = _whole(call, "after", default=0, lowest=0)
-    page = plane.trust_ledger.entries(
+    page = parts.trust_ledger.entries(
         key.customer_id,
         job_id=call.parameters.get("job_id") or None,
         after=after,
@@ -38,10 +43,10 @@ def list_entries(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Respo
     return _json({"entries": [entry_view(entry) for entry in page.entries], "next_after": page.next_after})
 
 
-def get_key(plane: ControlPlane, _call: ApiRequest, key: KeyRecord) -> Response:
+def get_key(parts: Parts, _call: ApiRequest, key: KeyRecord) -> Response:
     """Get the key that checkpoints are signed with."""
-    origin = plane.trust_ledger.origin_of(key.customer_id)
-    public_key = plane.trust_ledger.public_key
+    origin = parts.trust_ledger.origin_of(key.customer_id)
+    public_key = parts.trust_ledger.public_key
     return _json(
         {
             "origin": origin,
@@ -52,21 +57,21 @@ def get_key(plane: ControlPlane, _call: ApiRequest, key: KeyRecord) -> Response:
     )
 
 
-def get_checkpoint(plane: ControlPlane, _call: ApiRequest, key: KeyRecord) -> Response:
+def get_checkpoint(parts: Parts, _call: ApiRequest, key: KeyRecord) -> Response:
     """Get a signed checkpoint of the ledger as it is now."""
-    signed = plane.trust_ledger.checkpoint(key.customer_id)
+    signed = parts.trust_ledger.checkpoint(key.customer_id)
     origin, size, root = signed.checkpoint
     return _json({"origin": origin, "size": size, "root_hash": root.hex(), "note": signed.note})
 
 
-def get_proof(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Response:
+def get_proof(parts: Parts, call: ApiRequest, key: KeyRecord) -> Response:
     """Prove that a row is in the ledger."""
     seq = call.path_params["seq"]
     size = _whole(call, "size", default=0, lowest=1) or None
     if not _DIGITS.match(seq) or len(seq) > _MAX_DIGITS:
         raise _unknown_entry()
     try:
-        proof = plane.trust_ledger.inclusion(key.customer_id, int(seq), size, key_id=_only_rows_of(key))
+        proof = parts.trust_ledger.inclusion(key.customer_id, int(seq), size, key_id=_only_rows_of(key))
     except UnknownEntry:
         raise _unknown_entry() from None
     except UnknownSize:
@@ -75,14 +80,14 @@ def get_proof(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Response
     return _json(content)
 
 
-def get_consistency(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Response:
+def get_consistency(parts: Parts, call: ApiRequest, key: KeyRecord) -> Response:
     """Prove that the ledger of one size begins with that of another."""
     old_size = _whole(call, "from", default=None, lowest=1)
     size = _whole(call, "to", default=None, lowest=1)
     if old_size > size:
         raise ApiError(422, "invalid_query", "`from` must not be above `to`.")
     try:
-        hashes = plane.trust_ledger.consistency(key.customer_id, old_size, size)
+        hashes = parts.trust_ledger.consistency(key.customer_id, old_size, size)
     except UnknownSize:
         raise _unknown_size("`to` must not be above the size of the ledger.") from None
     return _json({"from": old_size, "to": size, "hashes": _hex(hashes)})

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from typing import Protocol
 
 from starlette.responses import Response, StreamingResponse
 
 from nodus_ledger.database.rows import JobRecord
-from nodus_ledger.jobs.jobs import PlacementFacts, require_own
+from nodus_ledger.jobs.jobs import Jobs, PlacementFacts, require_own
 from nodus_ledger.keys.keys import KeyRecord
 
-from ..control_plane import ControlPlane
 from ..errors import ApiError
-from ..suppliers.protocol import LogChunk, Placement
+from ..streams.event_feed import EventFeed
+from ..streams.output_watch import OutputWatch
+from ..suppliers.protocol import Driver, LogChunk, Placement
 from .live import LiveResponse, Start
 from .requests import ApiRequest, in_thread
 
@@ -25,24 +27,33 @@ _RANGE = re.compile(r"bytes=([0-9]{0,15})-([0-9]{0,15})\Z")
 _MEDIA_TYPE = "text/plain; charset=utf-8"
 
 
-def get_logs(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Response:
+class Parts(Protocol):
+    """What this operation needs of a control plane."""
+
+    driver: Driver
+    feed: EventFeed
+    jobs: Jobs
+    output_watch: OutputWatch
+
+
+def get_logs(parts: Parts, call: ApiRequest, key: KeyRecord) -> Response:
     """Get what a job printed."""
-    job = plane.jobs.get(key.customer_id, call.path_params["job_id"])
+    job = parts.jobs.get(key.customer_id, call.path_params["job_id"])
     require_own(key, job)
-    facts = plane.jobs.latest_placement(job.id)
+    facts = parts.jobs.latest_placement(job.id)
     if call.parameters.get("follow") == "true":
-        return _follow(plane, call, key, job, facts)
-    total = _read(plane, facts, 0, 0).total
+        return _follow(parts, call, key, job, facts)
+    total = _read(parts, facts, 0, 0).total
     asked = _asked_range(call.only_header("range"), total, _headers(facts))
     if asked is None:
         return StreamingResponse(
-            _stream(plane, facts, 0, total),
+            _stream(parts, facts, 0, total),
             headers=_headers(facts) | {"Content-Length": str(total)},
             media_type=_MEDIA_TYPE,
         )
     first, last = asked
     return StreamingResponse(
-        _stream(plane, facts, first, last + 1),
+        _stream(parts, facts, first, last + 1),
         status_code=206,
         headers=_headers(facts)
         | {
@@ -83,9 +94,9 @@ def _headers(facts: PlacementFacts | None) -> dict[str, str]:
     return {"Accept-Ranges": "bytes"} | ({} if facts is None else {ATTEMPT_HEADER: str(facts.attempt)})
 
 
-async def _stream(plane: ControlPlane, facts: PlacementFacts | None, offset: int, end: int) -> AsyncIterator[bytes]:
+async def _stream(parts: Parts, facts: PlacementFacts | None, offset: int, end: int) -> AsyncIterator[bytes]:
     while offset < end:
-        chunk = await in_thread(_read, plane, facts, offset, min(CHUNK_BYTES, end - offset))
+        chunk = await in_thread(_read, parts, facts, offset, min(CHUNK_BYTES, end - offset))
         if not chunk.data:
             return
         offset += len(chunk.data)
@@ -96,14 +107,12 @@ async def _stream(plane: ControlPlane, facts: PlacementFacts | None, offset: int
 _LIVE = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
-def _follow(
-    plane: ControlPlane, call: ApiRequest, key: KeyRecord, job: JobRecord, facts: PlacementFacts | None
-) -> Response:
+def _follow(parts: Parts, call: ApiRequest, key: KeyRecord, job: JobRecord, facts: PlacementFacts | None) -> Response:
     asked = _RANGE.match(call.only_header("range") or "")
     offset = int(asked.group(1) or 0) if asked else 0
     headers = _headers(facts) | _LIVE | ({"Content-Range": f"bytes {offset}-*/*"} if offset else {})
     start = Start(job.customer_id, key.id, job.id, job.events)
-    return _LiveOutput(plane, start, job, facts, offset, headers | {"Content-Type": _MEDIA_TYPE})
+    return _LiveOutput(parts, start, job, facts, offset, headers | {"Content-Type": _MEDIA_TYPE})
 
 
 class _LiveOutput(LiveResponse):
@@ -113,22 +122,22 @@ class _LiveOutput(LiveResponse):
 
     def __init__(
         self,
-        plane: ControlPlane,
+        parts: Parts,
         start: Start,
         job: JobRecord,
         facts: PlacementFacts | None,
         offset: int,
         headers: dict[str, str],
     ) -> None:
-        super().__init__(plane.feed, start, status_code=206 if offset else 200, headers=headers)
-        self._plane = plane
+        super().__init__(parts.feed, start, status_code=206 if offset else 200, headers=headers)
+        self._parts = parts
         self._is_over = job.is_terminal
         self._facts = facts
         self._offset = offset
 
     async def tell(self) -> bool:
         """Write output until the placement's is complete or the job is over; false if the subscription ended first."""
-        subscription, plane = self.subscription, self._plane
+        subscription, parts = self.subscription, self._parts
         while not subscription.is_closed:
             news = subscription.arm()
             events = self.feed.recent(subscription)
@@ -137,8 +146,8 @@ class _LiveOutput(LiveResponse):
             # Checked before reading, so that the last read gets everything.
             self._is_over = self._is_over or any(event.is_terminal for event in events)
             if self._facts is None and events:
-                self._facts = await in_thread(plane.jobs.latest_placement, self.start.job_id or "")
-            chunk: LogChunk = await in_thread(_read, plane, self._facts, self._offset, CHUNK_BYTES)
+                self._facts = await in_thread(parts.jobs.latest_placement, self.start.job_id or "")
+            chunk: LogChunk = await in_thread(_read, parts, self._facts, self._offset, CHUNK_BYTES)
             if chunk.data:
                 self._offset += len(chunk.data)
                 await self.write(chunk.data)
@@ -147,16 +156,16 @@ class _LiveOutput(LiveResponse):
             elif self._facts is None:
                 await news.wait()
             else:
-                with plane.output_watch.watching(subscription, _placement(self._facts), self._offset):
+                with parts.output_watch.watching(subscription, _placement(self._facts), self._offset):
                     await news.wait()
         # The server is stopping, or the key was revoked: the client must not take this for the whole output.
         return False
 
 
-def _read(plane: ControlPlane, facts: PlacementFacts | None, offset: int, limit: int) -> LogChunk:
+def _read(parts: Parts, facts: PlacementFacts | None, offset: int, limit: int) -> LogChunk:
     if facts is None:
         return LogChunk(b"", offset, 0, complete=False)
-    return plane.driver.logs(_placement(facts), offset, limit)
+    return parts.driver.logs(_placement(facts), offset, limit)
 
 
 def _placement(facts: PlacementFacts) -> Placement:

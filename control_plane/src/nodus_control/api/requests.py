@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -22,14 +22,15 @@ from typing_extensions import TypeVarTuple, Unpack
 
 from nodus_core.spec import InvalidSpec, is_idempotency_key
 from nodus_ledger.errors import DatabaseUnavailable, Refused
-from nodus_ledger.keys.keys import KeyRecord
+from nodus_ledger.keys.keys import KeyRecord, Keys
 
 from ..access.client_address import UNKNOWN, client_address
-from ..access.recent_callers import Caller, bearer_key
+from ..access.limits import Limits
+from ..access.recent_callers import Caller, Callers, bearer_key
 from ..concurrency.threads import run_in_thread
 from ..concurrency.turns import Turns
-from ..control_plane import ControlPlane
 from ..errors import ApiError, translate
+from ..trouble import Trouble
 
 MAX_BODY_BYTES = 1024 * 1024
 THREADS = 16
@@ -44,8 +45,20 @@ READING = ("GET", "HEAD")
 _Result = TypeVar("_Result")
 _Arguments = TypeVarTuple("_Arguments")
 
+
+class Parts(Protocol):
+    """What of a control plane is needed to read a request, and to run it in its turn."""
+
+    callers: Callers
+    database_trouble: Trouble
+    keys: Keys
+    limits: Limits
+
+
+_Parts = TypeVar("_Parts", bound=Parts)
+
 _UNREAD: Any = object()
-_loops_threads: RunVar[WeakKeyDictionary[ControlPlane, _Threads]] = RunVar("nodus_control_threads")
+_loops_threads: RunVar[WeakKeyDictionary[Parts, _Threads]] = RunVar("nodus_control_threads")
 
 
 class _Places:
@@ -153,7 +166,7 @@ class ApiRequest:
             raise ApiError(400, "unexpected_query", f"{self.method} takes no query string here: leave it out.")
 
 
-async def read_request(plane: ControlPlane, request: Request) -> ApiRequest:
+async def read_request(parts: Parts, request: Request) -> ApiRequest:
     """Read a whole request. What this task runs in threads from now on runs in the turn of its customer.
 
     Raises:
@@ -184,13 +197,13 @@ async def read_request(plane: ControlPlane, request: Request) -> ApiRequest:
         headers=headers,
         body=await _read_body(request, announced),
         path_params=scope["path_params"],
-        address=client_address(peer[0] if peer else None, forwarded_for, plane.limits.options.trusted_proxies),
+        address=client_address(peer[0] if peer else None, forwarded_for, parts.limits.options.trusted_proxies),
     )
-    _current_request.set((plane, call))
+    _current_request.set((parts, call))
     return call
 
 
-_current_request: ContextVar[tuple[ControlPlane, ApiRequest]] = ContextVar("nodus_control_call")
+_current_request: ContextVar[tuple[Parts, ApiRequest]] = ContextVar("nodus_control_call")
 """The request that this task answers."""
 
 
@@ -215,11 +228,11 @@ async def in_writing_thread(function: Callable[[Unpack[_Arguments]], _Result], *
 async def _in_turn_of_customer(
     writes: bool, function: Callable[[Unpack[_Arguments]], _Result], *args: Unpack[_Arguments]
 ) -> _Result:
-    plane, call = _current_request.get()
+    parts, call = _current_request.get()
     try:
         if call.flow is None:
-            call.flow = await _flow_of(plane, call)
-        threads = _threads_of(plane)
+            call.flow = await _flow_of(parts, call)
+        threads = _threads_of(parts)
         return await _in_turn(threads.writing if writes else threads.reading, call.flow, function, *args)
     except ApiError as exc:
         if exc.hold_seconds:
@@ -227,7 +240,7 @@ async def _in_turn_of_customer(
         raise
 
 
-async def _flow_of(plane: ControlPlane, call: ApiRequest) -> str:
+async def _flow_of(parts: Parts, call: ApiRequest) -> str:
     """Find out whose turn a request takes: its customer's, or where it has no valid key, its client's.
 
     Raises:
@@ -237,20 +250,20 @@ async def _flow_of(plane: ControlPlane, call: ApiRequest) -> str:
     api_key = bearer_key(call.header("authorization"))
     if api_key is None:
         return stranger
-    caller = plane.callers.get(api_key)
+    caller = parts.callers.get(api_key)
     if caller is None:
-        call.found = await _in_turn(_threads_of(plane).reading, stranger, translated, _find_key, plane, call)
+        call.found = await _in_turn(_threads_of(parts).reading, stranger, translated, _find_key, parts, call)
         if call.found is None:
             return stranger
-        caller = plane.callers.remember(api_key, call.found, plane.limits.of_key(call.found))
+        caller = parts.callers.remember(api_key, call.found, parts.limits.of_key(call.found))
     call.caller = caller
     # A key that must sign has proved nothing yet, so it is refused without a look only where many are.
-    plane.limits.refuse_early(caller.key_id, caller.limit, only_in_flood=caller.signs)
+    parts.limits.refuse_early(caller.key_id, caller.limit, only_in_flood=caller.signs)
     return f"customer {caller.customer_id}"
 
 
-def _find_key(plane: ControlPlane, call: ApiRequest) -> KeyRecord | None:
-    return plane.keys.find(bearer_key(call.header("authorization")) or "")
+def _find_key(parts: Parts, call: ApiRequest) -> KeyRecord | None:
+    return parts.keys.find(bearer_key(call.header("authorization")) or "")
 
 
 async def _in_turn(
@@ -290,15 +303,15 @@ async def _wait(turns: Turns[anyio.Event], flow: str) -> None:
         raise
 
 
-def _threads_of(plane: ControlPlane) -> _Threads:
+def _threads_of(parts: Parts) -> _Threads:
     try:
         of_control_planes = _loops_threads.get()
     except LookupError:
         of_control_planes = WeakKeyDictionary()
         _loops_threads.set(of_control_planes)
-    threads = of_control_planes.get(plane)
+    threads = of_control_planes.get(parts)
     if threads is None:
-        threads = of_control_planes[plane] = _Threads()
+        threads = of_control_planes[parts] = _Threads()
     return threads
 
 
@@ -326,18 +339,16 @@ def _too_large() -> ApiError:
     return ApiError(413, "body_too_large", f"A body may have {MAX_BODY_BYTES} bytes.")
 
 
-def translated(
-    function: Callable[[ControlPlane, ApiRequest], _Result], plane: ControlPlane, call: ApiRequest
-) -> _Result:
+def translated(function: Callable[[_Parts, ApiRequest], _Result], parts: _Parts, call: ApiRequest) -> _Result:
     """Run a function; a refusal by the ledger becomes the error that callers see.
 
     Raises:
         ApiError: as the function raises it, or in place of a refusal.
     """
     try:
-        return function(plane, call)
+        return function(parts, call)
     except DatabaseUnavailable as exc:
-        plane.database_trouble.say(exc)
+        parts.database_trouble.say(exc)
         raise translate(exc) from None
     except (Refused, InvalidSpec) as exc:
         raise translate(exc) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -16,15 +16,28 @@ from nodus_ledger.keys.keys import KeyRecord
 from nodus_ledger.webhooks.deliveries import DeliveryFacts, UnknownDelivery, WebhookDisabled
 from nodus_ledger.webhooks.endpoints import MAX_ENDPOINTS, Endpoint, Registered, TooManyWebhooks, UnknownWebhook
 
-from ..control_plane import ControlPlane
+from ..clock import Clock
 from ..errors import ApiError
 from ..webhooks.addresses import AddressRefused
+from ..webhooks.service import WebhookService
 from ..webhooks.urls import InvalidUrl
 from .jobs import read_limit
 from .requests import ApiRequest, in_writing_thread, translated
+from .requests import Parts as RequestParts
 from .views import to_json
 
-_Handled: TypeAlias = Callable[[ControlPlane, ApiRequest, KeyRecord], Response]
+
+class Parts(RequestParts, Protocol):
+    """What these operations need of a control plane."""
+
+    clock: Clock
+    webhooks: WebhookService
+
+    def wake(self) -> None:
+        """Tell the worker that something has fallen due."""
+
+
+_Handled: TypeAlias = Callable[[Parts, ApiRequest, KeyRecord], Response]
 
 _FIELDS = frozenset(("url", "events", "idempotency_key"))
 
@@ -33,9 +46,9 @@ def _translating(endpoint: _Handled) -> _Handled:
     """Translate what the ledger refuses here into the statuses and codes of webhooks."""
 
     @functools.wraps(endpoint)
-    def translate(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Response:
+    def translate(parts: Parts, call: ApiRequest, key: KeyRecord) -> Response:
         try:
-            return endpoint(plane, call, key)
+            return endpoint(parts, call, key)
         except (UnknownWebhook, UnknownDelivery, TooManyWebhooks, WebhookDisabled, IdempotencyKeyReused) as exc:
             status, code, message = _ANSWERS[type(exc)]
         raise ApiError(status, code, message)
@@ -44,14 +57,14 @@ def _translating(endpoint: _Handled) -> _Handled:
 
 
 @_translating
-def create_webhook(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Response:
+def create_webhook(parts: Parts, call: ApiRequest, key: KeyRecord) -> Response:
     """Register an endpoint."""
     idempotency_key = call.require_idempotency_key()
     url, events = _registration(call.json())
-    earlier = plane.webhooks.endpoints.earlier_or_room(key.customer_id, url, events, idempotency_key)
+    earlier = parts.webhooks.endpoints.earlier_or_room(key.customer_id, url, events, idempotency_key)
     if earlier is not None:
         return _registered(earlier, url)
-    return _Registration(plane, call, key, url, events, idempotency_key)
+    return _Registration(parts, call, key, url, events, idempotency_key)
 
 
 class _Registration(Response):
@@ -59,7 +72,7 @@ class _Registration(Response):
 
     def __init__(
         self,
-        plane: ControlPlane,
+        parts: Parts,
         call: ApiRequest,
         key: KeyRecord,
         url: str,
@@ -67,7 +80,7 @@ class _Registration(Response):
         idempotency_key: str | None,
     ) -> None:
         super().__init__()
-        self._plane = plane
+        self._parts = parts
         self._call = call
         self._key = key
         self._url = url
@@ -82,22 +95,22 @@ class _Registration(Response):
         """
         # Not in a thread that answers requests: the name's servers may take their time.
         try:
-            await self._plane.webhooks.destinations.check(self._url, self._key.customer_id)
+            await self._parts.webhooks.destinations.check(self._url, self._key.customer_id)
         except InvalidUrl as exc:
             raise _invalid("url", f"`url` {exc}.") from None
         except AddressRefused as exc:
             raise ApiError(
                 422, "url_not_allowed", f"Nothing is delivered to this `url`: {exc}.", extra={"field": "url"}
             ) from None
-        response = await in_writing_thread(translated, self._register, self._plane, self._call)
+        response = await in_writing_thread(translated, self._register, self._parts, self._call)
         await response(scope, receive, send)
 
-    def _register(self, plane: ControlPlane, call: ApiRequest) -> Response:
-        return _translating(self._create)(plane, call, self._key)
+    def _register(self, parts: Parts, call: ApiRequest) -> Response:
+        return _translating(self._create)(parts, call, self._key)
 
-    def _create(self, plane: ControlPlane, _call: ApiRequest, key: KeyRecord) -> Response:
-        registered = plane.webhooks.endpoints.register(
-            key.customer_id, self._url, self._events, self._idempotency_key, plane.clock.now()
+    def _create(self, parts: Parts, _call: ApiRequest, key: KeyRecord) -> Response:
+        registered = parts.webhooks.endpoints.register(
+            key.customer_id, self._url, self._events, self._idempotency_key, parts.clock.now()
         )
         return _registered(registered, self._url)
 
@@ -110,44 +123,44 @@ def _registered(registered: Registered, url: str) -> Response:
     return _json({**view, "secret": registered.secret}, status=201)
 
 
-def list_webhooks(plane: ControlPlane, _call: ApiRequest, key: KeyRecord) -> Response:
+def list_webhooks(parts: Parts, _call: ApiRequest, key: KeyRecord) -> Response:
     """List the endpoints."""
-    found = plane.webhooks.endpoints.of_customer(key.customer_id)
+    found = parts.webhooks.endpoints.of_customer(key.customer_id)
     return _json({"webhooks": [_endpoint_view(endpoint) for endpoint in found]})
 
 
 @_translating
-def get_webhook(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Response:
+def get_webhook(parts: Parts, call: ApiRequest, key: KeyRecord) -> Response:
     """Get an endpoint."""
-    return _json(_endpoint_view(plane.webhooks.endpoints.get(key.customer_id, call.path_params["webhook_id"])))
+    return _json(_endpoint_view(parts.webhooks.endpoints.get(key.customer_id, call.path_params["webhook_id"])))
 
 
 @_translating
-def delete_webhook(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Response:
+def delete_webhook(parts: Parts, call: ApiRequest, key: KeyRecord) -> Response:
     """Remove an endpoint."""
-    plane.webhooks.endpoints.delete(key.customer_id, call.path_params["webhook_id"], plane.clock.now())
+    parts.webhooks.endpoints.delete(key.customer_id, call.path_params["webhook_id"], parts.clock.now())
     return Response(status_code=204)
 
 
 @_translating
-def rotate_webhook(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Response:
+def rotate_webhook(parts: Parts, call: ApiRequest, key: KeyRecord) -> Response:
     """Give an endpoint a new secret."""
-    secret = plane.webhooks.endpoints.rotate(key.customer_id, call.path_params["webhook_id"], plane.clock.now())
+    secret = parts.webhooks.endpoints.rotate(key.customer_id, call.path_params["webhook_id"], parts.clock.now())
     return _json({"secret": secret})
 
 
 @_translating
-def enable_webhook(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Response:
+def enable_webhook(parts: Parts, call: ApiRequest, key: KeyRecord) -> Response:
     """Let events be delivered again to an endpoint that was disabled."""
-    endpoint = plane.webhooks.endpoints.enable(key.customer_id, call.path_params["webhook_id"])
-    plane.wake()
+    endpoint = parts.webhooks.endpoints.enable(key.customer_id, call.path_params["webhook_id"])
+    parts.wake()
     return _json(_endpoint_view(endpoint))
 
 
 @_translating
-def list_deliveries(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Response:
+def list_deliveries(parts: Parts, call: ApiRequest, key: KeyRecord) -> Response:
     """List the deliveries to an endpoint, newest first."""
-    page = plane.webhooks.deliveries.page(
+    page = parts.webhooks.deliveries.page(
         key.customer_id,
         call.path_params["webhook_id"],
         limit=read_limit(call.parameters.get("limit")),
@@ -157,11 +170,11 @@ def list_deliveries(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Re
 
 
 @_translating
-def replay_delivery(plane: ControlPlane, call: ApiRequest, key: KeyRecord) -> Response:
+def replay_delivery(parts: Parts, call: ApiRequest, key: KeyRecord) -> Response:
     """Deliver an event once more."""
     webhook_id, delivery_id = call.path_params["webhook_id"], call.path_params["delivery_id"]
-    delivery = plane.webhooks.deliveries.replay(key.customer_id, webhook_id, delivery_id, plane.clock.now())
-    plane.wake()
+    delivery = parts.webhooks.deliveries.replay(key.customer_id, webhook_id, delivery_id, parts.clock.now())
+    parts.wake()
     return _json(_delivery_view(delivery))
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter, methodcaller
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import sqlalchemy.exc
 from sqlalchemy import Connection, Dialect, Insert, Select, Update
 from sqlalchemy.pool import PoolProxiedConnection
-from typing_extensions import Unpack
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 Parameters: TypeAlias = Mapping[str, str | int | bytes | None]
 
