@@ -24,9 +24,10 @@ from nodus_ledger.jobs.admission import Admission
 from nodus_ledger.jobs.capacity import Capacity
 from nodus_ledger.jobs.event_log import EventLog
 from nodus_ledger.jobs.heartbeats import Workers
-from nodus_ledger.jobs.jobs import JobIds, Jobs
+from nodus_ledger.jobs.jobs import Jobs
 from nodus_ledger.jobs.leases import Claims
 from nodus_ledger.jobs.outages import Outages
+from nodus_ledger.jobs.submission import JobIds
 from nodus_ledger.keys.keys import Keys
 from nodus_ledger.keys.replays import Replays, ReplaysInDatabase, ReplaysInMemory, ReplaysInRedis
 from nodus_ledger.keys.signing_secrets import SigningSecrets

@@ -197,5 +197,6 @@ def _submitted(plane: ControlPlane, api_key: str, *, live: bool = False) -> str:
     assert key is not None
     by = plane.jobs
     if live:
-        by = Jobs(plane.database, by._sealer, by._fingerprints, plane.catalogue, plane.job_ids, simulated=False)
+        fingerprints = by._submissions._fingerprints
+        by = Jobs(plane.database, by._sealer, fingerprints, plane.catalogue, plane.job_ids, simulated=False)
     return by.submit(key, parse_spec({**SPEC, "command": None}), None, plane.clock.now()).job.id

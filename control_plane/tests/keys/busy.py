@@ -159,7 +159,7 @@ class BusyRun:
             answers += [http.post("/v1/jobs", content=json.dumps(good).encode(), headers=mine) for _ in range(2)]
             # And what can go wrong here: two jobs of one id.
             taken = http.get("/v1/jobs").json()["jobs"][0]["id"]
-            plane.jobs._ids = _Same(taken)  # type: ignore[assignment]  # it gives ids, and no more is asked of it
+            plane.jobs._submissions.ids = _Same(taken)  # type: ignore[assignment]  # it gives ids, and no more is asked of it
             answers += [http.post("/v1/jobs", json=good)]
         for number, answer in enumerate(answers):
             self.traces.statuses.add(answer.status_code)

@@ -12,7 +12,7 @@ from nodus_control.testing import LocalControlPlane
 from nodus_core.spec import parse_spec
 from nodus_ledger.database.schema import jobs
 from nodus_ledger.errors import IdempotencyKeyReused
-from nodus_ledger.jobs.jobs import Submitted
+from nodus_ledger.jobs.submission import Submitted
 from nodus_ledger.keys.keys import KeyRecord
 
 pytestmark = pytest.mark.both_engines

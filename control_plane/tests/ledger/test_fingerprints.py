@@ -50,7 +50,7 @@ def test_a_database_from_before_keeps_recognising_what_it_has(tmp_path: Path) ->
 
     with open_one() as plane:
         old = Fingerprints(sealer_for(plane.plane.database).derived_fingerprint_key())
-        plane.plane.jobs._fingerprints = old
+        plane.plane.jobs._submissions._fingerprints = old
         key = plane.plane.keys.find(plane.api_key)
         assert key is not None
         before = plane.plane.jobs.submit(key, spec, "nightly", plane.plane.clock.now()).job
@@ -75,7 +75,7 @@ def test_a_submission_from_before_there_were_names_is_recognised() -> None:
         assert key is not None
         before = submit(key, parse_spec(spec), "nightly", now).job
         with plane.plane.database.write() as connection:
-            fingerprint = plane.plane.jobs._fingerprints.of(text)
+            fingerprint = plane.plane.jobs._submissions._fingerprints.of(text)
             connection.execute(update(jobs).where(jobs.c.id == before.id).values(fingerprint=fingerprint))
         again = submit(key, parse_spec(spec), "nightly", now)
 

@@ -9,7 +9,8 @@ from typing import Protocol
 from starlette.responses import Response, StreamingResponse
 
 from nodus_ledger.database.rows import JobRecord
-from nodus_ledger.jobs.jobs import Jobs, PlacementFacts, require_own
+from nodus_ledger.jobs.jobs import Jobs, PlacementFacts
+from nodus_ledger.jobs.permissions import require_own
 from nodus_ledger.keys.keys import KeyRecord
 
 from ..errors import ApiError

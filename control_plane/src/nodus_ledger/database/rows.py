@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from nodus_core.lifecycle import Change, JobState, JobStatus
-from nodus_core.money import cost_micros
 
 from .schema import jobs
 
@@ -132,16 +131,6 @@ def state_values(state: JobState) -> dict[str, Any]:
         "finished_at": state.finished_at,
         "error_code": state.error_code,
         "error_message": state.error_message,
-    }
-
-
-def settlement_values(record: JobRecord, state: JobState, duration_ms: int, retail_rate: int | None) -> dict[str, Any]:
-    """Return the columns of `jobs` that say what a terminal job cost."""
-    return {
-        "duration_ms": duration_ms,
-        "cost": cost_micros(state.micros_per_gpu_hour or 0, record.gpu_count, duration_ms),
-        "retail": None if retail_rate is None else cost_micros(retail_rate, record.gpu_count, duration_ms),
-        "due_at": None,
     }
 
 

@@ -2,64 +2,36 @@
 
 from __future__ import annotations
 
-import hmac
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, func, insert, or_, select, union_all, update
+from sqlalchemy import Select, bindparam, func, or_, select, union_all, update
 
-from nodus_core import routing
 from nodus_core.catalogue import Catalogue
-from nodus_core.ids import RandomBits, uuid7
 from nodus_core.lifecycle import JobStatus
-from nodus_core.money import cost_micros
-from nodus_core.seeded_random import stream
 from nodus_core.spec import JobSpec
 
 from ..database.cursors import Cursors
 from ..database.database import Database
 from ..database.fingerprints import Fingerprints
 from ..database.prepared import Prepared
-from ..database.rows import JOB_FIELDS, JobRecord, new_record
-from ..database.schema import attempts, events, jobs
+from ..database.rows import JOB_FIELDS, JobRecord
+from ..database.schema import attempts, jobs
 from ..database.sealing import Sealer
-from ..errors import (
-    BudgetExceeded,
-    ForbiddenPrincipal,
-    IdempotencyKeyReused,
-    NoSuchOffer,
-    NoSupplier,
-    NothingSimulated,
-    SimulationsOnly,
-    UnknownJob,
-)
-from ..keys import budget_events, budgets
+from ..errors import UnknownJob
 from ..keys.keys import KeyRecord
 from ..keys.thresholds import DEFAULT_FRACTION
-from ..trust import job_entries, log
-from ..webhooks import outbox, payloads
 from .admission import Admission, sole_customer
-from .outages import outages_now
+from .job_secrets import Secrets, open_secrets
+from .permissions import require_own
 from .settlement import cancel_undispatched
-
-SUBMIT_ENDPOINT = "POST /v1/jobs"
+from .submission import JobIds, Submissions, Submitted
 
 _BY_ID = select(*JOB_FIELDS).where(jobs.c.id == bindparam("job"), jobs.c.customer_id == bindparam("customer"))
 _ONE_BY_ID = Prepared(_BY_ID)
 _LOCKED_BY_ID = _BY_ID.with_for_update()
-_BY_IDEMPOTENCY_KEY = Prepared(
-    select(*JOB_FIELDS).where(
-        jobs.c.customer_id == bindparam("customer"),
-        # An agent's own, and those from before there were scopes, when everybody's stood in the empty one.
-        jobs.c.idempotency_scope.in_((bindparam("scope"), "")),
-        or_(jobs.c.idempotency_scope == bindparam("scope"), jobs.c.key_id == bindparam("of_key")),
-        jobs.c.endpoint == bindparam("at_endpoint"),
-        jobs.c.idempotency_key == bindparam("key"),
-    )
-)
-_LAST_SEQ = Prepared(select(func.max(jobs.c.seq)))
 _PLACEMENT = select(
     attempts.c.job_id,
     attempts.c.attempt,
@@ -68,19 +40,6 @@ _PLACEMENT = select(
     attempts.c.placed_at,
     attempts.c.ended_at,
 )
-_INSERT_JOB = Prepared(insert(jobs))
-_INSERT_EVENT = Prepared(insert(events))
-_STEERING = "NODUS_SIM_"
-# `json.dumps` would make one at every call.
-_ENCODER = json.JSONEncoder(ensure_ascii=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Submitted:
-    """The job of a submission; `replayed` if the idempotency key matched an earlier one."""
-
-    job: JobRecord
-    replayed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,35 +60,6 @@ class PlacementFacts:
     region: str
     placed_at: int
     ended_at: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Secrets:
-    """The sealed part of a spec, opened."""
-
-    command: tuple[str, ...] | None = field(repr=False)
-    env: Mapping[str, str] = field(repr=False)
-
-
-class JobIds:
-    """Makes the ids of new jobs: random ones, or, from a seed, the same ones for the same submissions."""
-
-    def __init__(self, random_bits: RandomBits, seed: int | None = None) -> None:
-        self._random_bits = random_bits
-        self._seed = seed
-        self.passed_over = 0
-        """How many submissions the seed's sequence has skipped at its start."""
-
-    def begin(self, seed: int, passed_over: int) -> None:
-        """Start over from a seed, as if so many jobs had been submitted before; random ids stay random."""
-        if self._seed is not None:
-            self._seed, self.passed_over = seed, passed_over
-
-    def new(self, now: int, ordinal: Callable[[], int]) -> str:
-        """Make the id of a job; `ordinal` tells how many jobs there were before it."""
-        if self._seed is None:
-            return str(uuid7(now, self._random_bits))
-        return str(uuid7(now, stream(self._seed, "job", self.passed_over + ordinal()).getrandbits))
 
 
 class Jobs:
@@ -154,12 +84,18 @@ class Jobs:
         self._admission = admission or Admission()
         self._database = database
         self._sealer = sealer
-        self._fingerprints = fingerprints
         self._cursors = Cursors(sealer, "jobs")
         self._catalogue = catalogue
-        self._ids = ids
-        self._simulated = simulated
-        self._threshold = threshold
+        self._submissions = Submissions(
+            database,
+            sealer,
+            fingerprints,
+            catalogue,
+            ids,
+            self._admission,
+            simulated=simulated,
+            threshold=threshold,
+        )
 
     def submit(self, key: KeyRecord, spec: JobSpec, idempotency_key: str | None, now: int) -> Submitted:
         """Accept a job (its row, reservation and first event, in one transaction), or return the earlier one.
@@ -169,85 +105,7 @@ class Jobs:
             NoSuchOffer, SimulationsOnly, NothingSimulated, NoSupplier, CannotRun, BudgetExceeded: nothing was accepted,
                 and the idempotency key is still free.
         """
-        submitted = self._database.run(
-            lambda connection: self._submit(connection, key, spec, idempotency_key, now), group_key=key.id
-        )
-        if isinstance(submitted, BudgetExceeded):
-            raise submitted
-        return submitted
-
-    def _submit(
-        self, connection: Connection, key: KeyRecord, spec: JobSpec, idempotency_key: str | None, now: int
-    ) -> Submitted | BudgetExceeded:
-        """Do that inside a transaction. An exceeded budget is returned, not raised, so that its record is committed."""
-        fingerprint = self._fingerprints.of(spec.canonical())
-        month = None
-        if key.monthly_cap is not None:
-            # Before looking for an earlier submission: of two with one idempotency key, the one that waits here then
-            # finds the other's job, rather than a budget that this very job has used up.
-            month = budgets.figures(connection, key.id, now, lock=True)
-        if idempotency_key is not None:
-            earlier = _by_idempotency_key(connection, key, idempotency_key)
-            if earlier is not None:
-                if not hmac.compare_digest(earlier.fingerprint, fingerprint):
-                    raise IdempotencyKeyReused
-                return Submitted(earlier, replayed=True)
-        if key.is_test is not self._simulated:
-            raise SimulationsOnly if self._simulated else NothingSimulated
-        rate = self._reserved_rate(connection, spec)
-        self._admission.require(connection, key.customer_id, spec)
-        reserved = cost_micros(rate, spec.gpu_count, spec.max_runtime_seconds * 1000)
-        try:
-            month = budgets.reserve(connection, key.id, reserved, now, month)
-        except BudgetExceeded as exc:
-            budget_events.refused(connection, key, exc, now)
-            return exc
-        self._admission.settle(connection, key.customer_id)
-        job_id = self._ids.new(now, lambda: _count(connection))
-        steering = {name: value for name, value in spec.env.items() if self._simulated and name.startswith(_STEERING)}
-        values: dict[str, Any] = {
-            "id": job_id,
-            "customer_id": key.customer_id,
-            "key_id": key.id,
-            "principal_kind": key.principal_kind,
-            "idempotency_scope": key.idempotency_scope,
-            "endpoint": SUBMIT_ENDPOINT,
-            "idempotency_key": idempotency_key,
-            "fingerprint": fingerprint,
-            **spec.columns(),
-            "sealed": self._seal(job_id, {"command": spec.command, "env": dict(spec.env)}),
-            "steering": self._seal(job_id, {"command": None, "env": steering}) if steering else None,
-            "created_at": now,
-            "reserved": reserved,
-            "reserved_rate": rate,
-            "simulated": self._simulated,
-            "status": JobStatus.QUEUED.value,
-            "placements": 0,
-            "events": 1,
-            "attempt": 0,
-            "open_attempt": False,
-            "due_at": now,
-            "generation": 0,
-        }
-        seq = _INSERT_JOB.insert(connection, values)
-        outbox.publish(connection, [payloads.placed(values)])
-        command_hmac = self._fingerprints.of_command(key.customer_id, spec.command)
-        position = log.append_all(connection, [job_entries.submitted(values, spec, command_hmac)])[0]
-        _INSERT_EVENT.change(
-            connection,
-            {
-                "customer_id": key.customer_id,
-                "job_id": job_id,
-                "position": position.seq,
-                "seq": 1,
-                "status": JobStatus.QUEUED.value,
-                "at": now,
-                "attempt": 0,
-            },
-        )
-        if month is not None:
-            budget_events.reserved(connection, key, month, job_id, self._threshold, now)
-        return Submitted(new_record({**values, "seq": seq}), replayed=False)
+        return self._submissions.submit(key, spec, idempotency_key, now)
 
     def get(self, customer_id: str, job_id: str) -> JobRecord:
         """Return a job.
@@ -355,25 +213,7 @@ class Jobs:
 
     def open_secrets(self, job: JobRecord) -> Secrets:
         """Open a job's sealed command and env, for the driver only; of a terminal job, what steered its simulation."""
-        sealed = job.sealed or job.steering
-        if not sealed:
-            return Secrets(command=None, env={})
-        opened = json.loads(self._sealer.open(sealed, _context(job.id)))
-        command = opened["command"]
-        return Secrets(command=None if command is None else tuple(command), env=opened["env"])
-
-    def _reserved_rate(self, connection: Connection, spec: JobSpec) -> int:
-        offers = self._catalogue.offers(spec.gpu)
-        rate = routing.ceiling_micros(offers, spec.require_tiers)
-        if rate is None:
-            raise NoSuchOffer
-        out = outages_now(connection)
-        if out and all(offer.supplier in out for offer in routing.eligible(offers, spec.require_tiers)):
-            raise NoSupplier
-        return rate
-
-    def _seal(self, job_id: str, secret: Mapping[str, object]) -> bytes:
-        return self._sealer.seal(_ENCODER.encode(secret).encode(), _context(job_id))
+        return open_secrets(self._sealer, job)
 
 
 def listing(
@@ -407,38 +247,7 @@ def listing(
     return select(found).order_by(found.c.seq.desc()).limit(limit)
 
 
-def require_own(key: KeyRecord, job: JobRecord) -> None:
-    """Restrict an agent's key to the jobs that it submitted, and a test key to simulated ones.
-
-    Raises:
-        ForbiddenPrincipal: another key submitted this job, or it is not simulated.
-    """
-    if (key.sees_only_its_own_jobs and job.key_id != key.id) or (key.is_test and not job.is_simulated):
-        raise ForbiddenPrincipal
-
-
-def _by_idempotency_key(connection: Connection, key: KeyRecord, idempotency_key: str) -> JobRecord | None:
-    wanted = {
-        "customer": key.customer_id,
-        "scope": key.idempotency_scope,
-        "of_key": key.id,
-        "at_endpoint": SUBMIT_ENDPOINT,
-        "key": idempotency_key,
-    }
-    row = _BY_IDEMPOTENCY_KEY.first(connection, wanted)
-    return None if row is None else JobRecord(*row)
-
-
 def _require(row: Any) -> JobRecord:
     if row is None:
         raise UnknownJob
     return JobRecord(*row)
-
-
-def _count(connection: Connection) -> int:
-    row = _LAST_SEQ.first(connection, {})
-    return 0 if row is None else row[0] or 0
-
-
-def _context(job_id: str) -> str:
-    return f"job {job_id}"

@@ -11,9 +11,10 @@ from sqlalchemy import Connection, LargeBinary, bindparam, func, insert, select,
 
 from nodus_core import lifecycle
 from nodus_core.catalogue import Catalogue
-from nodus_core.lifecycle import Change, JobStatus
+from nodus_core.lifecycle import Change, JobState, JobStatus
+from nodus_core.money import cost_micros
 
-from ..database.rows import JobRecord, event_values, settlement_values, state_values
+from ..database.rows import JobRecord, event_values, state_values
 from ..database.schema import attempts, events, jobs
 from ..keys import budgets
 from ..trust import job_entries, log
@@ -187,5 +188,15 @@ def _advance(step: Step, catalogue: Catalogue) -> tuple[dict[str, Any], list[dic
     if state.status.is_terminal:
         duration_ms = lifecycle.running_milliseconds(state, job.max_runtime_seconds)
         retail_rate = catalogue.retail_micros_per_gpu_hour(job.gpu)
-        values.update(settlement_values(job, state, duration_ms, retail_rate))
+        values.update(_settled(job, state, duration_ms, retail_rate))
     return values, history
+
+
+def _settled(record: JobRecord, state: JobState, duration_ms: int, retail_rate: int | None) -> dict[str, Any]:
+    """Return the columns of `jobs` that say what a terminal job cost."""
+    return {
+        "duration_ms": duration_ms,
+        "cost": cost_micros(state.micros_per_gpu_hour or 0, record.gpu_count, duration_ms),
+        "retail": None if retail_rate is None else cost_micros(retail_rate, record.gpu_count, duration_ms),
+        "due_at": None,
+    }

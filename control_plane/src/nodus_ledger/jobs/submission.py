@@ -1,0 +1,217 @@
+"""Taking a job in: its row, reservation, rows of the ledger and first event, in one transaction."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, insert, or_, select
+
+from nodus_core import routing
+from nodus_core.catalogue import Catalogue
+from nodus_core.ids import RandomBits, uuid7
+from nodus_core.lifecycle import JobStatus
+from nodus_core.money import cost_micros
+from nodus_core.seeded_random import stream
+from nodus_core.spec import JobSpec
+
+from ..database.database import Database
+from ..database.fingerprints import Fingerprints
+from ..database.prepared import Prepared
+from ..database.rows import JOB_FIELDS, JobRecord, new_record
+from ..database.schema import events, jobs
+from ..database.sealing import Sealer
+from ..errors import BudgetExceeded, IdempotencyKeyReused, NoSuchOffer, NoSupplier, NothingSimulated, SimulationsOnly
+from ..keys import budget_events, budgets
+from ..keys.keys import KeyRecord
+from ..trust import job_entries, log
+from ..webhooks import outbox, payloads
+from .admission import Admission
+from .job_secrets import seal_secrets
+from .outages import outages_now
+
+SUBMIT_ENDPOINT = "POST /v1/jobs"
+
+_BY_IDEMPOTENCY_KEY = Prepared(
+    select(*JOB_FIELDS).where(
+        jobs.c.customer_id == bindparam("customer"),
+        # An agent's own, and those from before there were scopes, when everybody's stood in the empty one.
+        jobs.c.idempotency_scope.in_((bindparam("scope"), "")),
+        or_(jobs.c.idempotency_scope == bindparam("scope"), jobs.c.key_id == bindparam("of_key")),
+        jobs.c.endpoint == bindparam("at_endpoint"),
+        jobs.c.idempotency_key == bindparam("key"),
+    )
+)
+_LAST_SEQ = Prepared(select(func.max(jobs.c.seq)))
+_INSERT_JOB = Prepared(insert(jobs))
+_INSERT_EVENT = Prepared(insert(events))
+_STEERING = "NODUS_SIM_"
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The job of a submission; `replayed` if the idempotency key matched an earlier one."""
+
+    job: JobRecord
+    replayed: bool
+
+
+class JobIds:
+    """Makes the ids of new jobs: random ones, or, from a seed, the same ones for the same submissions."""
+
+    def __init__(self, random_bits: RandomBits, seed: int | None = None) -> None:
+        self._random_bits = random_bits
+        self._seed = seed
+        self.passed_over = 0
+        """How many submissions the seed's sequence has skipped at its start."""
+
+    def begin(self, seed: int, passed_over: int) -> None:
+        """Start over from a seed, as if so many jobs had been submitted before; random ids stay random."""
+        if self._seed is not None:
+            self._seed, self.passed_over = seed, passed_over
+
+    def new(self, now: int, ordinal: Callable[[], int]) -> str:
+        """Make the id of a job; `ordinal` tells how many jobs there were before it."""
+        if self._seed is None:
+            return str(uuid7(now, self._random_bits))
+        return str(uuid7(now, stream(self._seed, "job", self.passed_over + ordinal()).getrandbits))
+
+
+class Submissions:
+    """Takes jobs in, for all customers.
+
+    Attributes:
+        ids: what makes the ids of new jobs.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        sealer: Sealer,
+        fingerprints: Fingerprints,
+        catalogue: Catalogue,
+        ids: JobIds,
+        admission: Admission,
+        *,
+        simulated: bool,
+        threshold: float,
+    ) -> None:
+        self._database = database
+        self._sealer = sealer
+        self._fingerprints = fingerprints
+        self._catalogue = catalogue
+        self._admission = admission
+        self._simulated = simulated
+        self._threshold = threshold
+        self.ids = ids
+
+    def submit(self, key: KeyRecord, spec: JobSpec, idempotency_key: str | None, now: int) -> Submitted:
+        """Accept a job, or return the earlier one; raises what `Jobs.submit` does."""
+        submitted = self._database.run(
+            lambda connection: self._submit(connection, key, spec, idempotency_key, now), group_key=key.id
+        )
+        if isinstance(submitted, BudgetExceeded):
+            raise submitted
+        return submitted
+
+    def _submit(
+        self, connection: Connection, key: KeyRecord, spec: JobSpec, idempotency_key: str | None, now: int
+    ) -> Submitted | BudgetExceeded:
+        """Do that inside a transaction. An exceeded budget is returned, not raised, so that its record is committed."""
+        fingerprint = self._fingerprints.of(spec.canonical())
+        month = None
+        if key.monthly_cap is not None:
+            # Before looking for an earlier submission: of two with one idempotency key, the one that waits here then
+            # finds the other's job, rather than a budget that this very job has used up.
+            month = budgets.figures(connection, key.id, now, lock=True)
+        if idempotency_key is not None:
+            earlier = _earlier(connection, key, idempotency_key)
+            if earlier is not None:
+                if not hmac.compare_digest(earlier.fingerprint, fingerprint):
+                    raise IdempotencyKeyReused
+                return Submitted(earlier, replayed=True)
+        if key.is_test is not self._simulated:
+            raise SimulationsOnly if self._simulated else NothingSimulated
+        rate = self._reserved_rate(connection, spec)
+        self._admission.require(connection, key.customer_id, spec)
+        reserved = cost_micros(rate, spec.gpu_count, spec.max_runtime_seconds * 1000)
+        try:
+            month = budgets.reserve(connection, key.id, reserved, now, month)
+        except BudgetExceeded as exc:
+            budget_events.refused(connection, key, exc, now)
+            return exc
+        self._admission.settle(connection, key.customer_id)
+        job_id = self.ids.new(now, lambda: _count(connection))
+        steering = {name: value for name, value in spec.env.items() if self._simulated and name.startswith(_STEERING)}
+        values: dict[str, Any] = {
+            "id": job_id,
+            "customer_id": key.customer_id,
+            "key_id": key.id,
+            "principal_kind": key.principal_kind,
+            "idempotency_scope": key.idempotency_scope,
+            "endpoint": SUBMIT_ENDPOINT,
+            "idempotency_key": idempotency_key,
+            "fingerprint": fingerprint,
+            **spec.columns(),
+            "sealed": seal_secrets(self._sealer, job_id, spec.command, spec.env),
+            "steering": seal_secrets(self._sealer, job_id, None, steering) if steering else None,
+            "created_at": now,
+            "reserved": reserved,
+            "reserved_rate": rate,
+            "simulated": self._simulated,
+            "status": JobStatus.QUEUED.value,
+            "placements": 0,
+            "events": 1,
+            "attempt": 0,
+            "open_attempt": False,
+            "due_at": now,
+            "generation": 0,
+        }
+        seq = _INSERT_JOB.insert(connection, values)
+        outbox.publish(connection, [payloads.placed(values)])
+        command_hmac = self._fingerprints.of_command(key.customer_id, spec.command)
+        position = log.append_all(connection, [job_entries.submitted(values, spec, command_hmac)])[0]
+        _INSERT_EVENT.change(
+            connection,
+            {
+                "customer_id": key.customer_id,
+                "job_id": job_id,
+                "position": position.seq,
+                "seq": 1,
+                "status": JobStatus.QUEUED.value,
+                "at": now,
+                "attempt": 0,
+            },
+        )
+        if month is not None:
+            budget_events.reserved(connection, key, month, job_id, self._threshold, now)
+        return Submitted(new_record({**values, "seq": seq}), replayed=False)
+
+    def _reserved_rate(self, connection: Connection, spec: JobSpec) -> int:
+        offers = self._catalogue.offers(spec.gpu)
+        rate = routing.ceiling_micros(offers, spec.require_tiers)
+        if rate is None:
+            raise NoSuchOffer
+        out = outages_now(connection)
+        if out and all(offer.supplier in out for offer in routing.eligible(offers, spec.require_tiers)):
+            raise NoSupplier
+        return rate
+
+
+def _earlier(connection: Connection, key: KeyRecord, idempotency_key: str) -> JobRecord | None:
+    wanted = {
+        "customer": key.customer_id,
+        "scope": key.idempotency_scope,
+        "of_key": key.id,
+        "at_endpoint": SUBMIT_ENDPOINT,
+        "key": idempotency_key,
+    }
+    row = _BY_IDEMPOTENCY_KEY.first(connection, wanted)
+    return None if row is None else JobRecord(*row)
+
+
+def _count(connection: Connection) -> int:
+    row = _LAST_SEQ.first(connection, {})
+    return 0 if row is None else row[0] or 0
