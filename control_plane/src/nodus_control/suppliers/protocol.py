@@ -96,7 +96,7 @@ class Driver(Protocol):
 
     @property
     def name(self) -> str:
-        """`simulated`, `process` or `ray`."""
+        """`simulated` or `process`."""
         ...
 
     @property
