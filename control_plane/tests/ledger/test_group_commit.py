@@ -104,9 +104,13 @@ def test_those_who_wait_share_a_transaction(database: Database) -> None:
 def test_whoever_is_done_does_not_wait_for_those_who_come_next(database: Database) -> None:
     """Five share a transaction; in the one after it, each of them waits until all have the answers of the first."""
     commits = GroupCommit(lambda _since: database.write(), PATIENCE_SECONDS)
-    may_go_on, all_have_answers = threading.Event(), threading.Event()
+    is_open, may_go_on, all_have_answers = threading.Event(), threading.Event(), threading.Event()
     answers: list[str] = []
     waited: list[bool] = []
+
+    def hold(_connection: Connection) -> None:
+        is_open.set()
+        may_go_on.wait(PATIENCE_SECONDS)
 
     def come_back(number: int) -> None:
         answers.append(commits.run(put(f"n{number}")))
@@ -114,11 +118,10 @@ def test_whoever_is_done_does_not_wait_for_those_who_come_next(database: Databas
             all_have_answers.set()
         commits.run(lambda _: waited.append(all_have_answers.wait(PATIENCE_SECONDS)))
 
-    threads = [threading.Thread(target=commits.run, args=(lambda _: may_go_on.wait(PATIENCE_SECONDS),))]
+    threads = [threading.Thread(target=commits.run, args=(hold,))]
     threads += [threading.Thread(target=come_back, args=(number,)) for number in range(5)]
     threads[0].start()
-    while not commits._is_led:
-        pass
+    assert is_open.wait(PATIENCE_SECONDS)
     for thread in threads[1:]:
         thread.start()
     while len(commits._waiting) < 5:
@@ -145,6 +148,34 @@ def test_whose_turn_does_not_come_leaves_the_queue(database: Database) -> None:
     is_open.wait(PATIENCE_SECONDS)
     with pytest.raises(DatabaseUnavailable, match="waiting for a lock"):
         commits.run(put("late"))
+    may_go_on.set()
+    holder.join()
+
+    assert commits.run(put("after")) == "after"
+    assert names(database) == {"after"}
+
+
+def test_whoever_is_interrupted_while_waiting_is_not_left_to_lead(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C ends a thread anywhere; its piece is not done, and those behind it do not wait for it."""
+    commits = GroupCommit(lambda _since: database.write(), PATIENCE_SECONDS)
+    is_open, may_go_on = threading.Event(), threading.Event()
+
+    def hold(_connection: Connection) -> None:
+        is_open.set()
+        may_go_on.wait(PATIENCE_SECONDS)
+
+    def interrupt(piece: object, seconds: float = -1) -> bool:
+        raise KeyboardInterrupt
+
+    holder = threading.Thread(target=commits.run, args=(hold,))
+    holder.start()
+    assert is_open.wait(PATIENCE_SECONDS)
+    with monkeypatch.context() as patch:
+        patch.setattr("nodus_ledger.database.group_commit._Piece.sleep", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            commits.run(put("interrupted"))
     may_go_on.set()
     holder.join()
 

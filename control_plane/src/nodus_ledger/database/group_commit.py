@@ -85,16 +85,23 @@ class GroupCommit:
             DatabaseUnavailable: its turn did not come.
         """
         piece = _Piece(work)
-        with self._lock:
-            self._waiting.append(piece)
-            if not self._is_led:
-                self._is_led = piece.leads = True
-        if not piece.leads and not piece.sleep(self._longest_wait_seconds):
-            self._give_up(piece)
-        if piece.leads:
-            try:
+        try:
+            with self._lock:
+                self._waiting.append(piece)
+                if not self._is_led:
+                    self._is_led = piece.leads = True
+            if not piece.leads and not piece.sleep(self._longest_wait_seconds):
+                self._give_up(piece)
+            if piece.leads:
                 self._lead(piece)
-            finally:
+        except BaseException:
+            # An interrupt may come anywhere: a piece without a thread must not be left to lead.
+            with self._lock:
+                if piece in self._waiting:
+                    self._waiting.remove(piece)
+            raise
+        finally:
+            if piece.leads:
                 self._pass_on()
         return piece.result()
 
@@ -102,7 +109,6 @@ class GroupCommit:
         """Leave the queue. It is too late for that if somebody has begun with the piece, or lets it lead."""
         with self._lock:
             if piece in self._waiting and not piece.leads:
-                self._waiting.remove(piece)
                 raise DatabaseUnavailable(f"others have been waiting for a lock for {self._longest_wait_seconds:g} s")
         piece.sleep()
 
