@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 _EPOCH = datetime(1970, 1, 1)
 
 _ONE_MOMENT_SECONDS = 0.1
-_READINGS = 5
+_MORE_READINGS = 4
 
 
 def timestamp(milliseconds: int) -> str:
@@ -37,9 +37,10 @@ def milliseconds(text: str) -> int:
 def at_one_moment(real_time: Callable[[], float], monotonic: Callable[[], float]) -> tuple[float, float]:
     """Read two clocks at one moment, in seconds: again, where the process was held up in between."""
     before = monotonic()
-    for _ in range(_READINGS):
-        real, after = real_time(), monotonic()
+    real, after = real_time(), monotonic()
+    for _ in range(_MORE_READINGS):
         if after - before < _ONE_MOMENT_SECONDS:
             break
         before = after
+        real, after = real_time(), monotonic()
     return real, after
