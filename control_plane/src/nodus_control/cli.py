@@ -21,8 +21,8 @@ from nodus_ledger.keys.thresholds import DEFAULT_FRACTION
 from nodus_ledger.trust.sizes import LedgerSizes
 
 from .access.client_address import parse_networks
-from .access.limit_options import rate_limit_option, trusted_proxy_option
-from .access.limits import LimitOptions
+from .access.rate_limit_options import rate_limit_option, trusted_proxy_option
+from .access.rate_limiter import RateLimitOptions
 from .api.app import create_app
 from .clock_watch import UntrustedClock
 from .control_plane import ControlPlane
@@ -53,7 +53,7 @@ class Hosting:
     process: ProcessOptions
     accepts_clock: bool
     accepts_rollback: bool = False
-    limits: LimitOptions = field(default_factory=LimitOptions)
+    limits: RateLimitOptions = field(default_factory=RateLimitOptions)
 
 
 def _with_database(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -136,7 +136,9 @@ def serve(
         accepts_rollback=accept_rollback,
         threshold=threshold,
     )
-    limits = LimitOptions(parse_rate_limit(rate_limit), parts=workers, trusted_proxies=parse_networks(trusted_proxies))
+    limits = RateLimitOptions(
+        parse_rate_limit(rate_limit), parts=workers, trusted_proxies=parse_networks(trusted_proxies)
+    )
     hosting = replace(hosting, limits=limits)
     with catching_interrupts() as interrupts:
         try:

@@ -37,7 +37,7 @@ from nodus_ledger.trust.reader import TrustLedger
 from nodus_ledger.trust.row_times import RowTimes
 from nodus_ledger.trust.signing import SIGNING_KEY_VARIABLE, signer_for
 
-from .access.limits import LimitOptions, Limits
+from .access.rate_limiter import RateLimiter, RateLimitOptions
 from .access.recent_callers import Callers
 from .clock import Clock
 from .clock_watch import ClockWatch
@@ -95,7 +95,7 @@ class ControlPlane:
         redis: RedisStore | None = None,
         accept_clock: str | None = None,
         process: ProcessOptions | None = None,
-        limits: LimitOptions | None = None,
+        limits: RateLimitOptions | None = None,
     ) -> None:
         options = webhooks or WebhookOptions()
         self.database_trouble = Trouble(_logger, "answering requests")
@@ -138,7 +138,7 @@ class ControlPlane:
             )
             self.webhooks = WebhookService(self.database, sealer, fingerprints, self.clock, options, is_alone=is_alone)
             self.feed = EventFeed(EventLog(self.database), lambda ids: self.keys.live(ids, self.clock.now()))
-            self.limits = Limits(limits, redis)
+            self.limits = RateLimiter(limits, redis)
             self.callers = Callers()
             self.outages = Outages(self.database)
             capacity = Capacity(GPUS_OF_EACH_MODEL, process.at_once) if runs_commands else None

@@ -22,7 +22,7 @@ from typing_extensions import Self
 from nodus_core.rate_limits import parse_rate_limit
 from nodus_ledger.keys.thresholds import DEFAULT_FRACTION
 
-from .access.limits import LimitOptions
+from .access.rate_limiter import RateLimitOptions
 from .api.faults import Fault, FaultScript
 from .clock import Clock, ManualClock, RunningClock
 from .control_plane import ControlPlane
@@ -70,7 +70,7 @@ class LocalControlPlane:
         clock: Clock = RunningClock(speed=speed or 1.0) if runs_by_itself else ManualClock()
         url = "sqlite://" if database is None else database if isinstance(database, str) else f"sqlite:///{database}"
         webhooks = options_for_this_machine(tuple(webhook_allow), threshold)
-        limits = LimitOptions(parse_rate_limit(rate_limit))
+        limits = RateLimitOptions(parse_rate_limit(rate_limit))
         self.plane = ControlPlane(
             url, clock=clock, driver=driver, seed=seed, is_reliable=reliable, webhooks=webhooks, limits=limits
         )

@@ -16,7 +16,7 @@ from control.sse import more_keys, opened
 from patience import PATIENCE_SECONDS, eventually
 
 import nodus
-from nodus_control.access.limits import Limits
+from nodus_control.access.rate_limiter import RateLimiter
 from nodus_control.api import requests
 from nodus_control.playground.seeded import CUSTOMER_ID
 from nodus_control.serving.server import Server
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.anyio
 def limited() -> Iterator[LocalControlPlane]:
     """A control plane to which each key may send five requests, and one a second more, in a second that never ends."""
     with LocalControlPlane(rate_limit="1/s:5", serve=False) as started:
-        started.plane.limits = Limits(started.plane.limits.options, clock=lambda: 0.0)
+        started.plane.limits = RateLimiter(started.plane.limits.options, clock=lambda: 0.0)
         yield started
 
 

@@ -12,7 +12,7 @@ from webhooks.receiver import Receiver
 
 import nodus
 from nodus_control.testing import LocalControlPlane
-from nodus_ledger.jobs.metering import MeterEvent, export_pending
+from nodus_ledger.jobs.meter_events import MeterEvent, export_pending
 from nodus_ledger.keys.keys import PrincipalKind
 
 KINDS = [kind.value for kind in PrincipalKind]

@@ -11,7 +11,7 @@ from nodus_ledger.keys.keys import KeyRecord, Keys
 from nodus_ledger.keys.replays import Replays
 
 from ..access import signatures
-from ..access.limits import Limits
+from ..access.rate_limiter import RateLimiter
 from ..access.recent_callers import Callers, bearer_key
 from ..clock import Clock
 from ..errors import ApiError
@@ -27,7 +27,7 @@ class Parts(Protocol):
     callers: Callers
     clock: Clock
     keys: Keys
-    limits: Limits
+    limits: RateLimiter
     replays: Replays
 
 

@@ -25,7 +25,7 @@ from nodus_ledger.errors import DatabaseUnavailable, Refused
 from nodus_ledger.keys.keys import KeyRecord, Keys
 
 from ..access.client_address import UNKNOWN, client_address
-from ..access.limits import Limits
+from ..access.rate_limiter import RateLimiter
 from ..access.recent_callers import Caller, Callers, bearer_key
 from ..concurrency.threads import run_in_thread
 from ..concurrency.turns import Turns
@@ -52,7 +52,7 @@ class Parts(Protocol):
     callers: Callers
     database_trouble: Trouble
     keys: Keys
-    limits: Limits
+    limits: RateLimiter
 
 
 _Parts = TypeVar("_Parts", bound=Parts)

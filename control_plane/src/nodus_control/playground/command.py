@@ -20,8 +20,8 @@ from nodus_ledger.database.sealing import UnusableKey
 from nodus_ledger.database.settings import Settings
 from nodus_ledger.errors import DatabaseUnavailable
 
-from ..access.limit_options import rate_limit_if_asked_option
-from ..access.limits import LimitOptions
+from ..access.rate_limit_options import rate_limit_if_asked_option
+from ..access.rate_limiter import RateLimitOptions
 from ..api.faults import FaultScript
 from ..clock import RunningClock
 from ..control_plane import ControlPlane
@@ -79,7 +79,7 @@ class Settled:
     allowed_hosts: frozenset[str]
     webhooks: WebhookOptions = field(default_factory=options_for_this_machine)
     process: ProcessOptions = field(default_factory=ProcessOptions)
-    limits: LimitOptions = field(default_factory=LimitOptions)
+    limits: RateLimitOptions = field(default_factory=RateLimitOptions)
 
 
 @asyncclick.command(name="playground", short_help="Start a control plane on this machine, with its page.")
@@ -177,7 +177,7 @@ def playground(
             allowed_hosts=frozenset(name.casefold().rstrip(".") for name in allow_hosts),
             webhooks=webhooks,
             process=process,
-            limits=LimitOptions(parse_rate_limit(rate_limit)),
+            limits=RateLimitOptions(parse_rate_limit(rate_limit)),
         )
     )
 

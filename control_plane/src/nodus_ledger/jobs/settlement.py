@@ -20,7 +20,7 @@ from ..keys import budgets
 from ..trust import job_entries, log
 from ..trust.log import Entry
 from ..webhooks import outbox, payloads
-from . import metering
+from . import meter_events
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ def write_steps(
             realised[job.key_id, budgets.month_of(values["finished_at"])] += values["cost"]
     budgets.settle(connection, released, realised)
     outbox.publish(connection, [_webhook_event(connection, *each) for each in settled])
-    metering.record(connection, settled)
+    meter_events.record(connection, settled)
     positions = log.append_all(connection, entries)
     for number, row in terminal.items():
         row.update(to_ledger_seq=positions[number].seq, to_ledger_hash=positions[number].leaf_hash)

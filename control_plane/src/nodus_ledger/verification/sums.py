@@ -15,7 +15,7 @@ from nodus_core.money import cost_micros
 from nodus_core.spec import STORED, columns_of
 from nodus_core.times import timestamp
 
-from ..jobs.metering import EVENT_NAME, payload_of
+from ..jobs.meter_events import EVENT_NAME, payload_of
 from ..trust import job_entries, key_entries
 from .logs import Fault, Row
 

@@ -21,7 +21,7 @@ from nodus_core.notes import Checkpoint
 from ..database.database import Database
 from ..database.engines import raw_rows
 from ..errors import DatabaseUnavailable
-from ..jobs.metering import identifier_of
+from ..jobs.meter_events import identifier_of
 from ..trust.origin import FIRST_ORIGIN, kept_origin, origin_of
 from ..trust.signing import open_checkpoint, public_key
 from . import sums

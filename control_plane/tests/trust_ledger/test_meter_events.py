@@ -8,7 +8,7 @@ import pytest
 from trust_ledger.history import key_of, submit
 
 from nodus_control.testing import LocalControlPlane
-from nodus_ledger.jobs.metering import EVENT_NAME, MeterEvent, export_pending
+from nodus_ledger.jobs.meter_events import EVENT_NAME, MeterEvent, export_pending
 from nodus_ledger.keys.keys import PrincipalKind
 
 pytestmark = pytest.mark.both_engines

@@ -108,7 +108,7 @@ class SharedBuckets:
 
 
 @dataclass(frozen=True)
-class LimitOptions:
+class RateLimitOptions:
     """What an operator decides.
 
     Attributes:
@@ -122,17 +122,17 @@ class LimitOptions:
     trusted_proxies: Networks = field(default_factory=tuple)
 
 
-class Limits:
+class RateLimiter:
     """The rate limits of one control plane."""
 
     def __init__(
         self,
-        options: LimitOptions | None = None,
+        options: RateLimitOptions | None = None,
         redis: RedisStore | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.options = options or LimitOptions()
+        self.options = options or RateLimitOptions()
         local = LocalBuckets(clock)
         self._buckets: Buckets = local if redis is None else SharedBuckets(redis, local, clock)
         self._parts = self.options.parts if redis is None else 1

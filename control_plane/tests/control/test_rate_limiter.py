@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from nodus_control.access.limits import LimitOptions, Limits, LocalBuckets, Pace, SharedBuckets, rate_limited
+from nodus_control.access.rate_limiter import (
+    LocalBuckets,
+    Pace,
+    RateLimiter,
+    RateLimitOptions,
+    SharedBuckets,
+    rate_limited,
+)
 from nodus_control.errors import ApiError
 from nodus_core.rate_limits import RateLimit, parse_rate_limit, rate_limit_text
 from nodus_ledger.database.redis_store import RedisStore, RedisUnavailable
@@ -50,7 +57,7 @@ def test_a_refusal_takes_nothing_and_several_are_taken_together_or_not_at_all() 
 
 def test_buckets_are_each_their_own_and_forgotten_when_full(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many names do not fill the memory, and no bucket that is in use is given anew."""
-    monkeypatch.setattr("nodus_control.access.limits._MOST_BUCKETS", 8)
+    monkeypatch.setattr("nodus_control.access.rate_limiter._MOST_BUCKETS", 8)
     clock = Clock()
     buckets = LocalBuckets(clock)
     for _ in range(10):
@@ -116,7 +123,7 @@ def test_refusals_of_a_flood_are_held_back_and_no_others() -> None:
 
 def test_failures_count_for_the_address_and_past_it_are_refused() -> None:
     """20 a second, 100 at once; `off` and a key's limit change nothing about that."""
-    limits = Limits(LimitOptions(rate=None), clock=Clock())
+    limits = RateLimiter(RateLimitOptions(rate=None), clock=Clock())
     for _ in range(100):
         limits.count_failure("192.0.2.1")
     limits.count_failure("192.0.2.2")
