@@ -49,6 +49,7 @@ GIVEN_UP = suppress(nodus.NodusError)
 def nothing_left() -> Iterator[None]:
     """Count what the process has open, and collect every complaint, around a piece of work."""
     gc.collect()
+    gc.freeze()  # What was there before need not be gone through again: it is most of what a run of all tests has.
     files, threads = open_files(), set(threading.enumerate())
     complaints: list[str] = []
     hook = sys.unraisablehook
