@@ -86,17 +86,7 @@ def lowest(project: dict[str, object], *extras: str) -> list[str]:
     return [re.sub(r">=([\d.]+).*", r"==\1", requirement) for requirement in required]
 
 
-# What takes the longest begins first. Two runs, each with servers of its own, wait beside each other.
-@nox.session(tags=["test"], python=False)
-@nox.parametrize("half", [nox.param("1", id="1"), nox.param("2", id="2")])
-def control_plane(session: nox.Session, half: str) -> None:
-    """One half of the control plane's tests."""
-    if session.posargs:
-        session.skip("the arguments are for the SDK's tests")
-    with session.chdir("control_plane"):
-        run_here(session, "pytest", "--ignore", "tests/browser", "--share", f"{half}/2")
-
-
+# What takes the longest begins first.
 @nox.session(tags=["test"], python=[*ENDS, *(version for version in PYTHONS if version not in ENDS)])
 def tests(session: nox.Session) -> None:
     """The SDK's tests: all on the oldest and the newest Python that is here, between them what waits, on asyncio.
@@ -111,6 +101,38 @@ def tests(session: nox.Session) -> None:
         session.run("coverage", "run", "-m", "pytest", *session.posargs)
     else:
         session.run("pytest", *(session.posargs or chosen))
+
+
+# Two runs, each with servers of its own, wait beside each other.
+@nox.session(tags=["test"], python=False)
+@nox.parametrize("half", [nox.param("1", id="1"), nox.param("2", id="2")])
+def control_plane(session: nox.Session, half: str) -> None:
+    """One half of the control plane's tests."""
+    if session.posargs:
+        session.skip("the arguments are for the SDK's tests")
+    with session.chdir("control_plane"):
+        run_here(session, "pytest", "--ignore", "tests/browser", "--share", f"{half}/2")
+
+
+@nox.session(tags=["test"])
+def browser(session: nox.Session) -> None:
+    """The playground's page, in a real browser."""
+    if session.posargs:
+        session.skip("the arguments are for the SDK's tests")
+    install(session, *SDK, *CONTROL_PLANE, *group("test"), *group("browser"))
+    with session.chdir("control_plane"):
+        session.run("pytest", "tests/browser")
+
+
+@nox.session(name="control-plane-oldest-dependencies", python=OLDEST, tags=["test"])
+def control_plane_with_oldest_dependencies(session: nox.Session) -> None:
+    """The control plane's tests with the lowest versions that it says it works with."""
+    if session.posargs:
+        session.skip("the arguments are for the SDK's tests")
+    lows = lowest(CONTROL_PLANE_PYPROJECT["project"], "postgres", "redis")
+    install(session, *SDK, *CONTROL_PLANE, *group("test"), *group("receivers"), *lows)
+    with session.chdir("control_plane"):
+        session.run("pytest", "--ignore", "tests/browser", *share("1/6"))
 
 
 @nox.session(name="tests-oldest-dependencies", python=OLDEST, tags=["test"])
@@ -132,27 +154,6 @@ def tests_with_http_successors(session: nox.Session) -> None:
     subjects = ("pool*", "prox*", "fault*", "retr*", "failures", "connecting", "injected_clients", "event_loops")
     files = {path for each in subjects for path in (ROOT / "tests").glob(f"**/test_{each}.py")}
     session.run("pytest", *map(str, sorted(files)), *share("1/3"), env={"NODUS_TEST_HTTPX2": "1"})
-
-
-@nox.session(name="control-plane-oldest-dependencies", python=OLDEST, tags=["test"])
-def control_plane_with_oldest_dependencies(session: nox.Session) -> None:
-    """The control plane's tests with the lowest versions that it says it works with."""
-    if session.posargs:
-        session.skip("the arguments are for the SDK's tests")
-    lows = lowest(CONTROL_PLANE_PYPROJECT["project"], "postgres", "redis")
-    install(session, *SDK, *CONTROL_PLANE, *group("test"), *group("receivers"), *lows)
-    with session.chdir("control_plane"):
-        session.run("pytest", "--ignore", "tests/browser", *share("1/6"))
-
-
-@nox.session(tags=["test"])
-def browser(session: nox.Session) -> None:
-    """The playground's page, in a real browser."""
-    if session.posargs:
-        session.skip("the arguments are for the SDK's tests")
-    install(session, *SDK, *CONTROL_PLANE, *group("test"), *group("browser"))
-    with session.chdir("control_plane"):
-        session.run("pytest", "tests/browser")
 
 
 @nox.session(tags=["coverage"], python=False)

@@ -172,7 +172,7 @@ class TestCommands:
         meet = str(script(tmp_path / "meet", meets))
         skip = str(script(tmp_path / "skip", "echo 'nox > Session tests-3.99 skipped: Python interpreter not found'"))
         fail = str(script(tmp_path / "fail", "exit 3"))
-        monkeypatch.setattr(dev, "cores", lambda: 1)
+        monkeypatch.setattr(dev, "cores", lambda: 0)
 
         status = dev.run_all({"a": [meet, "x", "y"], "b": [meet, "y", "x"], "c": [skip], "d": [fail]})
 
@@ -191,7 +191,7 @@ class TestCommands:
             "import os, sys, signal; signal.signal(2, signal.SIG_DFL); open(sys.argv[1], 'w').write(str(os.getpid()))\n"
         )
         wait += "os.rename(sys.argv[1], sys.argv[2]); signal.pause()"
-        monkeypatch.setattr(dev, "cores", lambda: 0)
+        monkeypatch.setattr(dev, "cores", lambda: -1)
 
         def interrupt() -> None:
             while not pid.exists():
