@@ -132,14 +132,14 @@ def control_plane_with_oldest_dependencies(session: nox.Session) -> None:
     lows = lowest(CONTROL_PLANE_PYPROJECT["project"], "postgres", "redis")
     install(session, *SDK, *CONTROL_PLANE, *group("test"), *group("receivers"), *lows)
     with session.chdir("control_plane"):
-        session.run("pytest", "--ignore", "tests/browser", *share("1/6"))
+        session.run("pytest", "--ignore", "tests/browser", *share("1/8"))
 
 
 @nox.session(name="tests-oldest-dependencies", python=OLDEST, tags=["test"])
 def tests_with_oldest_dependencies(session: nox.Session) -> None:
     """The SDK's tests with the lowest versions that it says it works with."""
     install(session, *SDK, *group("test"), *lowest(PYPROJECT["project"], "trio"))
-    session.run("pytest", *(session.posargs or share("1/3")))
+    session.run("pytest", *(session.posargs or share("1/4")))
 
 
 @nox.session(name="tests-http-successors", tags=["test"])
