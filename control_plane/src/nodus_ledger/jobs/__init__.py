@@ -1,1 +1,1 @@
-"""Jobs: submission, claims, settlement, capacity, history and metering."""
+"""Jobs: submission, leases, settlement, capacity, history and metering."""

@@ -105,7 +105,8 @@ def _change_in_flight(connection: Connection, key_id: str, amount: int) -> None:
     if _CHANGE_IN_FLIGHT.change(connection, change) == 0:
         # Another changed it after this statement had begun, and has committed by now.
         _LOCKED_KEY.first(connection, {"key": key_id})
-        _CHANGE_IN_FLIGHT.change(connection, change)
+        if _CHANGE_IN_FLIGHT.change(connection, change) == 0:
+            raise RuntimeError(f"what the key {key_id} has in flight cannot be changed: it has no row")
 
 
 def _utc(milliseconds: int) -> datetime:

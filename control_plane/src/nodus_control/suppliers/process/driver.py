@@ -334,10 +334,9 @@ class ProcessDriver:
         if claim.is_contained or is_restarted:
             # Nothing of it outlived its runner, nor could it touch what the runner left.
             finished_at = min(now, _last_sign(directory) + claim.clock_offset + HEARTBEAT_SECONDS)
+        was_cancelled = attempt_files.cancel_requested(directory, key)
         result = Result(
-            reason=attempt_files.CANCELLED
-            if attempt_files.cancel_requested(directory, key)
-            else attempt_files.RUNNER_LOST,
+            reason=attempt_files.CANCELLED if was_cancelled else attempt_files.RUNNER_LOST,
             started_at=started_at,
             finished_at=finished_at if started_at is None else max(started_at, finished_at),
             detail=_ALL_OF_IT_ENDED if claim.is_contained or is_restarted else _WHAT_WAS_FOUND_ENDED,
