@@ -52,6 +52,8 @@ def _facts(view: JobView) -> list[tuple[str, str]]:
         ("supplier", view.supplier),
         ("region", view.region),
         ("duration", None if view.duration_s is None else f"{view.duration_s:,.1f} s"),
+        ("phase", ": ".join(text for text in (view.phase, view.phase_detail) if text) or None),
+        ("cost so far", None if view.cost_usd is not None else _dollars(view.cost_so_far_usd)),
         ("cost", _dollars(view.cost_usd)),
         ("vs retail", _dollars(view.retail_cost_usd)),
         ("you saved", _dollars(view.saved_usd)),

@@ -174,6 +174,12 @@ class JobView(BaseModel):
         supplier: name of the supplier; None until placement.
         region: region that the job runs in; None until placement.
         cost_usd: final cost in US dollars; None until terminal.
+        cost_so_far_usd: what the job would have cost if it had ended when the server answered, in US dollars; None
+            until it runs, `cost_usd` once it is over, and None from an older server.
+        usd_per_gpu_hour: price of the present placement, in US dollars; None until placement.
+        phase: a short word for what becomes of the job where `status` alone does not say it, such as
+            `waiting_for_capacity`, `pulling`, `waiting_in_engine`, `ending` or `unknown`; else None.
+        phase_detail: a sentence about the phase, or None.
         error_code: stable identifier of the failure, if `status` is `FAILED`.
         error_message: what went wrong, if `status` is `FAILED`.
         image: as submitted.
@@ -204,6 +210,10 @@ class JobView(BaseModel):
     supplier: str | None = None
     region: str | None = None
     cost_usd: float | None = None
+    cost_so_far_usd: float | None = None
+    usd_per_gpu_hour: float | None = None
+    phase: str | None = None
+    phase_detail: str | None = None
     error_code: str | None = None
     error_message: str | None = None
     image: str | None = None
@@ -265,6 +275,26 @@ class JobAttributes:
     def cost_usd(self) -> float | None:
         """Final cost in US dollars; None until terminal."""
         return self._view.cost_usd
+
+    @property
+    def cost_so_far_usd(self) -> float | None:
+        """What the job would have cost if it had ended when it was last fetched, in US dollars; None until it runs."""
+        return self._view.cost_so_far_usd
+
+    @property
+    def usd_per_gpu_hour(self) -> float | None:
+        """Price of the present placement, in US dollars; None until placement."""
+        return self._view.usd_per_gpu_hour
+
+    @property
+    def phase(self) -> str | None:
+        """A short word for what becomes of the job where its status alone does not say it, such as `pulling`."""
+        return self._view.phase
+
+    @property
+    def phase_detail(self) -> str | None:
+        """A sentence about the phase, or None."""
+        return self._view.phase_detail
 
     @property
     def error_code(self) -> str | None:

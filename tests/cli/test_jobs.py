@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from nodus import JobView
-from nodus._cli.jobs import show_job
+from nodus._cli.jobs import show_job, show_rows, show_tab_separated
 from nodus._cli.output import Output
 from nodus._cli.waiting import Progress
 from tests.cli.conftest import Command
@@ -278,6 +280,34 @@ def test_a_simulated_job_says_that_nothing_ran(capfd: pytest.CaptureFixture[str]
     real = capfd.readouterr().out
 
     assert made_up == real + "simulated: nothing ran\n"
+
+
+@pytest.mark.parametrize("show", [show_tab_separated, lambda output, view: show_rows(output, [view])])
+def test_an_amount_that_nobody_pays_has_the_word_beside_it(
+    show: Callable[[Output, JobView], None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In listings too; a real one stands alone."""
+    show(Output(), Simulated.model_validate(job(cost_usd=1.5)))
+    show(Output(), JobView.model_validate(job(cost_usd=1.5)))
+    made_up, real = [line for line in capfd.readouterr().out.splitlines() if "$" in line]
+
+    assert "$1.50 (simulated)" in made_up
+    assert "simulated" not in real
+
+
+def test_a_running_job_shows_its_price_cost_and_phase(capfd: pytest.CaptureFixture[str]) -> None:
+    """Until it is over, and the cost is final."""
+    going_on = {"cost_so_far_usd": 1.5, "usd_per_gpu_hour": 2, "phase": "unknown", "phase_detail": "It is silent."}
+    show_job(Output(), JobView.model_validate(job(status="running", **going_on)), as_json=False)
+    running = capfd.readouterr().out
+    show_job(Output(), JobView.model_validate(job(cost_usd=0.75, cost_so_far_usd=0.75)), as_json=False)
+    over = capfd.readouterr().out
+    facts = dict(re.split(r"  +", line, maxsplit=1) for line in running.splitlines())
+
+    assert facts["phase"] == "unknown: It is silent."
+    assert facts["price"] == "$2.00 per GPU-hour"
+    assert facts["cost so far"] == "$1.50"
+    assert "cost so far" not in over
 
 
 def test_watching_a_simulated_job_says_so_from_the_start(capfd: pytest.CaptureFixture[str]) -> None:

@@ -65,7 +65,7 @@ def _cells(view: JobView, show_time: Callable[[datetime], str]) -> list[str]:
         _gpu(view),
         view.supplier or "",
         view.region or "",
-        "" if view.cost_usd is None else dollars(view.cost_usd),
+        _cost(view),
         "" if view.created_at is None else show_time(view.created_at),
     ]
 
@@ -74,6 +74,7 @@ def _facts(view: JobView) -> list[tuple[str, str]]:
     facts: list[tuple[str, str | None]] = [
         ("id", view.id),
         ("status", view.status.value),
+        ("phase", ": ".join(text for text in (view.phase, view.phase_detail) if text)),
         ("error", view.error_message or view.error_code),
         *_submitted_texts(view),
         ("gpu", _gpu(view)),
@@ -83,9 +84,11 @@ def _facts(view: JobView) -> list[tuple[str, str]]:
         ("started", _time(view.started_at)),
         ("finished", _time(view.finished_at)),
         ("duration", None if view.duration_s is None else f"{view.duration_s:,.1f} s"),
-        ("cost_usd", None if view.cost_usd is None else dollars(view.cost_usd)),
-        ("vs retail", None if view.retail_cost_usd is None else dollars(view.retail_cost_usd)),
-        ("you saved", None if view.saved_usd is None else dollars(view.saved_usd)),
+        ("price", None if view.usd_per_gpu_hour is None else f"{dollars(view.usd_per_gpu_hour)} per GPU-hour"),
+        ("cost so far", None if view.cost_usd is not None else _dollars(view.cost_so_far_usd)),
+        ("cost_usd", _dollars(view.cost_usd)),
+        ("vs retail", _dollars(view.retail_cost_usd)),
+        ("you saved", _dollars(view.saved_usd)),
     ]
     return [(name, value) for name, value in facts if value]
 
@@ -97,8 +100,18 @@ def _submitted_texts(view: JobView) -> Iterator[tuple[str, str | None]]:
             yield name, value
 
 
+def _dollars(amount: float | None) -> str | None:
+    return None if amount is None else dollars(amount)
+
+
 def _time(when: datetime | None) -> str:
     return "" if when is None else local_time(when)
+
+
+def _cost(view: JobView) -> str:
+    """What it cost, or so far, and never an amount that nobody pays without the word."""
+    amount = _dollars(view.cost_usd)
+    return f"{amount} (simulated)" if amount and is_simulated(view) else amount or ""
 
 
 def _gpu(view: JobView) -> str:

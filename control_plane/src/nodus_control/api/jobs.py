@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from starlette.responses import Response
 
 from nodus_core.lifecycle import JobStatus
 from nodus_core.spec import FIELDS, FILTERS, InvalidSpec, parse_spec
+from nodus_ledger.database.rows import JobRecord
 from nodus_ledger.jobs.jobs import Jobs
 from nodus_ledger.keys.keys import KeyRecord
 
@@ -40,9 +41,9 @@ def submit_job(parts: Parts, call: ApiRequest, key: KeyRecord) -> Response:
     spec = parse_spec(call.json())
     submitted = parts.jobs.submit(key, spec, idempotency_key, parts.clock.now())
     if submitted.replayed:
-        return _json(job_view(submitted.job), headers={"Idempotent-Replayed": "true"})
+        return _json(_view(parts, submitted.job), headers={"Idempotent-Replayed": "true"})
     parts.wake()
-    return _json(job_view(submitted.job), status=202)
+    return _json(_view(parts, submitted.job), status=202)
 
 
 def list_jobs(parts: Parts, call: ApiRequest, key: KeyRecord) -> Response:
@@ -55,19 +56,19 @@ def list_jobs(parts: Parts, call: ApiRequest, key: KeyRecord) -> Response:
         statuses=_statuses(parameters.get("status")),
         matching=_matching(parameters),
     )
-    return _json(page_view(page.jobs, page.next_cursor))
+    return _json(page_view(page.jobs, page.next_cursor, parts.clock.now(), parts.jobs.last_seen(page.jobs)))
 
 
 def get_job(parts: Parts, call: ApiRequest, key: KeyRecord) -> Response:
     """Get a job."""
-    return _json(job_view(parts.jobs.get(key.customer_id, call.path_params["job_id"])))
+    return _json(_view(parts, parts.jobs.get(key.customer_id, call.path_params["job_id"])))
 
 
 def cancel_job(parts: Parts, call: ApiRequest, key: KeyRecord) -> Response:
     """Ask for the end of a job."""
     job = parts.jobs.request_cancel(key, call.path_params["job_id"], parts.clock.now())
     parts.wake()
-    return _json(job_view(job))
+    return _json(_view(parts, job))
 
 
 def get_routing(parts: Parts, call: ApiRequest, key: KeyRecord) -> Response:
@@ -90,6 +91,10 @@ def read_limit(text: str | None) -> int:
     if limit < 1:
         raise ApiError(422, "invalid_query", f"`limit` must be an integer, 1 or more; above {MAX_LIMIT} it is capped.")
     return min(limit, MAX_LIMIT)
+
+
+def _view(parts: Parts, job: JobRecord) -> dict[str, Any]:
+    return job_view(job, parts.clock.now(), parts.jobs.last_seen([job]))
 
 
 def _statuses(text: str | None) -> list[JobStatus]:

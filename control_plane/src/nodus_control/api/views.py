@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from nodus_core.money import usd
+from nodus_core.lifecycle import JobStatus, running_milliseconds
+from nodus_core.money import cost_micros, usd
 from nodus_core.spec import ECHOED
 from nodus_core.times import timestamp
 from nodus_ledger.database.rows import JobRecord
 from nodus_ledger.errors import BudgetFigures
+from nodus_ledger.jobs.jobs import UNKNOWN
 from nodus_ledger.keys.keys import KeyRecord
 
 # `json.dumps` would make one at every call.
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 
-def job_view(job: JobRecord) -> dict[str, Any]:
-    """Return the JobView of a job: never its env or command."""
+def job_view(job: JobRecord, now: int, last_seen: Mapping[str, int]) -> dict[str, Any]:
+    """Return the JobView of a job: never its env or command.
+
+    Args:
+        job: which.
+        now: until when one that runs has cost something; Unix milliseconds.
+        last_seen: the last proof of life of those whose phase is `unknown`, by id: until then they have.
+    """
     saved = None if job.retail is None or job.cost is None else usd(job.retail - job.cost)
     return {
         "id": job.id,
@@ -26,6 +35,10 @@ def job_view(job: JobRecord) -> dict[str, Any]:
         "supplier": job.supplier,
         "region": job.region,
         "cost_usd": _usd(job.cost),
+        "cost_so_far_usd": _usd(cost_so_far(job, last_seen.get(job.id, now))),
+        "usd_per_gpu_hour": _usd(job.rate),
+        "phase": phase_of(job),
+        "phase_detail": None if job.is_terminal else job.phase_detail,
         "error_code": job.error_code,
         "error_message": job.error_message,
         **{name: getattr(job, name) for name in ECHOED},
@@ -43,9 +56,30 @@ def job_view(job: JobRecord) -> dict[str, Any]:
     }
 
 
-def page_view(jobs: Sequence[JobRecord], next_cursor: str | None) -> dict[str, Any]:
-    """Return a page of a listing."""
-    return {"jobs": [job_view(job) for job in jobs], "next_cursor": next_cursor}
+def phase_of(job: JobRecord) -> str | None:
+    """Return a short word for what becomes of a job where its status alone does not say it; None where it does."""
+    if job.is_terminal:
+        return None
+    if job.phase != UNKNOWN and job.cancel_requested_at is not None:
+        return "ending"
+    return job.phase
+
+
+def cost_so_far(job: JobRecord, until: int) -> int | None:
+    """Return what a job costs, or would cost if it ended at a time; None for one that is not running yet. Micro-USD."""
+    if job.is_terminal:
+        return job.cost
+    if job.status != JobStatus.RUNNING.value or job.started_at is None:
+        return None
+    state = replace(job.state, finished_at=max(until, job.started_at))
+    return cost_micros(job.rate or 0, job.gpu_count, running_milliseconds(state, job.max_runtime_seconds))
+
+
+def page_view(
+    jobs: Sequence[JobRecord], next_cursor: str | None, now: int, last_seen: Mapping[str, int]
+) -> dict[str, Any]:
+    """Return a page of a listing; `now` and `last_seen` as for `job_view`."""
+    return {"jobs": [job_view(job, now, last_seen) for job in jobs], "next_cursor": next_cursor}
 
 
 def key_view(key: KeyRecord, figures: BudgetFigures) -> dict[str, Any]:

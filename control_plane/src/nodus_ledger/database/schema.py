@@ -168,6 +168,8 @@ jobs = Table(
     Column("cancel_requested_at", BigInteger),
     Column("due_at", BigInteger),  # None once terminal, and while it waits
     Column("waiting_since", BigInteger),  # in the queue for a machine that is full
+    Column("phase", String),  # what its engine is doing, while that is not what its status says
+    Column("phase_detail", Text),
     Column("generation", Integer, nullable=False),
     Column("lease_owner", String),
     Column("lease_until", BigInteger),  # real time
@@ -216,6 +218,11 @@ attempts = Table(
     Column("ended_at", BigInteger),
     Column("outcome", String),  # None while open; refused, lost, outage, or the job's terminal status
     Column("decision", Text, nullable=False),  # how the router judged every candidate
+    Column("engine_ref", String),  # the engine's own name for it
+    Column("gpu_indices", String),  # by comma
+    Column("unknown_since", BigInteger),  # since when nobody can say whether it runs; None while that is known
+    Column("seen_at", BigInteger),  # its last proof of life
+    Column("progress_at", BigInteger),  # when what it waits for last made progress
     PrimaryKeyConstraint("job_id", "attempt"),
 )
 

@@ -29,6 +29,9 @@ from .permissions import require_own
 from .settlement import cancel_undispatched
 from .submission import JobIds, Submissions, Submitted
 
+UNKNOWN = "unknown"
+"""The phase of a job of which nobody can say whether it runs."""
+
 _BY_ID = select(*JOB_FIELDS).where(jobs.c.id == bindparam("job"), jobs.c.customer_id == bindparam("customer"))
 _ONE_BY_ID = Prepared(_BY_ID)
 _LOCKED_BY_ID = _BY_ID.with_for_update()
@@ -195,6 +198,18 @@ class Jobs:
         with self._database.read() as connection:
             row = connection.execute(query).first()
         return None if row is None else PlacementFacts(*row)
+
+    def last_seen(self, of: Sequence[JobRecord]) -> dict[str, int]:
+        """Return the last proof of life of those whose phase is `unknown`, by job id. Unix milliseconds."""
+        unknown = [job for job in of if job.phase == UNKNOWN and not job.is_terminal]
+        if not unknown:
+            return {}
+        query = select(attempts.c.job_id, attempts.c.seen_at).where(
+            attempts.c.job_id.in_([job.id for job in unknown]), attempts.c.outcome.is_(None)
+        )
+        with self._database.read() as connection:
+            seen = {row.job_id: row.seen_at for row in connection.execute(query)}
+        return {job.id: seen.get(job.id) or job.started_at or 0 for job in unknown}
 
     def is_over(self, job_id: str) -> bool:
         """Say whether a job, of any customer, is terminal or gone."""

@@ -23,7 +23,7 @@ from nodus_core.money import usd
 from nodus_core.routing import Decision, Requirements
 
 from ..database.database import Database
-from ..database.rows import JOB_FIELDS, AttemptRecord, JobRecord
+from ..database.rows import ATTEMPT_FIELDS, JOB_FIELDS, AttemptRecord, JobRecord
 from ..database.schema import api_keys, attempts, jobs
 from ..trust import job_entries
 from ..trust.log import Entry
@@ -341,14 +341,8 @@ def decision_document(decision: Decision) -> dict[str, Any]:
 def _open_attempts(connection: Connection, with_attempt: Sequence[JobRecord]) -> dict[str, AttemptRecord]:
     if not with_attempt:
         return {}
-    query = select(
-        attempts.c.job_id,
-        attempts.c.attempt,
-        attempts.c.supplier,
-        attempts.c.region,
-        attempts.c.rate,
-        attempts.c.placed_at,
-    ).where(attempts.c.job_id.in_([job.id for job in with_attempt]), attempts.c.outcome.is_(None))
+    job_ids = [job.id for job in with_attempt]
+    query = select(*ATTEMPT_FIELDS).where(attempts.c.job_id.in_(job_ids), attempts.c.outcome.is_(None))
     return {row.job_id: AttemptRecord(*row) for row in connection.execute(query)}
 
 
