@@ -10,6 +10,7 @@ import socket
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import sqlalchemy.exc
@@ -47,7 +48,7 @@ from .readiness import Readiness
 from .runner.containment import close_memory
 from .streams.event_feed import EventFeed
 from .streams.output_watch import OutputWatch
-from .suppliers.drivers import SIMULATED, DriverContext, make_driver, state_directory
+from .suppliers.drivers import PROCESS, SIMULATED, DriverContext, Drivers, Service, one_for_all, state_directory
 from .suppliers.process.options import GPUS_OF_EACH_MODEL, ProcessOptions
 from .suppliers.simulated.driver import SimulatedDriver
 from .trouble import Trouble
@@ -68,7 +69,7 @@ class ControlPlane:
         database_url: an SQLAlchemy URL; in memory by default.
         clock: by default real time, which must agree with the database server's and with the ledger. Another clock that
             is behind the database's history is moved up to it.
-        driver: `simulated` or `process`.
+        driver: `simulated` or `process`, which then serves all suppliers.
         seed: what job ids and all simulated chance are derived from; None for random ids.
         is_reliable: simulated suppliers neither refuse nor lose jobs unless they are told to.
         is_alone: no other process works on this database, so old leases belong to nobody. Never true of a server.
@@ -77,9 +78,12 @@ class ControlPlane:
         accept_clock: the name of the command whose operator says that real time is right, whatever differs from it.
         process: how commands run, where they do (`driver="process"`).
         limits: how much callers may ask for; without, only addresses of failing callers are limited.
+        catalogue: the suppliers and their offers; by default those that come with the package.
+        services: how each supplier is served, in place of `driver`. All of them are simulated, or none.
 
     Raises:
         UntrustedClock: real time is wrong.
+        ValueError: simulated suppliers stand beside others, or a driver has nowhere to keep its files.
     """
 
     def __init__(
@@ -96,12 +100,21 @@ class ControlPlane:
         accept_clock: str | None = None,
         process: ProcessOptions | None = None,
         limits: RateLimitOptions | None = None,
+        catalogue: Catalogue | None = None,
+        services: Mapping[str, Service] | None = None,
     ) -> None:
         options = webhooks or WebhookOptions()
         self.database_trouble = Trouble(_logger, "answering requests")
         process = process or ProcessOptions()
-        runs_commands = driver == "process"
-        if runs_commands:
+        self.catalogue: Catalogue = catalogue or default_catalogue()
+        if services is None:
+            services = one_for_all(self.catalogue.suppliers, driver, is_reliable=is_reliable, process=process)
+        kinds = {service.driver for service in services.values()}
+        simulated = kinds == {SIMULATED}
+        if SIMULATED in kinds and not simulated:
+            raise ValueError("simulated suppliers cannot stand beside others: their jobs would be added up")
+        only_processes = kinds == {PROCESS}
+        if PROCESS in kinds:
             # Its environment and memory hold the sealing key, and the commands run on this machine.
             close_memory()
         self.database = Database(database_url)
@@ -117,15 +130,13 @@ class ControlPlane:
             self.clock_watch = ClockWatch(self.database) if clock is None else None
             self.clock: Clock = self._own_clock(clock, accept_clock)
             self.seed = seed
-            self.catalogue: Catalogue = default_catalogue()
-            self.keys = Keys(self.database, SigningSecrets(sealer, redis), are_tests=driver == SIMULATED)
+            self.keys = Keys(self.database, SigningSecrets(sealer, redis), are_tests=simulated)
             signer = signer_for(self.database, sealer, os.environ.get(SIGNING_KEY_VARIABLE))
             origin = origin_for(self.database, os.environ.get(ORIGIN_VARIABLE), database_id=self.settings.database_id())
             self.trust_ledger = TrustLedger(self.database, signer, origin)
-            simulated = driver == SIMULATED
             self.job_ids = JobIds(secrets.randbits, seed if simulated else None)
-            one_customer = runs_commands and not process.isolation_is_not_needed
-            admission = Admission(needs_command=runs_commands, one_customer=one_customer)
+            one_customer = PROCESS in kinds and not process.isolation_is_not_needed
+            admission = Admission(needs_command=only_processes, one_customer=one_customer)
             self.jobs = Jobs(
                 self.database,
                 sealer,
@@ -141,19 +152,24 @@ class ControlPlane:
             self.limits = RateLimiter(limits, redis)
             self.callers = Callers()
             self.outages = Outages(self.database)
-            capacity = Capacity(GPUS_OF_EACH_MODEL, process.at_once) if runs_commands else None
+            capacity = Capacity(GPUS_OF_EACH_MODEL, process.at_once) if only_processes else None
             self._claims = Claims(self.database, self.catalogue, capacity, simulated=simulated)
             if is_alone:
                 self._claims.release_all()
-            self._private_directory = self._output_directory(driver)
+            self._private_directory = None if simulated else self._output_directory()
             directory = self._private_directory or self._kept_directory()
-            secret = self.settings.secret(sealer, RECORDS_SECRET) if runs_commands else b""
-            self.driver = make_driver(
-                driver,
-                DriverContext(self.catalogue, self.jobs, self.clock, seed, directory, secret, self.database.path),
-                is_reliable=is_reliable,
-                process=process,
+            context = DriverContext(
+                self.catalogue,
+                self.jobs,
+                self.clock,
+                seed,
+                directory,
+                secret=b"" if simulated else self.settings.secret(sealer, RECORDS_SECRET),
+                state_files=self.database.path,
+                database_id=self.settings.database_id(),
+                incarnation=self.settings.incarnation(),
             )
+            self.drivers = Drivers.make(services, context)
         except sqlalchemy.exc.DBAPIError as exc:
             self.database.close()
             raise UnusableDatabase(f"cannot use the database: {in_a_line(exc)}") from exc
@@ -166,12 +182,12 @@ class ControlPlane:
         self.worker = Worker(
             self.jobs,
             self._claims,
-            self.driver,
+            self.drivers,
             self.clock.now,
             time.time if watch is None else watch.real_time,
             before_batch=self._now_and_then,
         )
-        self.output_watch = OutputWatch(self.driver.logs)
+        self.output_watch = OutputWatch(self.drivers.logs)
         self._redis = redis
         self.readiness = Readiness(self._workers, redis)
         self.replays: Replays = _replays(self.database, redis, is_alone=is_alone)
@@ -244,8 +260,9 @@ class ControlPlane:
             if self.seed is not None:
                 self.seed = self.seed if seed is None else seed
                 self.job_ids.begin(self.seed, passed_over)
-                if isinstance(self.driver, SimulatedDriver):
-                    self.driver.reseed(self.seed)
+                for driver in self.drivers:
+                    if isinstance(driver, SimulatedDriver):
+                        driver.reseed(self.seed)
         self.feed.end_streams()
 
     def close(self) -> None:
@@ -306,8 +323,8 @@ class ControlPlane:
             if not self.worker.run_due():
                 time.sleep(0.02)
 
-    def _output_directory(self, driver: str) -> Path | None:
-        if driver != "process" or self.database.path is not None or self.database.is_server:
+    def _output_directory(self) -> Path | None:
+        if self.database.path is not None or self.database.is_server:
             return None
         return Path(tempfile.mkdtemp(prefix="nodus-jobs-"))
 

@@ -52,7 +52,7 @@ def client_of(plane: LocalControlPlane, api_key: str) -> httpx.Client:
 
 def is_simulated(plane: LocalControlPlane) -> bool:
     """Say which of the two it is."""
-    return plane.plane.driver.name == SIMULATED
+    return plane.plane.drivers.name == SIMULATED
 
 
 def run_to_its_end(plane: LocalControlPlane, client: httpx.Client) -> dict[str, Any]:

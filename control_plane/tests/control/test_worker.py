@@ -12,6 +12,7 @@ from nodus_control.clock import ManualClock
 from nodus_control.control_plane import ControlPlane
 from nodus_control.dispatch.worker import LEASE_MS, Worker
 from nodus_control.dispatch.worker_loop import IDLE_SECONDS, WorkerLoop
+from nodus_control.suppliers.drivers import Drivers
 from nodus_control.suppliers.protocol import (
     CapacityRefused,
     LogChunk,
@@ -87,7 +88,7 @@ class Bench:
     def new_worker(self) -> Worker:
         """Make another worker on the same database."""
         claims = Claims(self.plane.database, self.plane.catalogue)
-        return Worker(self.plane.jobs, claims, self.driver, self.clock.now, lambda: self.real_time)
+        return Worker(self.plane.jobs, claims, Drivers.everywhere(self.driver), self.clock.now, lambda: self.real_time)
 
     def submit(self, **changes: Any) -> str:
         """Submit a job."""
@@ -412,7 +413,10 @@ def test_a_report_of_times_that_are_no_dates_ends_its_job_alone(bench: Bench) ->
 def test_jobs_wait_while_the_machine_is_full_and_the_oldest_go_first(bench: Bench) -> None:
     """Over all workers: at most eight GPUs of a model, and so many jobs; what ends makes room."""
     claims = Claims(bench.plane.database, bench.plane.catalogue, Capacity(gpus=8, at_once=3))
-    workers = [Worker(bench.plane.jobs, claims, bench.driver, bench.clock.now, lambda: bench.real_time) for _ in "ab"]
+    workers = [
+        Worker(bench.plane.jobs, claims, Drivers.everywhere(bench.driver), bench.clock.now, lambda: bench.real_time)
+        for _ in "ab"
+    ]
     ended: set[str] = set()
 
     def report(placement: Placement, now: float) -> Report:
@@ -441,7 +445,9 @@ def test_jobs_wait_while_the_machine_is_full_and_the_oldest_go_first(bench: Benc
 def test_a_waiting_job_can_be_cancelled_and_leaves_its_place(bench: Bench) -> None:
     """It ends at once, since nobody has it, and the next one comes forward."""
     claims = Claims(bench.plane.database, bench.plane.catalogue, Capacity(gpus=8, at_once=1))
-    worker = Worker(bench.plane.jobs, claims, bench.driver, bench.clock.now, lambda: bench.real_time)
+    worker = Worker(
+        bench.plane.jobs, claims, Drivers.everywhere(bench.driver), bench.clock.now, lambda: bench.real_time
+    )
     first, second, third = (bench.submit() for _ in range(3))
     worker.run_due()
     assert worker.next_due() is not None
@@ -456,7 +462,9 @@ def test_a_waiting_job_can_be_cancelled_and_leaves_its_place(bench: Bench) -> No
 def test_the_end_of_everything_reaches_waiting_jobs(bench: Bench) -> None:
     """A control plane whose memory ends with it leaves nothing behind."""
     claims = Claims(bench.plane.database, bench.plane.catalogue, Capacity(gpus=8, at_once=1))
-    worker = Worker(bench.plane.jobs, claims, bench.driver, bench.clock.now, lambda: bench.real_time)
+    worker = Worker(
+        bench.plane.jobs, claims, Drivers.everywhere(bench.driver), bench.clock.now, lambda: bench.real_time
+    )
     made = [bench.submit() for _ in range(3)]
     worker.run_due()
     bench.plane.jobs.request_cancel_all(bench.clock.now())

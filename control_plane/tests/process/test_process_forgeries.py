@@ -21,6 +21,7 @@ from nodus_control.control_plane import ControlPlane
 from nodus_control.dispatch.worker import Worker
 from nodus_control.dispatch.worker_loop import WorkerLoop
 from nodus_control.runner.containment import AUTO, OFF
+from nodus_control.suppliers.drivers import Drivers
 from nodus_control.suppliers.process.driver import ProcessDriver
 from nodus_control.suppliers.process.options import ProcessOptions
 from nodus_control.suppliers.protocol import PlacementState
@@ -85,7 +86,7 @@ class Campaign:
             force_seconds=2.0,
         )
         claims = Claims(self.plane.database, self.plane.catalogue, Capacity(gpus=8, at_once=AT_ONCE))
-        self.worker = TimedWorker(self.plane.jobs, claims, self.driver, self.plane.clock.now)
+        self.worker = TimedWorker(self.plane.jobs, claims, Drivers.everywhere(self.driver), self.plane.clock.now)
         self.loop = WorkerLoop(self.worker, self.plane.clock, lambda: None)
         minted = self.plane.keys.mint(customer_id="c", label="", principal_kind=PrincipalKind.AGENT, now=0)
         key = self.plane.keys.find(minted.api_key)

@@ -16,7 +16,8 @@ from nodus_ledger.keys.keys import KeyRecord
 from ..errors import ApiError
 from ..streams.event_feed import EventFeed
 from ..streams.output_watch import OutputWatch
-from ..suppliers.protocol import Driver, LogChunk, Placement
+from ..suppliers.drivers import Drivers
+from ..suppliers.protocol import LogChunk, Placement
 from .live import LiveResponse, Start
 from .requests import ApiRequest, in_thread
 
@@ -31,7 +32,7 @@ _MEDIA_TYPE = "text/plain; charset=utf-8"
 class Parts(Protocol):
     """What this operation needs of a control plane."""
 
-    driver: Driver
+    drivers: Drivers
     feed: EventFeed
     jobs: Jobs
     output_watch: OutputWatch
@@ -166,7 +167,7 @@ class _LiveOutput(LiveResponse):
 def _read(parts: Parts, facts: PlacementFacts | None, offset: int, limit: int) -> LogChunk:
     if facts is None:
         return LogChunk(b"", offset, 0, complete=False)
-    return parts.driver.logs(_placement(facts), offset, limit)
+    return parts.drivers.logs(_placement(facts), offset, limit)
 
 
 def _placement(facts: PlacementFacts) -> Placement:

@@ -13,6 +13,9 @@ from ..suppliers.protocol import PlacementState, Report
 
 POLL_MS = 500
 RETRY_MS = 5_000
+UNSERVED_RETRY_MS = 60_000
+"""How long a job waits for a worker that serves its supplier."""
+
 UNWRITABLE_RETRY_MS = 600_000
 OVERDUE_GRACE_MS = 60_000
 """How long past `max_runtime_seconds` a driver may take to end a job by itself."""

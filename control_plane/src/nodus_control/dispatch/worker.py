@@ -20,6 +20,7 @@ from nodus_ledger.jobs.jobs import Jobs
 from nodus_ledger.jobs.leases import Claim, Claims
 from nodus_ledger.jobs.settlement import Step
 
+from ..suppliers.drivers import Drivers
 from ..suppliers.protocol import CapacityRefused, Driver, Placement, SubmissionRefused, Workload
 from . import decisions
 from .decisions import Ending
@@ -41,20 +42,20 @@ class Worker:
         self,
         jobs: Jobs,
         claims: Claims,
-        driver: Driver,
+        drivers: Drivers,
         now: Callable[[], int],
         real_time: Callable[[], float] = time.time,
         before_batch: Callable[[], None] = lambda: None,
     ) -> None:
         self._jobs = jobs
         self._claims = claims
-        self._driver = driver
+        self._drivers = drivers
         self._now = now
         self._real_time = real_time
         self._before_batch = before_batch
         self._owner = secrets.token_hex(8)
         self._passing = threading.Lock()
-        self._calls = ThreadPoolExecutor(PARALLEL_CALLS, "nodus-driver") if driver.runs_commands else None
+        self._calls = ThreadPoolExecutor(PARALLEL_CALLS, "nodus-driver") if drivers.runs_commands else None
 
     @property
     def id(self) -> str:
@@ -137,13 +138,16 @@ class Worker:
                 self._claims.postpone(self._owner, claim.job, due_at=now + decisions.UNWRITABLE_RETRY_MS)
 
     def _deal_with(self, claim: Claim) -> Step:
+        driver = self._drivers.of(claim.attempt.supplier)
+        if driver is None:
+            return Step(claim.job, (), due_at=self._now() + decisions.UNSERVED_RETRY_MS)
         try:
-            return self._call_driver(claim)
+            return self._call_driver(claim, driver)
         except Exception:
             _logger.exception("job %s, attempt %d: the driver failed; asking again", claim.job.id, claim.job.attempt)
             return Step(claim.job, (), due_at=self._now() + decisions.RETRY_MS)
 
-    def _call_driver(self, claim: Claim) -> Step:
+    def _call_driver(self, claim: Claim, driver: Driver) -> Step:
         now = self._now()
         job = claim.job
         placement = Placement(
@@ -159,24 +163,24 @@ class Worker:
         ending = decisions.ending_of(claim, now)
         if ending is not Ending.NONE:
             # One that was never submitted ends here too: a driver never starts what was cancelled before.
-            self._driver.cancel(placement, now / 1000)
+            driver.cancel(placement, now / 1000)
         elif job.status == JobStatus.QUEUED.value:
             if self._jobs.is_anothers(job.customer_id):
                 return decisions.impossible(claim, now, "cannot_run", _ANOTHERS_MACHINE)
             try:
-                self._driver.submit(placement, workload, now / 1000)
+                driver.submit(placement, workload, now / 1000)
             except CapacityRefused:
                 return decisions.refused(claim, now)
             except SubmissionRefused as exc:
                 return decisions.impossible(claim, now, exc.code, exc.message)
             placement = replace(placement, is_accepted=True)
-        report = self._driver.poll(placement, workload, now / 1000)
+        report = driver.poll(placement, workload, now / 1000)
         now = max(now, self._now())  # What a driver has just seen may be later than when it was asked.
         try:
             return decisions.judge(claim, report, ending, now)
         except decisions.ImpossibleReport as exc:
             _logger.error("job %s, attempt %d: an impossible report: %s", job.id, job.attempt, exc)
-            self._driver.cancel(placement, now / 1000)
+            driver.cancel(placement, now / 1000)
             return decisions.written_off(claim, now, "invalid_report", _INVALID_REPORT)
 
     def _real_now(self) -> int:

@@ -201,7 +201,7 @@ def run_playground(settled: Settled) -> int:
             )
             closing.callback(plane.close)
             keys = _seed(plane)
-            guard = Guard(settled.allowed_hosts, Visitors() if plane.driver.runs_commands else None, keys)
+            guard = Guard(settled.allowed_hosts, Visitors() if plane.drivers.runs_commands else None, keys)
             app = create_playground_app(plane, FaultScript(), guard)
             server = Server(app, host=settled.host, port=settled.port, end_streams=plane.feed.end_streams)
             closing.callback(server.stop)

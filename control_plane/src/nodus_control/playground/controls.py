@@ -98,7 +98,7 @@ async def _respond(context: Context, request: Request, control: Any) -> Response
     call = await read_request(plane, request)
 
     def run(plane: ControlPlane, call: ApiRequest) -> dict[str, Any]:
-        if plane.driver.runs_commands:
+        if plane.drivers.runs_commands:
             authenticate(plane, call)
         content: dict[str, Any] = control(_Control(plane, context.faults, call, keys))
         return content
@@ -115,7 +115,7 @@ def _state(control: _Control) -> dict[str, Any]:
         "epoch": plane.settings.epoch(),
         "ledger_size": plane.trust_ledger.size(CUSTOMER_ID),
         "webhooks": len(plane.webhooks.endpoints.of_customer(CUSTOMER_ID)),
-        "driver": plane.driver.name,
+        "driver": plane.drivers.name,
         "suppliers": [
             {"name": supplier.name, "kind": supplier.kind.value, "outage": supplier.name in out}
             for supplier in plane.catalogue.suppliers.values()
@@ -136,7 +136,7 @@ def _clock(plane: ControlPlane) -> dict[str, Any]:
 
 def _pace(control: _Control) -> dict[str, Any]:
     body, plane = control.body(), control.plane
-    if plane.driver.runs_commands:
+    if plane.drivers.runs_commands:
         raise _real_clock()
     if not isinstance(plane.clock, RunningClock):
         raise ApiError(409, "clock_is_manual", "This clock stands until it is advanced.")
@@ -193,7 +193,7 @@ def _run(control: _Control) -> dict[str, Any]:
 
 def _advance(control: _Control) -> dict[str, Any]:
     seconds = _number(control.body(), "seconds", None, MAX_ADVANCE_SECONDS)
-    if control.plane.driver.runs_commands:
+    if control.plane.drivers.runs_commands:
         raise _real_clock()
     return {"now": timestamp(control.plane.advance(seconds))}
 
@@ -240,7 +240,7 @@ def _clear_faults(control: _Control) -> dict[str, Any]:
 
 
 def _reset(control: _Control) -> dict[str, Any]:
-    if control.plane.driver.runs_commands:
+    if control.plane.drivers.runs_commands:
         raise ApiError(409, "commands_are_running", "Jobs run real commands, so there is no reset: restart instead.")
     body = control.body() if control.call.body else {}
     seed = control.plane.seed or 0

@@ -109,7 +109,7 @@ async def _respond(context: Context, request: Request, control: Any) -> Response
     call = await read_request(plane, request)
 
     def run(plane: ControlPlane, call: ApiRequest) -> dict[str, Any]:
-        if plane.driver.runs_commands:
+        if plane.drivers.runs_commands:
             authenticate(plane, call)
         content: dict[str, Any] = control(plane, call)
         return content

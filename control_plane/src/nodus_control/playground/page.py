@@ -33,7 +33,7 @@ async def get_page(context: Context, request: Request) -> Response:
     guard = _guard(context)
     text = _files()["page.html"]
     keys = guard.page_keys if guard.visitors is None else None
-    seen = {"@driver@": context.plane.driver.name, "@keys@": "" if keys is None else json.dumps(_view(keys))}
+    seen = {"@driver@": context.plane.drivers.name, "@keys@": "" if keys is None else json.dumps(_view(keys))}
     for mark, value in seen.items():
         text = text.replace(mark, html.escape(value, quote=True))
     return Response(text, media_type="text/html", headers=_NOT_KEPT)

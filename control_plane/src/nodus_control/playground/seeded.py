@@ -50,7 +50,7 @@ def seed_keys(plane: ControlPlane, *, kept: bool = False) -> SeededKeys:
         ExposedKeys: they were kept where others can read them.
         OSError: the file cannot be read or written.
     """
-    if not plane.driver.runs_commands:
+    if not plane.drivers.runs_commands:
         keys = SeededKeys(API_KEY, AGENT_API_KEY, AGENT_SIGNING_SECRET)
         _put(plane, keys, is_test=True)
         return keys

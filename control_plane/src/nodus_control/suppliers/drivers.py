@@ -1,8 +1,9 @@
-"""Makes the driver that a control plane was started with."""
+"""Which driver serves which supplier, and the making of them."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,17 +12,18 @@ from nodus_core.catalogue import Catalogue
 from nodus_ledger.jobs.jobs import Jobs
 
 from ..clock import Clock
-from .protocol import Driver, Placement, Workload
+from .protocol import Driver, LogChunk, Placement, Workload
 from .simulated.driver import Recalled, SimulatedDriver
 
 if TYPE_CHECKING:
     from .process.options import ProcessOptions
 
 SIMULATED = "simulated"
-DRIVERS = (SIMULATED, "process")
+PROCESS = "process"
+DRIVERS = (SIMULATED, PROCESS)
 WHAT_RUNS = {
     SIMULATED: "Nothing runs: suppliers, jobs and prices are simulated, and only test keys (nk_test_…) may submit.",
-    "process": "Commands really run, on the worker's machine; images do not. Only live keys (nk_live_…) may submit.",
+    PROCESS: "Commands really run, on the worker's machine; images do not. Only live keys (nk_live_…) may submit.",
 }
 """What an operator is told at the start, by driver."""
 
@@ -38,6 +40,8 @@ class DriverContext:
         directory: where one that runs commands keeps its files.
         secret: what authenticates those files.
         state_files: the database's file, which no command may read.
+        database_id: the database's own name, which stands on everything that an engine holds of it.
+        incarnation: the name of its present life, which a restore changes.
     """
 
     catalogue: Catalogue
@@ -47,6 +51,129 @@ class DriverContext:
     directory: Path | None
     secret: bytes = field(repr=False)
     state_files: Path | None
+    database_id: str = ""
+    incarnation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a supplier is held to.
+
+    Attributes:
+        start_deadline_seconds: how long after its placement a job may take to begin to run; None for ever, where the
+            engine has a queue of its own.
+        unknown_grace_seconds: how long nobody may be able to say whether a job runs before it counts as lost; 0 for
+            ever.
+    """
+
+    start_deadline_seconds: float | None = 900.0
+    unknown_grace_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """How a supplier is served: the name of its driver, what makes that, and the supplier's terms.
+
+    Suppliers with the same `make` share one driver.
+    """
+
+    driver: str
+    make: Callable[[DriverContext], Driver]
+    terms: Terms = field(default_factory=Terms)
+
+
+class Drivers:
+    """The drivers of a control plane, by supplier; one may serve several.
+
+    Args:
+        by_supplier: the driver of each.
+        terms: the terms of each; the usual ones where it has none.
+        others: the driver of every supplier that is not named.
+    """
+
+    def __init__(
+        self,
+        by_supplier: Mapping[str, Driver],
+        terms: Mapping[str, Terms] | None = None,
+        *,
+        others: Driver | None = None,
+    ) -> None:
+        self._by_supplier = dict(by_supplier)
+        self._terms = dict(terms or {})
+        self._others = others
+
+    @classmethod
+    def everywhere(cls, driver: Driver) -> Drivers:
+        """Return what has one driver for every supplier, whatever its name."""
+        return cls({}, others=driver)
+
+    @classmethod
+    def make(cls, services: Mapping[str, Service], context: DriverContext) -> Drivers:
+        """Make the driver of every supplier, each of them once.
+
+        Raises:
+            ValueError: one has nowhere to keep its files.
+            RuntimeError: one cannot work on this machine.
+        """
+        made: dict[Callable[[DriverContext], Driver], Driver] = {}
+        for service in services.values():
+            if service.make not in made:
+                made[service.make] = service.make(context)
+        # Where there is one driver, it also goes on with what was placed at suppliers that are not listed any more.
+        others = next(iter(made.values())) if len(made) == 1 else None
+        return cls(
+            {name: made[service.make] for name, service in services.items()},
+            {name: service.terms for name, service in services.items()},
+            others=others,
+        )
+
+    def of(self, supplier: str) -> Driver | None:
+        """Return the driver of a supplier; None where it has none."""
+        return self._by_supplier.get(supplier, self._others)
+
+    def terms(self, supplier: str) -> Terms:
+        """Return what a supplier is held to; one that is simulated keeps its word."""
+        driver = self.of(supplier)
+        usual = Terms() if driver is not None and driver.runs_commands else Terms(start_deadline_seconds=None)
+        return self._terms.get(supplier, usual)
+
+    def __iter__(self) -> Iterator[Driver]:
+        """Iterate over the drivers, each of them once."""
+        drivers = [*self._by_supplier.values(), *([] if self._others is None else [self._others])]
+        return iter({id(driver): driver for driver in drivers}.values())
+
+    @property
+    def name(self) -> str:
+        """The name of the driver, or of all of them, by comma."""
+        return ", ".join(sorted({driver.name for driver in self}))
+
+    @property
+    def runs_commands(self) -> bool:
+        """Whether commands from API callers really run at some supplier."""
+        return any(driver.runs_commands for driver in self)
+
+    def logs(self, placement: Placement, offset: int, limit: int) -> LogChunk:
+        """Return up to `limit` bytes of what a placement printed; nothing where its supplier has no driver any more."""
+        driver = self.of(placement.supplier)
+        return LogChunk(b"", offset, 0, complete=True) if driver is None else driver.logs(placement, offset, limit)
+
+
+def one_for_all(
+    suppliers: Iterable[str], name: str, *, is_reliable: bool, process: ProcessOptions
+) -> dict[str, Service]:
+    """Return how suppliers are served of which one driver serves all: `is_reliable` and `process` as in `make_driver`.
+
+    Raises:
+        ValueError: there is no driver with that name.
+    """
+    if name not in DRIVERS:
+        raise ValueError(f"no driver {name!r}: choose one of {', '.join(DRIVERS)}")
+
+    def make(context: DriverContext) -> Driver:
+        return make_driver(name, context, is_reliable=is_reliable, process=process)
+
+    service = Service(name, make, Terms(start_deadline_seconds=None) if name == SIMULATED else Terms())
+    return dict.fromkeys(suppliers, service)
 
 
 def make_driver(name: str, context: DriverContext, *, is_reliable: bool, process: ProcessOptions) -> Driver:
@@ -72,7 +199,7 @@ def make_driver(name: str, context: DriverContext, *, is_reliable: bool, process
             is_reliable=is_reliable,
         )
     directory = context.directory
-    if name == "process" and directory is not None:
+    if name == PROCESS and directory is not None:
         from .process.driver import ProcessDriver
 
         return ProcessDriver(directory, secret=context.secret, options=process, state_files=context.state_files)
