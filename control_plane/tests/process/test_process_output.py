@@ -147,6 +147,7 @@ def test_nothing_but_the_documented_files_is_left(jobs: RealJobs) -> None:
     job.until_removed()
 
     assert {path.name for path in job.directory.iterdir()} == {
+        "owner.json",
         "claim.json",
         "program.json",
         "output.log",

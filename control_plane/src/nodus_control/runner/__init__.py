@@ -7,6 +7,7 @@ and this package only, so that it starts in a few hundredths of a second.
 An attempt lives in `<state_dir>/<job_id>/<attempt>/` (directories 0700, files 0600):
 
 =============== ===================================================================================================
+`owner.json`    Whose it is: which database's, and which life of it. Written by the driver, before a runner is started.
 `claim.json`    Who holds the attempt. Linked into place, so that exactly one of all contenders ever gets it: a
                 runner (with its pid, start time and boot id), or a driver that withdraws the attempt before any
                 runner came. The runner keeps it locked for as long as it lives.
@@ -15,6 +16,7 @@ An attempt lives in `<state_dir>/<job_id>/<attempt>/` (directories 0700, files 0
                 file the program has certainly never run; with it, it may have, and is never started again.
 `output.log`    What the program printed, stdout and stderr in the order of writing, byte for byte.
 `result.json`   How it ended. Written once, whole, and last.
+`forgotten`     Left when a driver forgot the attempt, which had ended. Owner, claim, result and output stay.
 `work/` `tmp/`  The program's directory and its `TMPDIR`; the second is removed at the end.
 =============== ===================================================================================================
 

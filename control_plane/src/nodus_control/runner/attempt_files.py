@@ -134,6 +134,16 @@ def is_locked(directory: str, name: str) -> bool:
     return False
 
 
+def read_record(directory: str, name: str, key: bytes) -> dict[str, object] | None:
+    """Return a record of any kind that `publish` wrote, or None where there is none.
+
+    Raises:
+        Forged: what is there was not written under this key, or has been changed since.
+        OSError: it cannot be read.
+    """
+    return _read(directory, name, key)
+
+
 def request_cancel(directory: str, key: bytes) -> None:
     """Leave a request to end the attempt where its runner finds it, now or later."""
     try:

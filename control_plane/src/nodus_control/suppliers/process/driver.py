@@ -25,7 +25,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from ...runner import attempt_files, processes
@@ -33,20 +33,40 @@ from ...runner.attempt_files import Claim, Forged, Identity, Program, Result
 from ...runner.output import image_notice
 from ...runner.specification import Specification
 from ...runner.supervise import HEARTBEAT_SECONDS
-from ..protocol import CapacityRefused, LogChunk, Placement, PlacementState, Report, SubmissionRefused, Workload
+from ..protocol import (
+    CapacityRefused,
+    EngineUnavailable,
+    Found,
+    LogChunk,
+    Placement,
+    PlacementState,
+    Report,
+    SubmissionRefused,
+    Workload,
+    always,
+)
+from .acceptable import require_acceptable
 from .environment import WORK_DIRECTORY_VARIABLE, program_environment
+from .keeping import (
+    Owner,
+    engine_identity,
+    find_attempts,
+    forget,
+    has_printed,
+    is_watched,
+    last_sign,
+    own_directories,
+    record_owner,
+)
 from .launch import LaunchError, launch
 from .options import ProcessOptions, find_account, require_reachable
-from .reports import report_result, report_tampering, report_withdrawn
+from .reports import SHORTEST_POLL_SECONDS, report_result, report_tampering, report_unfinished, report_withdrawn
 
 OUTPUT_LIMIT_BYTES = 64 * 1024 * 1024
 GRACE_SECONDS = 5.0
 LINGER_SECONDS = 1.0
 FORCE_SECONDS = 15.0
 """How long after an end was requested, or tampering was noticed, a job has ended for us, whatever is left of it."""
-
-SHORTEST_POLL_SECONDS = 0.05
-LONGEST_POLL_SECONDS = 1.0
 
 _ALL_OF_IT_ENDED = "everything that it had started ended with the runner"
 _WHAT_WAS_FOUND_ENDED = "what was found of it has been ended, but a process that hides would not have been found"
@@ -81,6 +101,7 @@ class ProcessDriver:
         force_seconds: float = FORCE_SECONDS,
         output_limit_bytes: int = OUTPUT_LIMIT_BYTES,
         wall_clock: Callable[[], float] = time.time,
+        owner: Owner | None = None,
     ) -> None:
         """Create `state_dir` if it is missing.
 
@@ -89,6 +110,7 @@ class ProcessDriver:
             secret: what records are authenticated with; the same for every driver on this `state_dir`.
             options: what the operator decided.
             state_files: a database. It, and all beside it whose names begin with its name, are kept from programs.
+            owner: whose attempts these are.
 
         Raises:
             RuntimeError: on Windows, if no Python interpreter is known that could run the runner, or if commands cannot
@@ -110,6 +132,7 @@ class ProcessDriver:
         self._force_seconds = force_seconds
         self._output_limit_bytes = output_limit_bytes
         self._wall_clock = wall_clock
+        self._owner = owner or Owner()
         self._lock = threading.Lock()
         self._warned = False
         self._own_children: set[Identity] = set()
@@ -130,10 +153,19 @@ class ProcessDriver:
         """Yes."""
         return True
 
-    def submit(self, placement: Placement, workload: Workload, now: float) -> None:
+    def identity(self) -> str:
+        """Return the name of this machine's state directory.
+
+        Raises:
+            EngineUnavailable: the directory cannot be used, or is another database's.
+        """
+        return engine_identity(self._state_dir, attempt_files.attempt_key(self._secret, "", 0))
+
+    def submit(self, placement: Placement, workload: Workload, now: float, holds: Callable[[], bool] = always) -> None:
         """Start the program, or do nothing if this attempt was started, or withdrawn, before.
 
         Raises:
+            EngineUnavailable: `holds` said no, so nothing was begun.
             CapacityRefused: no runner could be started, and none ever will be for this attempt.
             SubmissionRefused: `command_required`, or `invalid_command` for one that no operating system accepts.
         """
@@ -142,13 +174,16 @@ class ProcessDriver:
                 "command_required",
                 "the process driver runs commands on this machine, not images: give the job a command",
             )
-        _check_acceptable(workload)
+        require_acceptable(workload)
         self._warn_about_image(workload.image)
         directory, key = self._directory(placement), self._key(placement)
         self._make_directory(directory)
         try:
             if attempt_files.read_claim(directory, key) is None:
                 specification = self._specify(placement, workload, directory, key, now)
+                record_owner(directory, self._owner, key, now)
+                if not holds():
+                    raise EngineUnavailable("another worker has taken over the placement", never_sent=True)
                 try:
                     launch(self._python, directory, specification, self._options.containment)
                 except LaunchError as exc:
@@ -192,7 +227,7 @@ class ProcessDriver:
             runner = self._withdraw(directory, key, attempt_files.CANCELLED, now).runner
         except (Forged, NotADirectoryError):
             return  # The next poll deals with it.
-        if runner is None or not self._is_watched(directory, runner):
+        if runner is None or not is_watched(directory, runner):
             return
         processes.signal_same(runner, processes.NUDGE)
         if self._has_waited_too_long(placement):
@@ -214,6 +249,23 @@ class ProcessDriver:
             data = file.read(max(0, min(limit, total - offset)))
         return LogChunk(data, offset, total, complete=ended and offset + len(data) >= total)
 
+    def forget(self, placement: Placement) -> None:
+        """Remove the files of an attempt that has ended, except its output and what keeps it from running again."""
+        directory, key = self._directory(placement), self._key(placement)
+        if self._has_ended(directory, key):
+            forget(directory, key)
+
+    def list_placements(self) -> Sequence[Found]:
+        """Return the attempts that are not forgotten, the unfinished and the ended.
+
+        Raises:
+            EngineUnavailable: the state directory cannot be read.
+        """
+        try:
+            return list(find_attempts(self._state_dir, self._key_of, self._owner))
+        except OSError:
+            raise EngineUnavailable("the state directory of the process driver cannot be used") from None
+
     def __repr__(self) -> str:
         return f"ProcessDriver({self._state_dir!r})"
 
@@ -223,7 +275,10 @@ class ProcessDriver:
         return os.path.join(self._state_dir, placement.job_id, str(placement.attempt))
 
     def _key(self, placement: Placement) -> bytes:
-        return attempt_files.attempt_key(self._secret, placement.job_id, placement.attempt)
+        return self._key_of(placement.job_id, placement.attempt)
+
+    def _key_of(self, job_id: str, attempt: int) -> bytes:
+        return attempt_files.attempt_key(self._secret, job_id, attempt)
 
     def _make_directory(self, directory: str) -> None:
         if not os.path.isdir(directory):
@@ -279,19 +334,19 @@ class ProcessDriver:
         runner = None if claim is None else claim.runner
         if result is None and claim is not None and runner is not None:
             # In this order: a runner that is gone has written its result before it went.
-            is_alive = self._is_watched(directory, runner)
+            is_alive = is_watched(directory, runner)
             result = attempt_files.read_result(directory, key)
             program = attempt_files.read_program(directory, key)
             if result is None and is_alive and not self._is_overdue(placement):
-                return _report_unfinished(program, attempt_files.cancel_requested(directory, key), now)
+                return report_unfinished(program, attempt_files.cancel_requested(directory, key), now)
             if result is None:
                 result = self._settle_lost(placement, directory, key, claim, program, now)
             if result is None:
-                return _report_unfinished(program, True, now)
+                return report_unfinished(program, True, now)
         assert result is not None
         if runner is not None:
             self._remember_own_child(runner)
-        return report_result(result, workload, has_printed=_has_printed(directory, workload.image))
+        return report_result(result, workload, has_printed=has_printed(directory, workload.image))
 
     def _withdraw(self, directory: str, key: bytes, reason: str, now: float) -> Claim:
         """Claim the attempt so that it never runs, unless it is claimed already; return the claim that holds."""
@@ -299,13 +354,6 @@ class ProcessDriver:
         if attempt_files.publish(directory, attempt_files.CLAIM, attempt_files.claim_document(claim), key):
             return claim
         return attempt_files.read_claim(directory, key) or claim
-
-    def _is_watched(self, directory: str, runner: Identity) -> bool:
-        """Whether the runner lives. Its lock says so to those who cannot see it, in another container for example."""
-        try:
-            return processes.is_running(runner) or attempt_files.is_locked(directory, attempt_files.CLAIM)
-        except Forged:
-            return False
 
     def _settle_lost(
         self,
@@ -333,7 +381,7 @@ class ProcessDriver:
         finished_at = now
         if claim.is_contained or is_restarted:
             # Nothing of it outlived its runner, nor could it touch what the runner left.
-            finished_at = min(now, _last_sign(directory) + claim.clock_offset + HEARTBEAT_SECONDS)
+            finished_at = min(now, last_sign(directory) + claim.clock_offset + HEARTBEAT_SECONDS)
         was_cancelled = attempt_files.cancel_requested(directory, key)
         result = Result(
             reason=attempt_files.CANCELLED if was_cancelled else attempt_files.RUNNER_LOST,
@@ -382,7 +430,7 @@ class ProcessDriver:
             left.update(processes.descendants(pid))
         marker = f"{WORK_DIRECTORY_VARIABLE}={os.path.join(directory, attempt_files.WORK_DIRECTORY)}"
         process = None if program is None else program.process
-        left.update(processes.left_of(process, marker, _own_directories(directory)))
+        left.update(processes.left_of(process, marker, own_directories(directory)))
         left -= runners
         untouchable = set(processes.send(left, processes.KILL))
         if not left - untouchable:
@@ -437,55 +485,8 @@ class ProcessDriver:
                     self._own_children.discard(runner)
 
 
-def _check_acceptable(workload: Workload) -> None:
-    """Refuse now what `exec` would refuse later, without quoting it."""
-    try:
-        parts = [os.fsencode(part) for part in workload.command or ()]
-        names = [os.fsencode(name) for name in workload.env]
-        parts += [os.fsencode(value) for value in workload.env.values()]
-    except UnicodeEncodeError:
-        raise SubmissionRefused("invalid_command", "command or env holds a character that has no encoding") from None
-    if any(b"\0" in part for part in parts + names):
-        raise SubmissionRefused("invalid_command", "command or env holds a NUL character")
-    if any(not name or b"=" in name for name in names):
-        raise SubmissionRefused("invalid_command", "env holds a name that is empty or has a '='")
-    if not parts[0]:
-        raise SubmissionRefused("invalid_command", "the first word of command is empty")
-
-
-def _own_directories(directory: str) -> tuple[str, ...]:
-    return tuple(
-        os.path.join(directory, name) for name in (attempt_files.WORK_DIRECTORY, attempt_files.TEMPORARY_DIRECTORY)
-    )
-
-
 def _name(placement: Placement) -> tuple[str, int]:
     return placement.job_id, placement.attempt
-
-
-def _report_unfinished(program: Program | None, is_ending: bool, now: float) -> Report:
-    if program is None:
-        return Report(PlacementState.PROVISIONING, next_poll_at=now + SHORTEST_POLL_SECONDS)
-    # The end of a short program is noticed soon, and a long one is not polled more often than it is worth.
-    pause = SHORTEST_POLL_SECONDS if is_ending else (now - program.started_at) / 10
-    pause = min(max(pause, SHORTEST_POLL_SECONDS), LONGEST_POLL_SECONDS)
-    return Report(PlacementState.RUNNING, started_at=program.started_at, next_poll_at=now + pause)
-
-
-def _last_sign(directory: str) -> float:
-    """When the runner was last known to be alive, by this machine's wall clock."""
-    signs = [0.0]
-    for name in (attempt_files.CLAIM, attempt_files.OUTPUT):
-        with contextlib.suppress(OSError):
-            signs.append(os.stat(os.path.join(directory, name), follow_symlinks=False).st_mtime)
-    return max(signs)
-
-
-def _has_printed(directory: str, image: str) -> bool:
-    try:
-        return os.path.getsize(os.path.join(directory, attempt_files.OUTPUT)) > len(image_notice(image))
-    except OSError:
-        return False
 
 
 def _believed(read: Callable[[str, bytes], _Record | None], directory: str, key: bytes) -> _Record | None:

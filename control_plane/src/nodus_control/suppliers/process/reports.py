@@ -11,8 +11,21 @@ import os
 import signal
 
 from nodus_control.runner import attempt_files
-from nodus_control.runner.attempt_files import Claim, Result
+from nodus_control.runner.attempt_files import Claim, Program, Result
 from nodus_control.suppliers.protocol import PlacementState, Report, Workload
+
+SHORTEST_POLL_SECONDS = 0.05
+LONGEST_POLL_SECONDS = 1.0
+
+
+def report_unfinished(program: Program | None, is_ending: bool, now: float) -> Report:
+    """An attempt that has not ended, and when to ask again."""
+    if program is None:
+        return Report(PlacementState.PROVISIONING, next_poll_at=now + SHORTEST_POLL_SECONDS)
+    # The end of a short program is noticed soon, and a long one is not polled more often than it is worth.
+    pause = SHORTEST_POLL_SECONDS if is_ending else (now - program.started_at) / 10
+    pause = min(max(pause, SHORTEST_POLL_SECONDS), LONGEST_POLL_SECONDS)
+    return Report(PlacementState.RUNNING, started_at=program.started_at, next_poll_at=now + pause)
 
 
 def report_withdrawn(claim: Claim) -> Report:

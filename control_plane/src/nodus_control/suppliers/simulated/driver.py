@@ -10,14 +10,24 @@ from __future__ import annotations
 import math
 import random
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nodus_core.catalogue import Catalogue
 from nodus_core.ids import random_part
 from nodus_core.seeded_random import stream
 
-from ..protocol import CapacityRefused, LogChunk, Placement, PlacementState, Report, SubmissionRefused, Workload
+from ..protocol import (
+    CapacityRefused,
+    Found,
+    LogChunk,
+    Placement,
+    PlacementState,
+    Report,
+    SubmissionRefused,
+    Workload,
+    always,
+)
 from .output import write_output
 
 DURATION_VARIABLE = "NODUS_SIM_DURATION_SECONDS"
@@ -29,6 +39,7 @@ _OUTCOMES = ("completed", "failed")
 _DEFAULT_DURATION = (0.3, 0.9)
 _LONGEST_DURATION_SECONDS = 10 * 365 * 86_400.0
 _MAX_ERROR_LENGTH = 2000
+_MOST_CANCELLED = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +84,7 @@ class SimulatedDriver:
         self._now = now
         self._recall = recall
         self._is_reliable = is_reliable
-        # Only between `cancel` and the `poll` that confirms it; the worker asks again after a restart.
+        # From `cancel` to `forget`; the worker asks again after a restart, and forgets what has ended.
         self._cancelled: dict[tuple[str, int], float] = {}
         self._lock = threading.Lock()
 
@@ -91,8 +102,12 @@ class SimulatedDriver:
         """No."""
         return False
 
-    def submit(self, placement: Placement, workload: Workload, now: float) -> None:
-        """Accept the placement, or refuse it as often as this supplier does.
+    def identity(self) -> str | None:
+        """Return None: suppliers that nobody owns are the same wherever they are simulated."""
+        return None
+
+    def submit(self, placement: Placement, workload: Workload, now: float, holds: Callable[[], bool] = always) -> None:
+        """Accept the placement, or refuse it as often as this supplier does. Repeated, it changes nothing.
 
         Raises:
             CapacityRefused: by chance.
@@ -108,7 +123,7 @@ class SimulatedDriver:
         """Report the state of the placement at `now`."""
         timeline = self._timeline(placement, workload)
         with self._lock:
-            cancelled_at = self._cancelled.pop((placement.job_id, placement.attempt), None)
+            cancelled_at = self._cancelled.get((placement.job_id, placement.attempt))
         if cancelled_at is not None and cancelled_at < timeline.finished_at:
             has_started = timeline.started_at <= cancelled_at
             return Report(
@@ -126,6 +141,17 @@ class SimulatedDriver:
         """End the placement now."""
         with self._lock:
             self._cancelled.setdefault((placement.job_id, placement.attempt), now)
+            if len(self._cancelled) > _MOST_CANCELLED:
+                del self._cancelled[next(iter(self._cancelled))]
+
+    def forget(self, placement: Placement) -> None:
+        """Forget that the placement was cancelled: nothing else is held of it."""
+        with self._lock:
+            self._cancelled.pop((placement.job_id, placement.attempt), None)
+
+    def list_placements(self) -> Sequence[Found]:
+        """Return none: no engine holds any."""
+        return ()
 
     def logs(self, placement: Placement, offset: int, limit: int) -> LogChunk:
         """Return what a job of this kind would have printed by now."""
