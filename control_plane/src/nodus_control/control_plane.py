@@ -42,6 +42,9 @@ from .access.rate_limiter import RateLimiter, RateLimitOptions
 from .access.recent_callers import Callers
 from .clock import Clock
 from .clock_watch import ClockWatch
+from .dispatch.engines import Engines
+from .dispatch.strays import Owner
+from .dispatch.sweeper import Sweeper
 from .dispatch.worker import Worker
 from .dispatch.worker_loop import WorkerLoop
 from .readiness import Readiness
@@ -179,6 +182,7 @@ class ControlPlane:
         self._workers = Workers(self.database)
         self._next_sign = 0.0
         watch = self.clock_watch
+        self._engines = Engines(self.settings)
         self.worker = Worker(
             self.jobs,
             self._claims,
@@ -186,7 +190,10 @@ class ControlPlane:
             self.clock.now,
             time.time if watch is None else watch.real_time,
             before_batch=self._now_and_then,
+            engines=self._engines,
         )
+        owner = Owner(context.database_id, context.incarnation)
+        self.sweeper = Sweeper(self.jobs, self.drivers, self._engines, owner, self.clock.now)
         self.output_watch = OutputWatch(self.drivers.logs)
         self._redis = redis
         self.readiness = Readiness(self._workers, redis)
@@ -201,6 +208,7 @@ class ControlPlane:
         """Start doing due work, in threads."""
         self.watch_clock()
         self._loop.start()
+        self.sweeper.start()
         self.webhooks.deliverer.start()
 
     def watch_clock(self) -> None:
@@ -267,6 +275,7 @@ class ControlPlane:
 
     def close(self) -> None:
         """Stop the worker and close the database. Without a lasting database, running commands are ended."""
+        self.sweeper.stop()
         self._loop.stop()
         if self._private_directory is not None:
             self._end_everything()

@@ -1,11 +1,22 @@
-"""An engine that does what a test says, and counts what is asked of it."""
+"""Engines that do what a test says, and count what is asked of them, and a control plane of two of them."""
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
+from sqlalchemy import select
+
+from nodus_control.api.views import job_view
+from nodus_control.clock import ManualClock
+from nodus_control.control_plane import ControlPlane
+from nodus_control.dispatch.worker import Worker
+from nodus_control.suppliers.drivers import DriverContext, Service, Terms
 from nodus_control.suppliers.protocol import (
+    Driver,
+    EngineUnavailable,
     Found,
     LogChunk,
     Placement,
@@ -14,6 +25,13 @@ from nodus_control.suppliers.protocol import (
     Workload,
     always,
 )
+from nodus_core.catalogue import Catalogue, Supplier, SupplierKind
+from nodus_core.spec import parse_spec
+from nodus_ledger.database.rows import JobRecord
+from nodus_ledger.database.schema import attempts
+from nodus_ledger.keys.keys import KeyRecord, PrincipalKind
+
+Holds = Callable[[], bool]
 
 
 def running(placement: Placement, now: float) -> Report:
@@ -35,7 +53,7 @@ class EngineStub:
 
     def __init__(self) -> None:
         self.reports: Callable[[Placement, float], Report] = running
-        self.on_submit: Callable[[Placement, Callable[[], bool]], None] = lambda placement, holds: None
+        self.on_submit: Callable[[Placement, Holds], None] = lambda placement, holds: None
         self.on_cancel: Callable[[Placement], None] = lambda placement: None
         self.on_list: Callable[[], Sequence[Found]] = lambda: ()
         self.engine: Callable[[], str | None] = lambda: "engine 1"
@@ -50,7 +68,7 @@ class EngineStub:
         """Return its name."""
         return self.engine()
 
-    def submit(self, placement: Placement, workload: Workload, now: float, holds: Callable[[], bool] = always) -> None:
+    def submit(self, placement: Placement, workload: Workload, now: float, holds: Holds = always) -> None:
         """Count, then do as told."""
         with self._lock:
             self.submitted.append(placement)
@@ -85,3 +103,74 @@ class EngineStub:
     def list_placements(self) -> Sequence[Found]:
         """Return what it was told."""
         return self.on_list()
+
+
+def supplier(name: str, price: int) -> Supplier:
+    """A supplier of two GPU models."""
+    return Supplier(name, SupplierKind.NEOCLOUD, ("here",), (0, 0), 0, 0, {"l40s": price, "a10g": price})
+
+
+def give(stub: EngineStub, _context: DriverContext) -> Driver:
+    """Make no other driver."""
+    return stub
+
+
+class Fleet:
+    """A control plane without a thread of its own, of two suppliers with an engine each, and one live key."""
+
+    def __init__(self, database_url: str, terms: Terms | None = None) -> None:
+        self.cheap, self.dear = EngineStub(), EngineStub()
+        stubs = {"cheap": self.cheap, "dear": self.dear}
+        services = {
+            name: Service("stub", functools.partial(give, stub), terms or Terms()) for name, stub in stubs.items()
+        }
+        catalogue = Catalogue([supplier("cheap", 1_000_000), supplier("dear", 2_000_000)])
+        self.clock = ManualClock()
+        self.plane = ControlPlane(database_url, clock=self.clock, catalogue=catalogue, services=services)
+        minted = self.plane.keys.mint(customer_id="acme", label="", principal_kind=PrincipalKind.HUMAN, now=0)
+        key = self.plane.keys.find(minted.api_key)
+        assert key is not None
+        self.key: KeyRecord = key
+
+    @property
+    def worker(self) -> Worker:
+        """The control plane's."""
+        return self.plane.worker
+
+    def submit(self, **changes: Any) -> str:
+        """Submit a job."""
+        spec = parse_spec({"image": "x", "gpu": "l40s", "max_runtime_seconds": 3600, **changes})
+        return self.plane.jobs.submit(self.key, spec, None, self.clock.now()).job.id
+
+    def job(self, job_id: str) -> JobRecord:
+        """Read a job."""
+        return self.plane.jobs.get("acme", job_id)
+
+    def view(self, job_id: str) -> dict[str, Any]:
+        """Read a job as its customer does."""
+        job = self.job(job_id)
+        return job_view(job, self.clock.now(), self.plane.jobs.last_seen([job]))
+
+    def cancel(self, job_id: str) -> None:
+        """Ask for the end of a job."""
+        self.plane.jobs.request_cancel(self.key, job_id, self.clock.now())
+
+    def advance(self, seconds: float) -> None:
+        """Let so much time pass, and do what falls due in it."""
+        self.plane.advance(seconds)
+
+    def outcomes(self, job_id: str) -> list[tuple[str, str | None]]:
+        """Read where a job has been, and how that ended."""
+        query = select(attempts.c.supplier, attempts.c.outcome).where(attempts.c.job_id == job_id)
+        with self.plane.database.read() as connection:
+            return [tuple(row) for row in connection.execute(query.order_by(attempts.c.attempt))]
+
+
+def silent(*_arguments: object) -> NoReturn:
+    """Do not answer."""
+    raise EngineUnavailable("The engine does not answer.")
+
+
+def unsent(*_arguments: object) -> NoReturn:
+    """There is no connection."""
+    raise EngineUnavailable("The engine cannot be reached.", never_sent=True)

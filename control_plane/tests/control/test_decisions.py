@@ -5,16 +5,32 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from nodus_control.dispatch.decisions import POLL_MS, Ending, ImpossibleReport, judge, written_off
+from nodus_control.dispatch.decisions import (
+    LONGEST_START_MS,
+    POLL_MS,
+    PROGRESS_MS,
+    PROOF_GRAIN_MS,
+    RETRY_MS,
+    SILENCE_MS,
+    Ending,
+    ImpossibleReport,
+    ending_of,
+    judge,
+    never_sent,
+    unavailable,
+    written_off,
+)
+from nodus_control.suppliers.drivers import Terms
 from nodus_control.suppliers.protocol import PlacementState, Report
 from nodus_core import lifecycle
 from nodus_core.lifecycle import JobStatus
 from nodus_ledger.database.rows import AttemptRecord, JobRecord, new_record
 from nodus_ledger.jobs.leases import Claim
-from nodus_ledger.jobs.settlement import Step
+from nodus_ledger.jobs.settlement import AttemptNews, Step
 
 PLACED_AT = 1_000_000
 NOW = 1_100_000
@@ -173,3 +189,162 @@ def test_a_queued_job_that_ends_at_once_goes_through_all_states() -> None:
     step = judged(claim, 1010.0, 1011.0)
 
     assert [change.to.value for change in step.changes] == ["placed", "running", "completed"]
+
+
+def queued(claim: Claim) -> Claim:
+    """The same before any supplier has accepted it."""
+    job = replace(claim.job, status="queued", placed_at=None, supplier=None, region=None, rate=None)
+    return replace(claim, job=job)
+
+
+def with_attempt(claim: Claim, **values: Any) -> Claim:
+    """The same with more on record of its attempt."""
+    return replace(claim, attempt=replace(claim.attempt, **values))
+
+
+def outcome_of(step: Step) -> str | None:
+    """How the attempt ended."""
+    return None if step.attempt_end is None else step.attempt_end.outcome
+
+
+@pytest.mark.parametrize("ending", [Ending.NONE, Ending.LATE])
+def test_what_never_ran_goes_back_to_the_queue_and_does_not_count_as_lost(ending: Ending) -> None:
+    """As its engine has confirmed; one that no supplier had accepted has never left the queue."""
+    report = Report(PlacementState.NOT_STARTED)
+    of_placed, of_queued = (judge(claim, report, ending, NOW) for claim in (make_claim(), queued(make_claim())))
+
+    assert [(change.to.value, change.reason) for change in of_placed.changes] == [("queued", "not_started")]
+    assert of_queued.changes == []
+    assert {outcome_of(of_placed), outcome_of(of_queued)} == {"not_started"}
+
+
+def test_what_never_ran_and_was_to_end_anyway_ends_as_it_was_to() -> None:
+    """Whoever asked for its end gets it; where its supplier is out, that is why it moves."""
+    report = Report(PlacementState.NOT_STARTED)
+
+    assert judge(make_claim(), report, Ending.REQUESTED, NOW).changes[-1].to is JobStatus.CANCELLED
+    assert outcome_of(judge(make_claim(), report, Ending.OUTAGE, NOW)) == "outage"
+
+
+def test_what_is_on_record_as_running_has_run() -> None:
+    """Whatever its engine says later: it is lost."""
+    assert outcome_of(judge(make_claim(1_020_000), Report(PlacementState.NOT_STARTED), Ending.NONE, NOW)) == "lost"
+
+
+def test_what_was_ended_for_being_late_is_lost_if_it_had_begun() -> None:
+    """It ran, for however short a time."""
+    ended = Report(PlacementState.CANCELLED, finished_at=NOW / 1000)
+    begun = replace(ended, started_at=NOW / 1000 - 1)
+
+    assert outcome_of(judge(make_claim(), ended, Ending.LATE, NOW)) == "not_started"
+    assert outcome_of(judge(make_claim(), begun, Ending.LATE, NOW)) == "lost"
+    assert outcome_of(judge(make_claim(), Report(PlacementState.LOST), Ending.LATE, NOW)) == "lost"
+
+
+def test_a_placement_is_late_after_its_deadline() -> None:
+    """Not before, not once it runs, and not at a supplier that has a queue of its own."""
+    terms = Terms(start_deadline_seconds=100)
+    at = PLACED_AT + 100_000
+
+    assert ending_of(make_claim(), at, terms) is Ending.NONE
+    assert ending_of(make_claim(), at + 1, terms) is Ending.LATE
+    assert ending_of(make_claim(PLACED_AT), at + 1, terms) is Ending.NONE
+    assert ending_of(make_claim(), at + 10**9, Terms(start_deadline_seconds=None)) is Ending.NONE
+
+
+def test_progress_puts_the_deadline_off_but_not_for_ever() -> None:
+    """Two minutes from the last, two hours in all."""
+    terms = Terms(start_deadline_seconds=100)
+    progress_at = PLACED_AT + 500_000
+    claim = with_attempt(make_claim(), progress_at=progress_at)
+    last = PLACED_AT + LONGEST_START_MS
+
+    assert ending_of(claim, progress_at + PROGRESS_MS - 1, terms) is Ending.NONE
+    assert ending_of(claim, progress_at + PROGRESS_MS, terms) is Ending.LATE
+    assert ending_of(with_attempt(claim, progress_at=last), last, terms) is Ending.NONE
+    assert ending_of(with_attempt(claim, progress_at=last), last + 1, terms) is Ending.LATE
+
+
+def test_an_engine_that_does_not_answer_changes_nothing_but_what_is_said() -> None:
+    """The job stays where it is, and is asked about again, the later the longer it lasts."""
+    soon = unavailable(make_claim(), "The engine is away.", Ending.NONE, PLACED_AT + 1, Terms())
+    later = unavailable(make_claim(), "The engine is away.", Ending.NONE, PLACED_AT + 10**9, Terms())
+
+    assert (soon.changes, soon.attempt_end, soon.news) == ((), None, None)
+    assert (soon.phase, soon.phase_detail) == ("unreachable", "The engine is away.")
+    assert soon.due_at == PLACED_AT + 1 + RETRY_MS
+    assert later.due_at == PLACED_AT + 10**9 + 30_000
+
+
+def test_a_running_job_is_unknown_after_two_minutes_of_silence() -> None:
+    """Since its last proof of life; since when it is so stays."""
+    claim = with_attempt(make_claim(PLACED_AT), seen_at=PLACED_AT + 50_000)
+    at = PLACED_AT + 50_000 + SILENCE_MS
+    before = unavailable(claim, "", Ending.NONE, at - 1, Terms())
+    after = unavailable(claim, "", Ending.NONE, at, Terms())
+    again = unavailable(with_attempt(claim, unknown_since=at), "", Ending.NONE, at + 1, Terms())
+
+    assert (before.phase, before.news) == ("unreachable", None)
+    assert (after.phase, after.news) == ("unknown", AttemptNews(None, at, PLACED_AT + 50_000, None))
+    assert (again.phase, again.news) == ("unknown", None)
+
+
+def test_an_answer_ends_what_was_unknown() -> None:
+    """It is proof of life."""
+    claim = with_attempt(make_claim(PLACED_AT), unknown_since=PLACED_AT + 1)
+    step = judge(claim, Report(PlacementState.RUNNING, PLACED_AT / 1000), Ending.NONE, NOW)
+
+    assert (step.phase, step.news) == (None, AttemptNews(None, None, NOW, None))
+
+
+def test_what_is_unknown_for_longer_than_its_terms_allow_is_lost() -> None:
+    """And ran until its last proof of life; one that was to be cancelled is. Without terms it is never given up."""
+    claim = with_attempt(make_claim(PLACED_AT), seen_at=PLACED_AT + 9_000, unknown_since=PLACED_AT + 20_000)
+    at, terms = PLACED_AT + 30_000, Terms(unknown_grace_seconds=10)
+    lost = unavailable(claim, "", Ending.OVERDUE, at, terms)
+    cancelled = unavailable(claim, "", Ending.REQUESTED, at, terms)
+
+    assert outcome_of(unavailable(claim, "", Ending.NONE, at - 1, terms)) is None
+    assert outcome_of(unavailable(claim, "", Ending.NONE, at + 10**12, Terms())) is None
+    assert (outcome_of(lost), lost.changes[-1].to) == ("lost", JobStatus.QUEUED)
+    assert (cancelled.changes[-1].to, cancelled.changes[-1].at) == (JobStatus.CANCELLED, PLACED_AT + 9_000)
+
+
+def test_what_was_never_sent_is_back_in_the_queue() -> None:
+    """At once, with nothing in its history."""
+    step = never_sent(queued(make_claim()), NOW)
+
+    assert (step.changes, step.due_at, outcome_of(step)) == ((), NOW, "not_started")
+
+
+def test_proof_of_life_is_kept_now_and_then() -> None:
+    """Not at every look, and not of what does not run."""
+    claim = make_claim(PLACED_AT)
+    running = Report(PlacementState.RUNNING, PLACED_AT / 1000)
+    at = PLACED_AT + PROOF_GRAIN_MS
+
+    assert judge(claim, running, Ending.NONE, at - 1).news is None
+    assert judge(claim, running, Ending.NONE, at).news == AttemptNews(None, None, at, None)
+    assert judge(make_claim(), Report(PlacementState.PROVISIONING), Ending.NONE, at).news is None
+
+
+def test_what_an_engine_says_beside_its_state_is_kept_as_a_database_takes_it() -> None:
+    """Printable, and no longer than anybody reads; a time that is none is no news, and none is in the future."""
+    text = "a\0b\ud800c\n" * 1000
+    report = Report(
+        PlacementState.PROVISIONING, phase=text, phase_detail=text, engine_ref=text, progress_at=NOW / 1000 + 60
+    )
+    step = judge(make_claim(), report, Ending.NONE, NOW)
+    without = judge(make_claim(), replace(report, engine_ref=None, progress_at=math.nan), Ending.NONE, NOW)
+
+    assert step.phase == ("a b c " * 100)[:64]
+    assert step.phase_detail == ("a b c " * 100)[:500]
+    assert step.news == AttemptNews(("a b c " * 100)[:500], None, None, NOW)
+    assert without.news is None
+
+
+def test_a_phase_is_over_once_the_job_runs() -> None:
+    """Its status says it then."""
+    step = judge(make_claim(), Report(PlacementState.RUNNING, 1010.0, phase="pulling"), Ending.NONE, NOW)
+
+    assert (step.phase, step.phase_detail) == (None, None)

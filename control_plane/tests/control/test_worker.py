@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from control.engines import EngineStub, Holds
 
 from nodus_control.clock import ManualClock
 from nodus_control.control_plane import ControlPlane
@@ -15,12 +16,10 @@ from nodus_control.dispatch.worker_loop import IDLE_SECONDS, WorkerLoop
 from nodus_control.suppliers.drivers import Drivers
 from nodus_control.suppliers.protocol import (
     CapacityRefused,
-    LogChunk,
     Placement,
     PlacementState,
     Report,
     SubmissionRefused,
-    Workload,
 )
 from nodus_core.spec import parse_spec
 from nodus_ledger.database.rows import JobRecord
@@ -35,37 +34,11 @@ pytestmark = pytest.mark.both_engines
 SPEC = {"image": "x", "gpu": "h100_80gb", "require_tiers": ["neocloud"], "env": {"TOKEN": "hunter2"}}
 
 
-class ScriptedDriver:
-    """Does what a test says, and counts what is asked of it."""
+class ScriptedDriver(EngineStub):
+    """An engine that is asked in the worker's own thread, as simulated ones are."""
 
-    def __init__(self) -> None:
-        self.submitted: list[Placement] = []
-        self.cancelled: list[Placement] = []
-        self.on_submit: Callable[[Placement], None] = lambda placement: None
-        self.reports: Callable[[Placement, float], Report] = lambda placement, now: Report(
-            PlacementState.RUNNING, started_at=placement.placed_at, next_poll_at=now + 10
-        )
-        self.runs_commands = False
-        self.name = "simulated"
-
-    def submit(self, placement: Placement, workload: Workload, now: float) -> None:
-        """Count, then do as told."""
-        self.submitted.append(placement)
-        self.on_submit(placement)
-
-    def poll(self, placement: Placement, workload: Workload, now: float) -> Report:
-        """Report as told; what was cancelled is."""
-        if placement in self.cancelled:
-            return Report(PlacementState.CANCELLED, started_at=placement.placed_at, finished_at=now)
-        return self.reports(placement, now)
-
-    def cancel(self, placement: Placement, now: float) -> None:
-        """Count."""
-        self.cancelled.append(placement)
-
-    def logs(self, placement: Placement, offset: int, limit: int) -> LogChunk:
-        """Nothing."""
-        return LogChunk(b"", 0, 0, complete=True)
+    name = "simulated"
+    runs_commands = False
 
 
 class Bench:
@@ -111,7 +84,7 @@ def bench(database_url: str) -> Iterator[Bench]:
 def test_a_refusal_moves_on_to_the_next_offer_at_once(bench: Bench) -> None:
     """Nothing was placed, so nothing is counted as a placement; no place is asked twice."""
 
-    def refuse(placement: Placement) -> None:
+    def refuse(placement: Placement, holds: Holds) -> None:
         if len(bench.driver.submitted) < 3:
             raise CapacityRefused
 
@@ -128,7 +101,7 @@ def test_a_refusal_moves_on_to_the_next_offer_at_once(bench: Bench) -> None:
 def test_a_job_that_every_offer_refuses_fails(bench: Bench) -> None:
     """`no_supplier`, after each eligible offer was asked once."""
 
-    def refuse(placement: Placement) -> None:
+    def refuse(placement: Placement, holds: Holds) -> None:
         raise CapacityRefused
 
     bench.driver.on_submit = refuse
@@ -144,7 +117,7 @@ def test_a_job_that_every_offer_refuses_fails(bench: Bench) -> None:
 def test_what_can_never_run_fails_without_failover(bench: Bench) -> None:
     """Another supplier of the same kind would say the same."""
 
-    def refuse(placement: Placement) -> None:
+    def refuse(placement: Placement, holds: Holds) -> None:
         raise SubmissionRefused("command_required", "give the job a command")
 
     bench.driver.on_submit = refuse
@@ -280,7 +253,7 @@ def test_a_driver_that_breaks_is_asked_again(bench: Bench, caplog: pytest.LogCap
 def test_a_worker_that_died_is_replaced_after_its_lease(bench: Bench) -> None:
     """Its attempt is taken up under the same number; before that nobody touches the job."""
 
-    def die(placement: Placement) -> None:
+    def die(placement: Placement, holds: Holds) -> None:
         raise SystemExit
 
     bench.driver.on_submit = die
@@ -301,7 +274,7 @@ def test_a_worker_that_died_is_replaced_after_its_lease(bench: Bench) -> None:
 def test_what_another_has_is_not_asked_for_all_the_time(bench: Bench) -> None:
     """A worker that cannot have what is due looks again after a second, or when it hears news."""
 
-    def die(placement: Placement) -> None:
+    def die(placement: Placement, holds: Holds) -> None:
         raise SystemExit
 
     bench.driver.on_submit = die
@@ -317,8 +290,8 @@ def test_a_worker_that_comes_back_too_late_writes_nothing(bench: Bench) -> None:
     """Another has claimed the job meanwhile: the generation tells."""
     successor = bench.new_worker()
 
-    def linger(placement: Placement) -> None:
-        bench.driver.on_submit = lambda placement: None
+    def linger(placement: Placement, holds: Holds) -> None:
+        bench.driver.on_submit = lambda placement, holds: None
         bench.real_time += LEASE_MS / 1000 + 1
         successor.run_due()
         bench.driver.reports = lambda placement, now: Report(PlacementState.LOST)

@@ -48,13 +48,13 @@ def test_everything_is_claimed_when_it_is_due(
     claims = Claims(database, default_catalogue())
     found = []
     for now in (NOW - 1, NOW, NOW + 10_000, NOW + 20_000):
-        found.append((claim(claims, now), claims.next_due()))
+        found.append((claim(claims, now), claims.next_due(0)))
         with database.write() as connection:
             connection.execute(update(jobs).where(jobs.c.due_at <= now).values(due_at=None))
 
     assert [count for count, _ in found] == [0, 1, 1, 1]
     assert [due for _, due in found] == [NOW, NOW, NOW + 10_000, NOW + 20_000]
-    assert claims.next_due() is None
+    assert claims.next_due(0) is None
 
 
 @pytest.mark.both_engines

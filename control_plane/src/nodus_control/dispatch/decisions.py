@@ -6,19 +6,40 @@ import enum
 import math
 
 from nodus_core.lifecycle import Change, JobStatus
+from nodus_ledger.database.rows import AttemptRecord
+from nodus_ledger.jobs import outcomes
+from nodus_ledger.jobs.jobs import UNKNOWN
 from nodus_ledger.jobs.leases import Claim
-from nodus_ledger.jobs.settlement import AttemptEnd, Step
+from nodus_ledger.jobs.settlement import AttemptEnd, AttemptNews, Step
 
+from ..suppliers.drivers import Terms
 from ..suppliers.protocol import PlacementState, Report
 
 POLL_MS = 500
 RETRY_MS = 5_000
-UNSERVED_RETRY_MS = 60_000
-"""How long a job waits for a worker that serves its supplier."""
+UNSERVED_RETRY_MS = 5_000
+"""How long a job waits for another worker, which serves its supplier."""
 
 UNWRITABLE_RETRY_MS = 600_000
 OVERDUE_GRACE_MS = 60_000
 """How long past `max_runtime_seconds` a driver may take to end a job by itself."""
+
+SILENCE_MS = 120_000
+"""How long the engine of a running job may be silent before nobody can say any more whether it runs."""
+
+PROGRESS_MS = 120_000
+LONGEST_START_MS = 7_200_000
+"""What is late to start is not ended while it has made progress within `PROGRESS_MS`, until `LONGEST_START_MS`."""
+
+PROOF_GRAIN_MS = 10_000
+"""How old the last proof of life on record may be while newer ones come."""
+
+UNREACHABLE = "unreachable"
+"""The phase of a job whose engine cannot be asked at the moment."""
+
+_LONGEST_RETRY_MS = 30_000
+_LONGEST_PHASE = 64
+_LONGEST_TEXT = 500
 
 _LATEST_MS = 253_402_300_799_999  # the end of the year 9999
 
@@ -34,9 +55,10 @@ class Ending(enum.Enum):
     REQUESTED = "requested"
     OUTAGE = "outage"
     OVERDUE = "overdue"
+    LATE = "late"
 
 
-def ending_of(claim: Claim, now: int) -> Ending:
+def ending_of(claim: Claim, now: int, terms: Terms) -> Ending:
     """Say whether, and why, a placement is to end. A customer's request takes precedence."""
     job = claim.job
     if job.cancel_requested_at is not None:
@@ -45,12 +67,69 @@ def ending_of(claim: Claim, now: int) -> Ending:
         return Ending.OUTAGE
     if job.started_at is not None and now > job.started_at + job.max_runtime_seconds * 1000 + OVERDUE_GRACE_MS:
         return Ending.OVERDUE
-    return Ending.NONE
+    return Ending.LATE if _is_late(claim, now, terms) else Ending.NONE
+
+
+def _is_late(claim: Claim, now: int, terms: Terms) -> bool:
+    """Say whether a job has taken longer to begin than its supplier may take."""
+    job, attempt = claim.job, claim.attempt
+    if terms.start_deadline_seconds is None or job.status == JobStatus.RUNNING.value:
+        return False
+    waited = now - attempt.placed_at
+    if waited <= terms.start_deadline_seconds * 1000:
+        return False
+    makes_progress = attempt.progress_at is not None and now - attempt.progress_at < PROGRESS_MS
+    return not makes_progress or waited > LONGEST_START_MS
 
 
 def refused(claim: Claim, now: int) -> Step:
     """The supplier has no room: the job stays in the queue, for another offer, at once."""
-    return Step(claim.job, (), due_at=now, attempt_end=AttemptEnd("refused", None, now))
+    return Step(claim.job, (), due_at=now, attempt_end=AttemptEnd(outcomes.REFUSED, None, now))
+
+
+def never_sent(claim: Claim, now: int) -> Step:
+    """The submission did not leave this machine, and was the first: the job goes elsewhere meanwhile, at once."""
+    return Step(claim.job, (), due_at=now, attempt_end=AttemptEnd(outcomes.NOT_STARTED, None, now))
+
+
+def unserved(claim: Claim, now: int) -> Step:
+    """This worker has no driver for its supplier, or another engine under that name: another worker may have it."""
+    return Step(
+        claim.job, (), due_at=now + UNSERVED_RETRY_MS, phase=claim.job.phase, phase_detail=claim.job.phase_detail
+    )
+
+
+def unavailable(claim: Claim, detail: str, ending: Ending, now: int, terms: Terms) -> Step:
+    """The engine cannot be asked: the job is where it was, and is asked about again, the later the longer it lasts.
+
+    A running job whose engine is silent for `SILENCE_MS`, and one that must end because it did not start, is unknown
+    from then on. That ends when the engine answers, or, where the supplier's terms say so, after a while, as lost.
+    """
+    job, attempt = claim.job, claim.attempt
+    heard_at = max(attempt.placed_at, job.started_at or 0, attempt.seen_at or 0)
+    is_silent = job.status == JobStatus.RUNNING.value and now - heard_at >= SILENCE_MS
+    since = attempt.unknown_since
+    if since is None and (is_silent or ending is Ending.LATE):
+        since = now
+    if since is not None and 0 < terms.unknown_grace_seconds * 1000 <= now - since:
+        return given_up(claim, ending, now)
+    news = AttemptNews(attempt.engine_ref, since, attempt.seen_at, attempt.progress_at)
+    return Step(
+        job,
+        (),
+        due_at=now + min(max((now - heard_at) // 4, RETRY_MS), _LONGEST_RETRY_MS),
+        phase=UNREACHABLE if since is None else UNKNOWN,
+        phase_detail=_shown(detail, _LONGEST_TEXT),
+        news=news if since != attempt.unknown_since else None,
+    )
+
+
+def given_up(claim: Claim, ending: Ending, now: int) -> Step:
+    """Nobody will ever know what became of it: it is lost, and has run until its last proof of life."""
+    job, attempt = claim.job, claim.attempt
+    heard_at = max(attempt.placed_at, job.started_at or 0, attempt.seen_at or 0)
+    ending = ending if ending in (Ending.REQUESTED, Ending.OUTAGE) else Ending.NONE
+    return judge(claim, Report(PlacementState.LOST, finished_at=min(heard_at, now) / 1000), ending, now)
 
 
 def impossible(claim: Claim, now: int, code: str, message: str) -> Step:
@@ -76,17 +155,49 @@ def judge(claim: Claim, report: Report, ending: Ending, now: int) -> Step:
         ImpossibleReport: a time in it is no date, or it ends before it starts.
     """
     started_at, finished_at = _interval(claim, report, now)
-    changes = _until_running(claim, started_at, ending)
-    last = _last_change(report, ending, finished_at)
+    changes = _until_running(claim, started_at, ending, report.state)
+    last = _last_change(report, ending, started_at, finished_at)
     if last is None:
-        return Step(claim.job, changes, due_at=_next_look(report, now))
+        is_running = report.state is PlacementState.RUNNING
+        return Step(
+            claim.job,
+            changes,
+            due_at=_next_look(report, now),
+            phase=None if is_running else _shown(report.phase, _LONGEST_PHASE),
+            phase_detail=None if is_running else _shown(report.phase_detail, _LONGEST_TEXT),
+            news=_news(claim.attempt, report, started_at, now),
+        )
     changes.append(last)
     outcome = last.to.value
     if last.to is JobStatus.QUEUED:
-        outcome = "outage" if ending is Ending.OUTAGE else "lost"
+        assert last.reason is not None
+        outcome = last.reason
         if claim.job.status == JobStatus.QUEUED.value and len(changes) == 1:
             changes = []  # it never left the queue
     return Step(claim.job, changes, due_at=now, attempt_end=AttemptEnd(outcome, started_at, finished_at))
+
+
+def _news(attempt: AttemptRecord, report: Report, started_at: int | None, now: int) -> AttemptNews | None:
+    """Return what a report that ends nothing adds to what is on record of the attempt; None for nothing."""
+    seen_at = attempt.seen_at
+    if report.state is PlacementState.RUNNING:
+        last = max(seen_at or 0, started_at or 0)
+        if now - last >= PROOF_GRAIN_MS or attempt.unknown_since is not None:
+            seen_at = now
+    progress_at = attempt.progress_at
+    if report.progress_at is not None and math.isfinite(report.progress_at):
+        progress_at = round(min(max(report.progress_at * 1000, 0), now))
+    engine_ref = attempt.engine_ref if report.engine_ref is None else _shown(report.engine_ref, _LONGEST_TEXT)
+    news = AttemptNews(engine_ref, None, seen_at, progress_at)
+    known = AttemptNews(attempt.engine_ref, attempt.unknown_since, attempt.seen_at, attempt.progress_at)
+    return None if news == known else news
+
+
+def _shown(text: str | None, limit: int) -> str | None:
+    """Return a driver's text as every database takes it: printable, and not too long."""
+    if text is None:
+        return None
+    return "".join(character if character.isprintable() else " " for character in text)[:limit]
 
 
 def _interval(claim: Claim, report: Report, now: int) -> tuple[int | None, int]:
@@ -115,14 +226,15 @@ def _interval(claim: Claim, report: Report, now: int) -> tuple[int | None, int]:
     return started_at, now if end is None else started_at + passed
 
 
-def _until_running(claim: Claim, started_at: int | None, ending: Ending) -> list[Change]:
+def _until_running(claim: Claim, started_at: int | None, ending: Ending, state: PlacementState) -> list[Change]:
     """The transitions up to `running` that the job has not made yet, even if they are noticed late.
 
     A job whose end was requested before any supplier accepted it was never placed.
     """
     job, attempt = claim.job, claim.attempt
     changes: list[Change] = []
-    if job.status == JobStatus.QUEUED.value and (ending is Ending.NONE or started_at is not None):
+    is_taken = ending is Ending.NONE and state is not PlacementState.NOT_STARTED
+    if job.status == JobStatus.QUEUED.value and (is_taken or started_at is not None):
         changes.append(
             Change(
                 to=JobStatus.PLACED,
@@ -137,7 +249,7 @@ def _until_running(claim: Claim, started_at: int | None, ending: Ending) -> list
     return changes
 
 
-def _last_change(report: Report, ending: Ending, at: int) -> Change | None:
+def _last_change(report: Report, ending: Ending, started_at: int | None, at: int) -> Change | None:
     """The transition that ends the placement; None while it goes on."""
     state = report.state
     if state is PlacementState.COMPLETED:
@@ -149,7 +261,7 @@ def _last_change(report: Report, ending: Ending, at: int) -> Change | None:
             error_code=report.error_code or "job_failed",
             error_message=report.error_message or "The job failed.",
         )
-    if state not in (PlacementState.CANCELLED, PlacementState.LOST):
+    if state not in (PlacementState.CANCELLED, PlacementState.LOST, PlacementState.NOT_STARTED):
         return None
     if ending is Ending.REQUESTED:
         return Change(to=JobStatus.CANCELLED, at=at, reason="requested")
@@ -160,8 +272,13 @@ def _last_change(report: Report, ending: Ending, at: int) -> Change | None:
             error_code="max_runtime_exceeded",
             error_message="The job was stopped at its max_runtime_seconds.",
         )
-    reason = "outage" if ending is Ending.OUTAGE else "lost"
-    return Change(to=JobStatus.QUEUED, at=at, reason=reason)
+    if ending is Ending.OUTAGE:
+        return Change(to=JobStatus.QUEUED, at=at, reason=outcomes.OUTAGE)
+    # That it is lost may be said of what runs on; only an end that was confirmed is one before the start.
+    never_ran = started_at is None and (
+        state is PlacementState.NOT_STARTED or (ending is Ending.LATE and state is PlacementState.CANCELLED)
+    )
+    return Change(to=JobStatus.QUEUED, at=at, reason=outcomes.NOT_STARTED if never_ran else outcomes.LOST)
 
 
 def _next_look(report: Report, now: int) -> int:

@@ -1,6 +1,7 @@
-"""The worker: claims due jobs, asks their driver about them, and records what became of them.
+"""The worker: claims due jobs, asks their drivers about them, and records what became of them.
 
-One pass is two short transactions around the driver's calls. What a pass decides is in `decisions.py`.
+A claim and what becomes of it are two short transactions, and between them the driver is called: in the worker's own
+thread where that costs nothing, else in the lane of the supplier. What is decided is in `decisions.py`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -21,22 +21,54 @@ from nodus_ledger.jobs.leases import Claim, Claims
 from nodus_ledger.jobs.settlement import Step
 
 from ..suppliers.drivers import Drivers
-from ..suppliers.protocol import CapacityRefused, Driver, Placement, SubmissionRefused, Workload
+from ..suppliers.protocol import (
+    CapacityRefused,
+    Driver,
+    EngineUnavailable,
+    Placement,
+    PlacementState,
+    Report,
+    SubmissionRefused,
+    Workload,
+)
 from . import decisions
 from .decisions import Ending
+from .engines import Engines
+from .lane import Call, Dealt, Lane
 
 LEASE_MS = 15_000
 BATCH = 64
-PARALLEL_CALLS = 8
+
+POLL_SECONDS = 3.0
+SUBMIT_SECONDS = 30.0
+CANCEL_SECONDS = 15.0
+"""How long a driver may take, in real seconds, before the call is abandoned."""
+
+TOGETHER_SECONDS = 0.02
+"""How long a pass waits for what it has just asked, so that quick answers are written together."""
+
+STOPPING_SECONDS = 5.0
+"""How long the calls under way may take when the worker stops."""
 
 _ANOTHERS_MACHINE = "The machine that runs the jobs here does not isolate customers, and belongs to another one."
 _INVALID_REPORT = "What ran the job gave times for it that cannot be."
+_NO_ANSWER = "Its supplier does not answer at the moment."
 
 _logger = logging.getLogger(__name__)
 
 
 class Worker:
-    """Drives jobs that are due. Any number of workers may share a database."""
+    """Drives jobs that are due. Any number of workers may share a database.
+
+    Args:
+        jobs: the jobs, whose secrets are opened here.
+        claims: hands them out.
+        drivers: those of the suppliers that it serves.
+        now: the control plane's clock, in Unix milliseconds.
+        real_time: in Unix seconds; leases go by it.
+        before_batch: called before each pass.
+        engines: which engine each supplier's is; without, none is checked.
+    """
 
     def __init__(
         self,
@@ -46,6 +78,7 @@ class Worker:
         now: Callable[[], int],
         real_time: Callable[[], float] = time.time,
         before_batch: Callable[[], None] = lambda: None,
+        engines: Engines | None = None,
     ) -> None:
         self._jobs = jobs
         self._claims = claims
@@ -53,33 +86,53 @@ class Worker:
         self._now = now
         self._real_time = real_time
         self._before_batch = before_batch
+        self._engines = engines
         self._owner = secrets.token_hex(8)
         self._passing = threading.Lock()
-        self._calls = ThreadPoolExecutor(PARALLEL_CALLS, "nodus-driver") if drivers.runs_commands else None
+        self._lanes: dict[str, Lane] = {}
+        self._ready = threading.Event()
+        self._renew_at = 0.0
+        self.on_ready: Callable[[], None] = lambda: None
+        """Called, in any thread, when there is something to write."""
 
     @property
     def id(self) -> str:
         """The name under which it holds leases."""
         return self._owner
 
+    @property
+    def unreachable(self) -> frozenset[str]:
+        """The suppliers whose engines do not answer this worker, or are not the ones that they should be."""
+        silent = {name for name, lane in list(self._lanes.items()) if lane.is_unreachable}
+        return frozenset(silent if self._engines is None else silent | self._engines.others)
+
     def run_due(self) -> int:
         """Do everything that is due now, and what falls due in the course of it; return how many steps that took."""
         done = 0
-        while batch := self.run_batch():
+        while (batch := self.run_batch()) or self._await_calls():
             done += batch
         return done
 
     def run_batch(self) -> int:
-        """Deal with up to 64 due jobs; return how many there were."""
+        """Deal with up to 64 due jobs, and write what has become of earlier ones; return how many steps that took."""
         self._before_batch()
         with self._passing:
-            now = self._now()
+            done = self._collect()
+            self._renew()
+            unreachable = self.unreachable
+            others = frozenset() if self._engines is None else self._engines.others
+            full = {name for name, lane in self._lanes.items() if lane.free <= 0 and not lane.is_unreachable}
             count, claims = self._claims.claim(
-                self._owner, now=now, real_now=self._real_now(), lease_ms=LEASE_MS, limit=BATCH
+                self._owner,
+                now=self._now(),
+                real_now=self._real_now(),
+                lease_ms=LEASE_MS,
+                limit=BATCH,
+                busy=full | others,
+                unreachable=unreachable,
             )
-            if claims:
-                self._write(claims, self._ask(claims))
-            return count
+            self._ask(claims)
+            return count + done + (self._collect() if claims else 0)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -89,36 +142,106 @@ class Worker:
 
     def next_due(self) -> int | None:
         """Return when something falls due next, in Unix milliseconds; None for nothing."""
-        return self._claims.next_due()
+        return self._claims.next_due(self._real_now())
 
     def close(self) -> None:
-        """Wait for the calls of the driver that are under way."""
-        if self._calls is not None:
-            self._calls.shutdown()
+        """Wait a little for the calls of drivers that are under way, and give back what has not begun."""
+        until = time.monotonic() + STOPPING_SECONDS
+        with self._passing:
+            for lane in self._lanes.values():
+                for claim in lane.close(max(until - time.monotonic(), 0)):
+                    self._claims.postpone(self._owner, claim.job, due_at=self._now())
+            self._collect()
 
-    def _ask(self, claims: Sequence[Claim]) -> list[Step]:
-        if self._calls is None:
-            return [self._deal_with(claim) for claim in claims]
-        futures: list[Future[Step]] = [self._calls.submit(self._deal_with, claim) for claim in claims]
-        waiting = set(futures)
-        while waiting:
-            waiting = wait(waiting, timeout=LEASE_MS / 3000).not_done
-            if waiting:
-                seqs = [claim.job.seq for claim in claims]
-                self._claims.renew(self._owner, seqs, real_now=self._real_now(), lease_ms=LEASE_MS)
-        return [future.result() for future in futures]
+    def _ask(self, claims: Sequence[Claim]) -> None:
+        """Have drivers asked, and write what those said that were asked here."""
+        at_once: list[tuple[Claim, Step]] = []
+        asked: list[Lane] = []
+        for claim in claims:
+            supplier = claim.attempt.supplier
+            driver = self._drivers.of(supplier)
+            if driver is None:
+                at_once.append((claim, decisions.unserved(claim, self._now())))
+            elif not driver.runs_commands:
+                dealt = self._deal_with(Call(claim, time.monotonic), driver)
+                if dealt.step is not None:
+                    at_once.append((claim, dealt.step))
+            else:
+                asked.append(self._lane(supplier, driver))
+                asked[-1].give(claim)
+        self._write(at_once)
+        until = time.monotonic() + TOGETHER_SECONDS
+        while any(lane.is_busy for lane in asked) and (left := until - time.monotonic()) > 0:
+            self._ready.wait(left)
+            self._ready.clear()
 
-    def _write(self, claims: Sequence[Claim], steps: Sequence[Step]) -> None:
+    def _lane(self, supplier: str, driver: Driver) -> Lane:
+        lane = self._lanes.get(supplier)
+        if lane is None:
+            lane = Lane(
+                supplier,
+                lambda call: self._deal_with(call, driver),
+                self._say_ready,
+                lambda: self._now() / 1000,
+                time.monotonic,
+            )
+            self._lanes[supplier] = lane
+        return lane
+
+    def _say_ready(self) -> None:
+        self._ready.set()
+        self.on_ready()
+
+    def _await_calls(self) -> bool:
+        """Wait a little for calls that are under way; False where there is none, nor anything to write."""
+        lanes = list(self._lanes.values())
+        if any(lane.is_busy for lane in lanes):
+            self._ready.wait(0.1)
+            self._ready.clear()
+            return True
+        return not all(lane.is_empty for lane in lanes)
+
+    def _renew(self) -> None:
+        """Extend the leases of what is being dealt with, but for calls that were abandoned."""
+        now = time.monotonic()
+        if now < self._renew_at:
+            return
+        self._renew_at = now + LEASE_MS / 3000
+        seqs = [claim.job.seq for lane in self._lanes.values() for claim in lane.held]
+        if seqs:
+            self._claims.renew(self._owner, seqs, real_now=self._real_now(), lease_ms=LEASE_MS)
+
+    def _collect(self) -> int:
+        """Write what has come back since the last time; return how much that was."""
+        steps: list[tuple[Claim, Step]] = []
+        for lane in self._lanes.values():
+            for dealt in lane.collect():
+                step = dealt.step
+                if step is None and not dealt.may_go_on:
+                    if dealt.answered is False:
+                        _logger.warning("supplier %s did not answer in time", lane.supplier)
+                    now, terms = self._now(), self._drivers.terms(lane.supplier)
+                    ending = decisions.ending_of(dealt.claim, now, terms)
+                    step = decisions.unavailable(dealt.claim, _NO_ANSWER, ending, now, terms)
+                elif step is None:
+                    _logger.warning("supplier %s did not answer a request in time; its lease runs out", lane.supplier)
+                if step is not None:
+                    steps.append((dealt.claim, step))
+        self._write(steps)
+        return len(steps)
+
+    def _write(self, steps: Sequence[tuple[Claim, Step]]) -> None:
         """Write what became of a batch. Where that fails, each job's step is written by itself, and fails alone."""
+        if not steps:
+            return
         try:
-            self._claims.finish(self._owner, steps, now=self._now())
+            self._claims.finish(self._owner, [step for _, step in steps], now=self._now())
         except DatabaseUnavailable:
             raise
         except Exception:
             # Which one it was is found out below, and said there.
-            of_job = {claim.job.seq: claim for claim in claims}
-            for step in steps:
-                self._write_alone(of_job[step.job.seq], step)
+            for claim, step in steps:
+                self._write_alone(claim, step)
 
     def _write_alone(self, claim: Claim, step: Step) -> None:
         try:
@@ -137,54 +260,97 @@ class Worker:
                 _logger.warning("job %s: that cannot be written either (%s)", claim.job.id, type(exc).__name__)
                 self._claims.postpone(self._owner, claim.job, due_at=now + decisions.UNWRITABLE_RETRY_MS)
 
-    def _deal_with(self, claim: Claim) -> Step:
-        driver = self._drivers.of(claim.attempt.supplier)
-        if driver is None:
-            return Step(claim.job, (), due_at=self._now() + decisions.UNSERVED_RETRY_MS)
+    def _deal_with(self, call: Call, driver: Driver) -> Dealt:
+        """Ask a driver about a claim. In any thread."""
+        claim = call.claim
+        supplier = claim.attempt.supplier
+        terms = self._drivers.terms(supplier)
+        ending = decisions.ending_of(claim, self._now(), terms)
         try:
-            return self._call_driver(claim, driver)
+            if self._engines is not None and driver.runs_commands:
+                call.limit(CANCEL_SECONDS, changes_something=False)
+                if not self._engines.is_own(supplier, driver):
+                    step = decisions.unserved(claim, self._now())
+                    return Dealt(claim, step, answered=True)
+            return Dealt(claim, self._call_driver(call, driver, ending), answered=True)
+        except EngineUnavailable as exc:
+            if self._engines is not None:
+                self._engines.doubt(supplier)
+            step = decisions.unavailable(claim, exc.detail, ending, self._now(), terms)
+            return Dealt(claim, step, answered=False)
         except Exception:
             _logger.exception("job %s, attempt %d: the driver failed; asking again", claim.job.id, claim.job.attempt)
-            return Step(claim.job, (), due_at=self._now() + decisions.RETRY_MS)
+            return Dealt(claim, Step(claim.job, (), due_at=self._now() + decisions.RETRY_MS), answered=None)
 
-    def _call_driver(self, claim: Claim, driver: Driver) -> Step:
-        now = self._now()
+    def _call_driver(self, call: Call, driver: Driver, ending: Ending) -> Step:
+        claim, now = call.claim, self._now()
         job = claim.job
-        placement = Placement(
-            job_id=job.id,
-            attempt=claim.attempt.attempt,
-            supplier=claim.attempt.supplier,
-            region=claim.attempt.region,
-            placed_at=claim.attempt.placed_at / 1000,
-            is_accepted=job.status != JobStatus.QUEUED.value,
-            started_at=None if job.started_at is None else job.started_at / 1000,
-        )
+        placement = placement_of(claim)
         workload = open_workload(self._jobs, claim)
-        ending = decisions.ending_of(claim, now)
-        if ending is not Ending.NONE:
-            # One that was never submitted ends here too: a driver never starts what was cancelled before.
-            driver.cancel(placement, now / 1000)
-        elif job.status == JobStatus.QUEUED.value:
+        if ending is Ending.NONE and job.status == JobStatus.QUEUED.value:
             if self._jobs.is_anothers(job.customer_id):
                 return decisions.impossible(claim, now, "cannot_run", _ANOTHERS_MACHINE)
+            call.limit(SUBMIT_SECONDS, changes_something=True)
             try:
-                driver.submit(placement, workload, now / 1000)
+                driver.submit(placement, workload, now / 1000, lambda: self._holds(claim))
             except CapacityRefused:
                 return decisions.refused(claim, now)
             except SubmissionRefused as exc:
                 return decisions.impossible(claim, now, exc.code, exc.message)
+            except EngineUnavailable as exc:
+                if exc.never_sent and claim.is_first:
+                    return decisions.never_sent(claim, now)
+                raise
             placement = replace(placement, is_accepted=True)
-        report = driver.poll(placement, workload, now / 1000)
+        report: Report | None = None
+        if ending is Ending.LATE:
+            # It may have begun by now: what runs is not ended for having been late.
+            report = self._poll(call, driver, placement, workload, now)
+            if report.state is not PlacementState.PROVISIONING:
+                ending = Ending.NONE if report.state is PlacementState.RUNNING else ending
+            else:
+                report = None
+        if report is None:
+            if ending is not Ending.NONE:
+                # One that was never submitted ends here too: a driver never starts what was cancelled before.
+                call.limit(CANCEL_SECONDS, changes_something=True)
+                driver.cancel(placement, now / 1000)
+            report = self._poll(call, driver, placement, workload, now)
         now = max(now, self._now())  # What a driver has just seen may be later than when it was asked.
         try:
             return decisions.judge(claim, report, ending, now)
         except decisions.ImpossibleReport as exc:
             _logger.error("job %s, attempt %d: an impossible report: %s", job.id, job.attempt, exc)
+            call.limit(CANCEL_SECONDS, changes_something=True)
             driver.cancel(placement, now / 1000)
             return decisions.written_off(claim, now, "invalid_report", _INVALID_REPORT)
 
+    def _poll(self, call: Call, driver: Driver, placement: Placement, workload: Workload, now: int) -> Report:
+        call.limit(POLL_SECONDS, changes_something=False)
+        return driver.poll(placement, workload, now / 1000)
+
+    def _holds(self, claim: Claim) -> bool:
+        return self._claims.holds(self._owner, claim.job, real_now=self._real_now())
+
     def _real_now(self) -> int:
         return int(self._real_time() * 1000)
+
+
+def placement_of(claim: Claim) -> Placement:
+    """Return what a driver is told of a claim's attempt."""
+    job, attempt = claim.job, claim.attempt
+    indices = attempt.gpu_indices
+    return Placement(
+        job_id=job.id,
+        attempt=attempt.attempt,
+        supplier=attempt.supplier,
+        region=attempt.region,
+        placed_at=attempt.placed_at / 1000,
+        is_accepted=job.status != JobStatus.QUEUED.value,
+        started_at=None if job.started_at is None else job.started_at / 1000,
+        gpu_indices=tuple(int(index) for index in indices.split(",")) if indices else (),
+        engine_ref=attempt.engine_ref,
+    )
 
 
 def open_workload(jobs: Jobs, claim: Claim) -> Workload:

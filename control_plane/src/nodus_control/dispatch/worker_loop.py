@@ -43,6 +43,7 @@ class WorkerLoop:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._trouble = Trouble(_logger, "the worker")
+        worker.on_ready = self.wake
 
     def start(self) -> None:
         """Begin."""

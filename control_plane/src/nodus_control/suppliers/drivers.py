@@ -142,6 +142,13 @@ class Drivers:
         drivers = [*self._by_supplier.values(), *([] if self._others is None else [self._others])]
         return iter({id(driver): driver for driver in drivers}.values())
 
+    def one_of_each(self) -> list[tuple[str, Driver]]:
+        """Return each driver that serves suppliers by name, with the first of them."""
+        found: dict[int, tuple[str, Driver]] = {}
+        for supplier, driver in self._by_supplier.items():
+            found.setdefault(id(driver), (supplier, driver))
+        return list(found.values())
+
     @property
     def name(self) -> str:
         """The name of the driver, or of all of them, by comma."""

@@ -13,6 +13,7 @@ from .sealing import KEY_PROOF, Sealer, UnusableKey
 _CLOCK_OFFSET = "clock offset ms"
 _DATABASE_ID = "database id"
 _EPOCH = "epoch"
+_ENGINE = "engine of "
 _INCARNATION = "incarnation"
 RECORDS_SECRET = "secret of process records"
 """The setting that holds, sealed, what the records of running processes are authenticated with."""
@@ -59,6 +60,10 @@ class Settings:
     def database_id(self) -> str:
         """Return the database's own name, whatever address it is reached under."""
         return self._get(_DATABASE_ID) or self.put(_DATABASE_ID, secrets.token_hex(8), replace=False)
+
+    def engine_of(self, supplier: str, identity: str) -> str:
+        """Return the identity of a supplier's engine; the first that is given for it is that for ever."""
+        return self._get(_ENGINE + supplier) or self.put(_ENGINE + supplier, identity, replace=False)
 
     def incarnation(self) -> str:
         """Return the name of the database's present life, which engines know its jobs by beside its own name."""

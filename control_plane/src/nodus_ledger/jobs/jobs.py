@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,8 @@ from .submission import JobIds, Submissions, Submitted
 
 UNKNOWN = "unknown"
 """The phase of a job of which nobody can say whether it runs."""
+
+_IDS_AT_ONCE = 500
 
 _BY_ID = select(*JOB_FIELDS).where(jobs.c.id == bindparam("job"), jobs.c.customer_id == bindparam("customer"))
 _ONE_BY_ID = Prepared(_BY_ID)
@@ -217,6 +219,17 @@ class Jobs:
         with self._database.read() as connection:
             row = connection.execute(query).first()
         return row is None or row.finished_at is not None
+
+    def placements(self, wanted: Collection[tuple[str, int]]) -> dict[tuple[str, int], PlacementFacts]:
+        """Return what is known of attempts, by job id and number; nothing of those that do not exist."""
+        job_ids = sorted({job_id for job_id, _ in wanted})
+        found: dict[tuple[str, int], PlacementFacts] = {}
+        with self._database.read() as connection:
+            for first in range(0, len(job_ids), _IDS_AT_ONCE):
+                query = _PLACEMENT.where(attempts.c.job_id.in_(job_ids[first : first + _IDS_AT_ONCE]))
+                for facts in (PlacementFacts(*row) for row in connection.execute(query)):
+                    found[facts.job_id, facts.attempt] = facts
+        return found
 
     def placement_of(self, job_id: str, attempt: int) -> tuple[JobRecord, PlacementFacts] | None:
         """Return a job, of any customer, with one of its attempts; None if there is none."""

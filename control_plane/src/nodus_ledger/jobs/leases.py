@@ -9,24 +9,25 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Select, bindparam, func, insert, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, Integer, Select, bindparam, func, insert, or_, select, text, update
 
 from nodus_core import routing
 from nodus_core.catalogue import Catalogue, Offer
 from nodus_core.lifecycle import Change, JobStatus
 from nodus_core.money import usd
-from nodus_core.routing import Decision, Requirements
+from nodus_core.routing import Decision, Location, Requirements
 
 from ..database.database import Database
 from ..database.rows import ATTEMPT_FIELDS, JOB_FIELDS, AttemptRecord, JobRecord
 from ..database.schema import api_keys, attempts, jobs
 from ..trust import job_entries
 from ..trust.log import Entry
+from . import outcomes
 from .capacity import Capacity, InUse, Waiting, choose
 from .outages import outages_now
 from .settlement import AttemptEnd, Step, write_steps
@@ -34,7 +35,9 @@ from .settlement import AttemptEnd, Step, write_steps
 SWEEP_SECONDS = 2.0
 MARGIN_MS = 1000
 
-_LOST = ("lost", "outage")
+_LOOK_AGAIN_MS = 5_000
+"""How often a job is routed again for which there is a place, but not now."""
+
 _CLAIM = (
     update(jobs)
     .where(jobs.c.seq == bindparam("of_seq"))
@@ -65,11 +68,25 @@ _IN_USE = (
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A job that this worker holds for a while, with the attempt that its driver has, or is about to get."""
+    """A job that this worker holds for a while, with the attempt that its driver has, or is about to get.
+
+    `is_first`: nobody has held it with this attempt before, so no driver can have heard of it.
+    """
 
     job: JobRecord
     attempt: AttemptRecord
     supplier_is_out: bool
+    is_first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedAttempt:
+    """An attempt of a job that is over: where it was, how it ended, and when (Unix milliseconds)."""
+
+    supplier: str
+    region: str
+    outcome: str
+    ended_at: int
 
 
 class Claims:
@@ -94,12 +111,24 @@ class Claims:
         # One from before this was recorded may be under way with either.
         self._is_ours = or_(jobs.c.simulated.is_(None), jobs.c.simulated == simulated)
 
-    def next_due(self) -> int | None:
-        """Return the earliest time at which a job falls due; None where none will."""
+    def next_due(self, real_now: int) -> int | None:
+        """Return the earliest time at which a job that nobody holds falls due; None where none will."""
+        query = self.first_due_query(self._floor).where(_is_nobodys(real_now))
         with self._database.read() as connection:
-            return self._first_due(connection, self._floor)
+            first: int | None = connection.execute(query).scalar_one()
+        return first
 
-    def claim(self, owner: str, *, now: int, real_now: int, lease_ms: int, limit: int) -> tuple[int, list[Claim]]:
+    def claim(
+        self,
+        owner: str,
+        *,
+        now: int,
+        real_now: int,
+        lease_ms: int,
+        limit: int,
+        busy: Collection[str] = (),
+        unreachable: Collection[str] = (),
+    ) -> tuple[int, list[Claim]]:
         """Claim due jobs, longest due first. A job without an open attempt gets one, or ends if no supplier is left.
 
         Where there is no room for it, it waits, and is not due, until there is.
@@ -107,11 +136,20 @@ class Claims:
         The attempt is on record before any driver learns of it: after a crash it is submitted again under the same
         number, and the driver adopts what it already has.
 
+        Args:
+            owner: who claims.
+            now: by the control plane's clock.
+            real_now: by real time, as leases go.
+            lease_ms: how long the claims last.
+            limit: the most.
+            busy: suppliers of which no job is wanted now.
+            unreachable: suppliers whose engines do not answer, so that nothing new is placed there.
+
         Returns:
             How many jobs were dealt with, and which of them a driver must be asked about.
         """
         with self._database.write() as connection:
-            due = self._due(connection, now, real_now, limit, self._floor_at(connection, now))
+            due = self._due(connection, now, real_now, limit, self._floor_at(connection, now), busy)
             dealt_with = len(due)
             if self._capacity is not None:
                 due, dealt_with = self._admit(connection, due, self._capacity, now, limit)
@@ -137,7 +175,8 @@ class Claims:
                 for job in leased
                 if job.open_attempt
             ]
-            claimed += self._dispatch(connection, [job for job in leased if not job.open_attempt], out, now)
+            undispatched = [job for job in leased if not job.open_attempt]
+            claimed += self._dispatch(connection, undispatched, out, now, frozenset(unreachable))
         return dealt_with, claimed
 
     def _floor_at(self, connection: Connection, now: int) -> int | None:
@@ -164,6 +203,17 @@ class Claims:
                 .where(jobs.c.seq.in_(seqs), jobs.c.lease_owner == owner)
                 .values(lease_until=real_now + lease_ms)
             )
+
+    def holds(self, owner: str, job: JobRecord, *, real_now: int) -> bool:
+        """Say whether a claim is still its owner's: nobody has claimed the job since, or may by now."""
+        query = select(jobs.c.seq).where(
+            jobs.c.seq == job.seq,
+            jobs.c.generation == job.generation,
+            jobs.c.lease_owner == owner,
+            jobs.c.lease_until >= real_now,
+        )
+        with self._database.read() as connection:
+            return connection.execute(query).first() is not None
 
     def release_all(self) -> None:
         """End every lease: for the one process that uses a database alone, when it starts after a crash."""
@@ -238,7 +288,12 @@ class Claims:
         return [*going_on, *admitted], len(others)
 
     def _dispatch(
-        self, connection: Connection, undispatched: Sequence[JobRecord], out: frozenset[str], now: int
+        self,
+        connection: Connection,
+        undispatched: Sequence[JobRecord],
+        out: frozenset[str],
+        now: int,
+        unreachable: frozenset[str],
     ) -> list[Claim]:
         """Route jobs that no driver has yet; return the claims that a driver is to be given."""
         claims: list[Claim] = []
@@ -251,9 +306,14 @@ class Claims:
             if job.cancel_requested_at is not None:
                 ended.append(Step(job, [Change(to=JobStatus.CANCELLED, at=now, reason="requested")], None))
                 continue
-            decision = self._decide(job, out, history[job.id], may_run=job.id not in orphans)
+            past = history[job.id]
+            passed_over = self._passed_over(job, past, unreachable, now)
+            decision = self._decide(job, out, past, passed_over, may_run=job.id not in orphans)
             number = job.attempt + 1
             offer = decision.chosen
+            if offer is None and passed_over:
+                ended.append(Step(job, (), due_at=now + _LOOK_AGAIN_MS, phase="waiting_for_capacity"))
+                continue
             if offer is None:
                 ended.append(Step(replace(job, attempt=number), [_no_supplier(now)], None, _nowhere(now)))
                 rows.append(_attempt_row(job.id, number, None, now, decision))
@@ -262,7 +322,8 @@ class Claims:
             rate = offer.micros_per_gpu_hour
             entries.append(job_entries.attempted(job, number, offer.supplier, offer.region, rate, now))
             attempt = AttemptRecord(job.id, number, offer.supplier, offer.region, rate, now)
-            claims.append(Claim(replace(job, attempt=number, open_attempt=True), attempt, supplier_is_out=False))
+            opened = replace(job, attempt=number, open_attempt=True)
+            claims.append(Claim(opened, attempt, supplier_is_out=False, is_first=True))
         if rows:
             connection.execute(insert(attempts), rows)
         if claims:
@@ -277,24 +338,33 @@ class Claims:
         query = select(func.min(jobs.c.due_at)).where(jobs.c.due_at.is_not(None), self._is_ours)
         return query if floor is None else query.where(jobs.c.due_at >= floor)
 
-    def due_query(self, now: int, real_now: int, limit: int, floor: int | None) -> Select[Any]:
-        """Return the query of the jobs that are due and nobody's, longest due first, not before a floor."""
+    def due_query(
+        self, now: int, real_now: int, limit: int, floor: int | None, busy: Collection[str] = ()
+    ) -> Select[Any]:
+        """Return the query of the jobs that are due and nobody's, longest due first, not before a floor.
+
+        Those that busy suppliers have accepted are left out.
+        """
         query = (
             select(*JOB_FIELDS)
-            .where(jobs.c.due_at <= now, or_(jobs.c.lease_until.is_(None), jobs.c.lease_until < real_now))
+            .where(jobs.c.due_at <= now, _is_nobodys(real_now))
             .where(self._is_ours)
             .order_by(jobs.c.due_at, jobs.c.seq)
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
+        if busy:
+            query = query.where(or_(jobs.c.supplier.is_(None), jobs.c.supplier.not_in(sorted(busy))))
         return query if floor is None else query.where(jobs.c.due_at >= floor)
 
     def _first_due(self, connection: Connection, floor: int | None) -> int | None:
         first: int | None = connection.execute(self.first_due_query(floor)).scalar_one()
         return first
 
-    def _due(self, connection: Connection, now: int, real_now: int, limit: int, floor: int | None) -> list[JobRecord]:
-        return [JobRecord(*row) for row in connection.execute(self.due_query(now, real_now, limit, floor))]
+    def _due(
+        self, connection: Connection, now: int, real_now: int, limit: int, floor: int | None, busy: Collection[str]
+    ) -> list[JobRecord]:
+        return [JobRecord(*row) for row in connection.execute(self.due_query(now, real_now, limit, floor, busy))]
 
     def _orphans(self, connection: Connection, unrecorded: Sequence[JobRecord]) -> set[str]:
         """Return which jobs nobody may begin: a live key's from before was promised more than a simulation.
@@ -308,15 +378,34 @@ class Claims:
         test_keys = set(connection.execute(query).scalars()) if self._simulated else set()
         return {job.id for job in unrecorded if job.key_id not in test_keys}
 
+    def _passed_over(
+        self, job: JobRecord, history: Sequence[ClosedAttempt], unreachable: frozenset[str], now: int
+    ) -> frozenset[Location]:
+        """Return the places that are left out for now only: where it has just not started, and what does not answer."""
+        silent = {offer.location for offer in self._catalogue.offers(job.gpu) if offer.supplier in unreachable}
+        recent = {
+            (past.supplier, past.region)
+            for past in history
+            if past.outcome == outcomes.NOT_STARTED and now < past.ended_at + outcomes.NOT_STARTED_PAUSE_MS
+        }
+        return frozenset(silent | recent)
+
     def _decide(
-        self, job: JobRecord, out: frozenset[str], history: list[tuple[str, str, str]], *, may_run: bool
+        self,
+        job: JobRecord,
+        out: frozenset[str],
+        history: Sequence[ClosedAttempt],
+        passed_over: frozenset[Location],
+        *,
+        may_run: bool,
     ) -> Decision:
+        refused = {(past.supplier, past.region) for past in history if past.outcome == outcomes.REFUSED}
         requirements = Requirements(
             require_tiers=job.tiers,
             prefer_region=job.prefer_region,
             outages=out,
-            lost=frozenset((supplier, region) for supplier, region, outcome in history if outcome in _LOST),
-            refused=frozenset((supplier, region) for supplier, region, outcome in history if outcome == "refused"),
+            lost=frozenset((past.supplier, past.region) for past in history if past.outcome in outcomes.GONE),
+            refused=frozenset(refused | passed_over),
             ceiling_micros=job.reserved_rate,
         )
         return routing.decide(self._catalogue.offers(job.gpu) if may_run else (), requirements)
@@ -346,15 +435,19 @@ def _open_attempts(connection: Connection, with_attempt: Sequence[JobRecord]) ->
     return {row.job_id: AttemptRecord(*row) for row in connection.execute(query)}
 
 
-def _closed_attempts(connection: Connection, job_ids: Sequence[str]) -> dict[str, list[tuple[str, str, str]]]:
-    found: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
+def _closed_attempts(connection: Connection, job_ids: Sequence[str]) -> dict[str, list[ClosedAttempt]]:
+    found: dict[str, list[ClosedAttempt]] = defaultdict(list)
     if job_ids:
-        query = select(attempts.c.job_id, attempts.c.supplier, attempts.c.region, attempts.c.outcome).where(
-            attempts.c.job_id.in_(job_ids), attempts.c.outcome.is_not(None)
-        )
-        for row in connection.execute(query):
-            found[row.job_id].append((row.supplier, row.region, row.outcome))
+        query = select(
+            attempts.c.job_id, attempts.c.supplier, attempts.c.region, attempts.c.outcome, attempts.c.ended_at
+        ).where(attempts.c.job_id.in_(job_ids), attempts.c.outcome.is_not(None))
+        for job_id, *past in connection.execute(query):
+            found[job_id].append(ClosedAttempt(*past))
     return found
+
+
+def _is_nobodys(real_now: int) -> ColumnElement[bool]:
+    return or_(jobs.c.lease_until.is_(None), jobs.c.lease_until < real_now)
 
 
 @lru_cache(maxsize=256)
@@ -385,4 +478,4 @@ def _no_supplier(now: int) -> Change:
 
 
 def _nowhere(now: int) -> AttemptEnd:
-    return AttemptEnd(outcome="refused", started_at=None, ended_at=now)
+    return AttemptEnd(outcome=outcomes.REFUSED, started_at=None, ended_at=now)

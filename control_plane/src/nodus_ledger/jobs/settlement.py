@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sqlalchemy import Connection, LargeBinary, bindparam, func, insert, select, update
@@ -20,12 +20,12 @@ from ..keys import budgets
 from ..trust import job_entries, log
 from ..trust.log import Entry
 from ..webhooks import outbox, payloads
-from . import meter_events
+from . import meter_events, outcomes
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptEnd:
-    """How an attempt ended: `refused`, `lost`, `outage` or the job's terminal status. Unix milliseconds."""
+    """How an attempt ended: one of `nodus_ledger.jobs.outcomes`, or the job's terminal status. Unix milliseconds."""
 
     outcome: str
     started_at: int | None
@@ -33,16 +33,30 @@ class AttemptEnd:
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptNews:
+    """What is known now of an open attempt, as the columns of `attempts` have it. Unix milliseconds."""
+
+    engine_ref: str | None
+    unknown_since: int | None
+    seen_at: int | None
+    progress_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """What became of a job: its transitions in order, whether its attempt ended, and when it is due again.
 
-    `due_at` is ignored once the job is terminal.
+    `due_at` is ignored once the job is terminal. `phase` and `phase_detail` replace what was there; `news`, where there
+    is any, replaces what was known of the attempt.
     """
 
     job: JobRecord
     changes: Sequence[Change]
     due_at: int | None
     attempt_end: AttemptEnd | None = None
+    phase: str | None = None
+    phase_detail: str | None = None
+    news: AttemptNews | None = None
 
 
 _STATE_COLUMNS = (
@@ -55,6 +69,8 @@ _STATE_COLUMNS = (
     "retail",
     "ledger_seq",
     "ledger_hash",
+    "phase",
+    "phase_detail",
 )
 _UPDATE_JOB = (
     update(jobs)
@@ -70,16 +86,28 @@ _UPDATE_JOB = (
 _RESCHEDULE = (
     update(jobs)
     .where(jobs.c.seq == bindparam("of_seq"))
-    .values(lease_owner=None, lease_until=None, due_at=bindparam("to_due_at"))
+    .values(
+        lease_owner=None,
+        lease_until=None,
+        due_at=bindparam("to_due_at"),
+        phase=bindparam("to_phase"),
+        phase_detail=bindparam("to_phase_detail"),
+    )
 )
 _END_ATTEMPT = (
     update(attempts)
     .where(attempts.c.job_id == bindparam("of_job"), attempts.c.attempt == bindparam("of_attempt"))
     .values(outcome=bindparam("to_outcome"), started_at=bindparam("to_started_at"), ended_at=bindparam("to_ended_at"))
 )
+_NEWS_COLUMNS = tuple(each.name for each in fields(AttemptNews))
+_UPDATE_ATTEMPT = (
+    update(attempts)
+    .where(attempts.c.job_id == bindparam("of_job"), attempts.c.attempt == bindparam("of_attempt"))
+    .values({name: bindparam(f"to_{name}") for name in _NEWS_COLUMNS})
+)
 _LAST_SUPPLIER = (
     select(attempts.c.supplier)
-    .where(attempts.c.job_id == bindparam("job"), attempts.c.outcome.in_(("lost", "outage")))
+    .where(attempts.c.job_id == bindparam("job"), attempts.c.outcome.in_(outcomes.GONE))
     .order_by(attempts.c.attempt.desc())
     .limit(1)
 )
@@ -104,8 +132,12 @@ def write_steps(
     recorded: list[tuple[int, dict[str, Any]]] = []  # rows of `events`, each with where in `entries` it is
     released: Counter[str] = Counter()
     realised: Counter[tuple[str, str]] = Counter()
+    news: list[dict[str, Any]] = []
     for step in steps:
         job = step.job
+        if step.news is not None:
+            of = {"of_job": job.id, "of_attempt": job.attempt}
+            news.append({**of, **{f"to_{name}": getattr(step.news, name) for name in _NEWS_COLUMNS}})
         if step.attempt_end is not None:
             attempt_rows.append(
                 {
@@ -120,7 +152,14 @@ def write_steps(
                 end = step.attempt_end
                 entries.append(job_entries.attempt_ended(job, end.outcome, end.started_at, end.ended_at))
         elif not step.changes:
-            rescheduled.append({"of_seq": job.seq, "to_due_at": step.due_at})
+            rescheduled.append(
+                {
+                    "of_seq": job.seq,
+                    "to_due_at": step.due_at,
+                    "to_phase": step.phase,
+                    "to_phase_detail": step.phase_detail,
+                }
+            )
             continue
         values, history = _advance(step, catalogue)
         recorded.extend(enumerate(history, start=len(entries)))
@@ -146,6 +185,7 @@ def write_steps(
         (_RESCHEDULE, rescheduled),
         (_UPDATE_JOB, job_rows),
         (insert(events), event_rows),
+        (_UPDATE_ATTEMPT, news),
         (_END_ATTEMPT, attempt_rows),
     ):
         if rows:
@@ -184,6 +224,8 @@ def _advance(step: Step, catalogue: Catalogue) -> tuple[dict[str, Any], list[dic
         "retail": None,
         "ledger_seq": None,
         "ledger_hash": None,
+        "phase": step.phase,
+        "phase_detail": step.phase_detail,
     }
     if state.status.is_terminal:
         duration_ms = lifecycle.running_milliseconds(state, job.max_runtime_seconds)
@@ -199,4 +241,6 @@ def _settled(record: JobRecord, state: JobState, duration_ms: int, retail_rate: 
         "cost": cost_micros(state.micros_per_gpu_hour or 0, record.gpu_count, duration_ms),
         "retail": None if retail_rate is None else cost_micros(retail_rate, record.gpu_count, duration_ms),
         "due_at": None,
+        "phase": None,
+        "phase_detail": None,
     }

@@ -1,0 +1,63 @@
+"""Which engine each supplier's is: remembered in the database from the first contact on, and checked.
+
+Two workers on two hosts could have two engines under one name, and each would take the other's jobs for lost. Whoever
+reaches another one than the first does not serve that supplier, and says so.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from nodus_ledger.database.settings import Settings
+
+from ..suppliers.protocol import Driver
+
+_logger = logging.getLogger(__name__)
+
+
+class Engines:
+    """Checks the identities of engines. In any thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._own: set[str] = set()
+        self._others: set[str] = set()
+
+    @property
+    def others(self) -> frozenset[str]:
+        """The suppliers under whose names other engines have been reached here than those on record."""
+        with self._lock:
+            return frozenset(self._others)
+
+    def is_own(self, supplier: str, driver: Driver) -> bool:
+        """Say whether the engine that is reached here is the supplier's. It is asked once, and after a doubt.
+
+        Raises:
+            EngineUnavailable: it cannot be asked now.
+        """
+        with self._lock:
+            if supplier in self._own:
+                return True
+        identity = driver.identity()
+        pinned = identity if identity is None else self._settings.engine_of(supplier, identity)
+        with self._lock:
+            if identity == pinned:
+                self._own.add(supplier)
+                self._others.discard(supplier)
+                return True
+            is_news = supplier not in self._others
+            self._others.add(supplier)
+        if is_news:
+            _logger.error(
+                "supplier %s: the engine that is reached here is not the one that has had its jobs so far. This worker "
+                "does not serve it: reach the other engine from here, or give this one a name of its own",
+                supplier,
+            )
+        return False
+
+    def doubt(self, supplier: str) -> None:
+        """Have the engine asked again who it is: it did not answer, and may come back as another."""
+        with self._lock:
+            self._own.discard(supplier)

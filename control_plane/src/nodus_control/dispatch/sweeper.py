@@ -1,0 +1,116 @@
+"""Clears away what engines hold of attempts that are over, and ends what runs there although nobody knows of it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from nodus_ledger.jobs.jobs import Jobs
+
+from ..suppliers.drivers import Drivers
+from ..suppliers.protocol import Driver, EngineUnavailable, Found, Placement
+from ..trouble import Trouble
+from .engines import Engines
+from .strays import Fate, Owner, fate_of
+
+SWEEP_SECONDS = 60.0
+
+_logger = logging.getLogger(__name__)
+
+
+class Sweeper:
+    """Sweeps every engine now and then, each in a thread of its own, so that one that hangs costs the others nothing.
+
+    Args:
+        jobs: what is known of attempts.
+        drivers: whose engines.
+        engines: tells whether an engine is the supplier's; another one is not swept.
+        us: whose things are cleared away; those of others are named.
+        now: the control plane's clock, in Unix milliseconds.
+    """
+
+    def __init__(self, jobs: Jobs, drivers: Drivers, engines: Engines, us: Owner, now: Callable[[], int]) -> None:
+        self._jobs = jobs
+        self._drivers = drivers
+        self._engines = engines
+        self._us = us
+        self._now = now
+        self._stopping = threading.Event()
+        self._named: set[tuple[str, Found]] = set()
+
+    def start(self) -> None:
+        """Begin."""
+        for supplier, driver in self._drivers.one_of_each():
+            if driver.runs_commands:
+                threading.Thread(
+                    target=self._run, args=(supplier, driver), name=f"nodus-sweep-{supplier}", daemon=True
+                ).start()
+
+    def stop(self) -> None:
+        """Sweep no more; what is under way may go on for a little."""
+        self._stopping.set()
+
+    def sweep(self, supplier: str, driver: Driver) -> dict[Fate, int]:
+        """Sweep one engine; return how many things met which fate.
+
+        Raises:
+            EngineUnavailable: it does not answer.
+        """
+        fates = dict.fromkeys(Fate, 0)
+        if not self._engines.is_own(supplier, driver):
+            return fates
+        everything = driver.list_placements()
+        known = self._jobs.placements([(found.job_id, found.attempt) for found in everything])
+        for found in everything:
+            if self._stopping.is_set():
+                break
+            facts = known.get((found.job_id, found.attempt))
+            fate = fate_of(found, facts, self._us, self._now())
+            fates[fate] += 1
+            placement = Placement(
+                found.job_id,
+                found.attempt,
+                supplier if facts is None else facts.supplier,
+                "" if facts is None else facts.region,
+                found.created_at if facts is None else facts.placed_at / 1000,
+                is_accepted=True,
+            )
+            if fate is Fate.FORGOTTEN:
+                driver.forget(placement)
+            elif fate is Fate.ENDED:
+                _logger.warning(
+                    "supplier %s: attempt %d of job %s is over, and its program still runs: it is ended",
+                    supplier,
+                    found.attempt,
+                    found.job_id,
+                )
+                driver.cancel(placement, self._now() / 1000)
+            elif fate is Fate.NAMED:
+                self._name(supplier, found)
+        return fates
+
+    def _name(self, supplier: str, found: Found) -> None:
+        """Say once that something is there which is not ours to end."""
+        if (supplier, found) not in self._named:
+            self._named.add((supplier, found))
+            _logger.warning(
+                "supplier %s: attempt %d of job %s belongs to database %s (%s), which is another one or was restored "
+                "since: it is left alone",
+                supplier,
+                found.attempt,
+                found.job_id,
+                found.database_id,
+                found.incarnation,
+            )
+
+    def _run(self, supplier: str, driver: Driver) -> None:
+        trouble = Trouble(_logger, f"sweeping supplier {supplier}")
+        while not self._stopping.wait(SWEEP_SECONDS):
+            try:
+                self.sweep(supplier, driver)
+                trouble.is_over()
+            except EngineUnavailable as exc:
+                _logger.debug("supplier %s: cannot be swept now: %s", supplier, exc.detail)
+            except Exception as exc:
+                trouble.say(exc)

@@ -1,0 +1,280 @@
+"""Engines that do not answer: what becomes of their jobs, of what those cost, and of everybody else's."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from control.engines import EngineStub, Fleet, Holds, running, silent, unsent
+from patience import PATIENCE_SECONDS, eventually
+
+from nodus_control.dispatch import worker as worker_module
+from nodus_control.dispatch.engines import Engines
+from nodus_control.dispatch.worker import LEASE_MS, Worker
+from nodus_control.suppliers.drivers import Drivers, Terms
+from nodus_control.suppliers.protocol import Placement, PlacementState, Report
+from nodus_ledger.jobs.leases import Claims
+
+pytestmark = pytest.mark.both_engines
+
+
+@pytest.fixture
+def fleet(database_url: str) -> Iterator[Fleet]:
+    """A control plane of two suppliers."""
+    made = Fleet(database_url)
+    yield made
+    made.plane.close()
+
+
+def starting(placement: Placement, now: float) -> Report:
+    """Say that it does not run yet."""
+    return Report(PlacementState.PROVISIONING, next_poll_at=now + 10, phase="pulling", phase_detail="3 of 7 layers")
+
+
+def test_a_submission_that_never_left_goes_elsewhere_at_once(fleet: Fleet) -> None:
+    """Nothing counts against the place, which may have the job again after ten minutes."""
+    fleet.cheap.on_submit = unsent
+    job_id = fleet.submit()
+    fleet.worker.run_due()
+    at_first = fleet.job(job_id)
+    fleet.dear.reports = lambda placement, now: Report(PlacementState.LOST)
+    fleet.cheap.on_submit = EngineStub().on_submit
+    fleet.advance(590)
+    waiting = fleet.view(job_id)
+    fleet.advance(20)
+
+    assert (at_first.status, at_first.supplier, at_first.placements) == ("running", "dear", 1)
+    assert (waiting["status"], waiting["phase"]) == ("queued", "waiting_for_capacity")
+    assert (fleet.job(job_id).status, fleet.job(job_id).supplier) == ("running", "cheap")
+    assert fleet.outcomes(job_id) == [("cheap", "not_started"), ("dear", "lost"), ("cheap", None)]
+
+
+def test_a_submission_that_may_have_arrived_is_made_again_under_its_name(fleet: Fleet) -> None:
+    """Until the engine answers; its customer sees why the job waits."""
+    fleet.cheap.on_submit = silent
+    job_id = fleet.submit()
+    fleet.worker.run_due()
+    waiting = fleet.view(job_id)
+    fleet.cheap.on_submit = unsent  # that is no news of the first
+    fleet.advance(10)
+    fleet.cheap.on_submit = EngineStub().on_submit
+    fleet.advance(60)
+
+    assert (waiting["status"], waiting["phase"]) == ("queued", "unreachable")
+    assert waiting["phase_detail"] == "The engine does not answer."
+    assert fleet.view(job_id)["status"] == "running"
+    assert fleet.view(job_id)["phase"] is None
+    assert {placement.attempt for placement in fleet.cheap.submitted} == {1}
+    assert fleet.dear.submitted == []
+
+
+def test_a_silent_engine_makes_its_jobs_unknown(fleet: Fleet) -> None:
+    """They stay where they are, and cost what they did at their last proof of life, until it answers again."""
+    job_id = fleet.submit()
+    fleet.advance(1800)
+    fleet.cheap.reports = silent
+    fleet.advance(60)
+    doubtful = fleet.view(job_id)
+    fleet.advance(600)
+    unknown = fleet.view(job_id)
+    fleet.cheap.reports = running
+    fleet.advance(60)
+    again = fleet.view(job_id)
+
+    assert (doubtful["status"], doubtful["phase"]) == ("running", "unreachable")
+    assert (unknown["status"], unknown["phase"], unknown["supplier"]) == ("running", "unknown", "cheap")
+    assert 0.49 < unknown["cost_so_far_usd"] <= 0.5
+    assert (again["status"], again["phase"]) == ("running", None)
+    assert again["cost_so_far_usd"] == pytest.approx(0.7)
+    assert (again["attempts"], fleet.dear.submitted) == (1, [])
+
+
+def test_a_cancel_of_what_is_unknown_acts_afterwards(fleet: Fleet) -> None:
+    """It is recorded, and made when the engine answers."""
+    job_id = fleet.submit()
+    fleet.advance(60)
+    fleet.cheap.reports = fleet.cheap.on_cancel = silent
+    fleet.advance(300)
+    fleet.cancel(job_id)
+    fleet.advance(300)
+    waiting = fleet.view(job_id)
+    fleet.cheap.reports, fleet.cheap.on_cancel = running, EngineStub().on_cancel
+    fleet.advance(60)
+
+    assert (waiting["status"], waiting["phase"]) == ("running", "unknown")
+    assert (fleet.job(job_id).status, fleet.job(job_id).supplier) == ("cancelled", "cheap")
+
+
+def test_what_ended_while_nobody_could_be_asked_is_billed_by_its_engine(fleet: Fleet) -> None:
+    """The engine comes back, and knows."""
+    job_id = fleet.submit()
+    fleet.worker.run_due()
+    began = fleet.clock.now() / 1000
+    fleet.cheap.reports = silent
+    fleet.advance(600)
+    fleet.cheap.reports = lambda placement, now: Report(PlacementState.COMPLETED, began, began + 200)
+    fleet.advance(60)
+
+    assert (fleet.job(job_id).status, fleet.job(job_id).duration_ms) == ("completed", 200_000)
+
+
+def test_a_grace_gives_up_what_is_unknown(database_url: str) -> None:
+    """Where the operator says so: it is lost, and goes elsewhere; what it was is free."""
+    fleet = Fleet(database_url, Terms(unknown_grace_seconds=600))
+    job_id = fleet.submit()
+    fleet.worker.run_due()
+    fleet.cheap.reports = silent
+    fleet.advance(600)
+    waiting = fleet.job(job_id)
+    fleet.advance(300)
+    moved = fleet.job(job_id)
+    outcomes = fleet.outcomes(job_id)
+    fleet.plane.close()
+
+    assert (waiting.status, waiting.supplier) == ("running", "cheap")
+    assert (moved.status, moved.supplier) == ("running", "dear")
+    assert outcomes == [("cheap", "lost"), ("dear", None)]
+
+
+def test_what_does_not_start_in_time_goes_elsewhere(fleet: Fleet) -> None:
+    """Once its engine has confirmed that it never ran; that is no loss."""
+    fleet.cheap.reports = starting
+    job_id = fleet.submit()
+    fleet.advance(890)
+    in_time = fleet.view(job_id)
+    fleet.advance(20)
+
+    assert (in_time["status"], in_time["supplier"]) == ("placed", "cheap")
+    assert (in_time["phase"], in_time["phase_detail"]) == ("pulling", "3 of 7 layers")
+    assert (fleet.job(job_id).status, fleet.job(job_id).supplier) == ("running", "dear")
+    assert fleet.outcomes(job_id) == [("cheap", "not_started"), ("dear", None)]
+
+
+def test_what_makes_progress_may_take_longer_but_not_for_ever(fleet: Fleet) -> None:
+    """Two hours, and no longer than two minutes without."""
+
+    def pulling(placement: Placement, now: float) -> Report:
+        return Report(PlacementState.PROVISIONING, next_poll_at=now + 10, phase="pulling", progress_at=now)
+
+    fleet.cheap.reports = pulling
+    job_id = fleet.submit()
+    fleet.advance(7100)
+    slow = fleet.job(job_id)
+    fleet.advance(200)
+
+    assert (slow.status, slow.supplier) == ("placed", "cheap")
+    assert fleet.outcomes(job_id)[0] == ("cheap", "not_started")
+
+
+def test_what_began_at_the_last_moment_is_not_ended(fleet: Fleet) -> None:
+    """It is late, and runs."""
+    fleet.cheap.reports = starting
+    job_id = fleet.submit()
+    fleet.advance(890)
+    fleet.cheap.reports = lambda placement, now: Report(PlacementState.RUNNING, now - 1, next_poll_at=now + 10)
+    fleet.advance(60)
+
+    assert (fleet.job(job_id).status, fleet.job(job_id).supplier) == ("running", "cheap")
+    assert fleet.cheap.cancelled == []
+
+
+def test_what_cannot_be_ended_for_being_late_is_unknown(fleet: Fleet) -> None:
+    """Nobody may begin it elsewhere while it could begin there."""
+    fleet.cheap.reports = starting
+    job_id = fleet.submit()
+    fleet.advance(60)
+    fleet.cheap.reports = fleet.cheap.on_cancel = silent
+    fleet.advance(3600)
+
+    assert fleet.view(job_id)["phase"] == "unknown"
+    assert fleet.dear.submitted == []
+
+
+def test_an_engine_that_hangs_costs_the_others_nothing(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others' jobs go on while its threads hang; then nothing new is placed there, and it is asked again later."""
+    monkeypatch.setattr(worker_module, "POLL_SECONDS", 0.05)
+    hung, goes_on = threading.Event(), threading.Event()
+
+    def hang(placement: Placement, now: float) -> Report:
+        hung.set()
+        assert goes_on.wait(PATIENCE_SECONDS)
+        return running(placement, now)
+
+    fleet.cheap.reports = hang
+    stuck = [fleet.submit() for _ in range(12)]
+    while not hung.is_set():
+        fleet.worker.run_batch()
+    fleet.plane.set_outage("cheap", on=True)
+    fleet.dear.reports = lambda placement, now: Report(PlacementState.COMPLETED, placement.placed_at, now)
+    others = [fleet.submit() for _ in range(3)]
+    for _ in range(3):
+        fleet.worker.run_batch()
+    ended = [fleet.job(job_id).status for job_id in others]
+    fleet.plane.outages.set("cheap", on=False, now=fleet.clock.now())
+
+    def is_given_up() -> bool:
+        fleet.worker.run_batch()
+        return "cheap" in fleet.worker.unreachable
+
+    eventually(is_given_up)
+    elsewhere = fleet.submit()
+    fleet.worker.run_batch()
+    goes_on.set()
+    fleet.cheap.reports = running
+
+    def is_well() -> bool:
+        fleet.advance(30)
+        return {fleet.job(job_id).status for job_id in stuck} == {"running"}
+
+    eventually(is_well)
+
+    assert ended == ["completed"] * 3
+    assert fleet.outcomes(elsewhere)[0][0] == "dear"
+    assert fleet.worker.unreachable == frozenset()
+
+
+def test_a_driver_can_ask_whether_its_claim_still_holds(fleet: Fleet) -> None:
+    """Not once its lease is over, whoever has it then."""
+    real_time, held = 1000.0, []
+
+    def linger(placement: Placement, holds: Holds) -> None:
+        nonlocal real_time
+        held.append(holds())
+        real_time += LEASE_MS / 1000 + 1
+        held.append(holds())
+
+    fleet.cheap.on_submit = linger
+    claims = Claims(fleet.plane.database, fleet.plane.catalogue, simulated=False)
+    worker = Worker(
+        fleet.plane.jobs, claims, Drivers({"cheap": fleet.cheap}), fleet.clock.now, real_time=lambda: real_time
+    )
+    fleet.submit()
+    worker.run_due()
+    worker.close()
+
+    assert held == [True, False]
+
+
+def test_another_engine_under_a_suppliers_name_gets_nothing(fleet: Fleet, caplog: pytest.LogCaptureFixture) -> None:
+    """Its worker says so, and leaves what is there to those who reach the right one."""
+    plane = fleet.plane
+    job_id = fleet.submit()
+    fleet.worker.run_due()
+    wrong = EngineStub()
+    wrong.engine = lambda: "engine 2"
+    claims = Claims(plane.database, plane.catalogue, simulated=False)
+    drivers = Drivers({"cheap": wrong, "dear": fleet.dear})
+    other = Worker(plane.jobs, claims, drivers, fleet.clock.now, engines=Engines(plane.settings))
+    fleet.clock.advance_to(fleet.clock.now() + 60_000)
+    other.run_due()
+    elsewhere = fleet.submit()
+    other.run_due()
+    fleet.advance(60)
+    other.close()
+
+    assert (wrong.submitted, wrong.polled, wrong.cancelled) == ([], [], [])
+    assert fleet.outcomes(elsewhere) == [("dear", None)]
+    assert fleet.job(job_id).status == "running"
+    assert other.unreachable == {"cheap"}
+    assert caplog.text.count("supplier cheap: the engine that is reached here is not the one") == 1

@@ -1,0 +1,181 @@
+"""The calls of one engine: how many at once, what becomes of those that hang, and when nothing is asked any more."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import cast
+
+from patience import PATIENCE_SECONDS, eventually
+
+from nodus_control.dispatch.circuit import LONGEST_PAUSE_SECONDS, THRESHOLD
+from nodus_control.dispatch.lane import THREADS, Call, Dealt, Lane
+from nodus_ledger.jobs.leases import Claim
+from nodus_ledger.jobs.settlement import Step
+
+
+class Engine:
+    """Answers when it is let, on a clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.lets_go = threading.Event()
+        self.asked: list[Claim] = []
+        self.answers: bool | None = True
+        self.changes_something = False
+
+    def deal(self, call: Call) -> Dealt:
+        """Deal with a claim."""
+        call.limit(3, changes_something=self.changes_something)
+        self.asked.append(call.claim)
+        assert self.lets_go.wait(PATIENCE_SECONDS)
+        return Dealt(call.claim, cast("Step", f"of {call.claim}"), self.answers)
+
+
+@contextmanager
+def opened(engine: Engine) -> Iterator[Lane]:
+    """A lane, whose threads end with the block."""
+    lane = Lane("lab", engine.deal, lambda: None, lambda: engine.now, lambda: engine.now)
+    try:
+        yield lane
+    finally:
+        engine.lets_go.set()
+        lane.close(0)
+
+
+def give(lane: Lane, count: int) -> list[Claim]:
+    """Give it so many claims: nothing looks into them."""
+    claims = [cast("Claim", f"job {number}") for number in range(count)]
+    for claim in claims:
+        lane.give(claim)
+    return claims
+
+
+def collected(lane: Lane, count: int) -> list[Dealt]:
+    """Collect until there is so much."""
+    found: list[Dealt] = []
+
+    def look() -> bool:
+        found.extend(lane.collect())
+        return len(found) >= count
+
+    eventually(look, lambda: str(found))
+    return found
+
+
+def holds(condition: Callable[[], bool]) -> bool:
+    """Wait until it does."""
+    eventually(condition)
+    return True
+
+
+def test_at_most_eight_are_asked_at_once_and_all_in_the_end() -> None:
+    """What waits is held meanwhile, so that its leases are renewed."""
+    engine = Engine()
+    with opened(engine) as lane:
+        claims = give(lane, 2 * THREADS)
+        assert holds(lambda: len(engine.asked) == THREADS)
+        assert sorted(map(str, lane.held)) == sorted(map(str, claims))
+        assert lane.free == -THREADS
+        engine.lets_go.set()
+        dealt = collected(lane, len(claims))
+
+    assert {str(each.claim): str(each.step) for each in dealt} == {str(claim): f"of {claim}" for claim in claims}
+    assert (lane.is_busy, lane.free) == (False, THREADS)
+
+
+def test_each_is_there_when_it_is_ready() -> None:
+    """A slow one keeps nobody waiting."""
+    engine = Engine()
+    engine.lets_go.set()
+    slow = threading.Event()
+
+    def deal(call: Call) -> Dealt:
+        if str(call.claim) == "job 0":
+            assert slow.wait(PATIENCE_SECONDS)
+        return engine.deal(call)
+
+    lane = Lane("lab", deal, lambda: None, lambda: engine.now, lambda: engine.now)
+    claims = give(lane, 3)
+    quick = {each.claim for each in collected(lane, 2)}
+    slow.set()
+    last = collected(lane, 1)
+    lane.close(0)
+
+    assert quick == set(claims[1:])
+    assert [each.claim for each in last] == claims[:1]
+
+
+def test_a_call_is_abandoned_at_its_limit_and_what_it_says_later_is_dropped() -> None:
+    """Its thread is not free until it returns; whether it may still begin something is said."""
+    engine = Engine()
+    engine.changes_something = True
+    with opened(engine) as lane:
+        (claim,) = give(lane, 1)
+        assert holds(lambda: bool(engine.asked))
+        engine.now = 2.9
+        early = lane.collect()
+        engine.now = 3.0
+        late = lane.collect()
+        free, held = lane.free, lane.held
+        engine.lets_go.set()
+        assert holds(lambda: lane.free == THREADS)
+
+        assert early == []
+        assert late == [Dealt(claim, None, answered=False, may_go_on=True)]
+        assert (free, held) == (THREADS - 1, [])
+        assert lane.collect() == []
+
+
+def test_an_engine_that_holds_every_thread_is_unreachable() -> None:
+    """What comes then is given back as not asked, rather than kept for a thread that never comes."""
+    engine = Engine()
+    with opened(engine) as lane:
+        give(lane, THREADS + 2)
+        assert holds(lambda: len(engine.asked) == THREADS)
+        engine.now = 3.0
+        dealt = lane.collect()
+        engine.now += 10 * LONGEST_PAUSE_SECONDS
+        (more,) = give(lane, 1)
+        again = lane.collect()
+
+        assert lane.is_unreachable
+        assert sorted(map(str, (each.answered for each in dealt))) == ["False"] * THREADS + ["None"] * 2
+        assert again == [Dealt(more, None, answered=None)]
+        assert len(engine.asked) == THREADS
+
+
+def test_after_failures_one_probe_is_let_through() -> None:
+    """Its answer closes the circuit again."""
+    engine = Engine()
+    engine.answers = False
+    engine.lets_go.set()
+    with opened(engine) as lane:
+        for _ in range(THRESHOLD):
+            give(lane, 1)
+            collected(lane, 1)
+        give(lane, 1)
+        refused = lane.collect()
+        was_unreachable = lane.is_unreachable
+        engine.answers = True
+        engine.now = LONGEST_PAUSE_SECONDS
+        give(lane, 1)
+        probed = collected(lane, 1)
+
+        assert [each.answered for each in refused] == [None]
+        assert was_unreachable
+        assert [each.answered for each in probed] == [True]
+        assert not lane.is_unreachable
+        assert len(engine.asked) == THRESHOLD + 1
+
+
+def test_closing_gives_back_what_has_not_begun() -> None:
+    """And does not wait for what hangs longer than it was told."""
+    engine = Engine()
+    with opened(engine) as lane:
+        claims = give(lane, THREADS + 1)
+        assert holds(lambda: len(engine.asked) == THREADS)
+        left = lane.close(0)
+
+    assert left == claims[-1:]
