@@ -86,9 +86,11 @@ ROOMS: dict[str, dict[str, set[str]]] = {
             "suppliers",
             "webhooks",
         },
+        "attempts": {"clock_watch", "dispatch", "exit_codes", "suppliers"},
         "cli": {
             "access",
             "api",
+            "attempts",
             "clock_watch",
             "control_plane",
             "exit_codes",

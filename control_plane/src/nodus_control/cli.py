@@ -24,6 +24,7 @@ from .access.client_address import parse_networks
 from .access.rate_limit_options import rate_limit_option, trusted_proxy_option
 from .access.rate_limiter import RateLimitOptions
 from .api.app import create_app
+from .attempts import attempts
 from .clock_watch import UntrustedClock
 from .control_plane import ControlPlane
 from .exit_codes import OK, Misconfigured
@@ -174,6 +175,9 @@ def worker(
         interrupts.wait()
         plane.close()
     return OK
+
+
+program.add_command(attempts)
 
 
 def main() -> None:

@@ -192,8 +192,7 @@ class ControlPlane:
             before_batch=self._now_and_then,
             engines=self._engines,
         )
-        owner = Owner(context.database_id, context.incarnation)
-        self.sweeper = Sweeper(self.jobs, self.drivers, self._engines, owner, self.clock.now)
+        self.sweeper = Sweeper(self.jobs, self.drivers, self._engines, self._owner, self.clock.now)
         self.output_watch = OutputWatch(self.drivers.logs)
         self._redis = redis
         self.readiness = Readiness(self._workers, redis)
@@ -291,6 +290,9 @@ class ControlPlane:
             self._redis.close()
         if self._private_directory is not None:
             shutil.rmtree(self._private_directory, ignore_errors=True)
+
+    def _owner(self) -> Owner:
+        return Owner(self.settings.database_id(), self.settings.incarnation())
 
     def _own_clock(self, clock: Clock | None, accept_clock: str | None) -> Clock:
         if self.clock_watch is not None:

@@ -26,11 +26,13 @@ class Sweeper:
         jobs: what is known of attempts.
         drivers: whose engines.
         engines: tells whether an engine is the supplier's; another one is not swept.
-        us: whose things are cleared away; those of others are named.
+        us: says whose things are cleared away; those of others are named.
         now: the control plane's clock, in Unix milliseconds.
     """
 
-    def __init__(self, jobs: Jobs, drivers: Drivers, engines: Engines, us: Owner, now: Callable[[], int]) -> None:
+    def __init__(
+        self, jobs: Jobs, drivers: Drivers, engines: Engines, us: Callable[[], Owner], now: Callable[[], int]
+    ) -> None:
         self._jobs = jobs
         self._drivers = drivers
         self._engines = engines
@@ -60,13 +62,14 @@ class Sweeper:
         fates = dict.fromkeys(Fate, 0)
         if not self._engines.is_own(supplier, driver):
             return fates
+        us = self._us()
         everything = driver.list_placements()
         known = self._jobs.placements([(found.job_id, found.attempt) for found in everything])
         for found in everything:
             if self._stopping.is_set():
                 break
             facts = known.get((found.job_id, found.attempt))
-            fate = fate_of(found, facts, self._us, self._now())
+            fate = fate_of(found, facts, us, self._now())
             fates[fate] += 1
             placement = Placement(
                 found.job_id,

@@ -87,6 +87,14 @@ class Settings:
             return put(connection, name, value, replace=replace)
 
 
+def begin_incarnation(connection: Connection) -> None:
+    """Give the database's life after a restore a name of its own, inside the caller's transaction.
+
+    What engines still hold from before is not this life's any more, and is left to the operator.
+    """
+    put(connection, _INCARNATION, secrets.token_hex(8))
+
+
 def get(connection: Connection, name: str) -> str | None:
     """Read a value, inside the caller's transaction; None if there is none."""
     stored: str | None = connection.execute(_GET, {"name": name}).scalar()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from ..database.database import Database
+from ..database.settings import begin_incarnation
 from ..database.trust_schema import states
 from .log import OPERATOR, Head, append, head_of
 from .origin import FIRST_ORIGIN, kept_origin, origin_of
@@ -61,7 +62,7 @@ class LedgerSizes:
         ]
 
     def accept(self, gone: Iterable[WentBack], at: int) -> None:
-        """Record in the operator's own log that these were accepted as they are now."""
+        """Record in the operator's own log that these were accepted as they are now; the database begins a new life."""
         listed = list(gone)
         with self._database.write() as connection:
             origin = kept_origin(connection) or FIRST_ORIGIN
@@ -71,6 +72,7 @@ class LedgerSizes:
             ]
             payload = {"ledgers": ledgers, "count": len(listed)}
             append(connection, OPERATOR, kind=ROLLBACK_ACCEPTED, at=at, payload=payload)
+            begin_incarnation(connection)
 
     def _continues(self, customer_id: str, before: Seen, now: Seen) -> bool:
         if now.size <= before.size:

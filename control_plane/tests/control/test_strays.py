@@ -1,0 +1,162 @@
+"""What is cleared away of what engines hold, what is ended, and what is left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from control.engines import EngineStub, Fleet, silent
+
+from nodus_control.dispatch.engines import Engines
+from nodus_control.dispatch.strays import AGE_MS, KEPT_MS, Fate, Owner, fate_of
+from nodus_control.dispatch.sweeper import Sweeper
+from nodus_control.suppliers.protocol import EngineUnavailable, Found, Placement, PlacementState, Report
+from nodus_ledger.jobs.jobs import PlacementFacts
+from nodus_ledger.trust.sizes import LedgerSizes
+
+US = Owner("database", "life")
+MADE_AT = 1_000_000
+FOUND = Found("job", 1, "database", "life", MADE_AT / 1000, is_running=True)
+OPEN = PlacementFacts("job", 1, "lab", "here", MADE_AT, None)
+OVER = replace(OPEN, ended_at=MADE_AT + 1000)
+LATER = MADE_AT + 10**9
+
+
+def fate(found: Found, known: PlacementFacts | None, now: int = LATER) -> Fate:
+    return fate_of(found, known, US, now)
+
+
+def test_what_is_open_is_left() -> None:
+    """Whatever its engine says of it, and however old it is: its worker deals with it."""
+    assert fate(FOUND, OPEN) is fate(replace(FOUND, is_running=False), OPEN) is Fate.LEFT
+
+
+@pytest.mark.parametrize("known", [None, OVER])
+def test_what_runs_although_nobody_knows_of_it_is_ended(known: PlacementFacts | None) -> None:
+    """Once it is old enough that nobody can be about to write of it."""
+    assert fate(FOUND, known, MADE_AT + AGE_MS - 1) is Fate.LEFT
+    assert fate(FOUND, known, MADE_AT + AGE_MS) is Fate.ENDED
+
+
+def test_what_is_over_is_forgotten_after_a_while() -> None:
+    """From its end on; of what nobody knows, from when it was made."""
+    ended = replace(FOUND, is_running=False)
+
+    assert fate(ended, OVER, MADE_AT + 1000 + KEPT_MS - 1) is Fate.LEFT
+    assert fate(ended, OVER, MADE_AT + 1000 + KEPT_MS) is Fate.FORGOTTEN
+    assert fate(ended, None, MADE_AT + KEPT_MS) is Fate.FORGOTTEN
+
+
+@pytest.mark.parametrize("whose", [{"database_id": "other"}, {"incarnation": "before the restore"}])
+@pytest.mark.parametrize("is_running", [True, False])
+def test_what_is_of_others_is_named_only(whose: dict[str, str], is_running: bool) -> None:
+    """Another database's, and what this one began before it was restored."""
+    assert fate(replace(FOUND, is_running=is_running, **whose), None) is Fate.NAMED  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def fleet(database_url: str) -> Iterator[Fleet]:
+    """A control plane of two suppliers."""
+    made = Fleet(database_url)
+    yield made
+    made.plane.close()
+
+
+@pytest.mark.both_engines
+def test_a_sweep_does_what_was_decided(fleet: Fleet, caplog: pytest.LogCaptureFixture) -> None:
+    """It leaves what is open, forgets what is over, ends what is unknown, and names each of what is others' once."""
+    plane = fleet.plane
+    over = fleet.submit()
+    fleet.cheap.reports = lambda placement, now: Report(PlacementState.COMPLETED, placement.placed_at, now)
+    fleet.worker.run_due()
+    fleet.cheap.reports = EngineStub().reports
+    going_on = fleet.submit()
+    fleet.worker.run_due()
+    began = fleet.clock.now() / 1000
+    ours = (plane.settings.database_id(), plane.settings.incarnation())
+    fleet.cheap.on_list = lambda: [
+        Found(over, 1, *ours, began, is_running=False),
+        Found(going_on, 1, *ours, began, is_running=True),
+        Found("nobody's", 3, *ours, began, is_running=True),
+        Found("theirs", 1, "another", "life", began, is_running=True),
+    ]
+    for _ in range(2):
+        fleet.clock.advance_to(fleet.clock.now() + KEPT_MS)
+        plane.sweeper.sweep("cheap", fleet.cheap)
+
+    assert {(placement.job_id, placement.attempt) for placement in fleet.cheap.forgotten} == {(over, 1)}
+    assert {(placement.job_id, placement.attempt) for placement in fleet.cheap.cancelled} == {("nobody's", 3)}
+    assert caplog.text.count("attempt 1 of job theirs belongs to database another") == 1
+
+
+@pytest.mark.both_engines
+def test_the_database_is_read_after_the_engine(fleet: Fleet) -> None:
+    """What is placed while an engine is listed is no stray."""
+    plane = fleet.plane
+
+    def list_and_place() -> list[Found]:
+        job_id = fleet.submit()
+        fleet.worker.run_due()
+        ours = (plane.settings.database_id(), plane.settings.incarnation())
+        return [Found(job_id, 1, *ours, 0.0, is_running=True)]
+
+    fleet.cheap.on_list = list_and_place
+
+    assert plane.sweeper.sweep("cheap", fleet.cheap)[Fate.LEFT] == 1
+    assert fleet.cheap.cancelled == []
+
+
+def test_another_engine_is_not_swept() -> None:
+    """What it holds may be somebody else's under our names."""
+    fleet = Fleet("sqlite://")
+    plane = fleet.plane
+    plane.sweeper.sweep("cheap", fleet.cheap)
+    wrong = EngineStub()
+    wrong.engine = lambda: "engine 2"
+    wrong.on_list = lambda: [Found("job", 1, *ours, 0.0, is_running=True)]
+    ours = (plane.settings.database_id(), plane.settings.incarnation())
+    sweeper = Sweeper(plane.jobs, plane.drivers, Engines(plane.settings), lambda: Owner(*ours), plane.clock.now)
+    fates = sweeper.sweep("cheap", wrong)
+    plane.close()
+
+    assert set(fates.values()) == {0}
+    assert wrong.cancelled == []
+
+
+def test_what_was_begun_before_a_restore_is_not_ended() -> None:
+    """A copy of a database does not know what the original has placed since."""
+    fleet = Fleet("sqlite://")
+    ours = (fleet.plane.settings.database_id(), fleet.plane.settings.incarnation())
+    fleet.cheap.on_list = lambda: [Found("job", 1, *ours, 0.0, is_running=True)]
+    LedgerSizes(fleet.plane.database).accept([], fleet.clock.now())
+    fates = fleet.plane.sweeper.sweep("cheap", fleet.cheap)
+    fleet.plane.close()
+
+    assert (fates[Fate.NAMED], fates[Fate.ENDED]) == (1, 0)
+    assert fleet.cheap.cancelled == []
+
+
+def test_an_engine_that_does_not_answer_is_swept_later() -> None:
+    """Whoever sweeps is told."""
+    fleet = Fleet("sqlite://")
+    fleet.cheap.on_list = silent
+    with pytest.raises(EngineUnavailable):
+        fleet.plane.sweeper.sweep("cheap", fleet.cheap)
+    fleet.plane.close()
+
+
+def test_something_known_is_cleared_away_under_its_own_name() -> None:
+    """A driver is told supplier, region and placement as they are on record."""
+    fleet = Fleet("sqlite://")
+    job_id = fleet.submit()
+    fleet.cheap.reports = lambda placement, now: Report(PlacementState.COMPLETED, placement.placed_at, now)
+    fleet.worker.run_due()
+    placed_at = fleet.clock.now() / 1000
+    ours = (fleet.plane.settings.database_id(), fleet.plane.settings.incarnation())
+    fleet.cheap.on_list = lambda: [Found(job_id, 1, *ours, 12.0, is_running=False)]
+    fleet.clock.advance_to(fleet.clock.now() + KEPT_MS)
+    fleet.plane.sweeper.sweep("cheap", fleet.cheap)
+    fleet.plane.close()
+
+    assert fleet.cheap.forgotten == [Placement(job_id, 1, "cheap", "here", placed_at, is_accepted=True)]
