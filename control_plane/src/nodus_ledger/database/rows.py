@@ -8,7 +8,7 @@ from typing import Any
 
 from nodus_core.lifecycle import Change, JobState, JobStatus
 
-from .schema import jobs
+from .schema import attempts, jobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,8 @@ class JobRecord:
     attempt: int
     open_attempt: bool
     cancel_requested_at: int | None
+    phase: str | None
+    phase_detail: str | None
     generation: int
     lease_owner: str | None
     ledger_seq: int | None
@@ -108,7 +110,21 @@ def new_record(values: Mapping[str, Any]) -> JobRecord:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
-    """One submission of a job to a driver: where, at what rate, and since when (Unix milliseconds)."""
+    """One submission of a job to a driver: where, at what rate, and since when (Unix milliseconds).
+
+    Attributes:
+        job_id: of the job.
+        attempt: its number.
+        supplier: where.
+        region: where.
+        rate: micro-USD per GPU-hour.
+        placed_at: since when.
+        engine_ref: the engine's own name for it.
+        gpu_indices: which of the supplier's GPUs of this model are its own, by comma; None where nobody counts them.
+        unknown_since: since when nobody can say whether it runs; None while that is known.
+        seen_at: its last proof of life; None before the first.
+        progress_at: when what it waits for last made progress; None where that cannot be told.
+    """
 
     job_id: str
     attempt: int
@@ -116,6 +132,14 @@ class AttemptRecord:
     region: str
     rate: int
     placed_at: int
+    engine_ref: str | None = None
+    gpu_indices: str | None = None
+    unknown_since: int | None = None
+    seen_at: int | None = None
+    progress_at: int | None = None
+
+
+ATTEMPT_FIELDS = tuple(attempts.c[each.name] for each in fields(AttemptRecord))
 
 
 def state_values(state: JobState) -> dict[str, Any]:
