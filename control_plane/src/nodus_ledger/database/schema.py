@@ -203,6 +203,7 @@ Index(
     "jobs_waiting",
     jobs.c.gpu,
     jobs.c.waiting_in,
+    jobs.c.created_at,
     jobs.c.seq,
     sqlite_where=text("waiting_since IS NOT NULL"),
     postgresql_where=text("waiting_since IS NOT NULL"),

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import CTE, Connection, and_, bindparam, func, insert, select, text, update
+from sqlalchemy import CTE, BigInteger, Connection, and_, bindparam, func, insert, select, text, tuple_, update
 
 from nodus_core.catalogue import Catalogue
 from nodus_core.routing import decide
@@ -33,7 +33,19 @@ SWEEP_SECONDS = 1.0
 
 _OF_MODEL = and_(jobs.c.waiting_since.is_not(None), jobs.c.gpu == bindparam("of_gpu"))
 _OF_QUEUE = and_(_OF_MODEL, jobs.c.waiting_in == bindparam("queue"))
-_NEXT_IN_QUEUE = select(func.min(jobs.c.seq)).where(_OF_QUEUE, jobs.c.seq > bindparam("after"))
+# By the time of their submission, which no other index has: by their number alone they might be sought among all jobs.
+_OLDEST_FIRST = (jobs.c.created_at, jobs.c.seq)
+NEXT_IN_QUEUE = (
+    select(jobs.c.seq)
+    .where(
+        _OF_QUEUE,
+        tuple_(*_OLDEST_FIRST)
+        > tuple_(bindparam("after_at", type_=BigInteger()), bindparam("after_seq", type_=BigInteger())),
+    )
+    .order_by(*_OLDEST_FIRST)
+    .limit(1)
+)
+_CREATED_AT = select(jobs.c.created_at).where(jobs.c.seq == bindparam("of_seq"))
 _LOCK_JOB = (
     select(*JOB_FIELDS)
     .where(jobs.c.seq == bindparam("of_seq"), jobs.c.waiting_since.is_not(None), jobs.c.open_attempt.is_(False))
@@ -42,7 +54,7 @@ _LOCK_JOB = (
 _LOCK_OLDEST = (
     select(*JOB_FIELDS)
     .where(_OF_QUEUE, jobs.c.open_attempt.is_(False))
-    .order_by(jobs.c.seq)
+    .order_by(*_OLDEST_FIRST)
     .limit(bindparam("at_most"))
     .with_for_update(skip_locked=True)
 )
@@ -53,7 +65,7 @@ _LOCK_WAITING = (
     .order_by(jobs.c.seq)
     .with_for_update(skip_locked=True)
 )
-_PASSED_OVER = select(jobs.c.seq, jobs.c.passed_over_at, jobs.c.reserves).where(
+PASSED_OVER = select(jobs.c.seq, jobs.c.passed_over_at, jobs.c.reserves).where(
     jobs.c.gpu == bindparam("of_gpu"), jobs.c.passed_over_at.is_not(None)
 )
 _NOTE = (
@@ -102,7 +114,7 @@ def _leaps(column: Any, *conditions: Any) -> CTE:
 _MODELS = _leaps(jobs.c.gpu)
 MODELS_WAITED_FOR = select(_MODELS.c.value).where(_MODELS.c.value.is_not(None))
 _QUEUES = _leaps(jobs.c.waiting_in, jobs.c.gpu == bindparam("of_gpu"))
-_HEAD = select(func.min(jobs.c.seq)).where(_OF_MODEL, jobs.c.waiting_in == _QUEUES.c.value)
+_HEAD = select(jobs.c.seq).where(_OF_MODEL, jobs.c.waiting_in == _QUEUES.c.value).order_by(*_OLDEST_FIRST).limit(1)
 HEADS_OF_QUEUES = select(_QUEUES.c.value, _HEAD.scalar_subquery().label("seq")).where(_QUEUES.c.value.is_not(None))
 """The queues of a GPU model, each with the oldest job in it."""
 
@@ -265,12 +277,13 @@ class Passes:
             work.entries.append(job_entries.attempted(job, number, offer.supplier, offer.region, rate, work.now))
             work.placed.append({"of_seq": job.seq, "to_attempt": number, "to_due_at": work.now})
             work.turns[job.customer_id] = work.next_turn()
-        after = {"of_gpu": work.gpu, "queue": queue, "after": head.seq}
-        waiting.advance(queue, work.connection.execute(_NEXT_IN_QUEUE, after).scalar())
+        after_at = work.connection.execute(_CREATED_AT, {"of_seq": head.seq}).scalar()
+        after = {"of_gpu": work.gpu, "queue": queue, "after_at": after_at, "after_seq": head.seq}
+        waiting.advance(queue, work.connection.execute(NEXT_IN_QUEUE, after).scalar())
 
     def _queues(self, connection: Connection, gpu: str, circumstances: Circumstances) -> _Waiting:
         """Read the head of each queue, and judge where its jobs could go now."""
-        marks = {row.seq: row for row in connection.execute(_PASSED_OVER, {"of_gpu": gpu})}
+        marks = {row.seq: row for row in connection.execute(PASSED_OVER, {"of_gpu": gpu})}
         offers = self._catalogue.offers(gpu)
         pools = self._layout.pools
         waiting = _Waiting({}, {}, marks, [])

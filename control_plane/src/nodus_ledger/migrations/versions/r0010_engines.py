@@ -33,7 +33,7 @@ def upgrade() -> None:
         op.add_column("attempts", sa.Column(name, kind))
     op.drop_index("jobs_waiting", "jobs")
     op.execute("UPDATE jobs SET due_at = waiting_since, waiting_since = NULL WHERE waiting_since IS NOT NULL")
-    _index("jobs_waiting", "jobs", ["gpu", "waiting_in", "seq"], "waiting_since IS NOT NULL")
+    _index("jobs_waiting", "jobs", ["gpu", "waiting_in", "created_at", "seq"], "waiting_since IS NOT NULL")
     _index("jobs_passed_over", "jobs", ["gpu", "seq"], "passed_over_at IS NOT NULL")
     op.create_table(
         "slots",
