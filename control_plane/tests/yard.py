@@ -47,10 +47,8 @@ class Yard:
 
     plane: ControlPlane
     clock: ManualClock
+    claims: Claims
     keys: dict[str, KeyRecord] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.claims = Claims(self.plane.database, self.plane.catalogue)
 
     def key(self, customer: str) -> KeyRecord:
         """Return the one key of a customer."""
@@ -68,19 +66,24 @@ class Yard:
         spec = parse_spec({"image": "x", "gpu": H100, "gpu_count": gpus, **changes})
         return self.plane.jobs.submit(self.key(customer), spec, None, self.clock.now()).job.id
 
-    def claim(self, limit: int = 64, owner: str = "me", **more: frozenset[str]) -> list[Claim]:
+    def claim(self, *, unreachable: frozenset[str] = frozenset(), drained: frozenset[str] = frozenset()) -> list[Claim]:
         """Claim until nothing is to be done."""
         found: list[Claim] = []
         while True:
             now = self.clock.now()
-            count, claims = self.claims.claim(owner, now=now, real_now=now, lease_ms=10**6, limit=limit, **more)
+            count, claims = self.claims.claim(
+                "me", now=now, real_now=now, lease_ms=10**6, limit=64, unreachable=unreachable, drained=drained
+            )
             found += claims
             if not count:
                 return found
 
-    def places(self, **more: frozenset[str]) -> dict[str, str]:
+    def places(
+        self, *, unreachable: frozenset[str] = frozenset(), drained: frozenset[str] = frozenset()
+    ) -> dict[str, str]:
         """Claim, and say where each job that was not claimed before has gone."""
-        return {claim.job.id: claim.attempt.supplier for claim in self.claim(**more)}
+        claims = self.claim(unreachable=unreachable, drained=drained)
+        return {claim.job.id: claim.attempt.supplier for claim in claims}
 
     def end(self, *claims: Claim, outcome: str = "completed", owner: str = "me") -> None:
         """Say how attempts ended; those that are not the job's end put it back into the queue."""
@@ -128,4 +131,5 @@ def open_yard(monkeypatch: pytest.MonkeyPatch, database_url: str, suppliers: Ite
     catalogue = Catalogue(suppliers)
     monkeypatch.setattr(control_plane, "default_catalogue", lambda: catalogue)
     clock = ManualClock()
-    return Yard(ControlPlane(database_url, clock=clock), clock)
+    plane = ControlPlane(database_url, clock=clock)
+    return Yard(plane, clock, Claims(plane.database, catalogue))

@@ -229,18 +229,23 @@ def test_an_outage_ends_only_those_that_have_nowhere_else_to_go(yard: Yard) -> N
 @pytest.mark.parametrize("how", ["unreachable", "drained"])
 def test_what_cannot_be_asked_is_waited_for(yard: Yard, how: str) -> None:
     """And so is what is given nothing new: both may be back soon."""
-    everybody = frozenset({"lab", "cluster"})
+
+    def places_without(*names: str) -> dict[str, str]:
+        missing = frozenset(names)
+        return yard.places(unreachable=missing) if how == "unreachable" else yard.places(drained=missing)
+
     first = yard.submit()
-    nowhere = yard.places(**{how: everybody})
+    nowhere = places_without("lab", "cluster")
     waiting = yard.job(first)
-    elsewhere = yard.places(**{how: frozenset({"lab"})})
+    elsewhere = places_without("lab")
     second = yard.submit()
 
     assert (nowhere, waiting.status, waiting.phase) == ({}, "queued", WAITING_FOR_CAPACITY)
     assert elsewhere == {first: "cluster"}
     assert yard.places() == {second: "lab"}
-    reasons = {each["supplier"]: each["rejected"] for each in yard.plane.jobs.decision(first)["candidates"]}  # type: ignore[index]
-    assert reasons == {"lab": how, "cluster": None}
+    document = yard.plane.jobs.decision(first)
+    assert document is not None
+    assert {each["supplier"]: each["rejected"] for each in document["candidates"]} == {"lab": how, "cluster": None}
 
 
 @pytest.mark.both_engines
@@ -389,7 +394,7 @@ def plan_of(connection: Connection, query: Executable, **values: Any) -> str:
 def test_a_pass_reads_one_job_of_each_queue(crowded: Database, engine: str) -> None:
     """By an index that has only those who wait, in the order in which they come; no table is scanned."""
     queue = Wants("customer 1", True, 1, (), 1_000_000).queue
-    queries = {
+    queries: dict[Executable, dict[str, Any]] = {
         passes.MODELS_WAITED_FOR: {},
         passes.HEADS_OF_QUEUES: {"of_gpu": H100},
         passes.NEXT_IN_QUEUE: {"of_gpu": H100, "queue": queue, "after_at": 5, "after_seq": 5},
