@@ -62,6 +62,7 @@ class RoutingCandidate(_Resource):
         usd_per_gpu_hour: its price, in US dollars per GPU and hour.
         score: how good the offer is, higher being better; None if it was rejected before it was scored.
         rejected: why the offer was not eligible, such as `"outage"`; None if it was.
+        has_room: whether it had room for the job then; None if the control plane does not say.
     """
 
     supplier: str
@@ -70,6 +71,7 @@ class RoutingCandidate(_Resource):
     usd_per_gpu_hour: float | None = None
     score: float | None = None
     rejected: str | None = None
+    has_room: bool | None = None
 
 
 class Routing(_Resource):

@@ -22,7 +22,7 @@ from nodus_ledger.database.redis_store import RedisStore
 from nodus_ledger.database.sealing import KEY_VARIABLE, sealer_for
 from nodus_ledger.database.settings import RECORDS_SECRET, Settings
 from nodus_ledger.jobs.admission import Admission
-from nodus_ledger.jobs.capacity import Capacity
+from nodus_ledger.jobs.capacity import Layout
 from nodus_ledger.jobs.event_log import EventLog
 from nodus_ledger.jobs.heartbeats import Workers
 from nodus_ledger.jobs.jobs import Jobs
@@ -140,6 +140,11 @@ class ControlPlane:
             self.job_ids = JobIds(secrets.randbits, seed if simulated else None)
             one_customer = PROCESS in kinds and not process.isolation_is_not_needed
             admission = Admission(needs_command=only_processes, one_customer=one_customer)
+            layout = (
+                Layout.of_one_machine(self.catalogue, gpus=GPUS_OF_EACH_MODEL, at_once=process.at_once)
+                if only_processes
+                else Layout.of(self.catalogue)
+            )
             self.jobs = Jobs(
                 self.database,
                 sealer,
@@ -149,14 +154,14 @@ class ControlPlane:
                 simulated=simulated,
                 threshold=options.threshold,
                 admission=admission,
+                layout=layout,
             )
             self.webhooks = WebhookService(self.database, sealer, fingerprints, self.clock, options, is_alone=is_alone)
             self.feed = EventFeed(EventLog(self.database), lambda ids: self.keys.live(ids, self.clock.now()))
             self.limits = RateLimiter(limits, redis)
             self.callers = Callers()
             self.outages = Outages(self.database)
-            capacity = Capacity(GPUS_OF_EACH_MODEL, process.at_once) if only_processes else None
-            self._claims = Claims(self.database, self.catalogue, capacity, simulated=simulated)
+            self._claims = Claims(self.database, self.catalogue, layout, simulated=simulated)
             if is_alone:
                 self._claims.release_all()
             self._private_directory = None if simulated else self._output_directory()

@@ -69,7 +69,8 @@ _ANSWERS: Mapping[type[ledger.Refused], tuple[int, str, str]] = {
     ledger.NoSuchOffer: (
         422,
         "no_such_offer",
-        "No supplier in the catalogue offers this GPU under these tiers: change `gpu` or `require_tiers`.",
+        "No supplier in the catalogue offers this GPU, so many of them in one place, under these tiers: change `gpu`, "
+        "`gpu_count` or `require_tiers`.",
     ),
     ledger.SimulationsOnly: (
         422,

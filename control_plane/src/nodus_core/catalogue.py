@@ -12,6 +12,9 @@ from typing import Any
 
 from .money import micros_from_usd
 
+SIMULATED = "simulated"
+"""The driver of suppliers that run nothing."""
+
 
 class GpuType(str, enum.Enum):
     """The GPUs that a spec can ask for."""
@@ -35,6 +38,8 @@ class SupplierKind(str, enum.Enum):
 class Supplier:
     """A supplier, and how it behaves when it is simulated.
 
+    `driver` is what runs its jobs. `gpus` is how many GPUs of each model it has; None where it says by itself when it
+    has no more. `retry_after_loss` is how often a place that lost a job is tried again, once no other is left.
     `provisioning_seconds` is the shortest and the longest time from placement to running, `capacity_refusal_rate` the
     fraction of placements that it refuses, and `loss_per_hour` the rate at which it loses running jobs.
     """
@@ -46,17 +51,24 @@ class Supplier:
     capacity_refusal_rate: float
     loss_per_hour: float
     micros_per_gpu_hour: Mapping[str, int]
+    driver: str = SIMULATED
+    gpus: Mapping[str, int] | None = None
+    retry_after_loss: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """One GPU model at one supplier in one region, for micro-USD per GPU-hour."""
+    """One GPU model at one supplier in one region, for micro-USD per GPU-hour.
+
+    `gpus` is how many the supplier has of it; None where that is not said.
+    """
 
     supplier: str
     kind: SupplierKind
     region: str
     gpu: str
     micros_per_gpu_hour: int
+    gpus: int | None = None
 
     @property
     def location(self) -> tuple[str, str]:
@@ -71,7 +83,14 @@ class Catalogue:
         self.suppliers: Mapping[str, Supplier] = {supplier.name: supplier for supplier in suppliers}
         self._offers: dict[str, tuple[Offer, ...]] = {
             gpu.value: tuple(
-                Offer(supplier.name, supplier.kind, region, gpu.value, supplier.micros_per_gpu_hour[gpu.value])
+                Offer(
+                    supplier.name,
+                    supplier.kind,
+                    region,
+                    gpu.value,
+                    supplier.micros_per_gpu_hour[gpu.value],
+                    None if supplier.gpus is None else supplier.gpus.get(gpu.value, 0),
+                )
                 for supplier in self.suppliers.values()
                 if gpu.value in supplier.micros_per_gpu_hour
                 for region in supplier.regions

@@ -1,13 +1,15 @@
 """Where a job goes, and why it does not go elsewhere: pure scoring of every offer.
 
-The score is the lowest price divided by this offer's, so that the cheapest offer scores 1, times a nudge if the region
-is the preferred one. The tier filter is hard. Ties go to the lower price, then to the name that sorts first.
+The score is the lowest price among the offers that are eligible (their tier is allowed, and they have enough GPUs)
+divided by this offer's, so that the cheapest of them scores 1, times a nudge if the region is the preferred one. Of
+those that are not rejected what has room now comes before what is full; ties go to the lower price, then to the name
+that sorts first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from .catalogue import Offer, SupplierKind
@@ -20,15 +22,21 @@ Location = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Requirements:
-    """A job's requirements for its placement.
+    """A job's requirements for its placement, and how things stand.
 
     Attributes:
         require_tiers: only suppliers of these kinds; empty for any.
         prefer_region: a region, or the start of one (`eu`, `us-east`), in any case.
         outages: names of suppliers that are out.
-        lost: places where this job has been lost.
-        refused: places that had no room for this job.
+        lost: places where this job has been lost, as often as it is tried there.
+        refused: places that had no room for this job, and are not asked again.
         ceiling_micros: the reserved rate per GPU-hour, above which nothing is picked; None for no limit.
+        gpu_count: how many GPUs it needs, in one place.
+        drained: names of suppliers that are given nothing new.
+        unreachable: names of suppliers that nobody can ask now.
+        lost_before: places where it has been lost, and is tried again where no other candidate is left.
+        resting: places that could not begin it a short while ago, and are asked again later.
+        full: names of suppliers that have no room for it now.
     """
 
     require_tiers: tuple[str, ...] = ()
@@ -37,45 +45,83 @@ class Requirements:
     lost: frozenset[Location] = frozenset()
     refused: frozenset[Location] = frozenset()
     ceiling_micros: int | None = None
+    gpu_count: int = 1
+    drained: frozenset[str] = frozenset()
+    unreachable: frozenset[str] = frozenset()
+    lost_before: frozenset[Location] = frozenset()
+    resting: frozenset[Location] = frozenset()
+    full: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An offer as it was judged: `rejected` is the reason, or None for one that could have been chosen."""
+    """An offer as it was judged: `rejected` is the reason, or None for one that could be chosen if it has room."""
 
     offer: Offer
     score: float
     rejected: str | None
+    has_room: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The candidates, best first, and the one that was chosen; None where every one was rejected."""
+    """The candidates, best first, and the one that was chosen.
+
+    Where none was, `may_wait` says whether one of them may be later: it is full, or is rejected for a while only.
+    """
 
     chosen: Offer | None
     candidates: tuple[Candidate, ...]
+    may_wait: bool = False
 
 
 @lru_cache(maxsize=1024)
 def decide(offers: tuple[Offer, ...], requirements: Requirements) -> Decision:
     """Judge every offer, and choose the best one that is not rejected; the same question always has the same answer."""
-    cheapest = min((offer.micros_per_gpu_hour for offer in offers), default=0)
-    judged = [
-        Candidate(offer, _score(offer, cheapest, requirements), _rejection(offer, requirements)) for offer in offers
-    ]
-    judged.sort(key=lambda candidate: (candidate.rejected is not None, -candidate.score, *_tie(candidate.offer)))
-    chosen = judged[0].offer if judged and judged[0].rejected is None else None
-    return Decision(chosen, tuple(judged))
+    judged = _judge(offers, requirements)
+    if requirements.lost_before and not _is_any_left(offers, requirements):
+        requirements = replace(requirements, lost_before=frozenset())
+        judged = _judge(offers, requirements)
+    best = judged[0] if judged else None
+    chosen = best.offer if best is not None and best.rejected is None and best.has_room else None
+    may_wait = chosen is None and _is_any_left(offers, requirements)
+    return Decision(chosen, judged, may_wait)
 
 
-def eligible(offers: Sequence[Offer], require_tiers: Sequence[str]) -> list[Offer]:
+def eligible(offers: Sequence[Offer], require_tiers: Sequence[str], gpu_count: int = 1) -> list[Offer]:
     """Return the offers that pass the hard filters, outages or not."""
-    return [offer for offer in offers if _allowed(offer.kind, require_tiers)]
+    return [offer for offer in offers if _allowed(offer.kind, require_tiers) and _has(offer, gpu_count)]
 
 
-def ceiling_micros(offers: Sequence[Offer], require_tiers: Sequence[str]) -> int | None:
+def ceiling_micros(offers: Sequence[Offer], require_tiers: Sequence[str], gpu_count: int = 1) -> int | None:
     """Return the highest eligible rate, which a reservation is made of; None where nobody offers this."""
-    return max((offer.micros_per_gpu_hour for offer in eligible(offers, require_tiers)), default=None)
+    return max((offer.micros_per_gpu_hour for offer in eligible(offers, require_tiers, gpu_count)), default=None)
+
+
+def _judge(offers: Sequence[Offer], requirements: Requirements) -> tuple[Candidate, ...]:
+    possible = eligible(offers, requirements.require_tiers, requirements.gpu_count)
+    cheapest = min((offer.micros_per_gpu_hour for offer in possible), default=0)
+    without_room = requirements.full | requirements.unreachable
+    judged = [
+        Candidate(
+            offer,
+            _score(offer, cheapest, requirements),
+            _rejection(offer, requirements),
+            offer.supplier not in without_room,
+        )
+        for offer in offers
+    ]
+    judged.sort(
+        key=lambda each: (each.rejected is not None, not each.has_room, -each.score, *_tie(each.offer)),
+    )
+    return tuple(judged)
+
+
+def _is_any_left(offers: Sequence[Offer], requirements: Requirements) -> bool:
+    """Say whether there is an offer to take, or to wait for because it is rejected for a while only."""
+    none: frozenset[str] = frozenset()
+    in_the_end = replace(requirements, drained=none, unreachable=none, resting=frozenset())
+    return any(_rejection(offer, in_the_end) is None for offer in offers)
 
 
 def _score(offer: Offer, cheapest: int, requirements: Requirements) -> float:
@@ -87,15 +133,25 @@ def _score(offer: Offer, cheapest: int, requirements: Requirements) -> float:
 def _rejection(offer: Offer, requirements: Requirements) -> str | None:
     if not _allowed(offer.kind, requirements.require_tiers):
         return "tier_not_allowed"
+    if not _has(offer, requirements.gpu_count):
+        return "too_few_gpus"
     if offer.supplier in requirements.outages:
         return "outage"
-    if offer.location in requirements.lost:
+    if offer.supplier in requirements.drained:
+        return "drained"
+    if offer.supplier in requirements.unreachable:
+        return "unreachable"
+    if offer.location in requirements.lost or offer.location in requirements.lost_before:
         return "already_lost"
-    if offer.location in requirements.refused:
+    if offer.location in requirements.refused or offer.location in requirements.resting:
         return "no_capacity"
     if requirements.ceiling_micros is not None and offer.micros_per_gpu_hour > requirements.ceiling_micros:
         return "above_reserved_rate"
     return None
+
+
+def _has(offer: Offer, gpu_count: int) -> bool:
+    return offer.gpus is None or offer.gpus >= gpu_count
 
 
 def _allowed(kind: SupplierKind, require_tiers: Sequence[str]) -> bool:

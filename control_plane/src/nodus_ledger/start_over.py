@@ -7,6 +7,7 @@ from sqlalchemy import delete, update
 from .database import schema, trust_schema, webhook_schema
 from .database.database import Database
 from .database.settings import Settings
+from .jobs import slots
 from .jobs.admission import forget_sole_customer
 from .trust import key_entries, origin
 
@@ -15,8 +16,17 @@ def start_over(database: Database) -> None:
     """Remove everything but the keys, whose budgets start over; the database begins a new history."""
     Settings(database).begin_epoch()
     with database.write() as connection:
-        for table in (schema.jobs, schema.attempts, schema.events, schema.outages, schema.monthly_spend):
+        for table in (
+            schema.jobs,
+            schema.attempts,
+            schema.events,
+            schema.outages,
+            schema.monthly_spend,
+            schema.passes,
+            schema.turns,
+        ):
             connection.execute(delete(table))
+        slots.clear(connection)
         connection.execute(update(schema.reservations).values(in_flight=0))
         forget_sole_customer(connection)
         trust_schema.empty(connection)

@@ -234,6 +234,28 @@ def test_an_engine_that_hangs_costs_the_others_nothing(fleet: Fleet, monkeypatch
     assert fleet.worker.unreachable == frozenset()
 
 
+def test_an_engine_without_jobs_is_used_again_once_it_answers(fleet: Fleet) -> None:
+    """Nothing is placed there meanwhile, and nothing has to be for it to be asked."""
+    fleet.cheap.on_submit = unsent
+    fleet.cheap.engine = silent
+    made = [fleet.submit() for _ in range(4)]
+    fleet.worker.run_due()
+    asked = len(fleet.cheap.submitted)
+    away = fleet.worker.unreachable
+    meanwhile = fleet.submit()
+    fleet.worker.run_due()
+    fleet.cheap.on_submit, fleet.cheap.engine = EngineStub().on_submit, EngineStub().engine
+    fleet.advance(30)
+    fleet.advance(30)
+    afterwards = fleet.submit()
+    fleet.worker.run_due()
+
+    assert away == {"cheap"}
+    assert len(fleet.cheap.submitted) == asked + 1
+    assert {fleet.job(job_id).supplier for job_id in (*made, meanwhile)} == {"dear"}
+    assert fleet.job(afterwards).supplier == "cheap"
+
+
 def test_a_driver_can_ask_whether_its_claim_still_holds(fleet: Fleet) -> None:
     """Not once its lease is over, whoever has it then."""
     real_time, held = 1000.0, []

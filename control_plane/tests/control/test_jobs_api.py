@@ -387,7 +387,8 @@ async def test_routing_says_why(client: httpx.AsyncClient, plane: LocalControlPl
 
     assert routing["chosen"]["supplier"] == "crusoe"
     assert routing["chosen"] == routing["candidates"][0]
-    assert set(routing["chosen"]) == {"supplier", "kind", "region", "usd_per_gpu_hour", "score", "rejected"}
+    names = {"supplier", "kind", "region", "usd_per_gpu_hour", "score", "rejected", "has_room"}
+    assert set(routing["chosen"]) == names
     assert {one["supplier"] for one in routing["candidates"] if one["rejected"] == "tier_not_allowed"} == {
         "aws",
         "gcp",

@@ -28,7 +28,7 @@ class Engine:
     def deal(self, call: Call) -> Dealt:
         """Deal with a claim."""
         call.limit(3, changes_something=self.changes_something)
-        self.asked.append(call.claim)
+        self.asked.append(cast("Claim", call.claim or "a probe"))
         assert self.lets_go.wait(PATIENCE_SECONDS)
         return Dealt(call.claim, cast("Step", f"of {call.claim}"), self.answers)
 
@@ -168,6 +168,29 @@ def test_after_failures_one_probe_is_let_through() -> None:
         assert [each.answered for each in probed] == [True]
         assert not lane.is_unreachable
         assert len(engine.asked) == THRESHOLD + 1
+
+
+def test_an_engine_without_jobs_is_probed_all_the_same() -> None:
+    """Once it has been left alone for long enough, and only while the circuit is open."""
+    engine = Engine()
+    engine.lets_go.set()
+    with opened(engine) as lane:
+        lane.probe()
+        engine.answers = False
+        for _ in range(THRESHOLD):
+            give(lane, 1)
+            collected(lane, 1)
+        lane.probe()
+        too_early = len(engine.asked)
+        engine.answers = True
+        engine.now = LONGEST_PAUSE_SECONDS
+        lane.probe()
+        probed = collected(lane, 1)
+
+        assert too_early == THRESHOLD
+        assert [str(claim) for claim in engine.asked[THRESHOLD:]] == ["a probe"]
+        assert [each.claim for each in probed] == [None]
+        assert not lane.is_unreachable
 
 
 def test_closing_gives_back_what_has_not_begun() -> None:

@@ -23,7 +23,7 @@ from nodus_control.suppliers.protocol import (
 )
 from nodus_core.spec import parse_spec
 from nodus_ledger.database.rows import JobRecord
-from nodus_ledger.jobs.capacity import Capacity
+from nodus_ledger.jobs.capacity import Layout
 from nodus_ledger.jobs.leases import Claims
 from nodus_ledger.keys.keys import KeyRecord, PrincipalKind
 from nodus_ledger.trust.row_times import RowTimes
@@ -58,10 +58,15 @@ class Bench:
         assert key is not None
         self.key: KeyRecord = key
 
-    def new_worker(self) -> Worker:
+    def new_worker(self, claims: Claims | None = None) -> Worker:
         """Make another worker on the same database."""
-        claims = Claims(self.plane.database, self.plane.catalogue)
+        claims = claims or Claims(self.plane.database, self.plane.catalogue)
         return Worker(self.plane.jobs, claims, Drivers.everywhere(self.driver), self.clock.now, lambda: self.real_time)
+
+    def claims_of_one_machine(self, *, at_once: int) -> Claims:
+        """Share eight GPUs of each model, and so many places, among all suppliers."""
+        layout = Layout.of_one_machine(self.plane.catalogue, gpus=8, at_once=at_once)
+        return Claims(self.plane.database, self.plane.catalogue, layout)
 
     def submit(self, **changes: Any) -> str:
         """Submit a job."""
@@ -383,13 +388,10 @@ def test_a_report_of_times_that_are_no_dates_ends_its_job_alone(bench: Bench) ->
     assert RowTimes(bench.plane.database).latest_event_ms() == began + 5000
 
 
-def test_jobs_wait_while_the_machine_is_full_and_the_oldest_go_first(bench: Bench) -> None:
-    """Over all workers: at most eight GPUs of a model, and so many jobs; what ends makes room."""
-    claims = Claims(bench.plane.database, bench.plane.catalogue, Capacity(gpus=8, at_once=3))
-    workers = [
-        Worker(bench.plane.jobs, claims, Drivers.everywhere(bench.driver), bench.clock.now, lambda: bench.real_time)
-        for _ in "ab"
-    ]
+def test_jobs_wait_while_the_machine_is_full_and_the_oldest_that_fit_go_first(bench: Bench) -> None:
+    """Over all workers: at most eight GPUs of a model, and so many jobs; models take turns."""
+    claims = bench.claims_of_one_machine(at_once=3)
+    workers = [bench.new_worker(claims) for _ in "ab"]
     ended: set[str] = set()
 
     def report(placement: Placement, now: float) -> Report:
@@ -405,7 +407,7 @@ def test_jobs_wait_while_the_machine_is_full_and_the_oldest_go_first(bench: Benc
     bench.driver.reports = report
     made = [bench.submit(gpu_count=count) for count in (4, 4, 8, 1)]
     made += [bench.submit(gpu="a10g", require_tiers=[]) for _ in range(3)]
-    assert pass_by() == [0, 1, 4]
+    assert pass_by() == [0, 4, 5]
     ended.add(made[0])
     assert pass_by() == [1, 4, 5]
     ended.update((made[1], made[4]))
@@ -417,7 +419,7 @@ def test_jobs_wait_while_the_machine_is_full_and_the_oldest_go_first(bench: Benc
 
 def test_a_waiting_job_can_be_cancelled_and_leaves_its_place(bench: Bench) -> None:
     """It ends at once, since nobody has it, and the next one comes forward."""
-    claims = Claims(bench.plane.database, bench.plane.catalogue, Capacity(gpus=8, at_once=1))
+    claims = bench.claims_of_one_machine(at_once=1)
     worker = Worker(
         bench.plane.jobs, claims, Drivers.everywhere(bench.driver), bench.clock.now, lambda: bench.real_time
     )
@@ -434,7 +436,7 @@ def test_a_waiting_job_can_be_cancelled_and_leaves_its_place(bench: Bench) -> No
 
 def test_the_end_of_everything_reaches_waiting_jobs(bench: Bench) -> None:
     """A control plane whose memory ends with it leaves nothing behind."""
-    claims = Claims(bench.plane.database, bench.plane.catalogue, Capacity(gpus=8, at_once=1))
+    claims = bench.claims_of_one_machine(at_once=1)
     worker = Worker(
         bench.plane.jobs, claims, Drivers.everywhere(bench.driver), bench.clock.now, lambda: bench.real_time
     )

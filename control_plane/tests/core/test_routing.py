@@ -1,22 +1,31 @@
 """Where jobs go, and why."""
 
+from __future__ import annotations
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nodus_core.catalogue import GpuType, Offer, SupplierKind, default_catalogue
-from nodus_core.routing import REGION_NUDGE, Requirements, ceiling_micros, decide
+from nodus_core.routing import REGION_NUDGE, Requirements, ceiling_micros, decide, eligible
 
 CATALOGUE = default_catalogue()
 PLACES = [offer.location for offer in CATALOGUE.offers("h100_80gb")]
 
+names = st.frozensets(st.sampled_from(list(CATALOGUE.suppliers)))
+places = st.frozensets(st.sampled_from(PLACES))
 wishes = st.builds(
     Requirements,
     require_tiers=st.lists(st.sampled_from([kind.value for kind in SupplierKind]), unique=True).map(tuple),
     prefer_region=st.none() | st.sampled_from(["us-east-1", "eu", "US", "nowhere"]),
-    outages=st.frozensets(st.sampled_from(list(CATALOGUE.suppliers))),
-    lost=st.frozensets(st.sampled_from(PLACES)),
-    refused=st.frozensets(st.sampled_from(PLACES)),
+    outages=names,
+    lost=places,
+    refused=places,
     ceiling_micros=st.none() | st.integers(0, 13_000_000),
+    drained=names,
+    unreachable=names,
+    lost_before=places,
+    resting=places,
+    full=names,
 )
 gpus = st.sampled_from([gpu.value for gpu in GpuType])
 
@@ -29,15 +38,16 @@ def test_what_is_chosen_passes_every_hard_filter(gpu: str, requirements: Require
     if chosen is not None:
         assert not requirements.require_tiers or chosen.kind.value in requirements.require_tiers
         assert chosen.supplier not in requirements.outages
-        assert chosen.location not in requirements.lost | requirements.refused
+        assert chosen.location not in requirements.lost | requirements.refused | requirements.resting
+        assert chosen.supplier not in requirements.full | requirements.drained | requirements.unreachable
         assert requirements.ceiling_micros is None or chosen.micros_per_gpu_hour <= requirements.ceiling_micros
 
 
 @given(gpus, wishes)
 def test_every_offer_is_accounted_for(gpu: str, requirements: Requirements) -> None:
-    """A decision names all offers; something is chosen as long as one of them was not rejected."""
+    """A decision names all offers; something is chosen as long as one of them was not rejected and has room."""
     decision = decide(CATALOGUE.offers(gpu), requirements)
-    acceptable = [candidate for candidate in decision.candidates if candidate.rejected is None]
+    acceptable = [candidate for candidate in decision.candidates if candidate.rejected is None and candidate.has_room]
 
     assert {candidate.offer for candidate in decision.candidates} == set(CATALOGUE.offers(gpu))
     assert (decision.chosen is None) == (not acceptable)
@@ -58,7 +68,7 @@ def test_a_preference_costs_at_most_its_nudge(gpu: str, requirements: Requiremen
     acceptable = [
         candidate.offer
         for candidate in decide(CATALOGUE.offers(gpu), requirements).candidates
-        if candidate.rejected is None
+        if candidate.rejected is None and candidate.has_room
     ]
     chosen = decide(CATALOGUE.offers(gpu), requirements).chosen
 
@@ -138,3 +148,81 @@ def test_an_offer_at_the_reserved_rate_can_be_chosen() -> None:
 
     assert {candidate.rejected for candidate in at_it.candidates} == {None}
     assert {candidate.offer.micros_per_gpu_hour for candidate in below_it.candidates if candidate.rejected} == {dearest}
+
+
+LAB, RACK, CLUSTER = (
+    Offer(name, SupplierKind.NEOCLOUD, "here", "l40s", price, gpus)
+    for name, price, gpus in (("lab", 1, 4), ("rack", 2, 8), ("cluster", 3, None))
+)
+OWN = (LAB, RACK, CLUSTER)
+
+
+def judged(requirements: Requirements) -> dict[str, str | None]:
+    """Say why each of three offers was rejected."""
+    return {each.offer.supplier: each.rejected for each in decide(OWN, requirements).candidates}
+
+
+def test_what_has_room_comes_before_what_is_full() -> None:
+    """Full is no reason against an offer: where all are, the job waits for any of them."""
+    one_full = decide(OWN, Requirements(full=frozenset({"lab"})))
+    all_full = decide(OWN, Requirements(full=frozenset({"lab", "rack", "cluster"})))
+
+    assert one_full.chosen == RACK
+    assert [(each.offer, each.has_room) for each in one_full.candidates] == [
+        (RACK, True),
+        (CLUSTER, True),
+        (LAB, False),
+    ]
+    assert (all_full.chosen, all_full.may_wait) == (None, True)
+    assert {each.rejected for each in all_full.candidates} == {None}
+
+
+def test_reasons_against_suppliers_that_count() -> None:
+    """Too few GPUs for this job, given nothing new, or out of reach."""
+    requirements = Requirements(
+        gpu_count=5, drained=frozenset({"rack", "lab"}), unreachable=frozenset({"cluster", "rack"})
+    )
+    decision = decide(OWN, requirements)
+
+    assert judged(requirements) == {"lab": "too_few_gpus", "rack": "drained", "cluster": "unreachable"}
+    assert (decision.chosen, decision.may_wait) == (None, True)
+    assert {each.offer.supplier for each in decision.candidates if not each.has_room} == {"rack", "cluster"}
+
+
+def test_what_could_not_begin_is_waited_for_and_what_refused_for_good_is_not() -> None:
+    """Both had no room for this job."""
+    here = frozenset({LAB.location})
+
+    assert decide((LAB,), Requirements(resting=here)).may_wait
+    assert not decide((LAB,), Requirements(refused=here)).may_wait
+    assert not decide((LAB,), Requirements(refused=here, unreachable=frozenset({"lab"}))).may_wait
+    assert not decide((LAB,), Requirements(outages=frozenset({"lab"}))).may_wait
+
+
+def test_a_place_that_lost_the_job_is_taken_again_only_when_no_other_is_left() -> None:
+    """A full one, or one that cannot be asked now, is still left."""
+    lost = frozenset({LAB.location})
+    others = frozenset({"rack", "cluster"})
+
+    assert judged(Requirements(lost_before=lost))["lab"] == "already_lost"
+    assert decide(OWN, Requirements(lost_before=lost, full=others)).chosen is None
+    assert decide(OWN, Requirements(lost_before=lost, unreachable=others)).chosen is None
+    assert decide(OWN, Requirements(lost_before=lost, outages=others)).chosen == LAB
+    assert decide(OWN, Requirements(lost=lost, outages=others)).chosen is None
+
+
+def test_the_score_is_by_the_cheapest_that_is_eligible() -> None:
+    """Whatever its state; where that is free of charge it has all of the score."""
+    scores = {each.offer.supplier: each.score for each in decide(OWN, Requirements(gpu_count=8)).candidates}
+    free = Offer("free", SupplierKind.NEOCLOUD, "here", "l40s", 0)
+    beside_free = {each.offer.supplier: each.score for each in decide((*OWN, free), Requirements()).candidates}
+
+    assert (scores["rack"], scores["cluster"]) == (1.0, 0.666667)
+    assert beside_free == {"free": 1.0, "lab": 0.0, "rack": 0.0, "cluster": 0.0}
+
+
+def test_who_has_too_few_gpus_is_not_eligible() -> None:
+    """Nor is the rate of the others' reservation made of it."""
+    assert eligible(OWN, (), 8) == [RACK, CLUSTER]
+    assert ceiling_micros((LAB, RACK), (), 4) == 2
+    assert ceiling_micros((LAB, RACK), (), 9) is None

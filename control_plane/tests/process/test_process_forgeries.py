@@ -27,7 +27,7 @@ from nodus_control.suppliers.process.options import ProcessOptions
 from nodus_control.suppliers.protocol import PlacementState
 from nodus_core.spec import parse_spec
 from nodus_ledger.database.rows import JobRecord
-from nodus_ledger.jobs.capacity import Capacity
+from nodus_ledger.jobs.capacity import Layout
 from nodus_ledger.jobs.leases import Claims
 from nodus_ledger.keys.keys import KeyRecord, PrincipalKind
 from nodus_ledger.trust.row_times import RowTimes
@@ -85,7 +85,8 @@ class Campaign:
             linger_seconds=0.1,
             force_seconds=2.0,
         )
-        claims = Claims(self.plane.database, self.plane.catalogue, Capacity(gpus=8, at_once=AT_ONCE))
+        layout = Layout.of_one_machine(self.plane.catalogue, gpus=8, at_once=AT_ONCE)
+        claims = Claims(self.plane.database, self.plane.catalogue, layout)
         self.worker = TimedWorker(self.plane.jobs, claims, Drivers.everywhere(self.driver), self.plane.clock.now)
         self.loop = WorkerLoop(self.worker, self.plane.clock, lambda: None)
         minted = self.plane.keys.mint(customer_id="c", label="", principal_kind=PrincipalKind.AGENT, now=0)

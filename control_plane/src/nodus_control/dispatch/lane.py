@@ -27,26 +27,26 @@ class Dealt:
     """What became of a claim.
 
     Attributes:
-        claim: which.
+        claim: which; None for a probe, which asks after the engine alone.
         step: what is to be written; None where the engine was not asked, or its answer was not awaited.
         answered: whether the engine answered; None where it was not asked anything.
         may_go_on: whether a call that was abandoned may still begin something, so that nobody else must have the claim
             before its lease is over.
     """
 
-    claim: Claim
+    claim: Claim | None
     step: Step | None
     answered: bool | None
     may_go_on: bool = False
 
 
 class Call:
-    """The dealing with one claim, which may ask the engine several things.
+    """The dealing with one claim, or with a probe, which has none; it may ask the engine several things.
 
     `limit` is told before each of them.
     """
 
-    def __init__(self, claim: Claim, monotonic: Callable[[], float]) -> None:
+    def __init__(self, claim: Claim | None, monotonic: Callable[[], float]) -> None:
         self.claim = claim
         self.is_abandoned = False
         self.may_go_on = False
@@ -89,7 +89,7 @@ class Lane:
         self._monotonic = monotonic
         self._changed = threading.Condition()
         self._circuit = Circuit()
-        self._waiting: deque[Claim] = deque()
+        self._waiting: deque[Claim | None] = deque()
         self._running: set[Call] = set()
         self._abandoned = 0
         self._done: list[Dealt] = []
@@ -107,7 +107,8 @@ class Lane:
     def held(self) -> list[Claim]:
         """The claims that wait here, or are being dealt with: their leases are to be renewed."""
         with self._changed:
-            return [*self._waiting, *(call.claim for call in self._running)]
+            everything = [*self._waiting, *(call.claim for call in self._running)]
+        return [claim for claim in everything if claim is not None]
 
     @property
     def free(self) -> int:
@@ -130,12 +131,25 @@ class Lane:
     def give(self, claim: Claim) -> None:
         """Have a claim dealt with; at once, as not answered, where the circuit is open."""
         with self._changed:
-            self._waiting.append(claim)
-            self._refuse_what_waits()
-            if len(self._waiting) > self._idle and self._threads < THREADS:
-                self._threads += 1
-                threading.Thread(target=self._run, name=f"nodus-{self.supplier}", daemon=True).start()
-            self._changed.notify_all()
+            self._begin(claim)
+
+    def probe(self) -> None:
+        """Ask after an engine that has been left alone for long enough: it may have no job that would be asked about.
+
+        Nothing is placed there before it has answered.
+        """
+        with self._changed:
+            is_left_alone = self._circuit.is_open and not self._waiting and not self._is_stuck
+            if is_left_alone and self._circuit.admits(self._now()):
+                self._begin(None)
+
+    def _begin(self, claim: Claim | None) -> None:
+        self._waiting.append(claim)
+        self._refuse_what_waits()
+        if len(self._waiting) > self._idle and self._threads < THREADS:
+            self._threads += 1
+            threading.Thread(target=self._run, name=f"nodus-{self.supplier}", daemon=True).start()
+        self._changed.notify_all()
 
     def collect(self) -> list[Dealt]:
         """Return what is done, what was not asked for, and what has been abandoned since the last time."""
@@ -157,7 +171,7 @@ class Lane:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-            waiting = list(self._waiting)
+            waiting = [claim for claim in self._waiting if claim is not None]
             self._waiting.clear()
             while self._running and (left := until - self._monotonic()) > 0:
                 self._changed.wait(min(left, 0.1))

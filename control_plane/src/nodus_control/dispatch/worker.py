@@ -119,6 +119,8 @@ class Worker:
         with self._passing:
             done = self._collect()
             self._renew()
+            for lane in self._lanes.values():
+                lane.probe()
             unreachable = self.unreachable
             others = frozenset() if self._engines is None else self._engines.others
             full = {name for name, lane in self._lanes.items() if lane.free <= 0 and not lane.is_unreachable}
@@ -128,7 +130,7 @@ class Worker:
                 real_now=self._real_now(),
                 lease_ms=LEASE_MS,
                 limit=BATCH,
-                busy=full | others,
+                busy=frozenset(full | others),
                 unreachable=unreachable,
             )
             self._ask(claims)
@@ -163,7 +165,7 @@ class Worker:
             if driver is None:
                 at_once.append((claim, decisions.unserved(claim, self._now())))
             elif not driver.runs_commands:
-                dealt = self._deal_with(Call(claim, time.monotonic), driver)
+                dealt = self._deal_with(Call(claim, time.monotonic), claim, driver)
                 if dealt.step is not None:
                     at_once.append((claim, dealt.step))
             else:
@@ -180,7 +182,7 @@ class Worker:
         if lane is None:
             lane = Lane(
                 supplier,
-                lambda call: self._deal_with(call, driver),
+                lambda call: self._answer(call, supplier, driver),
                 self._say_ready,
                 lambda: self._now() / 1000,
                 time.monotonic,
@@ -216,19 +218,21 @@ class Worker:
         steps: list[tuple[Claim, Step]] = []
         for lane in self._lanes.values():
             for dealt in lane.collect():
-                step = dealt.step
-                if step is None and not dealt.may_go_on:
-                    if dealt.answered is False:
-                        _logger.warning("supplier %s did not answer in time", lane.supplier)
-                    now, terms = self._now(), self._drivers.terms(lane.supplier)
-                    ending = decisions.ending_of(dealt.claim, now, terms)
-                    step = decisions.unavailable(dealt.claim, _NO_ANSWER, ending, now, terms)
-                elif step is None:
-                    _logger.warning("supplier %s did not answer a request in time; its lease runs out", lane.supplier)
-                if step is not None:
-                    steps.append((dealt.claim, step))
+                if dealt.step is None and dealt.answered is False:
+                    _logger.warning("supplier %s did not answer in time", lane.supplier)
+                if dealt.claim is None or (dealt.step is None and dealt.may_go_on):
+                    continue  # The lease runs out: what goes on may still begin it.
+                steps.append((dealt.claim, dealt.step or self._unasked(dealt.claim, dealt, lane.supplier)))
         self._write(steps)
         return len(steps)
+
+    def _unasked(self, claim: Claim, dealt: Dealt, supplier: str) -> Step:
+        """Say what becomes of a claim of which the engine has said nothing."""
+        now, terms = self._now(), self._drivers.terms(supplier)
+        ending = decisions.ending_of(claim, now, terms)
+        if dealt.answered is None and claim.is_first and ending is Ending.NONE:
+            return decisions.never_sent(claim, now)
+        return decisions.unavailable(claim, _NO_ANSWER, ending, now, terms)
 
     def _write(self, steps: Sequence[tuple[Claim, Step]]) -> None:
         """Write what became of a batch. Where that fails, each job's step is written by itself, and fails alone."""
@@ -260,9 +264,22 @@ class Worker:
                 _logger.warning("job %s: that cannot be written either (%s)", claim.job.id, type(exc).__name__)
                 self._claims.postpone(self._owner, claim.job, due_at=now + decisions.UNWRITABLE_RETRY_MS)
 
-    def _deal_with(self, call: Call, driver: Driver) -> Dealt:
+    def _answer(self, call: Call, supplier: str, driver: Driver) -> Dealt:
+        """Ask a driver about a claim, or after its engine alone."""
+        if call.claim is not None:
+            return self._deal_with(call, call.claim, driver)
+        try:
+            call.limit(CANCEL_SECONDS, changes_something=False)
+            driver.identity()
+        except EngineUnavailable:
+            return Dealt(None, None, answered=False)
+        except Exception:
+            _logger.exception("supplier %s: its driver cannot say which engine it has", supplier)
+            return Dealt(None, None, answered=None)
+        return Dealt(None, None, answered=True)
+
+    def _deal_with(self, call: Call, claim: Claim, driver: Driver) -> Dealt:
         """Ask a driver about a claim. In any thread."""
-        claim = call.claim
         supplier = claim.attempt.supplier
         terms = self._drivers.terms(supplier)
         ending = decisions.ending_of(claim, self._now(), terms)
@@ -272,7 +289,7 @@ class Worker:
                 if not self._engines.is_own(supplier, driver):
                     step = decisions.unserved(claim, self._now())
                     return Dealt(claim, step, answered=True)
-            return Dealt(claim, self._call_driver(call, driver, ending), answered=True)
+            return Dealt(claim, self._call_driver(call, claim, driver, ending), answered=True)
         except EngineUnavailable as exc:
             if self._engines is not None:
                 self._engines.doubt(supplier)
@@ -282,8 +299,8 @@ class Worker:
             _logger.exception("job %s, attempt %d: the driver failed; asking again", claim.job.id, claim.job.attempt)
             return Dealt(claim, Step(claim.job, (), due_at=self._now() + decisions.RETRY_MS), answered=None)
 
-    def _call_driver(self, call: Call, driver: Driver, ending: Ending) -> Step:
-        claim, now = call.claim, self._now()
+    def _call_driver(self, call: Call, claim: Claim, driver: Driver, ending: Ending) -> Step:
+        now = self._now()
         job = claim.job
         placement = placement_of(claim)
         workload = open_workload(self._jobs, claim)

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from nodus_core.money import cost_micros, usd
 from nodus_core.routing import Requirements, ceiling_micros, decide
 from nodus_core.times import timestamp
-from nodus_ledger.jobs.leases import decision_document
+from nodus_ledger.jobs.placements import decision_document
 
 from ..api.auth import authenticate
 from ..api.faults import ACTIONS, Fault, FaultScript
@@ -173,14 +173,15 @@ def _routing(plane: ControlPlane, payload: Mapping[str, Any]) -> dict[str, Any]:
     """Say where a job would go if it were submitted now, and what would be reserved for it."""
     tiers = tuple(sorted(payload.get("require_tiers", ())))
     offers = plane.catalogue.offers(payload.get("gpu", ""))
-    ceiling = ceiling_micros(offers, tiers)
+    count, seconds = payload.get("gpu_count"), payload.get("max_runtime_seconds")
+    ceiling = ceiling_micros(offers, tiers, count or 1)
     requirements = Requirements(
         require_tiers=tiers,
         prefer_region=payload.get("prefer_region"),
         outages=plane.outages.names(),
         ceiling_micros=ceiling,
+        gpu_count=count or 1,
     )
-    count, seconds = payload.get("gpu_count"), payload.get("max_runtime_seconds")
     reserved = None if ceiling is None or not count or not seconds else usd(cost_micros(ceiling, count, seconds * 1000))
     return {"routing": decision_document(decide(offers, requirements)), "reserved_usd": reserved}
 

@@ -167,7 +167,10 @@ jobs = Table(
     Column("open_attempt", Boolean, nullable=False),  # whether that one is neither refused, lost nor over
     Column("cancel_requested_at", BigInteger),
     Column("due_at", BigInteger),  # None once terminal, and while it waits
-    Column("waiting_since", BigInteger),  # in the queue for a machine that is full
+    Column("waiting_since", BigInteger),  # for a place, and not given to any supplier meanwhile
+    Column("waiting_in", String),  # the queue of those of its customer that can go where it can
+    Column("passed_over_at", BigInteger),  # when another was first placed where there were too few GPUs for it
+    Column("reserves", String),  # whose GPUs are kept for it as they come free
     Column("phase", String),  # what its engine is doing, while that is not what its status says
     Column("phase_detail", Text),
     Column("generation", Integer, nullable=False),
@@ -199,9 +202,18 @@ Index(
 Index(
     "jobs_waiting",
     jobs.c.gpu,
+    jobs.c.waiting_in,
+    jobs.c.created_at,
     jobs.c.seq,
     sqlite_where=text("waiting_since IS NOT NULL"),
     postgresql_where=text("waiting_since IS NOT NULL"),
+)
+Index(
+    "jobs_passed_over",
+    jobs.c.gpu,
+    jobs.c.seq,
+    sqlite_where=text("passed_over_at IS NOT NULL"),
+    postgresql_where=text("passed_over_at IS NOT NULL"),
 )
 Index("jobs_open", jobs.c.gpu, sqlite_where=text("open_attempt"), postgresql_where=text("open_attempt"))
 
@@ -225,6 +237,48 @@ attempts = Table(
     Column("progress_at", BigInteger),  # when what it waits for last made progress
     PrimaryKeyConstraint("job_id", "attempt"),
 )
+
+# What there is of a supplier that counts: a row for each GPU, and, where only so many jobs run at once, a row of no GPU
+# model for each. It is free, or an attempt's until the supplier has confirmed the end of that.
+slots = Table(
+    "slots",
+    metadata,
+    Column("supplier", String, nullable=False),
+    Column("gpu", String, nullable=False),
+    Column("index", Integer, nullable=False),  # from 0
+    Column("job_id", String),
+    Column("attempt", Integer),
+    Column("customer_id", String),
+    Column("retired", Boolean, nullable=False, server_default=text("false")),  # it is gone once it is free
+    PrimaryKeyConstraint("supplier", "gpu", "index"),
+)
+keep_room(slots, 50)
+Index(
+    "slots_free",
+    slots.c.gpu,
+    slots.c.supplier,
+    slots.c.index,
+    sqlite_where=text("job_id IS NULL"),
+    postgresql_where=text("job_id IS NULL"),
+)
+Index(
+    "slots_taken", slots.c.job_id, sqlite_where=text("job_id IS NOT NULL"), postgresql_where=text("job_id IS NOT NULL")
+)
+
+# Whoever places jobs of a GPU model holds its row here.
+passes = Table("passes", metadata, Column("gpu", String, primary_key=True))
+
+# Which placement of a GPU model was a customer's last, of all customers' counted together.
+turns = Table(
+    "turns",
+    metadata,
+    Column("gpu", String, nullable=False),
+    Column("customer_id", String, nullable=False),
+    Column("turn", BigInteger, nullable=False),
+    PrimaryKeyConstraint("gpu", "customer_id"),
+)
+keep_room(turns, 50)
+Index("turns_latest", turns.c.gpu, turns.c.turn)
 
 events = Table(
     "events",

@@ -1,53 +1,185 @@
-"""How many jobs may be open at once where they share one machine, and which of those that wait come next."""
+"""Who is placed next where GPUs are counted: pure decisions, from what there is, what is free and who waits.
+
+The customer who holds the fewest GPUs of the model comes first, then the one who was placed longest ago, and of that
+customer the oldest job that fits. A job that was passed over for want of GPUs is in the end kept what comes free.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from nodus_core.catalogue import Catalogue
+
+RESERVES_AFTER_MS = 300_000
+"""How long a job may be passed over for want of GPUs until those that come free are kept for it."""
+
+PLACES = ""
+"""The model under which places for jobs are counted, where only so many run at once."""
+
+_ONE_MACHINE = "machine"
 
 
 @dataclass(frozen=True, slots=True)
-class Capacity:
-    """What there is: `gpus` of each model, and room for `at_once` jobs in all."""
+class Layout:
+    """What there is to be counted. A pool is a supplier's own, or what several suppliers share.
 
-    gpus: int
-    at_once: int
+    Attributes:
+        pools: by supplier; a supplier that is not here counts by itself, and takes any number of jobs.
+        gpus: how many GPUs there are, by pool and model.
+        places: how many jobs run at once at most, by pool, where that is limited.
+    """
+
+    pools: Mapping[str, str] = field(default_factory=dict)
+    gpus: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    places: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, catalogue: Catalogue, places: Mapping[str, int] | None = None) -> Layout:
+        """Make the layout of a catalogue: each supplier that says what it has is a pool."""
+        counted = {name: supplier.gpus for name, supplier in catalogue.suppliers.items() if supplier.gpus is not None}
+        gpus = {(name, gpu): count for name, has in counted.items() for gpu, count in has.items()}
+        return cls({name: name for name in counted}, gpus, places or {})
+
+    @classmethod
+    def of_one_machine(cls, catalogue: Catalogue, *, gpus: int, at_once: int) -> Layout:
+        """Make the layout of a machine that runs the jobs of all suppliers: so many GPUs of each model, and jobs."""
+        models = {gpu for supplier in catalogue.suppliers.values() for gpu in supplier.micros_per_gpu_hour}
+        return cls(
+            dict.fromkeys(catalogue.suppliers, _ONE_MACHINE),
+            {(_ONE_MACHINE, gpu): gpus for gpu in models},
+            {_ONE_MACHINE: at_once},
+        )
+
+    def slots(self) -> Iterator[tuple[str, str, int]]:
+        """Yield pool, model and index of everything that there is."""
+        for (pool, gpu), count in self.gpus.items():
+            yield from ((pool, gpu, index) for index in range(count))
+        for pool, count in self.places.items():
+            yield from ((pool, PLACES, index) for index in range(count))
+
+    def counts(self, gpu: str) -> bool:
+        """Say whether GPUs of this model are counted anywhere."""
+        return any(model == gpu for _, model in self.gpus)
 
 
 @dataclass(frozen=True, slots=True)
-class InUse:
-    """What the open attempts of one GPU model take."""
+class Room:
+    """What is free of one GPU model, what there is of it, and how many more jobs may run where that is limited."""
 
-    gpus: int
-    jobs: int
+    free: Mapping[str, int]
+    total: Mapping[str, int]
+    places: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """A job without a place. `seq` is the order of submission."""
+class Head:
+    """The oldest of a customer's waiting jobs that can go to the same suppliers. `seq` is the order of submission.
+
+    Attributes:
+        seq: of the job.
+        customer: whose it is.
+        gpus: how many it needs, in one pool.
+        pools: where it can go, the best first.
+        is_unlimited: it can also go where nobody counts.
+        passed_over_at: when another was first placed where there were too few GPUs for it.
+        reserves: the pool that keeps GPUs for it.
+    """
 
     seq: int
-    gpu: str
-    gpu_count: int
+    customer: str
+    gpus: int
+    pools: tuple[str, ...]
+    is_unlimited: bool = False
+    passed_over_at: int | None = None
+    reserves: str | None = None
 
 
-def choose(waiting: Iterable[Waiting], in_use: Mapping[str, InUse], capacity: Capacity, limit: int) -> list[Waiting]:
-    """Return the jobs that are placed now, at most `limit`, in the order of their submission.
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Whose turn it is; None where nothing fits. `skipped` are those whose turn it was before, but who did not fit."""
 
-    Of each GPU model strictly the oldest first: a job of many GPUs is not passed by smaller ones for ever. Jobs of
-    another model do not wait for it.
+    head: Head | None
+    skipped: tuple[Head, ...] = ()
+
+
+def kept_for(heads: Iterable[Head]) -> dict[str, Head]:
+    """Return for whom GPUs are kept, by pool."""
+    return {head.reserves: head for head in heads if head.reserves is not None}
+
+
+def pools_with_room(head: Head, kept: Mapping[str, Head], room: Room) -> frozenset[str]:
+    """Return the pools in which there is room for a job now, given what is kept for others."""
+
+    def free(pool: str) -> int:
+        other = kept.get(pool)
+        return room.free[pool] - (other.gpus if other is not None and other.seq != head.seq else 0)
+
+    return frozenset(pool for pool in room.free if free(pool) >= head.gpus and room.places.get(pool, 1) > 0)
+
+
+def next_turn(heads: Sequence[Head], room: Room, held: Mapping[str, int], turns: Mapping[str, int]) -> Turn:
+    """Say who is placed next.
+
+    Args:
+        heads: of each customer the oldest jobs.
+        room: what is free.
+        held: how many GPUs of the model a customer holds.
+        turns: which placement of the model was a customer's last: the greater, the later.
     """
-    free = {gpu: capacity.gpus - used.gpus for gpu, used in in_use.items()}
-    places = min(limit, capacity.at_once - sum(used.jobs for used in in_use.values()))
-    blocked: set[str] = set()
-    chosen: list[Waiting] = []
-    for job in sorted(waiting, key=lambda job: job.seq):
-        if len(chosen) >= places:
-            break
-        left = free.get(job.gpu, capacity.gpus)
-        if job.gpu in blocked or job.gpu_count > left:
-            blocked.add(job.gpu)
+
+    kept = kept_for(heads)
+
+    def fits(head: Head) -> bool:
+        return head.is_unlimited or not pools_with_room(head, kept, room).isdisjoint(head.pools)
+
+    for head in _by_patience(kept.values()):
+        if fits(head):
+            return Turn(head)
+    oldest: dict[str, int] = {}
+    for head in heads:
+        oldest[head.customer] = min(head.seq, oldest.get(head.customer, head.seq))
+
+    def order(head: Head) -> tuple[int, int, int, int]:
+        customer = head.customer
+        return (held.get(customer, 0), turns.get(customer, 0), oldest[customer], head.seq)
+
+    skipped: list[Head] = []
+    for head in sorted(heads, key=order):
+        if fits(head):
+            return Turn(head, tuple(skipped))
+        skipped.append(head)
+    return Turn(None)
+
+
+def reservations(heads: Sequence[Head], room: Room, now: int) -> dict[int, str | None]:
+    """Return for which jobs something else is to be kept than is, by `seq`: in which pool, or None for nothing more.
+
+    A pool keeps GPUs for one job at a time, and a job has them kept in one pool: so whoever is kept something gets it
+    once enough others have ended. Among several who were passed over for long enough it is the first to be so.
+    """
+    changes: dict[int, str | None] = {}
+    taken: set[str] = set()
+
+    def may_have(head: Head, pool: str) -> bool:
+        return pool in head.pools and pool not in taken and room.total.get(pool, 0) >= head.gpus
+
+    patient = list(_by_patience(heads))
+    for head in patient:
+        if head.reserves is not None and may_have(head, head.reserves):
+            taken.add(head.reserves)
+        elif head.reserves is not None:
+            changes[head.seq] = None
+    for head in patient:
+        has_one = head.reserves is not None and head.seq not in changes
+        if has_one or head.passed_over_at is None or now - head.passed_over_at < RESERVES_AFTER_MS:
             continue
-        free[job.gpu] = left - job.gpu_count
-        chosen.append(job)
-    return chosen
+        pool = next((pool for pool in head.pools if may_have(head, pool)), None)
+        if pool is not None:
+            taken.add(pool)
+            changes[head.seq] = pool
+    return changes
+
+
+def _by_patience(heads: Iterable[Head]) -> list[Head]:
+    return sorted(heads, key=lambda head: (head.passed_over_at is None, head.passed_over_at or 0, head.seq))

@@ -24,6 +24,7 @@ from ..errors import UnknownJob
 from ..keys.keys import KeyRecord
 from ..keys.thresholds import DEFAULT_FRACTION
 from .admission import Admission, sole_customer
+from .capacity import Layout
 from .job_secrets import Secrets, open_secrets
 from .permissions import require_own
 from .settlement import cancel_undispatched
@@ -81,8 +82,10 @@ class Jobs:
         simulated: bool = True,
         threshold: float = DEFAULT_FRACTION,
         admission: Admission | None = None,
+        layout: Layout | None = None,
     ) -> None:
-        """`threshold` is the fraction of a key's cap at which subscribers are notified; `admission`: what is taken.
+        """`threshold` is the fraction of a key's cap at which subscribers are notified; `admission`: what is taken;
+        `layout`: what there is of each GPU model, as those know who place jobs.
 
         Where suppliers are `simulated`, only test keys may submit; elsewhere, only live ones.
         """
@@ -100,6 +103,7 @@ class Jobs:
             self._admission,
             simulated=simulated,
             threshold=threshold,
+            layout=layout or Layout(),
         )
 
     def submit(self, key: KeyRecord, spec: JobSpec, idempotency_key: str | None, now: int) -> Submitted:

@@ -6,63 +6,59 @@ A worker that comes back with a result after another has claimed the job finds a
 
 from __future__ import annotations
 
-import json
 import time
-from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Integer, Select, bindparam, func, insert, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, insert, or_, select, update
 
 from nodus_core import routing
-from nodus_core.catalogue import Catalogue, Offer
+from nodus_core.catalogue import Catalogue
 from nodus_core.lifecycle import Change, JobStatus
-from nodus_core.money import usd
-from nodus_core.routing import Decision, Location, Requirements
 
 from ..database.database import Database
 from ..database.rows import ATTEMPT_FIELDS, JOB_FIELDS, AttemptRecord, JobRecord
-from ..database.schema import api_keys, attempts, jobs
+from ..database.schema import attempts, jobs
 from ..trust import job_entries
 from ..trust.log import Entry
-from . import outcomes
-from .capacity import Capacity, InUse, Waiting, choose
+from .capacity import Layout
 from .outages import outages_now
-from .settlement import AttemptEnd, Step, write_steps
+from .passes import Passes
+from .placements import attempt_row, closed_attempts, no_supplier, nowhere, orphans
+from .settlement import Step, write_steps
+from .slots import Slots
+from .wants import WAITING_FOR_CAPACITY, Circumstances, ClosedAttempt
+from .wants import of_job as wants_of
+
+SUBMITTING = "submitting"
+"""The phase of a job that somebody may have given to a driver, and of which no more is known."""
 
 SWEEP_SECONDS = 2.0
 MARGIN_MS = 1000
 
-_LOOK_AGAIN_MS = 5_000
-"""How often a job is routed again for which there is a place, but not now."""
-
 _CLAIM = (
     update(jobs)
     .where(jobs.c.seq == bindparam("of_seq"))
-    .values(generation=bindparam("to_generation"), lease_owner=bindparam("to_owner"), lease_until=bindparam("to_until"))
+    .values(
+        generation=bindparam("to_generation"),
+        lease_owner=bindparam("to_owner"),
+        lease_until=bindparam("to_until"),
+        phase=bindparam("to_phase"),
+    )
 )
 _OPEN_ATTEMPT = (
     update(jobs).where(jobs.c.seq == bindparam("of_seq")).values(attempt=bindparam("to_attempt"), open_attempt=True)
 )
-_WAIT = update(jobs).where(jobs.c.seq == bindparam("of_seq")).values(due_at=None, waiting_since=bindparam("since"))
-_WAIT_NO_LONGER = (
-    update(jobs).where(jobs.c.seq == bindparam("of_seq")).values(due_at=bindparam("to_due_at"), waiting_since=None)
-)
-_IS_ANY_WAITING = select(jobs.c.seq).where(jobs.c.waiting_since.is_not(None)).limit(1)
-_GPUS_WAITED_FOR = select(jobs.c.gpu).where(jobs.c.waiting_since.is_not(None)).distinct()
-_LONGEST_WAITING = (
-    select(jobs.c.seq, jobs.c.gpu, jobs.c.gpu_count)
-    .where(jobs.c.waiting_since.is_not(None), jobs.c.gpu == bindparam("of_gpu"))
-    .order_by(jobs.c.seq)
-    .limit(bindparam("limit", type_=Integer()))
-    .with_for_update(skip_locked=True)
-)
-_IN_USE = (
-    select(jobs.c.gpu, func.sum(jobs.c.gpu_count).label("gpus"), func.count().label("jobs"))
-    .where(text("jobs.open_attempt"))  # as the index says it
-    .group_by(jobs.c.gpu)
+_QUEUE = (
+    update(jobs)
+    .where(jobs.c.seq == bindparam("of_seq"))
+    .values(
+        waiting_since=func.coalesce(jobs.c.waiting_since, bindparam("since")),
+        waiting_in=bindparam("queue"),
+        phase=WAITING_FOR_CAPACITY,
+        due_at=bindparam("again_at"),
+    )
 )
 
 
@@ -79,25 +75,15 @@ class Claim:
     is_first: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ClosedAttempt:
-    """An attempt of a job that is over: where it was, how it ended, and when (Unix milliseconds)."""
-
-    supplier: str
-    region: str
-    outcome: str
-    ended_at: int
-
-
 class Claims:
     """Hands out due jobs to workers."""
 
     def __init__(
-        self, database: Database, catalogue: Catalogue, capacity: Capacity | None = None, *, simulated: bool = True
+        self, database: Database, catalogue: Catalogue, layout: Layout | None = None, *, simulated: bool = True
     ) -> None:
         """Where suppliers are `simulated`, only simulated jobs are handed out; elsewhere, only others.
 
-        `capacity` is what all jobs of the database share; None where there is room for any number.
+        `layout` is what there is of each GPU model; None for what the catalogue says.
         """
         self._database = database
         self._catalogue = catalogue
@@ -106,10 +92,12 @@ class Claims:
         # and in between only what may have fallen due since.
         self._floor: int | None = None
         self._next_sweep = 0.0
-        self._capacity = capacity
+        self._layout = Layout.of(catalogue) if layout is None else layout
         self._simulated = simulated
         # One from before this was recorded may be under way with either.
         self._is_ours = or_(jobs.c.simulated.is_(None), jobs.c.simulated == simulated)
+        Slots(database, self._layout).lay_out()
+        self._passes = Passes(database, catalogue, self._layout, simulated=simulated)
 
     def next_due(self, real_now: int) -> int | None:
         """Return the earliest time at which a job that nobody holds falls due; None where none will."""
@@ -126,58 +114,100 @@ class Claims:
         real_now: int,
         lease_ms: int,
         limit: int,
-        busy: Collection[str] = (),
-        unreachable: Collection[str] = (),
+        busy: frozenset[str] = frozenset(),
+        unreachable: frozenset[str] = frozenset(),
+        drained: frozenset[str] = frozenset(),
     ) -> tuple[int, list[Claim]]:
-        """Claim due jobs, longest due first. A job without an open attempt gets one, or ends if no supplier is left.
+        """Claim due jobs, longest due first, and place jobs that wait, as far as there is room.
 
-        Where there is no room for it, it waits, and is not due, until there is.
+        A due job without an open attempt gets one, or ends if no supplier is left. Where GPUs are counted, or no
+        supplier can take it yet, it waits instead, and is not due, until it is placed.
 
         The attempt is on record before any driver learns of it: after a crash it is submitted again under the same
         number, and the driver adopts what it already has.
 
         Args:
             owner: who claims.
-            now: by the control plane's clock.
-            real_now: by real time, as leases go.
-            lease_ms: how long the claims last.
-            limit: the most.
-            busy: suppliers of which no job is wanted now.
-            unreachable: suppliers whose engines do not answer, so that nothing new is placed there.
+            now: the time, in Unix milliseconds.
+            real_now: the real time, in Unix milliseconds.
+            lease_ms: for how long.
+            limit: the most claims.
+            busy: suppliers of whose jobs none is wanted now.
+            unreachable: suppliers that cannot be asked now: to a job they are as if they were full.
+            drained: suppliers that are given nothing new.
 
         Returns:
             How many jobs were dealt with, and which of them a driver must be asked about.
         """
+        stand = _Standing(owner, now, real_now + lease_ms, busy, unreachable, drained)
+        dealt_with, claims = self._lease(stand, real_now, limit)
+        placed = self._passes.run_due(now=now, limit=limit, unreachable=unreachable, drained=drained)
+        if placed and len(claims) < limit:
+            claims += self._lease(stand, real_now, limit - len(claims))[1]
+        return dealt_with + placed, claims
+
+    def _lease(self, stand: _Standing, real_now: int, limit: int) -> tuple[int, list[Claim]]:
+        """Claim due jobs; return how many were due, and the claims."""
+        now = stand.now
         with self._database.write() as connection:
-            due = self._due(connection, now, real_now, limit, self._floor_at(connection, now), busy)
-            dealt_with = len(due)
-            if self._capacity is not None:
-                due, dealt_with = self._admit(connection, due, self._capacity, now, limit)
+            due = self._due(connection, now, real_now, limit, self._floor_at(connection, now), stand.busy)
             if not due:
-                return dealt_with, []
-            out = outages_now(connection)
-            leased = [replace(job, generation=job.generation + 1, lease_owner=owner) for job in due]
-            connection.execute(
-                _CLAIM,
-                [
-                    {
-                        "of_seq": job.seq,
-                        "to_generation": job.generation,
-                        "to_owner": owner,
-                        "to_until": real_now + lease_ms,
-                    }
-                    for job in leased
-                ],
-            )
+                return 0, []
+            circumstances = Circumstances(outages_now(connection), stand.drained, stand.unreachable)
+            history = closed_attempts(connection, [job.id for job in due if job.attempt and not job.open_attempt])
+            to_wait = [job for job in due if self._waits(job)]
+            self._queue(connection, [(job, history[job.id]) for job in to_wait], now)
+            waiting = {job.seq for job in to_wait}
+            leased = [
+                replace(job, generation=job.generation + 1, lease_owner=stand.owner)
+                for job in due
+                if job.seq not in waiting
+            ]
             open_attempts = _open_attempts(connection, [job for job in leased if job.open_attempt])
-            claimed = [
-                Claim(job, open_attempts[job.id], open_attempts[job.id].supplier in out)
+            claims = [
+                Claim(
+                    job,
+                    open_attempts[job.id],
+                    open_attempts[job.id].supplier in circumstances.outages,
+                    is_first=job.status == JobStatus.QUEUED.value and job.phase is None,
+                )
                 for job in leased
                 if job.open_attempt
             ]
-            undispatched = [job for job in leased if not job.open_attempt]
-            claimed += self._dispatch(connection, undispatched, out, now, frozenset(unreachable))
-        return dealt_with, claimed
+            unplaced = [(job, history[job.id]) for job in leased if not job.open_attempt]
+            claims += self._dispatch(connection, unplaced, circumstances, now)
+            if claims:
+                connection.execute(
+                    _CLAIM,
+                    [
+                        {
+                            "of_seq": claim.job.seq,
+                            "to_generation": claim.job.generation,
+                            "to_owner": stand.owner,
+                            "to_until": stand.until,
+                            "to_phase": SUBMITTING if claim.is_first else claim.job.phase,
+                        }
+                        for claim in claims
+                    ],
+                )
+        return len(due), claims
+
+    def _waits(self, job: JobRecord) -> bool:
+        """Say whether a due job waits for its turn, like all that are not placed yet where GPUs are counted."""
+        is_placed = job.open_attempt or job.cancel_requested_at is not None
+        return not is_placed and job.simulated is not None and self._layout.counts(job.gpu)
+
+    def _queue(
+        self, connection: Connection, unplaced: Sequence[tuple[JobRecord, Sequence[ClosedAttempt]]], now: int
+    ) -> None:
+        """Have jobs wait: none is due before something changes for it by itself."""
+        rows = []
+        for job, history in unplaced:
+            wants, again_at = wants_of(job, history, self._catalogue, now)
+            rows.append({"of_seq": job.seq, "since": now, "queue": wants.queue, "again_at": again_at})
+            self._passes.wake(job.gpu, is_new=not job.attempt)
+        if rows:
+            connection.execute(_QUEUE, rows)
 
     def _floor_at(self, connection: Connection, now: int) -> int | None:
         """Return the time before which nothing is due, as far as is known; None for a claim that looks at everything.
@@ -256,74 +286,43 @@ class Claims:
                 .values(lease_owner=None, lease_until=None, due_at=due_at)
             )
 
-    def _admit(
-        self, connection: Connection, due: Sequence[JobRecord], capacity: Capacity, now: int, limit: int
-    ) -> tuple[list[JobRecord], int]:
-        """Have new jobs wait behind those that wait already, and take as many of all of them as there is room for.
-
-        Returns:
-            The jobs to go on with, and how many there were to deal with.
-        """
-        new = [job for job in due if not job.open_attempt and job.cancel_requested_at is None]
-        going_on = [job for job in due if job.open_attempt or job.cancel_requested_at is not None]
-        if new:
-            connection.execute(_WAIT, [{"of_seq": job.seq, "since": now} for job in new])
-        elif connection.execute(_IS_ANY_WAITING).first() is None:
-            return going_on, len(due)
-        # Until this transaction ends, no other worker counts what is free.
-        self._database.lock_name(connection, "capacity")
-        in_use = {row.gpu: InUse(row.gpus, row.jobs) for row in connection.execute(_IN_USE)}
-        waiting = [
-            Waiting(*row)
-            for gpu in connection.execute(_GPUS_WAITED_FOR).scalars()
-            for row in connection.execute(_LONGEST_WAITING, {"of_gpu": gpu, "limit": limit})
-        ]
-        chosen = choose(waiting, in_use, capacity, limit)
-        if not chosen:
-            return going_on, len(due)
-        connection.execute(_WAIT_NO_LONGER, [{"of_seq": job.seq, "to_due_at": now} for job in chosen])
-        query = select(*JOB_FIELDS).where(jobs.c.seq.in_([job.seq for job in chosen])).order_by(jobs.c.seq)
-        admitted = [JobRecord(*row) for row in connection.execute(query)]
-        others = {job.seq for job in due}.union(job.seq for job in admitted)
-        return [*going_on, *admitted], len(others)
-
     def _dispatch(
         self,
         connection: Connection,
-        undispatched: Sequence[JobRecord],
-        out: frozenset[str],
+        unplaced: Sequence[tuple[JobRecord, Sequence[ClosedAttempt]]],
+        circumstances: Circumstances,
         now: int,
-        unreachable: frozenset[str],
     ) -> list[Claim]:
         """Route jobs that no driver has yet; return the claims that a driver is to be given."""
         claims: list[Claim] = []
         ended: list[Step] = []
         rows: list[dict[str, Any]] = []
         entries: list[Entry] = []
-        history = _closed_attempts(connection, [job.id for job in undispatched if job.attempt])
-        orphans = self._orphans(connection, [job for job in undispatched if job.simulated is None])
-        for job in undispatched:
+        to_wait = []
+        without_hope = orphans(connection, [job for job, _ in unplaced], simulated=self._simulated)
+        for job, history in unplaced:
             if job.cancel_requested_at is not None:
                 ended.append(Step(job, [Change(to=JobStatus.CANCELLED, at=now, reason="requested")], None))
                 continue
-            past = history[job.id]
-            passed_over = self._passed_over(job, past, unreachable, now)
-            decision = self._decide(job, out, past, passed_over, may_run=job.id not in orphans)
+            wants, _ = wants_of(job, history, self._catalogue, now)
+            requirements = wants.requirements(self._catalogue, circumstances, prefer_region=job.prefer_region)
+            offers = self._catalogue.offers(job.gpu) if job.id not in without_hope else ()
+            decision = routing.decide(offers, requirements)
             number = job.attempt + 1
             offer = decision.chosen
-            if offer is None and passed_over:
-                ended.append(Step(job, (), due_at=now + _LOOK_AGAIN_MS, phase="waiting_for_capacity"))
+            if offer is None and decision.may_wait:
+                to_wait.append((job, history))
                 continue
+            rows.append(attempt_row(job.id, number, offer, now, decision))
             if offer is None:
-                ended.append(Step(replace(job, attempt=number), [_no_supplier(now)], None, _nowhere(now)))
-                rows.append(_attempt_row(job.id, number, None, now, decision))
+                ended.append(Step(replace(job, attempt=number), [no_supplier(now)], None, nowhere(now)))
                 continue
-            rows.append(_attempt_row(job.id, number, offer, now, decision))
             rate = offer.micros_per_gpu_hour
             entries.append(job_entries.attempted(job, number, offer.supplier, offer.region, rate, now))
             attempt = AttemptRecord(job.id, number, offer.supplier, offer.region, rate, now)
             opened = replace(job, attempt=number, open_attempt=True)
             claims.append(Claim(opened, attempt, supplier_is_out=False, is_first=True))
+        self._queue(connection, to_wait, now)
         if rows:
             connection.execute(insert(attempts), rows)
         if claims:
@@ -339,7 +338,7 @@ class Claims:
         return query if floor is None else query.where(jobs.c.due_at >= floor)
 
     def due_query(
-        self, now: int, real_now: int, limit: int, floor: int | None, busy: Collection[str] = ()
+        self, now: int, real_now: int, limit: int, floor: int | None, busy: frozenset[str] = frozenset()
     ) -> Select[Any]:
         """Return the query of the jobs that are due and nobody's, longest due first, not before a floor.
 
@@ -362,69 +361,25 @@ class Claims:
         return first
 
     def _due(
-        self, connection: Connection, now: int, real_now: int, limit: int, floor: int | None, busy: Collection[str]
+        self, connection: Connection, now: int, real_now: int, limit: int, floor: int | None, busy: frozenset[str]
     ) -> list[JobRecord]:
         return [JobRecord(*row) for row in connection.execute(self.due_query(now, real_now, limit, floor, busy))]
 
-    def _orphans(self, connection: Connection, unrecorded: Sequence[JobRecord]) -> set[str]:
-        """Return which jobs nobody may begin: a live key's from before was promised more than a simulation.
 
-        And a job that counts as simulated must not run anything.
-        """
-        if not unrecorded:
-            return set()
-        key_ids = {job.key_id for job in unrecorded}
-        query = select(api_keys.c.id).where(api_keys.c.id.in_(key_ids), api_keys.c.is_test)
-        test_keys = set(connection.execute(query).scalars()) if self._simulated else set()
-        return {job.id for job in unrecorded if job.key_id not in test_keys}
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """Who claims, when, until when, and how things stand."""
 
-    def _passed_over(
-        self, job: JobRecord, history: Sequence[ClosedAttempt], unreachable: frozenset[str], now: int
-    ) -> frozenset[Location]:
-        """Return the places that are left out for now only: where it has just not started, and what does not answer."""
-        silent = {offer.location for offer in self._catalogue.offers(job.gpu) if offer.supplier in unreachable}
-        recent = {
-            (past.supplier, past.region)
-            for past in history
-            if past.outcome == outcomes.NOT_STARTED and now < past.ended_at + outcomes.NOT_STARTED_PAUSE_MS
-        }
-        return frozenset(silent | recent)
-
-    def _decide(
-        self,
-        job: JobRecord,
-        out: frozenset[str],
-        history: Sequence[ClosedAttempt],
-        passed_over: frozenset[Location],
-        *,
-        may_run: bool,
-    ) -> Decision:
-        refused = {(past.supplier, past.region) for past in history if past.outcome == outcomes.REFUSED}
-        requirements = Requirements(
-            require_tiers=job.tiers,
-            prefer_region=job.prefer_region,
-            outages=out,
-            lost=frozenset((past.supplier, past.region) for past in history if past.outcome in outcomes.GONE),
-            refused=frozenset(refused | passed_over),
-            ceiling_micros=job.reserved_rate,
-        )
-        return routing.decide(self._catalogue.offers(job.gpu) if may_run else (), requirements)
+    owner: str
+    now: int
+    until: int
+    busy: frozenset[str]
+    unreachable: frozenset[str]
+    drained: frozenset[str]
 
 
-def decision_document(decision: Decision) -> dict[str, Any]:
-    """Return a decision in the form of `GET /v1/jobs/{id}/routing`."""
-    candidates = [
-        {
-            "supplier": candidate.offer.supplier,
-            "kind": candidate.offer.kind.value,
-            "region": candidate.offer.region,
-            "usd_per_gpu_hour": usd(candidate.offer.micros_per_gpu_hour),
-            "score": candidate.score,
-            "rejected": candidate.rejected,
-        }
-        for candidate in decision.candidates
-    ]
-    return {"chosen": candidates[0] if decision.chosen is not None else None, "candidates": candidates}
+def _is_nobodys(real_now: int) -> ColumnElement[bool]:
+    return or_(jobs.c.lease_until.is_(None), jobs.c.lease_until < real_now)
 
 
 def _open_attempts(connection: Connection, with_attempt: Sequence[JobRecord]) -> dict[str, AttemptRecord]:
@@ -433,49 +388,3 @@ def _open_attempts(connection: Connection, with_attempt: Sequence[JobRecord]) ->
     job_ids = [job.id for job in with_attempt]
     query = select(*ATTEMPT_FIELDS).where(attempts.c.job_id.in_(job_ids), attempts.c.outcome.is_(None))
     return {row.job_id: AttemptRecord(*row) for row in connection.execute(query)}
-
-
-def _closed_attempts(connection: Connection, job_ids: Sequence[str]) -> dict[str, list[ClosedAttempt]]:
-    found: dict[str, list[ClosedAttempt]] = defaultdict(list)
-    if job_ids:
-        query = select(
-            attempts.c.job_id, attempts.c.supplier, attempts.c.region, attempts.c.outcome, attempts.c.ended_at
-        ).where(attempts.c.job_id.in_(job_ids), attempts.c.outcome.is_not(None))
-        for job_id, *past in connection.execute(query):
-            found[job_id].append(ClosedAttempt(*past))
-    return found
-
-
-def _is_nobodys(real_now: int) -> ColumnElement[bool]:
-    return or_(jobs.c.lease_until.is_(None), jobs.c.lease_until < real_now)
-
-
-@lru_cache(maxsize=256)
-def _decision_text(decision: Decision) -> str:
-    return json.dumps(decision_document(decision), separators=(",", ":"))
-
-
-def _attempt_row(job_id: str, number: int, offer: Offer | None, now: int, decision: Decision) -> dict[str, Any]:
-    return {
-        "job_id": job_id,
-        "attempt": number,
-        "supplier": "" if offer is None else offer.supplier,
-        "region": "" if offer is None else offer.region,
-        "rate": 0 if offer is None else offer.micros_per_gpu_hour,
-        "placed_at": now,
-        "decision": _decision_text(decision),
-    }
-
-
-def _no_supplier(now: int) -> Change:
-    return Change(
-        to=JobStatus.FAILED,
-        at=now,
-        error_code="no_supplier",
-        error_message="Every supplier that offers this is out, was full, or has lost this job before.",
-        reason="no_supplier",
-    )
-
-
-def _nowhere(now: int) -> AttemptEnd:
-    return AttemptEnd(outcome=outcomes.REFUSED, started_at=None, ended_at=now)

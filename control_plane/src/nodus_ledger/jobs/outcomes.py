@@ -16,6 +16,3 @@ NOT_STARTED = "not_started"
 
 GONE = (LOST, OUTAGE)
 """Those that a supplier had, and has no more."""
-
-NOT_STARTED_PAUSE_MS = 600_000
-"""How long a place where a job did not start is left out for it."""

@@ -20,7 +20,7 @@ from ..keys import budgets
 from ..trust import job_entries, log
 from ..trust.log import Entry
 from ..webhooks import outbox, payloads
-from . import meter_events, outcomes
+from . import meter_events, outcomes, slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,9 @@ _UPDATE_JOB = (
         lease_owner=None,
         lease_until=None,
         waiting_since=None,
+        waiting_in=None,
+        passed_over_at=None,
+        reserves=None,
         sealed=func.coalesce(bindparam("to_sealed", type_=LargeBinary), jobs.c.sealed),
         **{name: bindparam(f"to_{name}") for name in _STATE_COLUMNS},
     )
@@ -177,6 +180,7 @@ def write_steps(
     budgets.settle(connection, released, realised)
     outbox.publish(connection, [_webhook_event(connection, *each) for each in settled])
     meter_events.record(connection, settled)
+    slots.free(connection, [(row["of_job"], row["of_attempt"]) for row in attempt_rows])
     positions = log.append_all(connection, entries)
     for number, row in terminal.items():
         row.update(to_ledger_seq=positions[number].seq, to_ledger_hash=positions[number].leaf_hash)

@@ -29,8 +29,10 @@ from ..keys.keys import KeyRecord
 from ..trust import job_entries, log
 from ..webhooks import outbox, payloads
 from .admission import Admission
+from .capacity import Layout
 from .job_secrets import seal_secrets
 from .outages import outages_now
+from .wants import of_new_job
 
 SUBMIT_ENDPOINT = "POST /v1/jobs"
 
@@ -97,6 +99,7 @@ class Submissions:
         *,
         simulated: bool,
         threshold: float,
+        layout: Layout,
     ) -> None:
         self._database = database
         self._sealer = sealer
@@ -105,6 +108,7 @@ class Submissions:
         self._admission = admission
         self._simulated = simulated
         self._threshold = threshold
+        self._layout = layout
         self.ids = ids
 
     def submit(self, key: KeyRecord, spec: JobSpec, idempotency_key: str | None, now: int) -> Submitted:
@@ -145,6 +149,7 @@ class Submissions:
         self._admission.settle(connection, key.customer_id)
         job_id = self.ids.new(now, lambda: _count(connection))
         steering = {name: value for name, value in spec.env.items() if self._simulated and name.startswith(_STEERING)}
+        waits = self._layout.counts(spec.gpu)
         values: dict[str, Any] = {
             "id": job_id,
             "customer_id": key.customer_id,
@@ -167,6 +172,9 @@ class Submissions:
             "attempt": 0,
             "open_attempt": False,
             "due_at": now,
+            # It stands in its queue at once: those who claim what is due may have much to do before.
+            "waiting_since": now if waits else None,
+            "waiting_in": of_new_job(key.customer_id, spec, rate, simulated=self._simulated).queue if waits else None,
             "generation": 0,
         }
         seq = _INSERT_JOB.insert(connection, values)
@@ -191,11 +199,12 @@ class Submissions:
 
     def _reserved_rate(self, connection: Connection, spec: JobSpec) -> int:
         offers = self._catalogue.offers(spec.gpu)
-        rate = routing.ceiling_micros(offers, spec.require_tiers)
+        rate = routing.ceiling_micros(offers, spec.require_tiers, spec.gpu_count)
         if rate is None:
             raise NoSuchOffer
         out = outages_now(connection)
-        if out and all(offer.supplier in out for offer in routing.eligible(offers, spec.require_tiers)):
+        eligible = routing.eligible(offers, spec.require_tiers, spec.gpu_count)
+        if out and all(offer.supplier in out for offer in eligible):
             raise NoSupplier
         return rate
 

@@ -1,0 +1,412 @@
+"""Placing jobs that wait: one pass for each GPU model, which reads one job of each queue, however long the queues are.
+
+A pass is due where a job has begun to wait, something has become free, or a supplier is out or back; in any case all
+are gone through every `SWEEP_SECONDS`, in case another process knows of something that this one does not. It only puts
+the attempt on record: workers claim it like everything that is due.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlalchemy import CTE, BigInteger, Connection, and_, bindparam, func, insert, select, text, tuple_, update
+
+from nodus_core.catalogue import Catalogue
+from nodus_core.routing import decide
+
+from ..database.database import Database
+from ..database.rows import JOB_FIELDS, JobRecord
+from ..database.schema import attempts, jobs, passes, turns
+from ..trust import job_entries, log
+from ..trust.log import Entry
+from .capacity import Head, Layout, Room, kept_for, next_turn, pools_with_room, reservations
+from .outages import outages_now
+from .placements import attempt_row, no_supplier, nowhere
+from .settlement import Step, write_steps
+from .slots import Slots
+from .wants import Circumstances, Wants, of_queue
+
+SWEEP_SECONDS = 1.0
+
+_OF_MODEL = and_(jobs.c.waiting_since.is_not(None), jobs.c.gpu == bindparam("of_gpu"))
+_OF_QUEUE = and_(_OF_MODEL, jobs.c.waiting_in == bindparam("queue"))
+# By the time of their submission, which no other index has: by their number alone they might be sought among all jobs.
+_OLDEST_FIRST = (jobs.c.created_at, jobs.c.seq)
+NEXT_IN_QUEUE = (
+    select(jobs.c.seq)
+    .where(
+        _OF_QUEUE,
+        tuple_(*_OLDEST_FIRST)
+        > tuple_(bindparam("after_at", type_=BigInteger()), bindparam("after_seq", type_=BigInteger())),
+    )
+    .order_by(*_OLDEST_FIRST)
+    .limit(1)
+)
+_CREATED_AT = select(jobs.c.created_at).where(jobs.c.seq == bindparam("of_seq"))
+_LOCK_JOB = (
+    select(*JOB_FIELDS)
+    .where(jobs.c.seq == bindparam("of_seq"), jobs.c.waiting_since.is_not(None), jobs.c.open_attempt.is_(False))
+    .with_for_update(skip_locked=True)
+)
+_LOCK_OLDEST = (
+    select(*JOB_FIELDS)
+    .where(_OF_QUEUE, jobs.c.open_attempt.is_(False))
+    .order_by(*_OLDEST_FIRST)
+    .limit(bindparam("at_most"))
+    .with_for_update(skip_locked=True)
+)
+# Without waiting for a row: whoever has one is about to end that job.
+_LOCK_WAITING = (
+    select(jobs.c.seq)
+    .where(jobs.c.seq.in_(bindparam("seqs", expanding=True)), jobs.c.waiting_since.is_not(None))
+    .order_by(jobs.c.seq)
+    .with_for_update(skip_locked=True)
+)
+PASSED_OVER = select(jobs.c.seq, jobs.c.passed_over_at, jobs.c.reserves).where(
+    jobs.c.gpu == bindparam("of_gpu"), jobs.c.passed_over_at.is_not(None)
+)
+_NOTE = (
+    update(jobs)
+    .where(jobs.c.seq == bindparam("of_seq"))
+    .values(passed_over_at=bindparam("to_passed_over_at"), reserves=bindparam("to_reserves"))
+)
+_PLACE = (
+    update(jobs)
+    .where(jobs.c.seq == bindparam("of_seq"))
+    .values(
+        attempt=bindparam("to_attempt"),
+        open_attempt=True,
+        due_at=bindparam("to_due_at"),
+        waiting_since=None,
+        waiting_in=None,
+        passed_over_at=None,
+        reserves=None,
+        phase=None,
+    )
+)
+_BEGIN_MODEL = text("INSERT INTO passes (gpu) VALUES (:of_gpu) ON CONFLICT DO NOTHING")
+_LOCK_MODEL = select(passes.c.gpu).where(passes.c.gpu == bindparam("of_gpu")).with_for_update()
+_TURNS = select(turns.c.customer_id, turns.c.turn).where(
+    turns.c.gpu == bindparam("of_gpu"), turns.c.customer_id.in_(bindparam("customers", expanding=True))
+)
+_LAST_TURN = select(func.max(turns.c.turn)).where(turns.c.gpu == bindparam("of_gpu"))
+_PUT_TURN = text(
+    "INSERT INTO turns (gpu, customer_id, turn) VALUES (:gpu, :customer_id, :turn) "
+    "ON CONFLICT (gpu, customer_id) DO UPDATE SET turn = excluded.turn"
+)
+
+
+def _leaps(column: Any, *conditions: Any) -> CTE:
+    """Name the distinct values of a column of waiting jobs, by leaps through their index."""
+    first = select(func.min(column).label("value")).where(jobs.c.waiting_since.is_not(None), *conditions)
+    found = first.cte("found", recursive=True)
+    following = (
+        select(func.min(column))
+        .where(jobs.c.waiting_since.is_not(None), *conditions, column > found.c.value)
+        .scalar_subquery()
+    )
+    return found.union_all(select(following).where(found.c.value.is_not(None)))
+
+
+_MODELS = _leaps(jobs.c.gpu)
+MODELS_WAITED_FOR = select(_MODELS.c.value).where(_MODELS.c.value.is_not(None))
+_QUEUES = _leaps(jobs.c.waiting_in, jobs.c.gpu == bindparam("of_gpu"))
+_HEAD = select(jobs.c.seq).where(_OF_MODEL, jobs.c.waiting_in == _QUEUES.c.value).order_by(*_OLDEST_FIRST).limit(1)
+HEADS_OF_QUEUES = select(_QUEUES.c.value, _HEAD.scalar_subquery().label("seq")).where(_QUEUES.c.value.is_not(None))
+"""The queues of a GPU model, each with the oldest job in it."""
+
+
+class Passes:
+    """Places waiting jobs, of all GPU models."""
+
+    def __init__(self, database: Database, catalogue: Catalogue, layout: Layout, *, simulated: bool) -> None:
+        self._database = database
+        self._catalogue = catalogue
+        self._layout = layout
+        self._slots = Slots(database, layout)
+        self._simulated = simulated
+        self._arrived: set[str] = set()
+        self._news: set[str] = set()
+        self._seen: dict[str, tuple[Circumstances, Room]] = {}
+        self._placed_last: dict[str, int] = {}
+        self._next_sweep = 0.0
+
+    def wake(self, gpu: str, *, is_new: bool) -> None:
+        """Say that a job of a model has begun to wait; a new one can only be placed, another may have lost its hope."""
+        (self._arrived if is_new else self._news).add(gpu)
+
+    def run_due(self, *, now: int, limit: int, unreachable: frozenset[str], drained: frozenset[str]) -> int:
+        """Place what waits, as far as there is room, `limit` jobs at most.
+
+        Returns:
+            How many jobs were placed, or ended because nobody will ever take them.
+        """
+        with self._database.read() as connection:
+            models = connection.execute(MODELS_WAITED_FOR).scalars().all()
+            if not models:
+                return 0
+            circumstances = Circumstances(outages_now(connection), drained, unreachable)
+            rooms = {gpu: self._slots.room(connection, gpu) for gpu in models}
+        is_sweep = time.monotonic() >= self._next_sweep
+        if is_sweep:
+            self._next_sweep = time.monotonic() + SWEEP_SECONDS
+        due = [gpu for gpu in models if self._is_due(gpu, circumstances, rooms[gpu], is_sweep=is_sweep)]
+        # Where models share places for jobs, each has its turn at one: the one first that was placed longest ago.
+        at_once = 1 if self._layout.places else limit
+        done = 0
+        while due and done < limit:
+            gpu = min(due, key=lambda gpu: (self._placed_last.get(gpu, 0), gpu))
+            self._arrived.discard(gpu)
+            self._news.discard(gpu)
+            count = self._run(gpu, circumstances, now, min(at_once, limit - done))
+            done += count
+            if count < at_once:
+                due.remove(gpu)
+        return done
+
+    def _is_due(self, gpu: str, circumstances: Circumstances, room: Room, *, is_sweep: bool) -> bool:
+        if gpu in self._news or self._seen.get(gpu) != (circumstances, room):
+            return True
+        return (is_sweep or gpu in self._arrived) and (self._is_unlimited(gpu) or _has_something(room))
+
+    def _is_unlimited(self, gpu: str) -> bool:
+        return any(offer.supplier not in self._layout.pools for offer in self._catalogue.offers(gpu))
+
+    def _run(self, gpu: str, circumstances: Circumstances, now: int, limit: int) -> int:
+        ended = self._end_hopeless(gpu, circumstances, now, limit)
+        placed, room = self._place(gpu, circumstances, now, limit - ended)
+        self._seen[gpu] = (circumstances, room)
+        if placed:
+            self._placed_last[gpu] = max(self._placed_last.values(), default=0) + 1
+        if ended or placed:
+            self._news.add(gpu)  # There may be more.
+        return ended + placed
+
+    def _end_hopeless(self, gpu: str, circumstances: Circumstances, now: int, limit: int) -> int:
+        """End jobs that no supplier takes, or will: in a transaction of its own, which locks their keys."""
+        with self._database.read() as connection:
+            hopeless = self._queues(connection, gpu, circumstances).hopeless
+        if not hopeless:
+            return 0
+        ended: list[Step] = []
+        rows: list[dict[str, Any]] = []
+        with self._database.write() as connection:
+            for queue in hopeless:
+                limits = {"of_gpu": gpu, "queue": queue, "at_most": limit - len(ended)}
+                requirements = of_queue(queue).requirements(self._catalogue, circumstances)
+                decision = decide(self._catalogue.offers(gpu), requirements)
+                for row in connection.execute(_LOCK_OLDEST, limits):
+                    job = JobRecord(*row)
+                    number = job.attempt + 1
+                    ended.append(Step(replace(job, attempt=number), [no_supplier(now)], None, nowhere(now)))
+                    rows.append(attempt_row(job.id, number, None, now, decision))
+            if rows:
+                connection.execute(insert(attempts), rows)
+            write_steps(connection, ended, self._catalogue)
+        return len(ended)
+
+    def _place(self, gpu: str, circumstances: Circumstances, now: int, limit: int) -> tuple[int, Room]:
+        """Place jobs while it is somebody's turn; return how many were, and what is free then."""
+        with self._database.write() as connection:
+            connection.execute(_BEGIN_MODEL, {"of_gpu": gpu})
+            connection.execute(_LOCK_MODEL, {"of_gpu": gpu})
+            room = self._slots.room(connection, gpu)
+            waiting = self._queues(connection, gpu, circumstances)
+            work = _Pass(connection, gpu, room, self._slots.held(connection, gpu), now)
+            work.read_turns({head.customer for head in waiting.heads.values()})
+            while len(work.entries) < limit:
+                self._reserve(work, waiting)
+                turn = next_turn(list(waiting.heads.values()), work.room, work.held, work.turns)
+                if turn.head is None:
+                    break
+                self._take_turn(work, waiting, turn.head, turn.skipped, circumstances)
+            work.write(waiting)
+            return len(work.entries), work.room
+
+    def _reserve(self, work: _Pass, waiting: _Waiting) -> None:
+        heads = list(waiting.heads.values())
+        for seq, pool in reservations(heads, work.room, work.now).items():
+            waiting.change(seq, reserves=pool)
+
+    def _take_turn(
+        self,
+        work: _Pass,
+        waiting: _Waiting,
+        head: Head,
+        skipped: Sequence[Head],
+        circumstances: Circumstances,
+    ) -> None:
+        """Place the job whose turn it is, if nobody has it in hands, and let the next of its queue come forward."""
+        queue = waiting.queue_of(head)
+        row = work.connection.execute(_LOCK_JOB, {"of_seq": head.seq}).first()
+        if row is not None:
+            job = JobRecord(*row)
+            with_room = pools_with_room(head, kept_for(waiting.heads.values()), work.room)
+            full = [supplier for supplier, pool in self._layout.pools.items() if pool not in with_room]
+            requirements = waiting.wants[queue].requirements(
+                self._catalogue, circumstances, prefer_region=job.prefer_region, full=full
+            )
+            decision = decide(self._catalogue.offers(work.gpu), requirements)
+            offer = decision.chosen
+            assert offer is not None  # the head fits somewhere
+            number = job.attempt + 1
+            pool = self._layout.pools.get(offer.supplier)
+            indices = None
+            if pool is not None:
+                indices = self._slots.take(
+                    work.connection,
+                    pool,
+                    work.gpu,
+                    job.gpu_count,
+                    customer_id=job.customer_id,
+                    job_id=job.id,
+                    attempt=number,
+                )
+                if indices is None:
+                    work.room = replace(work.room, free={**work.room.free, pool: 0})
+                    return
+                work.took(pool, job)
+                for other in skipped:
+                    if pool in other.pools and other.passed_over_at is None:
+                        waiting.change(other.seq, passed_over_at=work.now)
+            work.rows.append(attempt_row(job.id, number, offer, work.now, decision, indices))
+            rate = offer.micros_per_gpu_hour
+            work.entries.append(job_entries.attempted(job, number, offer.supplier, offer.region, rate, work.now))
+            work.placed.append({"of_seq": job.seq, "to_attempt": number, "to_due_at": work.now})
+            work.turns[job.customer_id] = work.next_turn()
+        after_at = work.connection.execute(_CREATED_AT, {"of_seq": head.seq}).scalar()
+        after = {"of_gpu": work.gpu, "queue": queue, "after_at": after_at, "after_seq": head.seq}
+        waiting.advance(queue, work.connection.execute(NEXT_IN_QUEUE, after).scalar())
+
+    def _queues(self, connection: Connection, gpu: str, circumstances: Circumstances) -> _Waiting:
+        """Read the head of each queue, and judge where its jobs could go now."""
+        marks = {row.seq: row for row in connection.execute(PASSED_OVER, {"of_gpu": gpu})}
+        offers = self._catalogue.offers(gpu)
+        pools = self._layout.pools
+        waiting = _Waiting({}, {}, marks, [])
+        for queue, seq in connection.execute(HEADS_OF_QUEUES, {"of_gpu": gpu}):
+            wants = of_queue(queue)
+            if wants.simulated is not None and wants.simulated is not self._simulated:
+                continue
+            decision = decide(offers, wants.requirements(self._catalogue, circumstances))
+            if decision.chosen is None and not decision.may_wait:
+                waiting.hopeless.append(queue)
+                continue
+            possible = [candidate.offer.supplier for candidate in decision.candidates if candidate.rejected is None]
+            waiting.wants[queue] = wants
+            waiting.heads[queue] = Head(
+                seq,
+                wants.customer,
+                wants.gpu_count,
+                tuple(dict.fromkeys(pools[supplier] for supplier in possible if supplier in pools)),
+                any(supplier not in pools for supplier in possible),
+            )
+            waiting.read_mark(queue)
+        return waiting
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """The queues of one model in the course of a pass: heads, what their jobs want, and what is on record of some."""
+
+    heads: dict[str, Head]
+    wants: dict[str, Wants]
+    marks: Mapping[int, Any]
+    hopeless: list[str]
+    changed: set[int] = field(default_factory=set)
+
+    def queue_of(self, head: Head) -> str:
+        """Return the name of the queue of which this is the head."""
+        return next(queue for queue, other in self.heads.items() if other.seq == head.seq)
+
+    def change(self, seq: int, **changes: Any) -> None:
+        """Change what is on record of a head."""
+        queue = next(queue for queue, head in self.heads.items() if head.seq == seq)
+        self.heads[queue] = replace(self.heads[queue], **changes)
+        self.changed.add(seq)
+
+    def advance(self, queue: str, seq: int | None) -> None:
+        """Let the next job of a queue be its head."""
+        self.changed.discard(self.heads[queue].seq)
+        if seq is None:
+            del self.heads[queue]
+        else:
+            self.heads[queue] = replace(self.heads[queue], seq=seq, passed_over_at=None, reserves=None)
+            self.read_mark(queue)
+
+    def read_mark(self, queue: str) -> None:
+        """Take over what is on record of a head."""
+        mark = self.marks.get(self.heads[queue].seq)
+        if mark is not None:
+            self.heads[queue] = replace(self.heads[queue], passed_over_at=mark.passed_over_at, reserves=mark.reserves)
+
+
+@dataclass(slots=True)
+class _Pass:
+    """What a pass has done so far."""
+
+    connection: Connection
+    gpu: str
+    room: Room
+    held: dict[str, int]
+    now: int
+    turns: dict[str, int] = field(default_factory=dict)
+    last_turn: int = 0
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    placed: list[dict[str, Any]] = field(default_factory=list)
+
+    def read_turns(self, customers: set[str]) -> None:
+        """Read whose turn it was when."""
+        of_model = {"of_gpu": self.gpu}
+        found = self.connection.execute(_TURNS, {**of_model, "customers": sorted(customers)})
+        self.turns.update((row.customer_id, row.turn) for row in found)
+        self.last_turn = self.connection.execute(_LAST_TURN, of_model).scalar() or 0
+
+    def next_turn(self) -> int:
+        """Count one more placement."""
+        self.last_turn += 1
+        return self.last_turn
+
+    def took(self, pool: str, job: JobRecord) -> None:
+        """Count what a job has been given."""
+        room = self.room
+        self.room = replace(
+            room,
+            free={**room.free, pool: room.free[pool] - job.gpu_count},
+            places={**room.places, pool: room.places[pool] - 1} if pool in room.places else room.places,
+        )
+        self.held[job.customer_id] = self.held.get(job.customer_id, 0) + job.gpu_count
+
+    def write(self, waiting: _Waiting) -> None:
+        """Write what is on record of jobs that go on waiting, and of those that were placed; the ledger last."""
+        connection = self.connection
+        if waiting.changed:
+            locked = set(connection.execute(_LOCK_WAITING, {"seqs": sorted(waiting.changed)}).scalars())
+            notes = [
+                {"of_seq": head.seq, "to_passed_over_at": head.passed_over_at, "to_reserves": head.reserves}
+                for head in waiting.heads.values()
+                if head.seq in locked
+            ]
+            if notes:
+                connection.execute(_NOTE, notes)
+        if not self.placed:
+            return
+        connection.execute(_PLACE, self.placed)
+        connection.execute(insert(attempts), self.rows)
+        customers = {entry.customer_id for entry in self.entries}
+        connection.execute(
+            _PUT_TURN,
+            [
+                {"gpu": self.gpu, "customer_id": customer, "turn": self.turns[customer]}
+                for customer in sorted(customers)
+            ],
+        )
+        log.append_all(connection, self.entries)
+
+
+def _has_something(room: Room) -> bool:
+    return any(free > 0 and room.places.get(pool, 1) > 0 for pool, free in room.free.items())

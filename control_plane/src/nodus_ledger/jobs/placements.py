@@ -1,0 +1,101 @@
+"""What is on record of a placement before any driver learns of it, and of a job that nobody can take."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from nodus_core.catalogue import Offer
+from nodus_core.lifecycle import Change, JobStatus
+from nodus_core.money import usd
+from nodus_core.routing import Decision
+
+from ..database.rows import JobRecord
+from ..database.schema import api_keys, attempts
+from .settlement import AttemptEnd
+from .wants import ClosedAttempt
+
+
+def decision_document(decision: Decision) -> dict[str, Any]:
+    """Return a decision in the form of `GET /v1/jobs/{id}/routing`."""
+    candidates = [
+        {
+            "supplier": candidate.offer.supplier,
+            "kind": candidate.offer.kind.value,
+            "region": candidate.offer.region,
+            "usd_per_gpu_hour": usd(candidate.offer.micros_per_gpu_hour),
+            "score": candidate.score,
+            "rejected": candidate.rejected,
+            "has_room": candidate.has_room,
+        }
+        for candidate in decision.candidates
+    ]
+    return {"chosen": candidates[0] if decision.chosen is not None else None, "candidates": candidates}
+
+
+@lru_cache(maxsize=256)
+def _decision_text(decision: Decision) -> str:
+    return json.dumps(decision_document(decision), separators=(",", ":"))
+
+
+def attempt_row(
+    job_id: str, number: int, offer: Offer | None, now: int, decision: Decision, indices: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """Return the columns of an attempt that begins now; of one that nobody takes, without an offer."""
+    return {
+        "job_id": job_id,
+        "attempt": number,
+        "supplier": "" if offer is None else offer.supplier,
+        "region": "" if offer is None else offer.region,
+        "rate": 0 if offer is None else offer.micros_per_gpu_hour,
+        "placed_at": now,
+        "decision": _decision_text(decision),
+        "gpu_indices": None if indices is None else ",".join(map(str, indices)),
+    }
+
+
+def no_supplier(now: int) -> Change:
+    """Return the end of a job that nobody can take."""
+    return Change(
+        to=JobStatus.FAILED,
+        at=now,
+        error_code="no_supplier",
+        error_message="Every supplier that offers this is out, was full, or has lost this job before.",
+        reason="no_supplier",
+    )
+
+
+def nowhere(now: int) -> AttemptEnd:
+    """Return the end of the attempt that such a job has not had."""
+    return AttemptEnd(outcome="refused", started_at=None, ended_at=now)
+
+
+def closed_attempts(connection: Connection, job_ids: Sequence[str]) -> dict[str, list[ClosedAttempt]]:
+    """Read the attempts of jobs that are over, by job id."""
+    found: dict[str, list[ClosedAttempt]] = defaultdict(list)
+    if job_ids:
+        query = select(
+            attempts.c.job_id, attempts.c.supplier, attempts.c.region, attempts.c.outcome, attempts.c.ended_at
+        ).where(attempts.c.job_id.in_(job_ids), attempts.c.outcome.is_not(None))
+        for row in connection.execute(query):
+            found[row.job_id].append(ClosedAttempt(row.supplier, row.region, row.outcome, row.ended_at or 0))
+    return found
+
+
+def orphans(connection: Connection, jobs: Sequence[JobRecord], *, simulated: bool) -> set[str]:
+    """Return which jobs nobody may begin, of those from before it was recorded what is simulated.
+
+    A live key's was promised more than a simulation; and one that counts as simulated must not run anything.
+    """
+    unrecorded = [job for job in jobs if job.simulated is None]
+    if not unrecorded:
+        return set()
+    key_ids = {job.key_id for job in unrecorded}
+    query = select(api_keys.c.id).where(api_keys.c.id.in_(key_ids), api_keys.c.is_test)
+    test_keys = set(connection.execute(query).scalars()) if simulated else set()
+    return {job.id for job in unrecorded if job.key_id not in test_keys}

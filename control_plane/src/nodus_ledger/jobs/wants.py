@@ -1,0 +1,163 @@
+"""What a waiting job can be given, as far as that is the same for many: pure functions.
+
+Jobs of one customer that can go to the same suppliers wait in one queue, in the order of their submission, so that who
+looks for the next one reads one job of each queue, however many wait in it. The queue's name says all that they share.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import astuple, dataclass
+from functools import lru_cache
+
+from nodus_core.catalogue import SIMULATED, Catalogue
+from nodus_core.routing import Location, Requirements
+from nodus_core.spec import JobSpec
+
+from ..database.rows import JobRecord
+from . import outcomes
+
+WAITING_FOR_CAPACITY = "waiting_for_capacity"
+"""The phase of a queued job that could go somewhere if there were room."""
+
+REST_MS = 600_000
+"""How long a place that could not begin a job is left alone."""
+
+_NOT_BEGUN = (outcomes.REFUSED, outcomes.NOT_STARTED)
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedAttempt:
+    """An attempt that is over: where it was, how it ended, and when (Unix milliseconds)."""
+
+    supplier: str
+    region: str
+    outcome: str
+    ended_at: int
+
+    @property
+    def location(self) -> Location:
+        """Where it was."""
+        return (self.supplier, self.region)
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """How things stand for every job: the names of suppliers that are out, drained or unreachable."""
+
+    outages: frozenset[str] = frozenset()
+    drained: frozenset[str] = frozenset()
+    unreachable: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Wants:
+    """What decides where a job can go, but for how things stand.
+
+    Attributes:
+        customer: whose it is.
+        simulated: whether it is, as its row says.
+        gpu_count: how many GPUs it needs.
+        tiers: only suppliers of these kinds; empty for any.
+        ceiling: the rate that is reserved for it, in micro-USD per GPU-hour.
+        lost: where it was lost, and how often.
+        refused: where it was refused, for good.
+        resting: where it could not be begun a short while ago.
+    """
+
+    customer: str
+    simulated: bool | None
+    gpu_count: int
+    tiers: tuple[str, ...]
+    ceiling: int
+    lost: tuple[tuple[str, str, int], ...] = ()
+    refused: tuple[Location, ...] = ()
+    resting: tuple[Location, ...] = ()
+
+    @property
+    def queue(self) -> str:
+        """The name of the queue."""
+        return json.dumps(astuple(self), separators=(",", ":"))
+
+    def requirements(
+        self,
+        catalogue: Catalogue,
+        circumstances: Circumstances,
+        *,
+        prefer_region: str | None = None,
+        full: Collection[str] = (),
+    ) -> Requirements:
+        """Return what the router asks for; `full` are the suppliers that have no room for it now."""
+        again = {
+            (name, region): count <= supplier.retry_after_loss
+            for name, region, count in self.lost
+            if (supplier := catalogue.suppliers.get(name)) is not None
+        }
+        return Requirements(
+            require_tiers=self.tiers,
+            prefer_region=prefer_region,
+            outages=circumstances.outages,
+            lost=frozenset(place for place, may_be in again.items() if not may_be),
+            refused=frozenset(self.refused),
+            ceiling_micros=self.ceiling,
+            gpu_count=self.gpu_count,
+            drained=circumstances.drained,
+            unreachable=circumstances.unreachable,
+            lost_before=frozenset(place for place, may_be in again.items() if may_be),
+            resting=frozenset(self.resting),
+            full=frozenset(full),
+        )
+
+
+@lru_cache(maxsize=4096)
+def of_queue(name: str) -> Wants:
+    """Read what the jobs of a queue want from its name."""
+    customer, simulated, gpu_count, tiers, ceiling, lost, refused, resting = json.loads(name)
+    return Wants(
+        customer,
+        simulated,
+        gpu_count,
+        tuple(tiers),
+        ceiling,
+        tuple((supplier, region, count) for supplier, region, count in lost),
+        tuple((supplier, region) for supplier, region in refused),
+        tuple((supplier, region) for supplier, region in resting),
+    )
+
+
+def of_new_job(customer_id: str, spec: JobSpec, ceiling: int, *, simulated: bool) -> Wants:
+    """Say what a job wants that is being submitted; `ceiling` is the rate that is reserved for it."""
+    return Wants(customer_id, simulated, spec.gpu_count, spec.require_tiers, ceiling)
+
+
+def of_job(
+    job: JobRecord, history: Sequence[ClosedAttempt], catalogue: Catalogue, now: int
+) -> tuple[Wants, int | None]:
+    """Say what a job wants, and when that changes by itself, in Unix milliseconds; None for never.
+
+    A simulated supplier that refuses does so for good; another is asked again after a while.
+    """
+    lost = Counter(attempt.location for attempt in history if attempt.outcome in outcomes.GONE)
+    resting: dict[Location, int] = {}
+    refused: set[Location] = set()
+    for attempt in history:
+        if attempt.outcome not in _NOT_BEGUN:
+            continue
+        supplier = catalogue.suppliers.get(attempt.supplier)
+        if attempt.outcome == outcomes.REFUSED and supplier is not None and supplier.driver == SIMULATED:
+            refused.add(attempt.location)
+        elif attempt.ended_at + REST_MS > now:
+            resting[attempt.location] = max(attempt.ended_at + REST_MS, resting.get(attempt.location, 0))
+    wants = Wants(
+        job.customer_id,
+        job.simulated,
+        job.gpu_count,
+        job.tiers,
+        job.reserved_rate,
+        tuple(sorted((*place, count) for place, count in lost.items())),
+        tuple(sorted(refused)),
+        tuple(sorted(resting)),
+    )
+    return wants, min(resting.values(), default=None)

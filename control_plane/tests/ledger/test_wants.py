@@ -1,0 +1,92 @@
+"""What a waiting job can be given, and for how long that is so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+from job_rows import row
+from yard import H100, supplier
+
+from nodus_core.catalogue import Catalogue
+from nodus_core.routing import Requirements
+from nodus_ledger.database.rows import JobRecord, new_record
+from nodus_ledger.jobs.wants import REST_MS, Circumstances, ClosedAttempt, Wants, of_job, of_queue
+
+NOW = 10**9
+CATALOGUE = Catalogue(
+    [supplier("lab", 1, {H100: 4}), replace(supplier("mock", 1, {H100: 4}), driver="simulated", retry_after_loss=0)]
+)
+texts = st.text(max_size=8)
+locations = st.tuples(texts, texts)
+
+
+def job() -> JobRecord:
+    """Make a job that anybody may take."""
+    return new_record({"seq": 1, **row(500), "reserved_rate": 7, "gpu": H100})
+
+
+def after(*history: tuple[str, str, int]) -> tuple[Wants, int | None]:
+    """Say what the job wants once attempts have ended so, at a supplier and so long ago."""
+    closed = [ClosedAttempt(name, "here", outcome, NOW - ago) for name, outcome, ago in history]
+    return of_job(job(), closed, CATALOGUE, NOW)
+
+
+@given(
+    st.builds(
+        Wants,
+        texts,
+        st.none() | st.booleans(),
+        st.integers(1, 8),
+        st.lists(texts).map(tuple),
+        st.integers(0, 10**9),
+        st.lists(st.tuples(texts, texts, st.integers(1, 5))).map(tuple),
+        st.lists(locations).map(tuple),
+        st.lists(locations).map(tuple),
+    )
+)
+def test_the_name_of_a_queue_says_what_its_jobs_want(wants: Wants) -> None:
+    """All of it, whatever names are in it; those who want the same have the same."""
+    assert of_queue(wants.queue) == wants
+
+
+def test_a_place_that_could_not_begin_rests() -> None:
+    """Until ten minutes after the last time; which is when the job wants something else."""
+    wants, changes_at = after(("lab", "not_started", 5000), ("lab", "refused", 1000))
+
+    assert (wants.resting, wants.refused, changes_at) == ((("lab", "here"),), (), NOW - 1000 + REST_MS)
+    assert after(("lab", "not_started", REST_MS)) == after()
+
+
+def test_a_simulated_supplier_refuses_for_good() -> None:
+    """Its next answer would be the same."""
+    wants, changes_at = after(("mock", "refused", 1000))
+
+    assert (wants.refused, wants.resting, changes_at) == ((("mock", "here"),), (), None)
+
+
+def test_a_place_has_a_job_again_as_often_as_its_supplier_says() -> None:
+    """Two times more, or never."""
+
+    def lost(times: int) -> Requirements:
+        return after(*[("lab", "lost", 0), ("mock", "outage", 0)] * times)[0].requirements(CATALOGUE, Circumstances())
+
+    lab, mock = ("lab", "here"), ("mock", "here")
+    assert [lost(times).lost_before for times in (1, 2, 3)] == [{lab}, {lab}, set()]
+    assert [lost(times).lost for times in (1, 2, 3)] == [{mock}, {mock}, {mock, lab}]
+
+
+def test_what_stands_in_the_way_of_every_job_is_asked_for_each_time() -> None:
+    """It is not what the job wants, and so does not move it to another queue."""
+    circumstances = Circumstances(frozenset("a"), frozenset("b"), frozenset("c"))
+    requirements = after()[0].requirements(CATALOGUE, circumstances, prefer_region="eu", full=["lab"])
+
+    assert requirements == Requirements(
+        prefer_region="eu",
+        outages=frozenset("a"),
+        drained=frozenset("b"),
+        unreachable=frozenset("c"),
+        ceiling_micros=7,
+        full=frozenset({"lab"}),
+    )
