@@ -11,6 +11,7 @@ from importlib import resources
 from typing import Any
 
 from .money import micros_from_usd
+from .suppliers_file import SupplierKind
 
 
 class GpuType(str, enum.Enum):
@@ -21,14 +22,6 @@ class GpuType(str, enum.Enum):
     A100_40GB = "a100_40gb"
     L40S = "l40s"
     A10G = "a10g"
-
-
-class SupplierKind(str, enum.Enum):
-    """The classes of suppliers that `require_tiers` filters by."""
-
-    HYPERSCALER = "hyperscaler"
-    TIER3 = "tier3"
-    NEOCLOUD = "neocloud"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from .catalogue import Offer, SupplierKind
+from .catalogue import Offer
+from .suppliers_file import SupplierKind
 
 REGION_NUDGE = 1.1
 """How much better an offer in the preferred region scores: it wins over one that is up to a tenth cheaper."""

@@ -16,7 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, cast, get_type_hints
 
-from .catalogue import GpuType, SupplierKind
+from .catalogue import GpuType
+from .suppliers_file import SupplierKind
 
 MAX_IMAGE_LENGTH = 512
 MAX_REGION_LENGTH = 128

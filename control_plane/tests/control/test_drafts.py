@@ -61,7 +61,9 @@ _specs = st.fixed_dictionaries(
             min_size=1,
             max_size=4,
         ),
-        "require_tiers": st.lists(st.sampled_from(["hyperscaler", "tier3", "neocloud"]), min_size=1, unique=True),
+        "require_tiers": st.lists(
+            st.sampled_from(["hyperscaler", "tier3", "neocloud", "own"]), min_size=1, unique=True
+        ),
         "prefer_region": st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=12),
         "name": st.text(min_size=1, max_size=12).filter(str.isprintable),
     },

@@ -14,8 +14,9 @@ from nodus_control.testing import LocalControlPlane
 from nodus_control.version import VERSION
 from nodus_control.webhooks.urls import MAX_URL_LENGTH
 from nodus_core import spec as limits
-from nodus_core.catalogue import GpuType, SupplierKind
+from nodus_core.catalogue import GpuType
 from nodus_core.lifecycle import JobStatus
+from nodus_core.suppliers_file import SupplierKind
 from nodus_core.webhook_events import EVENT_TYPES
 from nodus_ledger.keys.keys import PrincipalKind
 

@@ -3,8 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodus_core.catalogue import GpuType, Offer, SupplierKind, default_catalogue
+from nodus_core.catalogue import GpuType, Offer, default_catalogue
 from nodus_core.routing import REGION_NUDGE, Requirements, ceiling_micros, decide
+from nodus_core.suppliers_file import SupplierKind
 
 CATALOGUE = default_catalogue()
 PLACES = [offer.location for offer in CATALOGUE.offers("h100_80gb")]

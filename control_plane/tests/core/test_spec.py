@@ -66,7 +66,7 @@ def test_any_payload_is_accepted_or_refused_clearly(changes: dict[str, Any]) -> 
         ({"gpu_count": 1.0}, "integer"),
         ({"max_runtime_seconds": 59}, "60 to 172800"),
         ({"max_runtime_seconds": 172_801}, "60 to 172800"),
-        ({"require_tiers": "tier3"}, "list of hyperscaler, neocloud, tier3"),
+        ({"require_tiers": "tier3"}, "list of hyperscaler, neocloud, own, tier3"),
         ({"require_tiers": ["tier9"]}, "list of"),
         ({"prefer_region": ""}, "1 to 128"),
         ({"name": ""}, "`name` must be a string of 1 to 128 printable"),
