@@ -173,7 +173,7 @@ def _run(command: list[str], environment: dict[str, str]) -> str:
         ("image", "two words", "without spaces"),
         ("image", "x" * 513, "512"),
         ("command", "python 'x", "no closing quotation"),
-        ("gpu", "h200", "nearest"),
+        ("gpu", "H200", "GPU model"),
         ("gpu_count", "0", "from 1 to 8"),
         ("gpu_count", "9", "from 1 to 8"),
         ("gpu_count", "1.5", "from 1 to 8"),

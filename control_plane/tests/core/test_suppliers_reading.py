@@ -22,7 +22,7 @@ from nodus_core.suppliers_file import (
 )
 from nodus_core.suppliers_reading import InvalidSuppliersFile, read_suppliers
 
-GOOD = """\
+GOOD: str = """\
 [retail]
 usd_per_gpu_hour = { h100_80gb = 6.88 }
 
@@ -246,6 +246,7 @@ def test_ssh_with_everything() -> None:
 
     assert isinstance(options, SlurmOptions)
     assert options.transport == SshEndpoint("login.example", "jobs", 2222)
+    assert options.transport is not None
     assert options.transport.destination == "jobs@login.example"
 
 

@@ -193,7 +193,7 @@ class Submissions:
         offers = self._catalogue.offers(spec.gpu)
         rate = routing.ceiling_micros(offers, spec.require_tiers)
         if rate is None:
-            raise NoSuchOffer
+            raise NoSuchOffer(spec.gpu, self._catalogue.gpus)
         out = outages_now(connection)
         if out and all(offer.supplier in out for offer in routing.eligible(offers, spec.require_tiers)):
             raise NoSupplier
