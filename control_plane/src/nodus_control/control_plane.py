@@ -14,15 +14,18 @@ from pathlib import Path
 
 import sqlalchemy.exc
 
-from nodus_core.catalogue import Catalogue, default_catalogue
+from nodus_core.catalogue import Catalogue
+from nodus_core.suppliers_file import SuppliersFile
 from nodus_ledger.database.database import Database, UnusableDatabase, in_a_line
 from nodus_ledger.database.fingerprints import fingerprints_for
 from nodus_ledger.database.redis_store import RedisStore
 from nodus_ledger.database.sealing import KEY_VARIABLE, sealer_for
 from nodus_ledger.database.settings import RECORDS_SECRET, Settings
+from nodus_ledger.jobs.accepted_suppliers import AcceptedSuppliers
 from nodus_ledger.jobs.admission import Admission
 from nodus_ledger.jobs.capacity import Capacity
 from nodus_ledger.jobs.event_log import EventLog
+from nodus_ledger.jobs.gpus_in_use import GpusInUse
 from nodus_ledger.jobs.heartbeats import Workers
 from nodus_ledger.jobs.jobs import Jobs
 from nodus_ledger.jobs.leases import Claims
@@ -47,7 +50,9 @@ from .readiness import Readiness
 from .runner.containment import close_memory
 from .streams.event_feed import EventFeed
 from .streams.output_watch import OutputWatch
+from .suppliers.agreement import Agreement
 from .suppliers.drivers import SIMULATED, DriverContext, make_driver, state_directory
+from .suppliers.files import shipped_for
 from .suppliers.process.options import GPUS_OF_EACH_MODEL, ProcessOptions
 from .suppliers.simulated.driver import SimulatedDriver
 from .trouble import Trouble
@@ -77,9 +82,14 @@ class ControlPlane:
         accept_clock: the name of the command whose operator says that real time is right, whatever differs from it.
         process: how commands run, where they do (`driver="process"`).
         limits: how much callers may ask for; without, only addresses of failing callers are limited.
+        suppliers: the suppliers, which all processes of the database must agree on; without, those that come with the
+            package.
+        accept_suppliers: the name of the command whose operator makes these suppliers the accepted ones.
 
     Raises:
         UntrustedClock: real time is wrong.
+        SuppliersDiffer: the database's processes agree on other suppliers.
+        SuppliersInUse: a supplier that has jobs is not among them.
     """
 
     def __init__(
@@ -96,6 +106,8 @@ class ControlPlane:
         accept_clock: str | None = None,
         process: ProcessOptions | None = None,
         limits: RateLimitOptions | None = None,
+        suppliers: SuppliersFile | None = None,
+        accept_suppliers: str | None = None,
     ) -> None:
         options = webhooks or WebhookOptions()
         self.database_trouble = Trouble(_logger, "answering requests")
@@ -117,7 +129,8 @@ class ControlPlane:
             self.clock_watch = ClockWatch(self.database) if clock is None else None
             self.clock: Clock = self._own_clock(clock, accept_clock)
             self.seed = seed
-            self.catalogue: Catalogue = default_catalogue()
+            self.catalogue: Catalogue = Catalogue(shipped_for(driver) if suppliers is None else suppliers)
+            self.agreement = self._agree(suppliers is not None, accept_suppliers)
             self.keys = Keys(self.database, SigningSecrets(sealer, redis), are_tests=driver == SIMULATED)
             signer = signer_for(self.database, sealer, os.environ.get(SIGNING_KEY_VARIABLE))
             origin = origin_for(self.database, os.environ.get(ORIGIN_VARIABLE), database_id=self.settings.database_id())
@@ -141,8 +154,15 @@ class ControlPlane:
             self.limits = RateLimiter(limits, redis)
             self.callers = Callers()
             self.outages = Outages(self.database)
+            self.gpus_in_use = GpusInUse(self.database)
             capacity = Capacity(GPUS_OF_EACH_MODEL, process.at_once) if runs_commands else None
-            self._claims = Claims(self.database, self.catalogue, capacity, simulated=simulated)
+            self._claims = Claims(
+                self.database,
+                self.catalogue,
+                capacity,
+                simulated=simulated,
+                must_be_accepted=self.agreement is not None,
+            )
             if is_alone:
                 self._claims.release_all()
             self._private_directory = self._output_directory(driver)
@@ -173,7 +193,9 @@ class ControlPlane:
         )
         self.output_watch = OutputWatch(self.driver.logs)
         self._redis = redis
-        self.readiness = Readiness(self._workers, redis)
+        agreement = self.agreement
+        more = {} if agreement is None else {"suppliers": agreement.check}
+        self.readiness = Readiness(self._workers, redis, more)
         self.replays: Replays = _replays(self.database, redis, is_alone=is_alone)
         self.is_reliable = is_reliable
         may_work = None if watch is None else watch.may_work
@@ -183,14 +205,16 @@ class ControlPlane:
 
     def start_worker(self) -> None:
         """Start doing due work, in threads."""
-        self.watch_clock()
+        self.watch_others()
         self._loop.start()
         self.webhooks.deliverer.start()
 
-    def watch_clock(self) -> None:
-        """Go on comparing the clock with the others, in a thread, where it is real time."""
+    def watch_others(self) -> None:
+        """Go on comparing the clock, where it is real time, and the suppliers with the others, in threads."""
         if self.clock_watch is not None:
             self.clock_watch.start()
+        if self.agreement is not None:
+            self.agreement.start()
 
     def wake(self) -> None:
         """Tell the worker that something has fallen due."""
@@ -260,6 +284,8 @@ class ControlPlane:
         self._store_offset()
         if self.clock_watch is not None:
             self.clock_watch.stop()
+        if self.agreement is not None:
+            self.agreement.stop()
         self.database.close()
         if self._redis is not None:
             self._redis.close()
@@ -275,6 +301,13 @@ class ControlPlane:
         if latest is not None:
             clock.advance_to(latest)
         return clock
+
+    def _agree(self, has_file: bool, accept: str | None) -> Agreement | None:
+        if not has_file:
+            return None
+        accepted = AcceptedSuppliers(self.database)
+        accepted.require(self.catalogue, self.clock.now(), accept=accept)
+        return Agreement(accepted, self.catalogue)
 
     def _run_due(self) -> int:
         return self.worker.run_due() + self.webhooks.deliverer.run_due()

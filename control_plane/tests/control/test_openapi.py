@@ -93,8 +93,9 @@ def test_the_document_has_the_limits_of_the_domain() -> None:
     gpu_name = f"^{GPU_NAME.pattern}$"
     principals, statuses = [kind.value for kind in PrincipalKind], [status.value for status in JobStatus]
 
-    assert [SCHEMAS[name]["properties"]["gpu"]["pattern"] for name in ("JobSpec", "JobView")] == [gpu_name, gpu_name]
-    assert [job["require_tiers"]["items"]["enum"], SCHEMAS["Candidate"]["properties"]["kind"]["enum"]] == [kinds, kinds]
+    assert [SCHEMAS[name]["properties"]["gpu"]["pattern"] for name in ("JobSpec", "JobView", "Offer")] == [gpu_name] * 3
+    assert job["require_tiers"]["items"]["enum"] == kinds
+    assert [SCHEMAS[name]["properties"]["kind"]["enum"] for name in ("Candidate", "Offer")] == [kinds, kinds]
     assert job["image"]["maxLength"] == limits.MAX_IMAGE_LENGTH
     assert (job["gpu_count"]["minimum"], job["gpu_count"]["maximum"]) == limits.GPU_COUNT
     runtime = job["max_runtime_seconds"]
@@ -124,6 +125,8 @@ async def test_answers_have_the_fields_that_are_described(
         "Routing": (await client.get(f"/v1/jobs/{job['id']}/routing")).json(),
         "Health": (await client.get("/healthz")).json(),
         "Readiness": (await client.get("/readyz")).json(),
+        "OfferList": (offers := (await client.get("/v1/offers")).json()),
+        "Offer": offers["offers"][0],
     }
 
     for name, answer in answers.items():

@@ -27,6 +27,7 @@ from ..database.rows import JOB_FIELDS, AttemptRecord, JobRecord
 from ..database.schema import api_keys, attempts, jobs
 from ..trust import job_entries
 from ..trust.log import Entry
+from .accepted_suppliers import is_accepted
 from .capacity import Capacity, InUse, Waiting, choose
 from .outages import outages_now
 from .settlement import AttemptEnd, Step, write_steps
@@ -76,11 +77,18 @@ class Claims:
     """Hands out due jobs to workers."""
 
     def __init__(
-        self, database: Database, catalogue: Catalogue, capacity: Capacity | None = None, *, simulated: bool = True
+        self,
+        database: Database,
+        catalogue: Catalogue,
+        capacity: Capacity | None = None,
+        *,
+        simulated: bool = True,
+        must_be_accepted: bool = False,
     ) -> None:
         """Where suppliers are `simulated`, only simulated jobs are handed out; elsewhere, only others.
 
-        `capacity` is what all jobs of the database share; None where there is room for any number.
+        `capacity` is what all jobs of the database share; None where there is room for any number. A catalogue that
+        `must_be_accepted` places nothing while another one is the accepted one.
         """
         self._database = database
         self._catalogue = catalogue
@@ -91,6 +99,7 @@ class Claims:
         self._next_sweep = 0.0
         self._capacity = capacity
         self._simulated = simulated
+        self._must_be_accepted = must_be_accepted
         # One from before this was recorded may be under way with either.
         self._is_ours = or_(jobs.c.simulated.is_(None), jobs.c.simulated == simulated)
 
@@ -111,9 +120,11 @@ class Claims:
             How many jobs were dealt with, and which of them a driver must be asked about.
         """
         with self._database.write() as connection:
-            due = self._due(connection, now, real_now, limit, self._floor_at(connection, now))
+            floor = self._floor_at(connection, now)
+            may_place = not self._must_be_accepted or is_accepted(connection, self._catalogue.sha256)
+            due = self._due(connection, now, real_now, limit, floor, may_place=may_place)
             dealt_with = len(due)
-            if self._capacity is not None:
+            if self._capacity is not None and may_place:
                 due, dealt_with = self._admit(connection, due, self._capacity, now, limit)
             if not due:
                 return dealt_with, []
@@ -255,7 +266,8 @@ class Claims:
             number = job.attempt + 1
             offer = decision.chosen
             if offer is None:
-                ended.append(Step(replace(job, attempt=number), [_no_supplier(now)], None, _nowhere(now)))
+                change = _no_supplier(now, is_offered=bool(decision.candidates))
+                ended.append(Step(replace(job, attempt=number), [change], None, _nowhere(now)))
                 rows.append(_attempt_row(job.id, number, None, now, decision))
                 continue
             rows.append(_attempt_row(job.id, number, offer, now, decision))
@@ -277,8 +289,13 @@ class Claims:
         query = select(func.min(jobs.c.due_at)).where(jobs.c.due_at.is_not(None), self._is_ours)
         return query if floor is None else query.where(jobs.c.due_at >= floor)
 
-    def due_query(self, now: int, real_now: int, limit: int, floor: int | None) -> Select[Any]:
-        """Return the query of the jobs that are due and nobody's, longest due first, not before a floor."""
+    def due_query(
+        self, now: int, real_now: int, limit: int, floor: int | None, *, may_place: bool = True
+    ) -> Select[Any]:
+        """Return the query of the jobs that are due and nobody's, longest due first, not before a floor.
+
+        Without those that would be placed, where nothing may be.
+        """
         query = (
             select(*JOB_FIELDS)
             .where(jobs.c.due_at <= now, or_(jobs.c.lease_until.is_(None), jobs.c.lease_until < real_now))
@@ -287,14 +304,19 @@ class Claims:
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
+        if not may_place:
+            query = query.where(or_(jobs.c.open_attempt, jobs.c.cancel_requested_at.is_not(None)))
         return query if floor is None else query.where(jobs.c.due_at >= floor)
 
     def _first_due(self, connection: Connection, floor: int | None) -> int | None:
         first: int | None = connection.execute(self.first_due_query(floor)).scalar_one()
         return first
 
-    def _due(self, connection: Connection, now: int, real_now: int, limit: int, floor: int | None) -> list[JobRecord]:
-        return [JobRecord(*row) for row in connection.execute(self.due_query(now, real_now, limit, floor))]
+    def _due(
+        self, connection: Connection, now: int, real_now: int, limit: int, floor: int | None, *, may_place: bool
+    ) -> list[JobRecord]:
+        query = self.due_query(now, real_now, limit, floor, may_place=may_place)
+        return [JobRecord(*row) for row in connection.execute(query)]
 
     def _orphans(self, connection: Connection, unrecorded: Sequence[JobRecord]) -> set[str]:
         """Return which jobs nobody may begin: a live key's from before was promised more than a simulation.
@@ -380,12 +402,16 @@ def _attempt_row(job_id: str, number: int, offer: Offer | None, now: int, decisi
     }
 
 
-def _no_supplier(now: int) -> Change:
+def _no_supplier(now: int, *, is_offered: bool) -> Change:
     return Change(
         to=JobStatus.FAILED,
         at=now,
         error_code="no_supplier",
-        error_message="Every supplier that offers this is out, was full, or has lost this job before.",
+        error_message=(
+            "Every supplier that offers this is out, was full, or has lost this job before."
+            if is_offered
+            else "No supplier offers this any more."
+        ),
         reason="no_supplier",
     )
 
