@@ -52,7 +52,7 @@ from .streams.event_feed import EventFeed
 from .streams.output_watch import OutputWatch
 from .suppliers.agreement import Agreement
 from .suppliers.drivers import SIMULATED, DriverContext, make_driver, state_directory
-from .suppliers.files import shipped_for
+from .suppliers.files import gpus_of, shipped_for
 from .suppliers.process.options import GPUS_OF_EACH_MODEL, ProcessOptions
 from .suppliers.simulated.driver import SimulatedDriver
 from .trouble import Trouble
@@ -155,7 +155,9 @@ class ControlPlane:
             self.callers = Callers()
             self.outages = Outages(self.database)
             self.gpus_in_use = GpusInUse(self.database)
-            capacity = Capacity(GPUS_OF_EACH_MODEL, process.at_once) if runs_commands else None
+            # A model that the file does not have is let through at once, to end: nobody offers it.
+            of_file = {} if suppliers is None else gpus_of(suppliers)
+            capacity = Capacity(GPUS_OF_EACH_MODEL, process.at_once, of_file) if runs_commands else None
             self._claims = Claims(
                 self.database,
                 self.catalogue,

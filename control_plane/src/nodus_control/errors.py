@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.responses import Response
@@ -58,7 +58,7 @@ def translate(refusal: ledger.Refused | InvalidSpec) -> ApiError:
     if isinstance(refusal, ledger.DatabaseUnavailable):
         return _database_unavailable(nothing_was_done=refusal.nothing_was_done)
     if isinstance(refusal, ledger.NoSuchOffer):
-        return _no_such_offer(refusal.gpu, refusal.gpus)
+        return _no_such_offer(refusal)
     status, code, message = _ANSWERS[type(refusal)]
     return ApiError(status, code, message)
 
@@ -131,11 +131,13 @@ def _budget_exceeded(estimated: int, figures: BudgetFigures) -> ApiError:
     )
 
 
-def _no_such_offer(gpu: str, gpus: Sequence[str]) -> ApiError:
-    if gpu in gpus:
+def _no_such_offer(refusal: ledger.NoSuchOffer) -> ApiError:
+    if refusal.is_too_many:
+        message = "No supplier has so many of this GPU under these tiers: change `gpu_count` or `require_tiers`."
+    elif refusal.gpu in refusal.gpus:
         message = "No supplier offers this GPU under these tiers: change `gpu` or `require_tiers`."
     else:
-        near = difflib.get_close_matches(gpu, gpus, n=1, cutoff=0)
+        near = difflib.get_close_matches(refusal.gpu, refusal.gpus, n=1, cutoff=0)
         nearest = f"; the nearest is {near[0]!r}" if near else ""
-        message = f"No supplier offers this GPU: `gpu` must be one of {', '.join(gpus)}{nearest}."
-    return ApiError(422, "no_such_offer", message, extra={"gpus": list(gpus)})
+        message = f"No supplier offers this GPU: `gpu` must be one of {', '.join(refusal.gpus)}{nearest}."
+    return ApiError(422, "no_such_offer", message, extra={"gpus": list(refusal.gpus)})

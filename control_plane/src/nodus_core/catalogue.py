@@ -18,13 +18,17 @@ SHIPPED_FILE = "suppliers.toml"
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """One GPU model at one supplier in one region, for micro-USD per GPU-hour."""
+    """One GPU model at one supplier in one region, for micro-USD per GPU-hour.
+
+    `gpus` is how many the supplier has of it, free or not; None where nobody counts them.
+    """
 
     supplier: str
     kind: SupplierKind
     region: str
     gpu: str
     micros_per_gpu_hour: int
+    gpus: int | None = None
 
     @property
     def location(self) -> tuple[str, str]:
@@ -49,7 +53,14 @@ class Catalogue:
         self._retail = file.retail
         self._offers: dict[str, tuple[Offer, ...]] = {
             gpu: tuple(
-                Offer(entry.name, entry.kind, region, gpu, entry.micros_per_gpu_hour[gpu])
+                Offer(
+                    entry.name,
+                    entry.kind,
+                    region,
+                    gpu,
+                    entry.micros_per_gpu_hour[gpu],
+                    None if entry.gpus is None else entry.gpus[gpu],
+                )
                 for entry in file.suppliers
                 if gpu in entry.micros_per_gpu_hour
                 for region in entry.regions

@@ -1,7 +1,8 @@
 """Where a job goes, and why it does not go elsewhere: pure scoring of every offer.
 
 The score is the lowest price divided by this offer's, so that the cheapest offer scores 1, times a nudge if the region
-is the preferred one. The tier filter is hard. Ties go to the lower price, then to the name that sorts first.
+is the preferred one. The tier filter and the number of GPUs are hard. Ties go to the lower price, then to the name that
+sorts first.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from functools import lru_cache
 
 from .catalogue import Offer
 from .suppliers_file import SupplierKind
+
+NOT_OFFERED = ("tier_not_allowed", "too_few_gpus")
+"""The rejections that no change at a supplier lifts, while the suppliers stay what they are."""
 
 REGION_NUDGE = 1.1
 """How much better an offer in the preferred region scores: it wins over one that is up to a tenth cheaper."""
@@ -25,6 +29,7 @@ class Requirements:
 
     Attributes:
         require_tiers: only suppliers of these kinds; empty for any.
+        gpu_count: how many GPUs it needs, at one supplier.
         prefer_region: a region, or the start of one (`eu`, `us-east`), in any case.
         outages: names of suppliers that are out.
         lost: places where this job has been lost.
@@ -33,6 +38,7 @@ class Requirements:
     """
 
     require_tiers: tuple[str, ...] = ()
+    gpu_count: int = 1
     prefer_region: str | None = None
     outages: frozenset[str] = frozenset()
     lost: frozenset[Location] = frozenset()
@@ -69,14 +75,14 @@ def decide(offers: tuple[Offer, ...], requirements: Requirements) -> Decision:
     return Decision(chosen, tuple(judged))
 
 
-def eligible(offers: Sequence[Offer], require_tiers: Sequence[str]) -> list[Offer]:
+def eligible(offers: Sequence[Offer], require_tiers: Sequence[str], gpu_count: int = 1) -> list[Offer]:
     """Return the offers that pass the hard filters, outages or not."""
-    return [offer for offer in offers if _allowed(offer.kind, require_tiers)]
+    return [offer for offer in offers if _allowed(offer.kind, require_tiers) and _has(offer, gpu_count)]
 
 
-def ceiling_micros(offers: Sequence[Offer], require_tiers: Sequence[str]) -> int | None:
+def ceiling_micros(offers: Sequence[Offer], require_tiers: Sequence[str], gpu_count: int = 1) -> int | None:
     """Return the highest eligible rate, which a reservation is made of; None where nobody offers this."""
-    return max((offer.micros_per_gpu_hour for offer in eligible(offers, require_tiers)), default=None)
+    return max((offer.micros_per_gpu_hour for offer in eligible(offers, require_tiers, gpu_count)), default=None)
 
 
 def _score(offer: Offer, cheapest: int, requirements: Requirements) -> float:
@@ -88,6 +94,8 @@ def _score(offer: Offer, cheapest: int, requirements: Requirements) -> float:
 def _rejection(offer: Offer, requirements: Requirements) -> str | None:
     if not _allowed(offer.kind, requirements.require_tiers):
         return "tier_not_allowed"
+    if not _has(offer, requirements.gpu_count):
+        return "too_few_gpus"
     if offer.supplier in requirements.outages:
         return "outage"
     if offer.location in requirements.lost:
@@ -101,6 +109,11 @@ def _rejection(offer: Offer, requirements: Requirements) -> str | None:
 
 def _allowed(kind: SupplierKind, require_tiers: Sequence[str]) -> bool:
     return not require_tiers or kind.value in require_tiers
+
+
+def _has(offer: Offer, gpu_count: int) -> bool:
+    """Say whether there are so many GPUs, free or not."""
+    return offer.gpus is None or offer.gpus >= gpu_count
 
 
 def _in_region(region: str, preferred: str) -> bool:

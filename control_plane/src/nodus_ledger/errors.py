@@ -29,13 +29,15 @@ class IdempotencyKeyReused(Refused):
 class NoSuchOffer(Refused):
     """Nobody in the catalogue offers what the spec asks for.
 
-    `gpu` is the model that is asked for, and `gpus` are those that somebody offers.
+    `gpu` is the model that is asked for, and `gpus` are those that somebody offers; `is_too_many` where somebody offers
+    it, but nobody has so many in one place.
     """
 
-    def __init__(self, gpu: str, gpus: Sequence[str]) -> None:
+    def __init__(self, gpu: str, gpus: Sequence[str], *, is_too_many: bool = False) -> None:
         super().__init__("nobody offers this")
         self.gpu = gpu
         self.gpus = tuple(gpus)
+        self.is_too_many = is_too_many
 
 
 class SimulationsOnly(Refused):

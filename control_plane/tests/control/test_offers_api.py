@@ -11,9 +11,11 @@ import pytest
 from nodus_control.api.app import create_app
 from nodus_control.clock import ManualClock
 from nodus_control.control_plane import ControlPlane
+from nodus_control.errors import translate
 from nodus_control.testing import LocalControlPlane
 from nodus_core.spec import parse_spec
 from nodus_core.suppliers_reading import read_suppliers
+from nodus_ledger.errors import NoSuchOffer
 from nodus_ledger.keys.keys import PrincipalKind
 
 pytestmark = pytest.mark.anyio
@@ -135,6 +137,20 @@ async def test_a_supplier_that_is_out_is_not_available(lab: ControlPlane) -> Non
         ("lab", True),
         ("lab", True),
     ]
+
+
+async def test_more_gpus_than_anybody_has_are_no_offer(lab: ControlPlane) -> None:
+    """422, not a job that waits for ever: in one place there are never so many."""
+    key = mint(lab, PrincipalKind.HUMAN)
+    with pytest.raises(NoSuchOffer) as caught:
+        submit(lab, key, gpu="l4", gpu_count=2)
+    refused = translate(caught.value)
+    submit(lab, key, gpu="rtx_4090", gpu_count=8)
+    placed = lab.jobs.list("acme", limit=1, cursor=None, statuses=[], matching={}).jobs[0]
+
+    assert (refused.status, refused.code) == (422, "no_such_offer")
+    assert "so many" in refused.message
+    assert placed.supplier == "cloud"
 
 
 async def test_a_key_sees_only_what_it_may_use(lab: ControlPlane) -> None:

@@ -134,3 +134,21 @@ def test_an_offer_at_the_reserved_rate_can_be_chosen() -> None:
 
     assert {candidate.rejected for candidate in at_it.candidates} == {None}
     assert {candidate.offer.micros_per_gpu_hour for candidate in below_it.candidates if candidate.rejected} == {dearest}
+
+
+def test_an_offer_of_too_few_gpus_is_rejected() -> None:
+    """Whatever is free: there will never be so many in one place. Where nobody counts, there are enough."""
+    offers = tuple(
+        Offer(name, SupplierKind.OWN, "here", "l40s", price, gpus)
+        for name, price, gpus in (("two", 1, 2), ("four", 2, 4), ("any", 3, None))
+    )
+    decision = decide(offers, Requirements(gpu_count=4))
+
+    assert decision.chosen is not None
+    assert decision.chosen.supplier == "four"
+    assert {candidate.offer.supplier: candidate.rejected for candidate in decision.candidates} == {
+        "two": "too_few_gpus",
+        "four": None,
+        "any": None,
+    }
+    assert [ceiling_micros(offers[:2], (), count) for count in (2, 4, 5)] == [2, 2, None]

@@ -205,10 +205,11 @@ def test_a_queued_job_whose_last_offer_went_ends(processes: Processes) -> None:
     job = first.jobs.get("acme", gone)
 
     assert (job.status, job.supplier, job.error_code, job.cost) == ("failed", None, "no_supplier", 0)
+    assert job.error_message == "No supplier offers this any more."
 
 
 def test_a_queued_job_of_a_gpu_that_went_ends(processes: Processes) -> None:
-    """It says that nobody offers it any more."""
+    """Likewise."""
     first = processes.start(only("aws", "vast"))
     gone = processes.submit(gpu="a10g")
     second = processes.start(only("vast"), accept="serve")

@@ -34,3 +34,12 @@ def test_no_more_jobs_are_open_than_the_machine_takes() -> None:
     assert chosen((1, "a", 1), in_use=full) == []
     assert chosen((1, "a", 1), in_use={"b": InUse(gpus=9, jobs=5)}) == []
     assert chosen((1, "a", 1), (2, "a", 1), limit=1) == [1]
+
+
+def test_a_model_may_have_a_number_of_its_own() -> None:
+    """Each is counted by itself; a job that needs more than there are of its model comes at once, and ends."""
+    machine = Capacity(gpus=8, at_once=9, by_model={"a": 2})
+    waiting = [Waiting(1, "a", 1), Waiting(2, "a", 3), Waiting(3, "a", 2), Waiting(4, "b", 8), Waiting(5, "a", 1)]
+
+    assert [job.seq for job in choose(waiting, {}, machine, 64)] == [1, 2, 4]
+    assert [job.seq for job in choose(waiting, {"a": InUse(gpus=2, jobs=1)}, machine, 64)] == [2, 4]

@@ -173,9 +173,11 @@ def _routing(plane: ControlPlane, payload: Mapping[str, Any]) -> dict[str, Any]:
     """Say where a job would go if it were submitted now, and what would be reserved for it."""
     tiers = tuple(sorted(payload.get("require_tiers", ())))
     offers = plane.catalogue.offers(payload.get("gpu", ""))
-    ceiling = ceiling_micros(offers, tiers)
+    needed = payload.get("gpu_count") or 1
+    ceiling = ceiling_micros(offers, tiers, needed)
     requirements = Requirements(
         require_tiers=tiers,
+        gpu_count=needed,
         prefer_region=payload.get("prefer_region"),
         outages=plane.outages.names(),
         ceiling_micros=ceiling,

@@ -88,7 +88,7 @@ def check(file: Path) -> int:
 
 def example_text() -> str:
     """Return the example of a suppliers file."""
-    return resources.files(__package__).joinpath(EXAMPLE_FILE).read_text(encoding="utf-8")
+    return resources.files("nodus_control.suppliers").joinpath(EXAMPLE_FILE).read_text(encoding="utf-8")
 
 
 def describe(file: SuppliersFile) -> Iterator[str]:

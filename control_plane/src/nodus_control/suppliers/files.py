@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,6 +79,14 @@ def process_options_of(file: SuppliersFile, containment: str) -> ProcessOptions:
         containment=containment,
         memory_bytes=options.memory_bytes,
     )
+
+
+def gpus_of(file: SuppliersFile) -> Mapping[str, int]:
+    """Return how many GPUs of each model the suppliers of a file have together, as far as they are counted."""
+    found: Counter[str] = Counter()
+    for entry in file.suppliers:
+        found.update(entry.gpus or {})
+    return dict(found)
 
 
 def shipped_for(driver: str) -> SuppliersFile:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What there is: `gpus` of each model, and room for `at_once` jobs in all."""
+    """What there is: `gpus` of each model, but for those of `by_model`, and room for `at_once` jobs in all."""
 
     gpus: int
     at_once: int
+    by_model: Mapping[str, int] = field(default_factory=dict)
+
+    def of(self, gpu: str) -> int:
+        """Return how many there are of a model."""
+        return self.by_model.get(gpu, self.gpus)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +40,19 @@ def choose(waiting: Iterable[Waiting], in_use: Mapping[str, InUse], capacity: Ca
     """Return the jobs that are placed now, at most `limit`, in the order of their submission.
 
     Of each GPU model strictly the oldest first: a job of many GPUs is not passed by smaller ones for ever. Jobs of
-    another model do not wait for it.
+    another model do not wait for it. One that needs more than there are of its model comes at once, to end.
     """
-    free = {gpu: capacity.gpus - used.gpus for gpu, used in in_use.items()}
+    free = {gpu: capacity.of(gpu) - used.gpus for gpu, used in in_use.items()}
     places = min(limit, capacity.at_once - sum(used.jobs for used in in_use.values()))
     blocked: set[str] = set()
     chosen: list[Waiting] = []
     for job in sorted(waiting, key=lambda job: job.seq):
         if len(chosen) >= places:
             break
-        left = free.get(job.gpu, capacity.gpus)
+        if job.gpu_count > capacity.of(job.gpu):
+            chosen.append(job)
+            continue
+        left = free.get(job.gpu, capacity.of(job.gpu))
         if job.gpu in blocked or job.gpu_count > left:
             blocked.add(job.gpu)
             continue

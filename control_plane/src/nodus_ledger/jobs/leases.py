@@ -266,7 +266,8 @@ class Claims:
             number = job.attempt + 1
             offer = decision.chosen
             if offer is None:
-                change = _no_supplier(now, is_offered=bool(decision.candidates))
+                is_offered = any(each.rejected not in routing.NOT_OFFERED for each in decision.candidates)
+                change = _no_supplier(now, is_offered=is_offered)
                 ended.append(Step(replace(job, attempt=number), [change], None, _nowhere(now)))
                 rows.append(_attempt_row(job.id, number, None, now, decision))
                 continue
@@ -335,6 +336,7 @@ class Claims:
     ) -> Decision:
         requirements = Requirements(
             require_tiers=job.tiers,
+            gpu_count=job.gpu_count,
             prefer_region=job.prefer_region,
             outages=out,
             lost=frozenset((supplier, region) for supplier, region, outcome in history if outcome in _LOST),
