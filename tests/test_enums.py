@@ -20,7 +20,7 @@ VALUES = {
         "L40S": "l40s",
         "A10G": "a10g",
     },
-    nodus.SupplierKind: {"HYPERSCALER": "hyperscaler", "TIER3": "tier3", "NEOCLOUD": "neocloud"},
+    nodus.SupplierKind: {"HYPERSCALER": "hyperscaler", "TIER3": "tier3", "NEOCLOUD": "neocloud", "OWN": "own"},
     nodus.JobStatus: {
         "QUEUED": "queued",
         "PLACED": "placed",

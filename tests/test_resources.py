@@ -20,6 +20,7 @@ CANDIDATES = [{"supplier": "lambda", "region": "us-west-2", "score": 0.5}, {"sup
         (nodus.Routing, {}),
         (nodus.RoutingCandidate, {"supplier": "aws"}),
         (nodus.KeyView, {"id": "k"}),
+        (nodus.Offer, {"supplier": "lab"}),
         (nodus.Webhook, {"id": "w", "url": "https://x.example/"}),
         (nodus.InclusionProof, {"seq": 1, "size": 1, "leaf_hash": "00", "hashes": []}),
     ],

@@ -56,7 +56,9 @@ BAD = [
     {"gpu": ""},
     {"gpu": None},
     {"gpu": 7},
-    {"gpu": nodus.GpuType("h200")},
+    {"gpu": "h200"},
+    {"gpu": nodus.GpuType("H 200")},
+    {"gpu": nodus.GpuType("h200\n")},
     {"gpu_count": 0},
     {"gpu_count": 9},
     {"gpu_count": -1},
@@ -245,6 +247,16 @@ def test_an_unknown_gpu_is_refused_with_the_nearest_match(gpu: str, nearest: str
 
     assert f"did you mean {nearest!r}?" in message
     assert all(known.value in message for known in nodus.GpuType)
+
+
+def test_a_gpu_that_this_version_does_not_know_can_be_asked_for() -> None:
+    """As a `GpuType`, so that it is no slip of the pen; the server says whether somebody offers it."""
+    spec = nodus.JobSpec(image="i", gpu=nodus.GpuType("rtx_4090"))
+
+    assert (spec.gpu, spec.gpu.is_known) == ("rtx_4090", False)
+    assert json.loads(spec.model_dump_json())["gpu"] == "rtx_4090"
+    assert nodus.JobSpec(**spec.model_dump()) == spec
+    assert "nodus.GpuType(" in refusal_of(gpu="rtx_4090").message
 
 
 def test_several_mistakes_are_told_at_once() -> None:

@@ -53,7 +53,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "LedgerError",
     ),
     "Hooks": ("RetryEvent", "ResponseEvent"),
-    "Keys": ("KeyView",),
+    "Keys and offers": ("KeyView", "Offer"),
     "Signatures and webhooks": (
         "sign_request",
         "verify_webhook",

@@ -44,7 +44,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "access": {"errors"},
         # Below it is the program that runs beside a command, as a process of its own.
         "runner": set(),
-        "suppliers": {"clock", "runner"},
+        "suppliers": {"clock", "exit_codes", "runner"},
         "streams": {"concurrency", "suppliers", "trouble"},
         "dispatch": {"clock", "suppliers", "trouble"},
         "webhooks": {"clock", "concurrency", "trouble", "version"},

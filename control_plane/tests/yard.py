@@ -6,15 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import pytest
+import entries
 from sqlalchemy import select
 
-from nodus_control import control_plane
 from nodus_control.clock import ManualClock
 from nodus_control.control_plane import ControlPlane
-from nodus_core.catalogue import Catalogue, Supplier, SupplierKind
 from nodus_core.lifecycle import Change, JobStatus
 from nodus_core.spec import parse_spec
+from nodus_core.suppliers_file import SupplierEntry
 from nodus_ledger.database.rows import JobRecord
 from nodus_ledger.database.schema import attempts, jobs, slots
 from nodus_ledger.jobs.leases import Claim, Claims
@@ -25,20 +24,10 @@ H100 = "h100_80gb"
 MINUTE_MS = 60_000
 
 
-def supplier(name: str, usd: int, gpus: Mapping[str, int] | None, *, retry_after_loss: int = 2) -> Supplier:
+def supplier(name: str, usd: int, gpus: Mapping[str, int] | None, *, retry_after_loss: int = 2) -> SupplierEntry:
     """Make a supplier that has machines of its own, at one price; without `gpus` one whose engine has a queue."""
-    return Supplier(
-        name=name,
-        kind=SupplierKind.NEOCLOUD,
-        regions=("here",),
-        provisioning_seconds=(0, 0),
-        capacity_refusal_rate=0,
-        loss_per_hour=0,
-        micros_per_gpu_hour=dict.fromkeys(gpus or {H100: 0}, usd * 1_000_000),
-        driver="docker",
-        gpus=gpus,
-        retry_after_loss=retry_after_loss,
-    )
+    prices = dict.fromkeys(gpus or [H100], usd * 1_000_000)
+    return entries.supplier(name, prices, gpus, retry_after_loss=retry_after_loss)
 
 
 @dataclass
@@ -126,10 +115,8 @@ class Yard:
             return {(name, gpu, index): job for name, gpu, index, job in connection.execute(query)}
 
 
-def open_yard(monkeypatch: pytest.MonkeyPatch, database_url: str, suppliers: Iterable[Supplier]) -> Yard:
+def open_yard(database_url: str, suppliers: Iterable[SupplierEntry]) -> Yard:
     """Make a control plane with these suppliers."""
-    catalogue = Catalogue(suppliers)
-    monkeypatch.setattr(control_plane, "default_catalogue", lambda: catalogue)
     clock = ManualClock()
-    plane = ControlPlane(database_url, clock=clock)
-    return Yard(plane, clock, Claims(plane.database, catalogue))
+    plane = ControlPlane(database_url, clock=clock, suppliers=entries.file_of(*suppliers))
+    return Yard(plane, clock, Claims(plane.database, plane.catalogue))

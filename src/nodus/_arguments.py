@@ -11,6 +11,9 @@ MAX_IDEMPOTENCY_KEY_LENGTH = 128
 MAX_SECONDS = 1_000_000_000.0
 """Some thirty years; beyond that, neither sleeps nor sums of times are reliable."""
 
+GPU_MODEL_RULE = "the name of a GPU model: 1 to 64 lower-case letters, digits and '_'"
+
+_GPU_MODEL = re.compile(r"[a-z0-9_]{1,64}\Z")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?\Z")
 _CONTROL_OR_SURROGATE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _DOT_SEGMENT = re.compile(r"(?:^|[/\\])\.\.?(?:[/\\]|\Z)")
@@ -45,6 +48,22 @@ def whole_number(name: str, value: object, *, minimum: int) -> int:
     raise ValidationError(
         f"`{name}` must be a whole number of at least {minimum}, not {value!r}.", code="invalid_argument"
     )
+
+
+def is_gpu_model(value: str) -> bool:
+    """Whether a string can be the name of a GPU model, known to this version or not."""
+    return _GPU_MODEL.match(value) is not None
+
+
+def gpu_model(name: str, value: object) -> str:
+    """Return the argument `name` as the name of a GPU model.
+
+    Raises:
+        ValidationError: (`invalid_argument`) it cannot be one.
+    """
+    if isinstance(value, str) and is_gpu_model(value):
+        return str.__str__(value)  # the wire value of an enumeration's member
+    raise ValidationError(f"`{name}` must be {GPU_MODEL_RULE}, not {value!r}.", code="invalid_argument")
 
 
 def word(name: str, value: object) -> str:

@@ -107,6 +107,11 @@ def all_events(*, after: str | None, resumes: bool) -> Call:
     return Call("GET", "/v1/events", query=urlencode(query), accept=EVENT_STREAM, headers=headers)
 
 
+def offers(*, gpu: str | None = None) -> Call:
+    query = {} if gpu is None else {"gpu": _arguments.gpu_model("gpu", gpu)}
+    return Call("GET", "/v1/offers", query=urlencode(query))
+
+
 def key() -> Call:
     return Call("GET", "/v1/key")
 

@@ -70,12 +70,13 @@ class SupplierKind(OpenStrEnum):
     """The classes of supplier.
 
     Hyperscalers are AWS, GCP, Azure and OCI; tier 3 are CoreWeave, Lambda and Crusoe; neoclouds are RunPod, Vast and
-    Hyperbolic.
+    Hyperbolic; own are the operator's machines and clusters.
     """
 
     HYPERSCALER = "hyperscaler"
     TIER3 = "tier3"
     NEOCLOUD = "neocloud"
+    OWN = "own"
 
 
 class PrincipalKind(OpenStrEnum):

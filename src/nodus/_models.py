@@ -108,7 +108,11 @@ class JobSpec(BaseModel):
     @field_validator("gpu", mode="before")
     @classmethod
     def _check_gpu(cls, gpu: object) -> GpuType:
-        return _choose(GpuType, gpu)
+        if isinstance(gpu, GpuType) and not gpu.is_known:
+            if not _arguments.is_gpu_model(gpu.value):
+                raise ValueError(f"must be {_arguments.GPU_MODEL_RULE}")
+            return gpu  # the server says whether somebody offers it
+        return _choose(GpuType, gpu, "; for another model that is offered, pass nodus.GpuType(…)")
 
     @field_validator("require_tiers", mode="before")
     @classmethod
@@ -435,15 +439,15 @@ class JobPage(BaseModel):
     next_cursor: str | None = None
 
 
-def _choose(kind: type[_Choice], value: object) -> _Choice:
-    """Return the known member for `value`; any other value is refused here rather than by the server."""
+def _choose(kind: type[_Choice], value: object, otherwise: str = "") -> _Choice:
+    """Return the known member for `value`; any other value is refused here, and told what to do `otherwise`."""
     if isinstance(value, str):
         choice = kind(value)
         if choice.is_known:
             return choice
     known = [member.value for member in kind]
     hint = f" (did you mean {_nearest(value, known)!r}?)" if isinstance(value, str) else ""
-    raise ValueError(f"must be one of {', '.join(known)}, not {_quoted(value)}{hint}")
+    raise ValueError(f"must be one of {', '.join(known)}, not {_quoted(value)}{hint}{otherwise}")
 
 
 def _nearest(value: str, known: list[str]) -> str:

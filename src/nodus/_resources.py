@@ -1,4 +1,4 @@
-"""Answers of the server other than jobs: events, routing, the calling key, webhooks, the Trust Ledger.
+"""Answers of the server other than jobs: events, routing, offers, the calling key, webhooks, the Trust Ledger.
 
 All are frozen; fields that this version does not know are ignored.
 """
@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ._enums import JobStatus, PrincipalKind, SupplierKind
+from ._enums import GpuType, JobStatus, PrincipalKind, SupplierKind
 
 
 class _Resource(BaseModel):
@@ -95,6 +95,30 @@ class Routing(_Resource):
         named = [each for each in candidates if isinstance(each, dict)] if isinstance(candidates, list) else []
         found = [each for each in named if each.get("supplier") == content["chosen"]]
         return {**content, "chosen": found[0] if found else {"supplier": content["chosen"]}}
+
+
+class Offer(_Resource):
+    """A GPU model at a supplier in a region, at its price.
+
+    Attributes:
+        supplier: the supplier's name.
+        kind: its class.
+        region: where its GPUs are.
+        gpu: the GPU model.
+        usd_per_gpu_hour: its price, in US dollars per GPU and hour.
+        free_gpus: how many are free at the supplier; None where nobody counts them, and for an agent's key.
+        available: whether a job of one GPU could be placed there now; None if the server does not say.
+        simulated: True if the supplier is simulated: nothing runs there, and nothing is charged.
+    """
+
+    supplier: str
+    kind: SupplierKind | None = None
+    region: str | None = None
+    gpu: GpuType | None = None
+    usd_per_gpu_hour: float | None = None
+    free_gpus: int | None = None
+    available: bool | None = None
+    simulated: bool | None = None
 
 
 class KeyView(_Resource):
@@ -295,6 +319,12 @@ class WebhookPage(_Resource):
     """A listing of endpoints."""
 
     webhooks: list[Webhook]
+
+
+class OfferList(_Resource):
+    """The price list."""
+
+    offers: list[Offer]
 
 
 class DeliveryPage(_Resource):

@@ -109,6 +109,10 @@ async def key(client: AsyncClient) -> object:
     return (await client.key()).id
 
 
+async def offers(client: AsyncClient) -> object:
+    return [each.supplier for each in await client.offers(gpu="l40s")]
+
+
 async def create_webhook(client: AsyncClient) -> object:
     return (await client.webhooks.create("https://example.com/hook", ["job.completed"])).id
 
@@ -197,6 +201,7 @@ SIDE_CALLS: dict[str, tuple[Call, object]] = {
     "events": (events, "completed"),
     "logs, followed": (output, str),
     "routing": (routing, "Routing"),
+    "offers": (offers, ["lab"]),
     "key": (key, "key-1"),
     "webhooks.create": (create_webhook, "wh_1"),
     "webhooks.list": (list_webhooks, ["wh_1"]),

@@ -110,6 +110,10 @@ def key(client: Client) -> object:
     return (client.key()).id
 
 
+def offers(client: Client) -> object:
+    return [each.supplier for each in client.offers(gpu="l40s")]
+
+
 def create_webhook(client: Client) -> object:
     return (client.webhooks.create("https://example.com/hook", ["job.completed"])).id
 
@@ -198,6 +202,7 @@ SIDE_CALLS: dict[str, tuple[Call, object]] = {
     "events": (events, "completed"),
     "logs, followed": (output, str),
     "routing": (routing, "Routing"),
+    "offers": (offers, ["lab"]),
     "key": (key, "key-1"),
     "webhooks.create": (create_webhook, "wh_1"),
     "webhooks.list": (list_webhooks, ["wh_1"]),

@@ -85,6 +85,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "cancel": ("job-1",),
     "logs": ("job-1",),
     "events": ("job-1",),
+    "offers": (),
     "key": (),
     "webhooks create": ("https://hooks.example/", "--event", "job.failed"),
     "webhooks list": (),

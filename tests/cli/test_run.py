@@ -184,7 +184,7 @@ def test_an_env_file_that_is_not_text_is_refused(nodus: Command, tmp_path: Path)
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--gpu", "h100"], "'h100_80gb'"),
+        (["--gpu", "H100"], "'h100_80gb'"),
         (["--gpu-count", "9"], "gpu_count"),
         (["--max-runtime-seconds", "59"], "max_runtime_seconds"),
         (["--require-tier", "tier2"], "'tier3'"),

@@ -40,6 +40,7 @@ _ROW = {
 FIXED: dict[str, object] = {
     "GET /v1/jobs/job-1/routing": {"chosen": "lambda", "candidates": [{"supplier": "lambda"}]},
     "GET /v1/key": {"id": "key-1", "label": "ci"},
+    "GET /v1/offers": {"offers": [{"supplier": "lab", "gpu": "l40s", "usd_per_gpu_hour": 0.5}]},
     "GET /v1/webhooks": {"webhooks": [_WEBHOOK]},
     "POST /v1/webhooks": _WEBHOOK,
     "GET /v1/webhooks/wh_1": _WEBHOOK,

@@ -145,6 +145,8 @@ def webhooks(client: nodus.Client) -> None:
     assert_type(client.webhooks.iter_deliveries(hook.id), Iterator[nodus.Delivery])
     assert_type(client.webhooks.replay(hook.id, "d-1"), nodus.Delivery)
     assert_type(client.key(), nodus.KeyView)
+    assert_type(client.offers(gpu=nodus.GpuType("rtx_4090")), list[nodus.Offer])
+    assert_type(client.offers(gpu="l40s")[0].free_gpus, int | None)
 
 
 async def ledger(client: nodus.AsyncClient, job: nodus.AsyncJob) -> None:

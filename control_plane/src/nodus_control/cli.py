@@ -8,15 +8,18 @@ import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import asyncclick
 
 from nodus_core.rate_limits import parse_rate_limit
+from nodus_core.suppliers_file import SuppliersFile
 from nodus_ledger.database.database import DATABASE_VARIABLE, UnusableDatabase
 from nodus_ledger.database.redis_store import REDIS_VARIABLE, RedisStore, UnusableRedis
 from nodus_ledger.database.sealing import UnusableKey
 from nodus_ledger.errors import DatabaseUnavailable
+from nodus_ledger.jobs.accepted_suppliers import SuppliersDiffer, SuppliersInUse
 from nodus_ledger.keys.thresholds import DEFAULT_FRACTION
 from nodus_ledger.trust.sizes import LedgerSizes
 
@@ -33,8 +36,10 @@ from .serving.interrupts import Interrupts, catching_interrupts
 from .serving.processes import Processes
 from .serving.rollback_check import LedgerMemory, RolledBack, summary
 from .serving.server import Server, ServerFailed, base_url_of, bind
-from .suppliers.drivers import DRIVERS, WHAT_RUNS, state_directory
-from .suppliers.process.command import process_options
+from .suppliers.command import no_driver_option, required_suppliers, suppliers, suppliers_option
+from .suppliers.drivers import WHAT_RUNS, state_directory
+from .suppliers.files import driver_of, process_options_of
+from .suppliers.process.command import containment_option
 from .suppliers.process.options import ProcessOptions
 from .version import VERSION
 from .webhooks.addresses import parse_allowed
@@ -48,24 +53,26 @@ class Hosting:
 
     database_url: str = field(repr=False)
     redis_url: str | None = field(repr=False)
+    suppliers: SuppliersFile
     driver: str
     webhook_allow: tuple[str, ...]
     threshold: float
     process: ProcessOptions
     accepts_clock: bool
+    accepts_suppliers: bool = False
     accepts_rollback: bool = False
     limits: RateLimitOptions = field(default_factory=RateLimitOptions)
 
 
 def _with_database(command: Callable[..., Any]) -> Callable[..., Any]:
+    command = no_driver_option(suppliers_option(command))
     command = asyncclick.option(
-        "--driver",
-        type=asyncclick.Choice(DRIVERS),
-        required=True,
-        help="What the jobs are for: `simulated` runs nothing and takes test keys (nk_test_…) only, `process` runs "
-        "their commands on the worker's machine and takes live keys only.",
+        "--accept-suppliers",
+        is_flag=True,
+        help="Start although the other processes of this database have other suppliers: these are the new ones, and "
+        "the others place nothing until they are restarted with them. The operator's ledger records it.",
     )(command)
-    command = process_options(allow_option(command))
+    command = containment_option(allow_option(command))
     command = asyncclick.option(
         "--accept-clock",
         is_flag=True,
@@ -114,15 +121,16 @@ def program() -> None:
 def serve(
     database_url: str | None,
     redis_url: str | None,
-    driver: str,
+    suppliers_path: Path | None,
     webhook_allow: tuple[str, ...],
     threshold: float,
     accept_clock: bool,
+    accept_suppliers: bool,
     host: str,
     port: int,
     workers: int,
     accept_rollback: bool,
-    process: ProcessOptions,
+    process_containment: str,
     rate_limit: str,
     trusted_proxies: tuple[str, ...],
 ) -> int:
@@ -130,10 +138,11 @@ def serve(
     hosting = _hosting(
         database_url,
         redis_url,
-        driver,
+        suppliers_path,
         webhook_allow,
-        process=process,
+        containment=process_containment,
         accepts_clock=accept_clock,
+        accepts_suppliers=accept_suppliers,
         accepts_rollback=accept_rollback,
         threshold=threshold,
     )
@@ -144,7 +153,7 @@ def serve(
     with catching_interrupts() as interrupts:
         try:
             listening = bind(host, port)
-            said = f"serving {base_url_of(host, listening)}\n{WHAT_RUNS[driver]}"
+            said = f"serving {base_url_of(host, listening)}\n{WHAT_RUNS[hosting.driver]}"
             say_ready = functools.partial(asyncclick.echo, said)
             if workers == 1:
                 _answer(hosting, listening, say_ready, interrupts, _say_aside)
@@ -161,23 +170,33 @@ def serve(
 def worker(
     database_url: str | None,
     redis_url: str | None,
-    driver: str,
+    suppliers_path: Path | None,
     webhook_allow: tuple[str, ...],
     accept_clock: bool,
-    process: ProcessOptions,
+    accept_suppliers: bool,
+    process_containment: str,
 ) -> int:
     """Run the jobs that the API accepts, fail them over, and deliver webhooks."""
     with catching_interrupts() as interrupts:
-        hosting = _hosting(database_url, redis_url, driver, webhook_allow, process=process, accepts_clock=accept_clock)
+        hosting = _hosting(
+            database_url,
+            redis_url,
+            suppliers_path,
+            webhook_allow,
+            containment=process_containment,
+            accepts_clock=accept_clock,
+            accepts_suppliers=accept_suppliers,
+        )
         plane = _open(hosting, "worker")
         plane.start_worker()
-        asyncclick.echo(f"working\n{WHAT_RUNS[driver]}")
+        asyncclick.echo(f"working\n{WHAT_RUNS[hosting.driver]}")
         interrupts.wait()
         plane.close()
     return OK
 
 
 program.add_command(attempts)
+program.add_command(suppliers)
 
 
 def main() -> None:
@@ -188,25 +207,29 @@ def main() -> None:
 def _hosting(
     database_url: str | None,
     redis_url: str | None,
-    driver: str,
+    suppliers_path: Path | None,
     webhook_allow: tuple[str, ...],
     *,
-    process: ProcessOptions,
+    containment: str,
     accepts_clock: bool,
+    accepts_suppliers: bool,
     accepts_rollback: bool = False,
     threshold: float = DEFAULT_FRACTION,
 ) -> Hosting:
     url = database_url or os.environ.get(DATABASE_VARIABLE)
     if not url:
         raise Misconfigured(f"no database: give --db URL, or set {DATABASE_VARIABLE}")
+    file = required_suppliers(suppliers_path)
     return Hosting(
         url,
         redis_url or os.environ.get(REDIS_VARIABLE),
-        driver,
+        file,
+        driver_of(file),
         webhook_allow,
         threshold,
-        process,
+        process_options_of(file, containment),
         accepts_clock,
+        accepts_suppliers,
         accepts_rollback,
     )
 
@@ -228,7 +251,7 @@ def _answer(
     plane = _open(hosting, "serve")
     try:
         memory = _remember(hosting, plane, say_sizes)
-        plane.watch_clock()
+        plane.watch_others()
         memory.start()
         try:
             server = Server(create_app(plane), listening=listening, end_streams=plane.feed.end_streams)
@@ -298,6 +321,8 @@ def _open(hosting: Hosting, command: str) -> ControlPlane:
             accept_clock=command if hosting.accepts_clock else None,
             process=hosting.process,
             limits=hosting.limits,
+            suppliers=hosting.suppliers,
+            accept_suppliers=command if hosting.accepts_suppliers else None,
         )
         if answers_requests and plane.clock_watch is not None and plane.clock_watch.problem is not None:
             problem = plane.clock_watch.problem
@@ -305,12 +330,18 @@ def _open(hosting: Hosting, command: str) -> ControlPlane:
             # A worker waits until the clocks agree; here every answer would be of another month.
             raise UntrustedClock(f"{problem}: set it right, or stop the other one")
         return plane
+    except SuppliersDiffer as exc:
+        raise Misconfigured(
+            f"{exc}: start with the file that the other processes have, or, to make this one the new one, start once "
+            "with --accept-suppliers"
+        ) from exc
     except (
         UntrustedClock,
         UnusableDatabase,
         DatabaseUnavailable,
         UnusableKey,
         UnusableRedis,
+        SuppliersInUse,
         RuntimeError,
         ValueError,
     ) as exc:

@@ -15,15 +15,18 @@ from pathlib import Path
 
 import sqlalchemy.exc
 
-from nodus_core.catalogue import Catalogue, default_catalogue
+from nodus_core.catalogue import Catalogue
+from nodus_core.suppliers_file import SuppliersFile
 from nodus_ledger.database.database import Database, UnusableDatabase, in_a_line
 from nodus_ledger.database.fingerprints import fingerprints_for
 from nodus_ledger.database.redis_store import RedisStore
 from nodus_ledger.database.sealing import KEY_VARIABLE, sealer_for
 from nodus_ledger.database.settings import RECORDS_SECRET, Settings
+from nodus_ledger.jobs.accepted_suppliers import AcceptedSuppliers
 from nodus_ledger.jobs.admission import Admission
 from nodus_ledger.jobs.capacity import Layout
 from nodus_ledger.jobs.event_log import EventLog
+from nodus_ledger.jobs.gpus_in_use import GpusInUse
 from nodus_ledger.jobs.heartbeats import Workers
 from nodus_ledger.jobs.jobs import Jobs
 from nodus_ledger.jobs.leases import Claims
@@ -51,7 +54,9 @@ from .readiness import Readiness
 from .runner.containment import close_memory
 from .streams.event_feed import EventFeed
 from .streams.output_watch import OutputWatch
+from .suppliers.agreement import Agreement
 from .suppliers.drivers import PROCESS, SIMULATED, DriverContext, Drivers, Service, one_for_all, state_directory
+from .suppliers.files import shipped_for
 from .suppliers.process.options import GPUS_OF_EACH_MODEL, ProcessOptions
 from .suppliers.simulated.driver import SimulatedDriver
 from .trouble import Trouble
@@ -81,11 +86,15 @@ class ControlPlane:
         accept_clock: the name of the command whose operator says that real time is right, whatever differs from it.
         process: how commands run, where they do (`driver="process"`).
         limits: how much callers may ask for; without, only addresses of failing callers are limited.
-        catalogue: the suppliers and their offers; by default those that come with the package.
+        suppliers: the suppliers, which all processes of the database must agree on; without, those that come with the
+            package.
+        accept_suppliers: the name of the command whose operator makes these suppliers the accepted ones.
         services: how each supplier is served, in place of `driver`. All of them are simulated, or none.
 
     Raises:
         UntrustedClock: real time is wrong.
+        SuppliersDiffer: the database's processes agree on other suppliers.
+        SuppliersInUse: a supplier that has jobs is not among them.
         ValueError: simulated suppliers stand beside others, or a driver has nowhere to keep its files.
     """
 
@@ -103,13 +112,14 @@ class ControlPlane:
         accept_clock: str | None = None,
         process: ProcessOptions | None = None,
         limits: RateLimitOptions | None = None,
-        catalogue: Catalogue | None = None,
+        suppliers: SuppliersFile | None = None,
+        accept_suppliers: str | None = None,
         services: Mapping[str, Service] | None = None,
     ) -> None:
         options = webhooks or WebhookOptions()
         self.database_trouble = Trouble(_logger, "answering requests")
         process = process or ProcessOptions()
-        self.catalogue: Catalogue = catalogue or default_catalogue()
+        self.catalogue: Catalogue = Catalogue(shipped_for(driver) if suppliers is None else suppliers)
         if services is None:
             services = one_for_all(self.catalogue.suppliers, driver, is_reliable=is_reliable, process=process)
         kinds = {service.driver for service in services.values()}
@@ -133,6 +143,7 @@ class ControlPlane:
             self.clock_watch = ClockWatch(self.database) if clock is None else None
             self.clock: Clock = self._own_clock(clock, accept_clock)
             self.seed = seed
+            self.agreement = self._agree(suppliers is not None, accept_suppliers)
             self.keys = Keys(self.database, SigningSecrets(sealer, redis), are_tests=simulated)
             signer = signer_for(self.database, sealer, os.environ.get(SIGNING_KEY_VARIABLE))
             origin = origin_for(self.database, os.environ.get(ORIGIN_VARIABLE), database_id=self.settings.database_id())
@@ -142,7 +153,7 @@ class ControlPlane:
             admission = Admission(needs_command=only_processes, one_customer=one_customer)
             layout = (
                 Layout.of_one_machine(self.catalogue, gpus=GPUS_OF_EACH_MODEL, at_once=process.at_once)
-                if only_processes
+                if only_processes and suppliers is None
                 else Layout.of(self.catalogue)
             )
             self.jobs = Jobs(
@@ -161,7 +172,14 @@ class ControlPlane:
             self.limits = RateLimiter(limits, redis)
             self.callers = Callers()
             self.outages = Outages(self.database)
-            self._claims = Claims(self.database, self.catalogue, layout, simulated=simulated)
+            self.gpus_in_use = GpusInUse(self.database)
+            self._claims = Claims(
+                self.database,
+                self.catalogue,
+                layout,
+                simulated=simulated,
+                must_be_accepted=self.agreement is not None,
+            )
             if is_alone:
                 self._claims.release_all()
             self._private_directory = None if simulated else self._output_directory()
@@ -200,7 +218,9 @@ class ControlPlane:
         self.sweeper = Sweeper(self.jobs, self.drivers, self._engines, self._owner, self.clock.now)
         self.output_watch = OutputWatch(self.drivers.logs)
         self._redis = redis
-        self.readiness = Readiness(self._workers, redis)
+        agreement = self.agreement
+        more = {} if agreement is None else {"suppliers": agreement.check}
+        self.readiness = Readiness(self._workers, redis, more)
         self.replays: Replays = _replays(self.database, redis, is_alone=is_alone)
         self.is_reliable = is_reliable
         may_work = None if watch is None else watch.may_work
@@ -210,15 +230,17 @@ class ControlPlane:
 
     def start_worker(self) -> None:
         """Start doing due work, in threads."""
-        self.watch_clock()
+        self.watch_others()
         self._loop.start()
         self.sweeper.start()
         self.webhooks.deliverer.start()
 
-    def watch_clock(self) -> None:
-        """Go on comparing the clock with the others, in a thread, where it is real time."""
+    def watch_others(self) -> None:
+        """Go on comparing the clock, where it is real time, and the suppliers with the others, in threads."""
         if self.clock_watch is not None:
             self.clock_watch.start()
+        if self.agreement is not None:
+            self.agreement.start()
 
     def wake(self) -> None:
         """Tell the worker that something has fallen due."""
@@ -290,6 +312,8 @@ class ControlPlane:
         self._store_offset()
         if self.clock_watch is not None:
             self.clock_watch.stop()
+        if self.agreement is not None:
+            self.agreement.stop()
         self.database.close()
         if self._redis is not None:
             self._redis.close()
@@ -308,6 +332,13 @@ class ControlPlane:
         if latest is not None:
             clock.advance_to(latest)
         return clock
+
+    def _agree(self, has_file: bool, accept: str | None) -> Agreement | None:
+        if not has_file:
+            return None
+        accepted = AcceptedSuppliers(self.database)
+        accepted.require(self.catalogue, self.clock.now(), accept=accept)
+        return Agreement(accepted, self.catalogue)
 
     def _run_due(self) -> int:
         return self.worker.run_due() + self.webhooks.deliverer.run_due()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -56,6 +57,8 @@ def translate(refusal: ledger.Refused | InvalidSpec) -> ApiError:
         return ApiError(422, "cannot_run", refusal.message)
     if isinstance(refusal, ledger.DatabaseUnavailable):
         return _database_unavailable(nothing_was_done=refusal.nothing_was_done)
+    if isinstance(refusal, ledger.NoSuchOffer):
+        return _no_such_offer(refusal)
     status, code, message = _ANSWERS[type(refusal)]
     return ApiError(status, code, message)
 
@@ -65,12 +68,6 @@ _ANSWERS: Mapping[type[ledger.Refused], tuple[int, str, str]] = {
         422,
         "idempotency_key_reused",
         "This idempotency key came with another spec before: use a new key for a new job.",
-    ),
-    ledger.NoSuchOffer: (
-        422,
-        "no_such_offer",
-        "No supplier in the catalogue offers this GPU, so many of them in one place, under these tiers: change `gpu`, "
-        "`gpu_count` or `require_tiers`.",
     ),
     ledger.SimulationsOnly: (
         422,
@@ -132,3 +129,15 @@ def _budget_exceeded(estimated: int, figures: BudgetFigures) -> ApiError:
             "resets_at": timestamp(figures.resets_at),
         },
     )
+
+
+def _no_such_offer(refusal: ledger.NoSuchOffer) -> ApiError:
+    if refusal.is_too_many:
+        message = "No supplier has so many of this GPU under these tiers: change `gpu_count` or `require_tiers`."
+    elif refusal.gpu in refusal.gpus:
+        message = "No supplier offers this GPU under these tiers: change `gpu` or `require_tiers`."
+    else:
+        near = difflib.get_close_matches(refusal.gpu, refusal.gpus, n=1, cutoff=0)
+        nearest = f"; the nearest is {near[0]!r}" if near else ""
+        message = f"No supplier offers this GPU: `gpu` must be one of {', '.join(refusal.gpus)}{nearest}."
+    return ApiError(422, "no_such_offer", message, extra={"gpus": list(refusal.gpus)})

@@ -1,5 +1,7 @@
 """Whether a process can answer requests: whether the database and Redis answer it, and when a worker was last seen.
 
+A process whose suppliers are not the accepted ones is not ready either.
+
 A worker that is missing is told, and makes no API unready: requests are answered all the same.
 """
 
@@ -40,6 +42,7 @@ class Readiness:
     Args:
         workers: where they give signs of life; asking that asks the database.
         redis: None where none is used.
+        more: what else to ask, by name; each gives `ok`, or says what is wrong, and asks nobody.
         real_time: gives Unix seconds.
         clock: gives seconds; from one moment to another is all that counts.
     """
@@ -48,12 +51,14 @@ class Readiness:
         self,
         workers: Workers,
         redis: RedisStore | None,
+        more: Mapping[str, Callable[[], str]] | None = None,
         *,
         real_time: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._workers = workers
         self._redis = redis
+        self._more = more or {}
         self._real_time = real_time
         self._clock = clock
         self._lock = threading.Lock()
@@ -79,6 +84,7 @@ class Readiness:
             checks["database"] = "unavailable"
         if self._redis is not None:
             checks["redis"] = self._ask_redis(self._redis)
+        checks.update({name: check() for name, check in self._more.items()})
         checks["worker"] = worker
         return checks
 

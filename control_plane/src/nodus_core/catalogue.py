@@ -2,65 +2,25 @@
 
 from __future__ import annotations
 
-import enum
-import json
-from collections.abc import Iterable, Mapping
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
-from typing import Any
 
-from .money import micros_from_usd
+from .canonical_json import canonical_json
+from .suppliers_file import SupplierEntry, SupplierKind, SuppliersFile
+from .suppliers_reading import read_suppliers
 
-SIMULATED = "simulated"
-"""The driver of suppliers that run nothing."""
-
-
-class GpuType(str, enum.Enum):
-    """The GPUs that a spec can ask for."""
-
-    H100_80GB = "h100_80gb"
-    A100_80GB = "a100_80gb"
-    A100_40GB = "a100_40gb"
-    L40S = "l40s"
-    A10G = "a10g"
-
-
-class SupplierKind(str, enum.Enum):
-    """The classes of suppliers that `require_tiers` filters by."""
-
-    HYPERSCALER = "hyperscaler"
-    TIER3 = "tier3"
-    NEOCLOUD = "neocloud"
-
-
-@dataclass(frozen=True, slots=True)
-class Supplier:
-    """A supplier, and how it behaves when it is simulated.
-
-    `driver` is what runs its jobs. `gpus` is how many GPUs of each model it has; None where it says by itself when it
-    has no more. `retry_after_loss` is how often a place that lost a job is tried again, once no other is left.
-    `provisioning_seconds` is the shortest and the longest time from placement to running, `capacity_refusal_rate` the
-    fraction of placements that it refuses, and `loss_per_hour` the rate at which it loses running jobs.
-    """
-
-    name: str
-    kind: SupplierKind
-    regions: tuple[str, ...]
-    provisioning_seconds: tuple[float, float]
-    capacity_refusal_rate: float
-    loss_per_hour: float
-    micros_per_gpu_hour: Mapping[str, int]
-    driver: str = SIMULATED
-    gpus: Mapping[str, int] | None = None
-    retry_after_loss: int = 0
+SHIPPED_FILE = "suppliers.toml"
+"""The ten mock suppliers, which come with the package."""
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
     """One GPU model at one supplier in one region, for micro-USD per GPU-hour.
 
-    `gpus` is how many the supplier has of it; None where that is not said.
+    `gpus` is how many the supplier has of it, free or not; None where nobody counts them.
     """
 
     supplier: str
@@ -77,25 +37,35 @@ class Offer:
 
 
 class Catalogue:
-    """All suppliers, and their offers by GPU in a fixed order."""
+    """All suppliers, and their offers by GPU in a fixed order.
 
-    def __init__(self, suppliers: Iterable[Supplier]) -> None:
-        self.suppliers: Mapping[str, Supplier] = {supplier.name: supplier for supplier in suppliers}
+    Attributes:
+        suppliers: the entries of the file, by name.
+        gpus: the models that somebody offers, in the order of their names.
+        sha256: what processes that work together must agree on: name, kind, regions, driver, GPUs and prices of each
+            supplier, and the retail prices. Not the drivers' own sections, which may differ by host.
+    """
+
+    def __init__(self, file: SuppliersFile) -> None:
+        self.suppliers: Mapping[str, SupplierEntry] = {entry.name: entry for entry in file.suppliers}
+        self.gpus = tuple(sorted({gpu for entry in file.suppliers for gpu in entry.micros_per_gpu_hour}))
+        self.sha256 = hashlib.sha256(canonical_json(_agreed(file)).encode()).hexdigest()
+        self._retail = file.retail
         self._offers: dict[str, tuple[Offer, ...]] = {
-            gpu.value: tuple(
+            gpu: tuple(
                 Offer(
-                    supplier.name,
-                    supplier.kind,
+                    entry.name,
+                    entry.kind,
                     region,
-                    gpu.value,
-                    supplier.micros_per_gpu_hour[gpu.value],
-                    None if supplier.gpus is None else supplier.gpus.get(gpu.value, 0),
+                    gpu,
+                    entry.micros_per_gpu_hour[gpu],
+                    None if entry.gpus is None else entry.gpus[gpu],
                 )
-                for supplier in self.suppliers.values()
-                if gpu.value in supplier.micros_per_gpu_hour
-                for region in supplier.regions
+                for entry in file.suppliers
+                if gpu in entry.micros_per_gpu_hour
+                for region in entry.regions
             )
-            for gpu in GpuType
+            for gpu in self.gpus
         }
 
     def offers(self, gpu: str) -> tuple[Offer, ...]:
@@ -103,28 +73,51 @@ class Catalogue:
         return self._offers.get(gpu, ())
 
     def retail_micros_per_gpu_hour(self, gpu: str) -> int | None:
-        """Return the retail price: the cheapest hyperscaler's. None where no hyperscaler has this GPU."""
+        """Return the retail price of a GPU; None where nothing is known of it.
+
+        It is the price of the cheapest hyperscaler of the file, else what the file says under `[retail]`, else the
+        price of the cheapest hyperscaler of the shipped list.
+        """
+        here = self._cheapest_hyperscaler(gpu)
+        if here is None:
+            here = self._retail.get(gpu)
+        return default_catalogue()._cheapest_hyperscaler(gpu) if here is None else here
+
+    def _cheapest_hyperscaler(self, gpu: str) -> int | None:
         prices = [offer.micros_per_gpu_hour for offer in self.offers(gpu) if offer.kind is SupplierKind.HYPERSCALER]
         return min(prices, default=None)
 
 
 @lru_cache(maxsize=1)
+def shipped_suppliers() -> SuppliersFile:
+    """Return the suppliers file that comes with the package."""
+    return read_suppliers(shipped_text(), SHIPPED_FILE)
+
+
+def shipped_text() -> str:
+    """Return the text of the suppliers file that comes with the package."""
+    return resources.files("nodus_core").joinpath("data").joinpath(SHIPPED_FILE).read_text(encoding="utf-8")
+
+
+@lru_cache(maxsize=1)
 def default_catalogue() -> Catalogue:
     """Return the ten suppliers that come with the package."""
-    text = resources.files("nodus_core").joinpath("data").joinpath("suppliers.json").read_text(encoding="utf-8")
-    return Catalogue(_supplier(entry) for entry in json.loads(text)["suppliers"])
+    return Catalogue(shipped_suppliers())
 
 
-def _supplier(entry: dict[str, Any]) -> Supplier:
-    shortest, longest = entry["provisioning_seconds"]
-    return Supplier(
-        name=entry["name"],
-        kind=SupplierKind(entry["kind"]),
-        regions=tuple(entry["regions"]),
-        provisioning_seconds=(shortest, longest),
-        capacity_refusal_rate=entry["capacity_refusal_rate"],
-        loss_per_hour=entry["loss_per_hour"],
-        micros_per_gpu_hour={
-            gpu: micros_from_usd(price["price"]) for gpu, price in entry["usd_per_gpu_hour"].items() if price
-        },
-    )
+def _agreed(file: SuppliersFile) -> dict[str, object]:
+    """Return what the hash covers. No order of the file is part of it: none decides anything."""
+    return {
+        "retail": dict(file.retail),
+        "suppliers": [
+            {
+                "name": entry.name,
+                "kind": entry.kind.value,
+                "regions": sorted(entry.regions),
+                "driver": entry.driver.value,
+                "gpus": None if entry.gpus is None else dict(entry.gpus),
+                "micros_per_gpu_hour": dict(entry.micros_per_gpu_hour),
+            }
+            for entry in sorted(file.suppliers, key=lambda entry: entry.name)
+        ],
+    }

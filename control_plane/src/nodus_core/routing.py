@@ -12,7 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from .catalogue import Offer, SupplierKind
+from .catalogue import Offer
+from .suppliers_file import SupplierKind
+
+NOT_OFFERED = ("tier_not_allowed", "too_few_gpus")
+"""The rejections that no change at a supplier lifts, while the suppliers stay what they are."""
 
 REGION_NUDGE = 1.1
 """How much better an offer in the preferred region scores: it wins over one that is up to a tenth cheaper."""
@@ -26,12 +30,12 @@ class Requirements:
 
     Attributes:
         require_tiers: only suppliers of these kinds; empty for any.
+        gpu_count: how many GPUs it needs, at one supplier.
         prefer_region: a region, or the start of one (`eu`, `us-east`), in any case.
         outages: names of suppliers that are out.
         lost: places where this job has been lost, as often as it is tried there.
         refused: places that had no room for this job, and are not asked again.
         ceiling_micros: the reserved rate per GPU-hour, above which nothing is picked; None for no limit.
-        gpu_count: how many GPUs it needs, in one place.
         drained: names of suppliers that are given nothing new.
         unreachable: names of suppliers that nobody can ask now.
         lost_before: places where it has been lost, and is tried again where no other candidate is left.
@@ -40,12 +44,12 @@ class Requirements:
     """
 
     require_tiers: tuple[str, ...] = ()
+    gpu_count: int = 1
     prefer_region: str | None = None
     outages: frozenset[str] = frozenset()
     lost: frozenset[Location] = frozenset()
     refused: frozenset[Location] = frozenset()
     ceiling_micros: int | None = None
-    gpu_count: int = 1
     drained: frozenset[str] = frozenset()
     unreachable: frozenset[str] = frozenset()
     lost_before: frozenset[Location] = frozenset()
@@ -150,12 +154,13 @@ def _rejection(offer: Offer, requirements: Requirements) -> str | None:
     return None
 
 
-def _has(offer: Offer, gpu_count: int) -> bool:
-    return offer.gpus is None or offer.gpus >= gpu_count
-
-
 def _allowed(kind: SupplierKind, require_tiers: Sequence[str]) -> bool:
     return not require_tiers or kind.value in require_tiers
+
+
+def _has(offer: Offer, gpu_count: int) -> bool:
+    """Say whether there are so many GPUs, free or not."""
+    return offer.gpus is None or offer.gpus >= gpu_count
 
 
 def _in_region(region: str, preferred: str) -> bool:

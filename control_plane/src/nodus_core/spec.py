@@ -12,11 +12,11 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, cast, get_type_hints
 
-from .catalogue import GpuType, SupplierKind
+from .suppliers_file import GPU_NAME, SupplierKind
 
 MAX_IMAGE_LENGTH = 512
 MAX_REGION_LENGTH = 128
@@ -26,7 +26,6 @@ DEFAULT_MAX_RUNTIME_SECONDS = 3600
 MAX_NAME_LENGTH = 128
 MAX_IDEMPOTENCY_KEY_LENGTH = 128
 
-_GPUS = tuple(gpu.value for gpu in GpuType)
 # `json.dumps` would make one at every call.
 _CANONICAL = json.JSONEncoder(
     sort_keys=True,
@@ -105,13 +104,12 @@ def _image(value: object) -> str:
 
 
 def _gpu(value: object) -> str:
-    listed = ", ".join(_GPUS)
     if value is None:
-        raise InvalidSpec(f"`gpu` is required: one of {listed}.", field="gpu")
-    if not isinstance(value, str):
-        raise InvalidSpec(f"`gpu` must be one of {listed}.", field="gpu")
-    if value not in _GPUS:
-        raise InvalidSpec(f"`gpu` must be one of {listed}; the nearest is {_nearest(value, _GPUS)!r}.", field="gpu")
+        raise InvalidSpec("`gpu` is required: a GPU model such as 'h100_80gb'.", field="gpu")
+    if not isinstance(value, str) or not GPU_NAME.fullmatch(value):
+        raise InvalidSpec(
+            "`gpu` must be a GPU model such as 'h100_80gb': 1 to 64 lower-case letters, digits and '_'.", field="gpu"
+        )
     return value
 
 
@@ -201,7 +199,18 @@ class JobSpec:
             is_secret=True,
         ),
     ] = field(default=None, repr=False)
-    gpu: Annotated[str, Field(_gpu, {"enum": [gpu.value for gpu in GpuType]}, is_echoed=True)]
+    gpu: Annotated[
+        str,
+        Field(
+            _gpu,
+            {
+                "type": "string",
+                "pattern": f"^{GPU_NAME.pattern}$",
+                "description": "A GPU model that somebody offers: see `GET /v1/offers`.",
+            },
+            is_echoed=True,
+        ),
+    ]
     gpu_count: Annotated[
         int,
         Field(
@@ -356,8 +365,3 @@ def _unknown_field(name: str) -> str:
     hint = f" Did you mean `{near[0]}`?" if near else ""
     shown = f"The field `{name}`" if _PLAIN_NAME.match(name) else "A field of the body"
     return f"{shown} is not known; a job has {', '.join(_IN_PAYLOAD)}.{hint}"
-
-
-def _nearest(value: str, known: Sequence[str]) -> str:
-    text = value[:64].lower().replace("-", "_").replace(" ", "_")
-    return max(known, key=lambda candidate: difflib.SequenceMatcher(None, text, candidate).ratio())

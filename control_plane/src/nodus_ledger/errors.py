@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -26,7 +27,17 @@ class IdempotencyKeyReused(Refused):
 
 
 class NoSuchOffer(Refused):
-    """Nobody in the catalogue offers what the spec asks for."""
+    """Nobody in the catalogue offers what the spec asks for.
+
+    `gpu` is the model that is asked for, and `gpus` are those that somebody offers; `is_too_many` where somebody offers
+    it, but nobody has so many in one place.
+    """
+
+    def __init__(self, gpu: str, gpus: Sequence[str], *, is_too_many: bool = False) -> None:
+        super().__init__("nobody offers this")
+        self.gpu = gpu
+        self.gpus = tuple(gpus)
+        self.is_too_many = is_too_many
 
 
 class SimulationsOnly(Refused):

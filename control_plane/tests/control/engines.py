@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from entries import file_of, supplier
 from sqlalchemy import select
 
 from nodus_control.api.views import job_view
@@ -25,7 +26,6 @@ from nodus_control.suppliers.protocol import (
     Workload,
     always,
 )
-from nodus_core.catalogue import Catalogue, Supplier, SupplierKind
 from nodus_core.spec import parse_spec
 from nodus_ledger.database.rows import JobRecord
 from nodus_ledger.database.schema import attempts
@@ -105,11 +105,6 @@ class EngineStub:
         return self.on_list()
 
 
-def supplier(name: str, price: int) -> Supplier:
-    """A supplier of two GPU models."""
-    return Supplier(name, SupplierKind.NEOCLOUD, ("here",), (0, 0), 0, 0, {"l40s": price, "a10g": price})
-
-
 def give(stub: EngineStub, _context: DriverContext) -> Driver:
     """Make no other driver."""
     return stub
@@ -124,9 +119,14 @@ class Fleet:
         services = {
             name: Service("stub", functools.partial(give, stub), terms or Terms()) for name, stub in stubs.items()
         }
-        catalogue = Catalogue([supplier("cheap", 1_000_000), supplier("dear", 2_000_000)])
+        suppliers = file_of(
+            *(
+                supplier(name, {"l40s": price, "a10g": price})
+                for name, price in (("cheap", 1_000_000), ("dear", 2_000_000))
+            )
+        )
         self.clock = ManualClock()
-        self.plane = ControlPlane(database_url, clock=self.clock, catalogue=catalogue, services=services)
+        self.plane = ControlPlane(database_url, clock=self.clock, suppliers=suppliers, services=services)
         minted = self.plane.keys.mint(customer_id="acme", label="", principal_kind=PrincipalKind.HUMAN, now=0)
         key = self.plane.keys.find(minted.api_key)
         assert key is not None

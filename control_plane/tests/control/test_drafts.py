@@ -61,7 +61,9 @@ _specs = st.fixed_dictionaries(
             min_size=1,
             max_size=4,
         ),
-        "require_tiers": st.lists(st.sampled_from(["hyperscaler", "tier3", "neocloud"]), min_size=1, unique=True),
+        "require_tiers": st.lists(
+            st.sampled_from(["hyperscaler", "tier3", "neocloud", "own"]), min_size=1, unique=True
+        ),
         "prefer_region": st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=12),
         "name": st.text(min_size=1, max_size=12).filter(str.isprintable),
     },
@@ -171,7 +173,7 @@ def _run(command: list[str], environment: dict[str, str]) -> str:
         ("image", "two words", "without spaces"),
         ("image", "x" * 513, "512"),
         ("command", "python 'x", "no closing quotation"),
-        ("gpu", "h200", "nearest"),
+        ("gpu", "H200", "GPU model"),
         ("gpu_count", "0", "from 1 to 8"),
         ("gpu_count", "9", "from 1 to 8"),
         ("gpu_count", "1.5", "from 1 to 8"),

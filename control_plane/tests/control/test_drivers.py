@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from control.engines import EngineStub, Fleet, give, supplier
+from control.engines import EngineStub, Fleet, give
+from entries import file_of, supplier
 
 from nodus_control.control_plane import ControlPlane
 from nodus_control.dispatch.worker import Worker
 from nodus_control.suppliers.drivers import DriverContext, Drivers, Service, Terms, one_for_all
 from nodus_control.suppliers.process.options import ProcessOptions
 from nodus_control.suppliers.protocol import Driver, LogChunk, Placement, PlacementState, Report
-from nodus_core.catalogue import Catalogue
 from nodus_ledger.jobs.leases import Claims
 
 pytestmark = pytest.mark.both_engines
@@ -88,11 +88,11 @@ def test_one_driver_serves_all_that_ask_for_the_same(tmp_path: Path) -> None:
 
 def test_simulated_suppliers_keep_to_themselves() -> None:
     """Beside others their jobs and prices would be added up with real ones."""
-    catalogue = Catalogue([supplier("made-up", 1), supplier("real", 1)])
+    suppliers = file_of(supplier("made-up", {"l40s": 1}), supplier("real", {"l40s": 1}))
     simulated = one_for_all(["made-up"], "simulated", is_reliable=True, process=ProcessOptions())
     services = {**simulated, "real": Service("stub", functools.partial(give, EngineStub()))}
 
     with pytest.raises(ValueError, match="simulated suppliers cannot stand beside others"):
-        ControlPlane(catalogue=catalogue, services=services)
+        ControlPlane(suppliers=suppliers, services=services)
     with pytest.raises(ValueError, match="no driver 'slrum'"):
         one_for_all(["real"], "slrum", is_reliable=True, process=ProcessOptions())

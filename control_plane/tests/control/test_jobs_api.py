@@ -181,6 +181,18 @@ async def test_what_nobody_offers_is_told_from_what_is_out(client: httpx.AsyncCl
     answer = await client.post("/v1/jobs", json={**spec, "gpu": "a10g", "require_tiers": ["neocloud"]})
 
     assert (answer.status_code, answer.json()["error"]) == (422, "no_such_offer")
+    assert "under these tiers" in answer.json()["message"]
+
+
+async def test_a_gpu_that_nobody_has_is_answered_with_those_that_there_are(
+    client: httpx.AsyncClient, plane: LocalControlPlane, spec: Spec
+) -> None:
+    """Names are free, so a wrong one is a valid spec that nobody offers; the nearest one is named."""
+    answer = await client.post("/v1/jobs", json={**spec, "gpu": "h100"})
+
+    assert (answer.status_code, answer.json()["error"]) == (422, "no_such_offer")
+    assert answer.json()["gpus"] == list(plane.plane.catalogue.gpus)
+    assert "the nearest is 'h100_80gb'" in answer.json()["message"]
 
 
 @pytest.mark.both_engines

@@ -14,8 +14,8 @@ from nodus_control.testing import LocalControlPlane
 from nodus_control.version import VERSION
 from nodus_control.webhooks.urls import MAX_URL_LENGTH
 from nodus_core import spec as limits
-from nodus_core.catalogue import GpuType, SupplierKind
 from nodus_core.lifecycle import JobStatus
+from nodus_core.suppliers_file import GPU_NAME, SupplierKind
 from nodus_core.webhook_events import EVENT_TYPES
 from nodus_ledger.keys.keys import PrincipalKind
 
@@ -89,11 +89,13 @@ def test_the_document_names_no_operation_twice() -> None:
 def test_the_document_has_the_limits_of_the_domain() -> None:
     """Every value and limit stands in the code that enforces it, and here once more for readers."""
     job, webhook = SCHEMAS["JobSpec"]["properties"], SCHEMAS["WebhookSpec"]["properties"]
-    gpus, kinds = [gpu.value for gpu in GpuType], [kind.value for kind in SupplierKind]
+    kinds = [kind.value for kind in SupplierKind]
+    gpu_name = f"^{GPU_NAME.pattern}$"
     principals, statuses = [kind.value for kind in PrincipalKind], [status.value for status in JobStatus]
 
-    assert [job["gpu"]["enum"], SCHEMAS["JobView"]["properties"]["gpu"]["enum"]] == [gpus, gpus]
-    assert [job["require_tiers"]["items"]["enum"], SCHEMAS["Candidate"]["properties"]["kind"]["enum"]] == [kinds, kinds]
+    assert [SCHEMAS[name]["properties"]["gpu"]["pattern"] for name in ("JobSpec", "JobView", "Offer")] == [gpu_name] * 3
+    assert job["require_tiers"]["items"]["enum"] == kinds
+    assert [SCHEMAS[name]["properties"]["kind"]["enum"] for name in ("Candidate", "Offer")] == [kinds, kinds]
     assert job["image"]["maxLength"] == limits.MAX_IMAGE_LENGTH
     assert (job["gpu_count"]["minimum"], job["gpu_count"]["maximum"]) == limits.GPU_COUNT
     runtime = job["max_runtime_seconds"]
@@ -123,6 +125,8 @@ async def test_answers_have_the_fields_that_are_described(
         "Routing": (await client.get(f"/v1/jobs/{job['id']}/routing")).json(),
         "Health": (await client.get("/healthz")).json(),
         "Readiness": (await client.get("/readyz")).json(),
+        "OfferList": (offers := (await client.get("/v1/offers")).json()),
+        "Offer": offers["offers"][0],
     }
 
     for name, answer in answers.items():

@@ -72,6 +72,7 @@ class Target:
             "webhook_id": [webhook_id],
             "delivery_id": [each["id"] for each in deliveries],
             "seq": [1, 2],
+            "gpu": list(plane.plane.catalogue.gpus),
         }
         return cls(plane, named)
 
@@ -129,6 +130,8 @@ def ask(target: Target, operation: Any, mode: Any, more_checks: list[Any]) -> in
         if data.draw(st.booleans()):
             for name in case.path_parameters:
                 case.path_parameters[name] = data.draw(st.sampled_from(target.named[name]))
+            if mode is GenerationMode.POSITIVE and isinstance(case.body, dict) and "gpu" in case.body:
+                case.body["gpu"] = data.draw(st.sampled_from(target.named["gpu"]))
         response = case.call(target.plane.base_url, headers=headers, timeout=PATIENCE_SECONDS)
         is_stream = response.headers.get("content-type", [""])[0].startswith(EVENT_STREAM)
         # The document describes the text of a stream; of its events, the schema JobEvent.

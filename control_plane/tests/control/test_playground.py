@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import pytest
 from patience import PATIENCE_SECONDS
+from supplier_files import SIMULATIONS
 
 from nodus_control.playground.guards import Guard, is_loopback
 
@@ -359,7 +360,7 @@ def test_operator_commands_name_both_ways_to_a_database() -> None:
     """Exit status 3 without one."""
     for command in ("serve", "worker"):
         ended = subprocess.run(
-            [sys.executable, "-c", "from nodus_control.cli import main; main()", command, "--driver", "simulated"],
+            [sys.executable, "-c", "from nodus_control.cli import main; main()", command, *SIMULATIONS],
             env={name: value for name, value in os.environ.items() if name != "NODUS_DATABASE_URL"},
             capture_output=True,
             text=True,
@@ -372,10 +373,16 @@ def test_operator_commands_name_both_ways_to_a_database() -> None:
 
 
 @pytest.mark.parametrize("command", ["serve", "worker"])
-def test_operator_commands_have_no_default_driver(command: str, tmp_path: Path) -> None:
-    """Nobody hosts simulations without having said so: exit status 2, and the choices are named."""
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [([], 3), (["--driver", "simulated"], 2), (["--suppliers", "missing.toml"], 3)],
+)
+def test_operator_commands_have_no_default_suppliers(
+    command: str, options: list[str], status: int, tmp_path: Path
+) -> None:
+    """Nobody hosts simulations without having said so; where to begin is said, and nothing is made."""
     ended = subprocess.run(
-        [sys.executable, "-c", "from nodus_control.cli import main; main()", command],
+        [sys.executable, "-c", "from nodus_control.cli import main; main()", command, *options],
         env={**os.environ, "NODUS_DATABASE_URL": f"sqlite:///{tmp_path / 'nodus.db'}"},
         capture_output=True,
         text=True,
@@ -383,8 +390,8 @@ def test_operator_commands_have_no_default_driver(command: str, tmp_path: Path) 
         check=False,
     )
 
-    assert ended.returncode == 2
-    assert all(word in ended.stderr for word in ("--driver", "simulated", "process"))
+    assert ended.returncode == status
+    assert ("missing.toml" if "missing.toml" in options else "nodus-control suppliers init") in ended.stderr
     assert not list(tmp_path.iterdir())
 
 

@@ -13,18 +13,19 @@ from types import TracebackType
 
 import httpx
 from patience import PATIENCE_SECONDS, eventually
+from supplier_files import SIMULATIONS
 from typing_extensions import Self
 
 _PROGRAM = "from nodus_control.cli import main; main()"
 
 
-def _with_driver(options: Sequence[str]) -> Sequence[str]:
-    return options if "--driver" in options else ("--driver", "simulated", *options)
+def _with_suppliers(options: Sequence[str]) -> Sequence[str]:
+    return options if "--suppliers" in options else (*SIMULATIONS, *options)
 
 
 def _without_limit(options: Sequence[str]) -> Sequence[str]:
     """Let tests ask as often as they have to: the longer a machine takes, the more often that is."""
-    return _with_driver(options if "--rate-limit" in options else ("--rate-limit", "off", *options))
+    return _with_suppliers(options if "--rate-limit" in options else ("--rate-limit", "off", *options))
 
 
 def post(client: httpx.Client, path: str, content: object = None) -> httpx.Response:
@@ -56,7 +57,7 @@ class Hosted:
 
     def work(self, *options: str) -> subprocess.Popen[bytes]:
         """Start a worker."""
-        process, output = self._start("worker", *_with_driver(options))
+        process, output = self._start("worker", *_with_suppliers(options))
         self._until(process, output, r"(working)\n")
         return process
 

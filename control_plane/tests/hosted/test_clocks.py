@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hosted.processes import Hosted
 from patience import PATIENCE_SECONDS, eventually
+from supplier_files import COMMANDS
 
 from nodus_control.clock import ManualClock
 from nodus_control.clock_watch import ClockWatch, UntrustedClock
@@ -200,7 +201,7 @@ def test_the_command_line_says_it_in_a_line(tmp_path: Path, command: str) -> Non
     submit_at(url, DAY)
     port = ["--port", "0"] if command == "serve" else []
     ended = subprocess.run(
-        [sys.executable, "-c", "from nodus_control.cli import main; main()", command, "--driver", "process", *port],
+        [sys.executable, "-c", "from nodus_control.cli import main; main()", command, *COMMANDS, *port],
         env={**os.environ, "NODUS_DATABASE_URL": url},
         capture_output=True,
         text=True,
@@ -213,7 +214,7 @@ def test_the_command_line_says_it_in_a_line(tmp_path: Path, command: str) -> Non
     assert len(ended.stderr.splitlines()) == 1
     with Hosted(url, tmp_path) as hosted:
         if command == "serve":
-            hosted.serve("--driver", "process", "--accept-clock")
+            hosted.serve(*COMMANDS, "--accept-clock")
         else:
-            hosted.work("--driver", "process", "--accept-clock")
+            hosted.work(*COMMANDS, "--accept-clock")
         eventually(lambda: "accepted" in hosted.output())

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hosted.processes import Hosted
+from supplier_files import SIMULATIONS
 
 from nodus_control.control_plane import ControlPlane
 from nodus_control.serving.rollback_check import LedgerMemory, RolledBack, summary
@@ -18,7 +19,7 @@ from nodus_ledger.trust.log import OPERATOR, Entry, append_all
 from nodus_ledger.trust.sizes import ROLLBACK_ACCEPTED, LedgerSizes, Seen, WentBack
 from nodus_ledger.verification.verify import verify
 
-OPTIONS = ["--driver", "simulated", "--port", "0"]
+OPTIONS = [*SIMULATIONS, "--port", "0"]
 
 
 def grow(database: Database, customer_id: str, count: int, *, kind: str = "test.happened") -> None:

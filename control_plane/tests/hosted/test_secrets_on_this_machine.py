@@ -20,6 +20,7 @@ import httpx
 import pytest
 from hosted.processes import Hosted
 from patience import PATIENCE_SECONDS, eventually
+from supplier_files import COMMANDS
 
 import nodus
 from nodus_control.control_plane import ControlPlane
@@ -141,7 +142,7 @@ def test_a_self_hosted_control_plane_gives_nothing_away(tmp_path: Path) -> None:
     )
     plane.close()
     with Hosted(database, tmp_path) as hosted:
-        options = ("--driver", "process", "--webhook-allow", "127.0.0.1")
+        options = (*COMMANDS, "--webhook-allow", "127.0.0.1")
         url = hosted.serve(*options)
         hosted.work(*options)
         with nodus.Client(api_key=minted.api_key, base_url=url, signing_secret=minted.signing_secret) as client:

@@ -17,6 +17,7 @@ from patience import PATIENCE_SECONDS, eventually
 from servers.engines import POSTGRESQL
 from servers.postgresql import PostgresServer
 from sqlalchemy import func, select
+from supplier_files import COMMANDS, SIMULATIONS
 
 from nodus_control.control_plane import ControlPlane
 from nodus_ledger.database.schema import attempts, jobs
@@ -78,27 +79,29 @@ def test_a_job_that_one_process_accepts_another_runs(hosted: Hosted, here: Contr
 
 
 @pytest.mark.parametrize(
-    ("driver", "said"),
-    [("simulated", "Nothing runs: suppliers, jobs and prices are simulated"), ("process", "Commands really run")],
+    ("suppliers", "said"),
+    [(SIMULATIONS, "Nothing runs: suppliers, jobs and prices are simulated"), (COMMANDS, "Commands really run")],
 )
-def test_both_say_at_the_start_what_runs(hosted: Hosted, driver: str, said: str) -> None:
+def test_both_say_at_the_start_what_runs(hosted: Hosted, suppliers: tuple[str, str], said: str) -> None:
     """Nobody takes a simulation for the real thing, nor the other way round."""
-    hosted.serve("--driver", driver)
-    hosted.work("--driver", driver)
+    hosted.serve(*suppliers)
+    hosted.work(*suppliers)
 
     eventually(lambda: hosted.output().count(said) == 2, hosted.output)
 
 
 def test_a_worker_leaves_jobs_of_the_other_kind_alone(hosted: Hosted, here: ControlPlane, tmp_path: Path) -> None:
-    """Started with the wrong driver it neither simulates what was to run, nor runs what was to be simulated."""
-    simulated, real = hosted.serve("--driver", "simulated"), hosted.serve("--driver", "process")
-    hosted.work("--driver", "process")
-    with client_of(here, simulated) as test, client_of(here, real, is_test=False) as live:
+    """Once suppliers really run jobs, those that were to be simulated are neither simulated nor run."""
+    simulated = hosted.serve()
+    with client_of(here, simulated) as test:
         waiting = submit(test, 1)[0]
-        submit_commands(live, tmp_path / "ran", 1)
-        eventually(lambda: counts(here).get("completed") == 1, hosted.output)
-        seen = [(each["status"], each["simulated"]) for each in live.get("/v1/jobs").json()["jobs"]]
-        cancelled = post(test, f"/v1/jobs/{waiting}/cancel").json()
+        real = hosted.serve(*COMMANDS, "--accept-suppliers")
+        hosted.work(*COMMANDS)
+        with client_of(here, real, is_test=False) as live:
+            submit_commands(live, tmp_path / "ran", 1)
+            eventually(lambda: counts(here).get("completed") == 1, hosted.output)
+            seen = [(each["status"], each["simulated"]) for each in live.get("/v1/jobs").json()["jobs"]]
+            cancelled = post(test, f"/v1/jobs/{waiting}/cancel").json()
 
     assert seen == [("completed", False), ("queued", True)]
     assert (cancelled["status"], cancelled["simulated"]) == ("cancelled", True)
@@ -108,9 +111,9 @@ def test_a_worker_leaves_jobs_of_the_other_kind_alone(hosted: Hosted, here: Cont
 @pytest.mark.parametrize("engine", [POSTGRESQL], indirect=True)
 def test_two_workers_share_the_work_and_run_nothing_twice(hosted: Hosted, here: ControlPlane, tmp_path: Path) -> None:
     """Real commands, each of which says that it ran; both workers claim from the one table."""
-    base_url = hosted.serve("--driver", "process")
-    hosted.work("--driver", "process")
-    hosted.work("--driver", "process")
+    base_url = hosted.serve(*COMMANDS)
+    hosted.work(*COMMANDS)
+    hosted.work(*COMMANDS)
     with client_of(here, base_url, is_test=False) as client:
         names = submit_commands(client, tmp_path / "ran", 8)
         eventually(lambda: counts(here) == {"completed": 8}, hosted.output)
@@ -125,8 +128,8 @@ def test_two_workers_share_the_work_and_run_nothing_twice(hosted: Hosted, here: 
 @pytest.mark.parametrize("engine", [POSTGRESQL], indirect=True)
 def test_what_a_killed_worker_had_another_takes_over(hosted: Hosted, here: ControlPlane, tmp_path: Path) -> None:
     """Once its leases have run out, which is hastened here: nothing stays behind, and nothing runs again."""
-    base_url = hosted.serve("--driver", "process")
-    doomed = hosted.work("--driver", "process")
+    base_url = hosted.serve(*COMMANDS)
+    doomed = hosted.work(*COMMANDS)
     with client_of(here, base_url, is_test=False) as client:
         names = submit_commands(client, tmp_path / "ran", 4)
         eventually(lambda: "queued" not in counts(here), hosted.output)
@@ -136,7 +139,7 @@ def test_what_a_killed_worker_had_another_takes_over(hosted: Hosted, here: Contr
             # As if it had died between a claim and what came of it.
             left = jobs.update().where(jobs.c.due_at.is_not(None))
             connection.execute(left.values(lease_owner="the dead", lease_until=int(time.time() * 1000) + 1000))
-        hosted.work("--driver", "process")
+        hosted.work(*COMMANDS)
         eventually(lambda: counts(here) == {"completed": 4}, hosted.output)
 
     assert ran(tmp_path / "ran") == names
@@ -167,8 +170,8 @@ def test_a_restarted_database_needs_no_restart_here(
     hosted: Hosted, here: ControlPlane, postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
     """API and worker lose all their connections, say so, and go on with new ones."""
-    base_url = hosted.serve("--driver", "process")
-    hosted.work("--driver", "process")
+    base_url = hosted.serve(*COMMANDS)
+    hosted.work(*COMMANDS)
     with client_of(here, base_url, is_test=False) as client:
         before = submit_commands(client, tmp_path / "before", 2)
         eventually(lambda: counts(here) == {"completed": 2}, hosted.output)
@@ -209,7 +212,7 @@ def test_what_it_cannot_start_with_is_said_in_a_line(
     postgres_url: str, command: str, url: str, environment: dict[str, str], message: str
 ) -> None:
     """With exit status 3, and without a traceback."""
-    options = ["--driver", "simulated", *(["--workers", "2", "--port", "0"] if command == "serve" else [])]
+    options = [*SIMULATIONS, *(["--workers", "2", "--port", "0"] if command == "serve" else [])]
     ended = subprocess.run(
         [sys.executable, "-c", "from nodus_control.cli import main; main()", command, *options],
         env={**os.environ, "NODUS_DATABASE_URL": url.format(url=postgres_url), **environment},

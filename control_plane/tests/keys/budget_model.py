@@ -6,10 +6,10 @@ import json
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from fractions import Fraction
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
-_DATA = json.loads(resources.files("nodus_core").joinpath("data/suppliers.json").read_text(encoding="utf-8"))
+_DATA = json.loads(Path(__file__).parents[1].joinpath("suppliers.json").read_text(encoding="utf-8"))
 _HOUR_MS = 3_600_000
 
 SUPPLIERS: dict[str, dict[str, Any]] = {supplier["name"]: supplier for supplier in _DATA["suppliers"]}

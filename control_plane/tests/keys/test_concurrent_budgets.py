@@ -15,6 +15,7 @@ import httpx
 import pytest
 from keys.callers import Minted, mint, serve
 from patience import PATIENCE_SECONDS, eventually
+from supplier_files import SIMULATIONS
 
 from nodus_control.control_plane import ControlPlane
 from nodus_ledger.verification.verify import verify
@@ -30,7 +31,7 @@ CAP_MICROS = 25_000_000
 def processes(database_url: str, count: int) -> Iterator[list[str]]:
     """Run `nodus-control serve` so many times on one database; return where each answers."""
     program = "from nodus_control.cli import main; main()"
-    command = [sys.executable, "-u", "-c", program, "serve", "--port", "0", "--driver", "simulated"]
+    command = [sys.executable, "-u", "-c", program, "serve", "--port", "0", *SIMULATIONS]
     command += ["--db", database_url, "--rate-limit", "off"]
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
     try:

@@ -15,6 +15,7 @@ import pytest
 from keys.callers import SPEC, Caller, Minted, admin, code_of, mint
 from patience import PATIENCE_SECONDS
 from servers.redis import RedisServer
+from supplier_files import SIMULATIONS
 
 import nodus
 from nodus_ledger.admin.program import main
@@ -256,7 +257,7 @@ def test_a_redis_that_keeps_silent_is_not_waited_for_by_everybody(monkeypatch: p
 @pytest.mark.parametrize("url", [NOBODY, "redis//nonsense", "http://:hunter2@127.0.0.1/"])
 def test_serving_needs_a_redis_that_answers(tmp_path: Path, url: str) -> None:
     """Exit status 3; the message shows no password."""
-    place = ["--db", f"sqlite:///{tmp_path / 'nodus.db'}", "--redis", url, "--driver", "simulated"]
+    place = ["--db", f"sqlite:///{tmp_path / 'nodus.db'}", "--redis", url, *SIMULATIONS]
     done = subprocess.run(
         [sys.executable, "-c", SERVE, "serve", "--port", "0", *place], capture_output=True, text=True, check=False
     )
@@ -328,7 +329,7 @@ def test_serve_does_not_start_with_a_redis_that_may_evict(kept_database_url: str
     """Exit status 3, in a line."""
     import redis
 
-    options = ["--driver", "simulated", "--port", "0", "--db", kept_database_url, "--redis", redis_server.url]
+    options = [*SIMULATIONS, "--port", "0", "--db", kept_database_url, "--redis", redis_server.url]
     with redis.Redis.from_url(redis_server.url) as owner:
         owner.config_set("maxmemory", "100mb")
         owner.config_set("maxmemory-policy", "allkeys-lru")

@@ -28,7 +28,7 @@ CLUSTER = supplier("cluster", 3, None)
 @pytest.fixture
 def yard(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, database_url: str) -> Iterator[Yard]:
     """The suppliers that a test names; else one with four GPUs."""
-    opened = open_yard(monkeypatch, database_url, getattr(request, "param", [LAB]))
+    opened = open_yard(database_url, getattr(request, "param", [LAB]))
     yield opened
     report = verify(opened.plane.database)
     opened.plane.close()

@@ -26,7 +26,7 @@ TOTAL = {"lab": 4, "rack": 8}
 @pytest.fixture
 def yard(monkeypatch: pytest.MonkeyPatch, database_url: str) -> Iterator[Yard]:
     """Two suppliers with few GPUs."""
-    opened = open_yard(monkeypatch, database_url, [supplier(name, 1, {H100: gpus}) for name, gpus in TOTAL.items()])
+    opened = open_yard(database_url, [supplier(name, 1, {H100: gpus}) for name, gpus in TOTAL.items()])
     yield opened
     opened.plane.close()
 

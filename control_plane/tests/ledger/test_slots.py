@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+from entries import catalogue_of
 from sqlalchemy import delete, select, update
 from yard import H100, Yard, open_yard, supplier
 
-from nodus_core.catalogue import Catalogue
 from nodus_ledger.database.schema import slots
 from nodus_ledger.jobs.capacity import Layout
 from nodus_ledger.jobs.leases import Claims
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.both_engines
 @pytest.fixture
 def yard(monkeypatch: pytest.MonkeyPatch, database_url: str) -> Iterator[Yard]:
     """One supplier with four GPUs of a model, and one of another."""
-    opened = open_yard(monkeypatch, database_url, [supplier("lab", 1, {H100: 4, "l40s": 1})])
+    opened = open_yard(database_url, [supplier("lab", 1, {H100: 4, "l40s": 1})])
     yield opened
     opened.plane.close()
 
@@ -30,7 +30,7 @@ def lay_out(yard: Yard) -> Callable[[int], None]:
     """Start with another number of GPUs of the first model."""
 
     def start(gpus: int) -> None:
-        Claims(yard.plane.database, Catalogue([supplier("lab", 1, {H100: gpus})]))
+        Claims(yard.plane.database, catalogue_of(supplier("lab", 1, {H100: gpus})))
 
     return start
 

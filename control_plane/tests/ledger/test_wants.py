@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from entries import catalogue_of
 from hypothesis import given
 from hypothesis import strategies as st
 from job_rows import row
 from yard import H100, supplier
 
-from nodus_core.catalogue import Catalogue
 from nodus_core.routing import Requirements
+from nodus_core.suppliers_file import DriverName
 from nodus_ledger.database.rows import JobRecord, new_record
 from nodus_ledger.jobs.wants import REST_MS, Circumstances, ClosedAttempt, Wants, of_job, of_queue
 
 NOW = 10**9
-CATALOGUE = Catalogue(
-    [supplier("lab", 1, {H100: 4}), replace(supplier("mock", 1, {H100: 4}), driver="simulated", retry_after_loss=0)]
+CATALOGUE = catalogue_of(
+    supplier("lab", 1, {H100: 4}),
+    replace(supplier("mock", 1, {H100: 4}), driver=DriverName.SIMULATED, retry_after_loss=0),
 )
 texts = st.text(max_size=8)
 locations = st.tuples(texts, texts)

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from .._concurrency import AsyncText
+    from .._enums import GpuType
     from .._fields import JobFields, JobFilters
-    from .._resources import KeyView, Routing
+    from .._resources import KeyView, Offer, Routing
     from .event_stream import AsyncEventStream
     from .ledger import AsyncLedger
     from .log_stream import AsyncLogStream
@@ -272,6 +273,18 @@ class AsyncClient(ClientBound):
         """
         return await self._session.call(_calls.healthz(), _http.parse_object)
 
+    async def offers(self, *, gpu: GpuType | str | None = None) -> builtins.list[Offer]:
+        """Fetch the price list: what the suppliers that this key may use offer, by GPU model the cheapest first.
+
+        Args:
+            gpu: list only offers of this GPU model, as a `GpuType` or its wire value. Names are the operator's own.
+
+        Raises:
+            ValidationError: (`invalid_argument`) `gpu` cannot be the name of a model; nothing was sent.
+            NodusError: any other failure.
+        """
+        return await self._session.call(_calls.offers(gpu=gpu), _read_offers)
+
     async def key(self) -> KeyView:
         """Fetch the calling key and its budget: what is spent, reserved and left this month.
 
@@ -363,3 +376,9 @@ def _read_view(response: _http.Response) -> JobView:
 
 def _read_submission(response: _http.Response) -> tuple[JobView, bool]:
     return _http.parse(response, JobView), response.headers.get("idempotent-replayed", "").lower() == "true"
+
+
+def _read_offers(response: _http.Response) -> list[Offer]:
+    from .._resources import OfferList
+
+    return _http.parse(response, OfferList).offers

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._enums import OpenStrEnum
 from .._fields import JOB
 from .terminal import shell_line
 
@@ -64,7 +65,8 @@ class Submission:
                 for tier in value or ():
                     yield from ("--require-tier", tier)
             elif name not in ("command", "idempotency_key") and value is not None:
-                yield from (f"--{name.replace('_', '-')}", str(value))
+                shown = value.value if isinstance(value, OpenStrEnum) else str(value)
+                yield from (f"--{name.replace('_', '-')}", shown)
 
 
 class EnvironmentValueError(ValueError):

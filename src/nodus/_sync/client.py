@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from .._concurrency import Text
+    from .._enums import GpuType
     from .._fields import JobFields, JobFilters
-    from .._resources import KeyView, Routing
+    from .._resources import KeyView, Offer, Routing
     from .event_stream import EventStream
     from .ledger import Ledger
     from .log_stream import LogStream
@@ -273,6 +274,18 @@ class Client(ClientBound):
         """
         return self._session.call(_calls.healthz(), _http.parse_object)
 
+    def offers(self, *, gpu: GpuType | str | None = None) -> builtins.list[Offer]:
+        """Fetch the price list: what the suppliers that this key may use offer, by GPU model the cheapest first.
+
+        Args:
+            gpu: list only offers of this GPU model, as a `GpuType` or its wire value. Names are the operator's own.
+
+        Raises:
+            ValidationError: (`invalid_argument`) `gpu` cannot be the name of a model; nothing was sent.
+            NodusError: any other failure.
+        """
+        return self._session.call(_calls.offers(gpu=gpu), _read_offers)
+
     def key(self) -> KeyView:
         """Fetch the calling key and its budget: what is spent, reserved and left this month.
 
@@ -364,3 +377,9 @@ def _read_view(response: _http.Response) -> JobView:
 
 def _read_submission(response: _http.Response) -> tuple[JobView, bool]:
     return _http.parse(response, JobView), response.headers.get("idempotent-replayed", "").lower() == "true"
+
+
+def _read_offers(response: _http.Response) -> list[Offer]:
+    from .._resources import OfferList
+
+    return _http.parse(response, OfferList).offers

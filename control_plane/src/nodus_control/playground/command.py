@@ -15,10 +15,12 @@ from pathlib import Path
 import asyncclick
 
 from nodus_core.rate_limits import parse_rate_limit
+from nodus_core.suppliers_file import SuppliersFile
 from nodus_ledger.database.database import Database, UnusableDatabase
 from nodus_ledger.database.sealing import UnusableKey
 from nodus_ledger.database.settings import Settings
 from nodus_ledger.errors import DatabaseUnavailable
+from nodus_ledger.jobs.accepted_suppliers import SuppliersInUse
 
 from ..access.rate_limit_options import rate_limit_if_asked_option
 from ..access.rate_limiter import RateLimitOptions
@@ -28,7 +30,8 @@ from ..control_plane import ControlPlane
 from ..exit_codes import OK, Misconfigured
 from ..serving.interrupts import catching_interrupts
 from ..serving.server import Server, ServerFailed
-from ..suppliers.drivers import DRIVERS
+from ..suppliers.drivers import DRIVERS, SIMULATED
+from ..suppliers.files import driver_of, load_suppliers, process_options_of
 from ..suppliers.process.command import process_options
 from ..suppliers.process.options import ProcessOptions
 from ..webhooks.command import allow_option, threshold_option
@@ -79,6 +82,7 @@ class Settled:
     allowed_hosts: frozenset[str]
     webhooks: WebhookOptions = field(default_factory=options_for_this_machine)
     process: ProcessOptions = field(default_factory=ProcessOptions)
+    suppliers: SuppliersFile | None = None
     limits: RateLimitOptions = field(default_factory=RateLimitOptions)
 
 
@@ -109,9 +113,7 @@ class Settled:
 @asyncclick.option(
     "--driver",
     type=asyncclick.Choice(DRIVERS),
-    default="simulated",
-    show_default=True,
-    help="Simulate jobs, or really run their commands on this machine.",
+    help="Simulate jobs, or really run their commands on this machine. By default, simulated.",
 )
 @asyncclick.option("--no-browser", is_flag=True, help="Do not open the page.")
 @asyncclick.option(
@@ -128,6 +130,13 @@ class Settled:
 @asyncclick.option(
     "--allow-host", "allow_hosts", multiple=True, help="Also answer requests for this host name. Repeatable."
 )
+@asyncclick.option(
+    "--suppliers",
+    "suppliers_path",
+    type=asyncclick.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The suppliers, and what runs their jobs. By default, ten mock suppliers.",
+)
 @process_options
 @allow_option
 @threshold_option
@@ -138,7 +147,8 @@ def playground(
     database_url: str | None,
     speed: float | None,
     seed: int,
-    driver: str,
+    driver: str | None,
+    suppliers_path: Path | None,
     no_browser: bool,
     ready_file: Path | None,
     as_json: bool,
@@ -155,9 +165,17 @@ def playground(
     """
     if not is_loopback(host):
         raise Misconfigured(f"the playground listens on loopback only, and {host} is not: use 127.0.0.1")
+    suppliers = None
+    if suppliers_path is not None:
+        if driver is not None:
+            raise asyncclick.UsageError("each supplier of a suppliers file has its own driver: leave --driver out")
+        suppliers = load_suppliers(suppliers_path)
+        driver = driver_of(suppliers)
+        process = process_options_of(suppliers, process.containment)
+    driver = driver or SIMULATED
     runs_commands = driver == "process"
     if runs_commands and speed not in (None, 1.0):
-        raise asyncclick.UsageError("--driver process runs commands in real time: leave --speed out")
+        raise asyncclick.UsageError("the driver `process` runs commands in real time: leave --speed out")
     try:
         webhooks = options_for_this_machine(webhook_allow, threshold)
     except ValueError as exc:
@@ -177,6 +195,7 @@ def playground(
             allowed_hosts=frozenset(name.casefold().rstrip(".") for name in allow_hosts),
             webhooks=webhooks,
             process=process,
+            suppliers=suppliers,
             limits=RateLimitOptions(parse_rate_limit(rate_limit)),
         )
     )
@@ -198,6 +217,9 @@ def run_playground(settled: Settled) -> int:
                 webhooks=settled.webhooks,
                 process=settled.process,
                 limits=settled.limits,
+                suppliers=settled.suppliers,
+                # Nobody else works on its database.
+                accept_suppliers=None if settled.suppliers is None else "playground",
             )
             closing.callback(plane.close)
             keys = _seed(plane)
@@ -207,6 +229,10 @@ def run_playground(settled: Settled) -> int:
             closing.callback(server.stop)
             plane.start_worker()
             server.start()
+        except SuppliersInUse as exc:
+            raise Misconfigured(
+                f"{exc}, and the suppliers file does not have it: start with the file from before"
+            ) from exc
         except (UnusableDatabase, DatabaseUnavailable, UnusableKey, ServerFailed, RuntimeError) as exc:
             raise Misconfigured(str(exc)) from exc
         announce(settled, server.base_url, page_address(server.base_url, guard), keys)

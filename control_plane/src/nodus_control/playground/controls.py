@@ -174,13 +174,14 @@ def _routing(plane: ControlPlane, payload: Mapping[str, Any]) -> dict[str, Any]:
     tiers = tuple(sorted(payload.get("require_tiers", ())))
     offers = plane.catalogue.offers(payload.get("gpu", ""))
     count, seconds = payload.get("gpu_count"), payload.get("max_runtime_seconds")
-    ceiling = ceiling_micros(offers, tiers, count or 1)
+    needed = count or 1
+    ceiling = ceiling_micros(offers, tiers, needed)
     requirements = Requirements(
         require_tiers=tiers,
+        gpu_count=needed,
         prefer_region=payload.get("prefer_region"),
         outages=plane.outages.names(),
         ceiling_micros=ceiling,
-        gpu_count=count or 1,
     )
     reserved = None if ceiling is None or not count or not seconds else usd(cost_micros(ceiling, count, seconds * 1000))
     return {"routing": decision_document(decide(offers, requirements)), "reserved_usd": reserved}

@@ -11,7 +11,6 @@ import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from nodus_core.catalogue import GpuType
 from nodus_core.spec import FIELDS, IDEMPOTENCY_KEY, InvalidSpec, is_idempotency_key, parse_spec
 
 from .shell import join
@@ -19,7 +18,7 @@ from .shell import join
 Fields = dict[str, Any]
 
 _INTEGER = re.compile(r"[0-9]{1,9}\Z")
-_VALID = {"image": "image", "gpu": GpuType.L40S.value}
+_VALID = {"image": "image", "gpu": "l40s"}
 
 
 def write_fields(payload: Mapping[str, Any]) -> Fields:
@@ -111,7 +110,7 @@ def _setting(name: str, value: object) -> str:
 
 def _default(name: str) -> str:
     if name == "gpu":
-        return GpuType.H100_80GB.value
+        return "h100_80gb"
     return str(FIELDS[name].schema.get("default", "")) if name in FIELDS else ""
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from nodus_core.catalogue import SupplierKind
 from nodus_core.spec import FIELDS, IDEMPOTENCY_KEY
+from nodus_core.suppliers_file import SupplierKind
 
 from .shell import join, quote
 

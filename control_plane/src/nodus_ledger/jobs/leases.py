@@ -22,6 +22,7 @@ from ..database.rows import ATTEMPT_FIELDS, JOB_FIELDS, AttemptRecord, JobRecord
 from ..database.schema import attempts, jobs
 from ..trust import job_entries
 from ..trust.log import Entry
+from .accepted_suppliers import is_accepted
 from .capacity import Layout
 from .outages import outages_now
 from .passes import Passes
@@ -79,11 +80,18 @@ class Claims:
     """Hands out due jobs to workers."""
 
     def __init__(
-        self, database: Database, catalogue: Catalogue, layout: Layout | None = None, *, simulated: bool = True
+        self,
+        database: Database,
+        catalogue: Catalogue,
+        layout: Layout | None = None,
+        *,
+        simulated: bool = True,
+        must_be_accepted: bool = False,
     ) -> None:
         """Where suppliers are `simulated`, only simulated jobs are handed out; elsewhere, only others.
 
-        `layout` is what there is of each GPU model; None for what the catalogue says.
+        `layout` is what there is of each GPU model; None for what the catalogue says. A catalogue that
+        `must_be_accepted` places nothing while another one is the accepted one.
         """
         self._database = database
         self._catalogue = catalogue
@@ -94,6 +102,7 @@ class Claims:
         self._next_sweep = 0.0
         self._layout = Layout.of(catalogue) if layout is None else layout
         self._simulated = simulated
+        self._must_be_accepted = must_be_accepted
         # One from before this was recorded may be under way with either.
         self._is_ours = or_(jobs.c.simulated.is_(None), jobs.c.simulated == simulated)
         Slots(database, self._layout).lay_out()
@@ -139,18 +148,28 @@ class Claims:
         Returns:
             How many jobs were dealt with, and which of them a driver must be asked about.
         """
-        stand = _Standing(owner, now, real_now + lease_ms, busy, unreachable, drained)
+        stand = _Standing(owner, now, real_now + lease_ms, busy, unreachable, drained, self._may_place())
         dealt_with, claims = self._lease(stand, real_now, limit)
+        if not stand.may_place:
+            return dealt_with, claims
         placed = self._passes.run_due(now=now, limit=limit, unreachable=unreachable, drained=drained)
         if placed and len(claims) < limit:
             claims += self._lease(stand, real_now, limit - len(claims))[1]
         return dealt_with + placed, claims
 
+    def _may_place(self) -> bool:
+        """Say whether this process goes by the suppliers that all processes of the database agreed on."""
+        if not self._must_be_accepted:
+            return True
+        with self._database.read() as connection:
+            return is_accepted(connection, self._catalogue.sha256)
+
     def _lease(self, stand: _Standing, real_now: int, limit: int) -> tuple[int, list[Claim]]:
         """Claim due jobs; return how many were due, and the claims."""
         now = stand.now
         with self._database.write() as connection:
-            due = self._due(connection, now, real_now, limit, self._floor_at(connection, now), stand.busy)
+            floor = self._floor_at(connection, now)
+            due = self._due(connection, now, real_now, limit, floor, stand)
             if not due:
                 return 0, []
             circumstances = Circumstances(outages_now(connection), stand.drained, stand.unreachable)
@@ -315,7 +334,7 @@ class Claims:
                 continue
             rows.append(attempt_row(job.id, number, offer, now, decision))
             if offer is None:
-                ended.append(Step(replace(job, attempt=number), [no_supplier(now)], None, nowhere(now)))
+                ended.append(Step(replace(job, attempt=number), [no_supplier(now, decision)], None, nowhere(now)))
                 continue
             rate = offer.micros_per_gpu_hour
             entries.append(job_entries.attempted(job, number, offer.supplier, offer.region, rate, now))
@@ -338,11 +357,18 @@ class Claims:
         return query if floor is None else query.where(jobs.c.due_at >= floor)
 
     def due_query(
-        self, now: int, real_now: int, limit: int, floor: int | None, busy: frozenset[str] = frozenset()
+        self,
+        now: int,
+        real_now: int,
+        limit: int,
+        floor: int | None,
+        busy: frozenset[str] = frozenset(),
+        *,
+        may_place: bool = True,
     ) -> Select[Any]:
         """Return the query of the jobs that are due and nobody's, longest due first, not before a floor.
 
-        Those that busy suppliers have accepted are left out.
+        Those that busy suppliers have accepted are left out, and where nothing may be placed, those that would be.
         """
         query = (
             select(*JOB_FIELDS)
@@ -354,6 +380,8 @@ class Claims:
         )
         if busy:
             query = query.where(or_(jobs.c.supplier.is_(None), jobs.c.supplier.not_in(sorted(busy))))
+        if not may_place:
+            query = query.where(or_(jobs.c.open_attempt, jobs.c.cancel_requested_at.is_not(None)))
         return query if floor is None else query.where(jobs.c.due_at >= floor)
 
     def _first_due(self, connection: Connection, floor: int | None) -> int | None:
@@ -361,9 +389,10 @@ class Claims:
         return first
 
     def _due(
-        self, connection: Connection, now: int, real_now: int, limit: int, floor: int | None, busy: frozenset[str]
+        self, connection: Connection, now: int, real_now: int, limit: int, floor: int | None, stand: _Standing
     ) -> list[JobRecord]:
-        return [JobRecord(*row) for row in connection.execute(self.due_query(now, real_now, limit, floor, busy))]
+        query = self.due_query(now, real_now, limit, floor, stand.busy, may_place=stand.may_place)
+        return [JobRecord(*row) for row in connection.execute(query)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,6 +405,7 @@ class _Standing:
     busy: frozenset[str]
     unreachable: frozenset[str]
     drained: frozenset[str]
+    may_place: bool
 
 
 def _is_nobodys(real_now: int) -> ColumnElement[bool]:

@@ -201,7 +201,7 @@ class Passes:
                 for row in connection.execute(_LOCK_OLDEST, limits):
                     job = JobRecord(*row)
                     number = job.attempt + 1
-                    ended.append(Step(replace(job, attempt=number), [no_supplier(now)], None, nowhere(now)))
+                    ended.append(Step(replace(job, attempt=number), [no_supplier(now, decision)], None, nowhere(now)))
                     rows.append(attempt_row(job.id, number, None, now, decision))
             if rows:
                 connection.execute(insert(attempts), rows)

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from nodus_core import routing
 from nodus_core.catalogue import Offer
 from nodus_core.lifecycle import Change, JobStatus
 from nodus_core.money import usd
@@ -59,13 +60,18 @@ def attempt_row(
     }
 
 
-def no_supplier(now: int) -> Change:
+def no_supplier(now: int, decision: Decision) -> Change:
     """Return the end of a job that nobody can take."""
+    is_offered = any(each.rejected not in routing.NOT_OFFERED for each in decision.candidates)
     return Change(
         to=JobStatus.FAILED,
         at=now,
         error_code="no_supplier",
-        error_message="Every supplier that offers this is out, was full, or has lost this job before.",
+        error_message=(
+            "Every supplier that offers this is out, was full, or has lost this job before."
+            if is_offered
+            else "No supplier offers this any more."
+        ),
         reason="no_supplier",
     )
 

@@ -201,7 +201,8 @@ class Submissions:
         offers = self._catalogue.offers(spec.gpu)
         rate = routing.ceiling_micros(offers, spec.require_tiers, spec.gpu_count)
         if rate is None:
-            raise NoSuchOffer
+            is_too_many = routing.ceiling_micros(offers, spec.require_tiers) is not None
+            raise NoSuchOffer(spec.gpu, self._catalogue.gpus, is_too_many=is_too_many)
         out = outages_now(connection)
         eligible = routing.eligible(offers, spec.require_tiers, spec.gpu_count)
         if out and all(offer.supplier in out for offer in eligible):

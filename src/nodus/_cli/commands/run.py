@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncclick
 
 from ..._enums import GpuType, SupplierKind
+from ..._errors import NotFoundError
 from ..._fields import JOB
 from .. import exit_codes
 from ..invocation import Invocation
@@ -25,6 +26,9 @@ from ..options import (
 from ..submission import EnvironmentValueError, Submission, collect_variables
 from ..terminal import shell_line
 from ..waiting import WaitOptions, cancel_submission, watch
+
+if TYPE_CHECKING:
+    from ..._async.client import AsyncClient
 
 ARGUMENTS_HINT = "The job's own program and arguments go after `--`: nodus run [OPTIONS] -- python train.py --epochs 10"
 
@@ -54,7 +58,7 @@ _SPECIAL = {
             default=GpuType(JOB.defaults["gpu"]).value,
             show_default=True,
             shell_complete=completing(lambda: [kind.value for kind in GpuType]),
-            help=f"GPU model: {', '.join(kind.value for kind in GpuType)}.",
+            help=f"GPU model: {', '.join(kind.value for kind in GpuType)}, or another that `nodus offers` lists.",
         )
     ],
     "env": [
@@ -139,10 +143,10 @@ async def run_command(
         "require_tiers": require_tiers or None,
         "idempotency_key": key,
     }
-    submission = Submission(fields, env, env_file)
     wait_options = WaitOptions(timeout, poll_seconds, cancel_on_interrupt, as_json)
     output, pending = invocation.output, invocation.pending
     async with invocation.client() as client:
+        submission = Submission({**fields, "gpu": await _gpu_model(client, plain["gpu"])}, env, env_file)
         pending.begin(key, submission.rerun(*wait_options.options(wait=wait)))
         if cancel_on_interrupt:
             pending.cancel = lambda: cancel_submission(client, submission, pending)
@@ -158,3 +162,17 @@ async def run_command(
             output.data(job.id)
         output.note(f"Job {note}. To watch it: {shell_line('nodus', 'wait', job.id)}")
         return exit_codes.OK
+
+
+async def _gpu_model(client: AsyncClient, gpu: str) -> GpuType | str:
+    """Return a GPU model that this version does not know as one to be sent, if somebody offers it."""
+    from ... import _arguments
+
+    model = GpuType(gpu)
+    if model.is_known or not _arguments.is_gpu_model(gpu):
+        return gpu
+    try:
+        is_offered = bool(await client.offers(gpu=gpu))
+    except NotFoundError:
+        return gpu  # an older server, which has the models that this version knows
+    return model if is_offered else gpu

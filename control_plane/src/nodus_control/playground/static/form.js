@@ -7,7 +7,7 @@ import { setOutage } from "./route.js";
 import { emit, on, pause, refresh, select, task, world } from "./world.js";
 
 const GPUS = ["h100_80gb", "a100_80gb", "a100_40gb", "l40s", "a10g"];
-const TIERS = ["hyperscaler", "tier3", "neocloud"];
+const TIERS = ["hyperscaler", "tier3", "neocloud", "own"];
 const LANGUAGES = { python: "Python", async: "async Python", cli: "CLI", curl: "curl" };
 const FIELDS = {
 	image: "an OCI image reference",

@@ -39,6 +39,14 @@ def process_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return with_options
 
 
+containment_option = asyncclick.option(
+    "--process-containment",
+    type=asyncclick.Choice(CONTAINMENTS),
+    default=AUTO,
+    show_default=True,
+    help="Where commands run: whether programs are kept from other processes and from the database's files.",
+)
+
 _OPTIONS = (
     asyncclick.option(
         "--process-jobs",
@@ -56,13 +64,7 @@ _OPTIONS = (
         metavar="USER",
         help="With --driver process, as root: run commands as this user, which nothing else uses.",
     ),
-    asyncclick.option(
-        "--process-containment",
-        type=asyncclick.Choice(CONTAINMENTS),
-        default=AUTO,
-        show_default=True,
-        help="With --driver process: whether programs are kept from other processes and from the database's files.",
-    ),
+    containment_option,
     asyncclick.option(
         "--process-memory-gib",
         type=asyncclick.FloatRange(min=0, min_open=True),

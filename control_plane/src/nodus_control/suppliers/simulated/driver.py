@@ -1,4 +1,4 @@
-"""The `simulated` driver: ten mock suppliers that provision, refuse, lose and finish jobs without running anything.
+"""The `simulated` driver: mock suppliers that provision, refuse, lose and finish jobs without running anything.
 
 It remembers nothing that matters. What happens to a placement follows from the seed, the job's id, the attempt and
 the time of the placement, so a control plane that was killed goes on where it was. A job is steered by its `env`:
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from nodus_core.catalogue import Catalogue
 from nodus_core.ids import random_part
 from nodus_core.seeded_random import stream
+from nodus_core.suppliers_file import SimulatedOptions
 
 from ..protocol import (
     CapacityRefused,
@@ -114,9 +115,8 @@ class SimulatedDriver:
             SubmissionRefused: (`invalid_simulation`) a `NODUS_SIM_…` variable has an invalid value.
         """
         _steering(workload.env)
-        supplier = self._catalogue.suppliers[placement.supplier]
         chance = self._stream("capacity", placement).random()
-        if not self._is_reliable and chance < supplier.capacity_refusal_rate:
+        if not self._is_reliable and chance < self._options(placement.supplier).capacity_refusal_rate:
             raise CapacityRefused(f"{placement.supplier} has no {workload.gpu} left in {placement.region}")
 
     def poll(self, placement: Placement, workload: Workload, now: float) -> Report:
@@ -175,11 +175,11 @@ class SimulatedDriver:
 
     def _timeline(self, placement: Placement, workload: Workload) -> _Timeline:
         duration, outcome, error = _steering(workload.env)
-        supplier = self._catalogue.suppliers[placement.supplier]
-        shortest, longest = supplier.provisioning_seconds
+        options = self._options(placement.supplier)
+        shortest, longest = options.provisioning_seconds
         chance = self._stream("course", placement)
         started_at = _milliseconds(placement.placed_at + chance.uniform(shortest, longest))
-        lost_after = chance.expovariate(supplier.loss_per_hour / 3600) if supplier.loss_per_hour else math.inf
+        lost_after = chance.expovariate(options.loss_per_hour / 3600) if options.loss_per_hour else math.inf
         if duration is None:
             # How long a program takes does not depend on where it runs.
             share = stream(self._seed, "duration", random_part(placement.job_id)).uniform(*_DEFAULT_DURATION)
@@ -210,6 +210,11 @@ class SimulatedDriver:
         else:
             report = Report(PlacementState.COMPLETED, started_at=started_at, finished_at=finished_at)
         return _Timeline(started_at, finished_at, report)
+
+    def _options(self, supplier: str) -> SimulatedOptions:
+        options = self._catalogue.suppliers[supplier].options
+        assert isinstance(options, SimulatedOptions)
+        return options
 
     def _stream(self, purpose: str, placement: Placement) -> random.Random:
         return stream(

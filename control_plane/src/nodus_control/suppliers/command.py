@@ -1,0 +1,120 @@
+"""`nodus-control suppliers`, and the option of other commands that names a suppliers file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import asyncclick
+
+from nodus_core.catalogue import Catalogue
+from nodus_core.money import MICROS_PER_USD
+from nodus_core.suppliers_file import SuppliersFile
+
+from ..exit_codes import OK, Misconfigured
+from .files import SUPPLIERS_VARIABLE, load_suppliers
+
+EXAMPLE_FILE = "example.toml"
+
+
+def suppliers_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command `--suppliers`, as the argument `suppliers_path`."""
+    return asyncclick.option(
+        "--suppliers",
+        "suppliers_path",
+        type=asyncclick.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help=f"The suppliers file: which suppliers there are, and what runs their jobs. By default, "
+        f"{SUPPLIERS_VARIABLE}.",
+    )(command)
+
+
+def no_driver_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a command say where the drivers stand now, to whoever still gives `--driver`."""
+    return asyncclick.option("--driver", hidden=True, expose_value=False, callback=_no_driver)(command)
+
+
+def required_suppliers(path: Path | None) -> SuppliersFile:
+    """Read the suppliers file that a command was given, or that the environment names.
+
+    Raises:
+        Misconfigured: there is none, or it cannot be used.
+    """
+    named = path or (Path(os.environ[SUPPLIERS_VARIABLE]) if os.environ.get(SUPPLIERS_VARIABLE) else None)
+    if named is None:
+        raise Misconfigured(
+            f"no suppliers: give --suppliers FILE, or set {SUPPLIERS_VARIABLE}; `nodus-control suppliers init FILE` "
+            "writes an example to begin with"
+        )
+    return load_suppliers(named)
+
+
+@asyncclick.group(name="suppliers")
+def suppliers() -> None:
+    """Write and check suppliers files."""
+
+
+@suppliers.command(name="init")
+@asyncclick.argument("file", required=False, type=asyncclick.Path(dir_okay=False, path_type=Path))
+def init(file: Path | None) -> int:
+    """Write an example with every key to FILE, which must not be there yet; by default, to standard output."""
+    text = example_text()
+    if file is None:
+        asyncclick.echo(text, nl=False)
+        return OK
+    try:
+        with file.open("x", encoding="utf-8") as opened:
+            opened.write(text)
+    except FileExistsError:
+        raise Misconfigured(f"{file} is there already, and stays as it is: name another file") from None
+    except OSError as exc:
+        raise Misconfigured(f"cannot write {file}: {exc.strerror}") from exc
+    asyncclick.echo(f"wrote {file}: edit it, then try `nodus-control suppliers check {file}`", err=True)
+    return OK
+
+
+@suppliers.command(name="check")
+@asyncclick.argument("file", type=asyncclick.Path(dir_okay=False, path_type=Path))
+def check(file: Path) -> int:
+    """Say what is wrong with FILE, each mistake with its line, or what its suppliers offer."""
+    read = load_suppliers(file)
+    for line in describe(read):
+        asyncclick.echo(line)
+    return OK
+
+
+def example_text() -> str:
+    """Return the example of a suppliers file."""
+    return resources.files("nodus_control.suppliers").joinpath(EXAMPLE_FILE).read_text(encoding="utf-8")
+
+
+def describe(file: SuppliersFile) -> Iterator[str]:
+    """Return, line by line, what the suppliers of a file offer, and the hash that processes must agree on."""
+    rows = [("SUPPLIER", "KIND", "DRIVER", "REGIONS", "GPU", "COUNT", "USD/GPU-HOUR")]
+    for entry in file.suppliers:
+        for gpu, micros in entry.micros_per_gpu_hour.items():
+            count = "-" if entry.gpus is None else str(entry.gpus[gpu])
+            price = f"{micros // MICROS_PER_USD}.{micros % MICROS_PER_USD:06d}"
+            shown = price.rstrip("0") + "0" * max(0, 2 - len(price.rstrip("0").partition(".")[2]))
+            rows.append((entry.name, entry.kind.value, entry.driver.value, ",".join(entry.regions), gpu, count, shown))
+    yield from _in_columns(rows)
+    yield ""
+    yield f"catalogue_sha256 {Catalogue(file).sha256}"
+
+
+def _in_columns(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    table = list(rows)
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _no_driver(_ctx: asyncclick.Context, _param: asyncclick.Parameter, value: str | None) -> None:
+    if value is not None:
+        raise asyncclick.UsageError(
+            "there is no --driver any more: each supplier of the suppliers file has its own. "
+            "`nodus-control suppliers init FILE` writes an example; give it with --suppliers FILE"
+        )

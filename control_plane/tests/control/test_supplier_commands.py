@@ -1,0 +1,173 @@
+"""`nodus-control suppliers`, and the commands that take a suppliers file."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from patience import PATIENCE_SECONDS
+from supplier_files import SHIPPED
+
+from nodus_control.control_plane import ControlPlane
+from nodus_control.exit_codes import Misconfigured
+from nodus_control.suppliers.command import describe, example_text
+from nodus_control.suppliers.files import driver_of, load_suppliers, process_options_of
+from nodus_core.catalogue import Catalogue, shipped_suppliers
+from nodus_core.suppliers_file import DriverName
+from nodus_core.suppliers_reading import read_suppliers
+
+PROCESS = """\
+[[supplier]]
+name = "desk"
+kind = "own"
+regions = ["here"]
+driver = "process"
+gpus = { rtx_4090 = 2, l4 = 1 }
+usd_per_gpu_hour = { rtx_4090 = 0.2, l4 = 0.1234 }
+[supplier.process]
+isolation_is_not_needed = true
+memory_gib = 2
+"""
+
+
+def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        [sys.executable, "-c", "from nodus_control.cli import main; main()", *arguments],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+
+
+def test_the_example_is_a_suppliers_file() -> None:
+    """As it is, and with everything that is commented out in it: that has every driver."""
+    whole = re.sub(r"^#(?=[^ \n])", "", example_text(), flags=re.MULTILINE)
+    read = read_suppliers(whole, "example")
+
+    assert [entry.name for entry in read_suppliers(example_text(), "example").suppliers] == ["lab"]
+    assert {entry.driver for entry in read.suppliers} == set(DriverName)
+
+
+def test_an_example_is_written_and_never_over_anything(tmp_path: Path) -> None:
+    """Without a file, to standard output."""
+    first = run("suppliers", "init", "s.toml", cwd=tmp_path)
+    again = run("suppliers", "init", "s.toml", cwd=tmp_path)
+    nowhere = run("suppliers", "init", "missing/s.toml", cwd=tmp_path)
+    printed = run("suppliers", "init", cwd=tmp_path)
+
+    assert [each.returncode for each in (first, again, nowhere, printed)] == [0, 3, 3, 0]
+    assert (tmp_path / "s.toml").read_text(encoding="utf-8") == printed.stdout == example_text()
+    assert "s.toml is there already" in again.stderr
+    assert "nodus-control suppliers check s.toml" in first.stderr
+
+
+def test_a_check_names_all_mistakes_with_their_lines(tmp_path: Path) -> None:
+    """With exit status 3, one a line, as compilers do."""
+    text = SHIPPED.read_text(encoding="utf-8").replace('"neocloud"', '"neo"').replace('name = "aws"', 'nam = "aws"')
+    (tmp_path / "s.toml").write_text(text, encoding="utf-8")
+    checked = run("suppliers", "check", "s.toml", cwd=tmp_path)
+    lines = [line for line in checked.stderr.splitlines() if line.startswith("s.toml:")]
+
+    assert (checked.returncode, checked.stdout) == (3, "")
+    assert [int(line.split(":")[1]) for line in lines] == [6, 7] + [
+        number for number, line in enumerate(text.splitlines(), 1) if line == 'kind = "neo"'
+    ]
+
+
+def test_a_check_says_what_is_offered(tmp_path: Path) -> None:
+    """Prices as they are, to the last of their decimals, and the hash that processes compare."""
+    (tmp_path / "s.toml").write_text(PROCESS, encoding="utf-8")
+    checked = run("suppliers", "check", "s.toml", cwd=tmp_path)
+    file = read_suppliers(PROCESS, "s.toml")
+
+    assert checked.returncode == 0
+    assert checked.stdout.splitlines() == [
+        "SUPPLIER  KIND  DRIVER   REGIONS  GPU       COUNT  USD/GPU-HOUR",
+        "desk      own   process  here     rtx_4090  2      0.20",
+        "desk      own   process  here     l4        1      0.1234",
+        "",
+        f"catalogue_sha256 {Catalogue(file).sha256}",
+    ]
+    assert list(describe(file)) == checked.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "cannot read the suppliers file"),
+        (b"# \xff", "not UTF-8"),
+        (b"#" * 1_100_000, "is it the right one?"),
+        (b"[[supplier]]\n", "s.toml:1: supplier 1: `name` is missing"),
+    ],
+)
+def test_what_cannot_be_read_is_said(tmp_path: Path, content: bytes | None, expected: str) -> None:
+    """Before anything is started."""
+    path = tmp_path / "s.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(Misconfigured) as caught:
+        load_suppliers(path)
+
+    assert expected in caught.value.message
+
+
+def test_the_section_of_a_supplier_says_how_commands_run() -> None:
+    """As many jobs at once as there are GPUs."""
+    options = process_options_of(read_suppliers(PROCESS, "x"), "off")
+
+    assert (options.at_once, options.isolation_is_not_needed, options.containment) == (3, True, "off")
+    assert (options.user, options.memory_bytes) == (None, 2 << 30)
+
+
+def test_what_this_version_cannot_run_is_refused() -> None:
+    """By the name of the supplier, and of what it needs."""
+    mixed = read_suppliers(PROCESS + SHIPPED.read_text(encoding="utf-8"), "x")
+    twice = read_suppliers(PROCESS + PROCESS.replace('"desk"', '"desk-2"'), "x")
+    with pytest.raises(Misconfigured, match='supplier "lab" has the driver `docker`, which this version cannot run'):
+        driver_of(read_suppliers(example_text(), "x"))
+    with pytest.raises(Misconfigured, match="several drivers"):
+        driver_of(mixed)
+    with pytest.raises(Misconfigured, match='suppliers "desk" and "desk-2"'):
+        process_options_of(twice, "auto")
+
+    assert driver_of(read_suppliers(PROCESS, "x")) == "process"
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_other_suppliers_are_refused_at_the_start(tmp_path: Path, command: str) -> None:
+    """Exit status 3 and one line, with both hashes and what to do. The file's name may stand in the environment."""
+    (tmp_path / "s.toml").write_text(PROCESS, encoding="utf-8")
+    place = {"NODUS_DATABASE_URL": f"sqlite:///{tmp_path / 'n.db'}", "XDG_STATE_HOME": str(tmp_path)}
+    port = ["--port", "0"] if command == "serve" else []
+    ControlPlane(place["NODUS_DATABASE_URL"], is_alone=False, suppliers=shipped_suppliers()).close()
+    ended = run(command, *port, cwd=tmp_path, NODUS_SUPPLIERS="s.toml", **place)
+    hashes = [Catalogue(file).sha256 for file in (shipped_suppliers(), read_suppliers(PROCESS, "s.toml"))]
+
+    assert ended.returncode == 3
+    assert len(ended.stderr.splitlines()) == 1
+    assert all(part in ended.stderr for part in ("--accept-suppliers", *hashes))
+
+
+def test_a_playground_takes_a_suppliers_file(tmp_path: Path) -> None:
+    """With the drivers of the file, and no other."""
+    (tmp_path / "s.toml").write_text(PROCESS, encoding="utf-8")
+    options = ["--suppliers", "s.toml", "--no-browser", "--port", "0"]
+    program = [sys.executable, "-m", "nodus_control.playground", *options]
+    refused = [
+        subprocess.run(
+            [*program, *more], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+        )
+        for more in (["--driver", "process"], ["--speed", "60"])
+    ]
+
+    assert [each.returncode for each in refused] == [2, 2]
+    assert "leave --driver out" in refused[0].stderr
+    assert "real time" in refused[1].stderr
