@@ -192,6 +192,11 @@ class MemoryEngine:
                 container.stop_asked_at = self.now()
             self._held.pop(container.name, None)
 
+    def lose(self, container: Container) -> None:
+        """Know nothing of it any more, while its program goes on."""
+        with self._lock:
+            self._held.pop(container.name, None)
+
     def times_begun(self, job_id: str, attempt: int) -> int:
         """Count the programs of a placement that have begun."""
         return sum(
@@ -335,7 +340,7 @@ class MemoryDriver:
 
 def _parse(workload: Workload) -> Program | None:
     """Return the program that a command is; None where there is no such program."""
-    command = workload.command or ("",)
+    command = workload.command or ("", "")
     if command[0] != WORD:
         return None
     document = json.loads(command[1])
