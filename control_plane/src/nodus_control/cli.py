@@ -34,6 +34,7 @@ from .serving.rollback_check import LedgerMemory, RolledBack, summary
 from .serving.server import Server, ServerFailed, base_url_of, bind
 from .suppliers.drivers import DRIVERS, WHAT_RUNS, state_directory
 from .suppliers.process.command import process_options
+from .suppliers.process.exposure import require_nothing_exposed
 from .suppliers.process.options import ProcessOptions
 from .version import VERSION
 from .webhooks.addresses import parse_allowed
@@ -282,6 +283,9 @@ def _answer_in_processes(
 def _open(hosting: Hosting, command: str) -> ControlPlane:
     answers_requests = command == "serve"
     try:
+        if hosting.driver == "process":
+            urls = {DATABASE_VARIABLE: hosting.database_url, REDIS_VARIABLE: hosting.redis_url or ""}
+            require_nothing_exposed(hosting.process, {**os.environ, **urls})
         webhooks = WebhookOptions(allowed=parse_allowed(hosting.webhook_allow), threshold=hosting.threshold)
         redis = _open_redis(hosting.redis_url, must_answer=answers_requests)
         plane = ControlPlane(
