@@ -36,9 +36,10 @@ def program_command(program: Program) -> tuple[str, ...]:
     document = {
         "prints": program.prints.decode("latin-1"),
         "times": program.times,
+        "complains": program.complains.decode("latin-1"),
         "shows": program.shows,
         "seconds": program.seconds,
-        "exit_code": program.exit_code,
+        "exit_code": 137 if program.kills_itself else program.exit_code,
         "ignores_term": program.ignores_term,
     }
     return WORD, json.dumps(document), *program.arguments
@@ -347,6 +348,7 @@ def _parse(workload: Workload) -> Program | None:
     return Program(
         prints=document["prints"].encode("latin-1"),
         times=document["times"],
+        complains=document["complains"].encode("latin-1"),
         shows=tuple(document["shows"]),
         arguments=command[2:],
         seconds=document["seconds"],

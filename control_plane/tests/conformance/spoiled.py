@@ -116,6 +116,37 @@ class SwallowsOutput(MemoryDriver):
         return super().printed(container).decode("utf-8", errors="ignore").encode()
 
 
+class SwallowsStandardError(MemoryDriver):
+    """Asks for one of the two streams."""
+
+    def printed(self, container: Container) -> bytes:
+        """Leave out what stands in the other."""
+        program = container.program
+        complained = b"" if program is None else program.complains
+        return super().printed(container).removesuffix(complained)
+
+
+class TakesAKillForAnEnd(MemoryDriver):
+    """Looks for exit codes that a program can give itself."""
+
+    def report(self, container: Container, now: float) -> Report:
+        """Take what is above these for none."""
+        report = super().report(container, now)
+        if container.course(self.engine.now()).code == 137:
+            return replace(report, state=PlacementState.COMPLETED, error_code=None)
+        return report
+
+
+class WaitsForWhatIsNotThere(MemoryDriver):
+    """Waits for a program to begin that never does."""
+
+    def report(self, container: Container, now: float) -> Report:
+        """Go on waiting, until it is cancelled."""
+        report = super().report(container, now)
+        is_there = container.program is not None or container.stop_asked_at is not None
+        return report if is_there else Report(PlacementState.PROVISIONING)
+
+
 class BillsTheWait(MemoryDriver):
     """Counts from the creation on."""
 
@@ -378,6 +409,9 @@ FAULTS: dict[type[MemoryDriver], frozenset[str]] = {
     LosesTheExitCode: frozenset({"test_an_exit_code_is_the_programs_own"}),
     BelievesAWrongReference: frozenset({"test_a_wrong_reference_is_not_believed"}),
     SwallowsOutput: frozenset({"test_output_comes_back_byte_for_byte"}),
+    SwallowsStandardError: frozenset({"test_both_streams_are_kept"}),
+    TakesAKillForAnEnd: frozenset({"test_a_program_that_is_killed_has_failed"}),
+    WaitsForWhatIsNotThere: frozenset({"test_a_command_that_is_not_there_has_failed", "test_secrets_are_seen_nowhere"}),
     BillsTheWait: frozenset({"test_a_wait_in_the_engine_is_not_billed"}),
     SaysCompletedForUnknown: frozenset({"test_an_unknown_placement_has_not_completed"}),
     IgnoresCancel: CANCELLATIONS,

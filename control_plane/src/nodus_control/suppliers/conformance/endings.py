@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import re
+from dataclasses import replace
 
 import pytest
 
-from ..protocol import EngineUnavailable, PlacementState, Report
+from ..protocol import EngineUnavailable, PlacementState, Report, SubmissionRefused
 from .beginnings import let_one_pass, needs_programs, require_begun_once, require_unavailable
 from .programs import Program
 from .subject import UNFINISHED, Subject, essence
@@ -49,6 +50,26 @@ class EndingChecks:
             assert report.state is PlacementState.FAILED, f"a program that exits with {code} is {report.state.value}"
             assert report.error_code, f"a program that exits with {code} has no error code"
             assert re.search(rf"\b{code}\b", said), f"the message about exit code {code} does not name it: {said!r}"
+
+    def test_a_program_that_is_killed_has_failed(self, subject: Subject) -> None:
+        """By a signal that it got from somewhere, such as a machine without memory."""
+        needs_programs(subject)
+        report = subject.trial(Program(kills_itself=True)).submit().finish()
+        assert report.state is PlacementState.FAILED, f"a program that was killed is {report.state.value}"
+        assert report.error_code, "a program that was killed has no error code"
+
+    def test_a_command_that_is_not_there_has_failed(self, subject: Subject) -> None:
+        """Or it is refused at once; it does not wait for ever, and does not complete."""
+        needs_programs(subject)
+        trial = subject.trial(Program())
+        trial.workload = replace(trial.workload, command=("/no/such/program",))
+        try:
+            trial.submit()
+        except SubmissionRefused:
+            return
+        report = trial.finish()
+        assert report.state is PlacementState.FAILED, f"a command that is not there is {report.state.value}"
+        assert report.error_code, "a command that is not there has no error code"
 
     def test_a_program_over_its_limit_is_ended(self, subject: Subject) -> None:
         """As `max_runtime_exceeded`, having run for about that long."""

@@ -69,6 +69,15 @@ class OutputChecks:
         assert same is None, f"output differs from byte {same} on"
         assert len(read) == len(expected), f"{len(expected)} bytes were printed, and {len(read)} are there"
 
+    def test_both_streams_are_kept(self, subject: Subject) -> None:
+        """What a program prints to its standard error is output too."""
+        needs_programs(subject)
+        trial = subject.trial(Program(prints=b"said", complains=b"complained")).submit()
+        trial.complete()
+        output = trial.output()
+        assert b"said" in output, "what a program prints to its standard output is lost"
+        assert b"complained" in output, "what a program prints to its standard error is lost"
+
     def test_output_is_complete_at_the_end_and_not_before(self, subject: Subject) -> None:
         """Whoever follows it stops then, and misses nothing."""
         needs_programs(subject)

@@ -157,12 +157,15 @@ class Subject(abc.ABC):
             self.rest()
 
     def end_all(self) -> None:
-        """End whatever a check has left running."""
+        """End whatever a check has left running, and have the engine forget it."""
         for trial in self.trials:
             with contextlib.suppress(EngineUnavailable):
-                if trial.was_submitted and trial.poll().state in UNFINISHED:
+                if not trial.was_submitted:
+                    continue
+                if trial.poll().state in UNFINISHED:
                     trial.cancel()
                     trial.finish()
+                trial.driver.forget(trial.placement)
 
 
 class Trial:
