@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pathlib
+import subprocess
+import sys
 
 import pytest
 from conformance.subjects import MemorySubject, ProcessSubject, SimulatedSubject
@@ -52,3 +54,16 @@ def test_a_simulation_is_held_to_more_than_its_name() -> None:
     assert len(ran) >= 10
     assert "test_a_report_of_the_end_stays" in ran
     assert "test_output_comes_back_byte_for_byte" in skipped
+
+
+def test_nothing_that_serves_loads_the_suite_or_pytest() -> None:
+    """They are for tests alone: a control plane is installed without pytest."""
+    program = (
+        "import sys, nodus_control.cli, nodus_control.playground.command, nodus_control.testing\n"
+        "import nodus_control.suppliers.process.driver, nodus_control.suppliers.simulated.driver\n"
+        "loaded = {'pytest', 'nodus_control.suppliers.conformance'} & set(sys.modules)\n"
+        "sys.exit(', '.join(loaded) or 0)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 0, ended.stderr

@@ -65,9 +65,10 @@ class OutputChecks:
         trial = subject.trial(program).submit()
         trial.complete()
         read, expected = trial.output(limit=99_991), program.output({})
-        same = next((at for at, pair in enumerate(zip(read, expected, strict=False)) if pair[0] != pair[1]), None)
-        assert same is None, f"output differs from byte {same} on"
-        assert len(read) == len(expected), f"{len(expected)} bytes were printed, and {len(read)} are there"
+        if read != expected:
+            both = zip(read, expected, strict=False)
+            same = next((at for at, (one, other) in enumerate(both) if one != other), min(len(read), len(expected)))
+            raise AssertionError(f"of {len(expected)} bytes, {len(read)} came, which differ from byte {same} on")
 
     def test_both_streams_are_kept(self, subject: Subject) -> None:
         """What a program prints to its standard error is output too."""
