@@ -146,7 +146,7 @@ OUTSIDE_OF_CONTROL_PLANE: dict[str, set[str]] = {
         "nodus_core",
         "nodus_ledger",
         "pydantic",
-        "pytest",  # pytest_plugin.py, which pytest alone loads
+        "pytest",  # pytest_plugin.py, which pytest alone loads, and the conformance suite of drivers
         "redis",
         "sqlalchemy",
         "starlette",

@@ -40,6 +40,7 @@ from .suppliers.command import no_driver_option, required_suppliers, suppliers, 
 from .suppliers.drivers import WHAT_RUNS, state_directory
 from .suppliers.files import driver_of, process_options_of
 from .suppliers.process.command import containment_option
+from .suppliers.process.exposure import require_nothing_exposed
 from .suppliers.process.options import ProcessOptions
 from .version import VERSION
 from .webhooks.addresses import parse_allowed
@@ -309,6 +310,9 @@ def _answer_in_processes(
 def _open(hosting: Hosting, command: str) -> ControlPlane:
     answers_requests = command == "serve"
     try:
+        if hosting.driver == "process":
+            urls = {DATABASE_VARIABLE: hosting.database_url, REDIS_VARIABLE: hosting.redis_url or ""}
+            require_nothing_exposed(hosting.process, {**os.environ, **urls})
         webhooks = WebhookOptions(allowed=parse_allowed(hosting.webhook_allow), threshold=hosting.threshold)
         redis = _open_redis(hosting.redis_url, must_answer=answers_requests)
         plane = ControlPlane(

@@ -16,6 +16,8 @@ from patience import PATIENCE_SECONDS, eventually
 from supplier_files import SIMULATIONS
 from typing_extensions import Self
 
+from nodus_ledger.database.sealing import KEY_VARIABLE
+
 _PROGRAM = "from nodus_control.cli import main; main()"
 
 
@@ -26,6 +28,13 @@ def _with_suppliers(options: Sequence[str]) -> Sequence[str]:
 def _without_limit(options: Sequence[str]) -> Sequence[str]:
     """Let tests ask as often as they have to: the longer a machine takes, the more often that is."""
     return _with_suppliers(options if "--rate-limit" in options else ("--rate-limit", "off", *options))
+
+
+def _in_a_file(path: Path, secret: str) -> str:
+    """Give a setting as operators are told to, where commands run as the same user."""
+    path.touch(mode=0o600)
+    path.write_text(f"{secret}\n")
+    return f"file:{path}"
 
 
 def post(client: httpx.Client, path: str, content: object = None) -> httpx.Response:
@@ -41,7 +50,13 @@ class Hosted:
     def __init__(self, database_url: str, directory: Path, *, state: Path | None = None) -> None:
         """Their output goes into `directory`, and what they remember too, unless `state` is where."""
         remembered = str(state or directory)
-        self._environment = {**os.environ, "NODUS_DATABASE_URL": database_url, "XDG_STATE_HOME": remembered}
+        self._environment = {
+            **os.environ,
+            "NODUS_DATABASE_URL": _in_a_file(directory / "hosted-database", database_url),
+            "XDG_STATE_HOME": remembered,
+        }
+        if key := os.environ.get(KEY_VARIABLE):
+            self._environment[KEY_VARIABLE] = _in_a_file(directory / "hosted-key", key)
         self._directory = directory
         self.processes: list[subprocess.Popen[bytes]] = []
 

@@ -108,10 +108,14 @@ def test_a_contained_program_finds_its_own_directories_and_nothing_else_of_ours(
     database = tmp_path / "a.db"
     for name in ("a.db", "a.db.key", "a.db-wal", "a.db.keys.json", "other.txt"):
         (tmp_path / name).write_bytes(b"secret")
+    key = tmp_path / "key"
+    key.write_bytes(b"secret")
     (tmp_path / "a.db.folder").mkdir()
     (tmp_path / "a.db.folder" / "secret").touch()
     jobs.start_shell("true").finish()
-    driver = ProcessDriver(jobs.state_dir, secret=SECRET, state_files=database)
+    driver = ProcessDriver(
+        jobs.state_dir, secret=SECRET, options=ProcessOptions(hidden_files=(key,)), state_files=database
+    )
     paths = sorted(map(str, tmp_path.iterdir()))
     job = jobs.make((sys.executable, "-c", READ_EVERYTHING, *paths, str(jobs.state_dir)), driver=driver).submit()
     assert job.finish().state is PlacementState.COMPLETED

@@ -14,6 +14,7 @@ from process.conftest import SECRET, RealJob, RealJobs
 from nodus_control.runner import attempt_files
 from nodus_control.suppliers.process.driver import ProcessDriver
 from nodus_control.suppliers.process.keeping import Owner, engine_identity, read_machine_id
+from nodus_control.suppliers.process.options import ProcessOptions
 from nodus_control.suppliers.protocol import EngineUnavailable, Found, PlacementState
 
 
@@ -163,3 +164,44 @@ def test_a_worker_that_lost_its_claim_starts_nothing(jobs: RealJobs) -> None:
     assert not (jobs.scratch / "ran").exists()
     assert job.submit().finish().state is PlacementState.COMPLETED
     assert (jobs.scratch / "ran").exists()
+
+
+def test_what_was_forgotten_long_ago_is_removed(jobs: RealJobs) -> None:
+    """With its output, once an hour at most; what nobody has forgotten stays, however old it is."""
+    wall = [1e9]
+    driver = ProcessDriver(
+        jobs.state_dir, secret=SECRET, options=ProcessOptions(keep_days=30), wall_clock=lambda: wall[0]
+    )
+    old, kept, unforgotten = (jobs.start_shell("echo said") for _ in range(3))
+    for job in (old, kept, unforgotten):
+        job.finish()
+        job.until_removed()
+    jobs.driver.forget(old.placement)
+    jobs.driver.forget(kept.placement)
+    for job, at in ((old, 1e9 - 31 * 86_400), (kept, 1e9 - 29 * 86_400)):
+        os.utime(job.directory / "forgotten", (at, at))
+    driver.forget(kept.placement)
+
+    assert not old.directory.parent.exists()
+    assert (kept.output(), unforgotten.output()) == (b"said\n", b"said\n")
+    wall[0] += 86_400 * 365
+    driver.forget(kept.placement)
+    assert kept.output() == b"said\n"
+
+
+def test_an_attempt_that_says_of_itself_that_it_is_forgotten_is_not(jobs: RealJobs) -> None:
+    """A program that could hide from the list would outlive a sweep, and one that removed itself its bill."""
+    job = jobs.start_shell("echo ready; sleep 600").until_printed(b"ready")
+    (job.directory / "forgotten").write_text("{}")
+    os.utime(job.directory / "forgotten", (0, 0))
+    jobs.driver.forget(jobs.make(("true",)).placement)
+
+    assert names_of(list(jobs.driver.list_placements())) == {(job.placement.job_id, 1)}
+    assert job.directory.exists()
+
+
+@pytest.mark.parametrize("days", [-1.0, float("nan")])
+def test_output_is_kept_for_a_number_of_days(days: float) -> None:
+    """What is no such number is refused at the start."""
+    with pytest.raises(ValueError, match="a number of days, 0 or more"):
+        ProcessOptions(keep_days=days)

@@ -1,8 +1,8 @@
 """Seals secrets that must be usable later: AES-256-GCM under one key, which is kept apart from the database.
 
-The key is `NODUS_KEY_ENCRYPTION_KEY` (32 bytes in base64 or hex). Without it, a SQLite file gets a key file beside it,
-`<db>.key`, and a database in memory a key that ends with the process. With PostgreSQL nothing starts without it: if
-each process made a key for itself, it could not open what another sealed.
+The key is `NODUS_KEY_ENCRYPTION_KEY` (32 bytes in base64 or hex, or `file:PATH` of a file with these). Without it, a
+SQLite file gets a key file beside it, `<db>.key`, and a database in memory a key that ends with the process. With
+PostgreSQL nothing starts without it: if each process made a key for itself, it could not open what another sealed.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from sqlalchemy import select
 from .database import Database
 from .private_files import give_to_owner, keep_private
 from .schema import settings
+from .url_files import UnreadableFile, text_of
 
 KEY_VARIABLE = "NODUS_KEY_ENCRYPTION_KEY"
 KEY_PROOF = "sealing key proof"
@@ -85,7 +86,7 @@ def sealer_for(database: Database, environment: str | None = None) -> Sealer:
         UnusableKey: the key is malformed, its file is unreadable or lost, or it is missing with a database server.
     """
     if environment:
-        return Sealer(decode_key(environment, KEY_VARIABLE))
+        return Sealer(key_of_setting(environment, KEY_VARIABLE))
     if database.is_server:
         raise UnusableKey(
             f"a database on PostgreSQL needs a key that is not in it: set {KEY_VARIABLE} to {KEY_BYTES} random bytes "
@@ -132,6 +133,19 @@ def _key_file(path: Path) -> bytes:
         return decode_key(path.read_text(encoding="ascii"), str(path.name))
     except (OSError, UnicodeDecodeError) as exc:
         raise UnusableKey(f"cannot use the key file {path.name}: {exc}") from exc
+
+
+def key_of_setting(given: str, variable: str) -> bytes:
+    """Return the key that a variable holds, or the file that it names as `file:PATH`.
+
+    Raises:
+        UnusableKey: it is malformed, or there is no such file.
+    """
+    try:
+        text = text_of(given, f"{KEY_BYTES} bytes in base64 or hex")
+    except UnreadableFile as exc:
+        raise UnusableKey(f"cannot read {variable}: {exc}") from exc
+    return decode_key(text, variable)
 
 
 def decode_key(text: str, source: str) -> bytes:

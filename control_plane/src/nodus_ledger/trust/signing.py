@@ -1,7 +1,8 @@
 """The Ed25519 key that signs checkpoints, of each log under the log's own name.
 
-The private key is `NODUS_LEDGER_SIGNING_KEY` (its 32 bytes in base64 or hex), else one that is made once and kept
-sealed in the database. The public key is in the database either way: clients pin it, so it never changes.
+The private key is `NODUS_LEDGER_SIGNING_KEY` (its 32 bytes in base64 or hex, or `file:PATH` of a file with these), else
+one that is made once and kept sealed in the database. The public key is in the database either way: clients pin it, so
+it never changes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from nodus_core.notes import Checkpoint, VerifierKey
 
 from ..database.database import Database
 from ..database.schema import settings
-from ..database.sealing import Sealer, UnusableKey, decode_key
+from ..database.sealing import Sealer, UnusableKey, key_of_setting
 
 SIGNING_KEY_VARIABLE = "NODUS_LEDGER_SIGNING_KEY"
 SEED_BYTES = 32
@@ -74,7 +75,7 @@ def signer_for(database: Database, sealer: Sealer, environment: str | None = Non
         UnusableKey: the key is malformed, sealed under another key, or not the one that this database began with.
     """
     with database.write() as connection:
-        seed = decode_key(environment, SIGNING_KEY_VARIABLE) if environment else _kept_seed(connection, sealer)
+        seed = key_of_setting(environment, SIGNING_KEY_VARIABLE) if environment else _kept_seed(connection, sealer)
         signer = LedgerSigner.from_seed(seed)
         connection.execute(_PUT_FIRST, {"of_name": _PUBLIC, "value": signer.public_key.hex()})
         if public_key(connection) != signer.public_key:

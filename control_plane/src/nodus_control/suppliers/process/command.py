@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from typing import Any
 
 import asyncclick
 
 from ...runner.containment import AUTO, CONTAINMENTS
-from .options import ProcessOptions, default_at_once
+from .exposure import secret_files
+from .options import KEEP_DAYS, ProcessOptions, default_at_once
 
 
 def process_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -23,6 +25,7 @@ def process_options(command: Callable[..., Any]) -> Callable[..., Any]:
         process_user: str | None,
         process_containment: str,
         process_memory_gib: float | None,
+        process_keep_days: float,
         **kwargs: Any,
     ) -> Any:
         options = ProcessOptions(
@@ -31,6 +34,8 @@ def process_options(command: Callable[..., Any]) -> Callable[..., Any]:
             user=process_user,
             containment=process_containment,
             memory_bytes=None if process_memory_gib is None else round(process_memory_gib * 2**30),
+            keep_days=process_keep_days,
+            hidden_files=secret_files(os.environ),
         )
         return command(*args, process=options, **kwargs)
 
@@ -70,5 +75,13 @@ _OPTIONS = (
         type=asyncclick.FloatRange(min=0, min_open=True),
         metavar="GIB",
         help="With --driver process: how much memory one process of a job may fill. By default, any amount.",
+    ),
+    asyncclick.option(
+        "--process-keep-days",
+        type=asyncclick.FloatRange(min=0),
+        metavar="DAYS",
+        default=KEEP_DAYS,
+        show_default=True,
+        help="With --driver process: how long the output of a job that is over is kept on this machine.",
     ),
 )

@@ -49,6 +49,7 @@ from .acceptable import require_acceptable
 from .environment import WORK_DIRECTORY_VARIABLE, program_environment
 from .keeping import (
     Owner,
+    Retention,
     engine_identity,
     find_attempts,
     forget,
@@ -135,6 +136,7 @@ class ProcessDriver:
         self._owner = owner or Owner()
         self._lock = threading.Lock()
         self._warned = False
+        self._retention = Retention(self._state_dir, self._key_of, self._options.keep_days * 86_400)
         self._own_children: set[Identity] = set()
         self._ending_since: dict[tuple[str, int], float] = {}
         self._tampered: dict[tuple[str, int], None] = {}
@@ -254,6 +256,7 @@ class ProcessDriver:
         directory, key = self._directory(placement), self._key(placement)
         if self._has_ended(directory, key):
             forget(directory, key)
+        self._retention.apply(self._wall_clock())
 
     def list_placements(self) -> Sequence[Found]:
         """Return the attempts that are not forgotten, the unfinished and the ended.
@@ -314,12 +317,12 @@ class ProcessDriver:
         )
 
     def _hidden(self) -> tuple[str, ...]:
-        """The files of the database, whichever there are now: log, key, credentials."""
+        """The files of the database, whichever there are now: log, key, credentials; and other files of secrets."""
+        hidden = {str(path) for path in self._options.hidden_files if path.exists()}
         database = self._state_files
-        if database is None:
-            return ()
-        beside = (path for path in database.parent.iterdir() if path.name.startswith(database.name))
-        return tuple(sorted(str(path) for path in beside if str(path) != self._state_dir))
+        if database is not None:
+            hidden |= {str(path) for path in database.parent.iterdir() if path.name.startswith(database.name)}
+        return tuple(sorted(hidden - {self._state_dir}))
 
     def _observe(self, placement: Placement, workload: Workload, directory: str, key: bytes, now: float) -> Report:
         result = attempt_files.read_result(directory, key)

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import secrets
+import shutil
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -17,6 +21,9 @@ from ...runner import attempt_files, processes
 from ...runner.attempt_files import Forged, Identity
 from ...runner.output import image_notice
 from ..protocol import EngineUnavailable, Found
+
+LOOK_SECONDS = 3600.0
+"""How often a driver looks for what has been kept for long enough, at most."""
 
 OWNER = "owner.json"
 FORGOTTEN = "forgotten"
@@ -84,9 +91,9 @@ def find_attempts(state_directory: str, key_of: Callable[[str, int], bytes], def
         default: whose those are that do not say it; of no known incarnation.
     """
     for job_id, attempt, directory in list(_directories(state_directory)):
-        if os.path.lexists(os.path.join(directory, FORGOTTEN)):
-            continue
         key = key_of(job_id, attempt)
+        if _forgotten_at(directory, key) is not None:
+            continue
         owner, made_at = Owner(default.database_id), 0.0
         is_running = True
         with contextlib.suppress(Forged, ValueError, KeyError, TypeError):
@@ -114,6 +121,39 @@ def forget(directory: str, key: bytes) -> None:
             os.unlink(os.path.join(directory, name))
     with contextlib.suppress(OSError):
         attempt_files.publish(directory, FORGOTTEN, {}, key)
+
+
+class Retention:
+    """Removes what is kept of attempts that were forgotten long ago, their output too; looks once an hour at most.
+
+    An attempt that nobody has forgotten is kept, however old it is: the control plane may still ask for it.
+
+    Args:
+        state_directory: where attempts are.
+        key_of: the key of an attempt's records.
+        keep_seconds: for how long what is forgotten is kept.
+    """
+
+    def __init__(self, state_directory: str, key_of: Callable[[str, int], bytes], keep_seconds: float) -> None:
+        self._state_directory = state_directory
+        self._key_of = key_of
+        self._keep_seconds = keep_seconds
+        self._next_look = -math.inf
+        self._lock = threading.Lock()
+
+    def apply(self, now: float) -> None:
+        """Remove what is old enough, if it is time to look. `now` is this machine's wall clock, in Unix seconds."""
+        with self._lock:
+            if time.monotonic() < self._next_look:
+                return
+            self._next_look = time.monotonic() + LOOK_SECONDS
+        with contextlib.suppress(OSError):
+            for job_id, attempt, directory in list(_directories(self._state_directory)):
+                at = _forgotten_at(directory, self._key_of(job_id, attempt))
+                if at is not None and at < now - self._keep_seconds:
+                    shutil.rmtree(directory, ignore_errors=True)
+                    with contextlib.suppress(OSError):  # Another attempt of the job is still there.
+                        os.rmdir(os.path.dirname(directory))
 
 
 def is_watched(directory: str, runner: Identity | None) -> bool:
@@ -148,6 +188,16 @@ def has_printed(directory: str, image: str) -> bool:
         return os.path.getsize(os.path.join(directory, attempt_files.OUTPUT)) > len(image_notice(image))
     except OSError:
         return False
+
+
+def _forgotten_at(directory: str, key: bytes) -> float | None:
+    """When it was forgotten, by this machine's wall clock; None where it was not, or only its program says so."""
+    try:
+        if attempt_files.read_record(directory, FORGOTTEN, key) is None:
+            return None
+        return os.stat(os.path.join(directory, FORGOTTEN), follow_symlinks=False).st_mtime
+    except (Forged, OSError):
+        return None
 
 
 def _directories(state_directory: str) -> Iterator[tuple[str, int, str]]:

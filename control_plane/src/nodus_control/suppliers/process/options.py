@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from nodus_control.runner.containment import AUTO, CONTAINMENTS
 from nodus_control.runner.specification import Account
 
+KEEP_DAYS = 30
+"""How many days what is kept of an attempt stays, its output too, from when it was forgotten."""
+
 GPUS_OF_EACH_MODEL = 8
 """How many GPUs of each model there are, in name only: no device is attached to a job."""
 
@@ -35,6 +38,8 @@ class ProcessOptions:
         containment: `auto` where the system allows it, `required` or `off`.
         memory_bytes: how much memory one process of a job may fill, if it is limited.
         file_bytes: how large a file that a job writes may become.
+        keep_days: for how many days the output of an attempt stays after the attempt was forgotten.
+        hidden_files: files of secrets, which a contained program finds empty.
     """
 
     at_once: int = field(default_factory=default_at_once)
@@ -43,6 +48,8 @@ class ProcessOptions:
     containment: str = AUTO
     memory_bytes: int | None = None
     file_bytes: int = _LARGEST_FILE_BYTES
+    keep_days: float = KEEP_DAYS
+    hidden_files: tuple[pathlib.Path, ...] = ()
 
     def __post_init__(self) -> None:
         """Check what can be checked without the machine.
@@ -52,6 +59,8 @@ class ProcessOptions:
         """
         if self.at_once < 1:
             raise ValueError("at least one job must be able to run at once")
+        if not self.keep_days >= 0:
+            raise ValueError("output is kept for a number of days, 0 or more")
         if self.containment not in CONTAINMENTS:
             raise ValueError(f"the containment of processes is one of {', '.join(CONTAINMENTS)}")
 
