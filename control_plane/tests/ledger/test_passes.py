@@ -260,6 +260,21 @@ def test_a_job_without_counted_suppliers_waits_too(yard: Yard) -> None:
 
 
 @pytest.mark.both_engines
+@pytest.mark.parametrize("yard", [(CLUSTER,)], indirect=True, ids=["cluster"])
+def test_an_engine_that_refused_is_asked_again_too_where_nothing_is_counted(yard: Yard) -> None:
+    """The job waits meanwhile, and does so no more afterwards."""
+    job_id = yard.submit()
+    yard.end(*yard.claim(), outcome="refused")
+    nowhere = yard.places()
+    phase = yard.job(job_id).phase
+    yard.pass_time(REST_MS)
+
+    assert (nowhere, phase) == ({}, WAITING_FOR_CAPACITY)
+    assert yard.places() == {job_id: "cluster"}
+    assert (yard.column(job_id, "waiting_since"), yard.job(job_id).phase) == (None, None)
+
+
+@pytest.mark.both_engines
 @pytest.mark.parametrize(
     "yard",
     [

@@ -27,7 +27,7 @@ from .outages import outages_now
 from .placements import attempt_row, no_supplier, nowhere
 from .settlement import Step, write_steps
 from .slots import Slots
-from .wants import Circumstances, Wants, of_queue
+from .wants import WAITS_NO_MORE, Circumstances, Wants, of_queue
 
 SWEEP_SECONDS = 1.0
 
@@ -80,11 +80,7 @@ _PLACE = (
         attempt=bindparam("to_attempt"),
         open_attempt=True,
         due_at=bindparam("to_due_at"),
-        waiting_since=None,
-        waiting_in=None,
-        passed_over_at=None,
-        reserves=None,
-        phase=None,
+        **WAITS_NO_MORE,
     )
 )
 _BEGIN_MODEL = text("INSERT INTO passes (gpu) VALUES (:of_gpu) ON CONFLICT DO NOTHING")
