@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import astuple, dataclass
 from functools import lru_cache
 
-from nodus_core.catalogue import SIMULATED, Catalogue
+from nodus_core.catalogue import Catalogue
 from nodus_core.routing import Location, Requirements
 from nodus_core.spec import JobSpec
 
@@ -151,7 +151,7 @@ def of_job(
         if attempt.outcome not in _NOT_BEGUN:
             continue
         supplier = catalogue.suppliers.get(attempt.supplier)
-        if attempt.outcome == "refused" and supplier is not None and supplier.driver == SIMULATED:
+        if attempt.outcome == "refused" and supplier is not None and supplier.is_simulated:
             refused.add(attempt.location)
         elif attempt.ended_at + REST_MS > now:
             resting[attempt.location] = max(attempt.ended_at + REST_MS, resting.get(attempt.location, 0))
