@@ -22,6 +22,11 @@ from . import outcomes
 WAITING_FOR_CAPACITY = "waiting_for_capacity"
 """The phase of a queued job that could go somewhere if there were room."""
 
+WAITS_NO_MORE: dict[str, None] = dict.fromkeys(
+    ("waiting_since", "waiting_in", "passed_over_at", "reserves", "phase", "phase_detail")
+)
+"""What the row of a job says that has been placed."""
+
 REST_MS = 600_000
 """How long a place that could not begin a job is left alone."""
 
