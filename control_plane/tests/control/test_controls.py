@@ -21,8 +21,8 @@ Spec = dict[str, Any]
 @pytest.fixture
 def served() -> Iterator[LocalControlPlane]:
     """A control plane on a loopback port."""
-    with LocalControlPlane() as plane:
-        yield plane
+    with LocalControlPlane() as control_plane:
+        yield control_plane
 
 
 @pytest.fixture
@@ -162,17 +162,21 @@ def test_a_reset_begins_again(http: httpx.Client, spec: Spec) -> None:
 def test_several_live_in_one_process(spec: Spec) -> None:
     """Each with its own jobs and its own time."""
     with LocalControlPlane() as one, LocalControlPlane() as other:
-        for plane in (one, other):
-            headers = {"Authorization": f"Bearer {plane.api_key}"}
+        for control_plane in (one, other):
+            headers = {"Authorization": f"Bearer {control_plane.api_key}"}
             httpx.post(
-                f"{plane.base_url}/v1/jobs", json=spec, headers=headers, trust_env=False, timeout=PATIENCE_SECONDS
+                f"{control_plane.base_url}/v1/jobs",
+                json=spec,
+                headers=headers,
+                trust_env=False,
+                timeout=PATIENCE_SECONDS,
             )
         one.advance(1000)
         statuses = [
-            httpx.get(f"{plane.base_url}/v1/jobs", headers=headers, trust_env=False, timeout=PATIENCE_SECONDS).json()[
-                "jobs"
-            ][0]["status"]
-            for plane in (one, other)
+            httpx.get(
+                f"{control_plane.base_url}/v1/jobs", headers=headers, trust_env=False, timeout=PATIENCE_SECONDS
+            ).json()["jobs"][0]["status"]
+            for control_plane in (one, other)
         ]
 
     assert statuses[0] == "completed"
@@ -207,8 +211,8 @@ def test_the_sdk_survives_a_lost_answer(served: LocalControlPlane) -> None:
 @pytest.fixture
 def running() -> Iterator[LocalControlPlane]:
     """A control plane whose clock runs by itself."""
-    with LocalControlPlane(speed=60.0) as plane:
-        yield plane
+    with LocalControlPlane(speed=60.0) as control_plane:
+        yield control_plane
 
 
 def milliseconds(timestamp: str) -> int:
@@ -216,9 +220,9 @@ def milliseconds(timestamp: str) -> int:
     return round(datetime.fromisoformat(timestamp.replace("Z", "+00:00")).timestamp() * 1000)
 
 
-def set_clock(plane: LocalControlPlane, **change: object) -> httpx.Response:
+def set_clock(control_plane: LocalControlPlane, **change: object) -> httpx.Response:
     """Change how the clock runs."""
-    return httpx.post(f"{plane.base_url}/_dev/clock", json=change, trust_env=False, timeout=PATIENCE_SECONDS)
+    return httpx.post(f"{control_plane.base_url}/_dev/clock", json=change, trust_env=False, timeout=PATIENCE_SECONDS)
 
 
 def test_a_paused_clock_stands_and_goes_on_where_it_was(running: LocalControlPlane) -> None:
@@ -274,22 +278,26 @@ def test_a_manual_clock_has_no_pace(served: LocalControlPlane) -> None:
 def test_a_run_is_repeated_from_its_seed_and_place() -> None:
     """Reset to what `/_dev/runs` says, the next submission goes as the one did that it was asked about."""
     with (
-        LocalControlPlane(reliable=False, seed=7) as plane,
-        nodus.Client(api_key=plane.api_key, base_url=plane.base_url) as client,
+        LocalControlPlane(reliable=False, seed=7) as control_plane,
+        nodus.Client(api_key=control_plane.api_key, base_url=control_plane.base_url) as client,
     ):
         spec: Spec = {"image": "x", "gpu": "a10g", "max_runtime_seconds": 172_800}
         for _ in range(3):
             client.run(**spec)
-        plane.advance(14 * 86_400)
+        control_plane.advance(14 * 86_400)
         third = client.list(limit=1)[0]
-        run = httpx.get(f"{plane.base_url}/_dev/runs/{third.id}", trust_env=False, timeout=PATIENCE_SECONDS).json()
+        run = httpx.get(
+            f"{control_plane.base_url}/_dev/runs/{third.id}", trust_env=False, timeout=PATIENCE_SECONDS
+        ).json()
         state = httpx.post(
-            f"{plane.base_url}/_dev/reset", json={"seed": 9}, trust_env=False, timeout=PATIENCE_SECONDS
+            f"{control_plane.base_url}/_dev/reset", json={"seed": 9}, trust_env=False, timeout=PATIENCE_SECONDS
         ).json()
         client.run(**spec)
-        again = httpx.post(f"{plane.base_url}/_dev/reset", json=run, trust_env=False, timeout=PATIENCE_SECONDS).json()
+        again = httpx.post(
+            f"{control_plane.base_url}/_dev/reset", json=run, trust_env=False, timeout=PATIENCE_SECONDS
+        ).json()
         job = client.run(**spec)
-        plane.advance(14 * 86_400)
+        control_plane.advance(14 * 86_400)
         job.refresh()
 
     assert run == {"seed": 7, "passed_over": 2}
@@ -303,11 +311,11 @@ def test_a_kept_database_keeps_its_seed_and_epoch(tmp_path: Path) -> None:
     """The next start would not know of another; what was read before the restart is still true after it."""
     epochs = []
     for _ in range(2):
-        with LocalControlPlane(database=tmp_path / "nodus.db") as plane:
+        with LocalControlPlane(database=tmp_path / "nodus.db") as control_plane:
             refused = httpx.post(
-                f"{plane.base_url}/_dev/reset", json={"seed": 9}, trust_env=False, timeout=PATIENCE_SECONDS
+                f"{control_plane.base_url}/_dev/reset", json={"seed": 9}, trust_env=False, timeout=PATIENCE_SECONDS
             )
-            state = httpx.get(f"{plane.base_url}/_dev/state", trust_env=False, timeout=PATIENCE_SECONDS).json()
+            state = httpx.get(f"{control_plane.base_url}/_dev/state", trust_env=False, timeout=PATIENCE_SECONDS).json()
             assert refused.json()["error"] == "seed_is_kept"
             epochs.append(state["epoch"])
 

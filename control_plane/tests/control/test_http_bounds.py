@@ -61,15 +61,15 @@ def served(hours: Hours) -> Iterator[LocalControlPlane]:
         yield started
 
 
-def connect(plane: LocalControlPlane) -> socket.socket:
+def connect(control_plane: LocalControlPlane) -> socket.socket:
     """Open a connection."""
-    port = int(plane.base_url.rpartition(":")[2])
+    port = int(control_plane.base_url.rpartition(":")[2])
     return socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS)
 
 
-def answer_to(plane: LocalControlPlane, *parts: bytes) -> bytes:
+def answer_to(control_plane: LocalControlPlane, *parts: bytes) -> bytes:
     """Send this on a connection of its own; return all that comes until the server closes it."""
-    with connect(plane) as connection:
+    with connect(control_plane) as connection:
         try:
             for part in parts:
                 connection.sendall(part)
@@ -78,9 +78,9 @@ def answer_to(plane: LocalControlPlane, *parts: bytes) -> bytes:
         return rest(connection)
 
 
-def answer_too_late_to(plane: LocalControlPlane, hours: Hours, begun: bytes) -> bytes:
+def answer_too_late_to(control_plane: LocalControlPlane, hours: Hours, begun: bytes) -> bytes:
     """Send this, and nothing more in all the time that there is; return what comes until the server closes."""
-    with connect(plane) as connection:
+    with connect(control_plane) as connection:
         connection.sendall(begun)
         hours.pass_after(len(begun))
         return rest(connection)
@@ -180,13 +180,13 @@ def test_what_is_answered_for_long_is_not_cut(served: LocalControlPlane, hours: 
 def test_those_that_send_nothing_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many there are, somebody else is answered at once."""
     monkeypatch.setattr("nodus_control.serving.server.most_connections", lambda _limit: 8)
-    with LocalControlPlane() as plane:
-        held = [connect(plane) for _ in range(40)]
+    with LocalControlPlane() as control_plane:
+        held = [connect(control_plane) for _ in range(40)]
         try:
             for connection in held:
                 connection.sendall(b"GET /healthz HTTP/1.1\r\n")
             request = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-            answered = answer_to(plane, request)
+            answered = answer_to(control_plane, request)
             left = [each for each in held if not _is_closed(each)]
         finally:
             for connection in held:

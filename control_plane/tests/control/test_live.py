@@ -32,37 +32,37 @@ class Stage:
         self._database = database
         self.relay = relay
         self.jobs = jobs
-        self.plane = self._start()
+        self.control_plane = self._start()
         self.restarted = threading.Event()
         self._turn = threading.Lock()
 
     def submit(self) -> list[str]:
         """Submit all jobs."""
-        plane = self.plane.plane
-        key = plane.keys.find(self.plane.api_key)
+        control_plane = self.control_plane.plane
+        key = control_plane.keys.find(self.control_plane.api_key)
         assert key is not None
         spec = parse_spec({"image": "x", "gpu": "h100_80gb", "env": {"NODUS_SIM_DURATION_SECONDS": "60"}})
         with ThreadPoolExecutor(32) as threads:
-            now = plane.clock.now()
-            submitted = list(threads.map(lambda _: plane.jobs.submit(key, spec, None, now), range(self.jobs)))
-        plane.wake()
+            now = control_plane.clock.now()
+            submitted = list(threads.map(lambda _: control_plane.jobs.submit(key, spec, None, now), range(self.jobs)))
+        control_plane.wake()
         return [each.job.id for each in submitted]
 
     def restart(self) -> None:
         """Stop the control plane, and start another on the same database."""
         with self._turn:
             self.relay.target = None
-            self.plane.close()
+            self.control_plane.close()
             self.relay.cut()
-            self.plane = self._start()
+            self.control_plane = self._start()
         self.restarted.set()
 
     def truth(self) -> list[tuple[str, str, int, str]]:
         """Return all transitions, as the database has them."""
-        plane = self.plane.plane
-        key = plane.keys.find(self.plane.api_key)
+        control_plane = self.control_plane.plane
+        key = control_plane.keys.find(self.control_plane.api_key)
         assert key is not None
-        events = EventLog(plane.database).of_customer(key.customer_id, after=0, limit=10 * self.jobs)
+        events = EventLog(control_plane.database).of_customer(key.customer_id, after=0, limit=10 * self.jobs)
         return [(str(event.position), event.job_id, event.seq, event.status) for event in events]
 
     def after(self, count: int) -> Callable[[], None] | None:
@@ -82,15 +82,15 @@ class Stage:
 
     def _pass(self, seconds: int) -> None:
         """Let time pass at once, rather than from one due moment to the next as `advance` does: that takes longer."""
-        plane = self.plane.plane
-        plane.clock.advance_to(plane.clock.now() + 1000 * seconds)
-        plane.worker.run_due()
-        plane.wake()
+        control_plane = self.control_plane.plane
+        control_plane.clock.advance_to(control_plane.clock.now() + 1000 * seconds)
+        control_plane.worker.run_due()
+        control_plane.wake()
 
     def _start(self) -> LocalControlPlane:
-        plane = LocalControlPlane(database=self._database).start()
-        self.relay.target = int(plane.base_url.rpartition(":")[2])
-        return plane
+        control_plane = LocalControlPlane(database=self._database).start()
+        self.relay.target = int(control_plane.base_url.rpartition(":")[2])
+        return control_plane
 
 
 @pytest.fixture(params=JOBS)
@@ -99,7 +99,7 @@ def stage(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stage]:
     with Relay() as relay:
         made = Stage(tmp_path / "nodus.db", relay, request.param)
         yield made
-        made.plane.close()
+        made.control_plane.close()
 
 
 def facts(event: nodus.JobEvent) -> tuple[str | None, str, int, str]:
@@ -114,7 +114,9 @@ async def test_many_jobs_are_followed_through_drops_and_a_restart(stage: Stage, 
     told: list[nodus.JobEvent] = []
     answered: list[str] = []
 
-    async with nodus.AsyncClient(api_key=stage.plane.api_key, base_url=stage.relay.base_url, max_retries=30) as client:
+    async with nodus.AsyncClient(
+        api_key=stage.control_plane.api_key, base_url=stage.relay.base_url, max_retries=30
+    ) as client:
 
         async def call(job_id: str) -> None:
             answered.append((await client.get(job_id)).id)
@@ -140,7 +142,7 @@ def test_many_jobs_are_followed_by_a_thread(stage: Stage) -> None:
     told: list[nodus.JobEvent] = []
 
     with (
-        nodus.Client(api_key=stage.plane.api_key, base_url=stage.relay.base_url, max_retries=30) as client,
+        nodus.Client(api_key=stage.control_plane.api_key, base_url=stage.relay.base_url, max_retries=30) as client,
         ThreadPoolExecutor(8) as threads,
     ):
         playing = threads.submit(stage.play)

@@ -36,9 +36,9 @@ MOST_TIMES = 5
 @pytest.fixture
 def here(kept_database_url: str) -> Iterator[ControlPlane]:
     """A control plane of the test's own on the database: to mint keys, and to hold locks."""
-    plane = ControlPlane(kept_database_url, seed=None, is_alone=False)
-    yield plane
-    plane.close()
+    control_plane = ControlPlane(kept_database_url, seed=None, is_alone=False)
+    yield control_plane
+    control_plane.close()
 
 
 @pytest.fixture
@@ -51,10 +51,12 @@ def url(here: ControlPlane, kept_database_url: str, tmp_path: Path) -> Iterator[
         yield processes.serve(*allowed, "--rate-limit", "50/s")
 
 
-def mint(plane: ControlPlane, customer_id: str) -> str:
+def mint(control_plane: ControlPlane, customer_id: str) -> str:
     """Make a key."""
-    now = plane.clock.now()
-    return plane.keys.mint(customer_id=customer_id, label="", principal_kind=PrincipalKind.SERVICE, now=now).api_key
+    now = control_plane.clock.now()
+    return control_plane.keys.mint(
+        customer_id=customer_id, label="", principal_kind=PrincipalKind.SERVICE, now=now
+    ).api_key
 
 
 def median_seconds(client: httpx.Client) -> float:
