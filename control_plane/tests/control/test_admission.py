@@ -77,7 +77,7 @@ def test_the_machine_belongs_to_the_customer_who_submits_first(make_control_plan
 
 
 def test_an_operator_can_do_without_isolation(make_control_plane: MakeControlPlane) -> None:
-    """By saying so."""
+    """An option says that isolation is not needed."""
     control_plane = make_control_plane(isolation_is_not_needed=True)
 
     assert submit(control_plane, "acme") == (202, "")
@@ -97,7 +97,7 @@ def test_a_worker_that_needs_isolation_runs_nothing_of_another_customer(make_con
 
 
 def test_a_control_plane_that_was_emptied_is_free_again(make_control_plane: MakeControlPlane) -> None:
-    """With the jobs goes whose they were."""
+    """A reset removes the jobs, and with them whose machine it was."""
     control_plane = make_control_plane()
     submit(control_plane, "acme")
     control_plane.reset()

@@ -90,7 +90,7 @@ async def test_a_signature_is_for_its_own_request_alone(agent: Agent, spec: Spec
 
 
 async def test_two_signature_headers_are_none(agent: Agent, client: httpx.AsyncClient) -> None:
-    """The header itself comes once."""
+    """A request may carry the signature header only once."""
     signed = nodus.sign_request(signing_secret=agent.control_plane.agent_signing_secret, method="GET", path="/v1/key")
     headers = [("Authorization", f"Bearer {agent.control_plane.agent_api_key}"), *signed.items(), *signed.items()]
     answer = await client.get("/v1/key", headers=headers)
@@ -153,7 +153,7 @@ async def test_a_read_may_be_signed_twice_alike(agent: Agent) -> None:
 
 
 async def test_a_signature_that_is_not_needed_is_ignored(client: httpx.AsyncClient) -> None:
-    """The person's key has no secret."""
+    """The caller's key has no signing secret, so the header is not looked at."""
     assert (await client.get("/v1/key", headers={"Nodus-Signature": "nonsense"})).status_code == 200
 
 
@@ -194,7 +194,7 @@ async def test_customers_see_nothing_of_each_other(
 async def test_a_revoked_key_ends_with_the_next_request(
     client: httpx.AsyncClient, control_plane: LocalControlPlane
 ) -> None:
-    """Nothing remembers it."""
+    """No cache keeps a revoked key alive."""
     minted = control_plane.plane.keys.mint(
         customer_id="x", label="", principal_kind=PrincipalKind.SERVICE, now=0, is_test=True
     )

@@ -19,7 +19,7 @@ from nodus_control.testing import LocalControlPlane
 
 pytestmark = pytest.mark.anyio
 Spec = dict[str, Any]
-COURSE = ["queued", "placed", "running", "completed"]
+LIFECYCLE = ["queued", "placed", "running", "completed"]
 FIELDS = {"seq", "job_id", "status", "at", "attempt", "supplier", "region", "reason", "simulated"}
 
 
@@ -51,7 +51,7 @@ async def test_a_job_is_told_from_queued_to_its_end(
     told = parse(answer.text)
 
     assert answer.headers["content-type"] == "text/event-stream"
-    assert statuses(told) == COURSE
+    assert statuses(told) == LIFECYCLE
     assert [frame.id for frame in told] == ["1", "2", "3", "4"]
     assert [frame.data["seq"] for frame in told] == [1, 2, 3, 4]
     assert {frame.event for frame in told} == {"status"}
@@ -62,7 +62,7 @@ async def test_a_job_is_told_from_queued_to_its_end(
 async def test_a_job_is_resumed_behind_the_last_event(
     client: httpx.AsyncClient, control_plane: LocalControlPlane, spec: Spec, headers: dict[str, str], query: str
 ) -> None:
-    """Either way of saying what has come."""
+    """A header or a parameter may say which event came last."""
     job = (await client.post("/v1/jobs", json=spec)).json()
     control_plane.advance(1000)
     answer = await client.get(f"/v1/jobs/{job['id']}/events{query}", headers=headers)
@@ -121,7 +121,7 @@ def test_all_jobs_come_on_one_stream(served: LocalControlPlane) -> None:
     assert {frame.data["job_id"] for frame in past} <= set(before)
     assert all(int(earlier.id) < int(later.id) for earlier, later in pairwise(told))
     for job_id in before + after:
-        assert statuses([frame for frame in told if frame.data["job_id"] == job_id]) == COURSE
+        assert statuses([frame for frame in told if frame.data["job_id"] == job_id]) == LIFECYCLE
 
 
 def test_a_customer_resumes_behind_any_event(served: LocalControlPlane) -> None:
@@ -159,7 +159,7 @@ def test_a_position_that_was_never_reached_is_of_another_history(served: LocalCo
 
 
 def test_silence_is_filled_with_comments(served: LocalControlPlane) -> None:
-    """So that both sides know that the other is there."""
+    """A comment tells each side that the other is still there."""
     served.plane.feed.heartbeat_seconds = 0.01
     submit(served)
     served.advance(1000)
@@ -180,7 +180,7 @@ def test_a_stream_that_falls_behind_is_given_all(served: LocalControlPlane, monk
         told += all_jobs.read(83)
         of_first = one_job.rest()
 
-    assert statuses(of_first) == COURSE
+    assert statuses(of_first) == LIFECYCLE
     assert len({(frame.data["job_id"], frame.data["seq"]) for frame in told}) == 84
 
 
@@ -216,7 +216,7 @@ def test_a_stream_is_one_row_of_a_watch_that_all_share(served: LocalControlPlane
     # A client may see the end of its stream before the server has left it.
     eventually(lambda: served.plane.feed.streams == 0)
 
-    assert told == [COURSE] * 100
+    assert told == [LIFECYCLE] * 100
     assert reads.count("of_job") == 0
 
 
@@ -247,7 +247,7 @@ def test_what_another_process_commits_is_told_here(kept_database_url: str) -> No
         told = stream.read(4)
         other.close()
 
-    assert statuses(told) == COURSE
+    assert statuses(told) == LIFECYCLE
 
 
 def stream_status(control_plane: LocalControlPlane, job_id: str) -> str:
@@ -288,7 +288,7 @@ def test_a_server_that_stops_ends_its_streams(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_reset_ends_streams(served: LocalControlPlane) -> None:
-    """They are of a history that is no more."""
+    """Streams end with a reset, because the history that they follow is gone."""
     submit(served)
     with opened(served, "/v1/events") as stream:
         stream.read(1)
@@ -300,7 +300,7 @@ def test_a_reset_ends_streams(served: LocalControlPlane) -> None:
 
 @pytest.mark.parametrize("do", ["drop_after", "truncate"])
 def test_faults_cut_streams(served: LocalControlPlane, do: str) -> None:
-    """Though their answers have no end."""
+    """A scripted fault can cut an answer that has no end."""
     submit(served)
     served.faults(do, path="/v1/events")
     with pytest.raises(httpx.RemoteProtocolError), opened(served, "/v1/events") as stream:

@@ -113,7 +113,7 @@ def test_a_head_may_be_large_but_not_endless(served: LocalControlPlane) -> None:
 
 
 def test_a_head_may_have_a_hundred_fields(served: LocalControlPlane) -> None:
-    """And no more."""
+    """A request with more header fields is refused."""
     line = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
 
     assert answer_to(served, line + b"X: y\r\n" * 98 + b"\r\n").startswith(b"HTTP/1.1 200 ")
@@ -139,7 +139,7 @@ def test_a_request_has_one_host(served: LocalControlPlane, hosts: bytes) -> None
     ],
 )
 def test_what_does_not_come_whole_is_closed(served: LocalControlPlane, hours: Hours, begun: bytes) -> None:
-    """Without a word, where no key was named."""
+    """The connection is closed without an answer, unless the request named a key."""
     received = answer_too_late_to(served, hours, begun)
 
     assert b" 408 " not in received
@@ -147,7 +147,7 @@ def test_what_does_not_come_whole_is_closed(served: LocalControlPlane, hours: Ho
 
 
 def test_whoever_names_a_key_is_told_that_the_body_took_too_long(served: LocalControlPlane, hours: Hours) -> None:
-    """In the common form of errors."""
+    """The answer has the common form of errors."""
     key = served.api_key.encode()
     head = b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + key + b"\r\nContent-Length: 9\r\n\r\n{"
     received = answer_too_late_to(served, hours, head)
@@ -207,7 +207,7 @@ def _is_closed(connection: socket.socket) -> bool:
 
 
 def test_garbage_does_not_fill_the_log(served: LocalControlPlane, caplog: pytest.LogCaptureFixture) -> None:
-    """It is answered, and that is all."""
+    """What is no HTTP is answered, and not logged."""
     caplog.set_level(logging.INFO)
     for garbage in (b"\x16\x03\x01\x02\x00\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"no http\r\n\r\n"):
         assert answer_to(served, garbage).startswith(b"HTTP/1.1 400 ")

@@ -210,7 +210,7 @@ async def test_a_listing_pages_through_all_jobs_newest_first(client: httpx.Async
 async def test_a_listing_can_be_of_some_statuses(
     client: httpx.AsyncClient, control_plane: LocalControlPlane, spec: Spec
 ) -> None:
-    """One or several, by comma."""
+    """Several statuses are separated by commas."""
     done = (await client.post("/v1/jobs", json=spec)).json()["id"]
     control_plane.advance(1000)
     live = (await client.post("/v1/jobs", json=spec)).json()["id"]
@@ -338,7 +338,7 @@ async def test_a_cursor_continues_a_listing_with_the_same_filters_only(client: h
 
 
 async def test_a_page_has_at_most_200_jobs(client: httpx.AsyncClient, spec: Spec) -> None:
-    """Whatever is asked for."""
+    """A larger limit is lowered to that."""
     for _ in range(201):
         await client.post("/v1/jobs", json=spec)
     page = (await client.get("/v1/jobs?limit=500")).json()
@@ -350,7 +350,7 @@ async def test_a_page_has_at_most_200_jobs(client: httpx.AsyncClient, spec: Spec
 @pytest.mark.parametrize("job_id", ["nope", "0198c0de-0000-7000-8000-000000000001", "%00", "a%20b"])
 @pytest.mark.both_engines
 async def test_an_unknown_job_is_not_found(client: httpx.AsyncClient, job_id: str) -> None:
-    """On every path of a job."""
+    """Every path of a job answers 404."""
     paths = [f"/v1/jobs/{job_id}", f"/v1/jobs/{job_id}/routing", f"/v1/jobs/{job_id}/logs"]
     answers = [await client.get(path) for path in paths] + [await client.post(f"/v1/jobs/{job_id}/cancel")]
 

@@ -74,7 +74,7 @@ async def test_a_key_has_its_rate_and_others_theirs(limited: LocalControlPlane) 
 
 
 async def test_a_key_may_have_a_limit_of_its_own(limited: LocalControlPlane) -> None:
-    """More, less, or none."""
+    """It may be higher or lower than the control plane's, or none."""
     own = OwnLimit(RateLimit(1, 1))
     async with caller(limited, mint(limited, rate_limit=own)) as one:
         of_one = [(await one.get("/v1/key")).status_code for _ in range(2)]
@@ -110,7 +110,7 @@ async def test_guessing_is_limited_by_address(limited: LocalControlPlane) -> Non
 
 
 async def test_without_a_limit_there_is_none(control_plane: LocalControlPlane) -> None:
-    """As in the fixtures, unless a test asks for one."""
+    """The fixtures have no rate limit, unless a test asks for one."""
     async with caller(control_plane) as client:
         assert {(await client.get("/v1/key")).status_code for _ in range(250)} == {200}
 
@@ -310,7 +310,7 @@ async def test_a_silent_name_server_holds_up_nobody(monkeypatch: pytest.MonkeyPa
 
 
 async def test_a_customer_with_all_its_webhooks_asks_no_name_server(control_plane: LocalControlPlane) -> None:
-    """They are counted first."""
+    """Webhooks are counted before the URL's host is looked up."""
     asked: list[str] = []
     answers: list[httpx.Response] = []
     lookups = control_plane.plane.webhooks.destinations._of_registrations

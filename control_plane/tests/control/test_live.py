@@ -18,7 +18,7 @@ from nodus_core.spec import parse_spec
 from nodus_ledger.jobs.event_log import EventLog
 
 JOBS = [100, pytest.param(1000, marks=pytest.mark.soak)]
-COURSE = ["queued", "placed", "running", "completed"]
+LIFECYCLE = ["queued", "placed", "running", "completed"]
 CUTS_AT = (0.1, 0.7, 1.5, 3.1)
 RESTART_AT = 2.2
 """When things break: after so many events for each job."""
@@ -26,7 +26,7 @@ CALL_EVERY = 25
 
 
 class Stage:
-    """A control plane behind a relay, with jobs that go their course while connections are cut."""
+    """A control plane behind a relay, with jobs that run to their end while connections are cut."""
 
     def __init__(self, database: Path, relay: Relay, jobs: int) -> None:
         self._database = database
@@ -72,7 +72,7 @@ class Stage:
         return self.restart if count == round(self.jobs * RESTART_AT) else None
 
     def play(self) -> None:
-        """Let the jobs go their course, a part of it on either side of the restart."""
+        """Let the jobs run to their end, a part of it on either side of the restart."""
         self.submit()
         for _ in range(3):
             with self._turn:
@@ -131,14 +131,14 @@ async def test_many_jobs_are_followed_through_drops_and_a_restart(stage: Stage, 
                     trouble = stage.after(len(told))
                     if trouble is not None:
                         await anyio.to_thread.run_sync(trouble)
-                    if len(told) == len(COURSE) * stage.jobs:
+                    if len(told) == len(LIFECYCLE) * stage.jobs:
                         break
 
     check(stage, told, answered)
 
 
 def test_many_jobs_are_followed_by_a_thread(stage: Stage) -> None:
-    """The same without an event loop."""
+    """The synchronous client follows them as the asynchronous one does."""
     told: list[nodus.JobEvent] = []
 
     with (
@@ -155,7 +155,7 @@ def test_many_jobs_are_followed_by_a_thread(stage: Stage) -> None:
                 trouble = stage.after(len(told))
                 if trouble is not None:
                     trouble()
-                if len(told) == len(COURSE) * stage.jobs:
+                if len(told) == len(LIFECYCLE) * stage.jobs:
                     break
         playing.result()
         answered = [call.result().id for call in calls]
@@ -165,12 +165,12 @@ def test_many_jobs_are_followed_by_a_thread(stage: Stage) -> None:
 
 def check(stage: Stage, told: list[nodus.JobEvent], answered: list[str]) -> None:
     """Hold what was told against what happened."""
-    courses: dict[str, list[str]] = {}
+    lifecycles: dict[str, list[str]] = {}
     for event in told:
-        courses.setdefault(event.job_id, []).append(event.status.value)
+        lifecycles.setdefault(event.job_id, []).append(event.status.value)
 
-    assert len(courses) == stage.jobs
-    assert set(map(tuple, courses.values())) == {tuple(COURSE)}
+    assert len(lifecycles) == stage.jobs
+    assert set(map(tuple, lifecycles.values())) == {tuple(LIFECYCLE)}
     assert [facts(event) for event in told] == stage.truth()
     assert sorted(answered) == sorted(event.job_id for event in told[CALL_EVERY - 1 :: CALL_EVERY])
     assert stage.relay.cuts > len(CUTS_AT)

@@ -46,7 +46,7 @@ async def test_output_grows_with_the_clock(
 async def test_a_range_resumes_by_byte_offset(
     client: httpx.AsyncClient, control_plane: LocalControlPlane, spec: Spec
 ) -> None:
-    """RFC 9110, section 14."""
+    """Ranges work as in RFC 9110, section 14."""
     path = await finished(client, control_plane, spec)
     whole = (await client.get(path)).content
     rest = await client.get(path, headers={"Range": "bytes=100-"})
@@ -76,7 +76,7 @@ async def test_a_range_beyond_the_end_is_not_satisfiable(
 async def test_a_malformed_range_is_ignored(
     client: httpx.AsyncClient, control_plane: LocalControlPlane, spec: Spec, header: str
 ) -> None:
-    """As RFC 9110 says."""
+    """All of the output is sent, as RFC 9110 (section 14.2) says."""
     path = await finished(client, control_plane, spec)
     answer = await client.get(path, headers={"Range": header})
 
@@ -86,7 +86,7 @@ async def test_a_malformed_range_is_ignored(
 async def test_following_ends_with_the_job(
     client: httpx.AsyncClient, control_plane: LocalControlPlane, spec: Spec
 ) -> None:
-    """And gives what a plain read gives."""
+    """Together it is what a plain read gives afterwards."""
     path = await finished(client, control_plane, spec)
 
     assert (await client.get(f"{path}?follow=true")).text == (await client.get(path)).text

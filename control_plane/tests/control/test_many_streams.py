@@ -18,7 +18,7 @@ pytestmark = pytest.mark.soak
 STREAMS = 1000
 SILENT = 20
 JOBS = 50
-COURSE = 4
+EVENTS_OF_A_JOB = 4
 
 
 @pytest.fixture
@@ -40,13 +40,13 @@ def test_a_thousand_streams_are_told_everything() -> None:
         told, reads = asyncio.run(follow(control_plane))
         left = control_plane.plane.feed.streams
 
-    assert told == [JOBS * COURSE] * (STREAMS - SILENT)
-    assert reads < STREAMS + JOBS * COURSE
+    assert told == [JOBS * EVENTS_OF_A_JOB] * (STREAMS - SILENT)
+    assert reads < STREAMS + JOBS * EVENTS_OF_A_JOB
     assert left == 0
 
 
 async def follow(control_plane: LocalControlPlane) -> tuple[list[int], int]:
-    """Open all streams, let jobs go their course, and count what each is told, and what was read for that."""
+    """Open all streams, let the jobs run to their end, and count what each is told, and what was read for that."""
     port = int(control_plane.base_url.rpartition(":")[2])
     requests = [
         f"GET /v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
@@ -67,7 +67,7 @@ async def follow(control_plane: LocalControlPlane) -> tuple[list[int], int]:
         await reader.readuntil(b"\r\n\r\n")
         opened.release()
         count, rest = 0, b""
-        while is_read and count < JOBS * COURSE:
+        while is_read and count < JOBS * EVENTS_OF_A_JOB:
             lines, end, rest = (rest + await reader.read(65536)).rpartition(b"\n")
             count += (lines + end).count(b"event: status\n")
         return count, writer

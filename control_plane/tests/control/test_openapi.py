@@ -113,7 +113,7 @@ def test_the_document_has_the_limits_of_the_domain() -> None:
 async def test_answers_have_the_fields_that_are_described(
     client: httpx.AsyncClient, control_plane: LocalControlPlane, spec: dict[str, Any]
 ) -> None:
-    """No more and no fewer."""
+    """No field is missing, and none is undocumented."""
     job = (await client.post("/v1/jobs", json=spec)).json()
     control_plane.advance(1000)
     answers = {

@@ -42,7 +42,7 @@ def test_they_are_found_again(kept_database_url: str, tmp_path: Path, monkeypatc
 
 
 def test_what_an_operator_changed_stays_changed(url: str) -> None:
-    """A rotated secret and another cap."""
+    """A rotated secret and a changed cap survive a restart."""
     with seeded(url) as (control_plane, first):
         agent = control_plane.keys.find(first.agent_api_key)
         assert agent is not None

@@ -223,7 +223,7 @@ def test_a_cancel_waits_for_the_driver(bench: Bench) -> None:
 
 
 def test_a_job_that_nobody_has_is_cancelled_at_once(bench: Bench) -> None:
-    """No driver is asked."""
+    """A job without an attempt is cancelled without asking a driver."""
     job_id = bench.submit()
     cancelled = bench.control_plane.jobs.request_cancel(bench.key, job_id, bench.clock.now())
     bench.worker.run_due()
@@ -233,7 +233,7 @@ def test_a_job_that_nobody_has_is_cancelled_at_once(bench: Bench) -> None:
 
 
 def test_a_job_that_completed_before_its_cancel_is_completed(bench: Bench) -> None:
-    """The driver's word counts."""
+    """What the driver reports decides, not the request."""
     bench.driver.cancel = lambda placement, now: None  # type: ignore[method-assign]
     job_id = bench.submit()
     bench.worker.run_due()

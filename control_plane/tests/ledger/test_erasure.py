@@ -139,7 +139,7 @@ def test_without_a_worker_the_log_shrinks_as_others_write(tmp_path: Path) -> Non
 
 
 def test_in_memory_there_is_no_log() -> None:
-    """Nothing is done."""
+    """A database in memory has no write-ahead log to empty."""
     database = Database()
     cut = database.cut_log()
     database.close()

@@ -204,7 +204,7 @@ def test_a_program_cannot_cancel_itself(jobs: RealJobs, kills: bool) -> None:
 
 
 def test_forgeries_are_paid_for_and_move_no_clock(campaign: Campaign, record_property: Report) -> None:
-    """Fifty, from one seed."""
+    """Fifty forgeries, drawn from one seed."""
     run(campaign, FORGERIES, record_property)
 
 

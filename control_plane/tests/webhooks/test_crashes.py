@@ -153,7 +153,7 @@ def test_whoever_lost_its_lease_writes_the_attempt_and_nothing_else(tmp_path: Pa
 
 
 def test_a_control_plane_that_is_stopped_gives_back_what_is_under_way(tmp_path: Path, receiver: Receiver) -> None:
-    """Without waiting for a lease to end."""
+    """Nobody has to wait until its leases end."""
     release = threading.Event()
     receiver.script(Answer(first=release.wait))
     database = tmp_path / "nodus.db"

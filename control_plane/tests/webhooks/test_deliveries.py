@@ -56,7 +56,7 @@ def test_a_completed_job_is_told_of_twice(
 
 
 def test_a_failed_job_is_told_of(control_plane: LocalControlPlane, client: nodus.Client, receiver: Receiver) -> None:
-    """With its error, and who had it last."""
+    """The event has the error, and the supplier that had the job last."""
     _, secret = register(client, receiver, "job.failed")
     job = run(client, NODUS_SIM_OUTCOME="failed", NODUS_SIM_DURATION_SECONDS="60")
     control_plane.advance(3600)
@@ -92,7 +92,7 @@ def test_a_job_that_nobody_takes_any_more_names_its_last_supplier(
 
 
 def test_a_cancelled_job_is_told_of(control_plane: LocalControlPlane, client: nodus.Client, receiver: Receiver) -> None:
-    """With what it cost."""
+    """The event says what the job cost."""
     _, secret = register(client, receiver, "job.cancelled")
     job = run(client, NODUS_SIM_DURATION_SECONDS="3000")
     control_plane.advance(600)
@@ -142,7 +142,7 @@ def test_a_budget_is_told_of_once_when_it_nears_its_cap(
 def test_the_threshold_is_told_of_again_next_month(
     control_plane: LocalControlPlane, client: nodus.Client, agent: nodus.Client, receiver: Receiver
 ) -> None:
-    """Once for each month."""
+    """The event is sent once in each month."""
     register(client, receiver, "budget.threshold_reached")
     for _ in range(2):
         agent.run(image="a/b", gpu="h100_80gb", max_runtime_seconds=6600, env={"NODUS_SIM_DURATION_SECONDS": "60"})
@@ -152,7 +152,7 @@ def test_the_threshold_is_told_of_again_next_month(
 
 
 def test_the_fraction_is_the_operators(receiver: Receiver) -> None:
-    """`--threshold 0.25`."""
+    """The control plane's setting says at which fraction of the cap the event is sent."""
     with (
         LocalControlPlane(threshold=0.25) as control_plane,
         nodus.Client(api_key=control_plane.api_key, base_url=control_plane.base_url) as client,
@@ -259,7 +259,7 @@ def test_a_retry_that_succeeds_ends_it(
 def test_any_2xx_is_success(
     control_plane: LocalControlPlane, client: nodus.Client, receiver: Receiver, status: int
 ) -> None:
-    """Whatever the endpoint means by it."""
+    """Every status from 200 to 299 ends the attempts."""
     hook, _ = register(client, receiver, "job.placed")
     receiver.always(Answer(status))
     run(client)
@@ -455,7 +455,7 @@ def test_a_deleted_endpoint_gets_nothing_more(
 
 
 def test_a_reset_forgets_endpoints(control_plane: LocalControlPlane, client: nodus.Client, receiver: Receiver) -> None:
-    """Everything but the keys."""
+    """A reset removes all but the keys."""
     register(client, receiver)
     control_plane.reset()
     run(client)

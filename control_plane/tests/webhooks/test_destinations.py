@@ -70,7 +70,7 @@ async def attempt(
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1", "169.254.169.254", "64:ff9b::a00:1", "::ffff:127.0.0.1"])
 async def test_a_name_that_leads_inside_is_refused_at_registration(address: str) -> None:
-    """Whatever it is called."""
+    """A host name is judged by the addresses that it resolves to."""
     destinations = Destinations(Allowed(), ScriptedNames(["8.8.8.8", address]))
 
     with pytest.raises(AddressRefused) as refused:
@@ -325,7 +325,7 @@ async def test_names_that_nobody_answers_for_keep_no_other_from_being_found() ->
 
 
 def test_signatures_are_made_at_real_time(receiver: Receiver) -> None:
-    """Whatever the control plane's clock says."""
+    """A receiver compares them with its own clock, not with the control plane's."""
     sender = Sender(Destinations(ON_LOOPBACK, ScriptedNames([])), real_time=lambda: 1_700_000_000.9)
     anyio.run(sender.send, receiver.url, b"{}", ("one", "two"))
     (request,) = receiver.requests

@@ -196,7 +196,7 @@ def test_an_endpoint_that_does_not_answer_is_held_back_as_a_whole(still: Control
 
 
 def test_the_ledger_says_when_a_held_delivery_is_tried_next(still: ControlPlane) -> None:
-    """As the delivery does."""
+    """It says the same time as the delivery does."""
     key = new_customer(still, "acme")
     hook = register(still, key, "http://127.0.0.1:9/")
     submit(still, key)

@@ -83,7 +83,7 @@ def test_the_manuals_registration(http: httpx.Client) -> None:
     ],
 )
 def test_what_is_refused(http: httpx.Client, change: dict[str, object], field: str | None) -> None:
-    """With the field, and nothing of a URL."""
+    """The error names the field, and repeats nothing of the URL."""
     answer = http.post("/v1/webhooks", json={**GOOD, **change})
     error = answer.json()
 
@@ -93,14 +93,14 @@ def test_what_is_refused(http: httpx.Client, change: dict[str, object], field: s
 
 @pytest.mark.parametrize("body", [b"[]", b'"x"', b"null", b"7"])
 def test_a_body_that_is_no_object_is_refused(http: httpx.Client, body: bytes) -> None:
-    """Whatever JSON it is."""
+    """JSON of any other kind is an error."""
     answer = http.post("/v1/webhooks", content=body)
 
     assert (answer.status_code, answer.json()["error"]) == (422, "invalid_webhook")
 
 
 def test_an_unknown_event_is_named_beside_the_known_ones(client: nodus.Client) -> None:
-    """So that a slip is seen."""
+    """Whoever mistyped a type sees the right one."""
     with pytest.raises(nodus.ValidationError) as refused:
         client.webhooks.create(URL, ["job.completed", "job.done"])
 
@@ -121,7 +121,7 @@ def test_an_unknown_event_is_named_beside_the_known_ones(client: nodus.Client) -
     ],
 )
 def test_a_url_that_leads_inside_is_refused(client: nodus.Client, url: str) -> None:
-    """At registration already."""
+    """It is refused at registration, before any delivery."""
     with pytest.raises(nodus.ValidationError) as refused:
         client.webhooks.create(url, ["job.placed"])
 
@@ -241,7 +241,7 @@ def test_writing_takes_no_query(http: httpx.Client) -> None:
     [("limit=0", 422), ("limit=x", 422), ("cursor=x", 400), ("cursor=ajE", 400), ("cursor=%F0%9F%92%A9", 400)],
 )
 def test_a_page_that_is_none_is_refused(http: httpx.Client, query: str, status: int) -> None:
-    """As in every listing."""
+    """A wrong limit or cursor is an error, as in every listing."""
     hook = http.post("/v1/webhooks", json=GOOD).json()["id"]
 
     assert http.get(f"/v1/webhooks/{hook}/deliveries?{query}").status_code == status
