@@ -31,11 +31,14 @@ CONTROL_PLANE = ("--editable", "./control_plane[postgres,redis]")
 DISTRIBUTIONS = {"nodus_sdk": ".", "nodus_control_plane": "control_plane"}
 
 
-def is_here(version: str) -> bool:
-    """Whether a Python of that version can be run. What pyenv puts on PATH may only say that it is not selected."""
+def is_here(version: str, check: str = "") -> bool:
+    """Whether a Python of that version can be run, and the check, which is code, ends with status 0 in it.
+
+    What pyenv puts on PATH may only say that it is not selected.
+    """
     programs = [Path(folder, f"python{version}") for folder in os.get_exec_path()]
     return any(
-        subprocess.run([program, "-c", ""], capture_output=True).returncode == 0
+        subprocess.run([program, "-c", check], capture_output=True).returncode == 0
         for program in programs
         if os.access(program, os.X_OK)
     )
@@ -47,6 +50,13 @@ PYTHONS = sorted({*nox.project.python_versions(PYPROJECT), CURRENT}, key=lambda 
 OLDEST = next(version for version in PYTHONS if version == CURRENT or is_here(version))
 NEWEST = next(version for version in reversed(PYTHONS) if version == CURRENT or is_here(version))
 ENDS = list(dict.fromkeys([NEWEST, OLDEST]))
+
+HAS_SHARED_LIBRARY = """
+import os, sys
+from sysconfig import get_config_var as get
+sys.exit(not get("Py_ENABLE_SHARED") or not os.path.exists(os.path.join(get("LIBDIR"), get("INSTSONAME"))))
+"""
+"""PyInstaller puts that library into the programs that it makes."""
 
 WHOLE = os.environ.get("NODUS_TESTS") == "whole"
 
@@ -91,9 +101,12 @@ def lowest(project: dict[str, object], *extras: str) -> list[str]:
 def tests(session: nox.Session) -> None:
     """The SDK's tests: all on the oldest and the newest Python that is here, between them what waits, on asyncio.
 
-    What they cover is measured on the newest.
+    What they cover is measured on the newest. A program is frozen on one of the two, the oldest if it can.
     """
-    install(session, *SDK, *group("test"), *group("receivers"))
+    freezer = next((version for version in [OLDEST, NEWEST] if is_here(version, HAS_SHARED_LIBRARY)), None)
+    freezes = session.python == freezer
+    install(session, *SDK, *group("test"), *group("receivers"), *(group("freeze") if freezes else ()))
+    session.env["NODUS_TEST_FREEZES"] = "1" if freezes else ""
     chosen = [] if WHOLE or session.python in ENDS else ["tests/_async", "-k", "not trio"]
     if session.python == NEWEST:
         for stale in ROOT.glob(".coverage.*"):

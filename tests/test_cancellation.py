@@ -24,6 +24,7 @@ from nodus._concurrency import AsyncClock
 from tests._async.clients import API_KEY, on_loopback
 from tests.support.certificates import CERTIFIED, make_certificates
 from tests.support.clock import AsyncFakeClock
+from tests.support.optional import import_or_skip
 from tests.support.proxies import SOCKS, TUNNEL
 from tests.support.script import job
 from tests.support.server import STALL, Action, LoopbackServer, Peer, Received, answer, answer_and_hang_up, decide
@@ -133,7 +134,7 @@ async def test_on_a_new_connection_through_a_proxy(
     scheme: str, kind: str, action: Action, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In CONNECT or its like, and in the handshake behind it; no socket stays open."""
-    pytest.importorskip("socksio")
+    import_or_skip("socksio", "httpcore speaks to SOCKS proxies with it")
     certificates = make_certificates(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates.authority))
     monkeypatch.setenv("NODUS_ALLOW_INSECURE", "1")

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 import nodus
+from tests.support.optional import import_or_skip
 
-jedi = pytest.importorskip("jedi", reason="completes names as python-lsp-server, Spyder, Vim and Emacs do")
+jedi = import_or_skip("jedi", "completes names as python-lsp-server, Spyder, Vim and Emacs do")
 
 
 @pytest.fixture(autouse=True, scope="module")

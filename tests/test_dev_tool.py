@@ -181,36 +181,56 @@ class TestCommands:
         assert re.search(r"^a: passed after \d+ s\nx met y$", printed, re.MULTILINE)
         assert printed.endswith("a passed, b passed, c skipped, d failed\n")
 
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
     def test_after_a_signal_nothing_is_started_and_nothing_left(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
     ) -> None:
-        """Ctrl-C reaches the programs by itself; a SIGTERM is handed on to them."""
-        pid = tmp_path / "pid"
-        wait = (
-            "import os, sys, signal; signal.signal(2, signal.SIG_DFL); open(sys.argv[1], 'w').write(str(os.getpid()))\n"
-        )
-        wait += "os.rename(sys.argv[1], sys.argv[2]); signal.pause()"
+        """Programs get Ctrl-C, whichever it was; and what they started ends with them, whether it heeds that or not."""
+        alive = tmp_path / "alive"
+        os.mkfifo(alive)
         monkeypatch.setattr(dev, "cores", lambda: -1)
+        stays = "trap '' HUP INT QUIT TERM; exec >\"$1\"; echo here; while :; do sleep 1; done"
+        waits = f"import subprocess, sys; subprocess.call([{str(script(tmp_path / 'stays', stays))!r}, sys.argv[1]])"
+        commands = {
+            "waits": [sys.executable, "-c", waits, str(alive)],
+            "never": [str(script(tmp_path / "never", f"touch {tmp_path}/ran"))],
+        }
 
         def interrupt() -> None:
-            while not pid.exists():
-                pass
-            os.kill(os.getpid(), number)
-            if number is signal.SIGINT:
-                os.kill(int(pid.read_text()), number)
+            with alive.open() as said:
+                assert said.readline() == "here\n"
+                os.kill(os.getpid(), number)
+                heard.append(said.read())
 
-        # Whoever was started in the background of a shell finds SIGINT ignored.
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        heard: list[str] = []
         thread = threading.Thread(target=interrupt)
         thread.start()
-        waiting = [sys.executable, "-c", wait, str(tmp_path / "new"), str(pid)]
-        status = dev.run_all({"waits": waiting, "never": [str(script(tmp_path / "never", f"touch {tmp_path}/ran"))]})
+        # Whoever was started in the background of a shell finds SIGINT ignored.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        status = dev.run_all(commands)
         thread.join()
         signal.signal(signal.SIGINT, before)
 
         assert status == 128 + number
+        assert heard == [""]
         assert not (tmp_path / "ran").exists()
+
+    def test_programs_are_stopped_where_ctrl_c_is_ignored(self, tmp_path: Path) -> None:
+        """As it is by whatever a script started in the background: SIGTERM stops those all the same."""
+        started = tmp_path / "started"
+        os.mkfifo(started)
+        program = (
+            f"import signal, sys; sys.path.insert(0, {str(ROOT / 'tools')!r}); import dev\n"
+            "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+            "sys.exit(dev.run_all({'waits': sys.argv[1:]}))"
+        )
+        waits = str(script(tmp_path / "waits", 'echo here >"$1"; while :; do sleep 1; done'))
+        with subprocess.Popen([sys.executable, "-c", program, waits, str(started)], stdin=subprocess.DEVNULL) as child:
+            assert started.read_text() == "here\n"
+            child.send_signal(signal.SIGINT)
+            child.terminate()
+
+        assert child.returncode == 128 + signal.SIGTERM
 
     def test_pythons_that_pyenv_and_uv_keep_are_found(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest

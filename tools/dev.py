@@ -26,6 +26,7 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -39,6 +40,10 @@ REQUIREMENTS = ["--editable", ".[trio]", "--editable", "./control_plane[postgres
 PROGRAMS = {"demo": "examples/demo.py", "generate": "tools/unasync_build.py"}
 STAGES = {"checks": ["checks"], "test": ["test", "coverage"]}
 """The tags of the sessions of a task: those of one tag run side by side, and the next only if none of them failed."""
+KEYS = [getattr(signal, name) for name in ("SIGINT", "SIGQUIT") if hasattr(signal, name)]
+"""The signals that a terminal sends to all that share it."""
+ENDINGS = [*KEYS, *(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))]
+"""The signals that end a program unless it handles them."""
 
 
 def main(arguments: list[str]) -> int:
@@ -191,39 +196,69 @@ def sessions_of(nox: list[str], tag: str) -> list[str]:
     return [session["session"] for session in json.loads(listed.stdout)]
 
 
+def signal_group(child: subprocess.Popen[bytes], number: int) -> None:
+    """Send a signal to a process and all that it started, as far as it is in the same group."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, number)
+
+
 def run_all(commands: dict[str, list[str]]) -> int:
     """Run commands, by name, side by side; return the first status that is not 0.
 
-    One that is alone has the terminal to itself. Of several the output of each is printed whole when it ends, and a
-    last line says how they ended. Ctrl-C reaches them by itself, and SIGTERM is handed on to them: each is left the
-    time to clean up, and no other is started.
+    One that is alone has the terminal to itself. Any other, and whatever it starts, is a process group of its own. Of
+    several the output of each is printed whole when it ends, and a last line says how they ended. A signal that would
+    end this is handed on as Ctrl-C, after which nox and pytest clean up, and no other is started. What a command leaves
+    running in its group is killed.
     """
-    children: list[subprocess.Popen[str]] = []
+    children: list[subprocess.Popen[bytes]] = []
     signals: list[int] = []
-    output = subprocess.PIPE if len(commands) > 1 else None
+    is_alone = len(commands) == 1
+    shares_terminal = os.name != "posix" or (is_alone and os.isatty(0))
 
     def run(command: list[str]) -> tuple[int, str, int]:
         began = time.monotonic()
         if signals:  # It came while the thread of this one began.
             return 1, "Not started.", 0
-        child = subprocess.Popen(
-            command, cwd=ROOT, env=environment(), stdout=output, stderr=output and subprocess.STDOUT, text=True
-        )
-        children.append(child)
-        if signal.SIGTERM in signals:
-            child.terminate()
-        said, _ = child.communicate()
+        # Not a pipe: what a command left running would hold it open.
+        with tempfile.TemporaryFile() as file:
+            child = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=environment(),
+                stdin=None if is_alone else subprocess.DEVNULL,
+                stdout=None if is_alone else file,
+                stderr=None if is_alone else subprocess.STDOUT,
+                start_new_session=not shares_terminal,
+            )
+            children.append(child)
+            if signals:
+                hand_on(signals[-1], child)
+            child.wait()
+            children.remove(child)
+            if not shares_terminal:
+                signal_group(child, signal.SIGKILL)
+            file.seek(0)
+            said = file.read().decode(errors="replace")
         status = child.returncode if child.returncode >= 0 else 128 - child.returncode
-        return status, said or "", round(time.monotonic() - began)
+        return status, said, round(time.monotonic() - began)
+
+    def hand_on(number: int, child: subprocess.Popen[bytes]) -> None:
+        if not shares_terminal:
+            signal_group(child, signal.SIGINT)
+        elif number not in KEYS:  # The terminal sends those to all.
+            child.terminate() if os.name == "nt" else child.send_signal(signal.SIGINT)
 
     def stop(number: int, _: object) -> None:
         signals.append(number)
-        for child in children if number == signal.SIGTERM else ():
-            child.terminate()
+        for child in list(children):
+            hand_on(number, child)
 
-    # Whoever was started in the background of a shell finds Ctrl-C ignored, and leaves it so.
-    handled = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) is not signal.SIG_IGN]
+    # Whoever was started in the background of a shell finds Ctrl-C ignored, and leaves it so. What is started here
+    # would inherit that, and has to heed it.
+    handled = [each for each in ENDINGS if signal.getsignal(each) is not signal.SIG_IGN]
     before = {number: signal.signal(number, stop) for number in handled}
+    if signal.SIGINT not in handled and not shares_terminal:
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, lambda number, frame: None)
     left = list(commands)
     endings: dict[str, tuple[int, str]] = {}
     with ThreadPoolExecutor(cores() + 2) as pool:
@@ -239,12 +274,12 @@ def run_all(commands: dict[str, list[str]]) -> int:
                 status, said, seconds = future.result()
                 skipped = re.search(r"Session \S+ (was )?skipped", said)
                 endings[name] = (status, "failed" if status else "skipped" if skipped else "passed")
-                if output is not None:
+                if not is_alone:
                     print(f"\n{name}: {endings[name][1]} after {seconds} s\n{said.rstrip()}\n", flush=True)
     endings.update((name, (1, "not started")) for name in left)
     for number, handler in before.items():
         signal.signal(number, handler)
-    if output is not None:
+    if not is_alone:
         print(", ".join(f"{name} {endings[name][1]}" for name in commands), flush=True)
     failed = [endings[name][0] for name in commands if endings[name][0]]
     return 128 + signals[0] if signals else failed[0] if failed else 0

@@ -100,10 +100,6 @@ ROOMS: dict[str, dict[str, set[str]]] = {
             "webhooks",
         },
         "entry": {"cli", "exit_codes"},
-        # Former names, until the next version.
-        "plane": {"control_plane"},
-        "app": {"api"},
-        "server": {"serving"},
         "testing": {"access", "api", "clock", "control_plane", "playground", "serving", "webhooks"},
         "pytest_plugin": {"testing"},
     },

@@ -34,7 +34,7 @@ def supplier(name: str, usd: int, gpus: Mapping[str, int] | None, *, retry_after
 class Yard:
     """Submits, claims and ends jobs, at a time that stands still."""
 
-    plane: ControlPlane
+    control_plane: ControlPlane
     clock: ManualClock
     claims: Claims
     keys: dict[str, KeyRecord] = field(default_factory=dict)
@@ -42,10 +42,10 @@ class Yard:
     def key(self, customer: str) -> KeyRecord:
         """Return the one key of a customer."""
         if customer not in self.keys:
-            minted = self.plane.keys.mint(
+            minted = self.control_plane.keys.mint(
                 customer_id=customer, label="", principal_kind=PrincipalKind.HUMAN, now=0, is_test=True
             )
-            found = self.plane.keys.find(minted.api_key)
+            found = self.control_plane.keys.find(minted.api_key)
             assert found is not None
             self.keys[customer] = found
         return self.keys[customer]
@@ -53,7 +53,7 @@ class Yard:
     def submit(self, customer: str = "acme", gpus: int = 1, **changes: Any) -> str:
         """Submit a job; return its id."""
         spec = parse_spec({"image": "x", "gpu": H100, "gpu_count": gpus, **changes})
-        return self.plane.jobs.submit(self.key(customer), spec, None, self.clock.now()).job.id
+        return self.control_plane.jobs.submit(self.key(customer), spec, None, self.clock.now()).job.id
 
     def claim(self, *, unreachable: frozenset[str] = frozenset(), drained: frozenset[str] = frozenset()) -> list[Claim]:
         """Claim until nothing is to be done."""
@@ -95,28 +95,28 @@ class Yard:
 
     def job(self, job_id: str, customer: str = "acme") -> JobRecord:
         """Read a job."""
-        return self.plane.jobs.get(customer, job_id)
+        return self.control_plane.jobs.get(customer, job_id)
 
     def column(self, job_id: str, name: str) -> Any:
         """Read a column of a job."""
-        with self.plane.database.read() as connection:
+        with self.control_plane.database.read() as connection:
             return connection.execute(select(jobs.c[name]).where(jobs.c.id == job_id)).scalar()
 
     def indices(self, job_id: str) -> list[str | None]:
         """Read which GPUs the attempts of a job were given."""
-        with self.plane.database.read() as connection:
+        with self.control_plane.database.read() as connection:
             query = select(attempts.c.gpu_indices).where(attempts.c.job_id == job_id).order_by(attempts.c.attempt)
             return list(connection.execute(query).scalars())
 
     def slots(self) -> dict[tuple[str, str, int], str | None]:
         """Read who has what."""
         query = select(slots.c.supplier, slots.c.gpu, slots.c.index, slots.c.job_id)
-        with self.plane.database.read() as connection:
+        with self.control_plane.database.read() as connection:
             return {(name, gpu, index): job for name, gpu, index, job in connection.execute(query)}
 
 
 def open_yard(database_url: str, suppliers: Iterable[SupplierEntry]) -> Yard:
     """Make a control plane with these suppliers."""
     clock = ManualClock()
-    plane = ControlPlane(database_url, clock=clock, suppliers=entries.file_of(*suppliers))
-    return Yard(plane, clock, Claims(plane.database, plane.catalogue))
+    control_plane = ControlPlane(database_url, clock=clock, suppliers=entries.file_of(*suppliers))
+    return Yard(control_plane, clock, Claims(control_plane.database, control_plane.catalogue))

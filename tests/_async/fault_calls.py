@@ -8,8 +8,8 @@ from typing import Any
 
 from nodus import AsyncClient, AsyncJob
 from tests.support.clock import AsyncFakeClock
+from tests.support.fake_control_plane import JOB_IDS, LOGS
 from tests.support.faults import FaultServer
-from tests.support.plane import JOB_IDS, LOGS
 from tests.support.soundness import API_KEY, ENV_VALUE, SIGNING_SECRET, hurried
 
 Call = Callable[[AsyncClient], Awaitable[object]]

@@ -12,7 +12,7 @@ import pytest
 import nodus
 from nodus import _bodies, _calls
 from tests._async.clients import on_loopback, scripted
-from tests.support.plane import http_answer
+from tests.support.fake_control_plane import http_answer
 from tests.support.script import AsyncScript, job
 from tests.support.server import LoopbackServer, answer, sends
 from tests.support.streams import JOB, frames, streams

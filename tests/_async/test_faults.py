@@ -15,8 +15,8 @@ from nodus import AsyncClient, AsyncJob, NodusError
 from nodus._async.ledger import AsyncLedger
 from nodus._async.webhooks import AsyncWebhooks
 from tests._async.fault_calls import ALL_CALLS, CALLS, PATIENCE_SECONDS, SIDE_CALLS, assert_recovered, client_of
+from tests.support.fake_control_plane import JOB_IDS
 from tests.support.faults import FAULTS, QUICK, SLOW, FaultServer
-from tests.support.plane import JOB_IDS
 from tests.support.soundness import SECRETS, assert_sound
 from tests.support.together import async_together
 

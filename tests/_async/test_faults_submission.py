@@ -40,7 +40,7 @@ async def assert_one_job(faults: list[str], key: str | None, max_retries: int) -
     with FaultServer(faults) as server:
         async with client_of(server, max_retries=max_retries) as client:
             job, error = await submit(client, key)
-            took_it = bool(server.plane.taken)
+            took_it = bool(server.control_plane.taken)
             if error is not None:
                 assert_sound(error)
                 assert error.idempotency_key is not None
@@ -58,8 +58,8 @@ async def assert_one_job(faults: list[str], key: str | None, max_retries: int) -
     bodies = {request.body for request in server.requests("POST")}
 
     assert job is not None
-    assert [[job.id]] == list(server.plane.taken.values())
-    assert sent == set(server.plane.taken)
+    assert [[job.id]] == list(server.control_plane.taken.values())
+    assert sent == set(server.control_plane.taken)
     assert {json.loads(body)["idempotency_key"] for body in bodies} == sent
 
 
@@ -97,4 +97,4 @@ async def test_the_last_answer_does_not_hide_what_went_before(fault: str) -> Non
 
     assert error is not None
     assert error.outcome_unknown
-    assert len(server.plane.taken) == 1
+    assert len(server.control_plane.taken) == 1

@@ -10,6 +10,7 @@ import nodus
 from nodus._async import network
 from tests._async.clients import API_KEY
 from tests.support.certificates import CERTIFIED, Certificates, make_certificates
+from tests.support.optional import import_or_skip
 from tests.support.proxies import SOCKS, TUNNEL
 from tests.support.server import Action, LoopbackServer, answer, answer_and_hang_up
 from tests.support.silence import Silence, async_until_silent
@@ -20,7 +21,7 @@ JOB = {"id": "job-1", "status": "running"}
 @pytest.fixture(autouse=True)
 def certificates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Certificates:
     """A server certificate that clients trust; and plain http will do."""
-    pytest.importorskip("socksio")
+    import_or_skip("socksio", "httpcore speaks to SOCKS proxies with it")
     made = make_certificates(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(made.authority))
     monkeypatch.setenv("NODUS_ALLOW_INSECURE", "1")

@@ -9,8 +9,8 @@ from typing import Any
 
 from nodus import Client, Job
 from tests.support.clock import FakeClock
+from tests.support.fake_control_plane import JOB_IDS, LOGS
 from tests.support.faults import FaultServer
-from tests.support.plane import JOB_IDS, LOGS
 from tests.support.soundness import API_KEY, ENV_VALUE, SIGNING_SECRET, hurried
 
 Call = Callable[[Client], Awaitable[object]]

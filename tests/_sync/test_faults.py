@@ -16,8 +16,8 @@ from nodus import Client, Job, NodusError
 from nodus._sync.ledger import Ledger
 from nodus._sync.webhooks import Webhooks
 from tests._sync.fault_calls import ALL_CALLS, CALLS, PATIENCE_SECONDS, SIDE_CALLS, assert_recovered, client_of
+from tests.support.fake_control_plane import JOB_IDS
 from tests.support.faults import FAULTS, QUICK, SLOW, FaultServer
-from tests.support.plane import JOB_IDS
 from tests.support.soundness import SECRETS, assert_sound
 from tests.support.together import together
 

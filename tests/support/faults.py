@@ -12,7 +12,7 @@ import socket
 import zlib
 from collections.abc import Callable, Iterable
 
-from tests.support.plane import Plane, http_answer
+from tests.support.fake_control_plane import FakeControlPlane, http_answer
 from tests.support.server import (
     DRIP_SECONDS,
     LINGER_NOT,
@@ -22,7 +22,7 @@ from tests.support.server import (
     Received,
 )
 
-Fault = Callable[[Plane], Action]
+Fault = Callable[[FakeControlPlane], Action]
 """Makes the action for one request to a control plane."""
 
 After = Callable[[Peer], bool]
@@ -55,7 +55,7 @@ def half_close(peer: Peer) -> bool:
 
 def silent(after: After, *, reads: bool) -> Fault:
     """Say nothing, and do nothing."""
-    return lambda plane: Action(after, reads=reads)
+    return lambda control_plane: Action(after, reads=reads)
 
 
 def saying(data: bytes, after: After = hang_up) -> Fault:
@@ -65,15 +65,15 @@ def saying(data: bytes, after: After = hang_up) -> Fault:
         peer.socket.sendall(data)
         return after(peer)
 
-    return lambda plane: Action(perform)
+    return lambda control_plane: Action(perform)
 
 
 def spoiling(spoil: Callable[[bytes, bytes], bytes], after: After = hang_up) -> Fault:
     """Do what is asked, then send what `spoil` makes of the answer's head and body."""
 
-    def make(plane: Plane) -> Action:
+    def make(control_plane: FakeControlPlane) -> Action:
         def perform(peer: Peer) -> bool:
-            peer.socket.sendall(spoil(*_good(plane, peer)))
+            peer.socket.sendall(spoil(*_good(control_plane, peer)))
             return after(peer)
 
         return Action(perform)
@@ -84,9 +84,9 @@ def spoiling(spoil: Callable[[bytes, bytes], bytes], after: After = hang_up) -> 
 def dripping(spoil: Callable[[bytes, bytes], tuple[bytes, bytes]]) -> Fault:
     """Do what is asked, then send the first part at once and the second a byte at a time."""
 
-    def make(plane: Plane) -> Action:
+    def make(control_plane: FakeControlPlane) -> Action:
         def perform(peer: Peer) -> bool:
-            at_once, slowly = spoil(*_good(plane, peer))
+            at_once, slowly = spoil(*_good(control_plane, peer))
             peer.socket.sendall(at_once)
             for byte in slowly:
                 if peer.closing.wait(DRIP_SECONDS):
@@ -108,12 +108,12 @@ def flooding(start: bytes, again: bytes) -> Fault:
             peer.socket.sendall(again)
         return False
 
-    return lambda plane: Action(perform)
+    return lambda control_plane: Action(perform)
 
 
-def _good(plane: Plane, peer: Peer) -> tuple[bytes, bytes]:
+def _good(control_plane: FakeControlPlane, peer: Peer) -> tuple[bytes, bytes]:
     assert peer.request is not None
-    head, _, body = plane.answer(peer.request).partition(b"\r\n\r\n")
+    head, _, body = control_plane.answer(peer.request).partition(b"\r\n\r\n")
     return head + b"\r\n", body
 
 
@@ -146,7 +146,7 @@ def _zipped(packed: Callable[[bytes], bytes], encoding: str = "gzip") -> Fault:
 def _echo(status: int) -> Fault:
     """Answer with everything that was sent, the way a debugging proxy and some frameworks do."""
 
-    def make(plane: Plane) -> Action:
+    def make(control_plane: FakeControlPlane) -> Action:
         def perform(peer: Peer) -> bool:
             assert peer.request is not None
             sent = {"headers": dict(peer.request.headers), "body": peer.request.body.decode("utf-8", "replace")}
@@ -357,17 +357,17 @@ class FaultServer(LoopbackServer):
 
     Args:
         faults: names from `FAULTS`.
-        plane: what answers where there is no fault, or a fault lets it.
+        control_plane: what answers where there is no fault, or a fault lets it.
 
     Attributes:
         is_slow: whether a fault lasts until the attempt's time is over.
     """
 
-    def __init__(self, faults: Iterable[str] = (), plane: Plane | None = None) -> None:
+    def __init__(self, faults: Iterable[str] = (), control_plane: FakeControlPlane | None = None) -> None:
         names = list(faults)
-        self.plane = Plane() if plane is None else plane
+        self.control_plane = FakeControlPlane() if control_plane is None else control_plane
         self.is_slow = not SLOW.keys().isdisjoint(names)
-        super().__init__(*(FAULTS[name](self.plane) for name in names), then=GOOD(self.plane))
+        super().__init__(*(FAULTS[name](self.control_plane) for name in names), then=GOOD(self.control_plane))
 
     def heal(self) -> None:
         """Commit no more faults."""

@@ -188,11 +188,11 @@ def worker(
             accepts_clock=accept_clock,
             accepts_suppliers=accept_suppliers,
         )
-        plane = _open(hosting, "worker")
-        plane.start_worker()
+        control_plane = _open(hosting, "worker")
+        control_plane.start_worker()
         asyncclick.echo(f"working\n{WHAT_RUNS[hosting.driver]}")
         interrupts.wait()
-        plane.close()
+        control_plane.close()
     return OK
 
 
@@ -249,13 +249,13 @@ def _answer(
 ) -> None:
     """Answer requests that come to a socket, until a signal comes."""
     _require_descriptors()
-    plane = _open(hosting, "serve")
+    control_plane = _open(hosting, "serve")
     try:
-        memory = _remember(hosting, plane, say_sizes)
-        plane.watch_others()
+        memory = _remember(hosting, control_plane, say_sizes)
+        control_plane.watch_others()
         memory.start()
         try:
-            server = Server(create_app(plane), listening=listening, end_streams=plane.feed.end_streams)
+            server = Server(create_app(control_plane), listening=listening, end_streams=control_plane.feed.end_streams)
             server.start()
             say_ready()
             interrupts.wait()
@@ -263,7 +263,7 @@ def _answer(
         finally:
             memory.stop()
     finally:
-        plane.close()
+        control_plane.close()
 
 
 def _require_descriptors() -> None:
@@ -292,13 +292,13 @@ def _answer_in_processes(
     hosting: Hosting, processes: Processes, say_ready: Callable[[], object], interrupts: Interrupts
 ) -> None:
     # Mistakes are reported once, and an older database is migrated once.
-    plane = _open(hosting, "serve")
+    control_plane = _open(hosting, "serve")
     try:
-        if not plane.database.is_shared:
+        if not control_plane.database.is_shared:
             raise Misconfigured("--workers needs a database that several processes can open: a file, or PostgreSQL")
-        _remember(hosting, plane, _say_aside)
+        _remember(hosting, control_plane, _say_aside)
     finally:
-        plane.close()
+        control_plane.close()
     try:
         processes.start()
         say_ready()
@@ -315,7 +315,7 @@ def _open(hosting: Hosting, command: str) -> ControlPlane:
             require_nothing_exposed(hosting.process, {**os.environ, **urls})
         webhooks = WebhookOptions(allowed=parse_allowed(hosting.webhook_allow), threshold=hosting.threshold)
         redis = _open_redis(hosting.redis_url, must_answer=answers_requests)
-        plane = ControlPlane(
+        control_plane = ControlPlane(
             hosting.database_url,
             driver=hosting.driver,
             seed=None,
@@ -328,12 +328,12 @@ def _open(hosting: Hosting, command: str) -> ControlPlane:
             suppliers=hosting.suppliers,
             accept_suppliers=command if hosting.accepts_suppliers else None,
         )
-        if answers_requests and plane.clock_watch is not None and plane.clock_watch.problem is not None:
-            problem = plane.clock_watch.problem
-            plane.close()
+        if answers_requests and control_plane.clock_watch is not None and control_plane.clock_watch.problem is not None:
+            problem = control_plane.clock_watch.problem
+            control_plane.close()
             # A worker waits until the clocks agree; here every answer would be of another month.
             raise UntrustedClock(f"{problem}: set it right, or stop the other one")
-        return plane
+        return control_plane
     except SuppliersDiffer as exc:
         raise Misconfigured(
             f"{exc}: start with the file that the other processes have, or, to make this one the new one, start once "
@@ -356,12 +356,12 @@ def _say_nothing(_text: str) -> None:
     """The process that started this one has said it."""
 
 
-def _remember(hosting: Hosting, plane: ControlPlane, say_sizes: Callable[[str], object]) -> LedgerMemory:
+def _remember(hosting: Hosting, control_plane: ControlPlane, say_sizes: Callable[[str], object]) -> LedgerMemory:
     """Compare the ledgers with what this machine remembers of them; say so at every start until it is accepted."""
-    ledgers = LedgerSizes(plane.database)
-    memory = LedgerMemory(state_directory() / "ledgers" / f"{plane.settings.database_id()}.json", ledgers)
+    ledgers = LedgerSizes(control_plane.database)
+    memory = LedgerMemory(state_directory() / "ledgers" / f"{control_plane.settings.database_id()}.json", ledgers)
     try:
-        present = memory.require_whole(accept_at=plane.clock.now() if hosting.accepts_rollback else None)
+        present = memory.require_whole(accept_at=control_plane.clock.now() if hosting.accepts_rollback else None)
     except RolledBack as exc:
         say_sizes(f"WARNING: {exc}")
         present = ledgers.all()

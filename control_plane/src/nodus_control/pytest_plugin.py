@@ -37,8 +37,8 @@ def nodus_server(request: pytest.FixtureRequest) -> Iterator[LocalControlPlane]:
     from .testing import LocalControlPlane
 
     marker = request.node.get_closest_marker(MARKER)
-    with LocalControlPlane(**({} if marker is None else marker.kwargs)) as plane:
-        yield plane
+    with LocalControlPlane(**({} if marker is None else marker.kwargs)) as control_plane:
+        yield control_plane
 
 
 @pytest.fixture

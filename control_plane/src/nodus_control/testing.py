@@ -1,9 +1,9 @@
 """A control plane for tests: in this process, on loopback, with a clock that moves only when told to.
 
-    with LocalControlPlane() as plane:
-        with nodus.Client(api_key=plane.api_key, base_url=plane.base_url) as client:
+    with LocalControlPlane() as control_plane:
+        with nodus.Client(api_key=control_plane.api_key, base_url=control_plane.base_url) as client:
             job = client.run(image="ghcr.io/acme/train:v3")
-            plane.advance(20 * 3600)
+            control_plane.advance(20 * 3600)
             assert job.refresh().succeeded
 
 Suppliers neither refuse nor lose jobs unless a test asks for it (`outage`, `reliable=False`). One process can have any

@@ -258,7 +258,7 @@ def test_deliveries_are_shown_with_their_signature(page: Page, playground: Playg
 
 
 def test_the_clock_is_the_users(page: Page, playground: Playground) -> None:
-    """Speed, pause, an hour skipped."""
+    """A user sets the clock's speed, pauses it, and skips an hour."""
     run_job(page)
     page.get_by_role("button", name="Skip one hour").click()
     expect_status(page, "completed")
@@ -302,7 +302,7 @@ def test_a_failure_says_why(page: Page, playground: Playground) -> None:
 
 
 def test_a_job_is_cancelled(page: Page) -> None:
-    """While it lives."""
+    """A job that is not over yet can be cancelled on the page."""
     run_job(page)
     page.get_by_role("button", name="Cancel job").click()
     expect_status(page, "cancelled")
@@ -379,7 +379,7 @@ def test_a_switch_is_where_it_was_put(page: Page, playground: Playground) -> Non
 
 
 def test_the_page_goes_on_without_its_stream(page: Page, playground: Playground) -> None:
-    """It says so, and looks now and then."""
+    """It says that the stream is lost, and polls instead."""
     # Here, and not as a fault of the control plane, which forgets its faults when it begins anew and ends the stream.
     page.route("**/v1/events?*", lambda route: route.fulfill(status=500))
     playground.call("POST", "/_dev/reset")

@@ -20,19 +20,19 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def plane(database_url: str) -> Iterator[LocalControlPlane]:
+def control_plane(database_url: str) -> Iterator[LocalControlPlane]:
     """A control plane whose clock stands, without a socket."""
     with LocalControlPlane(database=database_url, serve=False) as started:
         yield started
 
 
 @pytest.fixture
-async def client(plane: LocalControlPlane, anyio_backend: Any) -> AsyncIterator[httpx.AsyncClient]:
+async def client(control_plane: LocalControlPlane, anyio_backend: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A client with the person's key."""
     async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(app=plane.asgi_app),
+        transport=httpx.ASGITransport(app=control_plane.asgi_app),
         base_url="http://127.0.0.1",
-        headers={"Authorization": f"Bearer {plane.api_key}"},
+        headers={"Authorization": f"Bearer {control_plane.api_key}"},
     ) as opened:
         yield opened
 

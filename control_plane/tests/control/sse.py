@@ -51,33 +51,33 @@ class Stream:
 
 @contextmanager
 def opened(
-    plane: LocalControlPlane, path: str, headers: Mapping[str, str] | None = None, *, api_key: str | None = None
+    control_plane: LocalControlPlane, path: str, headers: Mapping[str, str] | None = None, *, api_key: str | None = None
 ) -> Iterator[Stream]:
     """Open a stream with a key; by default the person's."""
-    authorization = {"Authorization": f"Bearer {api_key or plane.api_key}"}
+    authorization = {"Authorization": f"Bearer {api_key or control_plane.api_key}"}
     with (
         httpx.Client(
-            base_url=plane.base_url, headers=authorization, trust_env=False, timeout=PATIENCE_SECONDS
+            base_url=control_plane.base_url, headers=authorization, trust_env=False, timeout=PATIENCE_SECONDS
         ) as client,
         client.stream("GET", path, headers=headers) as response,
     ):
         yield Stream(response)
 
 
-def more_keys(plane: LocalControlPlane, count: int) -> list[str]:
+def more_keys(control_plane: LocalControlPlane, count: int) -> list[str]:
     """Make keys of the same customer: each may have 20 streams."""
-    now = plane.plane.clock.now()
+    now = control_plane.plane.clock.now()
     return [
-        plane.plane.keys.mint(
+        control_plane.plane.keys.mint(
             customer_id=CUSTOMER_ID, label="more", principal_kind=PrincipalKind.SERVICE, now=now
         ).api_key
         for _ in range(count)
     ]
 
 
-def has_all_in_memory(plane: LocalControlPlane) -> bool:
+def has_all_in_memory(control_plane: LocalControlPlane) -> bool:
     """Say whether the feed has all that any stream of its one customer still needs."""
-    feed = plane.plane.feed
+    feed = control_plane.plane.feed
     with feed._lock:
         (log,) = feed._logs.values()
         return log.head is not None and all(log.since(each.position) is not None for each in log.subscriptions)

@@ -20,69 +20,73 @@ MakeControlPlane = Callable[..., ControlPlane]
 
 
 @pytest.fixture
-def make_plane(kept_database_url: str) -> Iterator[MakeControlPlane]:
+def make_control_plane(kept_database_url: str) -> Iterator[MakeControlPlane]:
     """Makes control planes whose worker does not work."""
     made: list[ControlPlane] = []
 
     def make(**options: Any) -> ControlPlane:
-        plane = ControlPlane(
+        control_plane = ControlPlane(
             kept_database_url, driver="process", seed=None, is_alone=False, process=ProcessOptions(**options)
         )
-        made.append(plane)
-        return plane
+        made.append(control_plane)
+        return control_plane
 
     yield make
-    for plane in made:
-        plane.close()
+    for control_plane in made:
+        control_plane.close()
 
 
-def submit(plane: ControlPlane, customer: str, **changes: Any) -> tuple[int, str]:
+def submit(control_plane: ControlPlane, customer: str, **changes: Any) -> tuple[int, str]:
     """Submit a job with a new key of a customer's; return the status and the error's code, if it is one."""
-    minted = plane.keys.mint(
-        customer_id=customer, label="", principal_kind=PrincipalKind.HUMAN, now=plane.clock.now(), monthly_cap=10**9
+    minted = control_plane.keys.mint(
+        customer_id=customer,
+        label="",
+        principal_kind=PrincipalKind.HUMAN,
+        now=control_plane.clock.now(),
+        monthly_cap=10**9,
     )
-    key = plane.keys.find(minted.api_key)
+    key = control_plane.keys.find(minted.api_key)
     assert key is not None
     try:
-        plane.jobs.submit(key, parse_spec({**SPEC, **changes}), None, plane.clock.now())
+        control_plane.jobs.submit(key, parse_spec({**SPEC, **changes}), None, control_plane.clock.now())
     except (Refused, InvalidSpec) as exc:
         answer = translate(exc)
         return answer.status, answer.code
     return 202, ""
 
 
-def test_a_job_without_a_command_is_refused_when_it_is_submitted(make_plane: MakeControlPlane) -> None:
+def test_a_job_without_a_command_is_refused_when_it_is_submitted(make_control_plane: MakeControlPlane) -> None:
     """It would fail later, and images are not run."""
-    plane = make_plane()
+    control_plane = make_control_plane()
 
-    assert submit(plane, "acme", command=None) == (422, "cannot_run")
-    assert submit(plane, "acme", command=[]) in [(422, "cannot_run"), (422, "invalid_spec")]
-    assert submit(plane, "acme") == (202, "")
+    assert submit(control_plane, "acme", command=None) == (422, "cannot_run")
+    assert submit(control_plane, "acme", command=[]) in [(422, "cannot_run"), (422, "invalid_spec")]
+    assert submit(control_plane, "acme") == (202, "")
 
 
-def test_the_machine_belongs_to_the_customer_who_submits_first(make_plane: MakeControlPlane) -> None:
+def test_the_machine_belongs_to_the_customer_who_submits_first(make_control_plane: MakeControlPlane) -> None:
     """In every process that answers for the database, and after a restart; what was refused claims nothing."""
-    plane, another = make_plane(), make_plane()
-    assert submit(plane, "refused", command=None) == (422, "cannot_run")
-    assert submit(plane, "poor", gpu_count=8, max_runtime_seconds=172_800)[0] == 402
+    control_plane, another = make_control_plane(), make_control_plane()
+    assert submit(control_plane, "refused", command=None) == (422, "cannot_run")
+    assert submit(control_plane, "poor", gpu_count=8, max_runtime_seconds=172_800)[0] == 402
 
-    assert submit(plane, "acme") == (202, "")
+    assert submit(control_plane, "acme") == (202, "")
     assert submit(another, "acme") == (202, "")
     assert submit(another, "bank") == (422, "cannot_run")
-    assert submit(make_plane(), "bank") == (422, "cannot_run")
+    assert submit(make_control_plane(), "bank") == (422, "cannot_run")
 
 
-def test_an_operator_can_do_without_isolation(make_plane: MakeControlPlane) -> None:
-    """By saying so."""
-    plane = make_plane(isolation_is_not_needed=True)
+def test_an_operator_can_do_without_isolation(make_control_plane: MakeControlPlane) -> None:
+    """An option says that isolation is not needed."""
+    control_plane = make_control_plane(isolation_is_not_needed=True)
 
-    assert submit(plane, "acme") == (202, "")
-    assert submit(plane, "bank") == (202, "")
+    assert submit(control_plane, "acme") == (202, "")
+    assert submit(control_plane, "bank") == (202, "")
 
 
-def test_a_worker_that_needs_isolation_runs_nothing_of_another_customer(make_plane: MakeControlPlane) -> None:
+def test_a_worker_that_needs_isolation_runs_nothing_of_another_customer(make_control_plane: MakeControlPlane) -> None:
     """Whatever the process took that answered the submission."""
-    generous, strict = make_plane(isolation_is_not_needed=True), make_plane()
+    generous, strict = make_control_plane(isolation_is_not_needed=True), make_control_plane()
     assert submit(strict, "acme") == (202, "")
     assert submit(generous, "bank") == (202, "")
     strict.worker.run_due()
@@ -92,10 +96,10 @@ def test_a_worker_that_needs_isolation_runs_nothing_of_another_customer(make_pla
     assert (job.status, job.error_code, job.cost) == ("failed", "cannot_run", 0)
 
 
-def test_a_control_plane_that_was_emptied_is_free_again(make_plane: MakeControlPlane) -> None:
-    """With the jobs goes whose they were."""
-    plane = make_plane()
-    submit(plane, "acme")
-    plane.reset()
+def test_a_control_plane_that_was_emptied_is_free_again(make_control_plane: MakeControlPlane) -> None:
+    """A reset removes the jobs, and with them whose machine it was."""
+    control_plane = make_control_plane()
+    submit(control_plane, "acme")
+    control_plane.reset()
 
-    assert submit(plane, "bank") == (202, "")
+    assert submit(control_plane, "bank") == (202, "")

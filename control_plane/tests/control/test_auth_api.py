@@ -20,8 +20,8 @@ Spec = dict[str, Any]
 class Agent:
     """Calls with the agent's key, signed unless told otherwise."""
 
-    def __init__(self, plane: LocalControlPlane, client: httpx.AsyncClient) -> None:
-        self.plane = plane
+    def __init__(self, control_plane: LocalControlPlane, client: httpx.AsyncClient) -> None:
+        self.control_plane = control_plane
         self.client = client
 
     async def call(
@@ -37,22 +37,22 @@ class Agent:
         """Make one request."""
         body = b"" if payload is None else json.dumps(payload).encode()
         signed = nodus.sign_request(
-            signing_secret=secret or self.plane.agent_signing_secret,
+            signing_secret=secret or self.control_plane.agent_signing_secret,
             method=method,
             path=path.partition("?")[0],
             body=body,
             now=now,
         )
-        authorization = {"Authorization": f"Bearer {self.plane.agent_api_key}"}
+        authorization = {"Authorization": f"Bearer {self.control_plane.agent_api_key}"}
         return await self.client.request(
             method, path, content=body, headers={**authorization, **signed, **(headers or {})}
         )
 
 
 @pytest.fixture
-def agent(plane: LocalControlPlane, client: httpx.AsyncClient) -> Agent:
+def agent(control_plane: LocalControlPlane, client: httpx.AsyncClient) -> Agent:
     """The agent."""
-    return Agent(plane, client)
+    return Agent(control_plane, client)
 
 
 @pytest.mark.both_engines
@@ -65,10 +65,10 @@ async def test_a_signed_request_is_answered(agent: Agent, spec: Spec) -> None:
 
 @pytest.mark.parametrize("header", [None, "", "v1=00,ts=1", "nonsense", f"v1={'0' * 64},ts=1767225600"])
 async def test_a_request_without_a_valid_signature_is_refused(
-    agent: Agent, client: httpx.AsyncClient, plane: LocalControlPlane, header: str | None
+    agent: Agent, client: httpx.AsyncClient, control_plane: LocalControlPlane, header: str | None
 ) -> None:
     """401 `signature_invalid`, whichever way it is wrong; the health check apart."""
-    authorization = {"Authorization": f"Bearer {plane.agent_api_key}"}
+    authorization = {"Authorization": f"Bearer {control_plane.agent_api_key}"}
     headers = authorization if header is None else {**authorization, "Nodus-Signature": header}
     answer = await client.get("/v1/key", headers=headers)
 
@@ -79,7 +79,9 @@ async def test_a_request_without_a_valid_signature_is_refused(
 async def test_a_signature_is_for_its_own_request_alone(agent: Agent, spec: Spec) -> None:
     """Another secret, method, path or body does not fit."""
     now = time.time()
-    signed = nodus.sign_request(signing_secret=agent.plane.agent_signing_secret, method="GET", path="/v1/jobs", now=now)
+    signed = nodus.sign_request(
+        signing_secret=agent.control_plane.agent_signing_secret, method="GET", path="/v1/jobs", now=now
+    )
     other_path = await agent.call("GET", "/v1/key", headers=signed)
     other_body = await agent.call("POST", "/v1/jobs", spec, headers=signed)
     other_secret = await agent.call("GET", "/v1/key", secret="sgn_other")
@@ -88,9 +90,9 @@ async def test_a_signature_is_for_its_own_request_alone(agent: Agent, spec: Spec
 
 
 async def test_two_signature_headers_are_none(agent: Agent, client: httpx.AsyncClient) -> None:
-    """The header itself comes once."""
-    signed = nodus.sign_request(signing_secret=agent.plane.agent_signing_secret, method="GET", path="/v1/key")
-    headers = [("Authorization", f"Bearer {agent.plane.agent_api_key}"), *signed.items(), *signed.items()]
+    """A request may carry the signature header only once."""
+    signed = nodus.sign_request(signing_secret=agent.control_plane.agent_signing_secret, method="GET", path="/v1/key")
+    headers = [("Authorization", f"Bearer {agent.control_plane.agent_api_key}"), *signed.items(), *signed.items()]
     answer = await client.get("/v1/key", headers=headers)
 
     assert answer.json()["error"] == "signature_invalid"
@@ -151,7 +153,7 @@ async def test_a_read_may_be_signed_twice_alike(agent: Agent) -> None:
 
 
 async def test_a_signature_that_is_not_needed_is_ignored(client: httpx.AsyncClient) -> None:
-    """The person's key has no secret."""
+    """The caller's key has no signing secret, so the header is not looked at."""
     assert (await client.get("/v1/key", headers={"Nodus-Signature": "nonsense"})).status_code == 200
 
 
@@ -169,10 +171,10 @@ async def test_an_agent_stops_only_its_own_jobs(agent: Agent, client: httpx.Asyn
 
 
 async def test_customers_see_nothing_of_each_other(
-    client: httpx.AsyncClient, plane: LocalControlPlane, spec: Spec
+    client: httpx.AsyncClient, control_plane: LocalControlPlane, spec: Spec
 ) -> None:
     """Another customer's job reads as absent, and idempotency keys are one's own."""
-    other = plane.plane.keys.mint(
+    other = control_plane.plane.keys.mint(
         customer_id="other", label="", principal_kind=PrincipalKind.HUMAN, now=0, is_test=True
     )
     headers = {"Authorization": f"Bearer {other.api_key}", "Idempotency-Key": "k"}
@@ -189,12 +191,16 @@ async def test_customers_see_nothing_of_each_other(
 
 
 @pytest.mark.both_engines
-async def test_a_revoked_key_ends_with_the_next_request(client: httpx.AsyncClient, plane: LocalControlPlane) -> None:
-    """Nothing remembers it."""
-    minted = plane.plane.keys.mint(customer_id="x", label="", principal_kind=PrincipalKind.SERVICE, now=0, is_test=True)
+async def test_a_revoked_key_ends_with_the_next_request(
+    client: httpx.AsyncClient, control_plane: LocalControlPlane
+) -> None:
+    """No cache keeps a revoked key alive."""
+    minted = control_plane.plane.keys.mint(
+        customer_id="x", label="", principal_kind=PrincipalKind.SERVICE, now=0, is_test=True
+    )
     headers = {"Authorization": f"Bearer {minted.api_key}"}
     before = await client.get("/v1/key", headers=headers)
-    plane.plane.keys.revoke(minted.id, now=1)
+    control_plane.plane.keys.revoke(minted.id, now=1)
     after = await client.get("/v1/key", headers=headers)
 
     assert (before.status_code, after.status_code) == (200, 401)
@@ -205,14 +211,14 @@ async def test_a_key_shows_its_month(agent: Agent, spec: Spec) -> None:
     before = (await agent.call("GET", "/v1/key")).json()
     await agent.call("POST", "/v1/jobs", spec)
     during = (await agent.call("GET", "/v1/key")).json()
-    agent.plane.advance(1000)
+    agent.control_plane.advance(1000)
     after = (await agent.call("GET", "/v1/key")).json()
 
     assert (before["monthly_spend_cap_usd"], before["month_to_date_usd"], before["headroom_usd"]) == (25.0, 0.0, 25.0)
     assert (during["in_flight_usd"], during["realised_usd"], during["headroom_usd"]) == (12.29, 0.0, 12.71)
     assert (after["in_flight_usd"], after["realised_usd"], after["month_to_date_usd"]) == (0.0, 0.0215, 0.0215)
     assert before["resets_at"] == "2026-02-01T00:00:00.000Z"
-    assert agent.plane.agent_api_key not in json.dumps(after)
+    assert agent.control_plane.agent_api_key not in json.dumps(after)
 
 
 @pytest.mark.both_engines
@@ -250,9 +256,9 @@ async def test_the_cap_is_for_a_calendar_month(agent: Agent, spec: Spec) -> None
         "max_runtime_seconds": 57_600,
     }
     await agent.call("POST", "/v1/jobs", long)
-    agent.plane.advance(86_400)
+    agent.control_plane.advance(86_400)
     january = (await agent.call("GET", "/v1/key")).json()
-    agent.plane.advance(30 * 86_400)
+    agent.control_plane.advance(30 * 86_400)
     february = (await agent.call("GET", "/v1/key")).json()
 
     assert january["realised_usd"] == 9.6

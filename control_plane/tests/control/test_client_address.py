@@ -35,6 +35,6 @@ def test_only_a_trusted_proxy_speaks_for_another(peer: str | None, forwarded: li
 
 
 def test_what_is_no_network_is_refused() -> None:
-    """By name."""
+    """The error names what is no network."""
     with pytest.raises(ValueError, match=r"'10\.0\.0\.0/99'"):
         parse_networks(["10.0.0.0/99"])

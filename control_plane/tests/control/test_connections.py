@@ -26,7 +26,7 @@ def test_what_does_not_come_in_time_is_overdue() -> None:
 
 
 def test_the_address_with_the_most_gives_way() -> None:
-    """Its oldest; what is being answered never does."""
+    """Its oldest connection is closed, unless it is being answered."""
     connections: Connections[str] = Connections(6)
     for name in ("busy0", "busy1"):
         list(connections.opened(name, "attacker", 10))

@@ -21,8 +21,8 @@ Spec = dict[str, Any]
 @pytest.fixture
 def served() -> Iterator[LocalControlPlane]:
     """A control plane on a loopback port."""
-    with LocalControlPlane() as plane:
-        yield plane
+    with LocalControlPlane() as control_plane:
+        yield control_plane
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def http(served: LocalControlPlane) -> Iterator[httpx.Client]:
 
 
 def test_the_state_is_shown(http: httpx.Client) -> None:
-    """Clock, seed, driver, suppliers, faults."""
+    """The state has the clock, the seed, the driver, the suppliers and the faults."""
     state = http.get("/_dev/state").json()
 
     assert (state["now"], state["speed"], state["seed"]) == ("2026-01-01T00:00:00.000Z", 0.0, 0)
@@ -53,7 +53,7 @@ def test_the_state_tells_of_what_has_no_event(http: httpx.Client, spec: Spec) ->
 
 
 def test_the_clock_is_moved_and_what_falls_due_is_done(http: httpx.Client, spec: Spec) -> None:
-    """Before the answer comes."""
+    """All that falls due is done before the answer is sent."""
     job = http.post("/v1/jobs", json=spec).json()
     answer = http.post("/_dev/clock/advance", json={"seconds": 3600})
 
@@ -63,7 +63,7 @@ def test_the_clock_is_moved_and_what_falls_due_is_done(http: httpx.Client, spec:
 
 @pytest.mark.parametrize("seconds", [-1, "x", None, True, 1e30])
 def test_the_clock_does_not_go_back(http: httpx.Client, seconds: object) -> None:
-    """Nor nowhere."""
+    """Negative and absurdly large numbers are refused, and so is what is no number."""
     assert http.post("/_dev/clock/advance", json={"seconds": seconds}).status_code == 422
 
 
@@ -84,7 +84,7 @@ def test_an_outage_fails_over_at_once(http: httpx.Client, spec: Spec) -> None:
 
 
 def test_an_unknown_supplier_has_no_outage(http: httpx.Client) -> None:
-    """404."""
+    """The answer is 404."""
     assert http.post("/_dev/suppliers/nobody/outage", json={"on": True}).json()["error"] == "supplier_not_found"
 
 
@@ -101,7 +101,7 @@ def test_a_dropped_connection_is_dropped(http: httpx.Client, spec: Spec, do: str
 
 
 def test_a_status_is_answered_as_often_as_asked(http: httpx.Client) -> None:
-    """With its headers, in the envelope; then no more."""
+    """The fault's headers come with it, in the envelope, and later calls succeed."""
     fault = {"match": {"path": "/v1/*"}, "do": "status", "status": 429, "headers": {"Retry-After": "7"}, "times": 2}
     http.post("/_dev/faults", json=fault)
     answers = [http.get("/v1/jobs") for _ in range(3)]
@@ -135,7 +135,7 @@ def test_faults_can_be_cleared(http: httpx.Client) -> None:
     ],
 )
 def test_a_fault_that_means_nothing_is_refused(http: httpx.Client, fault: object) -> None:
-    """422."""
+    """The answer is 422."""
     assert http.post("/_dev/faults", json=fault).status_code == 422
 
 
@@ -160,19 +160,23 @@ def test_a_reset_begins_again(http: httpx.Client, spec: Spec) -> None:
 
 
 def test_several_live_in_one_process(spec: Spec) -> None:
-    """Each with its own jobs and its own time."""
+    """Each control plane has its own jobs and its own clock."""
     with LocalControlPlane() as one, LocalControlPlane() as other:
-        for plane in (one, other):
-            headers = {"Authorization": f"Bearer {plane.api_key}"}
+        for control_plane in (one, other):
+            headers = {"Authorization": f"Bearer {control_plane.api_key}"}
             httpx.post(
-                f"{plane.base_url}/v1/jobs", json=spec, headers=headers, trust_env=False, timeout=PATIENCE_SECONDS
+                f"{control_plane.base_url}/v1/jobs",
+                json=spec,
+                headers=headers,
+                trust_env=False,
+                timeout=PATIENCE_SECONDS,
             )
         one.advance(1000)
         statuses = [
-            httpx.get(f"{plane.base_url}/v1/jobs", headers=headers, trust_env=False, timeout=PATIENCE_SECONDS).json()[
-                "jobs"
-            ][0]["status"]
-            for plane in (one, other)
+            httpx.get(
+                f"{control_plane.base_url}/v1/jobs", headers=headers, trust_env=False, timeout=PATIENCE_SECONDS
+            ).json()["jobs"][0]["status"]
+            for control_plane in (one, other)
         ]
 
     assert statuses[0] == "completed"
@@ -180,7 +184,7 @@ def test_several_live_in_one_process(spec: Spec) -> None:
 
 
 def test_the_sdk_runs_a_job_of_twenty_hours(served: LocalControlPlane) -> None:
-    """In no time."""
+    """The clock is advanced, so nobody waits for that time."""
     with nodus.Client(api_key=served.api_key, base_url=served.base_url) as client:
         job = client.run(
             image="ghcr.io/acme/train:v3",
@@ -207,8 +211,8 @@ def test_the_sdk_survives_a_lost_answer(served: LocalControlPlane) -> None:
 @pytest.fixture
 def running() -> Iterator[LocalControlPlane]:
     """A control plane whose clock runs by itself."""
-    with LocalControlPlane(speed=60.0) as plane:
-        yield plane
+    with LocalControlPlane(speed=60.0) as control_plane:
+        yield control_plane
 
 
 def milliseconds(timestamp: str) -> int:
@@ -216,9 +220,9 @@ def milliseconds(timestamp: str) -> int:
     return round(datetime.fromisoformat(timestamp.replace("Z", "+00:00")).timestamp() * 1000)
 
 
-def set_clock(plane: LocalControlPlane, **change: object) -> httpx.Response:
+def set_clock(control_plane: LocalControlPlane, **change: object) -> httpx.Response:
     """Change how the clock runs."""
-    return httpx.post(f"{plane.base_url}/_dev/clock", json=change, trust_env=False, timeout=PATIENCE_SECONDS)
+    return httpx.post(f"{control_plane.base_url}/_dev/clock", json=change, trust_env=False, timeout=PATIENCE_SECONDS)
 
 
 def test_a_paused_clock_stands_and_goes_on_where_it_was(running: LocalControlPlane) -> None:
@@ -261,35 +265,39 @@ def test_speed_changes_without_a_leap(running: LocalControlPlane) -> None:
 
 @pytest.mark.parametrize("change", [{"speed": 0}, {"speed": -1}, {"speed": "fast"}, {"speed": 1e9}, {"paused": "yes"}])
 def test_a_pace_that_is_none_is_refused(running: LocalControlPlane, change: dict[str, object]) -> None:
-    """And changes nothing."""
+    """The clock goes on as before."""
     assert set_clock(running, **change).status_code == 422
     assert running.plane.clock.speed == 60.0
 
 
 def test_a_manual_clock_has_no_pace(served: LocalControlPlane) -> None:
-    """It is advanced."""
+    """It stands until it is advanced."""
     assert set_clock(served, speed=60).json()["error"] == "clock_is_manual"
 
 
 def test_a_run_is_repeated_from_its_seed_and_place() -> None:
     """Reset to what `/_dev/runs` says, the next submission goes as the one did that it was asked about."""
     with (
-        LocalControlPlane(reliable=False, seed=7) as plane,
-        nodus.Client(api_key=plane.api_key, base_url=plane.base_url) as client,
+        LocalControlPlane(reliable=False, seed=7) as control_plane,
+        nodus.Client(api_key=control_plane.api_key, base_url=control_plane.base_url) as client,
     ):
         spec: Spec = {"image": "x", "gpu": "a10g", "max_runtime_seconds": 172_800}
         for _ in range(3):
             client.run(**spec)
-        plane.advance(14 * 86_400)
+        control_plane.advance(14 * 86_400)
         third = client.list(limit=1)[0]
-        run = httpx.get(f"{plane.base_url}/_dev/runs/{third.id}", trust_env=False, timeout=PATIENCE_SECONDS).json()
+        run = httpx.get(
+            f"{control_plane.base_url}/_dev/runs/{third.id}", trust_env=False, timeout=PATIENCE_SECONDS
+        ).json()
         state = httpx.post(
-            f"{plane.base_url}/_dev/reset", json={"seed": 9}, trust_env=False, timeout=PATIENCE_SECONDS
+            f"{control_plane.base_url}/_dev/reset", json={"seed": 9}, trust_env=False, timeout=PATIENCE_SECONDS
         ).json()
         client.run(**spec)
-        again = httpx.post(f"{plane.base_url}/_dev/reset", json=run, trust_env=False, timeout=PATIENCE_SECONDS).json()
+        again = httpx.post(
+            f"{control_plane.base_url}/_dev/reset", json=run, trust_env=False, timeout=PATIENCE_SECONDS
+        ).json()
         job = client.run(**spec)
-        plane.advance(14 * 86_400)
+        control_plane.advance(14 * 86_400)
         job.refresh()
 
     assert run == {"seed": 7, "passed_over": 2}
@@ -303,11 +311,11 @@ def test_a_kept_database_keeps_its_seed_and_epoch(tmp_path: Path) -> None:
     """The next start would not know of another; what was read before the restart is still true after it."""
     epochs = []
     for _ in range(2):
-        with LocalControlPlane(database=tmp_path / "nodus.db") as plane:
+        with LocalControlPlane(database=tmp_path / "nodus.db") as control_plane:
             refused = httpx.post(
-                f"{plane.base_url}/_dev/reset", json={"seed": 9}, trust_env=False, timeout=PATIENCE_SECONDS
+                f"{control_plane.base_url}/_dev/reset", json={"seed": 9}, trust_env=False, timeout=PATIENCE_SECONDS
             )
-            state = httpx.get(f"{plane.base_url}/_dev/state", trust_env=False, timeout=PATIENCE_SECONDS).json()
+            state = httpx.get(f"{control_plane.base_url}/_dev/state", trust_env=False, timeout=PATIENCE_SECONDS).json()
             assert refused.json()["error"] == "seed_is_kept"
             epochs.append(state["epoch"])
 

@@ -111,15 +111,15 @@ def test_python_says_the_same_spec(spec: Spec) -> None:
 
 
 @pytest.fixture
-def plane() -> Iterator[LocalControlPlane]:
+def control_plane() -> Iterator[LocalControlPlane]:
     """A control plane on loopback."""
     with LocalControlPlane() as started:
         yield started
 
 
-def draft(plane: LocalControlPlane, **body: Any) -> dict[str, Any]:
+def draft(control_plane: LocalControlPlane, **body: Any) -> dict[str, Any]:
     """Ask for a draft."""
-    answer = httpx.post(f"{plane.base_url}/_dev/draft", json=body, trust_env=False, timeout=PATIENCE_SECONDS)
+    answer = httpx.post(f"{control_plane.base_url}/_dev/draft", json=body, trust_env=False, timeout=PATIENCE_SECONDS)
     assert answer.status_code == 200, answer.text
     content: dict[str, Any] = answer.json()
     return content
@@ -127,13 +127,15 @@ def draft(plane: LocalControlPlane, **body: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("spec", [PLAIN, AWKWARD], ids=["plain", "awkward"])
 @pytest.mark.parametrize("caller", ["human", "agent"])
-def test_all_code_submits_the_same_job(plane: LocalControlPlane, tmp_path: Path, spec: Spec, caller: str) -> None:
+def test_all_code_submits_the_same_job(
+    control_plane: LocalControlPlane, tmp_path: Path, spec: Spec, caller: str
+) -> None:
     """Pasted as it is, each gives the job of the first again: the server compares specs by idempotency key."""
     missing = [program for program in ("curl", "openssl", "bash") if shutil.which(program) is None]
     if missing:
         pytest.skip(f"not on this machine: {', '.join(missing)}")
     affordable = {**spec, "gpu_count": 1, "max_runtime_seconds": 60}
-    code = draft(plane, spec=affordable, **{"as": caller})["code"]
+    code = draft(control_plane, spec=affordable, **{"as": caller})["code"]
     scripts = Path(sys.executable).parent
     environment = {
         "PATH": os.pathsep.join([str(scripts), os.environ["PATH"]]),
@@ -141,7 +143,7 @@ def test_all_code_submits_the_same_job(plane: LocalControlPlane, tmp_path: Path,
         "LC_ALL": "C.UTF-8",
     }
     first = _run(["bash", "-c", code["curl"]], environment)
-    plane.advance(3 * 86_400)
+    control_plane.advance(3 * 86_400)
     job = json.loads(first)
 
     assert job["image"] == spec["image"]
@@ -150,8 +152,8 @@ def test_all_code_submits_the_same_job(plane: LocalControlPlane, tmp_path: Path,
     assert _run([sys.executable, "-c", code["async"]], environment).startswith("JobStatus.COMPLETED ")
     assert job["id"] in _run(["bash", "-c", code["cli"]], environment)
     listed = httpx.get(
-        f"{plane.base_url}/v1/jobs",
-        headers={"Authorization": f"Bearer {plane.api_key}"},
+        f"{control_plane.base_url}/v1/jobs",
+        headers={"Authorization": f"Bearer {control_plane.api_key}"},
         trust_env=False,
         timeout=PATIENCE_SECONDS,
     )
@@ -200,11 +202,11 @@ def test_a_fault_is_told_of_its_field_alone(field: str, text: object, words: str
     assert words in errors[field]
 
 
-def test_a_draft_says_where_the_job_would_go(plane: LocalControlPlane) -> None:
+def test_a_draft_says_where_the_job_would_go(control_plane: LocalControlPlane) -> None:
     """As the router judges it now, outages and all, and what would be reserved."""
-    before = draft(plane, spec=PLAIN)
-    plane.outage("hyperbolic")
-    after = draft(plane, fields=before["fields"])
+    before = draft(control_plane, spec=PLAIN)
+    control_plane.outage("hyperbolic")
+    after = draft(control_plane, fields=before["fields"])
 
     assert before["reserved_usd"] == 12.29
     assert before["routing"]["chosen"]["supplier"] == "hyperbolic"
@@ -214,9 +216,9 @@ def test_a_draft_says_where_the_job_would_go(plane: LocalControlPlane) -> None:
     }
 
 
-def test_a_faulty_draft_has_no_code(plane: LocalControlPlane) -> None:
+def test_a_faulty_draft_has_no_code(control_plane: LocalControlPlane) -> None:
     """And still a route, as far as it is known."""
-    faulty = draft(plane, fields={**write_fields(PLAIN), "gpu_count": "9"})
+    faulty = draft(control_plane, fields={**write_fields(PLAIN), "gpu_count": "9"})
 
     assert faulty["code"] == {}
     assert faulty["reserved_usd"] is None
@@ -224,6 +226,6 @@ def test_a_faulty_draft_has_no_code(plane: LocalControlPlane) -> None:
 
 
 @pytest.mark.parametrize("body", [{}, {"spec": []}, {"fields": []}, {"spec": {"command": 5, "env": [], "gpu": None}}])
-def test_a_draft_of_nonsense_is_a_form_with_faults(plane: LocalControlPlane, body: dict[str, Any]) -> None:
+def test_a_draft_of_nonsense_is_a_form_with_faults(control_plane: LocalControlPlane, body: dict[str, Any]) -> None:
     """A link may carry anything."""
-    assert draft(plane, **body)["errors"].keys() == {"image"}
+    assert draft(control_plane, **body)["errors"].keys() == {"image"}

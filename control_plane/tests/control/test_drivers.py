@@ -54,12 +54,12 @@ def test_output_is_read_where_the_job_ran(fleet: Fleet) -> None:
 
 def test_a_job_of_a_supplier_that_nobody_serves_waits_for_a_worker_that_does(fleet: Fleet) -> None:
     """It is not lost: another worker may serve it, and a later one will."""
-    plane = fleet.plane
+    control_plane = fleet.plane
     job_id = fleet.submit()
-    plane.worker.run_due()
-    plane.worker.close()
-    claims = Claims(plane.database, plane.catalogue, simulated=False)
-    plane.worker = Worker(plane.jobs, claims, Drivers({"dear": fleet.dear}), plane.clock.now)
+    control_plane.worker.run_due()
+    control_plane.worker.close()
+    claims = Claims(control_plane.database, control_plane.catalogue, simulated=False)
+    control_plane.worker = Worker(control_plane.jobs, claims, Drivers({"dear": fleet.dear}), control_plane.clock.now)
     asked = len(fleet.cheap.polled)
     fleet.advance(600)
 

@@ -280,14 +280,14 @@ def test_a_driver_can_ask_whether_its_claim_still_holds(fleet: Fleet) -> None:
 
 def test_another_engine_under_a_suppliers_name_gets_nothing(fleet: Fleet, caplog: pytest.LogCaptureFixture) -> None:
     """Its worker says so, and leaves what is there to those who reach the right one."""
-    plane = fleet.plane
+    control_plane = fleet.plane
     job_id = fleet.submit()
     fleet.worker.run_due()
     wrong = EngineStub()
     wrong.engine = lambda: "engine 2"
-    claims = Claims(plane.database, plane.catalogue, simulated=False)
+    claims = Claims(control_plane.database, control_plane.catalogue, simulated=False)
     drivers = Drivers({"cheap": wrong, "dear": fleet.dear})
-    other = Worker(plane.jobs, claims, drivers, fleet.clock.now, engines=Engines(plane.settings))
+    other = Worker(control_plane.jobs, claims, drivers, fleet.clock.now, engines=Engines(control_plane.settings))
     fleet.clock.advance_to(fleet.clock.now() + 60_000)
     other.run_due()
     elsewhere = fleet.submit()

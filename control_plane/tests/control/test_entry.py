@@ -28,12 +28,12 @@ def run_with(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_sdk_is_here() -> None:
-    """As wherever these tests run."""
+    """The tests run where the SDK is installed, so it is found."""
     assert missing_sdk() is None
 
 
 def test_another_projects_package_is_not_taken_for_the_sdk(tmp_path: Path) -> None:
-    """It has the name, and nothing else."""
+    """A package of that name which lacks the SDK's modules is told apart."""
     (tmp_path / "nodus").mkdir()
     (tmp_path / "nodus" / "__init__.py").write_text("", encoding="utf-8")
     done = run_with(tmp_path)
@@ -44,7 +44,7 @@ def test_another_projects_package_is_not_taken_for_the_sdk(tmp_path: Path) -> No
 
 
 def test_without_the_sdk_the_command_says_how_to_install_it(tmp_path: Path) -> None:
-    """Without a traceback."""
+    """The command says so in a line, without a traceback."""
     # A finder that knows no `nodus`, as in an environment without it.
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\n"

@@ -147,7 +147,7 @@ async def test_every_answer_has_an_id_of_its_own(client: httpx.AsyncClient) -> N
 
 async def test_an_unexpected_failure_is_a_500_without_details(
     client: httpx.AsyncClient,
-    plane: LocalControlPlane,
+    control_plane: LocalControlPlane,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -156,7 +156,7 @@ async def test_an_unexpected_failure_is_a_500_without_details(
     def break_down(*_: object) -> None:
         raise RuntimeError("the disk is full")
 
-    monkeypatch.setattr(plane.plane.jobs, "get", break_down)
+    monkeypatch.setattr(control_plane.plane.jobs, "get", break_down)
     answer = await client.get("/v1/jobs/x")
 
     assert (answer.status_code, answer.json()["error"]) == (500, "internal_error")
@@ -213,8 +213,8 @@ async def test_nothing_that_is_sent_breaks_the_server(
 )
 async def test_what_is_no_http_has_the_envelope_too(request_line: str) -> None:
     """The server's parser refuses it before any application is asked."""
-    with LocalControlPlane() as plane:
-        address = httpx.URL(plane.base_url)
+    with LocalControlPlane() as control_plane:
+        address = httpx.URL(control_plane.base_url)
         with socket.create_connection((address.host, address.port or 80), timeout=PATIENCE_SECONDS) as connection:
             connection.sendall(f"{request_line}\r\nHost: {address.host}\r\n\r\n".encode("latin-1"))
             answer = b"".join(iter(lambda: connection.recv(65_536), b"")).decode()

@@ -28,7 +28,7 @@ def test_positions_become_visible_in_their_order(kept_database_url: str) -> None
     seen: list[int] = []
     is_over = threading.Event()
     with LocalControlPlane(database=kept_database_url, serve=False) as served:
-        planes = [
+        control_planes = [
             served.plane,
             *(
                 ControlPlane(kept_database_url, clock=served.plane.clock, is_reliable=True, is_alone=False, seed=None)
@@ -41,10 +41,10 @@ def test_positions_become_visible_in_their_order(kept_database_url: str) -> None
         log = EventLog(served.plane.database)
 
         def submit(number: int) -> None:
-            plane = planes[number % len(planes)]
-            plane.jobs.submit(key, spec, None, plane.clock.now())
-            plane.clock.advance_to(plane.clock.now() + 10_000)
-            plane.worker.run_due()
+            control_plane = control_planes[number % len(control_planes)]
+            control_plane.jobs.submit(key, spec, None, control_plane.clock.now())
+            control_plane.clock.advance_to(control_plane.clock.now() + 10_000)
+            control_plane.worker.run_due()
 
         def read() -> None:
             while not is_over.is_set():
@@ -59,8 +59,8 @@ def test_positions_become_visible_in_their_order(kept_database_url: str) -> None
         after = seen[-1] if seen else 0
         seen += [event.position for event in log.of_customer(key.customer_id, after=after, limit=10_000)]
         truth = [event.position for event in log.of_customer(key.customer_id, after=0, limit=10_000)]
-        for plane in planes[1:]:
-            plane.close()
+        for control_plane in control_planes[1:]:
+            control_plane.close()
 
     assert seen == truth
     assert len(truth) >= JOBS
@@ -68,11 +68,14 @@ def test_positions_become_visible_in_their_order(kept_database_url: str) -> None
 
 def test_an_event_is_told_after_what_stands_before_it(kept_database_url: str) -> None:
     """A transaction that has its position holds up those behind it until it has committed."""
-    with LocalControlPlane(database=kept_database_url) as plane, opened(plane, "/v1/events?after=latest") as stream:
+    with (
+        LocalControlPlane(database=kept_database_url) as control_plane,
+        opened(control_plane, "/v1/events?after=latest") as stream,
+    ):
         stream.read(1)
-        key = plane.plane.keys.find(plane.api_key)
+        key = control_plane.plane.keys.find(control_plane.api_key)
         assert key is not None
-        database = plane.plane.database
+        database = control_plane.plane.database
         has_position, second_began = threading.Event(), threading.Event()
 
         def write(name: str, *, is_first: bool) -> int:
@@ -110,20 +113,22 @@ def test_an_event_is_told_after_what_stands_before_it(kept_database_url: str) ->
 def test_what_is_committed_while_the_feed_looks_is_told_once(kept_database_url: str) -> None:
     """Between its look at how far the sequence has come, and its reading of what is new."""
     with LocalControlPlane(database=kept_database_url, serve=False) as served, served.plane.worker.paused():
-        plane = served.plane
-        key = plane.keys.find(served.api_key)
+        control_plane = served.plane
+        key = control_plane.keys.find(served.api_key)
         assert key is not None
-        log = plane.feed._events
-        racing = Racing(log, lambda: plane.jobs.submit(key, parse_spec({"image": "x", "gpu": "l40s"}), None, 0))
-        plane.feed._events = racing
+        log = control_plane.feed._events
+        racing = Racing(log, lambda: control_plane.jobs.submit(key, parse_spec({"image": "x", "gpu": "l40s"}), None, 0))
+        control_plane.feed._events = racing
 
         async def told() -> list[int]:
-            place = plane.feed.subscribe(key.customer_id, key.id, after=log.heads([key.customer_id])[key.customer_id])
+            place = control_plane.feed.subscribe(
+                key.customer_id, key.id, after=log.heads([key.customer_id])[key.customer_id]
+            )
             await asyncio.to_thread(racing.is_over.wait)
             found: list[int] = []
             while len(found) < RACES:
                 news = place.arm()
-                found += [event.position for event in plane.feed.recent(place) or []]
+                found += [event.position for event in control_plane.feed.recent(place) or []]
                 if len(found) < RACES:
                     await news.wait()
             return found

@@ -19,7 +19,7 @@ from nodus_control.testing import LocalControlPlane
 
 pytestmark = pytest.mark.anyio
 Spec = dict[str, Any]
-COURSE = ["queued", "placed", "running", "completed"]
+LIFECYCLE = ["queued", "placed", "running", "completed"]
 FIELDS = {"seq", "job_id", "status", "at", "attempt", "supplier", "region", "reason", "simulated"}
 
 
@@ -30,9 +30,9 @@ def served() -> Iterator[LocalControlPlane]:
         yield started
 
 
-def submit(plane: LocalControlPlane, count: int = 1) -> list[str]:
+def submit(control_plane: LocalControlPlane, count: int = 1) -> list[str]:
     """Submit jobs; give their ids."""
-    with nodus.Client(api_key=plane.api_key, base_url=plane.base_url) as client:
+    with nodus.Client(api_key=control_plane.api_key, base_url=control_plane.base_url) as client:
         return [client.run(image="x", env={"NODUS_SIM_DURATION_SECONDS": "60"}).id for _ in range(count)]
 
 
@@ -42,16 +42,16 @@ def statuses(frames: list[Frame]) -> list[str]:
 
 
 async def test_a_job_is_told_from_queued_to_its_end(
-    client: httpx.AsyncClient, plane: LocalControlPlane, spec: Spec
+    client: httpx.AsyncClient, control_plane: LocalControlPlane, spec: Spec
 ) -> None:
     """One event per transition, numbered within the job; the stream ends after the last."""
     job = (await client.post("/v1/jobs", json=spec)).json()
-    plane.advance(1000)
+    control_plane.advance(1000)
     answer = await client.get(f"/v1/jobs/{job['id']}/events")
     told = parse(answer.text)
 
     assert answer.headers["content-type"] == "text/event-stream"
-    assert statuses(told) == COURSE
+    assert statuses(told) == LIFECYCLE
     assert [frame.id for frame in told] == ["1", "2", "3", "4"]
     assert [frame.data["seq"] for frame in told] == [1, 2, 3, 4]
     assert {frame.event for frame in told} == {"status"}
@@ -60,22 +60,22 @@ async def test_a_job_is_told_from_queued_to_its_end(
 
 @pytest.mark.parametrize(("headers", "query"), [({"Last-Event-ID": "2"}, ""), ({}, "?after=2")])
 async def test_a_job_is_resumed_behind_the_last_event(
-    client: httpx.AsyncClient, plane: LocalControlPlane, spec: Spec, headers: dict[str, str], query: str
+    client: httpx.AsyncClient, control_plane: LocalControlPlane, spec: Spec, headers: dict[str, str], query: str
 ) -> None:
-    """Either way of saying what has come."""
+    """A header or a parameter may say which event came last."""
     job = (await client.post("/v1/jobs", json=spec)).json()
-    plane.advance(1000)
+    control_plane.advance(1000)
     answer = await client.get(f"/v1/jobs/{job['id']}/events{query}", headers=headers)
 
     assert [frame.id for frame in parse(answer.text)] == ["3", "4"]
 
 
 async def test_nothing_comes_after_the_end_of_a_job(
-    client: httpx.AsyncClient, plane: LocalControlPlane, spec: Spec
+    client: httpx.AsyncClient, control_plane: LocalControlPlane, spec: Spec
 ) -> None:
     """The stream ends at once."""
     job = (await client.post("/v1/jobs", json=spec)).json()
-    plane.advance(1000)
+    control_plane.advance(1000)
     answer = await client.get(f"/v1/jobs/{job['id']}/events", headers={"Last-Event-ID": "4"})
 
     assert (answer.status_code, answer.content) == (200, b"")
@@ -94,14 +94,14 @@ async def test_streams_are_for_those_who_may_read(client: httpx.AsyncClient) -> 
 
 
 async def test_a_key_that_must_sign_signs_here_too(
-    client: httpx.AsyncClient, plane: LocalControlPlane, spec: Spec
+    client: httpx.AsyncClient, control_plane: LocalControlPlane, spec: Spec
 ) -> None:
     """The path, without its query; what an agent may look at, it may follow."""
     job = (await client.post("/v1/jobs", json=spec)).json()
-    plane.advance(1000)
+    control_plane.advance(1000)
     path = f"/v1/jobs/{job['id']}/events"
-    client.headers["authorization"] = f"Bearer {plane.agent_api_key}"
-    signed = nodus.sign_request(signing_secret=plane.agent_signing_secret, method="GET", path=path, body=b"")
+    client.headers["authorization"] = f"Bearer {control_plane.agent_api_key}"
+    signed = nodus.sign_request(signing_secret=control_plane.agent_signing_secret, method="GET", path=path, body=b"")
     unsigned = await client.get(path)
     answer = await client.get(f"{path}?after=2", headers=signed)
 
@@ -121,7 +121,7 @@ def test_all_jobs_come_on_one_stream(served: LocalControlPlane) -> None:
     assert {frame.data["job_id"] for frame in past} <= set(before)
     assert all(int(earlier.id) < int(later.id) for earlier, later in pairwise(told))
     for job_id in before + after:
-        assert statuses([frame for frame in told if frame.data["job_id"] == job_id]) == COURSE
+        assert statuses([frame for frame in told if frame.data["job_id"] == job_id]) == LIFECYCLE
 
 
 def test_a_customer_resumes_behind_any_event(served: LocalControlPlane) -> None:
@@ -159,7 +159,7 @@ def test_a_position_that_was_never_reached_is_of_another_history(served: LocalCo
 
 
 def test_silence_is_filled_with_comments(served: LocalControlPlane) -> None:
-    """So that both sides know that the other is there."""
+    """A comment tells each side that the other is still there."""
     served.plane.feed.heartbeat_seconds = 0.01
     submit(served)
     served.advance(1000)
@@ -180,7 +180,7 @@ def test_a_stream_that_falls_behind_is_given_all(served: LocalControlPlane, monk
         told += all_jobs.read(83)
         of_first = one_job.rest()
 
-    assert statuses(of_first) == COURSE
+    assert statuses(of_first) == LIFECYCLE
     assert len({(frame.data["job_id"], frame.data["seq"]) for frame in told}) == 84
 
 
@@ -216,7 +216,7 @@ def test_a_stream_is_one_row_of_a_watch_that_all_share(served: LocalControlPlane
     # A client may see the end of its stream before the server has left it.
     eventually(lambda: served.plane.feed.streams == 0)
 
-    assert told == [COURSE] * 100
+    assert told == [LIFECYCLE] * 100
     assert reads.count("of_job") == 0
 
 
@@ -237,22 +237,22 @@ def test_a_client_that_leaves_is_forgotten(served: LocalControlPlane) -> None:
 @pytest.mark.both_engines
 def test_what_another_process_commits_is_told_here(kept_database_url: str) -> None:
     """The watch is on the database."""
-    with LocalControlPlane(database=kept_database_url) as plane, opened(plane, "/v1/events") as stream:
-        other = ControlPlane(kept_database_url, clock=plane.plane.clock, is_reliable=True, is_alone=False)
+    with LocalControlPlane(database=kept_database_url) as control_plane, opened(control_plane, "/v1/events") as stream:
+        other = ControlPlane(kept_database_url, clock=control_plane.plane.clock, is_reliable=True, is_alone=False)
         elsewhere = other.worker
-        jobs = submit(plane)
-        while stream_status(plane, jobs[0]) != "completed":
+        jobs = submit(control_plane)
+        while stream_status(control_plane, jobs[0]) != "completed":
             other.clock.advance_to(other.clock.now() + 1_000_000)
             elsewhere.run_due()
         told = stream.read(4)
         other.close()
 
-    assert statuses(told) == COURSE
+    assert statuses(told) == LIFECYCLE
 
 
-def stream_status(plane: LocalControlPlane, job_id: str) -> str:
+def stream_status(control_plane: LocalControlPlane, job_id: str) -> str:
     """Read a job's status."""
-    with nodus.Client(api_key=plane.api_key, base_url=plane.base_url) as client:
+    with nodus.Client(api_key=control_plane.api_key, base_url=control_plane.base_url) as client:
         return client.get(job_id).status.value
 
 
@@ -272,23 +272,23 @@ def test_a_server_that_stops_ends_its_streams(monkeypatch: pytest.MonkeyPatch) -
     """In order, so that their clients come again at once."""
     # After that they would be cut.
     monkeypatch.setattr("nodus_control.serving.server.SHUTDOWN_SECONDS", PATIENCE_SECONDS)
-    plane = LocalControlPlane().start()
+    control_plane = LocalControlPlane().start()
     try:
-        submit(plane)
-        with opened(plane, "/v1/events") as stream:
+        submit(control_plane)
+        with opened(control_plane, "/v1/events") as stream:
             stream.read(1)
-            closing = threading.Thread(target=plane.close)
+            closing = threading.Thread(target=control_plane.close)
             closing.start()
             rest = stream.rest()
             closing.join()
     finally:
-        plane.close()
+        control_plane.close()
 
     assert len(rest) <= 1  # that it was placed
 
 
 def test_a_reset_ends_streams(served: LocalControlPlane) -> None:
-    """They are of a history that is no more."""
+    """Streams end with a reset, because the history that they follow is gone."""
     submit(served)
     with opened(served, "/v1/events") as stream:
         stream.read(1)
@@ -300,7 +300,7 @@ def test_a_reset_ends_streams(served: LocalControlPlane) -> None:
 
 @pytest.mark.parametrize("do", ["drop_after", "truncate"])
 def test_faults_cut_streams(served: LocalControlPlane, do: str) -> None:
-    """Though their answers have no end."""
+    """A scripted fault can cut an answer that has no end."""
     submit(served)
     served.faults(do, path="/v1/events")
     with pytest.raises(httpx.RemoteProtocolError), opened(served, "/v1/events") as stream:

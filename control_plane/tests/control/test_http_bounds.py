@@ -61,15 +61,15 @@ def served(hours: Hours) -> Iterator[LocalControlPlane]:
         yield started
 
 
-def connect(plane: LocalControlPlane) -> socket.socket:
+def connect(control_plane: LocalControlPlane) -> socket.socket:
     """Open a connection."""
-    port = int(plane.base_url.rpartition(":")[2])
+    port = int(control_plane.base_url.rpartition(":")[2])
     return socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS)
 
 
-def answer_to(plane: LocalControlPlane, *parts: bytes) -> bytes:
+def answer_to(control_plane: LocalControlPlane, *parts: bytes) -> bytes:
     """Send this on a connection of its own; return all that comes until the server closes it."""
-    with connect(plane) as connection:
+    with connect(control_plane) as connection:
         try:
             for part in parts:
                 connection.sendall(part)
@@ -78,9 +78,9 @@ def answer_to(plane: LocalControlPlane, *parts: bytes) -> bytes:
         return rest(connection)
 
 
-def answer_too_late_to(plane: LocalControlPlane, hours: Hours, begun: bytes) -> bytes:
+def answer_too_late_to(control_plane: LocalControlPlane, hours: Hours, begun: bytes) -> bytes:
     """Send this, and nothing more in all the time that there is; return what comes until the server closes."""
-    with connect(plane) as connection:
+    with connect(control_plane) as connection:
         connection.sendall(begun)
         hours.pass_after(len(begun))
         return rest(connection)
@@ -113,7 +113,7 @@ def test_a_head_may_be_large_but_not_endless(served: LocalControlPlane) -> None:
 
 
 def test_a_head_may_have_a_hundred_fields(served: LocalControlPlane) -> None:
-    """And no more."""
+    """A request with more header fields is refused."""
     line = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
 
     assert answer_to(served, line + b"X: y\r\n" * 98 + b"\r\n").startswith(b"HTTP/1.1 200 ")
@@ -139,7 +139,7 @@ def test_a_request_has_one_host(served: LocalControlPlane, hosts: bytes) -> None
     ],
 )
 def test_what_does_not_come_whole_is_closed(served: LocalControlPlane, hours: Hours, begun: bytes) -> None:
-    """Without a word, where no key was named."""
+    """The connection is closed without an answer, unless the request named a key."""
     received = answer_too_late_to(served, hours, begun)
 
     assert b" 408 " not in received
@@ -147,7 +147,7 @@ def test_what_does_not_come_whole_is_closed(served: LocalControlPlane, hours: Ho
 
 
 def test_whoever_names_a_key_is_told_that_the_body_took_too_long(served: LocalControlPlane, hours: Hours) -> None:
-    """In the common form of errors."""
+    """The answer has the common form of errors."""
     key = served.api_key.encode()
     head = b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + key + b"\r\nContent-Length: 9\r\n\r\n{"
     received = answer_too_late_to(served, hours, head)
@@ -180,13 +180,13 @@ def test_what_is_answered_for_long_is_not_cut(served: LocalControlPlane, hours: 
 def test_those_that_send_nothing_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many there are, somebody else is answered at once."""
     monkeypatch.setattr("nodus_control.serving.server.most_connections", lambda _limit: 8)
-    with LocalControlPlane() as plane:
-        held = [connect(plane) for _ in range(40)]
+    with LocalControlPlane() as control_plane:
+        held = [connect(control_plane) for _ in range(40)]
         try:
             for connection in held:
                 connection.sendall(b"GET /healthz HTTP/1.1\r\n")
             request = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-            answered = answer_to(plane, request)
+            answered = answer_to(control_plane, request)
             left = [each for each in held if not _is_closed(each)]
         finally:
             for connection in held:
@@ -207,7 +207,7 @@ def _is_closed(connection: socket.socket) -> bool:
 
 
 def test_garbage_does_not_fill_the_log(served: LocalControlPlane, caplog: pytest.LogCaptureFixture) -> None:
-    """It is answered, and that is all."""
+    """What is no HTTP is answered, and not logged."""
     caplog.set_level(logging.INFO)
     for garbage in (b"\x16\x03\x01\x02\x00\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"no http\r\n\r\n"):
         assert answer_to(served, garbage).startswith(b"HTTP/1.1 400 ")

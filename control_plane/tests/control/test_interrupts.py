@@ -30,7 +30,7 @@ def test_other_signals_end_no_wait() -> None:
 
 
 def test_afterwards_everything_is_as_before() -> None:
-    """Handlers and wakeup descriptor."""
+    """The signal handlers and the wakeup descriptor are put back."""
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with catching_interrupts():
         pass

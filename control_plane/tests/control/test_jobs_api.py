@@ -33,15 +33,17 @@ async def test_a_submission_is_accepted_at_once(client: httpx.AsyncClient, spec:
 
 
 @pytest.mark.both_engines
-async def test_a_job_goes_its_way_by_the_clock(client: httpx.AsyncClient, plane: LocalControlPlane, spec: Spec) -> None:
+async def test_a_job_goes_its_way_by_the_clock(
+    client: httpx.AsyncClient, control_plane: LocalControlPlane, spec: Spec
+) -> None:
     """Placed at once, running once provisioned, completed when its time is over, at its price."""
     job = (await client.post("/v1/jobs", json={**spec, "gpu_count": 8})).json()
     path = f"/v1/jobs/{job['id']}"
-    plane.advance(0)
+    control_plane.advance(0)
     placed = (await client.get(path)).json()
-    plane.advance(60)
+    control_plane.advance(60)
     running = (await client.get(path)).json()
-    plane.advance(60)
+    control_plane.advance(60)
     done = (await client.get(path)).json()
 
     assert [view["status"] for view in (placed, running, done)] == ["placed", "running", "completed"]
@@ -53,7 +55,7 @@ async def test_a_job_goes_its_way_by_the_clock(client: httpx.AsyncClient, plane:
     assert done["saved_usd"] == 0.745333
 
 
-async def test_a_job_of_twenty_hours_takes_no_time(client: httpx.AsyncClient, plane: LocalControlPlane) -> None:
+async def test_a_job_of_twenty_hours_takes_no_time(client: httpx.AsyncClient, control_plane: LocalControlPlane) -> None:
     """The clock moves as far as it is told to, and all that falls due is done in order."""
     spec = {
         "image": "x",
@@ -62,18 +64,18 @@ async def test_a_job_of_twenty_hours_takes_no_time(client: httpx.AsyncClient, pl
         "env": {"NODUS_SIM_DURATION_SECONDS": "72000"},
     }
     job = (await client.post("/v1/jobs", json=spec)).json()
-    plane.advance(73_000)
+    control_plane.advance(73_000)
     done = (await client.get(f"/v1/jobs/{job['id']}")).json()
 
     assert (done["status"], done["duration_s"], done["cost_usd"]) == ("completed", 72_000.0, 24.0)
 
 
 async def test_a_job_ends_at_its_longest_runtime(
-    client: httpx.AsyncClient, plane: LocalControlPlane, spec: Spec
+    client: httpx.AsyncClient, control_plane: LocalControlPlane, spec: Spec
 ) -> None:
     """`max_runtime_exceeded`, and what it ran is paid for."""
     job = (await client.post("/v1/jobs", json={**spec, "env": {"NODUS_SIM_DURATION_SECONDS": "9999"}})).json()
-    plane.advance(9999)
+    control_plane.advance(9999)
     done = (await client.get(f"/v1/jobs/{job['id']}")).json()
 
     assert (done["status"], done["error_code"], done["duration_s"]) == ("failed", "max_runtime_exceeded", 3600.0)
@@ -81,23 +83,23 @@ async def test_a_job_ends_at_its_longest_runtime(
 
 
 async def test_a_simulation_can_be_told_to_fail(
-    client: httpx.AsyncClient, plane: LocalControlPlane, spec: Spec
+    client: httpx.AsyncClient, control_plane: LocalControlPlane, spec: Spec
 ) -> None:
     """Its error is the one thing of `env` that is shown."""
     env = {"NODUS_SIM_OUTCOME": "failed", "NODUS_SIM_ERROR": "CUDA out of memory", "NODUS_SIM_DURATION_SECONDS": "5"}
     job = (await client.post("/v1/jobs", json={**spec, "env": env})).json()
-    plane.advance(200)
+    control_plane.advance(200)
     done = (await client.get(f"/v1/jobs/{job['id']}")).json()
 
     assert (done["status"], done["error_message"]) == ("failed", "CUDA out of memory")
 
 
 async def test_a_simulation_that_means_nothing_fails(
-    client: httpx.AsyncClient, plane: LocalControlPlane, spec: Spec
+    client: httpx.AsyncClient, control_plane: LocalControlPlane, spec: Spec
 ) -> None:
     """No supplier would take it: it fails without failover, and the value is not shown."""
     job = (await client.post("/v1/jobs", json={**spec, "env": {"NODUS_SIM_DURATION_SECONDS": "hunter2"}})).json()
-    plane.advance(0)
+    control_plane.advance(0)
     done = (await client.get(f"/v1/jobs/{job['id']}")).json()
 
     assert (done["status"], done["error_code"], done["cost_usd"]) == ("failed", "invalid_simulation", 0.0)
@@ -105,10 +107,12 @@ async def test_a_simulation_that_means_nothing_fails(
 
 
 @pytest.mark.both_engines
-async def test_the_same_key_twice_is_one_job(client: httpx.AsyncClient, plane: LocalControlPlane, spec: Spec) -> None:
+async def test_the_same_key_twice_is_one_job(
+    client: httpx.AsyncClient, control_plane: LocalControlPlane, spec: Spec
+) -> None:
     """The second answer is 200, says that it is a replay, and shows the job as it is by then."""
     first = await client.post("/v1/jobs", json=spec, headers={"Idempotency-Key": "k 1"})
-    plane.advance(500)
+    control_plane.advance(500)
     second = await client.post("/v1/jobs", json={**spec, "gpu_count": 1, "idempotency_key": "k 1"})
 
     assert (first.status_code, second.status_code) == (202, 200)
@@ -161,15 +165,17 @@ async def test_two_headers_that_differ_are_no_idempotency_key(client: httpx.Asyn
 
 
 @pytest.mark.both_engines
-async def test_a_refusal_never_pins_a_key(client: httpx.AsyncClient, plane: LocalControlPlane, spec: Spec) -> None:
+async def test_a_refusal_never_pins_a_key(
+    client: httpx.AsyncClient, control_plane: LocalControlPlane, spec: Spec
+) -> None:
     """What was refused can be put right under the same key."""
     headers = {"Idempotency-Key": "k"}
     wrong = await client.post("/v1/jobs", json={**spec, "gpu_count": 99}, headers=headers)
     tiers = {**spec, "require_tiers": ["tier3"]}
     for supplier in ("coreweave", "lambda", "crusoe"):
-        plane.outage(supplier)
+        control_plane.outage(supplier)
     out = await client.post("/v1/jobs", json=tiers, headers=headers)
-    plane.outage("lambda", on=False)
+    control_plane.outage("lambda", on=False)
     right = await client.post("/v1/jobs", json=tiers, headers=headers)
 
     assert [answer.status_code for answer in (wrong, out, right)] == [422, 503, 202]
@@ -185,13 +191,13 @@ async def test_what_nobody_offers_is_told_from_what_is_out(client: httpx.AsyncCl
 
 
 async def test_a_gpu_that_nobody_has_is_answered_with_those_that_there_are(
-    client: httpx.AsyncClient, plane: LocalControlPlane, spec: Spec
+    client: httpx.AsyncClient, control_plane: LocalControlPlane, spec: Spec
 ) -> None:
     """Names are free, so a wrong one is a valid spec that nobody offers; the nearest one is named."""
     answer = await client.post("/v1/jobs", json={**spec, "gpu": "h100"})
 
     assert (answer.status_code, answer.json()["error"]) == (422, "no_such_offer")
-    assert answer.json()["gpus"] == list(plane.plane.catalogue.gpus)
+    assert answer.json()["gpus"] == list(control_plane.plane.catalogue.gpus)
     assert "the nearest is 'h100_80gb'" in answer.json()["message"]
 
 
@@ -214,11 +220,11 @@ async def test_a_listing_pages_through_all_jobs_newest_first(client: httpx.Async
 
 @pytest.mark.both_engines
 async def test_a_listing_can_be_of_some_statuses(
-    client: httpx.AsyncClient, plane: LocalControlPlane, spec: Spec
+    client: httpx.AsyncClient, control_plane: LocalControlPlane, spec: Spec
 ) -> None:
-    """One or several, by comma."""
+    """Several statuses are separated by commas."""
     done = (await client.post("/v1/jobs", json=spec)).json()["id"]
-    plane.advance(1000)
+    control_plane.advance(1000)
     live = (await client.post("/v1/jobs", json=spec)).json()["id"]
 
     async def ids(status: str) -> list[str]:
@@ -257,13 +263,13 @@ async def test_the_query_of_a_listing_is_checked(client: httpx.AsyncClient, quer
 
 @pytest.mark.both_engines
 async def test_a_name_is_echoed_and_finds_its_jobs(
-    client: httpx.AsyncClient, plane: LocalControlPlane, spec: Spec
+    client: httpx.AsyncClient, control_plane: LocalControlPlane, spec: Spec
 ) -> None:
     """Exactly: not its beginning, not another case. Together with statuses, too, and page by page."""
     names = ["夜間 1", "夜間 1", "夜間", "夜間 1", "night", "Night", "%", None]
     made = [(await client.post("/v1/jobs", json={**spec, "name": name})).json() for name in names]
     unnamed = (await client.post("/v1/jobs", json=spec)).json()
-    plane.advance(1000)
+    control_plane.advance(1000)
     late = (await client.post("/v1/jobs", json={**spec, "name": "夜間 1"})).json()
 
     async def found(**query: str) -> list[str]:
@@ -292,12 +298,16 @@ async def test_a_name_is_echoed_and_finds_its_jobs(
 
 
 async def test_a_name_finds_the_jobs_of_its_customer_alone(
-    client: httpx.AsyncClient, plane: LocalControlPlane, spec: Spec
+    client: httpx.AsyncClient, control_plane: LocalControlPlane, spec: Spec
 ) -> None:
     """Another customer's of the same name read as absent."""
     await client.post("/v1/jobs", json={**spec, "name": "nightly"})
-    other = plane.plane.keys.mint(
-        customer_id="globex", label="x", principal_kind=PrincipalKind.HUMAN, now=plane.plane.clock.now(), is_test=True
+    other = control_plane.plane.keys.mint(
+        customer_id="globex",
+        label="x",
+        principal_kind=PrincipalKind.HUMAN,
+        now=control_plane.plane.clock.now(),
+        is_test=True,
     )
 
     found = await client.get("/v1/jobs?name=nightly", headers={"Authorization": f"Bearer {other.api_key}"})
@@ -340,7 +350,7 @@ async def test_a_cursor_continues_a_listing_with_the_same_filters_only(client: h
 
 
 async def test_a_page_has_at_most_200_jobs(client: httpx.AsyncClient, spec: Spec) -> None:
-    """Whatever is asked for."""
+    """A larger limit is lowered to that."""
     for _ in range(201):
         await client.post("/v1/jobs", json=spec)
     page = (await client.get("/v1/jobs?limit=500")).json()
@@ -352,7 +362,7 @@ async def test_a_page_has_at_most_200_jobs(client: httpx.AsyncClient, spec: Spec
 @pytest.mark.parametrize("job_id", ["nope", "0198c0de-0000-7000-8000-000000000001", "%00", "a%20b"])
 @pytest.mark.both_engines
 async def test_an_unknown_job_is_not_found(client: httpx.AsyncClient, job_id: str) -> None:
-    """On every path of a job."""
+    """Every path of a job answers 404."""
     paths = [f"/v1/jobs/{job_id}", f"/v1/jobs/{job_id}/routing", f"/v1/jobs/{job_id}/logs"]
     answers = [await client.get(path) for path in paths] + [await client.post(f"/v1/jobs/{job_id}/cancel")]
 
@@ -361,15 +371,15 @@ async def test_an_unknown_job_is_not_found(client: httpx.AsyncClient, job_id: st
 
 @pytest.mark.both_engines
 async def test_a_queued_or_running_job_can_be_cancelled(
-    client: httpx.AsyncClient, plane: LocalControlPlane, spec: Spec
+    client: httpx.AsyncClient, control_plane: LocalControlPlane, spec: Spec
 ) -> None:
     """It costs what it ran; cancelling again answers the same."""
     job = (await client.post("/v1/jobs", json=spec)).json()
     path = f"/v1/jobs/{job['id']}"
-    plane.advance(60)
+    control_plane.advance(60)
     started = (await client.get(path)).json()["started_at"]
     await client.post(f"{path}/cancel")
-    plane.advance(0)
+    control_plane.advance(0)
     cancelled = (await client.get(path)).json()
     again = await client.post(f"{path}/cancel")
 
@@ -381,20 +391,20 @@ async def test_a_queued_or_running_job_can_be_cancelled(
 
 
 async def test_cancelling_a_job_that_is_over_changes_nothing(
-    client: httpx.AsyncClient, plane: LocalControlPlane, spec: Spec
+    client: httpx.AsyncClient, control_plane: LocalControlPlane, spec: Spec
 ) -> None:
     """A completed job stays completed."""
     job = (await client.post("/v1/jobs", json=spec)).json()
-    plane.advance(1000)
+    control_plane.advance(1000)
 
     assert (await client.post(f"/v1/jobs/{job['id']}/cancel")).json()["status"] == "completed"
 
 
 @pytest.mark.both_engines
-async def test_routing_says_why(client: httpx.AsyncClient, plane: LocalControlPlane, spec: Spec) -> None:
+async def test_routing_says_why(client: httpx.AsyncClient, control_plane: LocalControlPlane, spec: Spec) -> None:
     """Every offer with price, score and the reason against it."""
     job = (await client.post("/v1/jobs", json={**spec, "require_tiers": ["tier3"]})).json()
-    plane.advance(0)
+    control_plane.advance(0)
     routing = (await client.get(f"/v1/jobs/{job['id']}/routing")).json()
 
     assert routing["chosen"]["supplier"] == "crusoe"

@@ -35,19 +35,19 @@ def limited() -> Iterator[LocalControlPlane]:
         yield started
 
 
-def caller(plane: LocalControlPlane, api_key: str | None = None) -> httpx.AsyncClient:
+def caller(control_plane: LocalControlPlane, api_key: str | None = None) -> httpx.AsyncClient:
     """Make a client without a socket; by default with the person's key."""
     return httpx.AsyncClient(
-        transport=httpx.ASGITransport(app=plane.asgi_app),
+        transport=httpx.ASGITransport(app=control_plane.asgi_app),
         base_url="http://127.0.0.1",
-        headers={"Authorization": f"Bearer {api_key or plane.api_key}"},
+        headers={"Authorization": f"Bearer {api_key or control_plane.api_key}"},
     )
 
 
-def mint(plane: LocalControlPlane, customer_id: str = "other", **options: Any) -> str:
+def mint(control_plane: LocalControlPlane, customer_id: str = "other", **options: Any) -> str:
     """Make a key."""
-    now = plane.plane.clock.now()
-    return plane.plane.keys.mint(
+    now = control_plane.plane.clock.now()
+    return control_plane.plane.keys.mint(
         customer_id=customer_id, label="", principal_kind=PrincipalKind.SERVICE, now=now, **options
     ).api_key
 
@@ -74,7 +74,7 @@ async def test_a_key_has_its_rate_and_others_theirs(limited: LocalControlPlane) 
 
 
 async def test_a_key_may_have_a_limit_of_its_own(limited: LocalControlPlane) -> None:
-    """More, less, or none."""
+    """It may be higher or lower than the control plane's, or none."""
     own = OwnLimit(RateLimit(1, 1))
     async with caller(limited, mint(limited, rate_limit=own)) as one:
         of_one = [(await one.get("/v1/key")).status_code for _ in range(2)]
@@ -109,28 +109,28 @@ async def test_guessing_is_limited_by_address(limited: LocalControlPlane) -> Non
     assert valid.status_code == 200
 
 
-async def test_without_a_limit_there_is_none(plane: LocalControlPlane) -> None:
-    """As in the fixtures, unless a test asks for one."""
-    async with caller(plane) as client:
+async def test_without_a_limit_there_is_none(control_plane: LocalControlPlane) -> None:
+    """The fixtures have no rate limit, unless a test asks for one."""
+    async with caller(control_plane) as client:
         assert {(await client.get("/v1/key")).status_code for _ in range(250)} == {200}
 
 
-async def test_a_key_that_has_expired_is_told_so(plane: LocalControlPlane) -> None:
+async def test_a_key_that_has_expired_is_told_so(control_plane: LocalControlPlane) -> None:
     """From its last moment on."""
-    expires_at = plane.plane.clock.now() + 60_000
-    async with caller(plane, mint(plane, expires_at=expires_at)) as client:
+    expires_at = control_plane.plane.clock.now() + 60_000
+    async with caller(control_plane, mint(control_plane, expires_at=expires_at)) as client:
         before = await client.get("/v1/key")
-        plane.advance(60)
+        control_plane.advance(60)
         after = await client.get("/v1/key")
 
     assert before.status_code == 200
     assert code_of(after) == (401, "key_expired")
 
 
-async def test_two_authorizations_are_refused(plane: LocalControlPlane) -> None:
+async def test_two_authorizations_are_refused(control_plane: LocalControlPlane) -> None:
     """A proxy may have looked at the other one."""
-    async with caller(plane) as client:
-        twice = [("Authorization", f"Bearer {plane.api_key}"), ("Authorization", "Bearer nk_live_other")]
+    async with caller(control_plane) as client:
+        twice = [("Authorization", f"Bearer {control_plane.api_key}"), ("Authorization", "Bearer nk_live_other")]
         client.headers.pop("authorization")
         answers = [await client.get(path, headers=twice) for path in ("/v1/key", "/v1/jobs", "/v1/events")]
 
@@ -138,41 +138,41 @@ async def test_two_authorizations_are_refused(plane: LocalControlPlane) -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1%2fkey", "/v1/%6bey", "/%76%31/jobs", "/v1/job%73"])
-async def test_a_path_has_one_spelling(plane: LocalControlPlane, path: str) -> None:
+async def test_a_path_has_one_spelling(control_plane: LocalControlPlane, path: str) -> None:
     """So that a proxy's rule for it holds."""
-    async with caller(plane) as client:
+    async with caller(control_plane) as client:
         assert code_of(await client.get(path)) == (404, "not_found")
 
 
 def test_a_key_has_twenty_streams_of_every_kind() -> None:
     """Others have theirs, and one that closes makes room."""
     with (
-        LocalControlPlane() as plane,
-        nodus.Client(api_key=plane.api_key, base_url=plane.base_url) as client,
-        plane.plane.worker.paused(),
+        LocalControlPlane() as control_plane,
+        nodus.Client(api_key=control_plane.api_key, base_url=control_plane.base_url) as client,
+        control_plane.plane.worker.paused(),
         contextlib.ExitStack() as streams,
     ):
         job_id = client.run(image="x").id
-        with opened(plane, "/v1/events") as first:
+        with opened(control_plane, "/v1/events") as first:
             first.read(1)
             kept = []  # a stream that nobody holds is closed
             for number in range(19):
                 path = ("/v1/events", f"/v1/jobs/{job_id}/events")[number % 2]
-                kept.append(streams.enter_context(opened(plane, path)))
+                kept.append(streams.enter_context(opened(control_plane, path)))
                 kept[-1].read(1)
-            with opened(plane, f"/v1/jobs/{job_id}/logs?follow=true") as refused:
+            with opened(control_plane, f"/v1/jobs/{job_id}/logs?follow=true") as refused:
                 answer = nodus_error(refused.response)
-            with opened(plane, "/v1/events", api_key=more_keys(plane, 1)[0]) as other:
+            with opened(control_plane, "/v1/events", api_key=more_keys(control_plane, 1)[0]) as other:
                 other_status = other.response.status_code
-        eventually(lambda: status_of_another(plane) == 200)
+        eventually(lambda: status_of_another(control_plane) == 200)
 
     assert answer == (429, "too_many_streams", "5")
     assert other_status == 200
 
 
-def status_of_another(plane: LocalControlPlane) -> int:
+def status_of_another(control_plane: LocalControlPlane) -> int:
     """Open one more stream."""
-    with opened(plane, "/v1/events") as stream:
+    with opened(control_plane, "/v1/events") as stream:
         return stream.response.status_code
 
 
@@ -184,15 +184,15 @@ def nodus_error(response: httpx.Response) -> tuple[int, str, str | None]:
 
 def test_a_client_that_reads_nothing_is_cut_off() -> None:
     """It can resume; what it is owed does not pile up here."""
-    with LocalControlPlane() as plane, listening_with_small_buffers() as listening:
-        feed = plane.plane.feed
-        server = Server(plane.asgi_app, listening=listening, end_streams=feed.end_streams)
+    with LocalControlPlane() as control_plane, listening_with_small_buffers() as listening:
+        feed = control_plane.plane.feed
+        server = Server(control_plane.asgi_app, listening=listening, end_streams=feed.end_streams)
         server.start()
         try:
-            with nodus.Client(api_key=plane.api_key, base_url=plane.base_url) as client:
+            with nodus.Client(api_key=control_plane.api_key, base_url=control_plane.base_url) as client:
                 jobs = [client.run(image="x") for _ in range(JOBS_BEYOND_THE_BUFFERS)]
-            plane.advance(86_400)
-            with reading_nothing(server.port, plane.api_key) as connection:
+            control_plane.advance(86_400)
+            with reading_nothing(server.port, control_plane.api_key) as connection:
                 received = b""
                 while b"event: status" not in received:
                     part = connection.recv(16)
@@ -246,10 +246,10 @@ def read_to_end(connection: socket.socket) -> bytes:
 def test_one_customer_never_holds_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its requests hang, more of them than there are threads; others are answered, and its own are told it is busy."""
     release = threading.Event()
-    with LocalControlPlane() as plane, ThreadPoolExecutor(40) as threads:
-        stuck_key, good_key = mint(plane, "stuck"), mint(plane, "good")
-        budget = plane.plane.keys.budget
-        stuck_id = plane.plane.keys.find(stuck_key)
+    with LocalControlPlane() as control_plane, ThreadPoolExecutor(40) as threads:
+        stuck_key, good_key = mint(control_plane, "stuck"), mint(control_plane, "good")
+        budget = control_plane.plane.keys.budget
+        stuck_id = control_plane.plane.keys.find(stuck_key)
         assert stuck_id is not None
 
         def hanging(key_id: str, now: int) -> Any:
@@ -259,12 +259,14 @@ def test_one_customer_never_holds_all_threads(monkeypatch: pytest.MonkeyPatch) -
 
         def get(api_key: str) -> httpx.Response:
             headers = {"Authorization": f"Bearer {api_key}"}
-            return httpx.get(f"{plane.base_url}/v1/key", headers=headers, trust_env=False, timeout=PATIENCE_SECONDS)
+            return httpx.get(
+                f"{control_plane.base_url}/v1/key", headers=headers, trust_env=False, timeout=PATIENCE_SECONDS
+            )
 
         # A key that is not known yet would be looked up in turn with all others of its address.
         assert [get(key).status_code for key in (stuck_key, good_key)] == [200, 200]
         monkeypatch.setattr(requests, "LONGEST_WAIT_SECONDS", 0.2)
-        monkeypatch.setattr(plane.plane.keys, "budget", hanging)
+        monkeypatch.setattr(control_plane.plane.keys, "budget", hanging)
 
         hung = [threads.submit(get, stuck_key) for _ in range(40)]
         while sum(each.done() for each in hung) < 40 - requests.THREADS // 2:
@@ -287,14 +289,14 @@ async def test_a_silent_name_server_holds_up_nobody(monkeypatch: pytest.MonkeyPa
         assert release.wait(PATIENCE_SECONDS)
         return []
 
-    with LocalControlPlane(serve=False) as plane:
-        lookups = plane.plane.webhooks.destinations._of_registrations
+    with LocalControlPlane(serve=False) as control_plane:
+        lookups = control_plane.plane.webhooks.destinations._of_registrations
         monkeypatch.setattr(lookups, "_resolve", silent)
         statuses: list[int] = []
 
         async def register(number: int) -> None:
             body = {"url": f"https://n{number}.example.com/", "events": ["job.completed"]}
-            async with caller(plane) as client:
+            async with caller(control_plane) as client:
                 statuses.append((await client.post("/v1/webhooks", json=body)).status_code)
 
         async with anyio.create_task_group() as tasks:
@@ -307,18 +309,18 @@ async def test_a_silent_name_server_holds_up_nobody(monkeypatch: pytest.MonkeyPa
     assert sorted(statuses) == [201] * 16 + [422] * 14
 
 
-async def test_a_customer_with_all_its_webhooks_asks_no_name_server(plane: LocalControlPlane) -> None:
-    """They are counted first."""
+async def test_a_customer_with_all_its_webhooks_asks_no_name_server(control_plane: LocalControlPlane) -> None:
+    """Webhooks are counted before the URL's host is looked up."""
     asked: list[str] = []
     answers: list[httpx.Response] = []
-    lookups = plane.plane.webhooks.destinations._of_registrations
+    lookups = control_plane.plane.webhooks.destinations._of_registrations
 
     def resolve(name: str, _port: int) -> list[str]:
         asked.append(name)
         return ["8.8.8.8"]
 
     lookups._resolve = resolve
-    async with caller(plane) as client:
+    async with caller(control_plane) as client:
         for number in range(18):
             body = {"url": f"https://n{number}.example.com/", "events": ["job.completed"]}
             answers.append(await client.post("/v1/webhooks", json=body))

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.soak
 STREAMS = 1000
 SILENT = 20
 JOBS = 50
-COURSE = 4
+EVENTS_OF_A_JOB = 4
 
 
 @pytest.fixture
@@ -36,23 +36,23 @@ def many_sockets() -> Iterator[None]:
 @pytest.mark.usefixtures("many_sockets")
 def test_a_thousand_streams_are_told_everything() -> None:
     """Some of them read nothing, and hold nobody up; once begun, the database is read for all of them together."""
-    with LocalControlPlane() as plane:
-        told, reads = asyncio.run(follow(plane))
-        left = plane.plane.feed.streams
+    with LocalControlPlane() as control_plane:
+        told, reads = asyncio.run(follow(control_plane))
+        left = control_plane.plane.feed.streams
 
-    assert told == [JOBS * COURSE] * (STREAMS - SILENT)
-    assert reads < STREAMS + JOBS * COURSE
+    assert told == [JOBS * EVENTS_OF_A_JOB] * (STREAMS - SILENT)
+    assert reads < STREAMS + JOBS * EVENTS_OF_A_JOB
     assert left == 0
 
 
-async def follow(plane: LocalControlPlane) -> tuple[list[int], int]:
-    """Open all streams, let jobs go their course, and count what each is told, and what was read for that."""
-    port = int(plane.base_url.rpartition(":")[2])
+async def follow(control_plane: LocalControlPlane) -> tuple[list[int], int]:
+    """Open all streams, let the jobs run to their end, and count what each is told, and what was read for that."""
+    port = int(control_plane.base_url.rpartition(":")[2])
     requests = [
         f"GET /v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
-        for key in more_keys(plane, STREAMS // OF_KEY)
+        for key in more_keys(control_plane, STREAMS // OF_KEY)
     ]
-    feed = plane.plane.feed
+    feed = control_plane.plane.feed
     of_customer = feed._events.of_customer
     reads = 0
 
@@ -67,7 +67,7 @@ async def follow(plane: LocalControlPlane) -> tuple[list[int], int]:
         await reader.readuntil(b"\r\n\r\n")
         opened.release()
         count, rest = 0, b""
-        while is_read and count < JOBS * COURSE:
+        while is_read and count < JOBS * EVENTS_OF_A_JOB:
             lines, end, rest = (rest + await reader.read(65536)).rpartition(b"\n")
             count += (lines + end).count(b"event: status\n")
         return count, writer
@@ -77,12 +77,12 @@ async def follow(plane: LocalControlPlane) -> tuple[list[int], int]:
     for _ in range(STREAMS):
         await opened.acquire()
     # Each of them begins by reading what happened before.
-    await asyncio.to_thread(eventually, lambda: has_all_in_memory(plane))
+    await asyncio.to_thread(eventually, lambda: has_all_in_memory(control_plane))
     feed._events.of_customer = counted  # type: ignore[method-assign,assignment]
-    async with nodus.AsyncClient(api_key=plane.api_key, base_url=plane.base_url) as client:
+    async with nodus.AsyncClient(api_key=control_plane.api_key, base_url=control_plane.base_url) as client:
         for _ in range(JOBS):
             await client.run(image="x", env={"NODUS_SIM_DURATION_SECONDS": "60"})
-        await asyncio.to_thread(plane.advance, 2000)
+        await asyncio.to_thread(control_plane.advance, 2000)
         results = await asyncio.gather(*streams)
         for _, writer in results:
             writer.close()

@@ -41,21 +41,21 @@ usd_per_gpu_hour = { rtx_4090 = 0.2 }
 @pytest.fixture
 def lab() -> Iterator[ControlPlane]:
     """A control plane with suppliers of its own."""
-    plane = ControlPlane(clock=ManualClock(), is_reliable=True, suppliers=read_suppliers(FILE, "x"))
-    yield plane
-    plane.close()
+    control_plane = ControlPlane(clock=ManualClock(), is_reliable=True, suppliers=read_suppliers(FILE, "x"))
+    yield control_plane
+    control_plane.close()
 
 
-def mint(plane: ControlPlane, kind: PrincipalKind, *, is_test: bool = True) -> str:
+def mint(control_plane: ControlPlane, kind: PrincipalKind, *, is_test: bool = True) -> str:
     """Make a key."""
-    return plane.keys.mint(
-        customer_id="acme", label="", principal_kind=kind, now=plane.clock.now(), is_test=is_test
+    return control_plane.keys.mint(
+        customer_id="acme", label="", principal_kind=kind, now=control_plane.clock.now(), is_test=is_test
     ).api_key
 
 
-async def ask(plane: ControlPlane, api_key: str, **parameters: str) -> list[dict[str, Any]]:
+async def ask(control_plane: ControlPlane, api_key: str, **parameters: str) -> list[dict[str, Any]]:
     """Ask for the offers."""
-    transport = httpx.ASGITransport(app=create_app(plane))
+    transport = httpx.ASGITransport(app=create_app(control_plane))
     headers = {"Authorization": f"Bearer {api_key}"}
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as client:
         answer = await client.get("/v1/offers", params=parameters)
@@ -64,13 +64,13 @@ async def ask(plane: ControlPlane, api_key: str, **parameters: str) -> list[dict
     return offers
 
 
-def submit(plane: ControlPlane, api_key: str, **spec: Any) -> None:
+def submit(control_plane: ControlPlane, api_key: str, **spec: Any) -> None:
     """Submit a job that runs for ten minutes, and place it."""
-    key = plane.keys.find(api_key)
+    key = control_plane.keys.find(api_key)
     assert key is not None
     env = {"NODUS_SIM_DURATION_SECONDS": "600"}
-    plane.jobs.submit(key, parse_spec({"image": "x", "env": env, **spec}), None, plane.clock.now())
-    plane.worker.run_due()
+    control_plane.jobs.submit(key, parse_spec({"image": "x", "env": env, **spec}), None, control_plane.clock.now())
+    control_plane.worker.run_due()
 
 
 async def test_offers_are_listed_by_gpu_the_cheapest_first(lab: ControlPlane) -> None:

@@ -113,11 +113,11 @@ def test_the_document_has_the_limits_of_the_domain() -> None:
 
 
 async def test_answers_have_the_fields_that_are_described(
-    client: httpx.AsyncClient, plane: LocalControlPlane, spec: dict[str, Any]
+    client: httpx.AsyncClient, control_plane: LocalControlPlane, spec: dict[str, Any]
 ) -> None:
-    """No more and no fewer."""
+    """No field is missing, and none is undocumented."""
     job = (await client.post("/v1/jobs", json=spec)).json()
-    plane.advance(1000)
+    control_plane.advance(1000)
     answers = {
         "JobView": (await client.get(f"/v1/jobs/{job['id']}")).json(),
         "JobPage": (await client.get("/v1/jobs")).json(),
@@ -146,9 +146,9 @@ async def test_the_document_is_served(client: httpx.AsyncClient) -> None:
             assert all("example" in content for content in whole.get("content", {}).values())
 
 
-async def test_under_a_prefix_the_document_says_so(plane: LocalControlPlane) -> None:
+async def test_under_a_prefix_the_document_says_so(control_plane: LocalControlPlane) -> None:
     """Whoever follows it there finds the paths."""
-    transport = httpx.ASGITransport(app=plane.asgi_app, root_path="/gateway")
+    transport = httpx.ASGITransport(app=control_plane.asgi_app, root_path="/gateway")
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1/gateway") as client:
         served = (await client.get("/openapi.json")).json()
 

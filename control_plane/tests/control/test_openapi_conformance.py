@@ -50,41 +50,41 @@ EVENT_STREAM = "text/event-stream"
 class Target:
     """A running control plane, with something for paths to name: each name, and what stands for it."""
 
-    plane: LocalControlPlane
+    control_plane: LocalControlPlane
     named: dict[str, list[Any]]
 
     @classmethod
-    def filled(cls, plane: LocalControlPlane) -> Target:
+    def filled(cls, control_plane: LocalControlPlane) -> Target:
         """Submit a job that completes, cancel another, and register a webhook that is told of them."""
-        headers = {"Authorization": f"Bearer {plane.api_key}"}
-        with httpx.Client(base_url=plane.base_url, headers=headers, timeout=PATIENCE_SECONDS) as client:
-            webhook = {"url": f"{plane.base_url}/_dev/inbox/one", "events": ["job.placed", "job.completed"]}
+        headers = {"Authorization": f"Bearer {control_plane.api_key}"}
+        with httpx.Client(base_url=control_plane.base_url, headers=headers, timeout=PATIENCE_SECONDS) as client:
+            webhook = {"url": f"{control_plane.base_url}/_dev/inbox/one", "events": ["job.placed", "job.completed"]}
             webhook_id = client.post("/v1/webhooks", json=webhook).raise_for_status().json()["id"]
             spec = {"image": "x", "gpu": "l40s", "env": {"NODUS_SIM_DURATION_SECONDS": "60"}}
             completed = client.post("/v1/jobs", json=spec).raise_for_status().json()["id"]
-            plane.advance(3600)
+            control_plane.advance(3600)
             cancelled = client.post("/v1/jobs", json=spec).raise_for_status().json()["id"]
             client.post(f"/v1/jobs/{cancelled}/cancel").raise_for_status()
-            plane.advance(60)
+            control_plane.advance(60)
             deliveries = client.get(f"/v1/webhooks/{webhook_id}/deliveries").json()["deliveries"]
         named = {
             "job_id": [completed, cancelled],
             "webhook_id": [webhook_id],
             "delivery_id": [each["id"] for each in deliveries],
             "seq": [1, 2],
-            "gpu": list(plane.plane.catalogue.gpus),
+            "gpu": list(control_plane.plane.catalogue.gpus),
         }
-        return cls(plane, named)
+        return cls(control_plane, named)
 
 
 @contextlib.contextmanager
-def streams_end(plane: LocalControlPlane) -> Iterator[None]:
+def streams_end(control_plane: LocalControlPlane) -> Iterator[None]:
     """End its streams again and again, as those of a server that restarts: that of all events has no end of its own."""
     stopping = threading.Event()
 
     def end_streams() -> None:
         while not stopping.wait(0.02):
-            plane.plane.feed.end_streams()
+            control_plane.plane.feed.end_streams()
 
     ending = threading.Thread(target=end_streams)
     ending.start()
@@ -103,13 +103,13 @@ def target(monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
         return replace(options_for_this_machine(*arguments), resolve=lambda _host, _port: [])
 
     monkeypatch.setattr(testing, "options_for_this_machine", without_names)
-    with LocalControlPlane() as plane:
-        yield Target.filled(plane)
+    with LocalControlPlane() as control_plane:
+        yield Target.filled(control_plane)
 
 
 def ask(target: Target, operation: Any, mode: Any, more_checks: list[Any]) -> int:
     """Make requests of an operation, and check their answers; return how many succeeded."""
-    headers = {"Authorization": f"Bearer {target.plane.api_key}"}
+    headers = {"Authorization": f"Bearer {target.control_plane.api_key}"}
     succeeded = 0
 
     @settings(
@@ -132,14 +132,14 @@ def ask(target: Target, operation: Any, mode: Any, more_checks: list[Any]) -> in
                 case.path_parameters[name] = data.draw(st.sampled_from(target.named[name]))
             if mode is GenerationMode.POSITIVE and isinstance(case.body, dict) and "gpu" in case.body:
                 case.body["gpu"] = data.draw(st.sampled_from(target.named["gpu"]))
-        response = case.call(target.plane.base_url, headers=headers, timeout=PATIENCE_SECONDS)
+        response = case.call(target.control_plane.base_url, headers=headers, timeout=PATIENCE_SECONDS)
         is_stream = response.headers.get("content-type", [""])[0].startswith(EVENT_STREAM)
         # The document describes the text of a stream; of its events, the schema JobEvent.
         schema = check_events if is_stream else checks.response_schema_conformance
         case.validate_response(response, checks=[*CHECKS, schema, *more_checks], headers=headers)
         succeeded += response.status_code < 300
 
-    with streams_end(target.plane) if operation.path == "/v1/events" else contextlib.nullcontext():
+    with streams_end(target.control_plane) if operation.path == "/v1/events" else contextlib.nullcontext():
         answers()
     return succeeded
 

@@ -9,7 +9,7 @@ from nodus_control.api.paths import is_canonical
 
 @pytest.mark.parametrize("path", [b"/v1/key", b"/v1/jobs/a%20b", b"/v1/jobs/%C3%A9", b"/v1/jobs/%c3%a9", b"", b"/%00"])
 def test_what_must_be_encoded_may_be(path: bytes) -> None:
-    """And nothing else needs to be."""
+    """A path in which nothing else is percent-encoded is accepted."""
     assert is_canonical(path)
 
 

@@ -17,7 +17,7 @@ SPEC = {"image": "x", "gpu": "l40s"}
 
 
 @pytest.fixture
-def plane() -> Iterator[LocalControlPlane]:
+def control_plane() -> Iterator[LocalControlPlane]:
     """A control plane that only answers: nothing of its state changes by itself."""
     made = LocalControlPlane(serve=False)
     yield made
@@ -60,22 +60,22 @@ def seen(response: httpx.Response) -> tuple[object, ...]:
     return response.status_code, headers, content
 
 
-def test_an_application_under_a_prefix_answers_as_one_at_the_root(plane: LocalControlPlane) -> None:
+def test_an_application_under_a_prefix_answers_as_one_at_the_root(control_plane: LocalControlPlane) -> None:
     """Status, headers and body, for requests that are right and requests that are wrong."""
-    gateway = Router([Mount("/gateway", plane.asgi_app)])
-    at_root = [seen(each) for each in anyio.run(answers, plane.asgi_app, plane.api_key)]
-    plane.reset()
-    under_prefix = [seen(each) for each in anyio.run(answers, gateway, plane.api_key, "/gateway")]
+    gateway = Router([Mount("/gateway", control_plane.asgi_app)])
+    at_root = [seen(each) for each in anyio.run(answers, control_plane.asgi_app, control_plane.api_key)]
+    control_plane.reset()
+    under_prefix = [seen(each) for each in anyio.run(answers, gateway, control_plane.api_key, "/gateway")]
 
     assert [status for status, *_ in at_root] == [202, 200, 422, 400, 400, 401, 200, 401, 404, 404, 404, 405, 405, 405]
     assert under_prefix == at_root
 
 
-def test_a_method_that_a_path_does_not_have_is_refused_with_those_that_it_has(plane: LocalControlPlane) -> None:
+def test_a_method_that_a_path_does_not_have_is_refused_with_those_that_it_has(control_plane: LocalControlPlane) -> None:
     """Of every path of the table, whichever of its operations stands first."""
 
     async def refusals() -> dict[str, httpx.Response]:
-        transport = httpx.ASGITransport(plane.asgi_app)
+        transport = httpx.ASGITransport(control_plane.asgi_app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             return {path: await client.request("PATCH", path) for path in sorted({each.path for each in OPERATIONS})}
 

@@ -190,7 +190,7 @@ def test_what_opens_the_page_is_in_nobodys_arguments(tmp_path: Path) -> None:
 
 
 def test_a_page_is_small(playground: Started) -> None:
-    """All of it, as it is sent: 72 kB."""
+    """All that the page loads is 72 kB at most, as it is sent."""
     static = resources.files("nodus_control.playground").joinpath("static")
     names = [file.name for file in static.iterdir() if file.name != "page.html"]
     sent = [playground.client.get(path) for path in (playground.ready["page_url"], *names)]
@@ -357,7 +357,7 @@ def test_another_key_than_the_databases_is_noticed(tmp_path: Path) -> None:
 
 
 def test_operator_commands_name_both_ways_to_a_database() -> None:
-    """Exit status 3 without one."""
+    """Without a database the command exits with status 3, and says both."""
     for command in ("serve", "worker"):
         ended = subprocess.run(
             [sys.executable, "-c", "from nodus_control.cli import main; main()", command, *SIMULATIONS],
@@ -418,7 +418,7 @@ def test_loopback_is_recognised_without_a_lookup(host: str, expected: bool) -> N
 
 
 def test_a_host_can_be_allowed() -> None:
-    """Such as the name of a container's proxy."""
+    """A proxy may call the playground by a name of its own."""
     guard = Guard(frozenset({"nodus.test"}))
 
     assert guard.admits_host("nodus.test:8787")

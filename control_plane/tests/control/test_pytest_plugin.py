@@ -19,7 +19,7 @@ def run_pytest(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_pytest_finds_the_plugin() -> None:
-    """By its entry point."""
+    """The distribution announces it by an entry point."""
     found = {each.name: each.value for each in entry_points(group="pytest11")}
 
     assert found["nodus"] == "nodus_control.pytest_plugin"
@@ -39,7 +39,7 @@ def test_the_guides_examples_pass(tmp_path: Path) -> None:
 
 
 def test_the_other_examples_run() -> None:
-    """What the guide shows without pytest."""
+    """The examples of the guide that use no pytest work too."""
     blocks = re.findall(r"^```python\n(.*?)^```", GUIDE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     others = [block for block in blocks if "def test_" not in block]
     for block in others:

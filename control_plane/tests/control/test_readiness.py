@@ -77,14 +77,14 @@ def test_the_database_is_asked_once_a_second() -> None:
 
 @pytest.mark.anyio
 async def test_it_needs_no_key(
-    client: httpx.AsyncClient, plane: LocalControlPlane, monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient, control_plane: LocalControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And says how a worker is, once one has done something."""
     del client.headers["authorization"]
     # Whatever passes in between: the sign is ten seconds older than this at most.
     began = time.time()
-    monkeypatch.setattr(plane.plane.readiness, "_real_time", lambda: began)
-    plane.advance(1)
+    monkeypatch.setattr(control_plane.plane.readiness, "_real_time", lambda: began)
+    control_plane.advance(1)
     answer = await client.get("/readyz")
 
     assert answer.status_code == 200
@@ -94,14 +94,14 @@ async def test_it_needs_no_key(
 
 @pytest.mark.anyio
 async def test_a_database_that_does_not_answer_is_said(
-    client: httpx.AsyncClient, plane: LocalControlPlane, monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient, control_plane: LocalControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With 503, and without what the database said; the process lives all the same."""
 
     def refuse() -> Any:
         raise DatabaseUnavailable("password authentication failed for user nodus")
 
-    monkeypatch.setattr(plane.plane.readiness._workers, "last_seen", refuse)
+    monkeypatch.setattr(control_plane.plane.readiness._workers, "last_seen", refuse)
     answer = await client.get("/readyz")
     lives = await client.get("/healthz")
 
@@ -112,10 +112,10 @@ async def test_a_database_that_does_not_answer_is_said(
 def test_redis_is_asked_where_there_is_one(redis_url: str) -> None:
     """One that does not answer makes the process unready."""
     answering, silent = RedisStore(redis_url), RedisStore("redis://127.0.0.1:1/0")
-    plane = ControlPlane(redis=answering)
-    ready = plane.readiness.check()
-    unready = Readiness(Workers(plane.database), silent).check()
-    plane.close()
+    control_plane = ControlPlane(redis=answering)
+    ready = control_plane.readiness.check()
+    unready = Readiness(Workers(control_plane.database), silent).check()
+    control_plane.close()
     silent.close()
 
     assert ready["redis"] == "ok"

@@ -16,11 +16,11 @@ from nodus_control.playground.seeded import SeededKeys, seed_keys
 @contextmanager
 def seeded(url: str, driver: str = "process") -> Iterator[tuple[ControlPlane, SeededKeys]]:
     """Start a control plane as the playground does."""
-    plane = ControlPlane(url, driver=driver)
+    control_plane = ControlPlane(url, driver=driver)
     try:
-        yield plane, seed_keys(plane, kept=True)
+        yield control_plane, seed_keys(control_plane, kept=True)
     finally:
-        plane.close()
+        control_plane.close()
 
 
 @pytest.fixture
@@ -42,14 +42,14 @@ def test_they_are_found_again(kept_database_url: str, tmp_path: Path, monkeypatc
 
 
 def test_what_an_operator_changed_stays_changed(url: str) -> None:
-    """A rotated secret and another cap."""
-    with seeded(url) as (plane, first):
-        agent = plane.keys.find(first.agent_api_key)
+    """A rotated secret and a changed cap survive a restart."""
+    with seeded(url) as (control_plane, first):
+        agent = control_plane.keys.find(first.agent_api_key)
         assert agent is not None
-        rotated = plane.keys.rotate(agent.id, plane.clock.now(), int(time.time() * 1000))
-        plane.keys.set_cap(agent.id, 1_000_000, plane.clock.now())
-    with seeded(url) as (plane, second):
-        found = plane.keys.find(second.agent_api_key)
+        rotated = control_plane.keys.rotate(agent.id, control_plane.clock.now(), int(time.time() * 1000))
+        control_plane.keys.set_cap(agent.id, 1_000_000, control_plane.clock.now())
+    with seeded(url) as (control_plane, second):
+        found = control_plane.keys.find(second.agent_api_key)
         assert found is not None
 
     assert (second.agent_api_key, second.agent_signing_secret) == (first.agent_api_key, rotated)
@@ -58,13 +58,13 @@ def test_what_an_operator_changed_stays_changed(url: str) -> None:
 
 def test_a_revoked_key_does_not_come_back(url: str) -> None:
     """New ones take their place."""
-    with seeded(url) as (plane, first):
-        human = plane.keys.find(first.api_key)
+    with seeded(url) as (control_plane, first):
+        human = control_plane.keys.find(first.api_key)
         assert human is not None
-        plane.keys.revoke(human.id, plane.clock.now())
-    with seeded(url) as (plane, second):
-        assert plane.keys.find(first.api_key) is None
-        assert plane.keys.find(second.api_key) is not None
+        control_plane.keys.revoke(human.id, control_plane.clock.now())
+    with seeded(url) as (control_plane, second):
+        assert control_plane.keys.find(first.api_key) is None
+        assert control_plane.keys.find(second.api_key) is not None
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"api_key": 5, "agent_api_key": null}', "{"])
@@ -73,8 +73,8 @@ def test_a_file_that_says_nothing_is_replaced(url: str, tmp_path: Path, content:
     with seeded(url) as (_, first):
         pass
     (tmp_path / "nodus.db.playground.json").write_text(content)
-    with seeded(url) as (plane, second):
-        assert plane.keys.find(second.api_key) is not None
+    with seeded(url) as (control_plane, second):
+        assert control_plane.keys.find(second.api_key) is not None
 
     assert second.api_key != first.api_key
 
@@ -83,8 +83,8 @@ def test_the_keys_that_everybody_knows_run_nothing(url: str) -> None:
     """A database that was used with simulations has live keys afterwards, which nobody knows."""
     with seeded(url, "simulated") as (_, known):
         pass
-    with seeded(url) as (plane, fresh):
-        assert plane.keys.find(known.api_key) is None
-        assert plane.keys.find(known.agent_api_key) is None
+    with seeded(url) as (control_plane, fresh):
+        assert control_plane.keys.find(known.api_key) is None
+        assert control_plane.keys.find(known.agent_api_key) is None
 
     assert fresh.api_key.startswith("nk_live_")

@@ -31,35 +31,35 @@ SPEC = {
 
 
 @pytest.fixture(params=[SIMULATED, PROCESS])
-def plane(request: pytest.FixtureRequest) -> Iterator[LocalControlPlane]:
+def control_plane(request: pytest.FixtureRequest) -> Iterator[LocalControlPlane]:
     """A control plane of each driver."""
     with LocalControlPlane(driver=request.param) as started:
         yield started
 
 
 @pytest.fixture
-def client(plane: LocalControlPlane) -> Iterator[httpx.Client]:
+def client(control_plane: LocalControlPlane) -> Iterator[httpx.Client]:
     """A client with the person's key."""
-    with client_of(plane, plane.api_key) as opened:
+    with client_of(control_plane, control_plane.api_key) as opened:
         yield opened
 
 
-def client_of(plane: LocalControlPlane, api_key: str) -> httpx.Client:
+def client_of(control_plane: LocalControlPlane, api_key: str) -> httpx.Client:
     """Make a client."""
     headers = {"Authorization": f"Bearer {api_key}"}
-    return httpx.Client(base_url=plane.base_url, headers=headers, trust_env=False, timeout=PATIENCE_SECONDS)
+    return httpx.Client(base_url=control_plane.base_url, headers=headers, trust_env=False, timeout=PATIENCE_SECONDS)
 
 
-def is_simulated(plane: LocalControlPlane) -> bool:
+def is_simulated(control_plane: LocalControlPlane) -> bool:
     """Say which of the two it is."""
-    return plane.plane.drivers.name == SIMULATED
+    return control_plane.plane.drivers.name == SIMULATED
 
 
-def run_to_its_end(plane: LocalControlPlane, client: httpx.Client) -> dict[str, Any]:
+def run_to_its_end(control_plane: LocalControlPlane, client: httpx.Client) -> dict[str, Any]:
     """Run a job; return it."""
     job = client.post("/v1/jobs", json=SPEC).raise_for_status().json()
-    if is_simulated(plane):
-        plane.advance(600)
+    if is_simulated(control_plane):
+        control_plane.advance(600)
     ended: dict[str, Any] = until(
         lambda: client.get(f"/v1/jobs/{job['id']}").json(), lambda seen: bool(seen["finished_at"])
     )
@@ -75,22 +75,22 @@ def until(read: Callable[[], Any], holds: Callable[[Any], bool]) -> Any:
     return seen
 
 
-def mint_other_kind(plane: LocalControlPlane) -> str:
+def mint_other_kind(control_plane: LocalControlPlane) -> str:
     """Mint a key of the same customer, for simulations where suppliers are real, and the other way round."""
-    key = plane.plane.keys.find(plane.api_key)
+    key = control_plane.plane.keys.find(control_plane.api_key)
     assert key is not None
-    return plane.plane.keys.mint(
+    return control_plane.plane.keys.mint(
         customer_id=key.customer_id, label="", principal_kind=PrincipalKind.HUMAN, now=0, is_test=not key.is_test
     ).api_key
 
 
-def test_every_surface_says_so(plane: LocalControlPlane, client: httpx.Client) -> None:
+def test_every_surface_says_so(control_plane: LocalControlPlane, client: httpx.Client) -> None:
     """The job, the list, both event streams, webhooks, every row of the ledger about the job, the meter's mode."""
     events = ["job.placed", "job.completed"]
-    hook = {"url": f"{plane.base_url}/_dev/inbox/test", "events": events}
+    hook = {"url": f"{control_plane.base_url}/_dev/inbox/test", "events": events}
     client.post("/v1/webhooks", json=hook).raise_for_status()
     accepted = client.post("/v1/jobs", json={**SPEC, "idempotency_key": "k"}).json()
-    job = run_to_its_end(plane, client)
+    job = run_to_its_end(control_plane, client)
     inbox = until(
         lambda: client.get("/_dev/inbox").json()["deliveries"],
         lambda seen: set(events) <= {each["event"]["type"] for each in seen},
@@ -110,7 +110,7 @@ def test_every_surface_says_so(plane: LocalControlPlane, client: httpx.Client) -
         **{f"row {row['seq']}": row["payload"]["simulated"] for row in rows},
     }
 
-    assert seen == dict.fromkeys(seen, is_simulated(plane))
+    assert seen == dict.fromkeys(seen, is_simulated(control_plane))
     assert {row["kind"] for row in rows} == {
         "job.submitted",
         "attempt.opened",
@@ -118,51 +118,53 @@ def test_every_surface_says_so(plane: LocalControlPlane, client: httpx.Client) -
         "attempt.ended",
         "job.settled",
     }
-    assert verify(plane.plane.database).is_sound
+    assert verify(control_plane.plane.database).is_sound
 
 
-def test_budget_events_say_so(plane: LocalControlPlane, client: httpx.Client) -> None:
+def test_budget_events_say_so(control_plane: LocalControlPlane, client: httpx.Client) -> None:
     """An exceeded budget of play money is none that anybody must answer for."""
-    minted = plane.plane.keys.mint(
+    minted = control_plane.plane.keys.mint(
         customer_id="playground",
         label="",
         principal_kind=PrincipalKind.AGENT,
-        now=plane.plane.clock.now(),
+        now=control_plane.plane.clock.now(),
         monthly_cap=1,
-        is_test=is_simulated(plane),
+        is_test=is_simulated(control_plane),
     )
-    hook = {"url": f"{plane.base_url}/_dev/inbox/test", "events": ["budget.exceeded"]}
+    hook = {"url": f"{control_plane.base_url}/_dev/inbox/test", "events": ["budget.exceeded"]}
     client.post("/v1/webhooks", json=hook).raise_for_status()
-    with client_of(plane, minted.api_key) as poor:
+    with client_of(control_plane, minted.api_key) as poor:
         refused = poor.post("/v1/jobs", json=SPEC)
-    if is_simulated(plane):
-        plane.advance(1)
+    if is_simulated(control_plane):
+        control_plane.advance(1)
     [received] = until(lambda: client.get("/_dev/inbox").json()["deliveries"], bool)
 
     assert refused.status_code == 402
-    assert received["event"]["data"]["simulated"] is is_simulated(plane)
+    assert received["event"]["data"]["simulated"] is is_simulated(control_plane)
 
 
-def test_the_other_kind_of_key_reads_and_submits_nothing(plane: LocalControlPlane, client: httpx.Client) -> None:
+def test_the_other_kind_of_key_reads_and_submits_nothing(
+    control_plane: LocalControlPlane, client: httpx.Client
+) -> None:
     """`422 no_such_offer`, which names the kind that is taken; nothing is kept of it, not even the idempotency key."""
-    job = run_to_its_end(plane, client)
-    with client_of(plane, mint_other_kind(plane)) as other:
+    job = run_to_its_end(control_plane, client)
+    with client_of(control_plane, mint_other_kind(control_plane)) as other:
         refused = other.post("/v1/jobs", json={**SPEC, "idempotency_key": "k"})
         read = other.get(f"/v1/jobs/{job['id']}")
         own = other.get("/v1/key")
     accepted = client.post("/v1/jobs", json={**SPEC, "idempotency_key": "k"})
 
     assert (refused.status_code, refused.json()["error"]) == (422, "no_such_offer")
-    assert ("nk_test_" if is_simulated(plane) else "nk_live_") in refused.json()["message"]
+    assert ("nk_test_" if is_simulated(control_plane) else "nk_live_") in refused.json()["message"]
     assert (read.status_code, own.status_code) == (200, 200)
     assert accepted.status_code == 202
 
 
 def test_a_test_key_cancels_nothing_that_really_runs() -> None:
     """A key for trying things out cannot end what others depend on."""
-    with LocalControlPlane(driver=PROCESS) as plane, client_of(plane, plane.api_key) as live:
+    with LocalControlPlane(driver=PROCESS) as control_plane, client_of(control_plane, control_plane.api_key) as live:
         job = live.post("/v1/jobs", json={**SPEC, "command": ["sleep", "60"]}).json()
-        with client_of(plane, mint_other_kind(plane)) as test:
+        with client_of(control_plane, mint_other_kind(control_plane)) as test:
             refused = test.post(f"/v1/jobs/{job['id']}/cancel")
         cancelled = live.post(f"/v1/jobs/{job['id']}/cancel")
 
@@ -174,12 +176,12 @@ def test_a_test_key_cancels_nothing_that_really_runs() -> None:
 def test_jobs_from_before_it_was_recorded_count_as_simulated(database_url: str) -> None:
     """Those of test keys go on, those of live keys that wait end at no cost, and nothing is billed."""
     with LocalControlPlane(database=database_url, serve=False) as made:
-        plane = made.plane
-        ids = [_submitted(plane, made.api_key), _submitted(plane, mint_other_kind(made), live=True)]
-        with plane.database.write() as connection:
+        control_plane = made.plane
+        ids = [_submitted(control_plane, made.api_key), _submitted(control_plane, mint_other_kind(made), live=True)]
+        with control_plane.database.write() as connection:
             connection.execute(update(jobs).values(simulated=None))
         made.advance(600)
-        ended = [plane.jobs.get("playground", job_id) for job_id in ids]
+        ended = [control_plane.jobs.get("playground", job_id) for job_id in ids]
 
     assert [(job.status, job.error_code, job.is_simulated) for job in ended] == [
         ("completed", None, True),
@@ -188,15 +190,22 @@ def test_jobs_from_before_it_was_recorded_count_as_simulated(database_url: str) 
     assert [job.cost == 0 for job in ended] == [False, True]
 
 
-def _submitted(plane: ControlPlane, api_key: str, *, live: bool = False) -> str:
+def _submitted(control_plane: ControlPlane, api_key: str, *, live: bool = False) -> str:
     """Submit as a version did that took either kind of key."""
     from nodus_core.spec import parse_spec
     from nodus_ledger.jobs.jobs import Jobs
 
-    key = plane.keys.find(api_key)
+    key = control_plane.keys.find(api_key)
     assert key is not None
-    by = plane.jobs
+    by = control_plane.jobs
     if live:
         fingerprints = by._submissions._fingerprints
-        by = Jobs(plane.database, by._sealer, fingerprints, plane.catalogue, plane.job_ids, simulated=False)
-    return by.submit(key, parse_spec({**SPEC, "command": None}), None, plane.clock.now()).job.id
+        by = Jobs(
+            control_plane.database,
+            by._sealer,
+            fingerprints,
+            control_plane.catalogue,
+            control_plane.job_ids,
+            simulated=False,
+        )
+    return by.submit(key, parse_spec({**SPEC, "command": None}), None, control_plane.clock.now()).job.id

@@ -66,7 +66,7 @@ def fleet(database_url: str) -> Iterator[Fleet]:
 @pytest.mark.both_engines
 def test_a_sweep_does_what_was_decided(fleet: Fleet, caplog: pytest.LogCaptureFixture) -> None:
     """It leaves what is open, forgets what is over, ends what is unknown, and names each of what is others' once."""
-    plane = fleet.plane
+    control_plane = fleet.plane
     over = fleet.submit()
     fleet.cheap.reports = lambda placement, now: Report(PlacementState.COMPLETED, placement.placed_at, now)
     fleet.worker.run_due()
@@ -74,7 +74,7 @@ def test_a_sweep_does_what_was_decided(fleet: Fleet, caplog: pytest.LogCaptureFi
     going_on = fleet.submit()
     fleet.worker.run_due()
     began = fleet.clock.now() / 1000
-    ours = (plane.settings.database_id(), plane.settings.incarnation())
+    ours = (control_plane.settings.database_id(), control_plane.settings.incarnation())
     fleet.cheap.on_list = lambda: [
         Found(over, 1, *ours, began, is_running=False),
         Found(going_on, 1, *ours, began, is_running=True),
@@ -83,7 +83,7 @@ def test_a_sweep_does_what_was_decided(fleet: Fleet, caplog: pytest.LogCaptureFi
     ]
     for _ in range(2):
         fleet.clock.advance_to(fleet.clock.now() + KEPT_MS)
-        plane.sweeper.sweep("cheap", fleet.cheap)
+        control_plane.sweeper.sweep("cheap", fleet.cheap)
 
     assert {(placement.job_id, placement.attempt) for placement in fleet.cheap.forgotten} == {(over, 1)}
     assert {(placement.job_id, placement.attempt) for placement in fleet.cheap.cancelled} == {("nobody's", 3)}
@@ -93,32 +93,38 @@ def test_a_sweep_does_what_was_decided(fleet: Fleet, caplog: pytest.LogCaptureFi
 @pytest.mark.both_engines
 def test_the_database_is_read_after_the_engine(fleet: Fleet) -> None:
     """What is placed while an engine is listed is no stray."""
-    plane = fleet.plane
+    control_plane = fleet.plane
 
     def list_and_place() -> list[Found]:
         job_id = fleet.submit()
         fleet.worker.run_due()
-        ours = (plane.settings.database_id(), plane.settings.incarnation())
+        ours = (control_plane.settings.database_id(), control_plane.settings.incarnation())
         return [Found(job_id, 1, *ours, 0.0, is_running=True)]
 
     fleet.cheap.on_list = list_and_place
 
-    assert plane.sweeper.sweep("cheap", fleet.cheap)[Fate.LEFT] == 1
+    assert control_plane.sweeper.sweep("cheap", fleet.cheap)[Fate.LEFT] == 1
     assert fleet.cheap.cancelled == []
 
 
 def test_another_engine_is_not_swept() -> None:
     """What it holds may be somebody else's under our names."""
     fleet = Fleet("sqlite://")
-    plane = fleet.plane
-    plane.sweeper.sweep("cheap", fleet.cheap)
+    control_plane = fleet.plane
+    control_plane.sweeper.sweep("cheap", fleet.cheap)
     wrong = EngineStub()
     wrong.engine = lambda: "engine 2"
     wrong.on_list = lambda: [Found("job", 1, *ours, 0.0, is_running=True)]
-    ours = (plane.settings.database_id(), plane.settings.incarnation())
-    sweeper = Sweeper(plane.jobs, plane.drivers, Engines(plane.settings), lambda: Owner(*ours), plane.clock.now)
+    ours = (control_plane.settings.database_id(), control_plane.settings.incarnation())
+    sweeper = Sweeper(
+        control_plane.jobs,
+        control_plane.drivers,
+        Engines(control_plane.settings),
+        lambda: Owner(*ours),
+        control_plane.clock.now,
+    )
     fates = sweeper.sweep("cheap", wrong)
-    plane.close()
+    control_plane.close()
 
     assert set(fates.values()) == {0}
     assert wrong.cancelled == []

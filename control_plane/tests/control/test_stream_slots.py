@@ -8,7 +8,7 @@ from nodus_control.streams.stream_slots import StreamSlots, TooManyInAll, TooMan
 
 
 def test_a_key_has_so_many() -> None:
-    """And one more for each that it closes."""
+    """A stream that closes makes room for another."""
     slots: StreamSlots[int] = StreamSlots(of_key=2)
     assert [slots.open("a", "k", number) for number in range(2)] == [None, None]
     with pytest.raises(TooManyOfKey):

@@ -49,7 +49,7 @@ def test_a_condition_is_said_when_it_begins_and_once_a_minute(
 
 
 def test_another_condition_is_said_at_once(trouble: Trouble, caplog: pytest.LogCaptureFixture) -> None:
-    """It is news."""
+    """A condition that was not reported before does not wait for the next report."""
     for reason in ("full", "read-only", "full"):
         trouble.say(DatabaseUnavailable(reason))
 

@@ -19,7 +19,7 @@ def test_a_lane_never_holds_more_than_half() -> None:
 
 
 def test_those_who_wait_are_served_in_rotation() -> None:
-    """However many of one flow came first."""
+    """A flow that queued many calls first does not go first with all of them."""
     turns: Turns[str] = Turns(4, 4)
     assert all(turns.take("a") for _ in range(4))
     for number in range(3):
@@ -31,7 +31,7 @@ def test_those_who_wait_are_served_in_rotation() -> None:
 
 
 def test_who_gives_up_is_not_served() -> None:
-    """Unless it has been already."""
+    """A waiter that gives up is passed over, unless its turn has come already."""
     turns: Turns[str] = Turns(2)
     assert turns.take("a")
     turns.wait("a", "first")

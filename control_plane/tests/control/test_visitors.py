@@ -23,7 +23,7 @@ def test_a_code_works_once() -> None:
 
 
 def test_of_many_at_once_one_enters() -> None:
-    """However close together they come."""
+    """A token opens one session, however many present it at the same time."""
     visitors = Visitors()
     code = visitors.new_code()
     with ThreadPoolExecutor(8) as threads:

@@ -28,7 +28,7 @@ def test_nobody_waits_for_all_of_another() -> None:
 
 
 async def test_all_are_woken() -> None:
-    """However many, and from another thread."""
+    """Every sleeper wakes, whichever thread wakes them."""
     sleepers = [Sleeper() for _ in range(100)]
     with anyio.fail_after(PATIENCE_SECONDS):
         await anyio.to_thread.run_sync(wake_in_turn, [sleepers[:70], sleepers[70:]], threading.Event())

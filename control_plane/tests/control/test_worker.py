@@ -46,36 +46,36 @@ class Bench:
 
     def __init__(self, database_url: str) -> None:
         self.clock = ManualClock()
-        self.plane = ControlPlane(database_url, clock=self.clock)
+        self.control_plane = ControlPlane(database_url, clock=self.clock)
         self.driver = ScriptedDriver()
         self.real_time = 1000.0
         self.worker = self.new_worker()
-        self.plane.worker = self.worker
-        minted = self.plane.keys.mint(
+        self.control_plane.worker = self.worker
+        minted = self.control_plane.keys.mint(
             customer_id="acme", label="", principal_kind=PrincipalKind.HUMAN, now=0, is_test=True
         )
-        key = self.plane.keys.find(minted.api_key)
+        key = self.control_plane.keys.find(minted.api_key)
         assert key is not None
         self.key: KeyRecord = key
 
     def new_worker(self, claims: Claims | None = None) -> Worker:
         """Make another worker on the same database."""
-        claims = claims or Claims(self.plane.database, self.plane.catalogue)
-        return Worker(self.plane.jobs, claims, Drivers.everywhere(self.driver), self.clock.now, lambda: self.real_time)
+        claims = claims or Claims(self.control_plane.database, self.control_plane.catalogue)
+        return Worker(self.control_plane.jobs, claims, Drivers.everywhere(self.driver), self.clock.now, lambda: self.real_time)
 
     def claims_of_one_machine(self, *, at_once: int) -> Claims:
         """Share eight GPUs of each model, and so many places, among all suppliers."""
-        layout = Layout.of_one_machine(self.plane.catalogue, gpus=8, at_once=at_once)
-        return Claims(self.plane.database, self.plane.catalogue, layout)
+        layout = Layout.of_one_machine(self.control_plane.catalogue, gpus=8, at_once=at_once)
+        return Claims(self.control_plane.database, self.control_plane.catalogue, layout)
 
     def submit(self, **changes: Any) -> str:
         """Submit a job."""
         spec = parse_spec({**SPEC, **changes})
-        return self.plane.jobs.submit(self.key, spec, None, self.clock.now()).job.id
+        return self.control_plane.jobs.submit(self.key, spec, None, self.clock.now()).job.id
 
     def job(self, job_id: str) -> JobRecord:
         """Read a job."""
-        return self.plane.jobs.get("acme", job_id)
+        return self.control_plane.jobs.get("acme", job_id)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def bench(database_url: str) -> Iterator[Bench]:
     """A bench, closed afterwards."""
     made = Bench(database_url)
     yield made
-    made.plane.close()
+    made.control_plane.close()
 
 
 def test_a_refusal_moves_on_to_the_next_offer_at_once(bench: Bench) -> None:
@@ -173,7 +173,7 @@ def test_an_outage_ends_what_runs_there_before_it_goes_elsewhere(bench: Bench) -
     """Nothing runs twice: the old placement is ended, and confirmed, before the new one starts."""
     job_id = bench.submit()
     bench.worker.run_due()
-    bench.plane.set_outage("hyperbolic", on=True)
+    bench.control_plane.set_outage("hyperbolic", on=True)
     moved = bench.job(job_id)
 
     assert (moved.status, moved.supplier, moved.placements) == ("running", "vast", 2)
@@ -185,7 +185,7 @@ def test_a_job_comes_back_once_no_supplier_is_left(bench: Bench) -> None:
     job_id = bench.submit()
     bench.worker.run_due()
     for supplier in ("runpod", "vast", "hyperbolic"):
-        bench.plane.set_outage(supplier, on=True)
+        bench.control_plane.set_outage(supplier, on=True)
 
     assert (bench.job(job_id).status, bench.job(job_id).error_code) == ("failed", "no_supplier")
 
@@ -194,7 +194,7 @@ def test_a_cancel_waits_for_the_driver(bench: Bench) -> None:
     """Until it confirms, the job is what it was."""
     job_id = bench.submit()
     bench.worker.run_due()
-    asked = bench.plane.jobs.request_cancel(bench.key, job_id, bench.clock.now())
+    asked = bench.control_plane.jobs.request_cancel(bench.key, job_id, bench.clock.now())
     bench.worker.run_due()
 
     assert asked.status == "running"
@@ -202,9 +202,9 @@ def test_a_cancel_waits_for_the_driver(bench: Bench) -> None:
 
 
 def test_a_job_that_nobody_has_is_cancelled_at_once(bench: Bench) -> None:
-    """No driver is asked."""
+    """A job without an attempt is cancelled without asking a driver."""
     job_id = bench.submit()
-    cancelled = bench.plane.jobs.request_cancel(bench.key, job_id, bench.clock.now())
+    cancelled = bench.control_plane.jobs.request_cancel(bench.key, job_id, bench.clock.now())
     bench.worker.run_due()
 
     assert (cancelled.status, cancelled.cost) == ("cancelled", 0)
@@ -212,11 +212,11 @@ def test_a_job_that_nobody_has_is_cancelled_at_once(bench: Bench) -> None:
 
 
 def test_a_job_that_completed_before_its_cancel_is_completed(bench: Bench) -> None:
-    """The driver's word counts."""
+    """What the driver reports decides, not the request."""
     bench.driver.cancel = lambda placement, now: None  # type: ignore[method-assign]
     job_id = bench.submit()
     bench.worker.run_due()
-    bench.plane.jobs.request_cancel(bench.key, job_id, bench.clock.now())
+    bench.control_plane.jobs.request_cancel(bench.key, job_id, bench.clock.now())
     bench.driver.reports = lambda placement, now: Report(
         PlacementState.COMPLETED, started_at=placement.placed_at, finished_at=now
     )
@@ -327,16 +327,18 @@ def test_the_same_seed_and_submissions_give_the_same_transcript() -> None:
     """Suppliers, durations, refusals and losses follow from the seed, not from the time."""
 
     def transcript(seed: int, start_ms: int) -> list[tuple[str, str | None, str | None, int | None, int]]:
-        plane = ControlPlane(clock=ManualClock(start_ms), seed=seed)
-        minted = plane.keys.mint(customer_id="acme", label="", principal_kind=PrincipalKind.HUMAN, now=0, is_test=True)
-        key = plane.keys.find(minted.api_key)
+        control_plane = ControlPlane(clock=ManualClock(start_ms), seed=seed)
+        minted = control_plane.keys.mint(
+            customer_id="acme", label="", principal_kind=PrincipalKind.HUMAN, now=0, is_test=True
+        )
+        key = control_plane.keys.find(minted.api_key)
         assert key is not None
         spec = parse_spec({"image": "x", "gpu": "h100_80gb", "max_runtime_seconds": 172_800})
         for _ in range(40):
-            plane.jobs.submit(key, spec, None, plane.clock.now())
-        plane.advance(400_000)
-        page = plane.jobs.list("acme", limit=200, cursor=None, statuses=())
-        plane.close()
+            control_plane.jobs.submit(key, spec, None, control_plane.clock.now())
+        control_plane.advance(400_000)
+        page = control_plane.jobs.list("acme", limit=200, cursor=None, statuses=())
+        control_plane.close()
         return [(job.status, job.supplier, job.region, job.duration_ms, job.placements) for job in page.jobs]
 
     first = transcript(7, 1_700_000_000_000)
@@ -385,7 +387,7 @@ def test_a_report_of_times_that_are_no_dates_ends_its_job_alone(bench: Bench) ->
     assert bench.job(good).duration_ms == 1000
     assert (bench.job(bad).error_code, bench.job(bad).duration_ms) == ("invalid_report", 5000)
     assert [placement.job_id for placement in bench.driver.cancelled] == [bad]
-    assert RowTimes(bench.plane.database).latest_event_ms() == began + 5000
+    assert RowTimes(bench.control_plane.database).latest_event_ms() == began + 5000
 
 
 def test_jobs_wait_while_the_machine_is_full_and_the_oldest_that_fit_go_first(bench: Bench) -> None:
@@ -421,13 +423,13 @@ def test_a_waiting_job_can_be_cancelled_and_leaves_its_place(bench: Bench) -> No
     """It ends at once, since nobody has it, and the next one comes forward."""
     claims = bench.claims_of_one_machine(at_once=1)
     worker = Worker(
-        bench.plane.jobs, claims, Drivers.everywhere(bench.driver), bench.clock.now, lambda: bench.real_time
+        bench.control_plane.jobs, claims, Drivers.everywhere(bench.driver), bench.clock.now, lambda: bench.real_time
     )
     first, second, third = (bench.submit() for _ in range(3))
     worker.run_due()
     assert worker.next_due() is not None
-    cancelled = bench.plane.jobs.request_cancel(bench.key, second, bench.clock.now())
-    bench.plane.jobs.request_cancel(bench.key, first, bench.clock.now())
+    cancelled = bench.control_plane.jobs.request_cancel(bench.key, second, bench.clock.now())
+    bench.control_plane.jobs.request_cancel(bench.key, first, bench.clock.now())
     worker.run_due()
 
     assert cancelled.status == "cancelled"
@@ -438,11 +440,11 @@ def test_the_end_of_everything_reaches_waiting_jobs(bench: Bench) -> None:
     """A control plane whose memory ends with it leaves nothing behind."""
     claims = bench.claims_of_one_machine(at_once=1)
     worker = Worker(
-        bench.plane.jobs, claims, Drivers.everywhere(bench.driver), bench.clock.now, lambda: bench.real_time
+        bench.control_plane.jobs, claims, Drivers.everywhere(bench.driver), bench.clock.now, lambda: bench.real_time
     )
     made = [bench.submit() for _ in range(3)]
     worker.run_due()
-    bench.plane.jobs.request_cancel_all(bench.clock.now())
+    bench.control_plane.jobs.request_cancel_all(bench.clock.now())
     worker.run_due()
 
     assert {bench.job(job_id).status for job_id in made} == {"cancelled"}

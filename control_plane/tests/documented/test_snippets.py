@@ -39,7 +39,7 @@ SNIPPETS: dict[str, tuple[str, str]] = {
 
 
 @pytest.fixture
-def plane(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalControlPlane]:
+def control_plane(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalControlPlane]:
     """A playground on loopback, to which no proxy leads."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with LocalControlPlane() as started:
@@ -114,15 +114,17 @@ class Log:
         self.lines.append((event, fields))
 
 
-def test_an_agent_shrinks_its_job_to_its_budget(plane: LocalControlPlane) -> None:
+def test_an_agent_shrinks_its_job_to_its_budget(control_plane: LocalControlPlane) -> None:
     """The refusal says what it would cost and what is left; a job of that size is accepted."""
     log = Log()
     with nodus.Client(
-        api_key=plane.agent_api_key, signing_secret=plane.agent_signing_secret, base_url=plane.base_url
+        api_key=control_plane.agent_api_key,
+        signing_secret=control_plane.agent_signing_secret,
+        base_url=control_plane.base_url,
     ) as client:
         client.run(image="ghcr.io/acme/eval:v2", gpu="h100_80gb")
         names = {"client": client, "nodus": nodus, "log": log}
-        run_python("An agent shrinks its job to its budget", plane.base_url, names)
+        run_python("An agent shrinks its job to its budget", control_plane.base_url, names)
         [(event, fields)] = log.lines
         count = int(fields["headroom"] / (fields["quoted"] / 8))
         client.run(image="ghcr.io/acme/eval:v2", gpu="h100_80gb", gpu_count=count)
@@ -134,24 +136,26 @@ def test_an_agent_shrinks_its_job_to_its_budget(plane: LocalControlPlane) -> Non
     assert left == pytest.approx(0.42)
 
 
-def test_a_request_is_signed_for_another_http_stack(plane: LocalControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_is_signed_for_another_http_stack(
+    control_plane: LocalControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As its comment says."""
-    monkeypatch.setenv("NODUS_API_KEY", plane.agent_api_key)
-    monkeypatch.setenv("NODUS_SIGNING_SECRET", plane.agent_signing_secret)
+    monkeypatch.setenv("NODUS_API_KEY", control_plane.agent_api_key)
+    monkeypatch.setenv("NODUS_SIGNING_SECRET", control_plane.agent_signing_secret)
     # The snippet leaves httpx its five seconds, which a busy machine may need for itself.
     patient = SimpleNamespace(post=functools.partial(httpx.post, timeout=PATIENCE_SECONDS))
     names = {"httpx": patient, "json": json, "nodus": nodus, "os": os}
-    answer = run_python("A request is signed for another HTTP stack", plane.base_url, names)
+    answer = run_python("A request is signed for another HTTP stack", control_plane.base_url, names)
 
     assert repr(answer) == "<Response [202 Accepted]>"
     assert answer.json()["status"] == "queued"
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl here")
-def test_a_webhook_is_registered(plane: LocalControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_webhook_is_registered(control_plane: LocalControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
     """The answer has the secret, this once."""
-    monkeypatch.setenv("NODUS_API_KEY", plane.api_key)
-    done = run_shell("A webhook is registered", plane.base_url)
+    monkeypatch.setenv("NODUS_API_KEY", control_plane.api_key)
+    done = run_shell("A webhook is registered", control_plane.base_url)
     made = json.loads(done.stdout)
 
     assert done.returncode == 0
@@ -161,19 +165,19 @@ def test_a_webhook_is_registered(plane: LocalControlPlane, monkeypatch: pytest.M
     assert made["secret"].startswith("whsec_")
 
 
-def test_a_delivery_is_verified(plane: LocalControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_delivery_is_verified(control_plane: LocalControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
     """A real one is taken, and one that nobody signed is not."""
     app = FastAPI()
     names = {"app": app, "json": json, "nodus": nodus, "os": os, "HTTPException": HTTPException, "Request": Request}
-    run_python("A delivery is verified", plane.base_url, names)
+    run_python("A delivery is verified", control_plane.base_url, names)
     receiver = Server(app)
     receiver.start()
     try:
-        with nodus.Client(api_key=plane.api_key, base_url=plane.base_url) as client:
+        with nodus.Client(api_key=control_plane.api_key, base_url=control_plane.base_url) as client:
             hook = client.webhooks.create(f"{receiver.base_url}/nodus", ["job.completed"])
             monkeypatch.setenv("NODUS_WEBHOOK_SECRET", str(hook.secret))
             client.run(image="ghcr.io/acme/train:v3", env={"NODUS_SIM_DURATION_SECONDS": "1"})
-            plane.advance(3600)
+            control_plane.advance(3600)
             [delivery] = client.webhooks.deliveries(hook.id)
         forged = httpx.post(f"{receiver.base_url}/nodus", json={"type": "job.completed"}, timeout=PATIENCE_SECONDS)
     finally:

@@ -14,9 +14,9 @@ from nodus_control.control_plane import ControlPlane
 @pytest.fixture
 def here(kept_database_url: str) -> Iterator[ControlPlane]:
     """A control plane of the test's own on the database: to mint keys, and to look."""
-    plane = ControlPlane(kept_database_url, seed=None, is_alone=False)
-    yield plane
-    plane.close()
+    control_plane = ControlPlane(kept_database_url, seed=None, is_alone=False)
+    yield control_plane
+    control_plane.close()
 
 
 @pytest.fixture

@@ -59,13 +59,13 @@ def recorded(here: ControlPlane) -> Iterator[Database]:
             connection.execute(text("DROP TABLE recorded"))
 
 
-def mint(plane: ControlPlane) -> MintedKey:
+def mint(control_plane: ControlPlane) -> MintedKey:
     """Make an agent's key, capped at $25."""
-    return plane.keys.mint(
+    return control_plane.keys.mint(
         customer_id="acme",
         label="",
         principal_kind=PrincipalKind.AGENT,
-        now=plane.clock.now(),
+        now=control_plane.clock.now(),
         monthly_cap=CAP,
         is_test=True,
     )

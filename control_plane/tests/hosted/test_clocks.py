@@ -43,16 +43,16 @@ class Wall:
 def submit_at(url: str, ahead_ms: int) -> None:
     """Have a host whose clock is so far ahead accept a job."""
     clock = ManualClock(int(time.time() * 1000) + ahead_ms)
-    plane = ControlPlane(url, clock=clock, seed=None, is_alone=False)
+    control_plane = ControlPlane(url, clock=clock, seed=None, is_alone=False)
     try:
-        minted = plane.keys.mint(
+        minted = control_plane.keys.mint(
             customer_id="acme", label="", principal_kind=PrincipalKind.HUMAN, now=clock.now(), is_test=True
         )
-        key = plane.keys.find(minted.api_key)
+        key = control_plane.keys.find(minted.api_key)
         assert key is not None
-        plane.jobs.submit(key, parse_spec(SPEC), None, clock.now())
+        control_plane.jobs.submit(key, parse_spec(SPEC), None, clock.now())
     finally:
-        plane.close()
+        control_plane.close()
 
 
 @pytest.mark.both_engines
@@ -69,12 +69,12 @@ def test_an_operator_can_say_that_the_clock_is_right(kept_database_url: str) -> 
     """The operator's own log says so, and the next start needs no word."""
     submit_at(kept_database_url, 40 * DAY)
 
-    plane = ControlPlane(kept_database_url, seed=None, is_alone=False, accept_clock="serve")
+    control_plane = ControlPlane(kept_database_url, seed=None, is_alone=False, accept_clock="serve")
     try:
-        now = plane.clock.now()
-        rows = plane.trust_ledger.entries(OPERATOR, job_id=None, after=0, limit=10).entries
+        now = control_plane.clock.now()
+        rows = control_plane.trust_ledger.entries(OPERATOR, job_id=None, after=0, limit=10).entries
     finally:
-        plane.close()
+        control_plane.close()
     ControlPlane(kept_database_url, seed=None, is_alone=False).close()
 
     assert abs(now - time.time() * 1000) < PATIENCE_SECONDS * 1000

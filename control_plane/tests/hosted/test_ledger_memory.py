@@ -159,9 +159,9 @@ def test_not_all_of_many_are_named() -> None:
 def test_serve_warns_of_a_restored_backup_at_every_start_until_it_is_accepted(tmp_path: Path) -> None:
     """In a line that says what is forgotten, once for all the processes that answer."""
     path = tmp_path / "nodus.db"
-    plane = ControlPlane(f"sqlite:///{path}", seed=None, is_alone=False)
-    grow(plane.database, "acme", 2)
-    plane.close()
+    control_plane = ControlPlane(f"sqlite:///{path}", seed=None, is_alone=False)
+    grow(control_plane.database, "acme", 2)
+    control_plane.close()
     shutil.copy(path, tmp_path / "backup.db")
     database = Database(f"sqlite:///{path}")
     grow(database, "acme", 20)

@@ -30,13 +30,13 @@ BUSY = 20
 on_postgresql = pytest.mark.parametrize("engine", [POSTGRESQL], indirect=True)
 
 
-def client_of(plane: ControlPlane, base_url: str, customer_id: str = "acme") -> httpx.Client:
+def client_of(control_plane: ControlPlane, base_url: str, customer_id: str = "acme") -> httpx.Client:
     """Make a client with a new key."""
-    minted = plane.keys.mint(
+    minted = control_plane.keys.mint(
         customer_id=customer_id,
         label="",
         principal_kind=PrincipalKind.HUMAN,
-        now=plane.clock.now(),
+        now=control_plane.clock.now(),
         is_test=True,
     )
     headers = {"Authorization": f"Bearer {minted.api_key}"}

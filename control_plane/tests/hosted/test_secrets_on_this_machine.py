@@ -131,16 +131,16 @@ def test_a_self_hosted_control_plane_gives_nothing_away(tmp_path: Path) -> None:
     state = tmp_path / "state"
     state.mkdir()
     database = f"sqlite:///{state / 'nodus.db'}"
-    plane = ControlPlane(database, seed=None, is_alone=False)
-    minted = plane.keys.mint(
+    control_plane = ControlPlane(database, seed=None, is_alone=False)
+    minted = control_plane.keys.mint(
         customer_id="acme",
         label="",
         principal_kind=PrincipalKind.SERVICE,
-        now=plane.clock.now(),
+        now=control_plane.clock.now(),
         signing_required=True,
         is_test=False,
     )
-    plane.close()
+    control_plane.close()
     with Hosted(database, tmp_path) as hosted:
         options = (*COMMANDS, "--webhook-allow", "127.0.0.1")
         url = hosted.serve(*options)

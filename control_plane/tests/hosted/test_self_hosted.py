@@ -27,10 +27,10 @@ from nodus_ledger.verification.verify import verify
 SPEC = {"image": "x", "gpu": "h100_80gb", "max_runtime_seconds": 60}
 
 
-def client_of(plane: ControlPlane, base_url: str, *, is_test: bool = True) -> httpx.Client:
+def client_of(control_plane: ControlPlane, base_url: str, *, is_test: bool = True) -> httpx.Client:
     """Make a client with a new key, by default one for simulations."""
-    minted = plane.keys.mint(
-        customer_id="acme", label="", principal_kind=PrincipalKind.HUMAN, now=plane.clock.now(), is_test=is_test
+    minted = control_plane.keys.mint(
+        customer_id="acme", label="", principal_kind=PrincipalKind.HUMAN, now=control_plane.clock.now(), is_test=is_test
     )
     headers = {"Authorization": f"Bearer {minted.api_key}"}
     return httpx.Client(base_url=base_url, headers=headers, trust_env=False, timeout=PATIENCE_SECONDS)
@@ -56,9 +56,9 @@ def ran(file: Path) -> list[str]:
     return sorted(file.read_text().splitlines())
 
 
-def counts(plane: ControlPlane) -> Mapping[str, int]:
+def counts(control_plane: ControlPlane) -> Mapping[str, int]:
     """Count the jobs by their status."""
-    with plane.database.read() as connection:
+    with control_plane.database.read() as connection:
         query = select(jobs.c.status, func.count()).group_by(jobs.c.status)
         return {row[0]: row[1] for row in connection.execute(query)}
 

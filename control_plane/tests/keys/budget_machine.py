@@ -39,7 +39,7 @@ class BudgetMachine(RuleBasedStateMachine):
 
     def __init__(self, url: str) -> None:
         super().__init__()
-        self.plane = ControlPlane(url, clock=ManualClock(), seed=7)
+        self.control_plane = ControlPlane(url, clock=ManualClock(), seed=7)
         self.models: list[Key] = []
         self.records: list[KeyRecord] = []
         self.api_keys: list[str] = []
@@ -53,7 +53,7 @@ class BudgetMachine(RuleBasedStateMachine):
     def mint(self, first: int | None, second: int) -> None:
         """Two keys of one customer, with thresholds of their own."""
         for cap, threshold in zip((first, second), THRESHOLDS, strict=True):
-            minted = self.plane.keys.mint(
+            minted = self.control_plane.keys.mint(
                 customer_id="acme",
                 label="",
                 principal_kind=PrincipalKind.AGENT,
@@ -127,29 +127,29 @@ class BudgetMachine(RuleBasedStateMachine):
     def cancel(self, earlier: Any) -> None:
         """Whatever state it is in."""
         job_id, number = earlier[:2]
-        self.plane.jobs.request_cancel(self._key(number), job_id, self.now)
+        self.control_plane.jobs.request_cancel(self._key(number), job_id, self.now)
 
     @rule(seconds=st.integers(0, 3 * 3600))
     def wait(self, seconds: int) -> None:
         """Jobs are placed, run and end."""
-        self.plane.advance(seconds)
+        self.control_plane.advance(seconds)
 
     @rule(left_ms=st.integers(0, 3 * 3_600_000) | st.just(0))
     def wait_for_the_end_of_the_month(self, left_ms: int) -> None:
         """Or until little is left of it, so that jobs run on into the next."""
         left = budgets.month_end(self.now) - self.now
-        self.plane.advance(max(0, left - left_ms) / 1000)
+        self.control_plane.advance(max(0, left - left_ms) / 1000)
 
     @rule(supplier=st.sampled_from(sorted(SUPPLIERS)), on=st.booleans())
     def outage(self, supplier: str, on: bool) -> None:
         """What runs there fails over, or ends."""
-        self.plane.set_outage(supplier, on=on)
+        self.control_plane.set_outage(supplier, on=on)
         (self.outages.add if on else self.outages.discard)(supplier)
 
     @rule(number=key_numbers, cap=caps)
     def set_cap(self, number: int, cap: int | None) -> None:
         """Above or below what is spent already."""
-        self.plane.keys.set_cap(self._key(number).id, cap, self.now)
+        self.control_plane.keys.set_cap(self._key(number).id, cap, self.now)
         self.models[number].cap = cap
 
     @invariant()
@@ -157,7 +157,7 @@ class BudgetMachine(RuleBasedStateMachine):
         """Spent is the sum of what settled, in flight is the sum of what is open, and nobody goes past a cap."""
         self._settle()
         for number, model in enumerate(self.models):
-            figures = self.plane.keys.budget(self._key(number).id, self.now)
+            figures = self.control_plane.keys.budget(self._key(number).id, self.now)
             assert figures.cap == model.cap
             assert figures.realised == model.spent.get(budget_model.month(self.now), 0)
             assert figures.in_flight == sum(model.reserved.values())
@@ -171,7 +171,7 @@ class BudgetMachine(RuleBasedStateMachine):
         try:
             if self.models:
                 self._settle()
-                report = verify(self.plane.database)
+                report = verify(self.control_plane.database)
                 assert report.faults == []
                 told = self._told()
                 for number, model in enumerate(self.models):
@@ -179,15 +179,15 @@ class BudgetMachine(RuleBasedStateMachine):
                     assert told[key_id, "budget.threshold_reached"] == len(model.told)
                     assert told[key_id, "budget.exceeded"] == model.refused
         finally:
-            self.plane.close()
+            self.control_plane.close()
 
     @property
     def now(self) -> int:
         """The control plane's time."""
-        return self.plane.clock.now()
+        return self.control_plane.clock.now()
 
     def _key(self, number: int) -> KeyRecord:
-        key = self.plane.keys.find(self.api_keys[number])
+        key = self.control_plane.keys.find(self.api_keys[number])
         assert key is not None
         return key
 
@@ -206,12 +206,12 @@ class BudgetMachine(RuleBasedStateMachine):
                 },
             }
         )
-        return self.plane.jobs.submit(self._key(number), spec, name, self.now)
+        return self.control_plane.jobs.submit(self._key(number), spec, name, self.now)
 
     def _settle(self) -> None:
         """Let the model know which jobs have ended, where and when; what they cost it works out by itself."""
         for job_id, job in list(self.open.items()):
-            view = self.plane.jobs.get("acme", job_id)
+            view = self.control_plane.jobs.get("acme", job_id)
             if view.finished_at is None:
                 continue
             amount = 0
@@ -227,7 +227,7 @@ class BudgetMachine(RuleBasedStateMachine):
         found: Counter[tuple[str | None, str]] = Counter()
         after = 0
         while True:
-            page = self.plane.trust_ledger.entries("acme", job_id=None, after=after, limit=1000)
+            page = self.control_plane.trust_ledger.entries("acme", job_id=None, after=after, limit=1000)
             found.update((entry.key_id, entry.kind) for entry in page.entries)
             if page.next_after is None:
                 return found

@@ -77,7 +77,7 @@ class BusyRun:
         self.traces.signing_secrets |= {rotated, str(agent.signing_secret)}
         admin("set-cap", broke.key_id, "--monthly-cap-usd", "1", *place)
         redis = None if self.redis_url is None else RedisStore(self.redis_url)
-        plane = ControlPlane(
+        control_plane = ControlPlane(
             self.url,
             clock=ManualClock(),
             seed=None,
@@ -85,15 +85,15 @@ class BusyRun:
             webhooks=options_for_this_machine(),
             redis=redis,
         )
-        server = Server(create_app(plane))
+        server = Server(create_app(control_plane))
         server.start()
         try:
             with Receiver() as receiver:
-                self._use(plane, server.base_url, receiver, person, agent, broke)
+                self._use(control_plane, server.base_url, receiver, person, agent, broke)
             self._collect("while it ran")
         finally:
             server.stop()
-            plane.close()
+            control_plane.close()
         self._collect("afterwards")
         self.traces.found["the export"] = admin("export", "--db", self.url, "--customer-id", "acme").encode()
         self.traces.found["the list of keys"] = admin("list", "--db", self.url, "--json").encode()
@@ -101,7 +101,13 @@ class BusyRun:
         return self.traces
 
     def _use(
-        self, plane: ControlPlane, base_url: str, receiver: Receiver, person: Minted, agent: Minted, broke: Minted
+        self,
+        control_plane: ControlPlane,
+        base_url: str,
+        receiver: Receiver,
+        person: Minted,
+        agent: Minted,
+        broke: Minted,
     ) -> None:
         with nodus.Client(person.api_key, base_url=base_url, max_retries=1) as client:
             hook = client.webhooks.create(receiver.url, EVENTS)
@@ -124,13 +130,13 @@ class BusyRun:
                 self._expect(forger, lambda one: one.run(image="train", env=ENV))
             self._expect(client, lambda one: one.run(image="train", gpu="h999", command=[COMMAND_WORD], env=ENV))
             self._expect(client, lambda one: one.get("no-such-job"))
-            plane.outages.set("runpod", on=True, now=plane.clock.now())
-            plane.advance(3600)
+            control_plane.outages.set("runpod", on=True, now=control_plane.clock.now())
+            control_plane.advance(3600)
             assert failing.refresh().status == nodus.JobStatus.FAILED
             client.ledger.checkpoint()
-        self._speak_http(plane, base_url, person, agent)
+        self._speak_http(control_plane, base_url, person, agent)
 
-    def _speak_http(self, plane: ControlPlane, base_url: str, person: Minted, agent: Minted) -> None:
+    def _speak_http(self, control_plane: ControlPlane, base_url: str, person: Minted, agent: Minted) -> None:
         """What an HTTP stack of one's own can do wrong."""
         good = {"image": "train", "gpu": "h100_80gb", "command": [COMMAND_WORD], "env": ENV}
         bodies: list[object] = [
@@ -159,7 +165,7 @@ class BusyRun:
             answers += [http.post("/v1/jobs", content=json.dumps(good).encode(), headers=mine) for _ in range(2)]
             # And what can go wrong here: two jobs of one id.
             taken = http.get("/v1/jobs").json()["jobs"][0]["id"]
-            plane.jobs._submissions.ids = _Same(taken)  # type: ignore[assignment]  # it gives ids, and no more is asked of it
+            control_plane.jobs._submissions.ids = _Same(taken)  # type: ignore[assignment]  # it gives ids, and no more is asked of it
             answers += [http.post("/v1/jobs", json=good)]
         for number, answer in enumerate(answers):
             self.traces.statuses.add(answer.status_code)

@@ -35,8 +35,8 @@ class Minted:
 class Caller:
     """A user's HTTP stack of their own, on one control plane."""
 
-    def __init__(self, plane: ControlPlane, base_url: str) -> None:
-        self.plane = plane
+    def __init__(self, control_plane: ControlPlane, base_url: str) -> None:
+        self.control_plane = control_plane
         self.base_url = base_url
         self.http = httpx.Client(base_url=base_url, trust_env=False, timeout=PATIENCE_SECONDS)
 
@@ -69,16 +69,16 @@ class Caller:
 def serve(database_url: str, redis_url: str | None = None) -> Iterator[Caller]:
     """Run the API of the self-hosted form on a database that others may share."""
     redis = None if redis_url is None else RedisStore(redis_url)
-    plane = ControlPlane(database_url, seed=None, is_alone=False, redis=redis)
-    server = Server(create_app(plane))
+    control_plane = ControlPlane(database_url, seed=None, is_alone=False, redis=redis)
+    server = Server(create_app(control_plane))
     server.start()
-    caller = Caller(plane, server.base_url)
+    caller = Caller(control_plane, server.base_url)
     try:
         yield caller
     finally:
         caller.http.close()
         server.stop()
-        plane.close()
+        control_plane.close()
 
 
 def admin(*arguments: str) -> str:

@@ -35,17 +35,17 @@ def served(kept_database_url: str) -> Iterator[Callable[..., Caller]]:
 
 
 @pytest.fixture
-def plane(database_url: str) -> Iterator[LocalControlPlane]:
+def control_plane(database_url: str) -> Iterator[LocalControlPlane]:
     """A playground whose clock stands, on loopback."""
     with LocalControlPlane(database=database_url) as started:
         yield started
 
 
 __all__ = [
+    "control_plane",
     "no_attempt_runs_out_of_time",
     "no_name_server_is_asked",
     "nothing_from_outside",
     "patient_with_redis",
-    "plane",
     "served",
 ]

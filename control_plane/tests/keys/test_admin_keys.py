@@ -60,17 +60,17 @@ def mint(run: Run, *options: str) -> dict[str, Any]:
 @contextmanager
 def opened(database: Path) -> Iterator[ControlPlane]:
     """The control plane of the database."""
-    plane = ControlPlane(f"sqlite:///{database}", is_alone=False)
+    control_plane = ControlPlane(f"sqlite:///{database}", is_alone=False)
     try:
-        yield plane
+        yield control_plane
     finally:
-        plane.close()
+        control_plane.close()
 
 
 def find(database: Path, api_key: str) -> KeyRecord | None:
     """The key that a caller would present."""
-    with opened(database) as plane:
-        return plane.keys.find(api_key)
+    with opened(database) as control_plane:
+        return control_plane.keys.find(api_key)
 
 
 def test_minting_prints_what_the_manual_shows(run: Run) -> None:
@@ -87,10 +87,10 @@ def test_minting_prints_what_the_manual_shows(run: Run) -> None:
 def test_what_was_minted_opens_the_control_plane(run: Run, database: Path) -> None:
     """With everything that was said of it."""
     minted = mint(run, "--monthly-cap-usd", "0.5", "--threshold", "0.25", "--signing-required")
-    with opened(database) as plane:
-        key = plane.keys.find(minted["api_key"])
+    with opened(database) as control_plane:
+        key = control_plane.keys.find(minted["api_key"])
         assert key is not None
-        secrets = plane.keys.signing_secrets(key, 0).secrets
+        secrets = control_plane.keys.signing_secrets(key, 0).secrets
 
     assert (key.id, key.customer_id, key.label, key.principal_kind) == (
         minted["key_id"],
@@ -195,10 +195,10 @@ def test_an_unknown_key_is_told(command: str, run: Run, capsys: pytest.CaptureFi
 def test_a_revoked_key_opens_nothing_any_more(run: Run, database: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Not even in a control plane that runs; saying so twice does no harm, and nothing else can be done to it."""
     minted = mint(run, "--signing-required")
-    with opened(database) as plane:
-        before = plane.keys.find(minted["api_key"])
+    with opened(database) as control_plane:
+        before = control_plane.keys.find(minted["api_key"])
         first = run("revoke", minted["key_id"])
-        after = plane.keys.find(minted["api_key"])
+        after = control_plane.keys.find(minted["api_key"])
     again = json.loads(run("revoke", minted["key_id"], "--json"))
 
     assert before is not None
@@ -218,13 +218,13 @@ def test_after_rotating_the_old_secret_verifies_for_a_day(run: Run, database: Pa
     assert key is not None
     until = key.previous_signing_secret_until
     assert until is not None
-    with opened(database) as plane:
-        now, last, over = (plane.keys.signing_secrets(key, at).secrets for at in (0, until - 1, until))
+    with opened(database) as control_plane:
+        now, last, over = (control_plane.keys.signing_secrets(key, at).secrets for at in (0, until - 1, until))
     second = json.loads(run("rotate", minted["key_id"], "--json"))
     rotated_again = find(database, minted["api_key"])
     assert rotated_again is not None
-    with opened(database) as plane:
-        both = plane.keys.signing_secrets(rotated_again, until).secrets
+    with opened(database) as control_plane:
+        both = control_plane.keys.signing_secrets(rotated_again, until).secrets
 
     found = re.search(r"^signing_secret  (sgn_[0-9a-f]{64})     # shown once, never again$", printed, re.MULTILINE)
     assert found is not None
@@ -238,9 +238,9 @@ def test_a_rotated_secret_is_good_for_a_day_from_now(run: Run, database: Path, m
     minted = mint(run, "--signing-required")
     monkeypatch.setattr("nodus_ledger.admin.opening.time.time", lambda: 1_800_000_000.0)
     rotated = json.loads(run("rotate", minted["key_id"], "--json"))
-    plane = ControlPlane(f"sqlite:///{database}", clock=ManualClock())
-    key = plane.keys.find(minted["api_key"])
-    plane.close()
+    control_plane = ControlPlane(f"sqlite:///{database}", clock=ManualClock())
+    key = control_plane.keys.find(minted["api_key"])
+    control_plane.close()
 
     assert key is not None
     assert key.previous_signing_secret_until == 1_800_000_000_000 + DAY_MS
@@ -360,13 +360,13 @@ def test_the_commands_work_on_either_engine(run: Run, kept_database_url: str) ->
     minted = json.loads(run(*MINT, "--signing-required", "--monthly-cap-usd", "25", "--json", *place))
     rotated = json.loads(run("rotate", minted["key_id"], "--json", *place))
     run("set-cap", minted["key_id"], "--monthly-cap-usd", "none", *place)
-    plane = ControlPlane(kept_database_url, is_alone=False)
-    key = plane.keys.find(minted["api_key"])
+    control_plane = ControlPlane(kept_database_url, is_alone=False)
+    key = control_plane.keys.find(minted["api_key"])
     assert key is not None
-    secrets = plane.keys.signing_secrets(key, 0).secrets
+    secrets = control_plane.keys.signing_secrets(key, 0).secrets
     run("revoke", minted["key_id"], *place)
-    after = plane.keys.find(minted["api_key"])
-    plane.close()
+    after = control_plane.keys.find(minted["api_key"])
+    control_plane.close()
     [listed] = json.loads(run("list", "--json", *place))["keys"]
 
     assert secrets == [rotated["signing_secret"], minted["signing_secret"]]

@@ -19,43 +19,46 @@ pytestmark = pytest.mark.both_engines
 
 
 @pytest.fixture
-def plane(database_url: str) -> Iterator[LocalControlPlane]:
+def control_plane(database_url: str) -> Iterator[LocalControlPlane]:
     """A control plane on loopback, with a person's key and an agent's key of one customer."""
     with LocalControlPlane(database=database_url) as started:
         yield started
 
 
 @pytest.fixture
-def person(plane: LocalControlPlane) -> Iterator[nodus.Client]:
+def person(control_plane: LocalControlPlane) -> Iterator[nodus.Client]:
     """A client with the person's key."""
-    with nodus.Client(api_key=plane.api_key, base_url=plane.base_url, max_retries=0) as opened:
+    with nodus.Client(api_key=control_plane.api_key, base_url=control_plane.base_url, max_retries=0) as opened:
         yield opened
 
 
 @pytest.fixture
-def agent(plane: LocalControlPlane) -> Iterator[nodus.Client]:
+def agent(control_plane: LocalControlPlane) -> Iterator[nodus.Client]:
     """A client with the agent's key."""
     with nodus.Client(
-        api_key=plane.agent_api_key, base_url=plane.base_url, signing_secret=plane.agent_signing_secret, max_retries=0
+        api_key=control_plane.agent_api_key,
+        base_url=control_plane.base_url,
+        signing_secret=control_plane.agent_signing_secret,
+        max_retries=0,
     ) as opened:
         yield opened
 
 
-def record_of(plane: LocalControlPlane, api_key: str) -> KeyRecord:
+def record_of(control_plane: LocalControlPlane, api_key: str) -> KeyRecord:
     """Look a key up."""
-    key = plane.plane.keys.find(api_key)
+    key = control_plane.plane.keys.find(api_key)
     assert key is not None
     return key
 
 
-def submit(plane: LocalControlPlane, key: KeyRecord, idempotency_key: str, image: str = "a/b") -> Submitted:
+def submit(control_plane: LocalControlPlane, key: KeyRecord, idempotency_key: str, image: str = "a/b") -> Submitted:
     """Submit a small job under an idempotency key."""
     spec = parse_spec({"image": image, "gpu": "l40s", "max_runtime_seconds": 60})
-    return plane.plane.jobs.submit(key, spec, idempotency_key, plane.plane.clock.now())
+    return control_plane.plane.jobs.submit(key, spec, idempotency_key, control_plane.plane.clock.now())
 
 
 def test_an_agent_cannot_take_a_persons_idempotency_key(
-    plane: LocalControlPlane, person: nodus.Client, agent: nodus.Client
+    control_plane: LocalControlPlane, person: nodus.Client, agent: nodus.Client
 ) -> None:
     """Each is a job of its own, whoever comes first, and each is found again by who submitted it."""
     squatted = agent.run(image="squat/1", gpu="l40s", max_runtime_seconds=60, idempotency_key="nightly")
@@ -70,31 +73,34 @@ def test_an_agent_cannot_take_a_persons_idempotency_key(
     assert reused.value.code == "idempotency_key_reused"
 
 
-def test_submissions_from_before_there_were_scopes_are_found_without_one(plane: LocalControlPlane) -> None:
+def test_submissions_from_before_there_were_scopes_are_found_without_one(control_plane: LocalControlPlane) -> None:
     """An agent's retry across the upgrade is still the same submission; and a person's key is still taken by it."""
-    person, agent = record_of(plane, plane.api_key), record_of(plane, plane.agent_api_key)
-    before = submit(plane, agent, "one").job
-    of_person = submit(plane, person, "two").job
-    with plane.plane.database.write() as connection:
+    person, agent = (
+        record_of(control_plane, control_plane.api_key),
+        record_of(control_plane, control_plane.agent_api_key),
+    )
+    before = submit(control_plane, agent, "one").job
+    of_person = submit(control_plane, person, "two").job
+    with control_plane.plane.database.write() as connection:
         connection.execute(update(jobs).values(idempotency_scope=""))
-    again = submit(plane, agent, "one")
+    again = submit(control_plane, agent, "one")
     with pytest.raises(IdempotencyKeyReused):
-        submit(plane, person, "one", image="other")
-    own = submit(plane, agent, "two", image="other")
+        submit(control_plane, person, "one", image="other")
+    own = submit(control_plane, agent, "two", image="other")
 
     assert (again.replayed, again.job.id) == (True, before.id)
     assert not own.replayed
     assert own.job.id != of_person.id
-    assert submit(plane, agent, "two", image="other").job.id == own.job.id
+    assert submit(control_plane, agent, "two", image="other").job.id == own.job.id
 
 
 def test_an_agent_sees_the_ledger_rows_of_its_own_key_and_jobs(
-    plane: LocalControlPlane, person: nodus.Client, agent: nodus.Client
+    control_plane: LocalControlPlane, person: nodus.Client, agent: nodus.Client
 ) -> None:
     """With proofs that lead to the checkpoint which everybody sees; nothing of anybody else, whatever it asks for."""
     persons = person.run(image="a/b", gpu="l40s", command=["unlock", "--pin", "48213"], max_runtime_seconds=60)
     own = agent.run(image="a/b", gpu="l40s", max_runtime_seconds=60)
-    plane.advance(3600)
+    control_plane.advance(3600)
     checkpoint, key = agent.ledger.checkpoint(), agent.ledger.key()
     rows, everything = agent.ledger.entries(), person.ledger.entries()
     key_id = agent.key().id
@@ -114,13 +120,13 @@ def test_an_agent_sees_the_ledger_rows_of_its_own_key_and_jobs(
 
 
 def test_pages_of_an_agents_rows_leave_none_out(
-    plane: LocalControlPlane, person: nodus.Client, agent: nodus.Client
+    control_plane: LocalControlPlane, person: nodus.Client, agent: nodus.Client
 ) -> None:
     """However many rows of others lie between."""
     for _ in range(3):
         person.run(image="a/b", gpu="l40s", max_runtime_seconds=60)
         agent.run(image="a/b", gpu="l40s", max_runtime_seconds=60)
-    plane.advance(7200)
+    control_plane.advance(7200)
     key_id = agent.key().id
     expected = [row for row in person.ledger.entries() if row.key_id == key_id]
 

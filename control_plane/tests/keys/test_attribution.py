@@ -32,14 +32,18 @@ class Meter:
 
 
 def mint(
-    plane: LocalControlPlane, kind: str, customer_id: str, cap_usd: int | None = 30, threshold: float | None = None
+    control_plane: LocalControlPlane,
+    kind: str,
+    customer_id: str,
+    cap_usd: int | None = 30,
+    threshold: float | None = None,
 ) -> Minted:
     """Mint a test key."""
-    minted = plane.plane.keys.mint(
+    minted = control_plane.plane.keys.mint(
         customer_id=customer_id,
         label=f"{kind}'s",
         principal_kind=PrincipalKind(kind),
-        now=plane.plane.clock.now(),
+        now=control_plane.plane.clock.now(),
         monthly_cap=None if cap_usd is None else cap_usd * 1_000_000,
         is_test=True,
         threshold=threshold,
@@ -49,13 +53,13 @@ def mint(
 
 @pytest.mark.both_engines
 @pytest.mark.parametrize("kind", KINDS)
-def test_everything_that_is_told_of_a_job_says_who_asked(plane: LocalControlPlane, kind: str) -> None:
+def test_everything_that_is_told_of_a_job_says_who_asked(control_plane: LocalControlPlane, kind: str) -> None:
     """Ledger rows, webhooks, meter events, views: each names the key and its principal's kind."""
-    owner, key = mint(plane, "human", "acme", None), mint(plane, kind, "acme")
+    owner, key = mint(control_plane, "human", "acme", None), mint(control_plane, kind, "acme")
     with ExitStack() as stack:
         receiver = stack.enter_context(Receiver())
-        owning = stack.enter_context(nodus.Client(owner.api_key, base_url=plane.base_url))
-        client = stack.enter_context(nodus.Client(key.api_key, base_url=plane.base_url))
+        owning = stack.enter_context(nodus.Client(owner.api_key, base_url=control_plane.base_url))
+        client = stack.enter_context(nodus.Client(key.api_key, base_url=control_plane.base_url))
         owning.webhooks.create(receiver.url, EVENTS)
         jobs = [
             client.run(image="train", env=QUICK),
@@ -63,16 +67,16 @@ def test_everything_that_is_told_of_a_job_says_who_asked(plane: LocalControlPlan
         ]
         with pytest.raises(nodus.BudgetExceededError):
             client.run(image="train", gpu_count=8)
-        plane.advance(3600)
+        control_plane.advance(3600)
         jobs.append(client.run(image="train", env=QUICK))
         jobs[-1].cancel()
-        plane.advance(3600)
+        control_plane.advance(3600)
         bodies = [json.loads(request.body) for request in receiver.wait_for(8)]
         entries = [entry for entry in owning.ledger.entries() if entry.key_id == key.key_id]
         shown = client.key()
-        views = [plane.plane.jobs.get("acme", job.id).principal_kind for job in jobs]
+        views = [control_plane.plane.jobs.get("acme", job.id).principal_kind for job in jobs]
     meter = Meter()
-    export_pending(plane.plane.database, meter, now=plane.plane.clock.now())
+    export_pending(control_plane.plane.database, meter, now=control_plane.plane.clock.now())
 
     assert {body["type"] for body in bodies} == set(EVENTS)
     assert {body["data"]["principal_kind"] for body in bodies} == {kind}
@@ -96,19 +100,19 @@ def test_everything_that_is_told_of_a_job_says_who_asked(plane: LocalControlPlan
 
 @pytest.mark.parametrize(("own", "expected"), [(None, 0.8), (0.3, 0.3), (1.0, None)])
 def test_a_key_may_have_a_threshold_of_its_own(
-    plane: LocalControlPlane, own: float | None, expected: float | None
+    control_plane: LocalControlPlane, own: float | None, expected: float | None
 ) -> None:
     """Else the control plane's; it is told as it was configured, once, whatever else the month brings."""
-    owner, key = mint(plane, "human", "acme", None), mint(plane, "agent", "acme", 30, own)
+    owner, key = mint(control_plane, "human", "acme", None), mint(control_plane, "agent", "acme", 30, own)
     with (
         Receiver() as receiver,
-        nodus.Client(owner.api_key, base_url=plane.base_url) as owning,
-        nodus.Client(key.api_key, base_url=plane.base_url) as client,
+        nodus.Client(owner.api_key, base_url=control_plane.base_url) as owning,
+        nodus.Client(key.api_key, base_url=control_plane.base_url) as client,
     ):
         owning.webhooks.create(receiver.url, ["budget.threshold_reached"])
         for _ in range(2):
             client.run(image="train", gpu_count=2, env=QUICK)
-            plane.advance(7200)
+            control_plane.advance(7200)
         told = [json.loads(request.body)["data"] for request in receiver.requests]
         rows = [entry for entry in owning.ledger.entries() if entry.kind == "budget.threshold_reached"]
 
@@ -116,13 +120,13 @@ def test_a_key_may_have_a_threshold_of_its_own(
     assert [row.payload["fraction"] for row in rows] == ([] if expected is None else [f"{expected:g}"])
 
 
-def test_a_cap_that_comes_meanwhile_counts(plane: LocalControlPlane) -> None:
+def test_a_cap_that_comes_meanwhile_counts(control_plane: LocalControlPlane) -> None:
     """A submission that was authenticated before the operator set it is held to it all the same."""
     from nodus_core.spec import parse_spec
     from nodus_ledger.errors import BudgetExceeded
 
-    minted = mint(plane, "agent", "acme", None)
-    keys, jobs, now = plane.plane.keys, plane.plane.jobs, plane.plane.clock.now()
+    minted = mint(control_plane, "agent", "acme", None)
+    keys, jobs, now = control_plane.plane.keys, control_plane.plane.jobs, control_plane.plane.clock.now()
     before = keys.find(minted.api_key)
     assert before is not None
     spec = parse_spec({"image": "train", "gpu": "h100_80gb"})

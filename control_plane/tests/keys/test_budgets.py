@@ -13,20 +13,20 @@ pytestmark = pytest.mark.both_engines
 def test_what_cannot_be_released_is_an_error(database_url: str) -> None:
     """Otherwise a budget would be filled for ever by what is over."""
     with (
-        LocalControlPlane(database=database_url, serve=False) as plane,
+        LocalControlPlane(database=database_url, serve=False) as control_plane,
         pytest.raises(RuntimeError, match="the key nobody has in flight"),
-        plane.plane.database.write() as connection,
+        control_plane.plane.database.write() as connection,
     ):
         budgets.settle(connection, {"nobody": 1}, {})
 
 
 def test_what_is_reserved_and_released_is_nothing(database_url: str) -> None:
     """Under a key without a cap."""
-    with LocalControlPlane(database=database_url, serve=False) as plane:
-        key = plane.plane.keys.find(plane.api_key)
+    with LocalControlPlane(database=database_url, serve=False) as control_plane:
+        key = control_plane.plane.keys.find(control_plane.api_key)
         assert key is not None
-        now = plane.plane.clock.now()
-        with plane.plane.database.write() as connection:
+        now = control_plane.plane.clock.now()
+        with control_plane.plane.database.write() as connection:
             budgets.reserve(connection, key.id, 7, now, None)
             reserved = budgets.figures(connection, key.id, now).in_flight
             budgets.settle(connection, {key.id: 7}, {})

@@ -47,10 +47,10 @@ def processes(database_url: str, count: int) -> Iterator[list[str]]:
 class Watch:
     """Looks at the key's month all the time, from outside of whoever answers."""
 
-    def __init__(self, plane: ControlPlane, key_id: str) -> None:
+    def __init__(self, control_plane: ControlPlane, key_id: str) -> None:
         self.highest = 0
         self.looks = 0
-        self._plane = plane
+        self._plane = control_plane
         self._key_id = key_id
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look)
@@ -103,14 +103,14 @@ async def submit_all(base_urls: list[str], key: Minted) -> list[int]:
         return await asyncio.gather(*(submit(number) for number in range(SUBMISSIONS)))
 
 
-def walk(plane: ControlPlane) -> Counter[str]:
+def walk(control_plane: ControlPlane) -> Counter[str]:
     """Go through the ledger in its order: each decision must have been the right one just then."""
     counted: Counter[str] = Counter()
     reserved: dict[str, int] = {}
     realised = 0
     after: int | None = 0
     while after is not None:
-        page = plane.trust_ledger.entries("acme", job_id=None, after=after, limit=1000)
+        page = control_plane.trust_ledger.entries("acme", job_id=None, after=after, limit=1000)
         for entry in page.entries:
             payload: dict[str, Any] = entry.payload
             month_to_date = realised + sum(reserved.values())
@@ -132,17 +132,17 @@ def walk(plane: ControlPlane) -> Counter[str]:
 def test_a_cap_holds_against_all_at_once(kept_database_url: str, count: int) -> None:
     """At every instant, and for every decision in the order in which they were made."""
     key = mint(kept_database_url, "--monthly-cap-usd", "25")
-    plane = ControlPlane(kept_database_url, seed=None, is_alone=False)
+    control_plane = ControlPlane(kept_database_url, seed=None, is_alone=False)
     with ExitStack() as stack:
-        stack.callback(plane.close)
+        stack.callback(control_plane.close)
         if count == 1:
             base_urls = [stack.enter_context(serve(kept_database_url)).base_url]
         else:
             base_urls = stack.enter_context(processes(kept_database_url, count))
-        with Watch(plane, key.key_id) as watch:
+        with Watch(control_plane, key.key_id) as watch:
             statuses = Counter(asyncio.run(submit_all(base_urls, key)))
-        counted = walk(plane)
-        report = verify(plane.database)
+        counted = walk(control_plane)
+        report = verify(control_plane.database)
 
     assert set(statuses) == {202, 402}
     assert (counted["job.submitted"], counted["budget.exceeded"]) == (statuses[202], statuses[402])

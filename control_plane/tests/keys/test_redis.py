@@ -58,7 +58,7 @@ def test_the_database_has_the_hash_and_redis_the_secret(
 ) -> None:
     """And requests are verified with it."""
     caller = served(redis_url)
-    record = caller.plane.keys.find(key.api_key)
+    record = caller.control_plane.keys.find(key.api_key)
     assert record is not None
     assert key.signing_secret is not None
     file = Path(kept_database_url.removeprefix("sqlite:///"))
@@ -151,7 +151,7 @@ def test_a_secret_sealed_before_there_was_redis_still_verifies(
     caller = served(redis_url)
     before = caller.call(sealed, "GET", "/v1/key")
     admin("rotate", sealed.key_id, "--db", kept_database_url, "--redis", redis_url)
-    record = caller.plane.keys.find(sealed.api_key)
+    record = caller.control_plane.keys.find(sealed.api_key)
 
     assert before.status_code == 200
     assert record is not None

@@ -152,7 +152,7 @@ def test_a_signature_is_used_once_however_many_processes_answer(
     redis_url = request.getfixturevalue("redis_url") if with_redis else None
     key = mint(kept_database_url, "--signing-required", redis_url=redis_url)
     callers = [served(redis_url) for _ in range(3)]
-    now = callers[0].plane.clock.now() / 1000
+    now = callers[0].control_plane.clock.now() / 1000
     answers = [caller.call(key, "POST", "/v1/webhooks", WEBHOOK, now=now) for caller in callers]
 
     assert [code_of(answer) for answer in answers] == [(201, None), *[(409, "signature_replayed")] * 2]
@@ -164,9 +164,9 @@ def test_a_restart_forgets_no_signature(kept_database_url: str, served: Callable
     """A thief gains nothing by waiting for one."""
     key = mint(kept_database_url, "--signing-required")
     before = served()
-    now = before.plane.clock.now() / 1000
+    now = before.control_plane.clock.now() / 1000
     first = before.call(key, "POST", "/v1/webhooks", WEBHOOK, now=now)
-    before.plane.close()
+    before.control_plane.close()
     second = served().call(key, "POST", "/v1/webhooks", WEBHOOK, now=now)
 
     assert [first.status_code, second.status_code] == [201, 409]

@@ -31,13 +31,13 @@ UNEXPECTED_QUERY = (400, "unexpected_query")
 class Service:
     """A service whose key must sign, with an HTTP stack of its own."""
 
-    def __init__(self, plane: LocalControlPlane, minted: MintedKey) -> None:
+    def __init__(self, control_plane: LocalControlPlane, minted: MintedKey) -> None:
         assert minted.signing_secret is not None
-        self.plane = plane
+        self.control_plane = control_plane
         self.minted = minted
         self.secret = minted.signing_secret
         self.http = httpx.Client(
-            base_url=plane.base_url,
+            base_url=control_plane.base_url,
             headers={"Authorization": f"Bearer {minted.api_key}"},
             trust_env=False,
             timeout=PATIENCE_SECONDS,
@@ -58,7 +58,7 @@ class Service:
 
 
 @pytest.fixture(scope="module")
-def one_plane() -> Iterator[LocalControlPlane]:
+def one_control_plane() -> Iterator[LocalControlPlane]:
     """A playground for all of these tests, each of which is a customer of its own."""
     with LocalControlPlane() as started:
         yield started
@@ -66,19 +66,19 @@ def one_plane() -> Iterator[LocalControlPlane]:
 
 @pytest.fixture
 def service(
-    one_plane: LocalControlPlane, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    one_control_plane: LocalControlPlane, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Service]:
     """A service, at a server whose real time stands."""
     monkeypatch.setattr("nodus_control.api.auth.time", SimpleNamespace(time=lambda: float(NOW)))
-    minted = one_plane.plane.keys.mint(
+    minted = one_control_plane.plane.keys.mint(
         customer_id=request.node.name,
         label="service",
         principal_kind=PrincipalKind.SERVICE,
-        now=one_plane.plane.clock.now(),
+        now=one_control_plane.plane.clock.now(),
         signing_required=True,
         is_test=True,
     )
-    made = Service(one_plane, minted)
+    made = Service(one_control_plane, minted)
     with made.http:
         yield made
 
@@ -128,7 +128,7 @@ def test_what_writes_takes_no_query(service: Service, method: str, path: str) ->
     target = path.format(job=job["id"], webhook=webhook["id"]) + "?gpu_count=8"
     body = b"{}" if method == "POST" else b""
     plain = service.http.request(
-        method, target, content=body, headers={"Authorization": f"Bearer {service.plane.api_key}"}
+        method, target, content=body, headers={"Authorization": f"Bearer {service.control_plane.api_key}"}
     )
 
     assert code_of(service.send(method, target, body)) == code_of(plain) == UNEXPECTED_QUERY
@@ -295,7 +295,7 @@ def test_only_a_right_mac_is_called_stale(service: Service, monkeypatch: pytest.
 
 def test_the_injected_clock_has_no_say(service: Service) -> None:
     """A day that was skipped makes no signature stale."""
-    service.plane.advance(86_400)
+    service.control_plane.advance(86_400)
 
     assert service.send("GET", "/v1/key").status_code == 200
 
@@ -305,8 +305,8 @@ def test_the_injected_clock_has_no_say(service: Service) -> None:
 
 def test_every_mac_is_compared_in_constant_time(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each with each of the key's secrets, whichever is right: how long it takes tells nothing."""
-    plane = service.plane.plane
-    plane.keys.rotate(service.minted.id, plane.clock.now(), NOW * 1000)
+    control_plane = service.control_plane.plane
+    control_plane.keys.rotate(service.minted.id, control_plane.clock.now(), NOW * 1000)
     compared: list[bool] = []
 
     def recorded(one: Any, other: Any) -> bool:
@@ -334,7 +334,7 @@ def test_a_write_passes_once(service: Service, monkeypatch: pytest.MonkeyPatch) 
         service.send("POST", "/v1/webhooks", body, header=header)
         for header in (f"{v1},{ts}", f"{ts}, {v1}", f"{WRONG},{v1},{ts},x=y")
     ]
-    service.plane.advance(3600)
+    service.control_plane.advance(3600)
     at(monkeypatch, NOW + 300)
     again.append(service.send("POST", "/v1/webhooks", body))
     rotate = f"/v1/webhooks/{created.json()['id']}/rotate"
@@ -401,7 +401,7 @@ def test_the_sdk_signs_afresh_and_succeeds(service: Service) -> None:
     """Two alike within a second: the second waits for the next one, and is told of nothing."""
     clock = StandingClock()
     with nodus.Client(
-        service.minted.api_key, base_url=service.plane.base_url, signing_secret=service.secret, _clock=clock
+        service.minted.api_key, base_url=service.control_plane.base_url, signing_secret=service.secret, _clock=clock
     ) as client:
         webhook = client.webhooks.create("https://hooks.example.com/nodus", ["job.completed"])
         secrets = {client.webhooks.rotate(webhook.id).secret for _ in range(2)}
@@ -448,7 +448,7 @@ def test_no_header_breaks_the_server(service: Service, header: str, authorizatio
     headers = [(b"Nodus-Signature", header.encode("latin-1"))] * (2 if twice else 1)
     request = httpx.Request(
         "GET",
-        f"{service.plane.base_url}/v1/key",
+        f"{service.control_plane.base_url}/v1/key",
         headers=[(b"Authorization", authorization.encode("latin-1")), *headers],
     )
     try:

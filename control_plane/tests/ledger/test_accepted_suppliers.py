@@ -52,7 +52,7 @@ class Processes:
 
     def start(self, file: SuppliersFile, *, accept: str | None = None) -> ControlPlane:
         """Start one, whose worker works when it is told to."""
-        plane = ControlPlane(
+        control_plane = ControlPlane(
             self.url,
             clock=self.clock,
             is_alone=False,
@@ -60,8 +60,8 @@ class Processes:
             suppliers=file,
             accept_suppliers=accept,
         )
-        self.planes.append(plane)
-        return plane
+        self.planes.append(control_plane)
+        return control_plane
 
     def key(self) -> KeyRecord:
         """Make a key for simulations."""
@@ -84,9 +84,9 @@ class Processes:
         return job.status, job.supplier, job.error_code
 
 
-def operators_rows(plane: ControlPlane) -> list[tuple[str, dict[str, Any]]]:
+def operators_rows(control_plane: ControlPlane) -> list[tuple[str, dict[str, Any]]]:
     """What the operator's own ledger records: kinds and payloads."""
-    page = plane.trust_ledger.entries(OPERATOR, job_id=None, after=0, limit=100)
+    page = control_plane.trust_ledger.entries(OPERATOR, job_id=None, after=0, limit=100)
     return [(row["kind"], row["payload"]) for row in (json.loads(entry.leaf) for entry in page.entries)]
 
 
@@ -95,8 +95,8 @@ def processes(kept_database_url: str) -> Iterator[Processes]:
     """Processes on a database."""
     made = Processes(kept_database_url)
     yield made
-    for plane in made.planes:
-        plane.close()
+    for control_plane in made.planes:
+        control_plane.close()
 
 
 def test_the_first_suppliers_are_accepted_as_they_come(processes: Processes) -> None:
@@ -168,7 +168,7 @@ def test_a_process_with_the_suppliers_from_before_places_nothing_and_polls_what_
     first.agreement.look()
     second.agreement.look()
     said = first.agreement.check()
-    ready = [plane.readiness.check()["suppliers"] for plane in (first, second)]
+    ready = [control_plane.readiness.check()["suppliers"] for control_plane in (first, second)]
     first.advance(3600)
     by_first = [processes.job(each)[0] for each in (running, waiting)]
     second.worker.run_due()

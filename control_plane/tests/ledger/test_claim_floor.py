@@ -61,7 +61,7 @@ def test_everything_is_claimed_when_it_is_due(
 def test_what_fell_due_in_the_past_is_found_by_the_next_sweep(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a process whose clock is behind."""
+    """A process whose clock is behind makes a job due before the floor."""
     monkeypatch.setattr(module, "SWEEP_SECONDS", 1e9)
     claims = Claims(database, default_catalogue())
     with database.write() as connection:

@@ -16,7 +16,7 @@ JOBS = Cursors(SEALER, "jobs")
 
 @pytest.mark.parametrize("seq", [1, 255, 2**40, 2**63 - 1])
 def test_it_leads_back_to_its_row(seq: int) -> None:
-    """For its owner, in its listing."""
+    """A cursor is good for its owner, in the listing that it came from."""
     assert JOBS.read("acme", JOBS.make("acme", seq)) == seq
 
 
@@ -32,7 +32,7 @@ def test_it_does_not_tell_how_many_rows_there_are() -> None:
 
 @pytest.mark.parametrize("cursor", ["", "ajE", "zzz", "%", "☃", "A" * 500, JOBS.make("acme", 7)[:-2], "AQ=="])
 def test_what_no_page_gave_is_refused(cursor: str) -> None:
-    """Whatever it is."""
+    """A cursor that was made up is an error."""
     with pytest.raises(UnusableCursor):
         JOBS.read("acme", cursor)
 

@@ -19,14 +19,14 @@ from nodus_ledger.database.sealing import KEY_VARIABLE
 ENV = {"TOKEN": "hunter2", "NODUS_SIM_DURATION_SECONDS": "60"}
 
 
-def client_of(plane: LocalControlPlane) -> nodus.Client:
+def client_of(control_plane: LocalControlPlane) -> nodus.Client:
     """Make a client with the person's key."""
-    return nodus.Client(api_key=plane.api_key, base_url=plane.base_url)
+    return nodus.Client(api_key=control_plane.api_key, base_url=control_plane.base_url)
 
 
-def sealed_of(plane: LocalControlPlane, job_id: str) -> tuple[bytes, bytes | None]:
+def sealed_of(control_plane: LocalControlPlane, job_id: str) -> tuple[bytes, bytes | None]:
     """Return what a job's row holds of its secrets."""
-    with plane.plane.database.read() as connection:
+    with control_plane.plane.database.read() as connection:
         row = connection.execute(select(jobs.c.sealed, jobs.c.steering).where(jobs.c.id == job_id)).one()
         return row.sealed, row.steering
 
@@ -34,18 +34,18 @@ def sealed_of(plane: LocalControlPlane, job_id: str) -> tuple[bytes, bytes | Non
 @pytest.mark.both_engines
 def test_env_and_command_are_erased_when_a_job_ends(kept_database_url: str) -> None:
     """However it ends: by itself, cancelled in the queue, cancelled while it runs, never placed."""
-    with LocalControlPlane(database=kept_database_url) as plane, client_of(plane) as client:
+    with LocalControlPlane(database=kept_database_url) as control_plane, client_of(control_plane) as client:
         done, queued, running = (
             client.run(image="x", gpu="h100_80gb", env=ENV, command=["--pin", "12345"]) for _ in range(3)
         )
-        held = sealed_of(plane, done.id)
+        held = sealed_of(control_plane, done.id)
         queued.cancel()
-        plane.advance(45)
+        control_plane.advance(45)
         running.cancel()
-        plane.advance(3600)
+        control_plane.advance(3600)
         ends = {client.get(job.id).status for job in (done, queued, running)}
-        left = [sealed_of(plane, job.id) for job in (done, queued, running)]
-        opened = plane.plane.jobs.open_secrets(plane.plane.jobs.get("playground", done.id))
+        left = [sealed_of(control_plane, job.id) for job in (done, queued, running)]
+        opened = control_plane.plane.jobs.open_secrets(control_plane.plane.jobs.get("playground", done.id))
 
     assert held[0]
     assert ends == {nodus.JobStatus.COMPLETED, nodus.JobStatus.CANCELLED}
@@ -56,12 +56,12 @@ def test_env_and_command_are_erased_when_a_job_ends(kept_database_url: str) -> N
 def test_the_output_of_a_simulated_job_is_the_same_after_its_end(tmp_path: Path) -> None:
     """It follows from what steered the job, which is kept; a reader that goes on by byte offset meets no change."""
     database = f"sqlite:///{tmp_path / 'nodus.db'}"
-    with LocalControlPlane(database=database) as plane, client_of(plane) as client:
+    with LocalControlPlane(database=database) as control_plane, client_of(control_plane) as client:
         job = client.run(image="x", gpu="h100_80gb", max_runtime_seconds=600, env=ENV)
-        plane.advance(60)
+        control_plane.advance(60)
         before = client.logs(job.id)
         job.cancel()
-        plane.advance(3600)
+        control_plane.advance(3600)
         after = client.logs(job.id)
 
     assert len(before) > 50
@@ -139,7 +139,7 @@ def test_without_a_worker_the_log_shrinks_as_others_write(tmp_path: Path) -> Non
 
 
 def test_in_memory_there_is_no_log() -> None:
-    """Nothing is done."""
+    """A database in memory has no write-ahead log to empty."""
     database = Database()
     cut = database.cut_log()
     database.close()

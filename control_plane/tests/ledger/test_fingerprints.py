@@ -48,16 +48,16 @@ def test_a_database_from_before_keeps_recognising_what_it_has(tmp_path: Path) ->
     def open_one() -> LocalControlPlane:
         return LocalControlPlane(database=path, serve=False)
 
-    with open_one() as plane:
-        old = Fingerprints(sealer_for(plane.plane.database).derived_fingerprint_key())
-        plane.plane.jobs._submissions._fingerprints = old
-        key = plane.plane.keys.find(plane.api_key)
+    with open_one() as control_plane:
+        old = Fingerprints(sealer_for(control_plane.plane.database).derived_fingerprint_key())
+        control_plane.plane.jobs._submissions._fingerprints = old
+        key = control_plane.plane.keys.find(control_plane.api_key)
         assert key is not None
-        before = plane.plane.jobs.submit(key, spec, "nightly", plane.plane.clock.now()).job
-        with plane.plane.database.write() as connection:
+        before = control_plane.plane.jobs.submit(key, spec, "nightly", control_plane.plane.clock.now()).job
+        with control_plane.plane.database.write() as connection:
             connection.execute(delete(settings).where(settings.c.name == "fingerprint key"))
-    with open_one() as plane:
-        again = plane.plane.jobs.submit(key, spec, "nightly", plane.plane.clock.now())
+    with open_one() as control_plane:
+        again = control_plane.plane.jobs.submit(key, spec, "nightly", control_plane.plane.clock.now())
 
     assert (again.replayed, again.job.id) == (True, before.id)
 
@@ -69,13 +69,13 @@ def test_a_submission_from_before_there_were_names_is_recognised() -> None:
         b'{"command":null,"env":{},"gpu":"l40s","gpu_count":1,"image":"a/b","max_runtime_seconds":3600,'
         b'"prefer_region":null,"require_tiers":[]}'
     )
-    with LocalControlPlane(serve=False) as plane:
-        submit, now = plane.plane.jobs.submit, plane.plane.clock.now()
-        key = plane.plane.keys.find(plane.api_key)
+    with LocalControlPlane(serve=False) as control_plane:
+        submit, now = control_plane.plane.jobs.submit, control_plane.plane.clock.now()
+        key = control_plane.plane.keys.find(control_plane.api_key)
         assert key is not None
         before = submit(key, parse_spec(spec), "nightly", now).job
-        with plane.plane.database.write() as connection:
-            fingerprint = plane.plane.jobs._submissions._fingerprints.of(text)
+        with control_plane.plane.database.write() as connection:
+            fingerprint = control_plane.plane.jobs._submissions._fingerprints.of(text)
             connection.execute(update(jobs).where(jobs.c.id == before.id).values(fingerprint=fingerprint))
         again = submit(key, parse_spec(spec), "nightly", now)
 

@@ -206,10 +206,10 @@ def test_the_previous_revision_is_migrated_with_all_it_holds(
     assert migrated == expected
     assert report.is_sound
     assert report.rows > 100
-    with LocalControlPlane(database=empty_database_url, serve=False) as plane:
-        submit(plane, key_of(plane, plane.api_key), 10_000)
-        plane.advance(3600)
-        assert verify(plane.plane.database).is_sound
+    with LocalControlPlane(database=empty_database_url, serve=False) as control_plane:
+        submit(control_plane, key_of(control_plane, control_plane.api_key), 10_000)
+        control_plane.advance(3600)
+        assert verify(control_plane.plane.database).is_sound
 
 
 @pytest.fixture
@@ -248,10 +248,12 @@ def test_jobs_of_before_count_as_simulated(bare: Engine, empty_database_url: str
         found = {JobRecord(*row).is_simulated for row in connection.execute(sqlalchemy.select(*JOB_FIELDS))}
     report = verify(database)
     database.close()
-    with LocalControlPlane(database=empty_database_url, serve=False) as plane:
-        plane.advance(3600)
-        statuses = {job.status for job in plane.plane.jobs.list("playground", limit=200, cursor=None, statuses=()).jobs}
-        assert verify(plane.plane.database).is_sound
+    with LocalControlPlane(database=empty_database_url, serve=False) as control_plane:
+        control_plane.advance(3600)
+        statuses = {
+            job.status for job in control_plane.plane.jobs.list("playground", limit=200, cursor=None, statuses=()).jobs
+        }
+        assert verify(control_plane.plane.database).is_sound
 
     assert live == [exported]
     assert found == {True}

@@ -118,7 +118,7 @@ def test_a_log_that_grows_is_found_as_fast(kept_database_url: str, database: Dat
 
 
 @pytest.fixture
-def plane(kept_database_url: str) -> Iterator[ControlPlane]:
+def control_plane(kept_database_url: str) -> Iterator[ControlPlane]:
     """A control plane on that database."""
     opened = ControlPlane(kept_database_url, seed=None, is_alone=False)
     yield opened
@@ -126,20 +126,20 @@ def plane(kept_database_url: str) -> Iterator[ControlPlane]:
 
 
 @pytest.mark.parametrize("cap", [None, 10**12], ids=["uncapped", "capped"])
-def test_a_submission_costs_the_same(kept_database_url: str, plane: ControlPlane, cap: int | None) -> None:
+def test_a_submission_costs_the_same(kept_database_url: str, control_plane: ControlPlane, cap: int | None) -> None:
     """To find the key, to reserve, to settle, and to read the month, however many came before."""
-    minted = plane.keys.mint(
+    minted = control_plane.keys.mint(
         customer_id="acme", label="", principal_kind=PrincipalKind.SERVICE, now=NOW, is_test=True, monthly_cap=cap
     )
     spec = JobSpec(image="x", gpu="a10g", gpu_count=1, max_runtime_seconds=60)
 
     def submit() -> None:
-        key = plane.keys.find(minted.api_key)
+        key = control_plane.keys.find(minted.api_key)
         assert key is not None
-        job = plane.jobs.submit(key, spec, None, NOW).job
-        with plane.database.write() as connection:
+        job = control_plane.jobs.submit(key, spec, None, NOW).job
+        with control_plane.database.write() as connection:
             budgets.settle(connection, {key.id: job.reserved}, {(key.id, budgets.month_of(NOW)): 1})
-        plane.keys.budget(key.id, NOW)
+        control_plane.keys.budget(key.id, NOW)
 
-    assert growth(kept_database_url, plane.database, submit, submit) == {}
-    assert plane.keys.budget(minted.id, NOW).realised == 5 * MEASURED + TIMES
+    assert growth(kept_database_url, control_plane.database, submit, submit) == {}
+    assert control_plane.keys.budget(minted.id, NOW).realised == 5 * MEASURED + TIMES

@@ -30,8 +30,8 @@ def yard(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, databa
     """The suppliers that a test names; else one with four GPUs."""
     opened = open_yard(database_url, getattr(request, "param", [LAB]))
     yield opened
-    report = verify(opened.plane.database)
-    opened.plane.close()
+    report = verify(opened.control_plane.database)
+    opened.control_plane.close()
     assert report.is_sound, report
 
 
@@ -57,7 +57,7 @@ def test_of_those_that_have_room_the_best_is_taken(yard: Yard) -> None:
     """The cheap one is full: nobody who can pay the other waits for it."""
     first, second = yard.submit(gpus=4), yard.submit()
     placed = yard.places()
-    document = yard.plane.jobs.decision(second)
+    document = yard.control_plane.jobs.decision(second)
 
     assert placed == {first: "lab", second: "rack"}
     assert document is not None
@@ -143,7 +143,7 @@ def test_what_was_kept_for_a_job_that_is_cancelled_is_everybodys(yard: Yard, mon
     yard.end(small_claim)
     kept = yard.places()
     reserves = yard.column(large, "reserves")
-    yard.plane.jobs.request_cancel(yard.key("large"), large, yard.clock.now())
+    yard.control_plane.jobs.request_cancel(yard.key("large"), large, yard.clock.now())
 
     assert small_claim.job.id == small
     assert (kept, reserves) == ({}, "lab")
@@ -166,7 +166,7 @@ def test_an_outage_ends_only_those_that_have_nowhere_else_to_go(yard: Yard) -> N
     yard.claim()
     large, small = yard.submit(gpus=4), yard.submit()
     yard.claim()
-    yard.plane.outages.set("lab", on=True, now=yard.clock.now())
+    yard.control_plane.outages.set("lab", on=True, now=yard.clock.now())
     yard.claims.claim("me", now=yard.clock.now(), real_now=0, lease_ms=1, limit=64)
 
     assert (yard.job(large).status, yard.job(large).error_code, yard.job(large).cost) == ("failed", "no_supplier", 0)
@@ -193,7 +193,7 @@ def test_what_cannot_be_asked_is_waited_for(yard: Yard, how: str) -> None:
     assert (nowhere, waiting.status, waiting.phase) == ({}, "queued", WAITING_FOR_CAPACITY)
     assert elsewhere == {first: "cluster"}
     assert yard.places() == {second: "lab"}
-    document = yard.plane.jobs.decision(first)
+    document = yard.control_plane.jobs.decision(first)
     assert document is not None
     assert {each["supplier"]: each["rejected"] for each in document["candidates"]} == {"lab": how, "cluster": None}
 

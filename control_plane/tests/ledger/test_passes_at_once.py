@@ -28,7 +28,7 @@ def yard(monkeypatch: pytest.MonkeyPatch, database_url: str) -> Iterator[Yard]:
     """Two suppliers with few GPUs."""
     opened = open_yard(database_url, [supplier(name, 1, {H100: gpus}) for name, gpus in TOTAL.items()])
     yield opened
-    opened.plane.close()
+    opened.control_plane.close()
 
 
 class InUse:
@@ -59,7 +59,7 @@ class InUse:
 
 def work(yard: Yard, name: str, in_use: InUse, deadline: float) -> None:
     """Claim, and end what was claimed, until all jobs are over. One attempt in seven is lost."""
-    claims = Claims(yard.plane.database, yard.plane.catalogue)
+    claims = Claims(yard.control_plane.database, yard.control_plane.catalogue)
     held: list[Claim] = []
     while time.monotonic() < deadline:
         now = yard.clock.now()
@@ -83,7 +83,7 @@ def end(yard: Yard, claims: Claims, owner: str, claim: Claim, outcome: str) -> N
 
 def are_over(yard: Yard) -> bool:
     """Say whether every job is."""
-    with yard.plane.database.read() as connection:
+    with yard.control_plane.database.read() as connection:
         return connection.execute(select(func.count()).where(jobs.c.finished_at.is_(None))).scalar() == 0
 
 
@@ -100,12 +100,12 @@ def test_many_workers_give_no_gpu_twice_and_place_every_job(yard: Yard) -> None:
     for thread in threads:
         thread.start()
     for customer, job_id in submitted[::10]:
-        yard.plane.jobs.request_cancel(yard.key(customer), job_id, yard.clock.now())
+        yard.control_plane.jobs.request_cancel(yard.key(customer), job_id, yard.clock.now())
     for thread in threads:
         thread.join()
 
     statuses = Counter(yard.job(job_id, customer).status for customer, job_id in submitted)
-    with yard.plane.database.read() as connection:
+    with yard.control_plane.database.read() as connection:
         taken = connection.execute(select(func.count()).where(slots.c.job_id.is_not(None))).scalar()
         open_attempts = connection.execute(select(func.count()).where(attempts.c.outcome.is_(None))).scalar()
     assert set(statuses) <= {JobStatus.COMPLETED.value, JobStatus.CANCELLED.value}, statuses
@@ -113,4 +113,4 @@ def test_many_workers_give_no_gpu_twice_and_place_every_job(yard: Yard) -> None:
     assert in_use.given_twice == []
     assert all(in_use.most[name] <= total for name, total in TOTAL.items())
     assert (taken, open_attempts) == (0, 0)
-    assert verify(yard.plane.database).is_sound
+    assert verify(yard.control_plane.database).is_sound

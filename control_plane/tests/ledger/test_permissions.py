@@ -31,10 +31,10 @@ def test_an_agent_has_its_own_jobs_and_a_test_key_simulated_ones(
     kind: str, is_test: bool, is_own: bool, simulated: bool, allowed: bool
 ) -> None:
     """People and services have all of their customer's."""
-    with LocalControlPlane(serve=False) as plane:
-        key = plane.plane.keys.find(plane.api_key)
+    with LocalControlPlane(serve=False) as control_plane:
+        key = control_plane.plane.keys.find(control_plane.api_key)
         assert key is not None
-        job = plane.plane.jobs.submit(key, parse_spec({"image": "a/b", "gpu": "l40s"}), None, 0).job
+        job = control_plane.plane.jobs.submit(key, parse_spec({"image": "a/b", "gpu": "l40s"}), None, 0).job
     asking = replace(key, id=key.id if is_own else "another", principal_kind=kind, is_test=is_test)
 
     with nullcontext() if allowed else pytest.raises(ForbiddenPrincipal):

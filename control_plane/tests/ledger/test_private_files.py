@@ -31,8 +31,8 @@ def modes(folder: Path) -> dict[str, str]:
 
 def test_new_files_are_private_whatever_the_umask(tmp_path: Path, umask: None) -> None:
     """The database, its log and its shared memory, and the key file."""
-    with LocalControlPlane(database=tmp_path / "nodus.db", serve=False) as plane:
-        plane.advance(0)
+    with LocalControlPlane(database=tmp_path / "nodus.db", serve=False) as control_plane:
+        control_plane.advance(0)
         while_open = modes(tmp_path)
 
     assert while_open == dict.fromkeys(("nodus.db", "nodus.db-shm", "nodus.db-wal", "nodus.db.key"), "0o600")

@@ -22,7 +22,7 @@ def yard(monkeypatch: pytest.MonkeyPatch, database_url: str) -> Iterator[Yard]:
     """One supplier with four GPUs of a model, and one of another."""
     opened = open_yard(database_url, [supplier("lab", 1, {H100: 4, "l40s": 1})])
     yield opened
-    opened.plane.close()
+    opened.control_plane.close()
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def lay_out(yard: Yard) -> Callable[[int], None]:
     """Start with another number of GPUs of the first model."""
 
     def start(gpus: int) -> None:
-        Claims(yard.plane.database, catalogue_of(supplier("lab", 1, {H100: gpus})))
+        Claims(yard.control_plane.database, catalogue_of(supplier("lab", 1, {H100: gpus})))
 
     return start
 
@@ -66,14 +66,14 @@ def test_a_gpu_that_is_gone_retires_when_it_is_free(yard: Yard, lay_out: Callabl
     assert during == [0, 1, 2, 3]
     assert after_one == [0]
     assert of(yard, H100) == [0, 1, 2]
-    with yard.plane.database.read() as connection:
+    with yard.control_plane.database.read() as connection:
         assert not any(connection.execute(select(slots.c.retired)).scalars())
 
 
 def test_a_placement_takes_all_that_it_needs_or_nothing(yard: Yard) -> None:
     """The lowest indices that are free."""
-    rows = Slots(yard.plane.database, Layout.of(yard.plane.catalogue))
-    with yard.plane.database.write() as connection:
+    rows = Slots(yard.control_plane.database, Layout.of(yard.control_plane.catalogue))
+    with yard.control_plane.database.write() as connection:
         taken = [
             rows.take(connection, "lab", H100, count, customer_id="acme", job_id=str(count), attempt=1)
             for count in (3, 2, 1)
@@ -88,10 +88,10 @@ def test_only_the_attempt_that_has_a_gpu_gives_it_back(yard: Yard) -> None:
     """A late word of an earlier one changes nothing."""
     job_id = yard.submit(gpus=2)
     yard.claim()
-    with yard.plane.database.write() as connection:
+    with yard.control_plane.database.write() as connection:
         free(connection, [(job_id, 2), ("another", 1)])
     kept = list(yard.slots().values()).count(job_id)
-    with yard.plane.database.write() as connection:
+    with yard.control_plane.database.write() as connection:
         free(connection, [(job_id, 1)])
 
     assert kept == 2
@@ -102,12 +102,12 @@ def test_what_ran_before_anything_was_counted_takes_what_it_uses(yard: Yard, lay
     """As far as there is enough, and only once."""
     first, second = yard.submit(gpus=3), yard.submit()
     yard.claim()
-    with yard.plane.database.write() as connection:
+    with yard.control_plane.database.write() as connection:
         connection.execute(delete(slots))
     lay_out(4)
     lay_out(4)
     as_before = sorted(str(job) for job in yard.slots().values())
-    with yard.plane.database.write() as connection:
+    with yard.control_plane.database.write() as connection:
         connection.execute(update(slots).values(job_id=None))
         connection.execute(delete(slots).where(slots.c.index > 1))
     lay_out(2)
@@ -120,7 +120,7 @@ def test_a_control_plane_that_starts_over_has_everything_free(yard: Yard) -> Non
     """What had it is gone."""
     yard.submit(gpus=4)
     yard.claim()
-    yard.plane.reset()
+    yard.control_plane.reset()
 
     assert list(yard.slots().values()) == [None] * 5
     again = yard.submit(gpus=4)

@@ -36,9 +36,9 @@ MOST_TIMES = 5
 @pytest.fixture
 def here(kept_database_url: str) -> Iterator[ControlPlane]:
     """A control plane of the test's own on the database: to mint keys, and to hold locks."""
-    plane = ControlPlane(kept_database_url, seed=None, is_alone=False)
-    yield plane
-    plane.close()
+    control_plane = ControlPlane(kept_database_url, seed=None, is_alone=False)
+    yield control_plane
+    control_plane.close()
 
 
 @pytest.fixture
@@ -51,10 +51,12 @@ def url(here: ControlPlane, kept_database_url: str, tmp_path: Path) -> Iterator[
         yield processes.serve(*allowed, "--rate-limit", "50/s")
 
 
-def mint(plane: ControlPlane, customer_id: str) -> str:
+def mint(control_plane: ControlPlane, customer_id: str) -> str:
     """Make a key."""
-    now = plane.clock.now()
-    return plane.keys.mint(customer_id=customer_id, label="", principal_kind=PrincipalKind.SERVICE, now=now).api_key
+    now = control_plane.clock.now()
+    return control_plane.keys.mint(
+        customer_id=customer_id, label="", principal_kind=PrincipalKind.SERVICE, now=now
+    ).api_key
 
 
 def median_seconds(client: httpx.Client) -> float:
@@ -86,7 +88,7 @@ def client_of(url: str, api_key: str) -> httpx.Client:
 
 @pytest.mark.parametrize("kind", sorted(attacks.ATTACKS))
 def test_an_attack_of_one_tenant_does_not_slow_another(here: ControlPlane, url: str, kind: str) -> None:
-    """Whatever it is."""
+    """The other tenant's calls stay fast during each kind of attack."""
     keys = [mint(here, "attacker") for _ in range(50 if kind == "streams" else 1)]
     with client_of(url, mint(here, "good")) as client:
         median_seconds(client)

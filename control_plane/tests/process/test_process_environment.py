@@ -145,7 +145,7 @@ def test_python_is_found(jobs: RealJobs) -> None:
 
 
 def test_the_command_is_looked_up_on_the_jobs_path(jobs: RealJobs, tmp_path: pathlib.Path) -> None:
-    """Not on the control plane's."""
+    """The control plane's own PATH is not used."""
     tool = tmp_path / "bin" / "only-here"
     tool.parent.mkdir()
     tool.write_text("#!/bin/sh\necho found\n")
@@ -203,7 +203,7 @@ def test_a_job_without_a_command_is_refused(jobs: RealJobs, command: tuple[str, 
 def test_what_no_system_can_run_is_refused_and_not_shown(
     jobs: RealJobs, command: tuple[str, ...], env: dict[str, str]
 ) -> None:
-    """Before a runner is started."""
+    """It is refused before a runner is started."""
     with pytest.raises(SubmissionRefused) as caught:
         jobs.make(command, env=env).submit()
     assert caught.value.code == "invalid_command"

@@ -73,7 +73,7 @@ class Campaign:
     endings: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.plane = ControlPlane(
+        self.control_plane = ControlPlane(
             f"sqlite:///{self.directory / 'nodus.db'}", clock=RunningClock(), seed=None, is_alone=False
         )
         self.driver = ProcessDriver(
@@ -85,12 +85,12 @@ class Campaign:
             linger_seconds=0.1,
             force_seconds=2.0,
         )
-        layout = Layout.of_one_machine(self.plane.catalogue, gpus=8, at_once=AT_ONCE)
-        claims = Claims(self.plane.database, self.plane.catalogue, layout)
-        self.worker = TimedWorker(self.plane.jobs, claims, Drivers.everywhere(self.driver), self.plane.clock.now)
-        self.loop = WorkerLoop(self.worker, self.plane.clock, lambda: None)
-        minted = self.plane.keys.mint(customer_id="c", label="", principal_kind=PrincipalKind.AGENT, now=0)
-        key = self.plane.keys.find(minted.api_key)
+        layout = Layout.of_one_machine(self.control_plane.catalogue, gpus=8, at_once=AT_ONCE)
+        claims = Claims(self.control_plane.database, self.control_plane.catalogue, layout)
+        self.worker = TimedWorker(self.control_plane.jobs, claims, Drivers.everywhere(self.driver), self.control_plane.clock.now)
+        self.loop = WorkerLoop(self.worker, self.control_plane.clock, lambda: None)
+        minted = self.control_plane.keys.mint(customer_id="c", label="", principal_kind=PrincipalKind.AGENT, now=0)
+        key = self.control_plane.keys.find(minted.api_key)
         assert key is not None
         self.key: KeyRecord = key
         self.loop.start()
@@ -98,7 +98,7 @@ class Campaign:
     def close(self) -> None:
         self.loop.stop()
         self.worker.close()
-        self.plane.close()
+        self.control_plane.close()
 
     def run(self, forgeries: int, seed: int) -> None:
         """Run so many forgeries, a few of them in each program."""
@@ -120,19 +120,19 @@ class Campaign:
     def submit(self, command: tuple[str, ...], beats: pathlib.Path | None) -> None:
         gpu = GPUS[len(self.pending) % len(GPUS)]
         spec = parse_spec({"image": "x", "gpu": gpu, "command": list(command), "max_runtime_seconds": 60})
-        job = self.plane.jobs.submit(self.key, spec, None, self.plane.clock.now()).job
+        job = self.control_plane.jobs.submit(self.key, spec, None, self.control_plane.clock.now()).job
         self.pending[job.id] = beats, time.monotonic()
         self.loop.wake()
 
     def look(self) -> int:
         """Check what has ended, ask for the end of what has stopped its runner; return how many are left."""
         for job_id, (beats, since) in tuple(self.pending.items()):
-            job = self.plane.jobs.get("c", job_id)
+            job = self.control_plane.jobs.get("c", job_id)
             if job.is_terminal:
                 del self.pending[job_id]
                 self.check(job, beats, time.monotonic() - since)
             elif self.is_stuck(beats, time.monotonic() - since) and job.cancel_requested_at is None:
-                self.plane.jobs.request_cancel(self.key, job_id, self.plane.clock.now())
+                self.control_plane.jobs.request_cancel(self.key, job_id, self.control_plane.clock.now())
                 self.loop.wake()
         return len(self.pending)
 
@@ -144,7 +144,7 @@ class Campaign:
 
     def check(self, job: JobRecord, beats: pathlib.Path | None, seconds: float) -> None:
         """Hold what is on record against what was seen."""
-        now = self.plane.clock.now()
+        now = self.control_plane.clock.now()
         kind = f"{job.status} {job.error_code or ''}".strip()
         self.endings[kind] = self.endings.get(kind, 0) + 1
         assert job.finished_at is not None
@@ -206,7 +206,7 @@ def test_a_program_cannot_cancel_itself(jobs: RealJobs, kills: bool) -> None:
 
 
 def test_forgeries_are_paid_for_and_move_no_clock(campaign: Campaign, record_property: Report) -> None:
-    """Fifty, from one seed."""
+    """Fifty forgeries, drawn from one seed."""
     run(campaign, FORGERIES, record_property)
 
 
@@ -219,7 +219,7 @@ def test_ten_thousand_forgeries_are_paid_for_and_move_no_clock(campaign: Campaig
 def run(campaign: Campaign, forgeries: int, record_property: Report) -> None:
     """Run a campaign, and say what became of it."""
     campaign.run(forgeries, seed=8)
-    latest = RowTimes(campaign.plane.database).latest_event_ms()
+    latest = RowTimes(campaign.control_plane.database).latest_event_ms()
     record_property(
         "forgeries",
         f"{forgeries} forgeries, {campaign.containment}: {campaign.done} carried out; {campaign.endings}; longest pass "
@@ -227,7 +227,7 @@ def run(campaign: Campaign, forgeries: int, record_property: Report) -> None:
     )
 
     assert latest is not None
-    assert latest <= campaign.plane.clock.now()
+    assert latest <= campaign.control_plane.clock.now()
     assert campaign.endings["completed"] > 0
     if campaign.containment == OFF:
         assert campaign.endings["failed records_changed"] > 0

@@ -241,7 +241,7 @@ def test_an_account_that_is_not_for_jobs_is_refused() -> None:
 
 @as_root
 def test_a_place_that_the_user_cannot_reach_is_said_at_the_start(place: pathlib.Path, account: str) -> None:
-    """Not by every job."""
+    """The driver reports it once, instead of failing every job."""
     (place / "closed").mkdir(mode=0o700)
     require_reachable(place / "state", account)
     with pytest.raises(RuntimeError, match="closed to other users"):

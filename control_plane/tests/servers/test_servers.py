@@ -60,7 +60,7 @@ def test_a_copy_of_a_database_begins_with_what_that_one_holds(postgres_server: P
 
 
 def test_a_restarted_server_keeps_its_port_and_its_data(postgres_server: PostgresServer) -> None:
-    """Only connections are lost."""
+    """A restart costs only the open connections."""
     name = postgres_server.create_database()
     with postgres_server.connect(name) as connection:
         connection.execute("CREATE TABLE kept ()")

@@ -13,7 +13,7 @@ from nodus_control.testing import LocalControlPlane
 
 
 @pytest.fixture
-def plane(database_url: str) -> Iterator[LocalControlPlane]:
+def control_plane(database_url: str) -> Iterator[LocalControlPlane]:
     """A control plane in memory, whose clock stands, without a socket."""
     with LocalControlPlane(database=database_url, serve=False) as started:
         yield started

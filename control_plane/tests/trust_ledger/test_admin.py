@@ -42,7 +42,7 @@ def test_a_forged_ledger_does_not(forger: Forger, capsys: pytest.CaptureFixture[
 
 
 def test_json_says_the_same(forger: Forger, capsys: pytest.CaptureFixture[str]) -> None:
-    """For programs."""
+    """With `--json`, the report is one JSON object."""
     forger.write("UPDATE ledger SET kind = CAST(x'ff' AS TEXT) WHERE customer_id = 'playground' AND seq = 12")
     status = main(["verify", "--json", "--db", f"sqlite:///{forger.path}"])
     document = json.loads(capsys.readouterr().out)
@@ -74,7 +74,7 @@ def test_without_a_database_both_ways_of_naming_one_are_told(
 def test_the_database_may_come_from_the_environment(
     recorded: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As for every other command."""
+    """The variable is that of every other command."""
     monkeypatch.setenv("NODUS_DATABASE_URL", f"sqlite:///{recorded}")
 
     assert main(["verify"]) == 0

@@ -23,14 +23,14 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def client(plane: LocalControlPlane, anyio_backend: Any) -> AsyncIterator[httpx.AsyncClient]:
+async def client(control_plane: LocalControlPlane, anyio_backend: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A client with the person's key, of a customer with a job that is over."""
-    submit(plane, key_of(plane, plane.api_key), 1)
-    plane.advance(3600)
+    submit(control_plane, key_of(control_plane, control_plane.api_key), 1)
+    control_plane.advance(3600)
     async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(app=plane.asgi_app),
+        transport=httpx.ASGITransport(app=control_plane.asgi_app),
         base_url="http://127.0.0.1",
-        headers={"Authorization": f"Bearer {plane.api_key}"},
+        headers={"Authorization": f"Bearer {control_plane.api_key}"},
     ) as opened:
         yield opened
 
@@ -126,11 +126,11 @@ async def test_everything_needs_a_key(client: httpx.AsyncClient, path: str) -> N
     assert (answer.status_code, answer.json()["error"]) == (401, "invalid_api_key")
 
 
-async def test_a_page_has_at_most_two_hundred_rows(plane: LocalControlPlane, client: httpx.AsyncClient) -> None:
+async def test_a_page_has_at_most_two_hundred_rows(control_plane: LocalControlPlane, client: httpx.AsyncClient) -> None:
     """A larger limit is capped, and the default is fifty."""
-    human = key_of(plane, plane.api_key)
+    human = key_of(control_plane, control_plane.api_key)
     for number in range(220):
-        submit(plane, human, number + 2)
+        submit(control_plane, human, number + 2)
     sizes = [
         len((await client.get("/v1/ledger", params=params)).json()["entries"])
         for params in ({}, {"limit": "100000000000000000000"}, {"limit": "201"})
@@ -139,9 +139,9 @@ async def test_a_page_has_at_most_two_hundred_rows(plane: LocalControlPlane, cli
     assert sizes == [50, 200, 200]
 
 
-async def test_customers_do_not_see_each_other(plane: LocalControlPlane, client: httpx.AsyncClient) -> None:
+async def test_customers_do_not_see_each_other(control_plane: LocalControlPlane, client: httpx.AsyncClient) -> None:
     """Rows, checkpoint and origin are those of the key's customer."""
-    minted = plane.plane.keys.mint(customer_id="acme", label="a", principal_kind=PrincipalKind.HUMAN, now=0)
+    minted = control_plane.plane.keys.mint(customer_id="acme", label="a", principal_kind=PrincipalKind.HUMAN, now=0)
     job_id = (await client.get("/v1/jobs")).json()["jobs"][0]["id"]
     headers = {"Authorization": f"Bearer {minted.api_key}"}
     entries = (await client.get("/v1/ledger", headers=headers)).json()["entries"]
@@ -150,8 +150,8 @@ async def test_customers_do_not_see_each_other(plane: LocalControlPlane, client:
 
     assert [entry["kind"] for entry in entries] == ["key.minted"]
     assert of_job == []
-    assert (checkpoint["origin"], checkpoint["size"]) == (plane.plane.trust_ledger.origin_of("acme"), 1)
-    assert checkpoint["origin"] == f"localhost/{plane.plane.settings.database_id()}/acme"
+    assert (checkpoint["origin"], checkpoint["size"]) == (control_plane.plane.trust_ledger.origin_of("acme"), 1)
+    assert checkpoint["origin"] == f"localhost/{control_plane.plane.settings.database_id()}/acme"
 
 
 @pytest.mark.parametrize("chosen", [None, "ledger.example.com/nodus"])
@@ -159,12 +159,12 @@ async def test_logs_that_begin_anew_have_another_name(monkeypatch: pytest.Monkey
     """Who kept a checkpoint of the old ones sees other logs, not shorter ones; a name that was chosen stays."""
     if chosen is not None:
         monkeypatch.setenv(ORIGIN_VARIABLE, chosen)
-    with LocalControlPlane(serve=False) as plane:
-        ledger = plane.plane.trust_ledger
+    with LocalControlPlane(serve=False) as control_plane:
+        ledger = control_plane.plane.trust_ledger
         before = ledger.checkpoint("playground").checkpoint.origin
-        plane.reset()
+        control_plane.reset()
         after = ledger.checkpoint("playground").checkpoint.origin
-        report = verify(plane.plane.database)
+        report = verify(control_plane.plane.database)
 
     assert (before == after) == (chosen is not None)
     assert after.endswith("/playground")

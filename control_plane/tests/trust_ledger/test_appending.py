@@ -151,13 +151,13 @@ def test_the_database_refuses_to_change_what_was_written(recorded: Path, tmp_pat
     database.close()
 
 
-def test_a_job_is_recorded_from_its_submission_to_its_cost(plane: LocalControlPlane) -> None:
+def test_a_job_is_recorded_from_its_submission_to_its_cost(control_plane: LocalControlPlane) -> None:
     """Submission, attempt, each transition and settlement, with key and principal; the view points to the end."""
-    human = key_of(plane, plane.api_key)
-    job_id = submit(plane, human, 1)
-    plane.advance(3600)
-    job = plane.plane.jobs.get(human.customer_id, job_id)
-    rows = [row for row in rows_of(plane.plane.database, human.customer_id) if row["job_id"] == job_id]
+    human = key_of(control_plane, control_plane.api_key)
+    job_id = submit(control_plane, human, 1)
+    control_plane.advance(3600)
+    job = control_plane.plane.jobs.get(human.customer_id, job_id)
+    rows = [row for row in rows_of(control_plane.plane.database, human.customer_id) if row["job_id"] == job_id]
     payloads = [json.loads(row["leaf"])["payload"] for row in rows]
 
     assert [(row["kind"], payload.get("status")) for row, payload in zip(rows, payloads, strict=True)] == [
@@ -175,16 +175,16 @@ def test_a_job_is_recorded_from_its_submission_to_its_cost(plane: LocalControlPl
     assert (job.ledger_seq, job.ledger_hash) == (rows[-2]["seq"], rows[-2]["leaf_hash"])
 
 
-def test_a_lost_placement_is_recorded_before_the_next(plane: LocalControlPlane) -> None:
+def test_a_lost_placement_is_recorded_before_the_next(control_plane: LocalControlPlane) -> None:
     """Failover is in the ledger: which attempt was lost, why, and where the job went then."""
-    human = key_of(plane, plane.api_key)
-    job_id = submit(plane, human, 1)
-    plane.advance(1)
-    supplier = plane.plane.jobs.get(human.customer_id, job_id).supplier
+    human = key_of(control_plane, control_plane.api_key)
+    job_id = submit(control_plane, human, 1)
+    control_plane.advance(1)
+    supplier = control_plane.plane.jobs.get(human.customer_id, job_id).supplier
     assert supplier is not None
-    plane.outage(supplier)
-    plane.advance(3600)
-    rows = [row for row in rows_of(plane.plane.database, human.customer_id) if row["job_id"] == job_id]
+    control_plane.outage(supplier)
+    control_plane.advance(3600)
+    rows = [row for row in rows_of(control_plane.plane.database, human.customer_id) if row["job_id"] == job_id]
     attempts = [
         (row["kind"], payload["attempt"], payload.get("supplier"), payload.get("outcome"))
         for row in rows
@@ -203,26 +203,26 @@ def test_a_key_is_recorded_when_it_begins_changes_and_ends(tmp_path: Path) -> No
     path = tmp_path / "nodus.db"
     kinds = []
     for _ in range(2):
-        with LocalControlPlane(database=path, serve=False) as plane:
-            human = key_of(plane, plane.api_key)
-            kinds.append([row["kind"] for row in rows_of(plane.plane.database, human.customer_id)])
-    with LocalControlPlane(database=path, serve=False) as plane:
-        human = key_of(plane, plane.api_key)
-        assert plane.plane.keys.revoke(human.id, plane.plane.clock.now())
-        assert not plane.plane.keys.revoke(human.id, plane.plane.clock.now())
-        last = rows_of(plane.plane.database, human.customer_id)[-1]
+        with LocalControlPlane(database=path, serve=False) as control_plane:
+            human = key_of(control_plane, control_plane.api_key)
+            kinds.append([row["kind"] for row in rows_of(control_plane.plane.database, human.customer_id)])
+    with LocalControlPlane(database=path, serve=False) as control_plane:
+        human = key_of(control_plane, control_plane.api_key)
+        assert control_plane.plane.keys.revoke(human.id, control_plane.plane.clock.now())
+        assert not control_plane.plane.keys.revoke(human.id, control_plane.plane.clock.now())
+        last = rows_of(control_plane.plane.database, human.customer_id)[-1]
 
     assert kinds == [["key.minted", "key.minted"]] * 2
     assert (last["seq"], last["kind"], last["key_id"]) == (3, "key.revoked", human.id)
 
 
-def test_a_reset_begins_the_ledger_anew_and_locks_it_again(plane: LocalControlPlane) -> None:
+def test_a_reset_begins_the_ledger_anew_and_locks_it_again(control_plane: LocalControlPlane) -> None:
     """The playground forgets its jobs; the keys that stay are on record, and the triggers are up."""
-    human = key_of(plane, plane.api_key)
-    submit(plane, human, 1)
-    plane.reset()
-    rows = rows_of(plane.plane.database, human.customer_id)
+    human = key_of(control_plane, control_plane.api_key)
+    submit(control_plane, human, 1)
+    control_plane.reset()
+    rows = rows_of(control_plane.plane.database, human.customer_id)
 
     assert [(row["seq"], row["kind"]) for row in rows] == [(1, "key.minted"), (2, "key.minted")]
-    with pytest.raises(IntegrityError, match="append-only"), plane.plane.database.write() as connection:
+    with pytest.raises(IntegrityError, match="append-only"), control_plane.plane.database.write() as connection:
         connection.exec_driver_sql("DELETE FROM ledger")

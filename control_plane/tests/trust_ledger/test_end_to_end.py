@@ -28,14 +28,14 @@ def served(tmp_path: Path) -> Iterator[LocalControlPlane]:
         yield started
 
 
-def client_of(plane: LocalControlPlane) -> nodus.Client:
-    return nodus.Client(api_key=plane.api_key, base_url=plane.base_url)
+def client_of(control_plane: LocalControlPlane) -> nodus.Client:
+    return nodus.Client(api_key=control_plane.api_key, base_url=control_plane.base_url)
 
 
-def run_jobs(plane: LocalControlPlane, client: nodus.Client, count: int) -> list[nodus.Job]:
+def run_jobs(control_plane: LocalControlPlane, client: nodus.Client, count: int) -> list[nodus.Job]:
     """Run small jobs to their end."""
     ran = [client.run(image="ghcr.io/acme/train:v3", env={"NODUS_SIM_DURATION_SECONDS": "60"}) for _ in range(count)]
-    plane.advance(600)
+    control_plane.advance(600)
     return [job.refresh() for job in ran]
 
 
@@ -133,11 +133,11 @@ def _milliseconds(at: str) -> int:
 def test_a_history_rewritten_whole_is_found_by_who_kept_a_checkpoint(tmp_path: Path) -> None:
     """With rows, heads, nodes, other tables and checkpoints all made to fit, and signed with the true key."""
     path = tmp_path / "nodus.db"
-    with LocalControlPlane(database=path) as plane, client_of(plane) as client:
-        run_jobs(plane, client, 3)
+    with LocalControlPlane(database=path) as control_plane, client_of(control_plane) as client:
+        run_jobs(control_plane, client, 3)
         kept, key = client.ledger.checkpoint(), client.ledger.key()
     rewrite_whole(path, "playground")
-    with LocalControlPlane(database=path) as plane, client_of(plane) as client:
+    with LocalControlPlane(database=path) as control_plane, client_of(control_plane) as client:
         late, entries = client.ledger.checkpoint(), client.ledger.entries()
         with closing(Database(f"sqlite:///{path}")) as database:
             report = verify(database)
@@ -153,8 +153,8 @@ def test_a_history_rewritten_whole_is_found_by_who_kept_a_checkpoint(tmp_path: P
 def test_a_checkpoint_that_was_given_out_holds_the_operator_too(tmp_path: Path) -> None:
     """Where only the rows were rewritten, `verify` finds the checkpoint that no longer fits."""
     path = tmp_path / "nodus.db"
-    with LocalControlPlane(database=path) as plane, client_of(plane) as client:
-        run_jobs(plane, client, 1)
+    with LocalControlPlane(database=path) as control_plane, client_of(control_plane) as client:
+        run_jobs(control_plane, client, 1)
         client.ledger.checkpoint()
     with closing(Database(f"sqlite:///{path}")) as database, database.read() as connection:
         given = connection.exec_driver_sql("SELECT customer_id, size, root, note FROM ledger_checkpoints").all()

@@ -180,7 +180,7 @@ def test_a_change_of_any_byte_of_a_row(spoiler: Spoiler) -> None:
 @pytest.mark.soak
 @pytest.mark.parametrize("database", [SQLITE], indirect=True)
 def test_a_change_of_any_bit_of_a_row(spoiler: Spoiler) -> None:
-    """Every bit of them."""
+    """Verification finds each single flipped bit."""
     assert unnoticed_bytes(spoiler, range(8)) == []
 
 

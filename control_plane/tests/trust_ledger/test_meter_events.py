@@ -27,17 +27,17 @@ class Keeper:
         self.events.extend(events)
 
 
-def test_a_settled_job_is_metered_with_who_asked_for_it(plane: LocalControlPlane) -> None:
+def test_a_settled_job_is_metered_with_who_asked_for_it(control_plane: LocalControlPlane) -> None:
     """The payload holds strings alone; the principal's kind is among them. What is simulated is not live."""
-    keys, now = plane.plane.keys, plane.plane.clock.now
+    keys, now = control_plane.plane.keys, control_plane.plane.clock.now
     minted = keys.mint(customer_id="acme", label="planner", principal_kind=PrincipalKind.AGENT, now=now(), is_test=True)
-    key = key_of(plane, minted.api_key)
-    job_id = submit(plane, key, 1)
-    plane.advance(3600)
-    job = plane.plane.jobs.get("acme", job_id)
+    key = key_of(control_plane, minted.api_key)
+    job_id = submit(control_plane, key, 1)
+    control_plane.advance(3600)
+    job = control_plane.plane.jobs.get("acme", job_id)
     assert job.finished_at is not None
     keeper = Keeper()
-    count = export_pending(plane.plane.database, keeper, now=now())
+    count = export_pending(control_plane.plane.database, keeper, now=now())
 
     assert count == 1
     assert keeper.events[0].document() == {
@@ -57,22 +57,22 @@ def test_a_settled_job_is_metered_with_who_asked_for_it(plane: LocalControlPlane
     }
 
 
-def test_what_a_test_key_spends_is_not_live(plane: LocalControlPlane) -> None:
+def test_what_a_test_key_spends_is_not_live(control_plane: LocalControlPlane) -> None:
     """Nobody is billed for a simulation."""
-    submit(plane, key_of(plane, plane.api_key), 1)
-    plane.advance(3600)
+    submit(control_plane, key_of(control_plane, control_plane.api_key), 1)
+    control_plane.advance(3600)
     keeper = Keeper()
-    export_pending(plane.plane.database, keeper, now=0)
+    export_pending(control_plane.plane.database, keeper, now=0)
 
     assert [event.livemode for event in keeper.events] == [False]
 
 
-def test_events_are_handed_over_until_the_exporter_has_them(plane: LocalControlPlane) -> None:
+def test_events_are_handed_over_until_the_exporter_has_them(control_plane: LocalControlPlane) -> None:
     """What fails comes again under the same identifiers; what was taken does not."""
-    human = key_of(plane, plane.api_key)
-    ids = {f"job_{submit(plane, human, number)}" for number in range(5)}
-    plane.advance(3600)
-    keeper, database = Keeper(), plane.plane.database
+    human = key_of(control_plane, control_plane.api_key)
+    ids = {f"job_{submit(control_plane, human, number)}" for number in range(5)}
+    control_plane.advance(3600)
+    keeper, database = Keeper(), control_plane.plane.database
     keeper.is_down = True
     with pytest.raises(ConnectionError):
         export_pending(database, keeper, now=0)

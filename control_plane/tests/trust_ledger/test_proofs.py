@@ -211,7 +211,7 @@ def test_rows_from_before_the_first_start_leave_the_choice(fresh: Database) -> N
 
 @pytest.mark.parametrize("given", ["https://a.test", "a.test/", "a b", "a+b", "a.test//x", "A.test", "a.test/ü", "-a"])
 def test_a_name_must_be_one_that_a_signed_note_can_hold(fresh: Database, given: str) -> None:
-    """A host name and a path."""
+    """An origin is a host name and a path."""
     with pytest.raises(UnusableOrigin, match=r"such as ledger\.acme\.com/nodus"):
         origin_for(fresh, given, database_id="d1")
 

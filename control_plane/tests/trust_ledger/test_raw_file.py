@@ -24,7 +24,7 @@ def test_a_changed_bit_of_the_file_is_found(forger: Forger) -> None:
 
 @pytest.mark.soak
 def test_many_changed_bits_of_the_file_are_found(forger: Forger) -> None:
-    """Each of them alone."""
+    """Bits of the database file are changed one at a time."""
     assert unnoticed(forger, SOAKING) == []
 
 

@@ -13,26 +13,26 @@ from nodus_control.testing import LocalControlPlane
 
 
 @pytest.fixture
-def plane(database_url: str) -> Iterator[LocalControlPlane]:
+def control_plane(database_url: str) -> Iterator[LocalControlPlane]:
     """A control plane on loopback."""
     with LocalControlPlane(database=database_url) as started:
         yield started
 
 
 @pytest.fixture
-def client(plane: LocalControlPlane) -> Iterator[nodus.Client]:
+def client(control_plane: LocalControlPlane) -> Iterator[nodus.Client]:
     """A client with the person's key."""
-    with nodus.Client(api_key=plane.api_key, base_url=plane.base_url) as opened:
+    with nodus.Client(api_key=control_plane.api_key, base_url=control_plane.base_url) as opened:
         yield opened
 
 
 @pytest.fixture
-def agent(plane: LocalControlPlane) -> Iterator[nodus.Client]:
+def agent(control_plane: LocalControlPlane) -> Iterator[nodus.Client]:
     """A client with the agent's key, capped at $25 a month."""
     with nodus.Client(
-        api_key=plane.agent_api_key,
-        base_url=plane.base_url,
-        signing_secret=plane.agent_signing_secret,
+        api_key=control_plane.agent_api_key,
+        base_url=control_plane.base_url,
+        signing_secret=control_plane.agent_signing_secret,
     ) as opened:
         yield opened
 
@@ -44,4 +44,4 @@ def receiver() -> Iterator[Receiver]:
         yield listening
 
 
-__all__ = ["agent", "client", "no_attempt_runs_out_of_time", "no_name_server_is_asked", "plane", "receiver"]
+__all__ = ["agent", "client", "control_plane", "no_attempt_runs_out_of_time", "no_name_server_is_asked", "receiver"]

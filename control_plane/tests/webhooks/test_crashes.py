@@ -47,30 +47,34 @@ place, name, instead = {
 }[sys.argv[2]]
 setattr(place, name, instead)
 Sender.__init__.__kwdefaults__["timeout_seconds"] = 3600.0
-plane = ControlPlane(sys.argv[1], webhooks=options_for_this_machine())
-plane.webhooks.deliverer.start()
+control_plane = ControlPlane(sys.argv[1], webhooks=options_for_this_machine())
+control_plane.webhooks.deliverer.start()
 threading.Event().wait()
 """
 
 
 def prepare(database: Path, receiver: Receiver) -> tuple[str, str]:
     """Leave a database in which one delivery waits; return the endpoint's id and secret."""
-    plane = LocalControlPlane(database=database, serve=False)
-    webhooks = plane.plane.webhooks
-    registered = webhooks.endpoints.register("playground", receiver.url, ["job.placed"], None, plane.plane.clock.now())
-    key = plane.plane.keys.find(plane.api_key)
+    control_plane = LocalControlPlane(database=database, serve=False)
+    webhooks = control_plane.plane.webhooks
+    registered = webhooks.endpoints.register(
+        "playground", receiver.url, ["job.placed"], None, control_plane.plane.clock.now()
+    )
+    key = control_plane.plane.keys.find(control_plane.api_key)
     assert key is not None
     assert registered.secret is not None
-    plane.plane.jobs.submit(key, parse_spec({"image": "a/b", "gpu": "l40s"}), None, plane.plane.clock.now())
-    plane.close()
+    control_plane.plane.jobs.submit(
+        key, parse_spec({"image": "a/b", "gpu": "l40s"}), None, control_plane.plane.clock.now()
+    )
+    control_plane.close()
     return registered.endpoint.id, registered.secret
 
 
 def deliveries(database: Path, endpoint_id: str) -> list[str]:
     """Return the statuses of the deliveries, after everything that is due was done."""
-    with LocalControlPlane(database=database, serve=False) as plane:
-        plane.advance(0)
-        page = plane.plane.webhooks.deliveries.page("playground", endpoint_id, limit=10, cursor=None)
+    with LocalControlPlane(database=database, serve=False) as control_plane:
+        control_plane.advance(0)
+        page = control_plane.plane.webhooks.deliveries.page("playground", endpoint_id, limit=10, cursor=None)
     return [each.status for each in page.deliveries]
 
 
@@ -114,16 +118,16 @@ def test_a_lease_keeps_others_away_and_ends(tmp_path: Path, receiver: Receiver) 
     """Of two workers one has a delivery; when it is not heard of for 30 s, it is the other's."""
     database = tmp_path / "nodus.db"
     prepare(database, receiver)
-    plane = LocalControlPlane(database=database, serve=False)
-    both = plane.plane.webhooks.deliveries
-    now = plane.plane.clock.now()
+    control_plane = LocalControlPlane(database=database, serve=False)
+    both = control_plane.plane.webhooks.deliveries
+    now = control_plane.plane.clock.now()
 
     def claim(owner: str, real_now: int) -> int:
         shares = {endpoint.id: 5 for endpoint in both.due(now=now, real_now=real_now)}
         return len(both.claim(owner, now=now, real_now=real_now, lease_ms=LEASE_MS, shares=shares))
 
     taken = [claim("a", 0), claim("b", LEASE_MS), claim("b", LEASE_MS + 1), claim("a", LEASE_MS + 2)]
-    plane.close()
+    control_plane.close()
 
     assert taken == [1, 0, 1, 0]
 
@@ -132,16 +136,16 @@ def test_whoever_lost_its_lease_writes_the_attempt_and_nothing_else(tmp_path: Pa
     """It was made; but whose delivery it is now decides what becomes of it."""
     database = tmp_path / "nodus.db"
     hook, _ = prepare(database, receiver)
-    plane = LocalControlPlane(database=database, serve=False)
-    both = plane.plane.webhooks.deliveries
-    now = plane.plane.clock.now()
+    control_plane = LocalControlPlane(database=database, serve=False)
+    both = control_plane.plane.webhooks.deliveries
+    now = control_plane.plane.clock.now()
     (late,) = both.claim("a", now=now, real_now=0, lease_ms=1, shares={hook: 5})
     (present,) = both.claim("b", now=now, real_now=9, lease_ms=1, shares={hook: 5})
     both.finish("a", late, Outcome(200, 5), began=now, ended=now, chance=0.5)
     (between,) = both.page("playground", hook, limit=5, cursor=None).deliveries
     both.finish("b", present, Outcome(500, 5), began=now, ended=now, chance=0.5)
     (after,) = both.page("playground", hook, limit=5, cursor=None).deliveries
-    plane.close()
+    control_plane.close()
 
     assert (between.status, len(between.attempts)) == ("pending", 1)
     assert (after.status, after.next_retry_at) == ("pending", now + 30_000)
@@ -149,15 +153,15 @@ def test_whoever_lost_its_lease_writes_the_attempt_and_nothing_else(tmp_path: Pa
 
 
 def test_a_control_plane_that_is_stopped_gives_back_what_is_under_way(tmp_path: Path, receiver: Receiver) -> None:
-    """Without waiting for a lease to end."""
+    """Nobody has to wait until its leases end."""
     release = threading.Event()
     receiver.script(Answer(first=release.wait))
     database = tmp_path / "nodus.db"
     hook, secret = prepare(database, receiver)
-    plane = LocalControlPlane(database=database, serve=False)
-    plane.start()
+    control_plane = LocalControlPlane(database=database, serve=False)
+    control_plane.start()
     receiver.wait_for(1)
-    plane.close()
+    control_plane.close()
     release.set()
 
     assert deliveries(database, hook) == ["delivered"]
@@ -169,14 +173,14 @@ def test_no_secret_is_on_disk_or_in_logs(tmp_path: Path, receiver: Receiver, cap
     caplog.set_level("DEBUG")
     database = tmp_path / "nodus.db"
     with (
-        LocalControlPlane(database=database) as plane,
-        nodus.Client(api_key=plane.api_key, base_url=plane.base_url) as client,
+        LocalControlPlane(database=database) as control_plane,
+        nodus.Client(api_key=control_plane.api_key, base_url=control_plane.base_url) as client,
     ):
         hook = client.webhooks.create(receiver.url, ["job.placed"])
         rotated = client.webhooks.rotate(hook.id).secret
         receiver.script(Answer(500))
         client.run(image="a/b", gpu="l40s")
-        plane.advance(0)
+        control_plane.advance(0)
         with pytest.raises(nodus.NotFoundError) as refused:
             client.webhooks.rotate(hook.id + "x")
         ledger = "".join(str(entry) for entry in client.ledger.entries())

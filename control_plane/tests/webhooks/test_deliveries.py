@@ -36,11 +36,13 @@ def events(receiver: Receiver, secret: str) -> list[nodus.WebhookEvent]:
     return [request.event(secret) for request in receiver.requests]
 
 
-def test_a_completed_job_is_told_of_twice(plane: LocalControlPlane, client: nodus.Client, receiver: Receiver) -> None:
+def test_a_completed_job_is_told_of_twice(
+    control_plane: LocalControlPlane, client: nodus.Client, receiver: Receiver
+) -> None:
     """On acceptance and at its end, with what the manual says."""
     _, secret = register(client, receiver)
     job = run(client, NODUS_SIM_DURATION_SECONDS="3600")
-    plane.advance(3 * 3600)
+    control_plane.advance(3 * 3600)
     job.refresh()
 
     placed, completed = events(receiver, secret)
@@ -53,11 +55,11 @@ def test_a_completed_job_is_told_of_twice(plane: LocalControlPlane, client: nodu
     assert completed.principal_kind == "human"
 
 
-def test_a_failed_job_is_told_of(plane: LocalControlPlane, client: nodus.Client, receiver: Receiver) -> None:
-    """With its error, and who had it last."""
+def test_a_failed_job_is_told_of(control_plane: LocalControlPlane, client: nodus.Client, receiver: Receiver) -> None:
+    """The event has the error, and the supplier that had the job last."""
     _, secret = register(client, receiver, "job.failed")
     job = run(client, NODUS_SIM_OUTCOME="failed", NODUS_SIM_DURATION_SECONDS="60")
-    plane.advance(3600)
+    control_plane.advance(3600)
     job.refresh()
 
     (failed,) = events(receiver, secret)
@@ -69,19 +71,19 @@ def test_a_failed_job_is_told_of(plane: LocalControlPlane, client: nodus.Client,
 
 
 def test_a_job_that_nobody_takes_any_more_names_its_last_supplier(
-    plane: LocalControlPlane, client: nodus.Client, receiver: Receiver
+    control_plane: LocalControlPlane, client: nodus.Client, receiver: Receiver
 ) -> None:
     """It is back in the queue when it fails, but somebody had it."""
     _, secret = register(client, receiver, "job.failed")
     job = run(client, NODUS_SIM_DURATION_SECONDS="3600")
-    plane.advance(300)
+    control_plane.advance(300)
     had = job.refresh().supplier
     assert had is not None
-    for supplier in plane.plane.catalogue.suppliers:
+    for supplier in control_plane.plane.catalogue.suppliers:
         if supplier != had:
-            plane.outage(supplier)
-    plane.outage(had)
-    plane.advance(3600)
+            control_plane.outage(supplier)
+    control_plane.outage(had)
+    control_plane.advance(3600)
 
     (failed,) = events(receiver, secret)
 
@@ -89,13 +91,13 @@ def test_a_job_that_nobody_takes_any_more_names_its_last_supplier(
     assert (failed.error_code, failed.last_supplier) == ("no_supplier", had)
 
 
-def test_a_cancelled_job_is_told_of(plane: LocalControlPlane, client: nodus.Client, receiver: Receiver) -> None:
-    """With what it cost."""
+def test_a_cancelled_job_is_told_of(control_plane: LocalControlPlane, client: nodus.Client, receiver: Receiver) -> None:
+    """The event says what the job cost."""
     _, secret = register(client, receiver, "job.cancelled")
     job = run(client, NODUS_SIM_DURATION_SECONDS="3000")
-    plane.advance(600)
+    control_plane.advance(600)
     job.cancel()
-    plane.advance(60)
+    control_plane.advance(60)
     job.refresh()
 
     (cancelled,) = events(receiver, secret)
@@ -105,28 +107,28 @@ def test_a_cancelled_job_is_told_of(plane: LocalControlPlane, client: nodus.Clie
 
 
 def test_a_replayed_submission_is_told_of_once(
-    plane: LocalControlPlane, client: nodus.Client, receiver: Receiver
+    control_plane: LocalControlPlane, client: nodus.Client, receiver: Receiver
 ) -> None:
     """The same idempotency key is the same job, and the same event."""
     register(client, receiver, "job.placed")
     for _ in range(3):
         client.run(image="a/b", gpu="h100_80gb", idempotency_key="once")
-    plane.advance(0)
+    control_plane.advance(0)
 
     assert len(receiver.requests) == 1
 
 
 def test_a_budget_is_told_of_once_when_it_nears_its_cap(
-    plane: LocalControlPlane, client: nodus.Client, agent: nodus.Client, receiver: Receiver
+    control_plane: LocalControlPlane, client: nodus.Client, agent: nodus.Client, receiver: Receiver
 ) -> None:
     """At 80 % of the cap, when a reservation crosses it, and not at the next one."""
     _, secret = register(client, receiver, "budget.threshold_reached")
     first = agent.run(image="a/b", gpu="h100_80gb")
-    plane.advance(0)
+    control_plane.advance(0)
     assert receiver.requests == []
     second = agent.run(image="a/b", gpu="h100_80gb", max_runtime_seconds=3000)
     agent.run(image="a/b", gpu="h100_80gb", max_runtime_seconds=600)
-    plane.advance(0)
+    control_plane.advance(0)
 
     (reached,) = events(receiver, secret)
 
@@ -138,29 +140,31 @@ def test_a_budget_is_told_of_once_when_it_nears_its_cap(
 
 
 def test_the_threshold_is_told_of_again_next_month(
-    plane: LocalControlPlane, client: nodus.Client, agent: nodus.Client, receiver: Receiver
+    control_plane: LocalControlPlane, client: nodus.Client, agent: nodus.Client, receiver: Receiver
 ) -> None:
-    """Once for each month."""
+    """The event is sent once in each month."""
     register(client, receiver, "budget.threshold_reached")
     for _ in range(2):
         agent.run(image="a/b", gpu="h100_80gb", max_runtime_seconds=6600, env={"NODUS_SIM_DURATION_SECONDS": "60"})
-        plane.advance(32 * 86_400)
+        control_plane.advance(32 * 86_400)
 
     assert len(receiver.requests) == 2
 
 
 def test_the_fraction_is_the_operators(receiver: Receiver) -> None:
-    """`--threshold 0.25`."""
+    """The control plane's setting says at which fraction of the cap the event is sent."""
     with (
-        LocalControlPlane(threshold=0.25) as plane,
-        nodus.Client(api_key=plane.api_key, base_url=plane.base_url) as client,
+        LocalControlPlane(threshold=0.25) as control_plane,
+        nodus.Client(api_key=control_plane.api_key, base_url=control_plane.base_url) as client,
         nodus.Client(
-            api_key=plane.agent_api_key, base_url=plane.base_url, signing_secret=plane.agent_signing_secret
+            api_key=control_plane.agent_api_key,
+            base_url=control_plane.base_url,
+            signing_secret=control_plane.agent_signing_secret,
         ) as agent,
     ):
         _, secret = register(client, receiver, "budget.threshold_reached")
         agent.run(image="a/b", gpu="h100_80gb")
-        plane.advance(0)
+        control_plane.advance(0)
 
         (reached,) = events(receiver, secret)
 
@@ -169,13 +173,13 @@ def test_the_fraction_is_the_operators(receiver: Receiver) -> None:
 
 
 def test_a_refused_submission_is_told_of(
-    plane: LocalControlPlane, client: nodus.Client, agent: nodus.Client, receiver: Receiver
+    control_plane: LocalControlPlane, client: nodus.Client, agent: nodus.Client, receiver: Receiver
 ) -> None:
     """What tells of it is kept, although the submission is not; the ledger has it too."""
     _, secret = register(client, receiver)
     with pytest.raises(nodus.BudgetExceededError) as refused:
         agent.run(image="a/b", gpu="h100_80gb", gpu_count=8)
-    plane.advance(0)
+    control_plane.advance(0)
 
     (exceeded,) = events(receiver, secret)
 
@@ -190,22 +194,24 @@ def test_a_refused_submission_is_told_of(
 
 
 def test_only_what_was_subscribed_to_is_sent(
-    plane: LocalControlPlane, client: nodus.Client, receiver: Receiver
+    control_plane: LocalControlPlane, client: nodus.Client, receiver: Receiver
 ) -> None:
     """And only from the registration on."""
     run(client, NODUS_SIM_DURATION_SECONDS="60")
     _, secret = register(client, receiver, "job.completed")
-    plane.advance(3600)
+    control_plane.advance(3600)
 
     assert [event.type for event in events(receiver, secret)] == ["job.completed"]
 
 
-def test_the_schedule_is_that_of_the_manual(plane: LocalControlPlane, client: nodus.Client, receiver: Receiver) -> None:
+def test_the_schedule_is_that_of_the_manual(
+    control_plane: LocalControlPlane, client: nodus.Client, receiver: Receiver
+) -> None:
     """At once, 30 s, 2 min, 10 min and 1 h, each ±20 %, from the end of the attempt before; then it has failed."""
     hook, secret = register(client, receiver, "job.placed")
     receiver.always(Answer(500))
     run(client)
-    plane.advance(2 * 3600)
+    control_plane.advance(2 * 3600)
 
     (delivery,) = client.webhooks.deliveries(hook)
     times = [attempt.at for attempt in delivery.attempts]
@@ -229,14 +235,16 @@ def test_a_delay_lies_within_a_fifth(chance: float) -> None:
     assert delays == [round(nominal * 1000 * (0.8 + 0.4 * chance)) for nominal in (30, 120, 600, 3600)] + [None]
 
 
-def test_a_retry_that_succeeds_ends_it(plane: LocalControlPlane, client: nodus.Client, receiver: Receiver) -> None:
+def test_a_retry_that_succeeds_ends_it(
+    control_plane: LocalControlPlane, client: nodus.Client, receiver: Receiver
+) -> None:
     """Until then the delivery is pending, and says when it is tried next."""
     hook, _ = register(client, receiver, "job.placed")
     receiver.script(Answer(503), Answer(429))
     run(client)
-    plane.advance(0)
+    control_plane.advance(0)
     (waiting,) = client.webhooks.deliveries(hook)
-    plane.advance(600)
+    control_plane.advance(600)
 
     (delivered,) = client.webhooks.deliveries(hook)
 
@@ -248,25 +256,27 @@ def test_a_retry_that_succeeds_ends_it(plane: LocalControlPlane, client: nodus.C
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
-def test_any_2xx_is_success(plane: LocalControlPlane, client: nodus.Client, receiver: Receiver, status: int) -> None:
-    """Whatever the endpoint means by it."""
+def test_any_2xx_is_success(
+    control_plane: LocalControlPlane, client: nodus.Client, receiver: Receiver, status: int
+) -> None:
+    """Every status from 200 to 299 ends the attempts."""
     hook, _ = register(client, receiver, "job.placed")
     receiver.always(Answer(status))
     run(client)
-    plane.advance(0)
+    control_plane.advance(0)
 
     assert [each.status for each in client.webhooks.deliveries(hook)] == ["delivered"]
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirects_are_not_followed(
-    plane: LocalControlPlane, client: nodus.Client, receiver: Receiver, status: int
+    control_plane: LocalControlPlane, client: nodus.Client, receiver: Receiver, status: int
 ) -> None:
     """They are failures: where they lead nobody has judged."""
     hook, _ = register(client, receiver, "job.placed")
     receiver.script(Answer(status, {"Location": receiver.url + "/elsewhere"}))
     run(client)
-    plane.advance(0)
+    control_plane.advance(0)
 
     (delivery,) = client.webhooks.deliveries(hook)
 
@@ -275,15 +285,15 @@ def test_redirects_are_not_followed(
 
 
 def test_410_ends_everything_for_that_endpoint(
-    plane: LocalControlPlane, client: nodus.Client, receiver: Receiver
+    control_plane: LocalControlPlane, client: nodus.Client, receiver: Receiver
 ) -> None:
     """What waits fails, what happens later is not sent, and it can be seen."""
     hook, _ = register(client, receiver)
     receiver.script(Answer(500), Answer(410))
     run(client)
-    plane.advance(0)
+    control_plane.advance(0)
     run(client)
-    plane.advance(3 * 3600)
+    control_plane.advance(3 * 3600)
 
     deliveries = client.webhooks.deliveries(hook)
 
@@ -297,18 +307,18 @@ def test_410_ends_everything_for_that_endpoint(
 
 
 def test_a_replay_sends_the_same_event_again(
-    plane: LocalControlPlane, client: nodus.Client, receiver: Receiver
+    control_plane: LocalControlPlane, client: nodus.Client, receiver: Receiver
 ) -> None:
     """Under its id, whatever became of it before, and with the whole schedule before it."""
     hook, secret = register(client, receiver, "job.placed")
     receiver.always(Answer(500))
     run(client)
-    plane.advance(2 * 3600)
+    control_plane.advance(2 * 3600)
     (failed,) = client.webhooks.deliveries(hook)
     receiver.script(Answer(500), Answer(200))
 
     replayed = client.webhooks.replay(hook, failed.id)
-    plane.advance(60)
+    control_plane.advance(60)
     (delivered,) = client.webhooks.deliveries(hook)
 
     assert (replayed.id, replayed.status, replayed.event_id) == (failed.id, "pending", failed.event_id)
@@ -316,24 +326,28 @@ def test_a_replay_sends_the_same_event_again(
     assert {event.id for event in events(receiver, secret)} == {failed.event_id}
 
 
-def test_what_was_delivered_can_be_replayed(plane: LocalControlPlane, client: nodus.Client, receiver: Receiver) -> None:
+def test_what_was_delivered_can_be_replayed(
+    control_plane: LocalControlPlane, client: nodus.Client, receiver: Receiver
+) -> None:
     """The receiver may have lost it."""
     hook, _ = register(client, receiver, "job.placed")
     run(client)
-    plane.advance(0)
+    control_plane.advance(0)
     (delivered,) = client.webhooks.deliveries(hook)
     client.webhooks.replay(hook, delivered.id)
-    plane.advance(0)
+    control_plane.advance(0)
 
     assert len(receiver.requests) == 2
 
 
-def test_deliveries_are_listed_by_pages(plane: LocalControlPlane, client: nodus.Client, receiver: Receiver) -> None:
+def test_deliveries_are_listed_by_pages(
+    control_plane: LocalControlPlane, client: nodus.Client, receiver: Receiver
+) -> None:
     """Newest first, every one once."""
     hook, _ = register(client, receiver, "job.placed")
     for _ in range(5):
         run(client)
-    plane.advance(0)
+    control_plane.advance(0)
 
     listed = [each.event_id for each in client.webhooks.iter_deliveries(hook, page_size=2)]
 
@@ -341,12 +355,14 @@ def test_deliveries_are_listed_by_pages(plane: LocalControlPlane, client: nodus.
     assert len(set(listed)) == 5
 
 
-def test_every_attempt_is_in_the_ledger(plane: LocalControlPlane, client: nodus.Client, receiver: Receiver) -> None:
+def test_every_attempt_is_in_the_ledger(
+    control_plane: LocalControlPlane, client: nodus.Client, receiver: Receiver
+) -> None:
     """Status, latency and next retry, and whose principal it was; the URL is not, because it may hold a token."""
     hook, _ = register(client, receiver, "job.placed")
     receiver.script(Answer(500))
     job = run(client)
-    plane.advance(60)
+    control_plane.advance(60)
 
     (delivery,) = client.webhooks.deliveries(hook)
     first, second = [entry for entry in client.ledger.entries(job_id=job.id) if entry.kind == "webhook.attempted"]
@@ -361,7 +377,7 @@ def test_every_attempt_is_in_the_ledger(plane: LocalControlPlane, client: nodus.
     assert receiver.url not in str(first.payload)
 
 
-def test_a_slow_endpoint_holds_up_nobody_else(plane: LocalControlPlane, client: nodus.Client) -> None:
+def test_a_slow_endpoint_holds_up_nobody_else(control_plane: LocalControlPlane, client: nodus.Client) -> None:
     """With many events for it waiting, others have theirs at once."""
     release = threading.Event()
     with Receiver() as slow, Receiver() as quick:
@@ -375,7 +391,7 @@ def test_a_slow_endpoint_holds_up_nobody_else(plane: LocalControlPlane, client: 
         quick.wait_for(1)
         sent_meanwhile = len(slow.requests)
         release.set()
-        plane.advance(0)
+        control_plane.advance(0)
 
         assert [event.type for event in events(quick, secret)] == ["job.placed"]
         assert sent_meanwhile == 4
@@ -383,15 +399,15 @@ def test_a_slow_endpoint_holds_up_nobody_else(plane: LocalControlPlane, client: 
 
 
 def test_rotation_signs_with_both_secrets_for_a_day(
-    plane: LocalControlPlane, client: nodus.Client, receiver: Receiver
+    control_plane: LocalControlPlane, client: nodus.Client, receiver: Receiver
 ) -> None:
     """The receiver changes over in its own time."""
     hook, old = register(client, receiver, "job.placed")
     new = client.webhooks.rotate(hook).secret
     run(client)
-    plane.advance(24 * 3600)
+    control_plane.advance(24 * 3600)
     run(client)
-    plane.advance(0)
+    control_plane.advance(0)
     both, alone = receiver.requests
 
     assert both.event(old) == both.event(new)
@@ -403,16 +419,16 @@ def test_rotation_signs_with_both_secrets_for_a_day(
 
 
 def test_rotating_again_keeps_the_secret_that_the_receiver_knows(
-    plane: LocalControlPlane, client: nodus.Client, receiver: Receiver
+    control_plane: LocalControlPlane, client: nodus.Client, receiver: Receiver
 ) -> None:
     """Who lost the answer to a rotation rotates again. The header never has more than five signatures."""
     hook, first = register(client, receiver, "job.placed")
     latest = [client.webhooks.rotate(hook).secret for _ in range(3)]
     run(client)
-    plane.advance(0)
+    control_plane.advance(0)
     latest += [client.webhooks.rotate(hook).secret for _ in range(3)]
     run(client)
-    plane.advance(0)
+    control_plane.advance(0)
     early, late = receiver.requests
 
     assert {early.event(secret).type for secret in [first, *latest[:3]]} == {"job.placed"}
@@ -421,16 +437,16 @@ def test_rotating_again_keeps_the_secret_that_the_receiver_knows(
 
 
 def test_a_deleted_endpoint_gets_nothing_more(
-    plane: LocalControlPlane, client: nodus.Client, receiver: Receiver
+    control_plane: LocalControlPlane, client: nodus.Client, receiver: Receiver
 ) -> None:
     """Not even what was waiting to be tried again."""
     hook, _ = register(client, receiver, "job.placed")
     receiver.always(Answer(500))
     run(client)
-    plane.advance(0)
+    control_plane.advance(0)
     client.webhooks.delete(hook)
     run(client)
-    plane.advance(2 * 3600)
+    control_plane.advance(2 * 3600)
 
     assert len(receiver.requests) == 1
     assert client.webhooks.list() == []
@@ -438,23 +454,25 @@ def test_a_deleted_endpoint_gets_nothing_more(
         client.webhooks.deliveries(hook)
 
 
-def test_a_reset_forgets_endpoints(plane: LocalControlPlane, client: nodus.Client, receiver: Receiver) -> None:
-    """Everything but the keys."""
+def test_a_reset_forgets_endpoints(control_plane: LocalControlPlane, client: nodus.Client, receiver: Receiver) -> None:
+    """A reset removes all but the keys."""
     register(client, receiver)
-    plane.reset()
+    control_plane.reset()
     run(client)
-    plane.advance(3600)
+    control_plane.advance(3600)
 
     assert client.webhooks.list() == []
     assert receiver.requests == []
 
 
-def test_the_signed_path_has_no_query(plane: LocalControlPlane, client: nodus.Client, receiver: Receiver) -> None:
+def test_the_signed_path_has_no_query(
+    control_plane: LocalControlPlane, client: nodus.Client, receiver: Receiver
+) -> None:
     """The query goes on the wire, unsigned."""
     hook = client.webhooks.create(receiver.url + "/a%2Fb;c?token=1&x=%27", ["job.placed"])
     assert hook.secret is not None
     run(client)
-    plane.advance(0)
+    control_plane.advance(0)
     (request,) = receiver.requests
 
     assert request.path == "/nodus/a%2Fb;c?token=1&x=%27"
@@ -470,8 +488,8 @@ def test_the_signed_path_has_no_query(plane: LocalControlPlane, client: nodus.Cl
 def test_a_running_clock_delivers_by_itself(receiver: Receiver) -> None:
     """Nobody needs to advance it; a leaping one passes by no retry."""
     with (
-        LocalControlPlane(speed=3600.0) as plane,
-        nodus.Client(api_key=plane.api_key, base_url=plane.base_url) as client,
+        LocalControlPlane(speed=3600.0) as control_plane,
+        nodus.Client(api_key=control_plane.api_key, base_url=control_plane.base_url) as client,
     ):
         register(client, receiver, "job.placed", "job.completed")
         receiver.script(Answer(500))

@@ -70,7 +70,7 @@ async def attempt(
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1", "169.254.169.254", "64:ff9b::a00:1", "::ffff:127.0.0.1"])
 async def test_a_name_that_leads_inside_is_refused_at_registration(address: str) -> None:
-    """Whatever it is called."""
+    """A host name is judged by the addresses that it resolves to."""
     destinations = Destinations(Allowed(), ScriptedNames(["8.8.8.8", address]))
 
     with pytest.raises(AddressRefused) as refused:
@@ -273,30 +273,30 @@ async def test_tls_is_with_the_name_and_not_with_the_address(certificates: tuple
 def test_a_delivery_to_a_name_that_turned_inside_is_retried_and_then_failed(receiver: Receiver) -> None:
     """The attempt is recorded like any other; the endpoint never hears of it."""
     names = ScriptedNames(["93.184.216.34"], ["127.0.0.1"])
-    plane = ControlPlane(clock=ManualClock(), webhooks=WebhookOptions(resolve=names))
+    control_plane = ControlPlane(clock=ManualClock(), webhooks=WebhookOptions(resolve=names))
     try:
         url = f"https://rebind.test:{receiver.port}/"
-        anyio.run(plane.webhooks.destinations.check, url, "acme")
-        hook = plane.webhooks.endpoints.register("acme", url, ["job.placed"], None, plane.clock.now())
-        key = submit(plane)
-        plane.advance(2 * 3600)
-        (delivery,) = plane.webhooks.deliveries.page(key, hook.endpoint.id, limit=5, cursor=None).deliveries
+        anyio.run(control_plane.webhooks.destinations.check, url, "acme")
+        hook = control_plane.webhooks.endpoints.register("acme", url, ["job.placed"], None, control_plane.clock.now())
+        key = submit(control_plane)
+        control_plane.advance(2 * 3600)
+        (delivery,) = control_plane.webhooks.deliveries.page(key, hook.endpoint.id, limit=5, cursor=None).deliveries
     finally:
-        plane.close()
+        control_plane.close()
 
     assert delivery.status == "failed"
     assert [each.error for each in delivery.attempts] == ["address_not_allowed"] * 5
     assert receiver.requests == []
 
 
-def submit(plane: ControlPlane) -> str:
+def submit(control_plane: ControlPlane) -> str:
     """Submit a job of a new customer; return the customer."""
-    minted = plane.keys.mint(
-        customer_id="acme", label="", principal_kind=PrincipalKind.SERVICE, now=plane.clock.now(), is_test=True
+    minted = control_plane.keys.mint(
+        customer_id="acme", label="", principal_kind=PrincipalKind.SERVICE, now=control_plane.clock.now(), is_test=True
     )
-    key = plane.keys.find(minted.api_key)
+    key = control_plane.keys.find(minted.api_key)
     assert key is not None
-    plane.jobs.submit(key, parse_spec({"image": "a/b", "gpu": "l40s"}), None, plane.clock.now())
+    control_plane.jobs.submit(key, parse_spec({"image": "a/b", "gpu": "l40s"}), None, control_plane.clock.now())
     return key.customer_id
 
 
@@ -325,7 +325,7 @@ async def test_names_that_nobody_answers_for_keep_no_other_from_being_found() ->
 
 
 def test_signatures_are_made_at_real_time(receiver: Receiver) -> None:
-    """Whatever the control plane's clock says."""
+    """A receiver compares them with its own clock, not with the control plane's."""
     sender = Sender(Destinations(ON_LOOPBACK, ScriptedNames([])), real_time=lambda: 1_700_000_000.9)
     anyio.run(sender.send, receiver.url, b"{}", ("one", "two"))
     (request,) = receiver.requests

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodus_control.webhooks.fair_share import SLOW_SECONDS, Limits, UnderWay, Waiting, limits_within, share
+from nodus_control.webhooks.fair_share import SLOW_SECONDS, InFlight, Limits, Waiting, limits_within, share
 
 LIMITS = Limits(quick=8, suspect=4, in_all=20, customer=5, endpoint=3, begun_at_once=6)
 
@@ -22,9 +22,9 @@ def waiting(*endpoints: str, suspect: str = "") -> list[Waiting]:
     ]
 
 
-def in_flight(*endpoints: str, suspect: bool = False, seconds: float = 0.0) -> list[UnderWay]:
+def in_flight(*endpoints: str, suspect: bool = False, seconds: float = 0.0) -> list[InFlight]:
     """Attempts to endpoints named `customer/endpoint`."""
-    return [UnderWay(each, each.partition("/")[0], suspect, seconds) for each in endpoints]
+    return [InFlight(each, each.partition("/")[0], suspect, seconds) for each in endpoints]
 
 
 def test_an_endpoint_has_a_few_places() -> None:
@@ -74,7 +74,7 @@ def test_endpoints_that_do_not_answer_share_places_of_their_own() -> None:
 
 
 def test_there_is_an_end_to_everything() -> None:
-    """Each attempt is a connection."""
+    """All endpoints together have a limit, because each attempt is a connection."""
     assert share(waiting("a/1"), in_flight(*(f"{n}/1" for n in range(20)), seconds=9), LIMITS) == {}
 
 
@@ -97,11 +97,11 @@ NAMES = st.tuples(st.sampled_from("abc"), st.integers(1, 4)).map(lambda pair: f"
     st.lists(st.tuples(NAMES, st.booleans(), st.sampled_from([0.0, 9.0])), max_size=24),
 )
 def test_no_limit_is_ever_passed(due: list[tuple[str, bool]], busy: list[tuple[str, bool, float]]) -> None:
-    """Whatever waits, and whatever is under way."""
-    attempts = [UnderWay(name, name[0], is_suspect, seconds) for name, is_suspect, seconds in busy]
+    """The limits hold whatever waits, and whatever is in flight."""
+    attempts = [InFlight(name, name[0], is_suspect, seconds) for name, is_suspect, seconds in busy]
     endpoints = [Waiting(name, name[0], number, is_suspect) for number, (name, is_suspect) in enumerate(due)]
     shares = share(endpoints, attempts, LIMITS)
-    begun = [UnderWay(each.endpoint_id, each.customer_id, each.is_suspect, 0.0) for each in expand(endpoints, shares)]
+    begun = [InFlight(each.endpoint_id, each.customer_id, each.is_suspect, 0.0) for each in expand(endpoints, shares)]
 
     assert len(begun) <= LIMITS.begun_at_once
     for count, before, most in (

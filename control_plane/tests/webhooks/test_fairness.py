@@ -30,26 +30,28 @@ pytestmark = pytest.mark.both_engines
 DAY_SECONDS = 86_400
 
 
-def new_customer(plane: ControlPlane, name: str) -> KeyRecord:
+def new_customer(control_plane: ControlPlane, name: str) -> KeyRecord:
     """Make a customer, and a key of it."""
-    minted = plane.keys.mint(
-        customer_id=name, label="", principal_kind=PrincipalKind.SERVICE, now=plane.clock.now(), is_test=True
+    minted = control_plane.keys.mint(
+        customer_id=name, label="", principal_kind=PrincipalKind.SERVICE, now=control_plane.clock.now(), is_test=True
     )
-    key = plane.keys.find(minted.api_key)
+    key = control_plane.keys.find(minted.api_key)
     assert key is not None
     return key
 
 
-def register(plane: ControlPlane, key: KeyRecord, url: str) -> str:
+def register(control_plane: ControlPlane, key: KeyRecord, url: str) -> str:
     """Register an endpoint for accepted jobs; return its id."""
-    return plane.webhooks.endpoints.register(key.customer_id, url, ["job.placed"], None, plane.clock.now()).endpoint.id
+    return control_plane.webhooks.endpoints.register(
+        key.customer_id, url, ["job.placed"], None, control_plane.clock.now()
+    ).endpoint.id
 
 
-def submit(plane: ControlPlane, key: KeyRecord, count: int = 1) -> None:
+def submit(control_plane: ControlPlane, key: KeyRecord, count: int = 1) -> None:
     """Submit jobs; each is an event for every endpoint of the customer."""
     for _ in range(count):
-        plane.jobs.submit(key, parse_spec({"image": "a/b", "gpu": "l40s"}), None, plane.clock.now())
-    plane.wake()
+        control_plane.jobs.submit(key, parse_spec({"image": "a/b", "gpu": "l40s"}), None, control_plane.clock.now())
+    control_plane.wake()
 
 
 class Silence:
@@ -76,9 +78,11 @@ def silence() -> Iterator[Silence]:
         yield Silence(listening, connections)
 
 
-def test_hanging_endpoints_of_many_customers_delay_nobody_else(plane: LocalControlPlane, receiver: Receiver) -> None:
+def test_hanging_endpoints_of_many_customers_delay_nobody_else(
+    control_plane: LocalControlPlane, receiver: Receiver
+) -> None:
     """They fill all places of the quick, are counted as slow, and others go on at once: long before any times out."""
-    inner = plane.plane
+    inner = control_plane.plane
     inner.webhooks.deliverer._limits = Limits(quick=12, in_all=64, customer=4)
     with silence() as hanging:
         for number in range(4):
@@ -96,9 +100,9 @@ def test_hanging_endpoints_of_many_customers_delay_nobody_else(plane: LocalContr
     assert 12 <= in_flight <= 17
 
 
-def test_new_endpoints_give_a_customer_no_more_places(plane: LocalControlPlane, receiver: Receiver) -> None:
+def test_new_endpoints_give_a_customer_no_more_places(control_plane: LocalControlPlane, receiver: Receiver) -> None:
     """What is under way to deleted ones counts on."""
-    inner = plane.plane
+    inner = control_plane.plane
     inner.webhooks.deliverer._limits = Limits(customer=5)
     key, good = new_customer(inner, "bad"), new_customer(inner, "good")
     register(inner, good, receiver.url)
@@ -144,9 +148,9 @@ def test_room_that_an_attempt_leaves_during_the_look_is_used(
     assert (begun, made, len(receiver.requests)) == (1, 1, 2)
 
 
-def attempt(plane: ControlPlane, outcome: Outcome) -> str | None:
+def attempt(control_plane: ControlPlane, outcome: Outcome) -> str | None:
     """Make the one attempt that is due now, with this outcome; return the delivery's id, or None for nothing due."""
-    now, deliveries = plane.clock.now(), plane.webhooks.deliveries
+    now, deliveries = control_plane.clock.now(), control_plane.webhooks.deliveries
     due = deliveries.due(now=now, real_now=0)
     claimed = deliveries.claim("me", now=now, real_now=0, lease_ms=LEASE_MS, shares={each.id: 1 for each in due})
     if not claimed:
@@ -159,9 +163,9 @@ def attempt(plane: ControlPlane, outcome: Outcome) -> str | None:
 @pytest.fixture
 def still(database_url: str) -> Iterator[ControlPlane]:
     """A control plane that does nothing by itself."""
-    plane = ControlPlane(database_url, clock=ManualClock())
-    yield plane
-    plane.close()
+    control_plane = ControlPlane(database_url, clock=ManualClock())
+    yield control_plane
+    control_plane.close()
 
 
 def test_an_endpoint_that_does_not_answer_is_held_back_as_a_whole(still: ControlPlane) -> None:
@@ -192,7 +196,7 @@ def test_an_endpoint_that_does_not_answer_is_held_back_as_a_whole(still: Control
 
 
 def test_the_ledger_says_when_a_held_delivery_is_tried_next(still: ControlPlane) -> None:
-    """As the delivery does."""
+    """It says the same time as the delivery does."""
     key = new_customer(still, "acme")
     hook = register(still, key, "http://127.0.0.1:9/")
     submit(still, key)
@@ -226,20 +230,20 @@ def test_a_replay_is_tried_at_once(still: ControlPlane) -> None:
 
 
 def test_days_of_nothing_but_failures_disable_an_endpoint(
-    plane: LocalControlPlane, client: nodus.Client, receiver: Receiver
+    control_plane: LocalControlPlane, client: nodus.Client, receiver: Receiver
 ) -> None:
     """It can be seen; what waited has failed, and later events are not for it."""
     receiver.always(Answer(500))
     hook = client.webhooks.create(receiver.url, ["job.placed"])
     for _ in range(5):
         client.run(image="a/b", gpu="l40s")
-        plane.advance(DAY_SECONDS)
+        control_plane.advance(DAY_SECONDS)
     before = client.webhooks.get(hook.id)
     client.run(image="a/b", gpu="l40s")
-    plane.advance(DAY_SECONDS)
+    control_plane.advance(DAY_SECONDS)
     made = len(receiver.requests)
     client.run(image="a/b", gpu="l40s")
-    plane.advance(DAY_SECONDS)
+    control_plane.advance(DAY_SECONDS)
     after = client.webhooks.get(hook.id)
 
     assert (before.disabled_at, before.disabled_reason, before.held_until) == (None, None, None)
@@ -251,19 +255,19 @@ def test_days_of_nothing_but_failures_disable_an_endpoint(
 
 
 def test_a_disabled_endpoint_can_be_enabled_again(
-    plane: LocalControlPlane, client: nodus.Client, receiver: Receiver
+    control_plane: LocalControlPlane, client: nodus.Client, receiver: Receiver
 ) -> None:
     """Later events come, and what failed can be replayed; that it once answered 410 is forgotten."""
     receiver.script(Answer(410))
     hook = client.webhooks.create(receiver.url, ["job.placed"])
     client.run(image="a/b", gpu="l40s")
-    plane.advance(0)
+    control_plane.advance(0)
     disabled = client.webhooks.get(hook.id)
     (failed,) = client.webhooks.deliveries(hook.id)
     enabled = client.webhooks.enable(hook.id)
     client.run(image="a/b", gpu="l40s")
     client.webhooks.replay(hook.id, failed.id)
-    plane.advance(0)
+    control_plane.advance(0)
 
     assert disabled.disabled_at is not None
     assert (disabled.disabled_reason, enabled.disabled_reason) == ("gone", None)

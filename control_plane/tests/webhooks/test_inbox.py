@@ -48,7 +48,7 @@ def test_headers_count_too() -> None:
 
 
 def test_what_is_too_large_by_itself_is_not_kept() -> None:
-    """And takes nobody's place."""
+    """It displaces nothing that is kept."""
     inbox = Inbox(most_bytes=10_000)
     inbox.add(received("x", b"a"))
     inbox.add(received("x", b"b" * 20_000))

@@ -11,12 +11,14 @@ from nodus_control.testing import LocalControlPlane
 pytestmark = pytest.mark.both_engines
 
 
-def test_events_about_a_job_tell_its_name(plane: LocalControlPlane, client: nodus.Client, receiver: Receiver) -> None:
+def test_events_about_a_job_tell_its_name(
+    control_plane: LocalControlPlane, client: nodus.Client, receiver: Receiver
+) -> None:
     """When it is placed and when it ends; null where it has none."""
     hook = client.webhooks.create(receiver.url, ["job.placed", "job.completed", "job.cancelled"])
     client.run(image="a/b", name="夜間 1", env={"NODUS_SIM_DURATION_SECONDS": "60", "NODUS_SIM_OUTCOME": "completed"})
     client.run(image="a/b").cancel()
-    plane.advance(3600)
+    control_plane.advance(3600)
 
     told = [request.event(str(hook.secret)) for request in receiver.requests]
 

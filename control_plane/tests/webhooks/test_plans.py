@@ -13,16 +13,16 @@ from nodus_control.control_plane import ControlPlane
 
 
 @pytest.fixture
-def plane() -> Iterator[ControlPlane]:
+def control_plane() -> Iterator[ControlPlane]:
     """A control plane that does nothing by itself."""
     opened = ControlPlane(clock=ManualClock())
     yield opened
     opened.close()
 
 
-def plans_of(plane: ControlPlane, statements: list[tuple[str, Any]]) -> list[str]:
+def plans_of(control_plane: ControlPlane, statements: list[tuple[str, Any]]) -> list[str]:
     """Return the steps of SQLite's plans for these statements."""
-    with plane.database.read() as connection:
+    with control_plane.database.read() as connection:
         return [
             str(step[3])
             for statement, parameters in statements
@@ -30,7 +30,7 @@ def plans_of(plane: ControlPlane, statements: list[tuple[str, Any]]) -> list[str
         ]
 
 
-def test_nothing_is_found_by_reading_a_whole_table(plane: ControlPlane) -> None:
+def test_nothing_is_found_by_reading_a_whole_table(control_plane: ControlPlane) -> None:
     """Not what is due, nor when something will be, nor what an agent sees of the ledger."""
     statements: list[tuple[str, Any]] = []
 
@@ -38,16 +38,16 @@ def test_nothing_is_found_by_reading_a_whole_table(plane: ControlPlane) -> None:
         if statement.startswith(("SELECT", "WITH")):
             statements.append((statement, parameters))
 
-    engine = plane.database._engine
+    engine = control_plane.database._engine
     event.listen(engine, "before_cursor_execute", note)
-    deliveries = plane.webhooks.deliveries
+    deliveries = control_plane.webhooks.deliveries
     deliveries.due(now=1, real_now=1)
     deliveries.next_after(1)
     deliveries.claim("me", now=1, real_now=1, lease_ms=1, shares={"wh_1": 4})
-    plane.trust_ledger.entries("acme", job_id=None, after=0, limit=10, key_id="key")
+    control_plane.trust_ledger.entries("acme", job_id=None, after=0, limit=10, key_id="key")
     event.remove(engine, "before_cursor_execute", note)
 
-    steps = plans_of(plane, statements)
+    steps = plans_of(control_plane, statements)
     scans = [step for step in steps if step.startswith("SCAN") and step != "SCAN pending"]
     sorts = [step for step in steps if "TEMP B-TREE" in step]
     assert len(statements) == 5

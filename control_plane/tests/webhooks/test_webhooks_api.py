@@ -24,20 +24,26 @@ GOOD = {"url": URL, "events": ["job.completed", "job.failed", "budget.threshold_
 
 
 @pytest.fixture
-def http(plane: LocalControlPlane) -> Iterator[httpx.Client]:
+def http(control_plane: LocalControlPlane) -> Iterator[httpx.Client]:
     """Bare HTTP with the person's key."""
-    headers = {"Authorization": f"Bearer {plane.api_key}"}
-    with httpx.Client(base_url=plane.base_url, headers=headers, trust_env=False, timeout=PATIENCE_SECONDS) as opened:
+    headers = {"Authorization": f"Bearer {control_plane.api_key}"}
+    with httpx.Client(
+        base_url=control_plane.base_url, headers=headers, trust_env=False, timeout=PATIENCE_SECONDS
+    ) as opened:
         yield opened
 
 
 @pytest.fixture
-def stranger(plane: LocalControlPlane) -> Iterator[nodus.Client]:
+def stranger(control_plane: LocalControlPlane) -> Iterator[nodus.Client]:
     """A client of another customer."""
-    minted = plane.plane.keys.mint(
-        customer_id="other", label="", principal_kind=PrincipalKind.HUMAN, now=plane.plane.clock.now(), is_test=True
+    minted = control_plane.plane.keys.mint(
+        customer_id="other",
+        label="",
+        principal_kind=PrincipalKind.HUMAN,
+        now=control_plane.plane.clock.now(),
+        is_test=True,
     )
-    with nodus.Client(api_key=minted.api_key, base_url=plane.base_url, max_retries=0) as opened:
+    with nodus.Client(api_key=minted.api_key, base_url=control_plane.base_url, max_retries=0) as opened:
         yield opened
 
 
@@ -77,7 +83,7 @@ def test_the_manuals_registration(http: httpx.Client) -> None:
     ],
 )
 def test_what_is_refused(http: httpx.Client, change: dict[str, object], field: str | None) -> None:
-    """With the field, and nothing of a URL."""
+    """The error names the field, and repeats nothing of the URL."""
     answer = http.post("/v1/webhooks", json={**GOOD, **change})
     error = answer.json()
 
@@ -87,14 +93,14 @@ def test_what_is_refused(http: httpx.Client, change: dict[str, object], field: s
 
 @pytest.mark.parametrize("body", [b"[]", b'"x"', b"null", b"7"])
 def test_a_body_that_is_no_object_is_refused(http: httpx.Client, body: bytes) -> None:
-    """Whatever JSON it is."""
+    """JSON of any other kind is an error."""
     answer = http.post("/v1/webhooks", content=body)
 
     assert (answer.status_code, answer.json()["error"]) == (422, "invalid_webhook")
 
 
 def test_an_unknown_event_is_named_beside_the_known_ones(client: nodus.Client) -> None:
-    """So that a slip is seen."""
+    """Whoever mistyped a type sees the right one."""
     with pytest.raises(nodus.ValidationError) as refused:
         client.webhooks.create(URL, ["job.completed", "job.done"])
 
@@ -115,7 +121,7 @@ def test_an_unknown_event_is_named_beside_the_known_ones(client: nodus.Client) -
     ],
 )
 def test_a_url_that_leads_inside_is_refused(client: nodus.Client, url: str) -> None:
-    """At registration already."""
+    """It is refused at registration, before any delivery."""
     with pytest.raises(nodus.ValidationError) as refused:
         client.webhooks.create(url, ["job.placed"])
 
@@ -135,12 +141,12 @@ def test_a_customer_has_at_most_sixteen(client: nodus.Client, stranger: nodus.Cl
 
 
 def test_another_customers_webhook_reads_as_absent(
-    plane: LocalControlPlane, client: nodus.Client, stranger: nodus.Client, receiver: Receiver
+    control_plane: LocalControlPlane, client: nodus.Client, stranger: nodus.Client, receiver: Receiver
 ) -> None:
     """In every call, its deliveries included."""
     hook = client.webhooks.create(receiver.url, ["job.placed"])
     client.run(image="a/b", gpu="l40s")
-    plane.advance(0)
+    control_plane.advance(0)
     (delivery,) = client.webhooks.deliveries(hook.id)
     own = stranger.webhooks.create(receiver.url, ["job.placed"])
     for call in (
@@ -162,12 +168,12 @@ def test_another_customers_webhook_reads_as_absent(
 
 
 def test_an_agent_may_look_but_not_change(
-    plane: LocalControlPlane, client: nodus.Client, agent: nodus.Client, receiver: Receiver
+    control_plane: LocalControlPlane, client: nodus.Client, agent: nodus.Client, receiver: Receiver
 ) -> None:
     """Where a customer's events go, and how often, is no agent's to decide."""
     hook = client.webhooks.create(receiver.url, ["job.placed"])
     client.run(image="a/b", gpu="l40s")
-    plane.advance(0)
+    control_plane.advance(0)
     (delivery,) = agent.webhooks.deliveries(hook.id)
     for call in (
         lambda: agent.webhooks.create(URL, ["job.placed"]),
@@ -179,21 +185,21 @@ def test_an_agent_may_look_but_not_change(
         with pytest.raises(nodus.AuthenticationError) as refused:
             call()
         assert (refused.value.status_code, refused.value.code) == (403, "forbidden_principal")
-    plane.advance(0)
+    control_plane.advance(0)
 
     assert [each.id for each in agent.webhooks.list()] == [hook.id]
     assert len(receiver.requests) == 1
 
 
 def test_what_stands_in_the_query_of_a_url_is_shown_once(
-    plane: LocalControlPlane, client: nodus.Client, agent: nodus.Client, receiver: Receiver
+    control_plane: LocalControlPlane, client: nodus.Client, agent: nodus.Client, receiver: Receiver
 ) -> None:
     """To whoever registered it, in the answer; it is delivered to all the same, and nobody reads the token again."""
     url = f"{receiver.url}?token=T_q7x&T_q7y&empty="
     shown = f"{receiver.url}?token=***&***&empty=***"
     created = client.webhooks.create(url, ["job.placed"])
     client.run(image="a/b", gpu="l40s")
-    plane.advance(0)
+    control_plane.advance(0)
     looks = [one for each in (client, agent) for one in (each.webhooks.get(created.id), *each.webhooks.list())]
     recorded = str(client.webhooks.deliveries(created.id)) + str(client.ledger.entries())
 
@@ -235,7 +241,7 @@ def test_writing_takes_no_query(http: httpx.Client) -> None:
     [("limit=0", 422), ("limit=x", 422), ("cursor=x", 400), ("cursor=ajE", 400), ("cursor=%F0%9F%92%A9", 400)],
 )
 def test_a_page_that_is_none_is_refused(http: httpx.Client, query: str, status: int) -> None:
-    """As in every listing."""
+    """A wrong limit or cursor is an error, as in every listing."""
     hook = http.post("/v1/webhooks", json=GOOD).json()["id"]
 
     assert http.get(f"/v1/webhooks/{hook}/deliveries?{query}").status_code == status
@@ -250,11 +256,11 @@ def test_deleting_is_answered_with_nothing(http: httpx.Client) -> None:
     assert (second.status_code, second.json()["error"]) == (404, "webhook_not_found")
 
 
-def test_every_call_needs_a_key(plane: LocalControlPlane) -> None:
+def test_every_call_needs_a_key(control_plane: LocalControlPlane) -> None:
     """No path of webhooks answers a stranger."""
     paths = [path for path in document()["paths"] if path.startswith("/v1/webhooks")]
     methods = [(method, path) for path in paths for method in document()["paths"][path] if method != "parameters"]
-    with httpx.Client(base_url=plane.base_url, trust_env=False, timeout=PATIENCE_SECONDS) as bare:
+    with httpx.Client(base_url=control_plane.base_url, trust_env=False, timeout=PATIENCE_SECONDS) as bare:
         statuses = {
             bare.request(method.upper(), path.replace("{", "").replace("}", "")).status_code for method, path in methods
         }
@@ -263,19 +269,19 @@ def test_every_call_needs_a_key(plane: LocalControlPlane) -> None:
     assert statuses == {401}
 
 
-def inbox(plane: LocalControlPlane) -> list[dict[str, Any]]:
+def inbox(control_plane: LocalControlPlane) -> list[dict[str, Any]]:
     """Read the built-in receiver."""
-    with urllib.request.urlopen(f"{plane.base_url}/_dev/inbox") as answer:
+    with urllib.request.urlopen(f"{control_plane.base_url}/_dev/inbox") as answer:
         deliveries: list[dict[str, Any]] = json.load(answer)["deliveries"]
     return deliveries
 
 
-def test_the_inbox_shows_what_was_delivered(plane: LocalControlPlane, client: nodus.Client) -> None:
+def test_the_inbox_shows_what_was_delivered(control_plane: LocalControlPlane, client: nodus.Client) -> None:
     """Body, headers and event, and that the signature is right."""
-    hook = client.webhooks.create(f"{plane.base_url}/_dev/inbox/mine", ["job.placed"])
+    hook = client.webhooks.create(f"{control_plane.base_url}/_dev/inbox/mine", ["job.placed"])
     job = client.run(image="a/b", gpu="l40s")
-    plane.advance(0)
-    (delivery,) = inbox(plane)
+    control_plane.advance(0)
+    (delivery,) = inbox(control_plane)
 
     assert (delivery["name"], delivery["signature_valid"]) == ("mine", True)
     assert delivery["event"] == json.loads(delivery["body"])
@@ -290,14 +296,14 @@ def test_the_inbox_shows_what_was_delivered(plane: LocalControlPlane, client: no
     )
 
 
-def test_the_inbox_keeps_only_what_was_signed_for_it(plane: LocalControlPlane, client: nodus.Client) -> None:
+def test_the_inbox_keeps_only_what_was_signed_for_it(control_plane: LocalControlPlane, client: nodus.Client) -> None:
     """Not what somebody else signed, or for another path, or twice, or not at all: that is refused, and forgotten."""
-    hook = client.webhooks.create(f"{plane.base_url}/_dev/inbox/mine", ["job.placed"])
+    hook = client.webhooks.create(f"{control_plane.base_url}/_dev/inbox/mine", ["job.placed"])
     secret = str(hook.secret)
 
     def post(path: str, body: bytes, headers: list[tuple[str, str]]) -> int:
         answer = httpx.post(
-            plane.base_url + path, content=body, headers=headers, trust_env=False, timeout=PATIENCE_SECONDS
+            control_plane.base_url + path, content=body, headers=headers, trust_env=False, timeout=PATIENCE_SECONDS
         )
         return answer.status_code
 
@@ -314,8 +320,8 @@ def test_the_inbox_keeps_only_what_was_signed_for_it(plane: LocalControlPlane, c
         post("/_dev/inbox/mine", b"[" * 100_000, []),
     ]
 
-    shown = inbox(plane)
+    shown = inbox(control_plane)
     assert statuses == [204, 401, 401, 401, 401, 401]
     assert [(each["signature_valid"], each["event"], each["body"]) for each in shown] == [(True, None, "\ufffd[")]
-    httpx.delete(f"{plane.base_url}/_dev/inbox", trust_env=False, timeout=PATIENCE_SECONDS)
-    assert inbox(plane) == []
+    httpx.delete(f"{control_plane.base_url}/_dev/inbox", trust_env=False, timeout=PATIENCE_SECONDS)
+    assert inbox(control_plane) == []

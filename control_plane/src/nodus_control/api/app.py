@@ -15,16 +15,16 @@ from .routes import OPERATIONS
 Layer = Callable[[ASGIApp], ASGIApp]
 
 
-def create_app(plane: ControlPlane, *, more: Iterable[Handled] = (), layers: Iterable[Layer] = ()) -> ASGIApp:
+def create_app(control_plane: ControlPlane, *, more: Iterable[Handled] = (), layers: Iterable[Layer] = ()) -> ASGIApp:
     """Make the application of a control plane.
 
     Args:
-        plane: the control plane; the caller starts its worker and closes it.
+        control_plane: the control plane; the caller starts its worker and closes it.
         more: paths that its host serves besides those of the API.
         layers: what its host puts around all paths, the innermost first; every answer has its request id outside them.
     """
-    operations = [Handled(each.method, each.path, functools.partial(each.answer, plane)) for each in OPERATIONS]
+    operations = [Handled(each.method, each.path, functools.partial(each.answer, control_plane)) for each in OPERATIONS]
     app: ASGIApp = Paths([*operations, *more])
     for layer in layers:
         app = layer(app)
-    return EnvelopeMiddleware(app, plane.database_trouble)
+    return EnvelopeMiddleware(app, control_plane.database_trouble)

@@ -15,11 +15,12 @@ from ..api.operations import Handled
 from ..control_plane import ControlPlane
 from . import controls, inbox, page
 from .context import Context
+from .endpoints import endpoint
 from .guards import Guard, GuardMiddleware
 
 _Handler = Callable[[Context, Request], Awaitable[Response]]
 
-_CONTROLS: tuple[tuple[str, str, _Handler], ...] = (
+_CONTROLS = (
     ("GET", "/_dev/state", controls.get_state),
     ("POST", "/_dev/clock/advance", controls.advance_clock),
     ("POST", "/_dev/clock", controls.set_clock),
@@ -31,8 +32,8 @@ _CONTROLS: tuple[tuple[str, str, _Handler], ...] = (
     ("POST", "/_dev/reset", controls.reset),
     ("GET", "/_dev/inbox", inbox.get_inbox),
     ("DELETE", "/_dev/inbox", inbox.clear_inbox),
-    ("POST", "/_dev/inbox/{name}", inbox.receive),
 )
+_RECEIVER: tuple[tuple[str, str, _Handler], ...] = (("POST", "/_dev/inbox/{name}", inbox.receive),)
 _PAGE: tuple[tuple[str, str, _Handler], ...] = (
     ("GET", "/", page.get_page),
     ("POST", "/_dev/page", page.enter_page),
@@ -40,18 +41,19 @@ _PAGE: tuple[tuple[str, str, _Handler], ...] = (
 )
 
 
-def create_playground_app(plane: ControlPlane, faults: FaultScript, guard: Guard | None = None) -> ASGIApp:
+def create_playground_app(control_plane: ControlPlane, faults: FaultScript, guard: Guard | None = None) -> ASGIApp:
     """Make the application of a playground.
 
     Args:
-        plane: the control plane; the caller starts its worker and closes it.
+        control_plane: the control plane; the caller starts its worker and closes it.
         faults: this script is applied to requests, and the controls change it.
         guard: if given, the page is served too, and requests that it does not admit are refused.
     """
-    context = Context(plane, faults, guard)
-    paths = _CONTROLS if guard is None else _CONTROLS + _PAGE
+    context = Context(control_plane, faults, guard)
+    paths = [(method, path, endpoint(control)) for method, path, control in _CONTROLS]
+    paths += [*_RECEIVER, *(() if guard is None else _PAGE)]
     more = [Handled(method, path, functools.partial(handler, context)) for method, path, handler in paths]
     layers: list[Layer] = [functools.partial(FaultMiddleware, script=faults)]
     if guard is not None:
         layers.append(functools.partial(GuardMiddleware, guard=guard))
-    return create_app(plane, more=more, layers=layers)
+    return create_app(control_plane, more=more, layers=layers)

@@ -209,7 +209,7 @@ def run_playground(settled: Settled) -> int:
     """
     with catching_interrupts() as interrupts, contextlib.ExitStack() as closing:
         try:
-            plane = ControlPlane(
+            control_plane = ControlPlane(
                 settled.database_url,
                 clock=make_clock(settled),
                 driver=settled.driver,
@@ -221,13 +221,13 @@ def run_playground(settled: Settled) -> int:
                 # Nobody else works on its database.
                 accept_suppliers=None if settled.suppliers is None else "playground",
             )
-            closing.callback(plane.close)
-            keys = _seed(plane)
-            guard = Guard(settled.allowed_hosts, Visitors() if plane.drivers.runs_commands else None, keys)
-            app = create_playground_app(plane, FaultScript(), guard)
-            server = Server(app, host=settled.host, port=settled.port, end_streams=plane.feed.end_streams)
+            closing.callback(control_plane.close)
+            keys = _seed(control_plane)
+            guard = Guard(settled.allowed_hosts, Visitors() if control_plane.drivers.runs_commands else None, keys)
+            app = create_playground_app(control_plane, FaultScript(), guard)
+            server = Server(app, host=settled.host, port=settled.port, end_streams=control_plane.feed.end_streams)
             closing.callback(server.stop)
-            plane.start_worker()
+            control_plane.start_worker()
             server.start()
         except SuppliersInUse as exc:
             raise Misconfigured(
@@ -256,9 +256,9 @@ def open_page(base_url: str, guard: Guard) -> Callable[[], None]:
     return lambda: None
 
 
-def _seed(plane: ControlPlane) -> SeededKeys:
+def _seed(control_plane: ControlPlane) -> SeededKeys:
     try:
-        return seed_keys(plane, kept=True)
+        return seed_keys(control_plane, kept=True)
     except ExposedKeys as exc:
         raise Misconfigured(str(exc)) from exc
     except OSError as exc:

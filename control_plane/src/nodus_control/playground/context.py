@@ -13,6 +13,6 @@ from .guards import Guard
 class Context:
     """A control plane, the faults that are scripted for it, and whom its page admits (None: there is no page)."""
 
-    plane: ControlPlane
+    control_plane: ControlPlane
     faults: FaultScript
     guard: Guard | None = None

@@ -5,23 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from starlette.requests import Request
-from starlette.responses import Response
-
 from nodus_core.money import cost_micros, usd
 from nodus_core.routing import Requirements, ceiling_micros, decide
 from nodus_core.times import timestamp
 from nodus_ledger.jobs.placements import decision_document
 
-from ..api.auth import authenticate
-from ..api.faults import ACTIONS, Fault, FaultScript
-from ..api.requests import ApiRequest, in_thread, read_request, translated
-from ..api.views import to_json
+from ..api.faults import ACTIONS, Fault
 from ..clock import Pace, RunningClock
 from ..control_plane import ControlPlane
 from ..errors import ApiError
-from .context import Context
 from .drafts import read_fields, write_fields
+from .endpoints import Control
 from .seeded import AGENT_API_KEY, AGENT_SIGNING_SECRET, API_KEY, CUSTOMER_ID, SeededKeys
 from .snippets import Caller, snippets
 
@@ -31,101 +25,27 @@ MIN_SPEED, MAX_SPEED = 0.01, 1_000_000
 MAX_SEED = 2**53 - 1
 
 
-async def get_state(context: Context, request: Request) -> Response:
+def get_state(control: Control) -> dict[str, Any]:
     """Get the state of the playground."""
-    return await _respond(context, request, _state)
-
-
-async def advance_clock(context: Context, request: Request) -> Response:
-    """Advance the clock, and do what falls due."""
-    return await _respond(context, request, _advance)
-
-
-async def set_clock(context: Context, request: Request) -> Response:
-    """Change how fast the clock runs, or pause it."""
-    return await _respond(context, request, _pace)
-
-
-async def read_draft(context: Context, request: Request) -> Response:
-    """Preview a job that is being written: its spec or its errors, its code, and where it would go now."""
-    return await _respond(context, request, _draft)
-
-
-async def get_run(context: Context, request: Request) -> Response:
-    """Get what it takes to reproduce a job: the seed, and how many were submitted before it."""
-    return await _respond(context, request, _run)
-
-
-async def switch_outage(context: Context, request: Request) -> Response:
-    """Begin or end a supplier's outage."""
-    return await _respond(context, request, _outage)
-
-
-async def add_fault(context: Context, request: Request) -> Response:
-    """Script a fault."""
-    return await _respond(context, request, _add_fault)
-
-
-async def clear_faults(context: Context, request: Request) -> Response:
-    """Remove the faults that are waiting."""
-    return await _respond(context, request, _clear_faults)
-
-
-async def reset(context: Context, request: Request) -> Response:
-    """Empty everything but the keys."""
-    return await _respond(context, request, _reset)
-
-
-class _Control:
-    """What a control works on: the control plane, the fault script, and the call."""
-
-    def __init__(self, plane: ControlPlane, faults: FaultScript, call: ApiRequest, keys: SeededKeys | None) -> None:
-        self.plane = plane
-        self.faults = faults
-        self.call = call
-        self.keys = keys
-
-    def body(self) -> Mapping[str, Any]:
-        content = self.call.json()
-        if not isinstance(content, dict):
-            raise ApiError(422, "invalid_request", "The body must be a JSON object.")
-        return content
-
-
-async def _respond(context: Context, request: Request, control: Any) -> Response:
-    plane, guard = context.plane, context.guard
-    keys = None if guard is None else guard.page_keys
-    call = await read_request(plane, request)
-
-    def run(plane: ControlPlane, call: ApiRequest) -> dict[str, Any]:
-        if plane.drivers.runs_commands:
-            authenticate(plane, call)
-        content: dict[str, Any] = control(_Control(plane, context.faults, call, keys))
-        return content
-
-    return Response(to_json(await in_thread(translated, run, plane, call)), media_type="application/json")
-
-
-def _state(control: _Control) -> dict[str, Any]:
-    plane = control.plane
-    out = plane.outages.names()
+    control_plane = control.control_plane
+    out = control_plane.outages.names()
     return {
-        **_clock(plane),
-        "seed": plane.seed,
-        "epoch": plane.settings.epoch(),
-        "ledger_size": plane.trust_ledger.size(CUSTOMER_ID),
-        "webhooks": len(plane.webhooks.endpoints.of_customer(CUSTOMER_ID)),
-        "driver": plane.drivers.name,
+        **_clock(control_plane),
+        "seed": control_plane.seed,
+        "epoch": control_plane.settings.epoch(),
+        "ledger_size": control_plane.trust_ledger.size(CUSTOMER_ID),
+        "webhooks": len(control_plane.webhooks.endpoints.of_customer(CUSTOMER_ID)),
+        "driver": control_plane.drivers.name,
         "suppliers": [
             {"name": supplier.name, "kind": supplier.kind.value, "outage": supplier.name in out}
-            for supplier in plane.catalogue.suppliers.values()
+            for supplier in control_plane.catalogue.suppliers.values()
         ],
         "faults": [fault.view() for fault in control.faults.pending()],
     }
 
 
-def _clock(plane: ControlPlane) -> dict[str, Any]:
-    clock = plane.clock
+def _clock(control_plane: ControlPlane) -> dict[str, Any]:
+    clock = control_plane.clock
     pace = clock.pace if isinstance(clock, RunningClock) else Pace(clock.speed, is_paused=True)
     return {
         "now": timestamp(clock.now()),
@@ -134,23 +54,25 @@ def _clock(plane: ControlPlane) -> dict[str, Any]:
     }
 
 
-def _pace(control: _Control) -> dict[str, Any]:
-    body, plane = control.body(), control.plane
-    if plane.drivers.runs_commands:
+def set_clock(control: Control) -> dict[str, Any]:
+    """Change how fast the clock runs, or pause it."""
+    body, control_plane = control.body(), control.control_plane
+    if control_plane.drivers.runs_commands:
         raise _real_clock()
-    if not isinstance(plane.clock, RunningClock):
+    if not isinstance(control_plane.clock, RunningClock):
         raise ApiError(409, "clock_is_manual", "This clock stands until it is advanced.")
     is_paused = body.get("paused")
     if "paused" in body and not isinstance(is_paused, bool):
         raise ApiError(422, "invalid_request", "`paused` must be true or false.")
     leaps = body["speed"] == "instant" if "speed" in body else None
     speed = None if leaps is not False else _number(body, "speed", None, MAX_SPEED, lowest=MIN_SPEED)
-    plane.clock.change_pace(speed=speed, leaps=leaps, is_paused=is_paused)
-    plane.wake()
-    return _clock(plane)
+    control_plane.clock.change_pace(speed=speed, leaps=leaps, is_paused=is_paused)
+    control_plane.wake()
+    return _clock(control_plane)
 
 
-def _draft(control: _Control) -> dict[str, Any]:
+def read_draft(control: Control) -> dict[str, Any]:
+    """Preview a job that is being written: its spec or its errors, its code, and where it would go now."""
     body = control.body()
     fields = body.get("fields")
     if not isinstance(fields, dict):
@@ -158,10 +80,16 @@ def _draft(control: _Control) -> dict[str, Any]:
         fields = write_fields(spec if isinstance(spec, dict) else {})
     payload, errors = read_fields(fields)
     code = {} if errors else snippets(payload, _caller(control, is_agent=body.get("as") == "agent"))
-    return {"fields": fields, "spec": payload, "errors": errors, "code": code, **_routing(control.plane, payload)}
+    return {
+        "fields": fields,
+        "spec": payload,
+        "errors": errors,
+        "code": code,
+        **_routing(control.control_plane, payload),
+    }
 
 
-def _caller(control: _Control, *, is_agent: bool) -> Caller:
+def _caller(control: Control, *, is_agent: bool) -> Caller:
     base_url = f"http://{control.call.header('host')}"
     keys = control.keys or SeededKeys(API_KEY, AGENT_API_KEY, AGENT_SIGNING_SECRET)
     return (
@@ -169,10 +97,10 @@ def _caller(control: _Control, *, is_agent: bool) -> Caller:
     )
 
 
-def _routing(plane: ControlPlane, payload: Mapping[str, Any]) -> dict[str, Any]:
+def _routing(control_plane: ControlPlane, payload: Mapping[str, Any]) -> dict[str, Any]:
     """Say where a job would go if it were submitted now, and what would be reserved for it."""
     tiers = tuple(sorted(payload.get("require_tiers", ())))
-    offers = plane.catalogue.offers(payload.get("gpu", ""))
+    offers = control_plane.catalogue.offers(payload.get("gpu", ""))
     count, seconds = payload.get("gpu_count"), payload.get("max_runtime_seconds")
     needed = count or 1
     ceiling = ceiling_micros(offers, tiers, needed)
@@ -180,39 +108,43 @@ def _routing(plane: ControlPlane, payload: Mapping[str, Any]) -> dict[str, Any]:
         require_tiers=tiers,
         gpu_count=needed,
         prefer_region=payload.get("prefer_region"),
-        outages=plane.outages.names(),
+        outages=control_plane.outages.names(),
         ceiling_micros=ceiling,
     )
     reserved = None if ceiling is None or not count or not seconds else usd(cost_micros(ceiling, count, seconds * 1000))
     return {"routing": decision_document(decide(offers, requirements)), "reserved_usd": reserved}
 
 
-def _run(control: _Control) -> dict[str, Any]:
-    plane = control.plane
-    job = plane.jobs.get(CUSTOMER_ID, control.call.path_params["job_id"])
-    return {"seed": plane.seed, "passed_over": plane.job_ids.passed_over + job.seq - 1}
+def get_run(control: Control) -> dict[str, Any]:
+    """Get what it takes to reproduce a job: the seed, and how many were submitted before it."""
+    control_plane = control.control_plane
+    job = control_plane.jobs.get(CUSTOMER_ID, control.call.path_params["job_id"])
+    return {"seed": control_plane.seed, "passed_over": control_plane.job_ids.passed_over + job.seq - 1}
 
 
-def _advance(control: _Control) -> dict[str, Any]:
+def advance_clock(control: Control) -> dict[str, Any]:
+    """Advance the clock, and do what falls due."""
     seconds = _number(control.body(), "seconds", None, MAX_ADVANCE_SECONDS)
-    if control.plane.drivers.runs_commands:
+    if control.control_plane.drivers.runs_commands:
         raise _real_clock()
-    return {"now": timestamp(control.plane.advance(seconds))}
+    return {"now": timestamp(control.control_plane.advance(seconds))}
 
 
-def _outage(control: _Control) -> dict[str, Any]:
+def switch_outage(control: Control) -> dict[str, Any]:
+    """Begin or end a supplier's outage."""
     name = control.call.path_params["name"]
     on = control.body().get("on", True)
     if not isinstance(on, bool):
         raise ApiError(422, "invalid_request", "`on` must be true or false.")
     try:
-        control.plane.set_outage(name, on=on)
+        control.control_plane.set_outage(name, on=on)
     except KeyError:
         raise ApiError(404, "supplier_not_found", "There is no such supplier.") from None
     return {"name": name, "outage": on}
 
 
-def _add_fault(control: _Control) -> dict[str, Any]:
+def add_fault(control: Control) -> dict[str, Any]:
+    """Script a fault."""
     body = control.body()
     match = body.get("match") or {}
     headers = body.get("headers") or {}
@@ -236,23 +168,25 @@ def _add_fault(control: _Control) -> dict[str, Any]:
     return {"faults": [waiting.view() for waiting in control.faults.pending()]}
 
 
-def _clear_faults(control: _Control) -> dict[str, Any]:
+def clear_faults(control: Control) -> dict[str, Any]:
+    """Remove the faults that are waiting."""
     control.faults.clear()
     return {"faults": []}
 
 
-def _reset(control: _Control) -> dict[str, Any]:
-    if control.plane.drivers.runs_commands:
+def reset(control: Control) -> dict[str, Any]:
+    """Empty everything but the keys."""
+    if control.control_plane.drivers.runs_commands:
         raise ApiError(409, "commands_are_running", "Jobs run real commands, so there is no reset: restart instead.")
     body = control.body() if control.call.body else {}
-    seed = control.plane.seed or 0
+    seed = control.control_plane.seed or 0
     wanted = int(_number(body, "seed", seed, MAX_SEED, lowest=-MAX_SEED))
     passed_over = int(_number(body, "passed_over", 0, 1_000_000_000))
-    if wanted != seed and control.plane.database.is_shared:
+    if wanted != seed and control.control_plane.database.is_shared:
         raise ApiError(409, "seed_is_kept", f"A kept database keeps its seed: start a playground with --seed {wanted}.")
     control.faults.clear()
-    control.plane.reset(seed=wanted, passed_over=passed_over)
-    return _state(control)
+    control.control_plane.reset(seed=wanted, passed_over=passed_over)
+    return get_state(control)
 
 
 def _real_clock() -> ApiError:

@@ -14,51 +14,65 @@ from starlette.responses import Response
 
 from nodus_core.times import timestamp
 
-from ..api.auth import authenticate
 from ..api.jobs import read_limit
-from ..api.requests import ApiRequest, in_thread, read_request, translated
-from ..api.views import to_json
+from ..api.requests import ApiRequest, read_request
 from ..control_plane import ControlPlane
 from ..errors import ApiError
 from ..webhooks.inbox import MOST_KEPT, Received, is_signed
 from ..webhooks.urls import parse_url
 from .context import Context
+from .endpoints import Control
 
 _Result = TypeVar("_Result")
 
 _own_threads: RunVar[anyio.CapacityLimiter] = RunVar("nodus_control_inbox_threads")
 
 
-async def get_inbox(context: Context, request: Request) -> Response:
+def get_inbox(control: Control) -> dict[str, Any]:
     """Show what was received, the oldest first; with `limit`, only the latest."""
-    return await _respond(context, request, _show)
+    parameters = control.call.parameters
+    limit = read_limit(parameters["limit"]) if "limit" in parameters else MOST_KEPT
+    return {
+        "deliveries": [
+            {
+                "name": each.name,
+                "received_at": timestamp(each.received_at),
+                "headers": {name.decode("latin-1"): value.decode("latin-1") for name, value in each.headers},
+                "body": each.body.decode("utf-8", "replace"),
+                "event": each.event(),
+                "signature_valid": True,
+            }
+            for each in control.control_plane.webhooks.inbox.all()[-limit:]
+        ]
+    }
 
 
-async def clear_inbox(context: Context, request: Request) -> Response:
+def clear_inbox(control: Control) -> dict[str, Any]:
     """Remove everything that was received."""
-    return await _respond(context, request, _clear)
+    control.control_plane.webhooks.inbox.clear()
+    return {"deliveries": []}
 
 
 async def receive(context: Context, request: Request) -> Response:
     """Receive a delivery. It needs no key, but the signature of an endpoint of this control plane that leads here."""
-    plane = context.plane
+    control_plane = context.control_plane
     path, header = _raw_path(request), _signature(request)
     # Before the body is read: strangers are not worth more.
-    secrets = await _in_own_thread(_secrets, plane, path) if header is not None else []
+    secrets = await _in_own_thread(_secrets, control_plane, path) if header is not None else []
     if not secrets:
         raise _not_signed()
-    call = await read_request(plane, request)
-    await _in_own_thread(_keep, plane, call, header, secrets)
+    call = await read_request(control_plane, request)
+    await _in_own_thread(_keep, control_plane, call, header, secrets)
     return Response(status_code=204)
 
 
-def _keep(plane: ControlPlane, call: ApiRequest, header: str, secrets: list[str]) -> None:
+def _keep(control_plane: ControlPlane, call: ApiRequest, header: str, secrets: list[str]) -> None:
     if not is_signed(secrets, call.raw_path, call.body, header):
         raise _not_signed()
-    plane.webhooks.inbox.add(
+    control_plane.webhooks.inbox.add(
         Received(
             name=call.path_params["name"],
-            received_at=plane.clock.now(),
+            received_at=control_plane.clock.now(),
             headers=tuple((bytes(name), bytes(value)) for name, value in call.headers),
             body=call.body,
         )
@@ -75,14 +89,14 @@ def _signature(request: Request) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def _secrets(plane: ControlPlane, path: str) -> list[str]:
+def _secrets(control_plane: ControlPlane, path: str) -> list[str]:
     """Return the secrets of the endpoints that lead to this path."""
-    now = plane.clock.now()
+    now = control_plane.clock.now()
     return [
         secret
-        for endpoint in plane.webhooks.endpoints.live()
+        for endpoint in control_plane.webhooks.endpoints.live()
         if parse_url(endpoint.url).path == path
-        for secret in plane.webhooks.endpoints.destination(endpoint.id, now).secrets
+        for secret in control_plane.webhooks.endpoints.destination(endpoint.id, now).secrets
     ]
 
 
@@ -102,38 +116,3 @@ async def _in_own_thread(function: Callable[..., _Result], *args: object) -> _Re
         limiter = anyio.CapacityLimiter(8)
         _own_threads.set(limiter)
     return await anyio.to_thread.run_sync(functools.partial(function, *args), limiter=limiter)
-
-
-async def _respond(context: Context, request: Request, control: Any) -> Response:
-    plane = context.plane
-    call = await read_request(plane, request)
-
-    def run(plane: ControlPlane, call: ApiRequest) -> dict[str, Any]:
-        if plane.drivers.runs_commands:
-            authenticate(plane, call)
-        content: dict[str, Any] = control(plane, call)
-        return content
-
-    return Response(to_json(await in_thread(translated, run, plane, call)), media_type="application/json")
-
-
-def _show(plane: ControlPlane, call: ApiRequest) -> dict[str, Any]:
-    limit = read_limit(call.parameters["limit"]) if "limit" in call.parameters else MOST_KEPT
-    return {
-        "deliveries": [
-            {
-                "name": each.name,
-                "received_at": timestamp(each.received_at),
-                "headers": {name.decode("latin-1"): value.decode("latin-1") for name, value in each.headers},
-                "body": each.body.decode("utf-8", "replace"),
-                "event": each.event(),
-                "signature_valid": True,
-            }
-            for each in plane.webhooks.inbox.all()[-limit:]
-        ]
-    }
-
-
-def _clear(plane: ControlPlane, _call: ApiRequest) -> dict[str, Any]:
-    plane.webhooks.inbox.clear()
-    return {"deliveries": []}

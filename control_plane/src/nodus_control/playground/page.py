@@ -33,7 +33,7 @@ async def get_page(context: Context, request: Request) -> Response:
     guard = _guard(context)
     text = _files()["page.html"]
     keys = guard.page_keys if guard.visitors is None else None
-    seen = {"@driver@": context.plane.drivers.name, "@keys@": "" if keys is None else json.dumps(_view(keys))}
+    seen = {"@driver@": context.control_plane.drivers.name, "@keys@": "" if keys is None else json.dumps(_view(keys))}
     for mark, value in seen.items():
         text = text.replace(mark, html.escape(value, quote=True))
     return Response(text, media_type="text/html", headers=_NOT_KEPT)
@@ -42,7 +42,7 @@ async def get_page(context: Context, request: Request) -> Response:
 async def enter_page(context: Context, request: Request) -> Response:
     """Give the page its keys: for a code that has not been used, which begins a session, or in a session."""
     guard = _guard(context)
-    content = (await read_request(context.plane, request)).json()
+    content = (await read_request(context.control_plane, request)).json()
     given = content if isinstance(content, dict) else {}
     code, proof = given.get("code"), given.get("proof")
     headers = dict(_NOT_KEPT)

@@ -39,43 +39,43 @@ class ExposedKeys(Exception):
     """Other users of the machine can read the file of kept keys; the message says so, and what to do."""
 
 
-def seed_keys(plane: ControlPlane, *, kept: bool = False) -> SeededKeys:
+def seed_keys(control_plane: ControlPlane, *, kept: bool = False) -> SeededKeys:
     """Put the seeded keys into a control plane: fixed ones, or new ones where commands really run.
 
     Args:
-        plane: the control plane.
+        control_plane: the control plane.
         kept: whether the new ones are kept beside a database that lasts, and found there at the next start.
 
     Raises:
         ExposedKeys: they were kept where others can read them.
         OSError: the file cannot be read or written.
     """
-    if not plane.drivers.runs_commands:
+    if not control_plane.drivers.runs_commands:
         keys = SeededKeys(API_KEY, AGENT_API_KEY, AGENT_SIGNING_SECRET)
-        _put(plane, keys, is_test=True)
+        _put(control_plane, keys, is_test=True)
         return keys
-    path = _kept_file(plane) if kept else None
-    if path is not None and (found := _find_kept(plane, path)) is not None:
+    path = _kept_file(control_plane) if kept else None
+    if path is not None and (found := _find_kept(control_plane, path)) is not None:
         return found
     keys = SeededKeys(new_api_key(), new_api_key(), new_signing_secret())
-    _put(plane, keys, is_test=False)
+    _put(control_plane, keys, is_test=False)
     if path is not None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_private(path, {"api_key": keys.api_key, "agent_api_key": keys.agent_api_key})
     return keys
 
 
-def _kept_file(plane: ControlPlane) -> Path | None:
+def _kept_file(control_plane: ControlPlane) -> Path | None:
     """Return where keys are kept: beside the file, or with a database server, in this user's state."""
-    path = plane.database.path
+    path = control_plane.database.path
     if path is not None:
         return path.with_name(path.name + ".playground.json")
-    if not plane.database.is_server:
+    if not control_plane.database.is_server:
         return None
-    return state_directory() / "playground" / f"{plane.settings.database_id()}.json"
+    return state_directory() / "playground" / f"{control_plane.settings.database_id()}.json"
 
 
-def _find_kept(plane: ControlPlane, path: Path) -> SeededKeys | None:
+def _find_kept(control_plane: ControlPlane, path: Path) -> SeededKeys | None:
     """Read kept keys; None where there are none, or the database does not take them any more.
 
     What the database says of them counts: what was revoked, rotated or capped since stays so.
@@ -83,7 +83,7 @@ def _find_kept(plane: ControlPlane, path: Path) -> SeededKeys | None:
     try:
         mode = path.stat().st_mode
         content = json.loads(path.read_text(encoding="utf-8"))
-        human, agent = plane.keys.find(content["api_key"]), plane.keys.find(content["agent_api_key"])
+        human, agent = control_plane.keys.find(content["api_key"]), control_plane.keys.find(content["agent_api_key"])
     except (FileNotFoundError, KeyError, TypeError, AttributeError, ValueError):
         return None
     if mode & 0o077:
@@ -93,13 +93,13 @@ def _find_kept(plane: ControlPlane, path: Path) -> SeededKeys | None:
         )
     if human is None or agent is None or (human.id, agent.id) != (_HUMAN_ID, _AGENT_ID):
         return None
-    secrets = plane.keys.signing_secrets(agent, int(time.time() * 1000)).secrets
+    secrets = control_plane.keys.signing_secrets(agent, int(time.time() * 1000)).secrets
     return SeededKeys(content["api_key"], content["agent_api_key"], secrets[0]) if secrets else None
 
 
-def _put(plane: ControlPlane, keys: SeededKeys, *, is_test: bool) -> None:
-    now = plane.clock.now()
-    plane.keys.put(
+def _put(control_plane: ControlPlane, keys: SeededKeys, *, is_test: bool) -> None:
+    now = control_plane.clock.now()
+    control_plane.keys.put(
         MintedKey(_HUMAN_ID, keys.api_key, None),
         customer_id=CUSTOMER_ID,
         label="playground",
@@ -109,7 +109,7 @@ def _put(plane: ControlPlane, keys: SeededKeys, *, is_test: bool) -> None:
         signing_required=False,
         is_test=is_test,
     )
-    plane.keys.put(
+    control_plane.keys.put(
         MintedKey(_AGENT_ID, keys.agent_api_key, keys.agent_signing_secret),
         customer_id=CUSTOMER_ID,
         label="playground agent",

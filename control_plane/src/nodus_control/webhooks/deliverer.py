@@ -25,7 +25,7 @@ from nodus_ledger.webhooks.endpoints import Destination, Webhooks
 
 from ..clock import Clock
 from ..trouble import Trouble
-from .fair_share import Limits, UnderWay, Waiting, share
+from .fair_share import InFlight, Limits, Waiting, share
 from .sending import Sender
 
 LEASE_MS = 30_000
@@ -177,11 +177,11 @@ class Deliverer:
                 self._portal.start_task_soon(self._deliver, outgoing)
             return len(claimed)
 
-    def _occupied(self) -> list[UnderWay]:
+    def _occupied(self) -> list[InFlight]:
         now = time.monotonic()
         with self._changed:
             return [
-                UnderWay(each.endpoint_id, each.customer_id, each.is_suspect, now - each.began)
+                InFlight(each.endpoint_id, each.customer_id, each.is_suspect, now - each.began)
                 for each in self._in_flight.values()
             ]
 

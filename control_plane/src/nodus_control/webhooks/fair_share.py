@@ -61,8 +61,8 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class UnderWay:
-    """An attempt under way, and for how many real seconds."""
+class InFlight:
+    """An attempt in flight, and for how many real seconds."""
 
     endpoint_id: str
     customer_id: str
@@ -75,12 +75,12 @@ class UnderWay:
         return not self.is_suspect and self.seconds < SLOW_SECONDS
 
 
-def share(waiting: Iterable[Waiting], under_way: Iterable[UnderWay], limits: Limits) -> Mapping[str, int]:
+def share(waiting: Iterable[Waiting], in_flight: Iterable[InFlight], limits: Limits) -> Mapping[str, int]:
     """Return how many attempts may be begun to each endpoint; an endpoint that must wait is left out."""
     to_customer: Counter[str] = Counter()
     to_endpoint: Counter[str] = Counter()
     quick = suspect = in_all = 0
-    for each in under_way:
+    for each in in_flight:
         to_customer[each.customer_id] += 1
         to_endpoint[each.endpoint_id] += 1
         in_all += 1

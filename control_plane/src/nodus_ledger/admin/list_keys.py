@@ -30,9 +30,9 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    with existing_keys(options) as cabinet:
-        found = [(key, cabinet.keys.budget(key.id, cabinet.now)) for key in cabinet.keys.all(options.customer_id)]
-        now = cabinet.now
+    with existing_keys(options) as opened:
+        found = [(key, opened.keys.budget(key.id, opened.now)) for key in opened.keys.all(options.customer_id)]
+        now = opened.now
     if options.json:
         print_json({"keys": [_document(key, month) for key, month in found]})
     else:

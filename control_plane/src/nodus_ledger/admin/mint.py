@@ -69,12 +69,12 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    with new_or_existing_keys(options) as cabinet:
-        minted = cabinet.keys.mint(
+    with new_or_existing_keys(options) as opened:
+        minted = opened.keys.mint(
             customer_id=options.customer_id,
             label=options.label,
             principal_kind=PrincipalKind(options.kind),
-            now=cabinet.now,
+            now=opened.now,
             monthly_cap=options.monthly_cap_usd,
             signing_required=options.signing_required,
             is_test=options.test,

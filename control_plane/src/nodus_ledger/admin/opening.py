@@ -25,7 +25,7 @@ class NoDatabase(Exception):
 
 
 @dataclass(frozen=True)
-class KeyCabinet:
+class OpenedKeys:
     """The keys of a database, and what time it is there, in Unix milliseconds."""
 
     keys: Keys
@@ -74,19 +74,19 @@ def existing_database(options: argparse.Namespace) -> Iterator[Database]:
 
 
 @contextmanager
-def existing_keys(options: argparse.Namespace) -> Iterator[KeyCabinet]:
+def existing_keys(options: argparse.Namespace) -> Iterator[OpenedKeys]:
     """Open the keys of the database that was named, which must be there already.
 
     Raises:
         NoDatabase: none was named, or there is no such file.
         UnusableDatabase, UnusableKey, UnusableRedis: it, its sealing key or Redis cannot be used.
     """
-    with existing_database(options) as database, _cabinet(options, database) as cabinet:
-        yield cabinet
+    with existing_database(options) as database, _open_keys(options, database) as opened:
+        yield opened
 
 
 @contextmanager
-def new_or_existing_keys(options: argparse.Namespace) -> Iterator[KeyCabinet]:
+def new_or_existing_keys(options: argparse.Namespace) -> Iterator[OpenedKeys]:
     """Open the keys of the database that was named; a file that is not there yet is made.
 
     Raises:
@@ -97,14 +97,14 @@ def new_or_existing_keys(options: argparse.Namespace) -> Iterator[KeyCabinet]:
     _file_of(url)
     database = Database(url)
     try:
-        with _cabinet(options, database) as cabinet:
-            yield cabinet
+        with _open_keys(options, database) as opened:
+            yield opened
     finally:
         database.close()
 
 
 @contextmanager
-def _cabinet(options: argparse.Namespace, database: Database) -> Iterator[KeyCabinet]:
+def _open_keys(options: argparse.Namespace, database: Database) -> Iterator[OpenedKeys]:
     sealer = sealer_for(database, os.environ.get(KEY_VARIABLE))
     Settings(database).require_key(sealer)
     redis_url = options.redis or os.environ.get(REDIS_VARIABLE)
@@ -113,7 +113,7 @@ def _cabinet(options: argparse.Namespace, database: Database) -> Iterator[KeyCab
     # A clock that once ran ahead of real time does not go back.
     now = max(present(database), RowTimes(database).latest_event_ms() or 0)
     try:
-        yield KeyCabinet(Keys(database, SigningSecrets(sealer, redis)), now, real_now)
+        yield OpenedKeys(Keys(database, SigningSecrets(sealer, redis)), now, real_now)
     finally:
         if redis is not None:
             redis.close()

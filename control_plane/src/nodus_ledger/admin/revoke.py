@@ -25,9 +25,9 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    with existing_keys(options) as cabinet:
+    with existing_keys(options) as opened:
         try:
-            is_new = cabinet.keys.revoke(options.key_id, cabinet.now)
+            is_new = opened.keys.revoke(options.key_id, opened.now)
         except RedisUnavailable as exc:
             is_new = True
             sys.stderr.write(f"warning: the key is revoked, but its signing secret is still in Redis: {exc}\n")

@@ -27,9 +27,9 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    with existing_keys(options) as cabinet:
-        secret = cabinet.keys.rotate(options.key_id, cabinet.now, cabinet.real_now)
-    until = timestamp(cabinet.real_now + OLD_SECRET_VERIFIES_MS)
+    with existing_keys(options) as opened:
+        secret = opened.keys.rotate(options.key_id, opened.now, opened.real_now)
+    until = timestamp(opened.real_now + OLD_SECRET_VERIFIES_MS)
     if options.json:
         print_json({"signing_secret": secret, "key_id": options.key_id, "old_secret_until": until})
     else:

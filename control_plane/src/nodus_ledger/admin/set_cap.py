@@ -35,8 +35,8 @@ def add(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     cap = options.monthly_cap_usd
-    with existing_keys(options) as cabinet:
-        cabinet.keys.set_cap(options.key_id, cap, cabinet.now)
+    with existing_keys(options) as opened:
+        opened.keys.set_cap(options.key_id, cap, opened.now)
     if options.json:
         print_json({"key_id": options.key_id, "monthly_cap_usd": None if cap is None else usd(cap)})
     else:

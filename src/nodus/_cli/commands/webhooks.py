@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import asyncclick
@@ -13,7 +14,10 @@ from ..options import DEFAULT_LIMIT, completing, event_types, json_option, liste
 from ..output import Output, local_time, show_facts, utc_time
 
 if TYPE_CHECKING:
+    from ..._async.webhooks import AsyncWebhooks
     from ..._resources import Delivery, Webhook
+
+_webhook_argument = asyncclick.argument("webhook_id", metavar="ID")
 
 
 @asyncclick.command("create")
@@ -56,19 +60,16 @@ async def list_command(invocation: Invocation, /, as_json: bool) -> int:
 
 
 @asyncclick.command("get")
-@asyncclick.argument("webhook_id", metavar="ID")
+@_webhook_argument
 @json_option
 @asyncclick.pass_obj
 async def get_command(invocation: Invocation, /, webhook_id: str, as_json: bool) -> int:
     """Show an endpoint."""
-    async with invocation.client() as client:
-        hook = await client.webhooks.get(webhook_id)
-    _show_webhook(invocation.output, hook, as_json=as_json)
-    return exit_codes.OK
+    return await _show_answer(invocation, lambda webhooks: webhooks.get(webhook_id), as_json=as_json)
 
 
 @asyncclick.command("delete")
-@asyncclick.argument("webhook_id", metavar="ID")
+@_webhook_argument
 @json_option
 @asyncclick.pass_obj
 async def delete_command(invocation: Invocation, /, webhook_id: str, as_json: bool) -> int:
@@ -86,7 +87,7 @@ async def delete_command(invocation: Invocation, /, webhook_id: str, as_json: bo
 
 
 @asyncclick.command("enable")
-@asyncclick.argument("webhook_id", metavar="ID")
+@_webhook_argument
 @json_option
 @asyncclick.pass_obj
 async def enable_command(invocation: Invocation, /, webhook_id: str, as_json: bool) -> int:
@@ -94,14 +95,11 @@ async def enable_command(invocation: Invocation, /, webhook_id: str, as_json: bo
 
     An endpoint is disabled when it answers 410, or accepts nothing for days. What failed meanwhile can be replayed.
     """
-    async with invocation.client() as client:
-        hook = await client.webhooks.enable(webhook_id)
-    _show_webhook(invocation.output, hook, as_json=as_json)
-    return exit_codes.OK
+    return await _show_answer(invocation, lambda webhooks: webhooks.enable(webhook_id), as_json=as_json)
 
 
 @asyncclick.command("rotate")
-@asyncclick.argument("webhook_id", metavar="ID")
+@_webhook_argument
 @json_option
 @asyncclick.pass_obj
 async def rotate_command(invocation: Invocation, /, webhook_id: str, as_json: bool) -> int:
@@ -120,7 +118,7 @@ async def rotate_command(invocation: Invocation, /, webhook_id: str, as_json: bo
 
 
 @asyncclick.command("deliveries")
-@asyncclick.argument("webhook_id", metavar="ID")
+@_webhook_argument
 @asyncclick.option(
     "--limit",
     type=asyncclick.IntRange(min=1),
@@ -152,7 +150,7 @@ async def deliveries_command(
 
 
 @asyncclick.command("replay")
-@asyncclick.argument("webhook_id", metavar="ID")
+@_webhook_argument
 @asyncclick.argument("delivery_id", metavar="DELIVERY")
 @json_option
 @asyncclick.pass_obj
@@ -216,6 +214,16 @@ async def listen_command(
     from ..listening import ListenOptions, listen
 
     await listen(invocation, ListenOptions(forward_to, events, port, public_url), as_json=as_json)
+    return exit_codes.OK
+
+
+async def _show_answer(
+    invocation: Invocation, request: Callable[[AsyncWebhooks], Awaitable[Webhook]], *, as_json: bool
+) -> int:
+    """Send a request that is answered with an endpoint, and show that."""
+    async with invocation.client() as client:
+        hook = await request(client.webhooks)
+    _show_webhook(invocation.output, hook, as_json=as_json)
     return exit_codes.OK
 
 

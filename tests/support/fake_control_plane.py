@@ -58,7 +58,7 @@ FIXED: dict[str, object] = {
 """What is always answered the same."""
 
 
-class Plane:
+class FakeControlPlane:
     """Takes requests and keeps what became of them.
 
     Attributes:
