@@ -150,10 +150,14 @@ class Worker:
         """Wait a little for the calls of drivers that are under way, and give back what has not begun."""
         until = time.monotonic() + STOPPING_SECONDS
         with self._passing:
-            for lane in self._lanes.values():
-                for claim in lane.close(max(until - time.monotonic(), 0)):
+            waiting = [claim for lane in self._lanes.values() for claim in lane.close(until - time.monotonic())]
+            try:
+                for claim in waiting:
                     self._claims.postpone(self._owner, claim.job, due_at=self._now())
-            self._collect()
+                self._collect()
+            except DatabaseUnavailable as exc:
+                # Their leases run out, and they are claimed again.
+                _logger.warning("the worker stops, and what it has heard last cannot be written: %s", exc)
 
     def _ask(self, claims: Sequence[Claim]) -> None:
         """Have drivers asked, and write what those said that were asked here."""
