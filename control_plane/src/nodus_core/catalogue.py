@@ -55,6 +55,11 @@ class Supplier:
     gpus: Mapping[str, int] | None = None
     retry_after_loss: int = 0
 
+    @property
+    def is_simulated(self) -> bool:
+        """Whether nothing really runs here."""
+        return self.driver == SIMULATED
+
 
 @dataclass(frozen=True, slots=True)
 class Offer:

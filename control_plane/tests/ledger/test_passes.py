@@ -52,17 +52,7 @@ def test_a_full_supplier_fails_no_job(yard: Yard) -> None:
 
 
 @pytest.mark.both_engines
-@pytest.mark.parametrize(
-    "yard",
-    [
-        (
-            LAB,
-            RACK,
-        )
-    ],
-    indirect=True,
-    ids=["_"],
-)
+@pytest.mark.parametrize("yard", [[LAB, RACK]], indirect=True, ids=["_"])
 def test_of_those_that_have_room_the_best_is_taken(yard: Yard) -> None:
     """The cheap one is full: nobody who can pay the other waits for it."""
     first, second = yard.submit(gpus=4), yard.submit()
@@ -77,17 +67,7 @@ def test_of_those_that_have_room_the_best_is_taken(yard: Yard) -> None:
 
 
 @pytest.mark.both_engines
-@pytest.mark.parametrize(
-    "yard",
-    [
-        (
-            LAB,
-            supplier("rack", 2, {H100: 2}),
-        )
-    ],
-    indirect=True,
-    ids=["_"],
-)
+@pytest.mark.parametrize("yard", [[LAB, supplier("rack", 2, {H100: 2})]], indirect=True, ids=["_"])
 def test_a_job_waits_for_all_that_it_could_be_given_to(yard: Yard) -> None:
     """It goes where something comes free first."""
     yard.submit(gpus=4)
@@ -100,17 +80,7 @@ def test_a_job_waits_for_all_that_it_could_be_given_to(yard: Yard) -> None:
 
 
 @pytest.mark.both_engines
-@pytest.mark.parametrize(
-    "yard",
-    [
-        (
-            LAB,
-            CLUSTER,
-        )
-    ],
-    indirect=True,
-    ids=["_"],
-)
+@pytest.mark.parametrize("yard", [[LAB, CLUSTER]], indirect=True, ids=["_"])
 def test_an_engine_with_a_queue_of_its_own_takes_what_the_others_cannot(yard: Yard) -> None:
     """Nothing is counted there."""
     made = [yard.submit(gpus=gpus) for gpus in (4, 8, 1)]
@@ -189,17 +159,7 @@ def test_a_job_that_nobody_can_ever_take_is_not_accepted(yard: Yard) -> None:
 
 
 @pytest.mark.both_engines
-@pytest.mark.parametrize(
-    "yard",
-    [
-        (
-            LAB,
-            supplier("rack", 2, {H100: 2}),
-        )
-    ],
-    indirect=True,
-    ids=["_"],
-)
+@pytest.mark.parametrize("yard", [[LAB, supplier("rack", 2, {H100: 2})]], indirect=True, ids=["_"])
 def test_an_outage_ends_only_those_that_have_nowhere_else_to_go(yard: Yard) -> None:
     """A job that waits for both goes on waiting for the other."""
     first, second = yard.submit(gpus=4), yard.submit(gpus=2)
@@ -215,17 +175,7 @@ def test_an_outage_ends_only_those_that_have_nowhere_else_to_go(yard: Yard) -> N
 
 
 @pytest.mark.both_engines
-@pytest.mark.parametrize(
-    "yard",
-    [
-        (
-            LAB,
-            CLUSTER,
-        )
-    ],
-    indirect=True,
-    ids=["_"],
-)
+@pytest.mark.parametrize("yard", [[LAB, CLUSTER]], indirect=True, ids=["_"])
 @pytest.mark.parametrize("how", ["unreachable", "drained"])
 def test_what_cannot_be_asked_is_waited_for(yard: Yard, how: str) -> None:
     """And so is what is given nothing new: both may be back soon."""
@@ -249,7 +199,7 @@ def test_what_cannot_be_asked_is_waited_for(yard: Yard, how: str) -> None:
 
 
 @pytest.mark.both_engines
-@pytest.mark.parametrize("yard", [(CLUSTER,)], indirect=True, ids=["_"])
+@pytest.mark.parametrize("yard", [[CLUSTER]], indirect=True, ids=["_"])
 def test_a_job_without_counted_suppliers_waits_too(yard: Yard) -> None:
     """Where its only one cannot be asked; nothing is counted for it."""
     job_id = yard.submit()
@@ -260,17 +210,22 @@ def test_a_job_without_counted_suppliers_waits_too(yard: Yard) -> None:
 
 
 @pytest.mark.both_engines
-@pytest.mark.parametrize(
-    "yard",
-    [
-        (
-            LAB,
-            RACK,
-        )
-    ],
-    indirect=True,
-    ids=["_"],
-)
+@pytest.mark.parametrize("yard", [[CLUSTER]], indirect=True, ids=["_"])
+def test_an_engine_that_refused_is_asked_again_too_where_nothing_is_counted(yard: Yard) -> None:
+    """The job waits meanwhile, and does so no more afterwards."""
+    job_id = yard.submit()
+    yard.end(*yard.claim(), outcome="refused")
+    nowhere = yard.places()
+    phase = yard.job(job_id).phase
+    yard.pass_time(REST_MS)
+
+    assert (nowhere, phase) == ({}, WAITING_FOR_CAPACITY)
+    assert yard.places() == {job_id: "cluster"}
+    assert (yard.column(job_id, "waiting_since"), yard.job(job_id).phase) == (None, None)
+
+
+@pytest.mark.both_engines
+@pytest.mark.parametrize("yard", [[LAB, RACK]], indirect=True, ids=["_"])
 @pytest.mark.parametrize("outcome", ["refused", "not_started"])
 def test_a_place_that_could_not_begin_is_asked_again_after_ten_minutes(yard: Yard, outcome: str) -> None:
     """Others meanwhile; where there are none the job waits, however often it happens."""
@@ -291,17 +246,7 @@ def test_a_place_that_could_not_begin_is_asked_again_after_ten_minutes(yard: Yar
 
 
 @pytest.mark.both_engines
-@pytest.mark.parametrize(
-    "yard",
-    [
-        (
-            LAB,
-            RACK,
-        )
-    ],
-    indirect=True,
-    ids=["_"],
-)
+@pytest.mark.parametrize("yard", [[LAB, RACK]], indirect=True, ids=["_"])
 def test_a_place_that_lost_a_job_has_it_again_only_when_no_other_is_left(yard: Yard) -> None:
     """A full one is left; and no place loses a job more than three times."""
     job_id = yard.submit()

@@ -8,11 +8,12 @@ On PostgreSQL any number of processes write at once, in `READ COMMITTED`, and wh
 two of them ever wait for each other in a circle, every transaction takes its locks in this order, and of several rows
 of one kind in the order of their key:
 
-1. a name (`lock_name`), where what is to be held has no row yet;
+1. a name (`lock_name`), where what is to be held has no row yet; the row of a GPU model in `passes`;
 2. jobs, webhook endpoints, then deliveries; workers claim with `SKIP LOCKED`, and never wait here;
 3. keys, each with its `reservations` behind it, which guard everything about a month: `monthly_spend`, and the
    thresholds that were told;
-4. heads of logs, and behind them the rows of `ledger` and `events`. That lock is held until the transaction commits,
+4. slots; who takes some skips what is locked, and never waits here;
+5. heads of logs, and behind them the rows of `ledger` and `events`. That lock is held until the transaction commits,
    so positions become visible in their order; and it is what all of a customer's writers queue for, so it comes last.
 
 Only this module and `engines` know which engine it is: statements elsewhere ask for row locks with `with_for_update`,

@@ -130,8 +130,15 @@ def next_turn(heads: Sequence[Head], room: Room, held: Mapping[str, int], turns:
 
     kept = kept_for(heads)
 
+    known: dict[tuple[int, str | None], frozenset[str]] = {}
+
     def fits(head: Head) -> bool:
-        return head.is_unlimited or not pools_with_room(head, kept, room).isdisjoint(head.pools)
+        if head.is_unlimited:
+            return True
+        alike = (head.gpus, head.reserves)
+        if alike not in known:
+            known[alike] = pools_with_room(head, kept, room)
+        return not known[alike].isdisjoint(head.pools)
 
     for head in _by_patience(kept.values()):
         if fits(head):
@@ -144,12 +151,11 @@ def next_turn(heads: Sequence[Head], room: Room, held: Mapping[str, int], turns:
         customer = head.customer
         return (held.get(customer, 0), turns.get(customer, 0), oldest[customer], head.seq)
 
-    skipped: list[Head] = []
-    for head in sorted(heads, key=order):
-        if fits(head):
-            return Turn(head, tuple(skipped))
-        skipped.append(head)
-    return Turn(None)
+    head = min(filter(fits, heads), key=order, default=None)
+    if head is None:
+        return Turn(None)
+    first = order(head)
+    return Turn(head, tuple(other for other in heads if order(other) < first))
 
 
 def reservations(heads: Sequence[Head], room: Room, now: int) -> dict[int, str | None]:
@@ -164,7 +170,7 @@ def reservations(heads: Sequence[Head], room: Room, now: int) -> dict[int, str |
     def may_have(head: Head, pool: str) -> bool:
         return pool in head.pools and pool not in taken and room.total.get(pool, 0) >= head.gpus
 
-    patient = list(_by_patience(heads))
+    patient = _by_patience(head for head in heads if head.passed_over_at is not None or head.reserves is not None)
     for head in patient:
         if head.reserves is not None and may_have(head, head.reserves):
             taken.add(head.reserves)

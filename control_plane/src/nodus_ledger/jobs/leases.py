@@ -28,7 +28,7 @@ from .passes import Passes
 from .placements import attempt_row, closed_attempts, no_supplier, nowhere, orphans
 from .settlement import Step, write_steps
 from .slots import Slots
-from .wants import WAITING_FOR_CAPACITY, Circumstances, ClosedAttempt
+from .wants import WAITING_FOR_CAPACITY, WAITS_NO_MORE, Circumstances, ClosedAttempt
 from .wants import of_job as wants_of
 
 SUBMITTING = "submitting"
@@ -48,7 +48,9 @@ _CLAIM = (
     )
 )
 _OPEN_ATTEMPT = (
-    update(jobs).where(jobs.c.seq == bindparam("of_seq")).values(attempt=bindparam("to_attempt"), open_attempt=True)
+    update(jobs)
+    .where(jobs.c.seq == bindparam("of_seq"))
+    .values(attempt=bindparam("to_attempt"), open_attempt=True, **WAITS_NO_MORE)
 )
 _QUEUE = (
     update(jobs)

@@ -27,7 +27,7 @@ from .outages import outages_now
 from .placements import attempt_row, no_supplier, nowhere
 from .settlement import Step, write_steps
 from .slots import Slots
-from .wants import Circumstances, Wants, of_queue
+from .wants import WAITS_NO_MORE, Circumstances, Wants, of_queue
 
 SWEEP_SECONDS = 1.0
 
@@ -80,11 +80,7 @@ _PLACE = (
         attempt=bindparam("to_attempt"),
         open_attempt=True,
         due_at=bindparam("to_due_at"),
-        waiting_since=None,
-        waiting_in=None,
-        passed_over_at=None,
-        reserves=None,
-        phase=None,
+        **WAITS_NO_MORE,
     )
 )
 _BEGIN_MODEL = text("INSERT INTO passes (gpu) VALUES (:of_gpu) ON CONFLICT DO NOTHING")
@@ -176,25 +172,25 @@ class Passes:
         return any(offer.supplier not in self._layout.pools for offer in self._catalogue.offers(gpu))
 
     def _run(self, gpu: str, circumstances: Circumstances, now: int, limit: int) -> int:
-        ended = self._end_hopeless(gpu, circumstances, now, limit)
-        placed, room = self._place(gpu, circumstances, now, limit - ended)
+        placed, room, hopeless = self._place(gpu, circumstances, now, limit)
+        ended = self._end(gpu, hopeless, circumstances, now, limit)
         self._seen[gpu] = (circumstances, room)
         if placed:
             self._placed_last[gpu] = max(self._placed_last.values(), default=0) + 1
-        if ended or placed:
+        if placed >= limit or ended:
             self._news.add(gpu)  # There may be more.
-        return ended + placed
+        return placed + ended
 
-    def _end_hopeless(self, gpu: str, circumstances: Circumstances, now: int, limit: int) -> int:
+    def _end(self, gpu: str, hopeless: Sequence[str], circumstances: Circumstances, now: int, limit: int) -> int:
         """End jobs that no supplier takes, or will: in a transaction of its own, which locks their keys."""
-        with self._database.read() as connection:
-            hopeless = self._queues(connection, gpu, circumstances).hopeless
         if not hopeless:
             return 0
         ended: list[Step] = []
         rows: list[dict[str, Any]] = []
         with self._database.write() as connection:
             for queue in hopeless:
+                if len(ended) >= limit:
+                    break
                 limits = {"of_gpu": gpu, "queue": queue, "at_most": limit - len(ended)}
                 requirements = of_queue(queue).requirements(self._catalogue, circumstances)
                 decision = decide(self._catalogue.offers(gpu), requirements)
@@ -208,8 +204,12 @@ class Passes:
             write_steps(connection, ended, self._catalogue)
         return len(ended)
 
-    def _place(self, gpu: str, circumstances: Circumstances, now: int, limit: int) -> tuple[int, Room]:
-        """Place jobs while it is somebody's turn; return how many were, and what is free then."""
+    def _place(self, gpu: str, circumstances: Circumstances, now: int, limit: int) -> tuple[int, Room, list[str]]:
+        """Place jobs while it is somebody's turn.
+
+        Returns:
+            How many were, what is free then, and the queues of those that nobody will ever take.
+        """
         with self._database.write() as connection:
             connection.execute(_BEGIN_MODEL, {"of_gpu": gpu})
             connection.execute(_LOCK_MODEL, {"of_gpu": gpu})
@@ -224,7 +224,7 @@ class Passes:
                     break
                 self._take_turn(work, waiting, turn.head, turn.skipped, circumstances)
             work.write(waiting)
-            return len(work.entries), work.room
+            return len(work.entries), work.room, waiting.hopeless
 
     def _reserve(self, work: _Pass, waiting: _Waiting) -> None:
         heads = list(waiting.heads.values())
@@ -240,13 +240,13 @@ class Passes:
         circumstances: Circumstances,
     ) -> None:
         """Place the job whose turn it is, if nobody has it in hands, and let the next of its queue come forward."""
-        queue = waiting.queue_of(head)
+        queue = waiting.queues[head.seq]
         row = work.connection.execute(_LOCK_JOB, {"of_seq": head.seq}).first()
         if row is not None:
             job = JobRecord(*row)
             with_room = pools_with_room(head, kept_for(waiting.heads.values()), work.room)
             full = [supplier for supplier, pool in self._layout.pools.items() if pool not in with_room]
-            requirements = waiting.wants[queue].requirements(
+            requirements = of_queue(queue).requirements(
                 self._catalogue, circumstances, prefer_region=job.prefer_region, full=full
             )
             decision = decide(self._catalogue.offers(work.gpu), requirements)
@@ -279,69 +279,79 @@ class Passes:
             work.turns[job.customer_id] = work.next_turn()
         after_at = work.connection.execute(_CREATED_AT, {"of_seq": head.seq}).scalar()
         after = {"of_gpu": work.gpu, "queue": queue, "after_at": after_at, "after_seq": head.seq}
-        waiting.advance(queue, work.connection.execute(NEXT_IN_QUEUE, after).scalar())
+        waiting.advance(head, work.connection.execute(NEXT_IN_QUEUE, after).scalar())
 
     def _queues(self, connection: Connection, gpu: str, circumstances: Circumstances) -> _Waiting:
         """Read the head of each queue, and judge where its jobs could go now."""
         marks = {row.seq: row for row in connection.execute(PASSED_OVER, {"of_gpu": gpu})}
-        offers = self._catalogue.offers(gpu)
-        pools = self._layout.pools
-        waiting = _Waiting({}, {}, marks, [])
+        waiting = _Waiting(marks)
+        judged: dict[Wants, _Possible | None] = {}
         for queue, seq in connection.execute(HEADS_OF_QUEUES, {"of_gpu": gpu}):
             wants = of_queue(queue)
             if wants.simulated is not None and wants.simulated is not self._simulated:
                 continue
-            decision = decide(offers, wants.requirements(self._catalogue, circumstances))
-            if decision.chosen is None and not decision.may_wait:
+            of_anybody = replace(wants, customer="")
+            if of_anybody not in judged:
+                judged[of_anybody] = self._judge(gpu, wants, circumstances)
+            possible = judged[of_anybody]
+            if possible is None:
                 waiting.hopeless.append(queue)
-                continue
-            possible = [candidate.offer.supplier for candidate in decision.candidates if candidate.rejected is None]
-            waiting.wants[queue] = wants
-            waiting.heads[queue] = Head(
-                seq,
-                wants.customer,
-                wants.gpu_count,
-                tuple(dict.fromkeys(pools[supplier] for supplier in possible if supplier in pools)),
-                any(supplier not in pools for supplier in possible),
-            )
-            waiting.read_mark(queue)
+            else:
+                head = Head(seq, wants.customer, wants.gpu_count, possible.pools, possible.is_unlimited)
+                waiting.put(queue, head)
         return waiting
+
+    def _judge(self, gpu: str, wants: Wants, circumstances: Circumstances) -> _Possible | None:
+        """Say where a job could go now, the best first; None if it never can."""
+        decision = decide(self._catalogue.offers(gpu), wants.requirements(self._catalogue, circumstances))
+        if decision.chosen is None and not decision.may_wait:
+            return None
+        pools = self._layout.pools
+        possible = [candidate.offer.supplier for candidate in decision.candidates if candidate.rejected is None]
+        return _Possible(
+            tuple(dict.fromkeys(pools[supplier] for supplier in possible if supplier in pools)),
+            any(supplier not in pools for supplier in possible),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Possible:
+    """Where a job could go now: in which pools, and whether also where nobody counts."""
+
+    pools: tuple[str, ...]
+    is_unlimited: bool
 
 
 @dataclass(slots=True)
 class _Waiting:
-    """The queues of one model in the course of a pass: heads, what their jobs want, and what is on record of some."""
+    """The queues of one model in the course of a pass: heads by their number, and what is on record of some jobs."""
 
-    heads: dict[str, Head]
-    wants: dict[str, Wants]
     marks: Mapping[int, Any]
-    hopeless: list[str]
+    heads: dict[int, Head] = field(default_factory=dict)
+    queues: dict[int, str] = field(default_factory=dict)
+    hopeless: list[str] = field(default_factory=list)
     changed: set[int] = field(default_factory=set)
 
-    def queue_of(self, head: Head) -> str:
-        """Return the name of the queue of which this is the head."""
-        return next(queue for queue, other in self.heads.items() if other.seq == head.seq)
+    def put(self, queue: str, head: Head) -> None:
+        """Add the head of a queue, with what is on record of it."""
+        mark = self.marks.get(head.seq)
+        if mark is not None:
+            head = replace(head, passed_over_at=mark.passed_over_at, reserves=mark.reserves)
+        self.heads[head.seq] = head
+        self.queues[head.seq] = queue
 
     def change(self, seq: int, **changes: Any) -> None:
         """Change what is on record of a head."""
-        queue = next(queue for queue, head in self.heads.items() if head.seq == seq)
-        self.heads[queue] = replace(self.heads[queue], **changes)
+        self.heads[seq] = replace(self.heads[seq], **changes)
         self.changed.add(seq)
 
-    def advance(self, queue: str, seq: int | None) -> None:
+    def advance(self, head: Head, seq: int | None) -> None:
         """Let the next job of a queue be its head."""
-        self.changed.discard(self.heads[queue].seq)
-        if seq is None:
-            del self.heads[queue]
-        else:
-            self.heads[queue] = replace(self.heads[queue], seq=seq, passed_over_at=None, reserves=None)
-            self.read_mark(queue)
-
-    def read_mark(self, queue: str) -> None:
-        """Take over what is on record of a head."""
-        mark = self.marks.get(self.heads[queue].seq)
-        if mark is not None:
-            self.heads[queue] = replace(self.heads[queue], passed_over_at=mark.passed_over_at, reserves=mark.reserves)
+        queue = self.queues.pop(head.seq)
+        del self.heads[head.seq]
+        self.changed.discard(head.seq)
+        if seq is not None:
+            self.put(queue, replace(head, seq=seq, passed_over_at=None, reserves=None))
 
 
 @dataclass(slots=True)

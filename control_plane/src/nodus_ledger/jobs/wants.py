@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import astuple, dataclass
 from functools import lru_cache
 
-from nodus_core.catalogue import SIMULATED, Catalogue
+from nodus_core.catalogue import Catalogue
 from nodus_core.routing import Location, Requirements
 from nodus_core.spec import JobSpec
 
@@ -21,6 +21,11 @@ from . import outcomes
 
 WAITING_FOR_CAPACITY = "waiting_for_capacity"
 """The phase of a queued job that could go somewhere if there were room."""
+
+WAITS_NO_MORE: dict[str, None] = dict.fromkeys(
+    ("waiting_since", "waiting_in", "passed_over_at", "reserves", "phase", "phase_detail")
+)
+"""What the row of a job says that has been placed."""
 
 REST_MS = 600_000
 """How long a place that could not begin a job is left alone."""
@@ -146,7 +151,7 @@ def of_job(
         if attempt.outcome not in _NOT_BEGUN:
             continue
         supplier = catalogue.suppliers.get(attempt.supplier)
-        if attempt.outcome == outcomes.REFUSED and supplier is not None and supplier.driver == SIMULATED:
+        if attempt.outcome == outcomes.REFUSED and supplier is not None and supplier.is_simulated:
             refused.add(attempt.location)
         elif attempt.ended_at + REST_MS > now:
             resting[attempt.location] = max(attempt.ended_at + REST_MS, resting.get(attempt.location, 0))
