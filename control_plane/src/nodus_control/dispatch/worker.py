@@ -150,10 +150,14 @@ class Worker:
         """Wait a little for the calls of drivers that are under way, and give back what has not begun."""
         until = time.monotonic() + STOPPING_SECONDS
         with self._passing:
-            for lane in self._lanes.values():
-                for claim in lane.close(max(until - time.monotonic(), 0)):
+            waiting = [claim for lane in self._lanes.values() for claim in lane.close(until - time.monotonic())]
+            try:
+                for claim in waiting:
                     self._claims.postpone(self._owner, claim.job, due_at=self._now())
-            self._collect()
+                self._collect()
+            except DatabaseUnavailable as exc:
+                # Their leases run out, and they are claimed again.
+                _logger.warning("the worker stops, and what it has heard last cannot be written: %s", exc)
 
     def _ask(self, claims: Sequence[Claim]) -> None:
         """Have drivers asked, and write what those said that were asked here."""
@@ -283,18 +287,23 @@ class Worker:
         supplier = claim.attempt.supplier
         terms = self._drivers.terms(supplier)
         ending = decisions.ending_of(claim, self._now(), terms)
+        # What no driver has heard of, and may wait as well elsewhere.
+        is_unsent = claim.is_first and ending is Ending.NONE
         try:
             if self._engines is not None and driver.runs_commands:
                 call.limit(CANCEL_SECONDS, changes_something=False)
                 if not self._engines.is_own(supplier, driver):
-                    step = decisions.unserved(claim, self._now())
+                    now = self._now()
+                    step = decisions.never_sent(claim, now) if is_unsent else decisions.unserved(claim, now)
                     return Dealt(claim, step, answered=True)
+            is_unsent = False
             return Dealt(claim, self._call_driver(call, claim, driver, ending), answered=True)
         except EngineUnavailable as exc:
             if self._engines is not None:
                 self._engines.doubt(supplier)
-            step = decisions.unavailable(claim, exc.detail, ending, self._now(), terms)
-            return Dealt(claim, step, answered=False)
+            now = self._now()
+            step = decisions.unavailable(claim, exc.detail, ending, now, terms)
+            return Dealt(claim, decisions.never_sent(claim, now) if is_unsent else step, answered=False)
         except Exception:
             _logger.exception("job %s, attempt %d: the driver failed; asking again", claim.job.id, claim.job.attempt)
             return Dealt(claim, Step(claim.job, (), due_at=self._now() + decisions.RETRY_MS), answered=None)
