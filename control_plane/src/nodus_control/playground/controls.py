@@ -116,6 +116,7 @@ def _state(control: _Control) -> dict[str, Any]:
         "ledger_size": plane.trust_ledger.size(CUSTOMER_ID),
         "webhooks": len(plane.webhooks.endpoints.of_customer(CUSTOMER_ID)),
         "driver": plane.driver.name,
+        "gpus": list(plane.catalogue.gpus),
         "suppliers": [
             {"name": supplier.name, "kind": supplier.kind.value, "outage": supplier.name in out}
             for supplier in plane.catalogue.suppliers.values()
