@@ -12,7 +12,21 @@ import nodus
 
 PAIRS = [(nodus.AsyncClient, nodus.Client), (nodus.AsyncJob, nodus.Job)]
 RENAMED = {"aclose": "close", "__aenter__": "__enter__", "__aexit__": "__exit__", "__anext__": "__next__"}
-WAITS = {"run", "get", "list", "healthz", "wait_all", "aclose", "refresh", "wait", "cancel", "routing", "key", "ledger"}
+WAITS = {
+    "run",
+    "get",
+    "list",
+    "healthz",
+    "wait_all",
+    "aclose",
+    "refresh",
+    "wait",
+    "cancel",
+    "routing",
+    "offers",
+    "key",
+    "ledger",
+}
 
 REQUIRED = inspect.Parameter.empty
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -78,14 +78,10 @@ class Catalogue:
         It is the price of the cheapest hyperscaler of the file, else what the file says under `[retail]`, else the
         price of the cheapest hyperscaler of the shipped list.
         """
-        here = self._cheapest_hyperscaler(gpu)
+        here = _cheapest_hyperscaler(self.offers(gpu))
         if here is None:
             here = self._retail.get(gpu)
-        return default_catalogue()._cheapest_hyperscaler(gpu) if here is None else here
-
-    def _cheapest_hyperscaler(self, gpu: str) -> int | None:
-        prices = [offer.micros_per_gpu_hour for offer in self.offers(gpu) if offer.kind is SupplierKind.HYPERSCALER]
-        return min(prices, default=None)
+        return _cheapest_hyperscaler(default_catalogue().offers(gpu)) if here is None else here
 
 
 @lru_cache(maxsize=1)
@@ -103,6 +99,11 @@ def shipped_text() -> str:
 def default_catalogue() -> Catalogue:
     """Return the ten suppliers that come with the package."""
     return Catalogue(shipped_suppliers())
+
+
+def _cheapest_hyperscaler(offers: Iterable[Offer]) -> int | None:
+    prices = [offer.micros_per_gpu_hour for offer in offers if offer.kind is SupplierKind.HYPERSCALER]
+    return min(prices, default=None)
 
 
 def _agreed(file: SuppliersFile) -> dict[str, object]:

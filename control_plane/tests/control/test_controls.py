@@ -39,6 +39,7 @@ def test_the_state_is_shown(http: httpx.Client) -> None:
 
     assert (state["now"], state["speed"], state["seed"]) == ("2026-01-01T00:00:00.000Z", 0.0, 0)
     assert (state["driver"], len(state["suppliers"]), state["faults"]) == ("simulated", 10, [])
+    assert state["gpus"] == ["a100_40gb", "a100_80gb", "a10g", "h100_80gb", "l40s"]
 
 
 def test_the_state_tells_of_what_has_no_event(http: httpx.Client, spec: Spec) -> None:

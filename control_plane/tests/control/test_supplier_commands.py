@@ -99,6 +99,15 @@ def test_a_check_says_what_is_offered(tmp_path: Path) -> None:
     assert list(describe(file)) == checked.stdout.splitlines()
 
 
+def test_a_check_warns_of_what_this_version_cannot_run(tmp_path: Path) -> None:
+    """The file is right all the same."""
+    (tmp_path / "s.toml").write_text(example_text(), encoding="utf-8")
+    checked = run("suppliers", "check", "s.toml", cwd=tmp_path)
+
+    assert checked.returncode == 0
+    assert 'warning: it cannot be served: supplier "lab" has the driver `docker`' in checked.stderr
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [

@@ -61,7 +61,9 @@ class Bench:
     def new_worker(self, claims: Claims | None = None) -> Worker:
         """Make another worker on the same database."""
         claims = claims or Claims(self.control_plane.database, self.control_plane.catalogue)
-        return Worker(self.control_plane.jobs, claims, Drivers.everywhere(self.driver), self.clock.now, lambda: self.real_time)
+        return Worker(
+            self.control_plane.jobs, claims, Drivers.everywhere(self.driver), self.clock.now, lambda: self.real_time
+        )
 
     def claims_of_one_machine(self, *, at_once: int) -> Claims:
         """Share eight GPUs of each model, and so many places, among all suppliers."""

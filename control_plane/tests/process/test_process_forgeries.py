@@ -87,7 +87,9 @@ class Campaign:
         )
         layout = Layout.of_one_machine(self.control_plane.catalogue, gpus=8, at_once=AT_ONCE)
         claims = Claims(self.control_plane.database, self.control_plane.catalogue, layout)
-        self.worker = TimedWorker(self.control_plane.jobs, claims, Drivers.everywhere(self.driver), self.control_plane.clock.now)
+        self.worker = TimedWorker(
+            self.control_plane.jobs, claims, Drivers.everywhere(self.driver), self.control_plane.clock.now
+        )
         self.loop = WorkerLoop(self.worker, self.control_plane.clock, lambda: None)
         minted = self.control_plane.keys.mint(customer_id="c", label="", principal_kind=PrincipalKind.AGENT, now=0)
         key = self.control_plane.keys.find(minted.api_key)

@@ -290,7 +290,8 @@ def announce(settled: Settled, base_url: str, page_url: str, keys: SeededKeys) -
         "",
     ]
     if settled.driver == "process":
-        lines.append("  Commands run on this machine, as you. Suppliers and prices are simulated; images are not run.")
+        prices = "Suppliers and prices are simulated" if settled.suppliers is None else "Prices are your file's"
+        lines.append(f"  Commands run on this machine, as you. {prices}; images are not run.")
         lines.append("  The page's address opens it once, in one browser.")
     else:
         speed = "instant" if settled.speed == math.inf else f"{settled.speed:g} times real time"

@@ -36,6 +36,7 @@ def get_state(control: Control) -> dict[str, Any]:
         "ledger_size": control_plane.trust_ledger.size(CUSTOMER_ID),
         "webhooks": len(control_plane.webhooks.endpoints.of_customer(CUSTOMER_ID)),
         "driver": control_plane.drivers.name,
+        "gpus": list(control_plane.catalogue.gpus),
         "suppliers": [
             {"name": supplier.name, "kind": supplier.kind.value, "outage": supplier.name in out}
             for supplier in control_plane.catalogue.suppliers.values()

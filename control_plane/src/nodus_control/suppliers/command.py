@@ -15,7 +15,7 @@ from nodus_core.money import MICROS_PER_USD
 from nodus_core.suppliers_file import SuppliersFile
 
 from ..exit_codes import OK, Misconfigured
-from .files import SUPPLIERS_VARIABLE, load_suppliers
+from .files import SUPPLIERS_VARIABLE, load_suppliers, require_runnable
 
 EXAMPLE_FILE = "example.toml"
 
@@ -83,6 +83,10 @@ def check(file: Path) -> int:
     read = load_suppliers(file)
     for line in describe(read):
         asyncclick.echo(line)
+    try:
+        require_runnable(read)
+    except Misconfigured as exc:
+        asyncclick.echo(f"warning: it cannot be served: {exc.message}", err=True)
     return OK
 
 

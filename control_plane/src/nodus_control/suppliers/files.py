@@ -12,6 +12,7 @@ from nodus_core.suppliers_file import DriverName, ProcessSupplierOptions, Suppli
 from nodus_core.suppliers_reading import InvalidSuppliersFile, read_suppliers
 
 from ..exit_codes import Misconfigured
+from ..runner.containment import AUTO
 from .drivers import DRIVERS
 from .process.options import GPUS_OF_EACH_MODEL, ProcessOptions
 
@@ -79,6 +80,16 @@ def process_options_of(file: SuppliersFile, containment: str) -> ProcessOptions:
         containment=containment,
         memory_bytes=options.memory_bytes,
     )
+
+
+def require_runnable(file: SuppliersFile) -> None:
+    """Check that this version can run the jobs of all suppliers of a file.
+
+    Raises:
+        Misconfigured: it cannot.
+    """
+    driver_of(file)
+    process_options_of(file, AUTO)
 
 
 def gpus_of(file: SuppliersFile) -> Mapping[str, int]:

@@ -70,6 +70,10 @@ export function setUp() {
 		submit();
 	};
 	on("link", (link) => ($("run").disabled = link === "lost" || link === "keys"));
+	on("state", () => {
+		const known = [...$("gpu").options].map((option) => option.value);
+		$("gpu").append(...world.state.gpus.filter((gpu) => !known.includes(gpu)).map((gpu) => h("option", "", gpu)));
+	});
 	on("draft budget", estimate);
 	on("job", () => {
 		if (world.job?.id !== told) $("refusal").hidden = true;
