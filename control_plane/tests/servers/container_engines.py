@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Sequence
@@ -50,7 +51,9 @@ class ContainerEngine(LocalServer):
     def client(self) -> httpx.Client:
         """Connect to it, below the driver."""
         return httpx.Client(
-            transport=httpx.HTTPTransport(uds=str(self.socket)), base_url="http://engine/v1.41", timeout=PATIENCE_SECONDS
+            transport=httpx.HTTPTransport(uds=str(self.socket)),
+            base_url="http://engine/v1.41",
+            timeout=PATIENCE_SECONDS,
         )
 
     def containers(self) -> list[dict[str, Any]]:
@@ -58,6 +61,17 @@ class ContainerEngine(LocalServer):
         with self.client() as client:
             found: list[dict[str, Any]] = client.get("/containers/json", params={"all": "true"}).json()
             return found
+
+    def inspect(self, container_id: str | None) -> dict[str, Any]:
+        """Return what it says of one container."""
+        with self.client() as client:
+            found: dict[str, Any] = client.get(f"/containers/{container_id}/json").raise_for_status().json()
+            return found
+
+    def networks(self) -> list[str]:
+        """Return the names of all networks that the control plane made."""
+        with self.client() as client:
+            return [each["Name"] for each in client.get("/networks").json() if each["Name"].startswith("nodus-")]
 
     def empty(self) -> None:
         """Remove every container and every network that is not the engine's own."""
@@ -95,8 +109,10 @@ class ContainerEngine(LocalServer):
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _is_ready(self, port: int) -> bool:
-        with contextlib.suppress(httpx.HTTPError), self.client() as client:
-            return client.get("/_ping").is_success
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(str(self.socket))
+            with self.client() as client:
+                return client.get("/_ping").is_success
         return False
 
     def _pid(self) -> int:

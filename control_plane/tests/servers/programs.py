@@ -1,4 +1,4 @@
-"""Where the tests find servers, engines and a browser. Run as a script, it names the Debian packages of those missing."""
+"""Where the tests find servers, engines and a browser. As a script, it names the Debian packages of those missing."""
 
 from __future__ import annotations
 

@@ -19,7 +19,23 @@ from .process import LocalServer
 _MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 _CONFIG = "application/vnd.docker.container.image.v1+json"
 _LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
-_APPLETS = ("cat", "dd", "echo", "env", "false", "head", "id", "ls", "nc", "seq", "sh", "sleep", "tail", "true")
+_APPLETS = (
+    "cat",
+    "dd",
+    "echo",
+    "env",
+    "false",
+    "head",
+    "id",
+    "ls",
+    "nc",
+    "seq",
+    "sh",
+    "sha256sum",
+    "sleep",
+    "tail",
+    "true",
+)
 _CONFIGURATION = """version: 0.1
 storage:
   filesystem:
