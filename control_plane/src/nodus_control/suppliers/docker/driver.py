@@ -98,7 +98,7 @@ class DockerDriver:
         self._directory = directory
         self.engine = Engine(options, resolved)
         self._images = Images(self.engine, options.registry_auth, resolved)
-        self._followers = Followers(self.engine)
+        self._followers = Followers(self.engine, lambda: not self.is_podman())
         self._containers = Containers(
             self.engine,
             database_id=database_id,

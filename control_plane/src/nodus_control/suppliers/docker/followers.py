@@ -1,9 +1,15 @@
-"""Copies what programs print from the engine into the store: one follower for each attempt, in a thread of its own."""
+"""Copies what programs print from the engine into the store: one follower for each attempt, in a thread of its own.
+
+Docker's output is followed as it comes. Podman changes the order of lines where it begins to follow, so its output is
+read again and again from the beginning, which is exact but for the last line, which may be half written.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
+from collections.abc import Callable
 
 from ..protocol import EngineUnavailable
 from .engine import Engine
@@ -12,6 +18,9 @@ from .state import Stage, read_container
 
 BEAT_SECONDS = 2.0
 _PAUSE_SECONDS = 0.2
+_READ_SECONDS = 0.5
+_REST_FACTOR = 10
+_SILENCE_SECONDS = 60.0
 
 _logger = logging.getLogger(__name__)
 
@@ -21,10 +30,12 @@ class Followers:
 
     Args:
         engine: whose containers print.
+        can_follow: asks whether what it says as it comes is what was printed.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, can_follow: Callable[[], bool]) -> None:
         self._engine = engine
+        self._can_follow = can_follow
         self._lock = threading.Lock()
         self._threads: dict[str, threading.Thread] = {}
         self._writers: set[Writer] = set()
@@ -77,14 +88,26 @@ class Followers:
                 writer.close()
 
     def _follow(self, container_id: str, writer: Writer) -> None:
+        copy = _Copy(self._engine, container_id, writer, self._closing)
+        can_follow = self._can_follow()
         while not self._closing.is_set():
             # Asked first: what is printed between the two questions is in the copy that begins after the end.
             is_over = self._is_over(container_id)
-            self._copy(container_id, writer, follow=not is_over)
+            began = time.monotonic()
+            if is_over:
+                copy.rest()
+            elif can_follow:
+                copy.follow()
+            else:
+                copy.so_far()
+            if self._closing.is_set():
+                return
             if is_over or writer.is_full:
                 writer.complete()
                 return
-            self._closing.wait(_PAUSE_SECONDS)
+            self._closing.wait(
+                _PAUSE_SECONDS if can_follow else max(_READ_SECONDS, _REST_FACTOR * (time.monotonic() - began))
+            )
 
     def _is_over(self, container_id: str) -> bool:
         answer = self._engine.ask("GET", f"/containers/{container_id}/json")
@@ -93,31 +116,58 @@ class Followers:
         container = read_container(answer.require(200).document())
         return container.stage in (Stage.ENDED, Stage.REFUSED)
 
-    def _copy(self, container_id: str, writer: Writer, *, follow: bool) -> None:
-        """Read from the beginning, and append what is not kept yet."""
-        frames = Frames()
-        skipped = writer.position
-        params = {"stdout": "true", "stderr": "true", "follow": "true" if follow else "false"}
-        with self._engine.stream(
-            "GET", f"/containers/{container_id}/logs", params=params, silence_seconds=None if follow else 60.0
-        ) as stream:
-            if stream.status == 404:
-                return
-            if stream.status != 200:
-                raise EngineUnavailable(f"the supplier's engine answered with status {stream.status}")
-            for data in stream:
-                printed = frames.feed(data)
-                if skipped:
-                    passed = min(skipped, len(printed))
-                    skipped -= passed
-                    printed = printed[passed:]
-                if printed and not writer.is_full:
-                    writer.append(printed)
-                if writer.is_full or self._closing.is_set():
-                    return
-
     def _beat(self) -> None:
         while not self._closing.wait(BEAT_SECONDS):
             with self._lock:
                 for writer in self._writers:
                     writer.beat()
+
+
+class _Copy:
+    """The copy of one output, each time read from its beginning, without what is kept already."""
+
+    def __init__(self, engine: Engine, container_id: str, writer: Writer, closing: threading.Event) -> None:
+        self._engine = engine
+        self._path = f"/containers/{container_id}/logs"
+        self._writer = writer
+        self._closing = closing
+        self._last_line: tuple[int, bytes] | None = None
+
+    def follow(self) -> None:
+        """Append what comes, until the program ends."""
+        self._read(follow=True, holds_back=False)
+
+    def rest(self) -> None:
+        """Append what a program that has ended had printed."""
+        self._read(follow=False, holds_back=False)
+
+    def so_far(self) -> None:
+        """Append what a program has printed so far; the last line only if it was the same when it was last read."""
+        self._read(follow=False, holds_back=True)
+
+    def _read(self, *, follow: bool, holds_back: bool) -> None:
+        frames = Frames()
+        held, begins_at = b"", 0
+        params = {"stdout": "true", "stderr": "true", "follow": "true" if follow else "false"}
+        silence = None if follow else _SILENCE_SECONDS
+        with self._engine.stream("GET", self._path, params=params, silence_seconds=silence) as stream:
+            if stream.status == 404:
+                return
+            if stream.status != 200:
+                raise EngineUnavailable(f"the supplier's engine answered with status {stream.status}")
+            for data in stream:
+                held += frames.feed(data)
+                wanted = frames.last_begins_at - begins_at if holds_back else len(held)
+                self._keep(begins_at, held[:wanted])
+                held, begins_at = held[wanted:], begins_at + wanted
+                if self._writer.is_full or self._closing.is_set():
+                    return
+        if self._last_line == (begins_at, held):
+            self._keep(begins_at, held)
+        self._last_line = begins_at, held
+
+    def _keep(self, begins_at: int, printed: bytes) -> None:
+        """Keep what is new of some bytes of the output."""
+        new = printed[max(0, self._writer.position - begins_at) :]
+        if new and not self._writer.is_full:
+            self._writer.append(new)

@@ -35,6 +35,9 @@ class Frames:
     def __init__(self) -> None:
         self._head = b""
         self._left = 0
+        self._taken = 0
+        self.last_begins_at = 0
+        """At which byte of what was printed the frame begins that came last."""
 
     def feed(self, data: bytes) -> bytes:
         """Return what a program printed, of what came."""
@@ -49,10 +52,12 @@ class Frames:
                     break
                 self._left = int.from_bytes(self._head[4:], "big")
                 self._head = b""
+                self.last_begins_at = self._taken
                 continue
             taken = view[: self._left]
             found += taken
             self._left -= len(taken)
+            self._taken += len(taken)
             view = view[len(taken) :]
         return bytes(found)
 
