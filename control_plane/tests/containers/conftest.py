@@ -77,13 +77,20 @@ class ContainerJobs:
 
     def new_driver(self, **changed: Any) -> DockerDriver:
         """A driver as another worker has it."""
+        return self._make_driver(self.database_id, self.folder, changed)
+
+    def another(self, **changed: Any) -> DockerDriver:
+        """The driver of another control plane on the same engine."""
+        return self._make_driver(secrets.token_hex(8), self.folder.with_name("another"), changed)
+
+    def _make_driver(self, database_id: str, folder: Path, changed: dict[str, Any]) -> DockerDriver:
         driver = DockerDriver(
             self.options(**changed),
             supplier="lab",
             gpus={"h100": 2, "l40s": 2},
-            database_id=self.database_id,
+            database_id=database_id,
             incarnation="1",
-            directory=self.folder,
+            directory=folder,
         )
         self.drivers.append(driver)
         return driver

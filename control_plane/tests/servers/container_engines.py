@@ -102,7 +102,7 @@ class ContainerEngine(LocalServer):
 
     def close(self) -> None:
         """Remove its containers, stop it and remove everything."""
-        with contextlib.suppress(httpx.HTTPError):
+        if self._is_ready(0):
             self.empty()
         super().close()
         _unmount_below(self._folder)
@@ -129,8 +129,9 @@ class DockerEngine(ContainerEngine):
     kind = DOCKER
 
     def _command(self, port: int) -> Sequence[str | Path]:
-        # A dockerd that was killed leaves its number behind, which another process may have by now.
-        (self._folder / "pid").unlink(missing_ok=True)
+        # What was killed leaves its number behind, which may be another's by now, or a process's that nobody reaps.
+        for left in ("pid", "exec/containerd/containerd.pid"):
+            (self._folder / left).unlink(missing_ok=True)
         configuration = self._folder / "daemon.json"
         configuration.write_text(
             json.dumps(

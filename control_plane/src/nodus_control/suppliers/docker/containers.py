@@ -51,19 +51,22 @@ class Containers:
             )
         )
 
-    def find(self, placement: Placement, container_id: str | None = None) -> tuple[Container | None, float]:
+    def find(
+        self, placement: Placement, container_id: str | None = None, *, seconds: float = LOOK_SECONDS
+    ) -> tuple[Container | None, float]:
         """Return the container of an attempt, claimed or not, and the engine's time.
 
         Args:
             placement: the attempt.
             container_id: that of the container, where it is known: it may be renamed while it is looked for.
+            seconds: how long the engine may take.
 
         Raises:
             EngineUnavailable: it cannot be asked now.
         """
         names = names_of(self._database_id, placement)
         for name in (names.claimed, names.made) if container_id is None else (container_id,):
-            answer = self._engine.ask("GET", f"/containers/{name}/json", seconds=LOOK_SECONDS)
+            answer = self._engine.ask("GET", f"/containers/{name}/json", seconds=seconds)
             if answer.status == 404:
                 continue
             try:

@@ -150,7 +150,7 @@ class DockerDriver:
         Raises:
             EngineUnavailable: it cannot be asked now.
         """
-        found: dict[str, Any] = self.engine.ask("GET", "/info").require(200).document()
+        found: dict[str, Any] = self.engine.ask("GET", "/info", seconds=CHANGE_SECONDS).require(200).document()
         return found
 
     def is_podman(self) -> bool:
@@ -160,7 +160,7 @@ class DockerDriver:
             EngineUnavailable: it cannot be asked now.
         """
         if self._is_podman is None:
-            version = self.engine.ask("GET", "/version").require(200).document()
+            version = self.engine.ask("GET", "/version", seconds=CHANGE_SECONDS).require(200).document()
             self._is_podman = any(each.get("Name") == _PODMAN for each in version.get("Components") or ())
         return self._is_podman
 

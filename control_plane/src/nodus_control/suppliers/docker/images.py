@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ..protocol import EngineUnavailable
-from .engine import Engine
+from .engine import LOOK_SECONDS, Engine
 from .options import Reference as SecretReference
 from .options import resolve
 from .references import DOCKER_HUB, IMAGE_PULL_FAILED, Reference, pull_code
@@ -101,13 +101,13 @@ class Images:
         self._threads: set[threading.Thread] = set()
         self._closing = False
 
-    def is_there(self, reference: Reference) -> bool:
+    def is_there(self, reference: Reference, *, seconds: float = LOOK_SECONDS) -> bool:
         """Say whether the engine has an image.
 
         Raises:
             EngineUnavailable: it cannot be asked now.
         """
-        return self._engine.ask("GET", f"/images/{reference}/json").require(200, 404).status == 200
+        return self._engine.ask("GET", f"/images/{reference}/json", seconds=seconds).require(200, 404).status == 200
 
     def pull(self, reference: Reference) -> Pull:
         """Return how the fetch of an image is going, which begins with the first question."""

@@ -26,6 +26,8 @@ from .state import Container, Stage, lacks_gpus, report_refused
 GPU_NOT_ATTACHED = "gpu_not_attached"
 GPU_MISSING = "the supplier's engine did not attach the GPUs that the job asked for, so it was not run"
 
+_NAME_TAKEN = "already in use"
+
 _logger = logging.getLogger(__name__)
 
 
@@ -76,8 +78,8 @@ class Starter:
         """
         if attempt.claimed_by() is not None or attempt.is_withdrawn():
             return
-        container, _ = self._containers.find(placement)
-        if container is None and not self._images.is_there(image):
+        container, _ = self._containers.find(placement, seconds=CHANGE_SECONDS)
+        if container is None and not self._images.is_there(image, seconds=CHANGE_SECONDS):
             self._images.pull(image)
             return
         log_driver = self._log_driver()
@@ -98,13 +100,14 @@ class Starter:
         network = self._options.network
         if needs_network(self._options):
             network = self._containers.make_network(placement)
+        gpus = gpus_of(placement, workload, self._options, self._gpus)
         document = create_document(
             placement,
             workload,
             self._options,
             image=str(image),
             labels=self._containers.labels(placement),
-            gpus=gpus_of(placement, workload, self._options, self._gpus),
+            gpus=gpus,
             network=network,
             log_driver=log_driver,
         )
@@ -116,9 +119,15 @@ class Starter:
             message = "the supplier's engine does not accept a container with this image, command or environment"
             attempt.end(Report(PlacementState.FAILED, error_code="cannot_run", error_message=message))
             return None
-        container, _ = self._containers.find(placement)
-        if container is None:
+        if made.status == 500 and any(isinstance(gpu, str) and gpu in made.message for gpu in gpus):
+            # Podman looks for devices now, and Docker at the start.
+            if attempt.withdraw():
+                attempt.end(report_refused(None, GPU_NOT_ATTACHED, GPU_MISSING))
+            return None
+        container, _ = self._containers.find(placement, seconds=CHANGE_SECONDS)
+        if container is None and made.status != 409 and _NAME_TAKEN not in made.message:
             made.require(201)
+        # Where somebody else is making it just now, the next poll finds it.
         return container
 
     def _start(
@@ -156,20 +165,20 @@ class Starter:
 
     def _lose(self, placement: Placement, container: Container) -> None:
         """Somebody else has claimed the attempt: leave it alone, and remove a container that is another one."""
-        claimed, _ = self._containers.find(placement)
+        claimed, _ = self._containers.find(placement, seconds=CHANGE_SECONDS)
         if claimed is not None and claimed.id != container.id:
             self._containers.remove(container.id)
 
     def _remove(self, placement: Placement, container: Container) -> None:
         """Remove what was made, unless it runs; the network too, unless another container of the attempt needs it."""
         self._containers.remove(container.id)
-        other, _ = self._containers.find(placement)
+        other, _ = self._containers.find(placement, seconds=CHANGE_SECONDS)
         if other is None:
             self._containers.remove_networks(placement)
 
     def _refuse(self, placement: Placement, attempt: Attempt, container: Container, answer: Answer) -> None:
         """Record that the engine could not start it, where that is so: nobody else may, and it is not tried again."""
-        found, _ = self._containers.find(placement, container.id)
+        found, _ = self._containers.find(placement, container.id, seconds=CHANGE_SECONDS)
         if found is not None and found.started_at is not None:
             return
         _logger.warning("job %s, attempt %d: %s", placement.job_id, placement.attempt, answer.message)
