@@ -124,7 +124,9 @@ class Starter:
             if attempt.withdraw():
                 attempt.end(report_refused(None, GPU_NOT_ATTACHED, GPU_MISSING))
             return None
-        container, _ = self._containers.find(placement, seconds=CHANGE_SECONDS)
+        # What this call made, not what somebody else claimed meanwhile: the loser removes it.
+        made_id = made.document()["Id"] if made.status == 201 else None
+        container, _ = self._containers.find(placement, made_id, seconds=CHANGE_SECONDS)
         if container is None and made.status != 409 and _NAME_TAKEN not in made.message:
             made.require(201)
         # Where somebody else is making it just now, the next poll finds it.
