@@ -102,7 +102,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "plane": {"control_plane"},
         "app": {"api"},
         "server": {"serving"},
-        "testing": {"access", "api", "clock", "control_plane", "playground", "serving", "webhooks"},
+        "testing": {"access", "api", "clock", "control_plane", "playground", "serving", "suppliers", "webhooks"},
         "pytest_plugin": {"testing"},
     },
 }

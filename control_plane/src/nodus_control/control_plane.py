@@ -49,6 +49,7 @@ from .streams.event_feed import EventFeed
 from .streams.output_watch import OutputWatch
 from .suppliers.drivers import SIMULATED, DriverContext, make_driver, state_directory
 from .suppliers.process.options import GPUS_OF_EACH_MODEL, ProcessOptions
+from .suppliers.protocol import ClosableDriver
 from .suppliers.simulated.driver import SimulatedDriver
 from .trouble import Trouble
 from .version import VERSION
@@ -68,7 +69,7 @@ class ControlPlane:
         database_url: an SQLAlchemy URL; in memory by default.
         clock: by default real time, which must agree with the database server's and with the ledger. Another clock that
             is behind the database's history is moved up to it.
-        driver: `simulated` or `process`.
+        driver: `simulated`, `process` or `docker`.
         seed: what job ids and all simulated chance are derived from; None for random ids.
         is_reliable: simulated suppliers neither refuse nor lose jobs unless they are told to.
         is_alone: no other process works on this database, so old leases belong to nobody. Never true of a server.
@@ -100,7 +101,7 @@ class ControlPlane:
         options = webhooks or WebhookOptions()
         self.database_trouble = Trouble(_logger, "answering requests")
         process = process or ProcessOptions()
-        runs_commands = driver == "process"
+        runs_commands = driver != SIMULATED
         if runs_commands:
             # Its environment and memory hold the sealing key, and the commands run on this machine.
             close_memory()
@@ -124,8 +125,9 @@ class ControlPlane:
             self.trust_ledger = TrustLedger(self.database, signer, origin)
             simulated = driver == SIMULATED
             self.job_ids = JobIds(secrets.randbits, seed if simulated else None)
-            one_customer = runs_commands and not process.isolation_is_not_needed
-            admission = Admission(needs_command=runs_commands, one_customer=one_customer)
+            is_process = driver == "process"
+            one_customer = is_process and not process.isolation_is_not_needed
+            admission = Admission(needs_command=is_process, one_customer=one_customer)
             self.jobs = Jobs(
                 self.database,
                 sealer,
@@ -150,7 +152,17 @@ class ControlPlane:
             secret = self.settings.secret(sealer, RECORDS_SECRET) if runs_commands else b""
             self.driver = make_driver(
                 driver,
-                DriverContext(self.catalogue, self.jobs, self.clock, seed, directory, secret, self.database.path),
+                DriverContext(
+                    self.catalogue,
+                    self.jobs,
+                    self.clock,
+                    seed,
+                    directory,
+                    secret,
+                    self.database.path,
+                    self.settings.database_id(),
+                    self.settings.epoch(),
+                ),
                 is_reliable=is_reliable,
                 process=process,
             )
@@ -257,6 +269,8 @@ class ControlPlane:
         self.feed.close()
         self.output_watch.close()
         self.worker.close()
+        if isinstance(self.driver, ClosableDriver):
+            self.driver.close()
         self._store_offset()
         if self.clock_watch is not None:
             self.clock_watch.stop()
@@ -307,7 +321,7 @@ class ControlPlane:
                 time.sleep(0.02)
 
     def _output_directory(self, driver: str) -> Path | None:
-        if driver != "process" or self.database.path is not None or self.database.is_server:
+        if driver == SIMULATED or self.database.path is not None or self.database.is_server:
             return None
         return Path(tempfile.mkdtemp(prefix="nodus-jobs-"))
 

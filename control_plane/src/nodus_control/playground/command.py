@@ -28,7 +28,7 @@ from ..control_plane import ControlPlane
 from ..exit_codes import OK, Misconfigured
 from ..serving.interrupts import catching_interrupts
 from ..serving.server import Server, ServerFailed
-from ..suppliers.drivers import DRIVERS
+from ..suppliers.drivers import DOCKER, DRIVERS, SIMULATED
 from ..suppliers.process.command import process_options
 from ..suppliers.process.options import ProcessOptions
 from ..webhooks.command import allow_option, threshold_option
@@ -108,10 +108,11 @@ class Settled:
 )
 @asyncclick.option(
     "--driver",
-    type=asyncclick.Choice(DRIVERS),
+    type=asyncclick.Choice([*DRIVERS, DOCKER]),
     default="simulated",
     show_default=True,
-    help="Simulate jobs, or really run their commands on this machine.",
+    help="Simulate jobs, really run their commands on this machine, or run their images in its Docker or Podman "
+    "(DOCKER_HOST says where, or the usual socket).",
 )
 @asyncclick.option("--no-browser", is_flag=True, help="Do not open the page.")
 @asyncclick.option(
@@ -155,9 +156,9 @@ def playground(
     """
     if not is_loopback(host):
         raise Misconfigured(f"the playground listens on loopback only, and {host} is not: use 127.0.0.1")
-    runs_commands = driver == "process"
+    runs_commands = driver != SIMULATED
     if runs_commands and speed not in (None, 1.0):
-        raise asyncclick.UsageError("--driver process runs commands in real time: leave --speed out")
+        raise asyncclick.UsageError(f"--driver {driver} runs commands in real time: leave --speed out")
     try:
         webhooks = options_for_this_machine(webhook_allow, threshold)
     except ValueError as exc:
@@ -266,6 +267,9 @@ def announce(settled: Settled, base_url: str, page_url: str, keys: SeededKeys) -
     if settled.driver == "process":
         lines.append("  Commands run on this machine, as you. Suppliers and prices are simulated; images are not run.")
         lines.append("  The page's address opens it once, in one browser.")
+    elif settled.driver == DOCKER:
+        lines.append("  Images run in this machine's engine for containers, without GPUs. Suppliers and prices are")
+        lines.append("  simulated. The page's address opens it once, in one browser.")
     else:
         speed = "instant" if settled.speed == math.inf else f"{settled.speed:g} times real time"
         lines.append("  Nothing runs: jobs, suppliers and prices are simulated.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,13 +16,16 @@ from .protocol import Driver, Placement, Workload
 from .simulated.driver import Recalled, SimulatedDriver
 
 if TYPE_CHECKING:
+    from .docker.options import DockerOptions
     from .process.options import ProcessOptions
 
 SIMULATED = "simulated"
+DOCKER = "docker"
 DRIVERS = (SIMULATED, "process")
 WHAT_RUNS = {
     SIMULATED: "Nothing runs: suppliers, jobs and prices are simulated, and only test keys (nk_test_…) may submit.",
     "process": "Commands really run, on the worker's machine; images do not. Only live keys (nk_live_…) may submit.",
+    DOCKER: "Images really run, in containers of an engine. Only live keys (nk_live_…) may submit.",
 }
 """What an operator is told at the start, by driver."""
 
@@ -38,6 +42,8 @@ class DriverContext:
         directory: where one that runs commands keeps its files.
         secret: what authenticates those files.
         state_files: the database's file, which no command may read.
+        database_id: the name of the database, by which an engine's containers are told from another's.
+        incarnation: of its history, which a reset changes.
     """
 
     catalogue: Catalogue
@@ -47,6 +53,8 @@ class DriverContext:
     directory: Path | None
     secret: bytes = field(repr=False)
     state_files: Path | None
+    database_id: str = ""
+    incarnation: str = ""
 
 
 def make_driver(name: str, context: DriverContext, *, is_reliable: bool, process: ProcessOptions) -> Driver:
@@ -76,7 +84,43 @@ def make_driver(name: str, context: DriverContext, *, is_reliable: bool, process
         from .process.driver import ProcessDriver
 
         return ProcessDriver(directory, secret=context.secret, options=process, state_files=context.state_files)
+    if name == DOCKER:
+        from .docker.local import local_options
+
+        return make_docker_driver(local_options(), context)
     raise ValueError(f"no driver {name!r}: choose one of {', '.join(DRIVERS)}")
+
+
+def make_docker_driver(
+    options: DockerOptions, context: DriverContext, *, supplier: str = "local", gpus: Mapping[str, int] | None = None
+) -> Driver:
+    """Make the driver of an engine for containers.
+
+    Args:
+        options: where it is, and what jobs get of it.
+        context: what it may look at.
+        supplier: whose engine it is.
+        gpus: how many GPUs of each model it has, in the order of the operator's file.
+
+    Raises:
+        ValueError: it has nowhere to keep outputs.
+        RuntimeError: a secret is not there, or the engine of this machine does not answer.
+    """
+    from .docker.driver import DockerDriver
+    from .docker.local import require_answer
+
+    if context.directory is None:
+        raise ValueError("the docker driver needs a folder for the outputs of jobs")
+    if gpus is None:
+        require_answer(options)
+    return DockerDriver(
+        options,
+        supplier=supplier,
+        gpus=gpus or {},
+        database_id=context.database_id,
+        incarnation=context.incarnation,
+        directory=context.directory,
+    )
 
 
 def state_directory() -> Path:
