@@ -15,7 +15,15 @@ from servers.engines import (
     pytest_generate_tests,
     usual_limits,
 )
-from servers.fixtures import pgbouncer, postgres_server, postgres_url, redis_server, redis_url
+from servers.fixtures import (
+    container_engine,
+    image_registry,
+    pgbouncer,
+    postgres_server,
+    postgres_url,
+    redis_server,
+    redis_url,
+)
 from threads import threads_end
 
 # What a test finds must not depend on the run, on which files run with it, nor on how busy the machine is.
@@ -36,10 +44,12 @@ def every_thread_is_over() -> Iterator[None]:
 
 
 __all__ = [
+    "container_engine",
     "database_url",
     "empty_database_url",
     "engine",
     "every_thread_is_over",
+    "image_registry",
     "kept_database_url",
     "patient_databases",
     "pgbouncer",

@@ -100,7 +100,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
             "webhooks",
         },
         "entry": {"cli", "exit_codes"},
-        "testing": {"access", "api", "clock", "control_plane", "playground", "serving", "webhooks"},
+        "testing": {"access", "api", "clock", "control_plane", "playground", "serving", "suppliers", "webhooks"},
         "pytest_plugin": {"testing"},
     },
 }

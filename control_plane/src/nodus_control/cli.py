@@ -37,8 +37,8 @@ from .serving.processes import Processes
 from .serving.rollback_check import LedgerMemory, RolledBack, summary
 from .serving.server import Server, ServerFailed, base_url_of, bind
 from .suppliers.command import no_driver_option, required_suppliers, suppliers, suppliers_option
-from .suppliers.drivers import WHAT_RUNS, state_directory
-from .suppliers.files import driver_of, process_options_of
+from .suppliers.drivers import PROCESS, state_directory, what_runs
+from .suppliers.files import drivers_of, process_options_of
 from .suppliers.process.command import containment_option
 from .suppliers.process.exposure import require_nothing_exposed
 from .suppliers.process.options import ProcessOptions
@@ -55,7 +55,7 @@ class Hosting:
     database_url: str = field(repr=False)
     redis_url: str | None = field(repr=False)
     suppliers: SuppliersFile
-    driver: str
+    drivers: tuple[str, ...]
     webhook_allow: tuple[str, ...]
     threshold: float
     process: ProcessOptions
@@ -154,7 +154,7 @@ def serve(
     with catching_interrupts() as interrupts:
         try:
             listening = bind(host, port)
-            said = f"serving {base_url_of(host, listening)}\n{WHAT_RUNS[hosting.driver]}"
+            said = f"serving {base_url_of(host, listening)}\n{what_runs(hosting.drivers)}"
             say_ready = functools.partial(asyncclick.echo, said)
             if workers == 1:
                 _answer(hosting, listening, say_ready, interrupts, _say_aside)
@@ -190,7 +190,7 @@ def worker(
         )
         control_plane = _open(hosting, "worker")
         control_plane.start_worker()
-        asyncclick.echo(f"working\n{WHAT_RUNS[hosting.driver]}")
+        asyncclick.echo(f"working\n{what_runs(hosting.drivers)}")
         interrupts.wait()
         control_plane.close()
     return OK
@@ -225,7 +225,7 @@ def _hosting(
         url,
         redis_url or os.environ.get(REDIS_VARIABLE),
         file,
-        driver_of(file),
+        drivers_of(file),
         webhook_allow,
         threshold,
         process_options_of(file, containment),
@@ -310,14 +310,13 @@ def _answer_in_processes(
 def _open(hosting: Hosting, command: str) -> ControlPlane:
     answers_requests = command == "serve"
     try:
-        if hosting.driver == "process":
+        if PROCESS in hosting.drivers:
             urls = {DATABASE_VARIABLE: hosting.database_url, REDIS_VARIABLE: hosting.redis_url or ""}
             require_nothing_exposed(hosting.process, {**os.environ, **urls})
         webhooks = WebhookOptions(allowed=parse_allowed(hosting.webhook_allow), threshold=hosting.threshold)
         redis = _open_redis(hosting.redis_url, must_answer=answers_requests)
         control_plane = ControlPlane(
             hosting.database_url,
-            driver=hosting.driver,
             seed=None,
             is_alone=False,
             webhooks=webhooks,

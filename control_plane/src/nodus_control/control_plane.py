@@ -55,9 +55,11 @@ from .runner.containment import close_memory
 from .streams.event_feed import EventFeed
 from .streams.output_watch import OutputWatch
 from .suppliers.agreement import Agreement
-from .suppliers.drivers import PROCESS, SIMULATED, DriverContext, Drivers, Service, one_for_all, state_directory
+from .suppliers.drivers import PROCESS, SIMULATED, DriverContext, Drivers, Service, state_directory
 from .suppliers.files import shipped_for
-from .suppliers.process.options import GPUS_OF_EACH_MODEL, ProcessOptions
+from .suppliers.process.options import ProcessOptions
+from .suppliers.protocol import ClosableDriver
+from .suppliers.services import services_of
 from .suppliers.simulated.driver import SimulatedDriver
 from .trouble import Trouble
 from .version import VERSION
@@ -77,7 +79,8 @@ class ControlPlane:
         database_url: an SQLAlchemy URL; in memory by default.
         clock: by default real time, which must agree with the database server's and with the ledger. Another clock that
             is behind the database's history is moved up to it.
-        driver: `simulated` or `process`, which then serves all suppliers.
+        driver: `simulated`, `process` or `docker`, which then serves all suppliers; not used where `suppliers` are
+            given.
         seed: what job ids and all simulated chance are derived from; None for random ids.
         is_reliable: simulated suppliers neither refuse nor lose jobs unless they are told to.
         is_alone: no other process works on this database, so old leases belong to nobody. Never true of a server.
@@ -119,15 +122,16 @@ class ControlPlane:
         options = webhooks or WebhookOptions()
         self.database_trouble = Trouble(_logger, "answering requests")
         process = process or ProcessOptions()
-        self.catalogue: Catalogue = Catalogue(shipped_for(driver) if suppliers is None else suppliers)
+        file = shipped_for(driver) if suppliers is None else suppliers
+        self.catalogue: Catalogue = Catalogue(file)
         if services is None:
-            services = one_for_all(self.catalogue.suppliers, driver, is_reliable=is_reliable, process=process)
+            services = services_of(file, is_reliable=is_reliable, process=process)
         kinds = {service.driver for service in services.values()}
         simulated = kinds == {SIMULATED}
         if SIMULATED in kinds and not simulated:
             raise ValueError("simulated suppliers cannot stand beside others: their jobs would be added up")
         only_processes = kinds == {PROCESS}
-        if PROCESS in kinds:
+        if not simulated:
             # Its environment and memory hold the sealing key, and the commands run on this machine.
             close_memory()
         self.database = Database(database_url)
@@ -149,13 +153,10 @@ class ControlPlane:
             origin = origin_for(self.database, os.environ.get(ORIGIN_VARIABLE), database_id=self.settings.database_id())
             self.trust_ledger = TrustLedger(self.database, signer, origin)
             self.job_ids = JobIds(secrets.randbits, seed if simulated else None)
-            one_customer = PROCESS in kinds and not process.isolation_is_not_needed
+            one_customer = any(service.one_customer for service in services.values())
             admission = Admission(needs_command=only_processes, one_customer=one_customer)
-            layout = (
-                Layout.of_one_machine(self.catalogue, gpus=GPUS_OF_EACH_MODEL, at_once=process.at_once)
-                if only_processes and suppliers is None
-                else Layout.of(self.catalogue)
-            )
+            places = {name: process.at_once for name, service in services.items() if service.driver == PROCESS}
+            layout = Layout.of(self.catalogue, places)
             self.jobs = Jobs(
                 self.database,
                 sealer,
@@ -309,6 +310,9 @@ class ControlPlane:
         self.feed.close()
         self.output_watch.close()
         self.worker.close()
+        for driver in self.drivers:
+            if isinstance(driver, ClosableDriver):
+                driver.close()
         self._store_offset()
         if self.clock_watch is not None:
             self.clock_watch.stop()

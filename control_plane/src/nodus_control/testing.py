@@ -29,6 +29,7 @@ from .control_plane import ControlPlane
 from .playground.app import create_playground_app
 from .playground.seeded import seed_keys
 from .serving.server import Server
+from .suppliers.drivers import SIMULATED
 from .webhooks.service import options_for_this_machine
 
 
@@ -36,9 +37,9 @@ class LocalControlPlane:
     """A control plane in this process, which `with` starts and stops.
 
     Args:
-        driver: `simulated`, or `process` to really run commands.
-        speed: seconds of its clock per real second. None is a clock that stands still until `advance`, or, with the
-            `process` driver, real time, which that driver needs.
+        driver: `simulated`, `process` to really run commands, or `docker` to run images in the engine of this machine.
+        speed: seconds of its clock per real second. None is a clock that stands still until `advance`, or, with another
+            driver, real time, which those need.
         seed: determines job ids, and everything that suppliers do by chance.
         reliable: whether simulated suppliers neither refuse nor lose jobs by chance.
         database: the path of a SQLite file, or a database URL, to keep the state in; None for memory.
@@ -66,7 +67,7 @@ class LocalControlPlane:
         threshold: float = DEFAULT_FRACTION,
         rate_limit: str = "off",
     ) -> None:
-        runs_by_itself = driver == "process" or speed is not None
+        runs_by_itself = driver != SIMULATED or speed is not None
         clock: Clock = RunningClock(speed=speed or 1.0) if runs_by_itself else ManualClock()
         url = "sqlite://" if database is None else database if isinstance(database, str) else f"sqlite:///{database}"
         webhooks = options_for_this_machine(tuple(webhook_allow), threshold)

@@ -12,8 +12,7 @@ from entries import file_of, supplier
 
 from nodus_control.control_plane import ControlPlane
 from nodus_control.dispatch.worker import Worker
-from nodus_control.suppliers.drivers import DriverContext, Drivers, Service, Terms, one_for_all
-from nodus_control.suppliers.process.options import ProcessOptions
+from nodus_control.suppliers.drivers import DriverContext, Drivers, Service, Terms
 from nodus_control.suppliers.protocol import Driver, LogChunk, Placement, PlacementState, Report
 from nodus_ledger.jobs.leases import Claims
 
@@ -89,10 +88,9 @@ def test_one_driver_serves_all_that_ask_for_the_same(tmp_path: Path) -> None:
 def test_simulated_suppliers_keep_to_themselves() -> None:
     """Beside others their jobs and prices would be added up with real ones."""
     suppliers = file_of(supplier("made-up", {"l40s": 1}), supplier("real", {"l40s": 1}))
-    simulated = one_for_all(["made-up"], "simulated", is_reliable=True, process=ProcessOptions())
-    services = {**simulated, "real": Service("stub", functools.partial(give, EngineStub()))}
+    services = {name: Service(name, functools.partial(give, EngineStub())) for name in ("simulated", "stub")}
 
     with pytest.raises(ValueError, match="simulated suppliers cannot stand beside others"):
         ControlPlane(suppliers=suppliers, services=services)
     with pytest.raises(ValueError, match="no driver 'slrum'"):
-        one_for_all(["real"], "slrum", is_reliable=True, process=ProcessOptions())
+        ControlPlane(driver="slrum")

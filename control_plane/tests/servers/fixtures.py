@@ -6,15 +6,27 @@ Where a server's program is missing its tests are skipped, by name; with `CI=tru
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from typing import NoReturn
 
 import pytest
 
+from .container_engines import DOCKER, PODMAN, ContainerEngine, DockerEngine, PodmanEngine
 from .pgbouncer import PgBouncer
 from .postgresql import PostgresServer
-from .programs import OLDEST_POSTGRESQL, pgbouncer_program, postgresql_folder, redis_program
+from .programs import (
+    OLDEST_POSTGRESQL,
+    busybox_program,
+    dockerd_program,
+    pgbouncer_program,
+    podman_program,
+    postgresql_folder,
+    redis_program,
+    registry_program,
+)
 from .redis import RedisServer
+from .registry import Registry
 
 
 @pytest.fixture(scope="session")
@@ -62,8 +74,36 @@ def pgbouncer(postgres_server: PostgresServer) -> Iterator[PgBouncer]:
         yield pooler
 
 
+@pytest.fixture(scope="session")
+def image_registry() -> Iterator[Registry]:
+    """A real registry of images, in which there are none yet."""
+    program, busybox = registry_program(), busybox_program()
+    if program is None or busybox is None:
+        _do_without("registry of images", "docker-registry busybox-static")
+    with Registry(program, busybox) as registry:
+        yield registry
+
+
+@pytest.fixture(scope="module", params=[DOCKER, PODMAN])
+def container_engine(request: pytest.FixtureRequest, image_registry: Registry) -> Iterator[ContainerEngine]:
+    """A real engine for containers, of each kind in turn: one at a time."""
+    kind = DockerEngine if request.param == DOCKER else PodmanEngine
+    program = dockerd_program() if request.param == DOCKER else podman_program()
+    if program is None or not sys.platform.startswith("linux"):
+        packages = "docker.io" if request.param == DOCKER else "podman runc netavark iptables catatonit"
+        _do_without(f"engine of containers ({request.param})", packages)
+    if os.geteuid() != 0:
+        _skip(f"{request.param} makes containers as root, and this is not root")
+    with kind(program, image_registry.host) as engine:
+        yield engine
+
+
 def _do_without(what: str, package: str) -> NoReturn:
     reason = f"no {what} here: install it (on Debian: apt-get install {package}), or run tools/dev.py with --install"
+    _skip(reason)
+
+
+def _skip(reason: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)

@@ -1,4 +1,4 @@
-"""Where the tests find servers and a browser. Run as a script, it names the Debian packages of those missing."""
+"""Where the tests find servers, engines and a browser. As a script, it names the Debian packages of those missing."""
 
 from __future__ import annotations
 
@@ -36,8 +36,7 @@ def redis_program() -> Path | None:
 
 def pgbouncer_program() -> Path | None:
     """Find `pgbouncer`; None for none."""
-    found = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")
-    return Path(found) if found else None
+    return _administrative("pgbouncer")
 
 
 def browser_program() -> Path | None:
@@ -47,6 +46,42 @@ def browser_program() -> Path | None:
         if found is not None:
             return Path(found)
     return None
+
+
+def dockerd_program() -> Path | None:
+    """Find `dockerd`; None for none."""
+    return _administrative("dockerd")
+
+
+def podman_program() -> Path | None:
+    """Find `podman`; None for none."""
+    return _administrative("podman")
+
+
+def netavark_program() -> Path | None:
+    """Find `netavark`, which gives podman's containers their networks; None for none."""
+    found = Path("/usr/lib/podman/netavark")
+    return found if found.exists() else _administrative("netavark")
+
+
+def registry_program() -> Path | None:
+    """Find a server of images; None for none."""
+    return _administrative("docker-registry")
+
+
+def busybox_program() -> Path | None:
+    """Find a busybox that needs no library, and so runs in an image that holds nothing else; None for none."""
+    found = _administrative("busybox")
+    if found is None:
+        return None
+    with found.open("rb") as program:
+        # A program that needs libraries names, near its beginning, what loads them.
+        return None if b"/ld-" in program.read(4096) else found
+
+
+def _administrative(name: str) -> Path | None:
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin:/sbin")
+    return Path(found) if found else None
 
 
 def _candidates() -> Iterator[Path]:
@@ -75,6 +110,15 @@ _DEBIAN_PACKAGES: dict[str, Callable[[], Path | None]] = {
     "redis-server": redis_program,
     "pgbouncer": pgbouncer_program,
     "chromium": browser_program,
+    "busybox-static": busybox_program,
+    "docker.io": dockerd_program,
+    "docker-registry": registry_program,
+    "podman": podman_program,
+    # What podman runs containers with, none of which it brings along.
+    "runc": lambda: _administrative("runc"),
+    "netavark": netavark_program,
+    "iptables": lambda: _administrative("iptables"),
+    "catatonit": lambda: _administrative("catatonit"),
 }
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import math
 import os
 import shlex
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,8 +30,8 @@ from ..control_plane import ControlPlane
 from ..exit_codes import OK, Misconfigured
 from ..serving.interrupts import catching_interrupts
 from ..serving.server import Server, ServerFailed
-from ..suppliers.drivers import DRIVERS, SIMULATED
-from ..suppliers.files import driver_of, load_suppliers, process_options_of
+from ..suppliers.drivers import DOCKER, DRIVERS, PROCESS, SIMULATED
+from ..suppliers.files import drivers_of, load_suppliers, process_options_of
 from ..suppliers.process.command import process_options
 from ..suppliers.process.options import ProcessOptions
 from ..webhooks.command import allow_option, threshold_option
@@ -73,7 +73,7 @@ class Settled:
     host: str
     port: int
     database_url: str
-    driver: str
+    drivers: tuple[str, ...]
     speed: float
     seed: int
     opens_browser: bool
@@ -113,7 +113,8 @@ class Settled:
 @asyncclick.option(
     "--driver",
     type=asyncclick.Choice(DRIVERS),
-    help="Simulate jobs, or really run their commands on this machine. By default, simulated.",
+    help="Simulate jobs, really run their commands on this machine (process), or run their images in its Docker or "
+    "Podman (docker; DOCKER_HOST says where, or the usual socket). By default, simulated.",
 )
 @asyncclick.option("--no-browser", is_flag=True, help="Do not open the page.")
 @asyncclick.option(
@@ -166,16 +167,17 @@ def playground(
     if not is_loopback(host):
         raise Misconfigured(f"the playground listens on loopback only, and {host} is not: use 127.0.0.1")
     suppliers = None
+    drivers: tuple[str, ...] = (driver or SIMULATED,)
     if suppliers_path is not None:
         if driver is not None:
             raise asyncclick.UsageError("each supplier of a suppliers file has its own driver: leave --driver out")
         suppliers = load_suppliers(suppliers_path)
-        driver = driver_of(suppliers)
+        drivers = drivers_of(suppliers)
         process = process_options_of(suppliers, process.containment)
-    driver = driver or SIMULATED
-    runs_commands = driver == "process"
+    runs_commands = drivers != (SIMULATED,)
     if runs_commands and speed not in (None, 1.0):
-        raise asyncclick.UsageError("the driver `process` runs commands in real time: leave --speed out")
+        named = " and ".join(f"`{name}`" for name in drivers)
+        raise asyncclick.UsageError(f"the driver {named} runs jobs in real time: leave --speed out")
     try:
         webhooks = options_for_this_machine(webhook_allow, threshold)
     except ValueError as exc:
@@ -186,7 +188,7 @@ def playground(
             host=host,
             port=port,
             database_url=database_url or IN_MEMORY,
-            driver=driver,
+            drivers=drivers,
             speed=default_speed if speed is None else speed,
             seed=seed,
             opens_browser=not no_browser,
@@ -212,7 +214,7 @@ def run_playground(settled: Settled) -> int:
             control_plane = ControlPlane(
                 settled.database_url,
                 clock=make_clock(settled),
-                driver=settled.driver,
+                driver=settled.drivers[0],
                 seed=settled.seed,
                 webhooks=settled.webhooks,
                 process=settled.process,
@@ -277,6 +279,17 @@ def make_clock(settled: Settled) -> RunningClock:
     return RunningClock(speed=settled.speed, offset_ms=offset_ms)
 
 
+def _what_runs_here(settled: Settled) -> Iterator[str]:
+    if PROCESS in settled.drivers:
+        yield "Commands run on this machine, as you; images are not run."
+    if DOCKER in settled.drivers and settled.suppliers is None:
+        yield "Images run in this machine's engine for containers."
+    if settled.suppliers is not None:
+        yield f"Suppliers and prices are those of your file ({', '.join(settled.drivers)})."
+    else:
+        yield "Its GPUs are so in name only: no device is attached. The price is $1.00 for a GPU and hour."
+
+
 def announce(settled: Settled, base_url: str, page_url: str, keys: SeededKeys) -> None:
     """Print the banner, and write the ready file for scripts."""
     lines = [
@@ -289,9 +302,8 @@ def announce(settled: Settled, base_url: str, page_url: str, keys: SeededKeys) -
         f"  its signing secret (NODUS_SIGNING_SECRET): {keys.agent_signing_secret}",
         "",
     ]
-    if settled.driver == "process":
-        prices = "Suppliers and prices are simulated" if settled.suppliers is None else "Prices are your file's"
-        lines.append(f"  Commands run on this machine, as you. {prices}; images are not run.")
+    if settled.drivers != (SIMULATED,):
+        lines += [f"  {line}" for line in _what_runs_here(settled)]
         lines.append("  The page's address opens it once, in one browser.")
     else:
         speed = "instant" if settled.speed == math.inf else f"{settled.speed:g} times real time"

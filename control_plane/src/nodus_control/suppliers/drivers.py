@@ -6,26 +6,31 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nodus_core.catalogue import Catalogue
 from nodus_ledger.jobs.jobs import Jobs
 
 from ..clock import Clock
-from .protocol import Driver, LogChunk, Placement, Workload
-from .simulated.driver import Recalled, SimulatedDriver
-
-if TYPE_CHECKING:
-    from .process.options import ProcessOptions
+from .protocol import Driver, LogChunk, Placement
 
 SIMULATED = "simulated"
 PROCESS = "process"
-DRIVERS = (SIMULATED, PROCESS)
-WHAT_RUNS = {
+DOCKER = "docker"
+SLURM = "slurm"
+DRIVERS = (SIMULATED, PROCESS, DOCKER)
+"""Those that can be had without a suppliers file."""
+
+_WHAT_RUNS = {
     SIMULATED: "Nothing runs: suppliers, jobs and prices are simulated, and only test keys (nk_test_…) may submit.",
     PROCESS: "Commands really run, on the worker's machine; images do not. Only live keys (nk_live_…) may submit.",
+    DOCKER: "Images really run, in containers of an engine. Only live keys (nk_live_…) may submit.",
+    SLURM: "Jobs really run, on a Slurm cluster. Only live keys (nk_live_…) may submit.",
 }
-"""What an operator is told at the start, by driver."""
+
+
+def what_runs(drivers: Iterable[str]) -> str:
+    """Return what an operator is told at the start: a line for each driver."""
+    return "\n".join(_WHAT_RUNS[driver] for driver in drivers)
 
 
 @dataclass(frozen=True)
@@ -74,12 +79,14 @@ class Terms:
 class Service:
     """How a supplier is served: the name of its driver, what makes that, and the supplier's terms.
 
-    Suppliers with the same `make` share one driver.
+    Suppliers with the same `make` share one driver. `one_customer` is for an engine that keeps the jobs of several
+    customers no better apart than those of one.
     """
 
     driver: str
     make: Callable[[DriverContext], Driver]
     terms: Terms = field(default_factory=Terms)
+    one_customer: bool = False
 
 
 class Drivers:
@@ -165,72 +172,7 @@ class Drivers:
         return LogChunk(b"", offset, 0, complete=True) if driver is None else driver.logs(placement, offset, limit)
 
 
-def one_for_all(
-    suppliers: Iterable[str], name: str, *, is_reliable: bool, process: ProcessOptions
-) -> dict[str, Service]:
-    """Return how suppliers are served of which one driver serves all: `is_reliable` and `process` as in `make_driver`.
-
-    Raises:
-        ValueError: there is no driver with that name.
-    """
-    if name not in DRIVERS:
-        raise ValueError(f"no driver {name!r}: choose one of {', '.join(DRIVERS)}")
-
-    def make(context: DriverContext) -> Driver:
-        return make_driver(name, context, is_reliable=is_reliable, process=process)
-
-    service = Service(name, make, Terms(start_deadline_seconds=None) if name == SIMULATED else Terms())
-    return dict.fromkeys(suppliers, service)
-
-
-def make_driver(name: str, context: DriverContext, *, is_reliable: bool, process: ProcessOptions) -> Driver:
-    """Make a driver.
-
-    Args:
-        name: one of `DRIVERS`.
-        context: what it may look at.
-        is_reliable: simulated suppliers neither refuse nor lose jobs by chance.
-        process: how commands run, where they do.
-
-    Raises:
-        ValueError: there is no driver with that name, or it has nowhere to keep its files.
-        RuntimeError: it cannot work on this machine.
-    """
-    if name == SIMULATED:
-        jobs, clock = context.jobs, context.clock
-        return SimulatedDriver(
-            context.catalogue,
-            seed=context.seed or 0,
-            now=lambda: clock.now() / 1000,
-            recall=lambda placement: _recall(jobs, placement),
-            is_reliable=is_reliable,
-        )
-    directory = context.directory
-    if name == PROCESS and directory is not None:
-        from .process.driver import ProcessDriver
-
-        return ProcessDriver(directory, secret=context.secret, options=process, state_files=context.state_files)
-    raise ValueError(f"no driver {name!r}: choose one of {', '.join(DRIVERS)}")
-
-
 def state_directory() -> Path:
     """Return where this user's programs keep state (XDG Base Directory)."""
     home = os.environ.get("XDG_STATE_HOME", "")
     return (Path(home) if os.path.isabs(home) else Path.home() / ".local" / "state") / "nodus"
-
-
-def _recall(jobs: Jobs, placement: Placement) -> Recalled | None:
-    found = jobs.placement_of(placement.job_id, placement.attempt)
-    if found is None:
-        return None
-    job, facts = found
-    opened = jobs.open_secrets(job)
-    workload = Workload(
-        image=job.image,
-        gpu=job.gpu,
-        gpu_count=job.gpu_count,
-        max_runtime_seconds=job.max_runtime_seconds,
-        command=opened.command,
-        env=opened.env,
-    )
-    return Recalled(workload, None if facts.ended_at is None else facts.ended_at / 1000)

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from nodus_core.catalogue import shipped_suppliers
-from nodus_core.suppliers_file import DriverName, ProcessSupplierOptions, SuppliersFile
+from nodus_core.suppliers_file import (
+    DriverName,
+    Options,
+    ProcessSupplierOptions,
+    SupplierEntry,
+    SupplierKind,
+    SuppliersFile,
+)
 from nodus_core.suppliers_reading import InvalidSuppliersFile, read_suppliers
 
 from ..exit_codes import Misconfigured
 from ..runner.containment import AUTO
-from .drivers import DRIVERS
+from .drivers import DOCKER, DRIVERS, PROCESS, SIMULATED
 from .process.options import GPUS_OF_EACH_MODEL, ProcessOptions
 
 SUPPLIERS_VARIABLE = "NODUS_SUPPLIERS"
 MAX_FILE_BYTES = 1 << 20
+
+LOCAL = "local"
+"""The name of the one supplier where there is no file, and its region's."""
+
+LOCAL_MICROS_PER_GPU_HOUR = 1_000_000
+
+_ALONE = {
+    SIMULATED: "cannot stand beside others: what nobody ran would be added up with real jobs",
+    PROCESS: "cannot stand beside others: it runs no images, and theirs would end up there",
+}
 
 
 def load_suppliers(path: Path) -> SuppliersFile:
@@ -40,22 +55,17 @@ def load_suppliers(path: Path) -> SuppliersFile:
         raise Misconfigured(f"the suppliers file cannot be used:\n{exc}") from exc
 
 
-def driver_of(file: SuppliersFile) -> str:
-    """Return the driver that runs the jobs of all suppliers of a file.
+def drivers_of(file: SuppliersFile) -> tuple[str, ...]:
+    """Return the drivers of the suppliers of a file, in the order of their names.
 
     Raises:
-        Misconfigured: this version has no such driver, or they have several.
+        Misconfigured: what runs nothing, or isolates nothing, stands beside others.
     """
-    for entry in file.suppliers:
-        if entry.driver.value not in DRIVERS:
-            raise Misconfigured(
-                f'supplier "{entry.name}" has the driver `{entry.driver.value}`, which this version cannot run yet: '
-                f"it runs {' and '.join(DRIVERS)}"
-            )
     drivers = sorted({entry.driver.value for entry in file.suppliers})
-    if len(drivers) > 1:
-        raise Misconfigured(f"the suppliers have several drivers ({', '.join(drivers)}): this version runs one at once")
-    return drivers[0]
+    for alone, why in _ALONE.items():
+        if alone in drivers and len(drivers) > 1:
+            raise Misconfigured(f"the suppliers have several drivers ({', '.join(drivers)}), and `{alone}` {why}")
+    return tuple(drivers)
 
 
 def process_options_of(file: SuppliersFile, containment: str) -> ProcessOptions:
@@ -88,32 +98,43 @@ def require_runnable(file: SuppliersFile) -> None:
     Raises:
         Misconfigured: it cannot.
     """
-    driver_of(file)
+    drivers_of(file)
     process_options_of(file, AUTO)
 
 
-def gpus_of(file: SuppliersFile) -> Mapping[str, int]:
-    """Return how many GPUs of each model the suppliers of a file have together, as far as they are counted."""
-    found: Counter[str] = Counter()
-    for entry in file.suppliers:
-        found.update(entry.gpus or {})
-    return dict(found)
-
-
 def shipped_for(driver: str) -> SuppliersFile:
-    """Return the suppliers that come with the package, for a driver that runs the jobs of all of them."""
-    file = shipped_suppliers()
-    if driver != DriverName.PROCESS.value:
-        return file
-    return replace(
-        file,
-        suppliers=tuple(
-            replace(
-                entry,
-                driver=DriverName.PROCESS,
-                gpus=dict.fromkeys(entry.micros_per_gpu_hour, GPUS_OF_EACH_MODEL),
-                options=ProcessSupplierOptions(),
-            )
-            for entry in file.suppliers
-        ),
+    """Return the suppliers of a control plane that was given no file.
+
+    They are the simulated ones that come with the package; or, where jobs really run, this machine.
+
+    Raises:
+        ValueError: there is no driver with that name, or it cannot be had without a file.
+        RuntimeError: this machine has no engine for containers that answers.
+    """
+    shipped = shipped_suppliers()
+    if driver == SIMULATED:
+        return shipped
+    if driver == PROCESS:
+        return _this_machine(shipped, DriverName.PROCESS, ProcessSupplierOptions())
+    if driver == DOCKER:
+        from .docker.local import local_options, require_answer
+
+        options = local_options()
+        require_answer(options)
+        return _this_machine(shipped, DriverName.DOCKER, options)
+    raise ValueError(f"no driver {driver!r}: choose one of {', '.join(DRIVERS)}")
+
+
+def _this_machine(shipped: SuppliersFile, driver: DriverName, options: Options) -> SuppliersFile:
+    """Name this machine as the one supplier, with GPUs in name only, of the models that the simulated ones have."""
+    gpus = sorted({gpu for entry in shipped.suppliers for gpu in entry.micros_per_gpu_hour})
+    entry = SupplierEntry(
+        name=LOCAL,
+        kind=SupplierKind.OWN,
+        regions=(LOCAL,),
+        driver=driver,
+        gpus=dict.fromkeys(gpus, GPUS_OF_EACH_MODEL),
+        micros_per_gpu_hour=dict.fromkeys(gpus, LOCAL_MICROS_PER_GPU_HOUR),
+        options=options,
     )
+    return replace(shipped, suppliers=(entry,))

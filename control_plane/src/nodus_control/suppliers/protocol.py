@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class EngineUnavailable(Exception):
@@ -236,4 +236,13 @@ class Driver(Protocol):
         Raises:
             EngineUnavailable: it cannot be asked now.
         """
+        ...
+
+
+@runtime_checkable
+class ClosableDriver(Protocol):
+    """A driver that has threads or connections of its own."""
+
+    def close(self) -> None:
+        """End them; what runs on the engine runs on. The driver is not used any more."""
         ...

@@ -1,0 +1,445 @@
+"""The `docker` driver: runs each attempt in a container of Docker Engine, or of Podman's service, at most once.
+
+How that is held is said in `starting.py`. Bills are from the engine's own times. The end of a program is reported when
+its output has been copied whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+import shutil
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from nodus_core.suppliers_file import DockerOptions, Reference, UnixEndpoint
+
+from ..protocol import (
+    CapacityRefused,
+    EngineUnavailable,
+    Found,
+    LogChunk,
+    Placement,
+    PlacementState,
+    Report,
+    SubmissionRefused,
+    Workload,
+    always,
+)
+from .attempts import Attempt
+from .container import gpus_of, require_acceptable
+from .containers import Containers
+from .engine import CHANGE_SECONDS, START_SECONDS, Engine
+from .followers import Followers
+from .images import Images
+from .names import may_share, names_of, owner_of
+from .options import resolve
+from .references import FINAL, WHAT_IS_WRONG, InvalidReference, is_allowed, parse_reference
+from .references import Reference as ImageReference
+from .starting import GPU_MISSING, GPU_NOT_ATTACHED, Starter, refusal
+from .state import CANCELLED, MAX_RUNTIME, Container, Stage, lacks_gpus, report_end, report_refused
+
+GRACE_SECONDS = 5
+CLAIM_SECONDS = 60.0
+"""How long a container that was claimed may stand there before its program is seen to have started, and none ever will.
+
+By the engine's clock, and longer than any worker holds an attempt without showing that it lives.
+"""
+
+PULLING = "pulling"
+STARTING = "starting"
+SHORTEST_POLL_SECONDS = 0.05
+LONGEST_POLL_SECONDS = 1.0
+LEAST_FREE_IN_STORE = 0.05
+
+_ENGINE_VOLUME = "nodus-engine"
+_ENGINE_LABEL = "nodus.engine"
+_PODMAN = "Podman Engine"
+_BACKGROUND_THREADS = 8
+_NOT_STARTED = "the program was never started here"
+_REMOVED = "the job's container was removed from the supplier's engine; how the program ended is not known"
+
+_logger = logging.getLogger(__name__)
+
+
+class DockerDriver:
+    """Runs placements of one supplier on one engine.
+
+    Args:
+        options: what the operator decided.
+        supplier: its name.
+        gpus: how many GPUs of each model it has, in the order of the operator's file.
+        database_id: which control plane this is; another's containers are never touched.
+        incarnation: of its database.
+        directory: where outputs and records of attempts are kept; the same for all its processes.
+        resolved: returns the secret that a reference stands for.
+
+    Raises:
+        RuntimeError: a secret is not there, or is no certificate.
+    """
+
+    def __init__(
+        self,
+        options: DockerOptions,
+        *,
+        supplier: str,
+        gpus: Mapping[str, int],
+        database_id: str,
+        incarnation: str,
+        directory: Path,
+        resolved: Callable[[Reference], str] = resolve,
+    ) -> None:
+        self._options = options
+        self._supplier = supplier
+        self._gpus = dict(gpus)
+        self._database_id = database_id
+        self._directory = directory
+        self.engine = Engine(options, resolved)
+        self._images = Images(self.engine, options.registry_auth, resolved)
+        self._followers = Followers(self.engine, lambda: not self.is_podman())
+        self._containers = Containers(
+            self.engine,
+            database_id=database_id,
+            incarnation=incarnation,
+            supplier=supplier,
+            gpu_indices=options.gpu_indices,
+        )
+        self._starter = Starter(
+            self.engine,
+            self._containers,
+            self._images,
+            options,
+            self._gpus,
+            database_id=database_id,
+            log_driver=lambda: "k8s-file" if self.is_podman() else "local",
+        )
+        self._background = ThreadPoolExecutor(_BACKGROUND_THREADS, "nodus-docker")
+        self._under_way: set[tuple[str, str]] = set()
+        self._lock = threading.Lock()
+        self._is_podman: bool | None = None
+        self._is_closed = False
+
+    @property
+    def name(self) -> str:
+        """`docker`."""
+        return "docker"
+
+    @property
+    def runs_commands(self) -> bool:
+        """Yes."""
+        return True
+
+    def identity(self) -> str | None:
+        """Return the engine's own id, or what stands for it on an engine that gives itself another at each question.
+
+        Raises:
+            EngineUnavailable: it cannot be asked now.
+        """
+        if not self.is_podman():
+            return str(self.info().get("ID") or "") or None
+        # Of all who make this volume the first one decides what its label says.
+        body = {"Name": _ENGINE_VOLUME, "Labels": {_ENGINE_LABEL: secrets.token_hex(16)}}
+        made = self.engine.ask("POST", "/volumes/create", body=body, seconds=CHANGE_SECONDS).require(200, 201)
+        return str(made.document()["Labels"][_ENGINE_LABEL])
+
+    def info(self) -> dict[str, Any]:
+        """Return what the engine says of itself.
+
+        Raises:
+            EngineUnavailable: it cannot be asked now.
+        """
+        found: dict[str, Any] = self.engine.ask("GET", "/info", seconds=CHANGE_SECONDS).require(200).document()
+        return found
+
+    def is_podman(self) -> bool:
+        """Say whether it is Podman's service.
+
+        Raises:
+            EngineUnavailable: it cannot be asked now.
+        """
+        if self._is_podman is None:
+            version = self.engine.ask("GET", "/version", seconds=CHANGE_SECONDS).require(200).document()
+            self._is_podman = any(each.get("Name") == _PODMAN for each in version.get("Components") or ())
+        return self._is_podman
+
+    def submit(self, placement: Placement, workload: Workload, now: float, holds: Callable[[], bool] = always) -> None:
+        """Start the program, or begin to fetch its image. Do nothing if this attempt was started, or withdrawn, before.
+
+        Raises:
+            EngineUnavailable: nothing is known; with `never_sent`, nothing was begun.
+            CapacityRefused: the disk is too full, or the engine is another control plane's too.
+            SubmissionRefused: `invalid_command`, or `cannot_run` for an image or GPUs that are not to be had here.
+        """
+        require_acceptable(workload)
+        image = self._image(workload)
+        gpus_of(placement, workload, self._options, self._gpus)
+        attempt = self._attempt(placement)
+        if attempt.claimed_by() is not None or attempt.is_withdrawn():
+            return
+        self._require_room()
+        self._starter.begin(placement, workload, attempt, image, holds)
+
+    def poll(self, placement: Placement, workload: Workload, now: float) -> Report:
+        """Report the state of the attempt.
+
+        Raises:
+            EngineUnavailable: it cannot be asked now: the placement is where it was.
+        """
+        attempt = self._attempt(placement)
+        ended = attempt.ended()
+        if ended is not None:
+            return ended
+        if attempt.is_withdrawn():
+            return self._report_withdrawn(attempt, now)
+        container, at = self._containers.find(placement)
+        claimed_by = attempt.claimed_by()
+        if container is None and claimed_by is not None:
+            # It may have been renamed between two questions, but it has been there.
+            container, at = self._containers.find(placement, claimed_by)
+        if container is None:
+            return self._report_absent(placement, workload, attempt, now)
+        if container.stage is Stage.CREATED:
+            return self._report_created(placement, workload, attempt, container, at - container.created_at, now)
+        # Whoever started it, and wherever that was recorded: it is not started again.
+        attempt.claim(container.id)
+        if container.stage is Stage.REFUSED:
+            _logger.warning("job %s, attempt %d: %s", placement.job_id, placement.attempt, container.error)
+            return attempt.end(refusal(container, container.error))
+        self._followers.ensure(container.id, attempt.output)
+        if container.stage is Stage.RUNNING:
+            return self._report_running(placement, workload, attempt, container, at, now)
+        if not attempt.output.is_complete():
+            return _running(container, now + SHORTEST_POLL_SECONDS)
+        if lacks_gpus(container, gpus_of(placement, workload, self._options, self._gpus)):
+            return attempt.end(_without_gpus(container))
+        return attempt.end(report_end(container, workload, attempt.ending(), has_output=attempt.output.size > 0))
+
+    def cancel(self, placement: Placement, now: float) -> None:
+        """Request the end: what has not been started never will be, and a program gets SIGTERM, then SIGKILL.
+
+        Raises:
+            EngineUnavailable: the request may not have arrived; it is made again.
+        """
+        attempt = self._attempt(placement)
+        if attempt.ended() is not None or attempt.is_withdrawn():
+            return
+        container, _ = self._containers.find(placement)
+        if container is not None and container.stage is Stage.ENDED:
+            return
+        attempt.request_end(CANCELLED)
+        if container is not None and container.stage is Stage.RUNNING:
+            attempt.claim(container.id)
+            self._stop(container)
+        elif attempt.withdraw() and container is not None:
+            self._containers.remove(container.id)
+
+    def logs(self, placement: Placement, offset: int, limit: int) -> LogChunk:
+        """Up to `limit` bytes of the output from byte `offset` on, exactly as the program wrote them."""
+        attempt = self._attempt(placement)
+        # Asked first: what is stored between the two questions must not be missed.
+        is_complete = attempt.output.is_complete() or attempt.ended() is not None or attempt.is_withdrawn()
+        total = attempt.output.size
+        data = attempt.output.read(offset, limit)
+        return LogChunk(data, offset, total, complete=is_complete and offset + len(data) >= total)
+
+    def forget(self, placement: Placement) -> None:
+        """Remove the attempt's containers and its network. One that was not started never will be.
+
+        Raises:
+            EngineUnavailable: it is to be asked again, for example because the program still runs.
+        """
+        self._attempt(placement).withdraw()
+        self._containers.remove_all(placement)
+
+    def list_placements(self) -> Sequence[Found]:
+        """Return all containers of this project, whoever's they are.
+
+        Raises:
+            EngineUnavailable: it cannot be asked now.
+        """
+        found = []
+        for document in self._containers.all():
+            owner = owner_of(document.get("Labels") or {})
+            if owner is not None:
+                found.append(
+                    Found(
+                        owner.job_id,
+                        owner.attempt,
+                        owner.database_id,
+                        owner.incarnation,
+                        float(document["Created"]),
+                        document["State"] in ("running", "paused", "restarting", "stopping"),
+                    )
+                )
+        return found
+
+    def close(self) -> None:
+        """Stop copying outputs and fetching images; programs run on."""
+        with self._lock:
+            self._is_closed = True
+        self._background.shutdown(wait=False, cancel_futures=True)
+        self._followers.stop()
+        self.engine.close()
+        self._followers.close()
+        self._images.close()
+        self._background.shutdown(wait=True)
+
+    def __repr__(self) -> str:
+        return f"DockerDriver({self._supplier!r})"
+
+    def _attempt(self, placement: Placement) -> Attempt:
+        names_of(self._database_id, placement)  # what can be part of a name can be a folder's
+        return Attempt(self._directory / placement.job_id / str(placement.attempt))
+
+    def _image(self, workload: Workload) -> ImageReference:
+        try:
+            image = parse_reference(workload.image)
+        except InvalidReference as exc:
+            raise SubmissionRefused("cannot_run", f"the image cannot be run: {exc}") from exc
+        if not is_allowed(image, self._options.registries):
+            message = f"the supplier does not run images of the registry {image.registry}"
+            raise SubmissionRefused("cannot_run", message)
+        return image
+
+    def _require_room(self) -> None:
+        """Check what would make every container here fail, before one is made."""
+        self._directory.mkdir(0o700, parents=True, exist_ok=True)
+        store = shutil.disk_usage(self._directory)
+        if store.free < LEAST_FREE_IN_STORE * store.total:
+            raise CapacityRefused("the disk on which outputs are kept is almost full")
+        if any(not may_share(self._options.gpu_indices, owner.gpu_indices) for owner in self._containers.foreign()):
+            raise CapacityRefused("the supplier's engine runs containers of another control plane")
+        if isinstance(self._options.endpoint, UnixEndpoint):
+            # Of an engine on another host nothing says how full its disk is.
+            with contextlib.suppress(OSError):
+                if shutil.disk_usage(self.info()["DockerRootDir"]).free < self._options.min_free_disk_bytes:
+                    raise CapacityRefused("the disk of the supplier's engine is almost full")
+
+    def _report_withdrawn(self, attempt: Attempt, now: float) -> Report:
+        if attempt.ending() == CANCELLED:
+            return attempt.end(Report(PlacementState.CANCELLED, finished_at=now))
+        return attempt.end(report_refused(None, "not_started", _NOT_STARTED))
+
+    def _report_absent(self, placement: Placement, workload: Workload, attempt: Attempt, now: float) -> Report:
+        """There is no container: not yet, not any more, or never."""
+        if placement.started_at is not None or attempt.claimed_by() is not None:
+            attempt.withdraw()
+            lost = Report(PlacementState.LOST, placement.started_at, now, "container_removed", _REMOVED)
+            return attempt.end(lost)
+        if not placement.is_accepted:
+            return self._report_withdrawn(attempt, now) if attempt.withdraw() else _starting(now)
+        image = self._image(workload)
+        if self._images.is_there(image):
+            self._begin_later(placement, workload, attempt, image)
+            return _starting(now)
+        pull = self._images.pull(image)
+        if pull.code in FINAL and attempt.withdraw():
+            failed = Report(
+                PlacementState.FAILED, finished_at=now, error_code=pull.code, error_message=WHAT_IS_WRONG[pull.code]
+            )
+            return attempt.end(failed)
+        return Report(
+            PlacementState.PROVISIONING,
+            next_poll_at=now + LONGEST_POLL_SECONDS,
+            phase=PULLING,
+            phase_detail=pull.detail if pull.code is None else WHAT_IS_WRONG[pull.code],
+            progress_at=now - max(0.0, self._images.seconds_since_progress(pull)),
+        )
+
+    def _report_created(
+        self, placement: Placement, workload: Workload, attempt: Attempt, container: Container, age: float, now: float
+    ) -> Report:
+        """There is a container whose program has not been started yet."""
+        claimed_by = attempt.claimed_by()
+        if claimed_by is None and container.name == names_of(self._database_id, placement).made:
+            if placement.is_accepted:
+                self._begin_later(placement, workload, attempt, self._image(workload))
+            elif attempt.withdraw():
+                self._containers.remove(container.id)
+                return self._report_withdrawn(attempt, now)
+            return _starting(now)
+        if age < CLAIM_SECONDS:
+            return _starting(now)
+        # Whoever claimed it is gone, or stands still. Without its network it cannot be started; without itself neither.
+        if self._containers.remove_networks(placement) and self._containers.remove(container.id):
+            if claimed_by == container.id:
+                return attempt.end(report_refused(container, "not_started", _NOT_STARTED))
+            if not placement.is_accepted and attempt.withdraw():
+                return self._report_withdrawn(attempt, now)
+        return _starting(now)
+
+    def _report_running(
+        self, placement: Placement, workload: Workload, attempt: Attempt, container: Container, at: float, now: float
+    ) -> Report:
+        if container.started_at is None:
+            return _starting(now)
+        ran = at - container.started_at
+        left = workload.max_runtime_seconds - ran
+        if lacks_gpus(container, gpus_of(placement, workload, self._options, self._gpus)):
+            _logger.error("job %s, attempt %d: it runs without its GPUs", placement.job_id, placement.attempt)
+            self._stop(container)
+            return _starting(now)
+        if left <= 0:
+            attempt.request_end(MAX_RUNTIME)
+        if attempt.ending() is not None:
+            self._stop(container)
+            return _running(container, now + SHORTEST_POLL_SECONDS)
+        # The end of a short program is noticed soon, and a long one is not polled more often than it is worth.
+        pause = min(max(ran / 10, SHORTEST_POLL_SECONDS), LONGEST_POLL_SECONDS, max(left, SHORTEST_POLL_SECONDS))
+        return _running(container, now + pause)
+
+    def _begin_later(self, placement: Placement, workload: Workload, attempt: Attempt, image: ImageReference) -> None:
+        """Make and start the container, without letting whoever asks how it is going wait for that."""
+        names = names_of(self._database_id, placement)
+        self._do(("begin", names.made), lambda: self._starter.begin(placement, workload, attempt, image, always))
+
+    def _stop(self, container: Container) -> None:
+        """Let the engine send SIGTERM, and SIGKILL after the grace."""
+        path, params = f"/containers/{container.id}/stop", {"t": str(GRACE_SECONDS)}
+
+        def stop() -> None:
+            self.engine.ask("POST", path, params=params, seconds=START_SECONDS).require(204, 304, 404)
+
+        self._do(("stop", container.id), stop)
+
+    def _do(self, key: tuple[str, str], work: Callable[[], None]) -> None:
+        """Do something in the background, unless it is being done. Whoever polls next asks for it again."""
+
+        def run() -> None:
+            try:
+                work()
+            except EngineUnavailable as exc:
+                _logger.warning("%s %s: %s", *key, exc.detail)
+            except Exception:
+                _logger.exception("%s %s failed", *key)
+            finally:
+                with self._lock:
+                    self._under_way.discard(key)
+
+        with self._lock:
+            if key in self._under_way or self._is_closed:
+                return
+            self._under_way.add(key)
+            self._background.submit(run)
+
+
+def _starting(now: float) -> Report:
+    return Report(PlacementState.PROVISIONING, next_poll_at=now + SHORTEST_POLL_SECONDS, phase=STARTING)
+
+
+def _running(container: Container, next_poll_at: float) -> Report:
+    return Report(PlacementState.RUNNING, container.started_at, next_poll_at=next_poll_at, engine_ref=container.id)
+
+
+def _without_gpus(container: Container) -> Report:
+    """Say that a program was found to run without its GPUs: what it did is not billed."""
+    return Report(
+        PlacementState.FAILED,
+        error_code=GPU_NOT_ATTACHED,
+        error_message=GPU_MISSING,
+        engine_ref=container.id,
+    )

@@ -1,0 +1,283 @@
+"""A client of the Docker Engine API, over a unix socket, TLS or ssh: the one place that waits for an engine.
+
+What goes wrong on the way is `EngineUnavailable`, whose sentence names neither addresses nor what an engine said.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import ssl
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from nodus_core.suppliers_file import DockerOptions, Reference, TcpEndpoint, UnixEndpoint
+
+from ..protocol import EngineUnavailable
+from .options import resolve
+from .tunnel import Tunnel
+
+API_VERSION = "v1.41"
+CONNECT_SECONDS = 2.0
+LOOK_SECONDS = 3.0
+"""How long an engine may take to answer a question."""
+
+CHANGE_SECONDS = 30.0
+"""How long it may take to make or to remove something."""
+
+START_SECONDS = 60.0
+
+_LONGEST_ANSWER_BYTES = 32 << 20
+
+# A connection of which only this side is left ends within 90 s, also one on which only output would come.
+_KEEPALIVE = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+        if hasattr(socket, name)
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an engine answered.
+
+    Attributes:
+        status: of HTTP.
+        content: the body.
+        at: when, in Unix seconds of the engine's clock, rounded down; None where it did not say.
+    """
+
+    status: int
+    content: bytes
+    at: float | None
+
+    def document(self) -> Any:
+        """Return the body, read as JSON.
+
+        Raises:
+            EngineUnavailable: it is no JSON.
+        """
+        try:
+            return json.loads(self.content)
+        except ValueError as exc:
+            raise EngineUnavailable("the supplier's engine answered with what is no JSON") from exc
+
+    @property
+    def message(self) -> str:
+        """What the engine said was wrong: for operators, because it names things of the host."""
+        with contextlib.suppress(ValueError, AttributeError):
+            return str(json.loads(self.content).get("message", ""))
+        return ""
+
+    def require(self, *statuses: int) -> Answer:
+        """Return this answer if it is one of those.
+
+        Raises:
+            EngineUnavailable: it is another.
+        """
+        if self.status not in statuses:
+            raise EngineUnavailable(f"the supplier's engine answered with status {self.status}")
+        return self
+
+
+class Stream:
+    """A body that comes bit by bit, and that another thread may cut off."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+        self.status = response.status_code
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield what comes.
+
+        Raises:
+            EngineUnavailable: it broke off.
+        """
+        try:
+            yield from self._response.iter_raw()
+        except (httpx.HTTPError, httpx.StreamError, OSError) as exc:
+            raise _unavailable(exc) from exc
+
+    def read(self) -> bytes:
+        """Return all that is left, up to a bound."""
+        found = b""
+        for part in self:
+            found += part
+            if len(found) > _LONGEST_ANSWER_BYTES:
+                break
+        return found
+
+    def cut(self) -> None:
+        """End it, whoever waits for it."""
+        stream = self._response.extensions.get("network_stream")
+        found = None if stream is None else stream.get_extra_info("socket")
+        if found is not None:
+            with contextlib.suppress(OSError):
+                found.shutdown(socket.SHUT_RDWR)
+
+
+class Engine:
+    """An engine. Threads may share it.
+
+    Args:
+        options: where it is.
+        resolved: returns the secret that a reference stands for.
+
+    Raises:
+        RuntimeError: a secret is not there, or is no certificate.
+    """
+
+    def __init__(self, options: DockerOptions, resolved: Callable[[Reference], str] = resolve) -> None:
+        endpoint = options.endpoint
+        self._tunnel: Tunnel | None = None
+        self._socket: str | None = None
+        self._lock = threading.Lock()
+        self._streams: set[Stream] = set()
+        base_url = "http://engine"
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=16, keepalive_expiry=30)
+        if isinstance(endpoint, UnixEndpoint):
+            self._socket = endpoint.path
+            transport = httpx.HTTPTransport(uds=endpoint.path, limits=limits)
+        elif isinstance(endpoint, TcpEndpoint):
+            host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
+            base_url = f"https://{host}:{endpoint.port}"
+            context = _tls(options, resolved)
+            transport = httpx.HTTPTransport(verify=context, limits=limits, socket_options=_KEEPALIVE)
+        else:
+            self._tunnel = Tunnel(endpoint)
+            self._socket = str(self._tunnel.socket)
+            transport = httpx.HTTPTransport(uds=self._socket, limits=limits)
+        self._client = httpx.Client(transport=transport, base_url=f"{base_url}/{API_VERSION}", trust_env=False)
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: object = None,
+        seconds: float = LOOK_SECONDS,
+    ) -> Answer:
+        """Send one request, and return the answer, whatever its status.
+
+        Args:
+            method: of HTTP.
+            path: below the version.
+            params: the query.
+            body: what is sent as JSON.
+            seconds: how long each step, such as the wait for the answer, may take.
+
+        Raises:
+            EngineUnavailable: there was no answer in time; `never_sent` where there was no connection.
+        """
+        self._open()
+        timeout = httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
+        try:
+            response = (
+                self._client.request(method, path, params=params, json=body, timeout=timeout)
+                if body is not None
+                else self._client.request(method, path, params=params, timeout=timeout)
+            )
+        except (httpx.HTTPError, httpx.StreamError, OSError) as exc:
+            raise _unavailable(exc) from exc
+        return Answer(response.status_code, response.content, _date(response))
+
+    @contextlib.contextmanager
+    def stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        silence_seconds: float | None,
+    ) -> Iterator[Stream]:
+        """Send a request whose answer comes bit by bit.
+
+        Args:
+            method: of HTTP.
+            path: below the version.
+            params: the query.
+            headers: more of them.
+            silence_seconds: how long nothing may come; None for as long as it takes.
+
+        Raises:
+            EngineUnavailable: there was no answer, or it broke off.
+        """
+        self._open()
+        timeout = httpx.Timeout(CHANGE_SECONDS, connect=CONNECT_SECONDS, read=silence_seconds)
+        try:
+            with self._client.stream(method, path, params=params, headers=headers, timeout=timeout) as response:
+                stream = Stream(response)
+                with self._lock:
+                    self._streams.add(stream)
+                try:
+                    yield stream
+                finally:
+                    with self._lock:
+                        self._streams.discard(stream)
+        except (httpx.HTTPError, httpx.StreamError, OSError) as exc:
+            raise _unavailable(exc) from exc
+
+    def close(self) -> None:
+        """Cut all streams and close all connections."""
+        with self._lock:
+            streams = tuple(self._streams)
+        for stream in streams:
+            stream.cut()
+        self._client.close()
+        if self._tunnel is not None:
+            self._tunnel.close()
+
+    def _open(self) -> None:
+        """Make sure that somebody listens: httpcore leaves a socket behind for each that it cannot connect."""
+        if self._tunnel is not None:
+            self._tunnel.open()
+        if self._socket is not None:
+            try:
+                with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+                    probe.settimeout(CONNECT_SECONDS)
+                    probe.connect(self._socket)
+            except OSError as exc:
+                raise EngineUnavailable("the supplier's engine cannot be reached", never_sent=True) from exc
+
+
+def _unavailable(exc: Exception) -> EngineUnavailable:
+    if isinstance(exc, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
+        return EngineUnavailable("the supplier's engine cannot be reached", never_sent=True)
+    if isinstance(exc, httpx.TimeoutException):
+        return EngineUnavailable("the supplier's engine does not answer in time")
+    return EngineUnavailable("the connection to the supplier's engine broke off")
+
+
+def _date(response: httpx.Response) -> float | None:
+    try:
+        return parsedate_to_datetime(response.headers["Date"]).timestamp()
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
+def _tls(options: DockerOptions, resolved: Callable[[Reference], str]) -> ssl.SSLContext:
+    if options.tls is None:
+        raise RuntimeError("an engine at tcp:// needs `tls`: without, whoever reaches it is root on its host")
+    try:
+        context = ssl.create_default_context(cadata=resolved(options.tls.ca))
+        with tempfile.TemporaryDirectory(prefix="nodus-tls-") as folder:  # nobody else may look into it
+            pair = Path(folder) / "pair.pem"
+            pair.touch(0o600)
+            pair.write_text(f"{resolved(options.tls.cert)}\n{resolved(options.tls.key)}\n", encoding="utf-8")
+            context.load_cert_chain(pair)
+    except (ssl.SSLError, ValueError) as exc:
+        raise RuntimeError(f"the certificates of the engine cannot be used: {exc}") from exc
+    return context

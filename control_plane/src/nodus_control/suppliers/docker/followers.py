@@ -1,0 +1,173 @@
+"""Copies what programs print from the engine into the store: one follower for each attempt, in a thread of its own.
+
+Docker's output is followed as it comes. Podman changes the order of lines where it begins to follow, so its output is
+read again and again from the beginning, which is exact but for the last line, which may be half written.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from ..protocol import EngineUnavailable
+from .engine import Engine
+from .output import Fenced, Frames, StoredOutput, Writer
+from .state import Stage, read_container
+
+BEAT_SECONDS = 2.0
+_PAUSE_SECONDS = 0.2
+_READ_SECONDS = 0.5
+_REST_FACTOR = 10
+_SILENCE_SECONDS = 60.0
+
+_logger = logging.getLogger(__name__)
+
+
+class Followers:
+    """The followers of this process.
+
+    Args:
+        engine: whose containers print.
+        can_follow: asks whether what it says as it comes is what was printed.
+    """
+
+    def __init__(self, engine: Engine, can_follow: Callable[[], bool]) -> None:
+        self._engine = engine
+        self._can_follow = can_follow
+        self._lock = threading.Lock()
+        self._threads: dict[str, threading.Thread] = {}
+        self._writers: set[Writer] = set()
+        self._beating: threading.Thread | None = None
+        self._closing = threading.Event()
+
+    def ensure(self, container_id: str, output: StoredOutput) -> None:
+        """See to it that somebody copies the output of this container: this process, unless another one does."""
+        with self._lock:
+            if container_id in self._threads or self._closing.is_set():
+                return
+        writer = output.begin()
+        if writer is None:
+            return
+        thread = threading.Thread(
+            target=self._run, args=(container_id, writer), name="nodus-docker-output", daemon=True
+        )
+        with self._lock:
+            self._threads[container_id] = thread
+            self._writers.add(writer)
+            if self._beating is None:
+                self._beating = threading.Thread(target=self._beat, name="nodus-docker-beat", daemon=True)
+                self._beating.start()
+        thread.start()
+
+    def stop(self) -> None:
+        """Begin no more, and let those that run end soon."""
+        self._closing.set()
+
+    def close(self) -> None:
+        """Stop, once the engine's streams are cut; whoever comes next goes on where these stopped."""
+        self._closing.set()
+        with self._lock:
+            threads = [*self._threads.values(), *([] if self._beating is None else [self._beating])]
+        for thread in threads:
+            thread.join()
+
+    def _run(self, container_id: str, writer: Writer) -> None:
+        try:
+            self._follow(container_id, writer)
+        except (EngineUnavailable, Fenced):
+            pass  # The next poll sees to it that somebody goes on.
+        except Exception:
+            _logger.exception("the output of container %s cannot be stored; trying again", container_id[:12])
+        finally:
+            with self._lock:
+                del self._threads[container_id]
+                self._writers.discard(writer)
+                # Under the lock, so that nobody shows that it lives after it was given up.
+                writer.close()
+
+    def _follow(self, container_id: str, writer: Writer) -> None:
+        copy = _Copy(self._engine, container_id, writer, self._closing)
+        can_follow = self._can_follow()
+        while not self._closing.is_set():
+            # Asked first: what is printed between the two questions is in the copy that begins after the end.
+            is_over = self._is_over(container_id)
+            began = time.monotonic()
+            if is_over:
+                copy.rest()
+            elif can_follow:
+                copy.follow()
+            else:
+                copy.so_far()
+            if self._closing.is_set():
+                return
+            if is_over or writer.is_full:
+                writer.complete()
+                return
+            self._closing.wait(
+                _PAUSE_SECONDS if can_follow else max(_READ_SECONDS, _REST_FACTOR * (time.monotonic() - began))
+            )
+
+    def _is_over(self, container_id: str) -> bool:
+        answer = self._engine.ask("GET", f"/containers/{container_id}/json")
+        if answer.status == 404:
+            return True
+        container = read_container(answer.require(200).document())
+        return container.stage in (Stage.ENDED, Stage.REFUSED)
+
+    def _beat(self) -> None:
+        while not self._closing.wait(BEAT_SECONDS):
+            with self._lock:
+                for writer in self._writers:
+                    writer.beat()
+
+
+class _Copy:
+    """The copy of one output, each time read from its beginning, without what is kept already."""
+
+    def __init__(self, engine: Engine, container_id: str, writer: Writer, closing: threading.Event) -> None:
+        self._engine = engine
+        self._path = f"/containers/{container_id}/logs"
+        self._writer = writer
+        self._closing = closing
+        self._last_line: tuple[int, bytes] | None = None
+
+    def follow(self) -> None:
+        """Append what comes, until the program ends."""
+        self._read(follow=True, holds_back=False)
+
+    def rest(self) -> None:
+        """Append what a program that has ended had printed."""
+        self._read(follow=False, holds_back=False)
+
+    def so_far(self) -> None:
+        """Append what a program has printed so far; the last line only if it was the same when it was last read."""
+        self._read(follow=False, holds_back=True)
+
+    def _read(self, *, follow: bool, holds_back: bool) -> None:
+        frames = Frames()
+        held, begins_at = b"", 0
+        params = {"stdout": "true", "stderr": "true", "follow": "true" if follow else "false"}
+        silence = None if follow else _SILENCE_SECONDS
+        with self._engine.stream("GET", self._path, params=params, silence_seconds=silence) as stream:
+            if stream.status == 404:
+                return
+            if stream.status != 200:
+                raise EngineUnavailable(f"the supplier's engine answered with status {stream.status}")
+            for data in stream:
+                held += frames.feed(data)
+                wanted = frames.last_begins_at - begins_at if holds_back else len(held)
+                self._keep(begins_at, held[:wanted])
+                held, begins_at = held[wanted:], begins_at + wanted
+                if self._writer.is_full or self._closing.is_set():
+                    return
+        if self._last_line == (begins_at, held):
+            self._keep(begins_at, held)
+        self._last_line = begins_at, held
+
+    def _keep(self, begins_at: int, printed: bytes) -> None:
+        """Keep what is new of some bytes of the output."""
+        new = printed[max(0, self._writer.position - begins_at) :]
+        if new and not self._writer.is_full:
+            self._writer.append(new)

@@ -1,0 +1,201 @@
+"""Fetches images: one task for each image, whoever waits for it, outside of the calls that ask how it is going."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from nodus_core.suppliers_file import Reference as SecretReference
+
+from ..protocol import EngineUnavailable
+from .engine import LOOK_SECONDS, Engine
+from .options import resolve
+from .references import DOCKER_HUB, IMAGE_PULL_FAILED, Reference, pull_code
+
+RETRY_SECONDS = 30.0
+"""How long after a fetch that failed the next one begins."""
+
+SILENCE_SECONDS = 120.0
+"""How long one may go on without a sign of progress."""
+
+_DOCKER_HUB_ADDRESS = "https://index.docker.io/v1/"
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Pull:
+    """How a fetch is going. Times are readings of the monotonic clock.
+
+    Attributes:
+        progress_at: when something of the image last came.
+        detail: how much of it is there.
+        code: why it failed; None while it goes on.
+        ended_at: when it failed.
+    """
+
+    progress_at: float
+    detail: str = ""
+    code: str | None = None
+    ended_at: float | None = None
+
+
+@dataclass(slots=True)
+class Progress:
+    """Adds up what an engine says of the layers of an image."""
+
+    _layers: dict[str, tuple[int, int]] = field(default_factory=dict)
+    _last: str = ""
+
+    def note(self, line: Mapping[str, object]) -> bool:
+        """Note one line. Return whether it says anything new."""
+        said = json.dumps(line, sort_keys=True)
+        is_new = said != self._last
+        self._last = said
+        detail, layer = line.get("progressDetail"), line.get("id")
+        if isinstance(detail, Mapping) and isinstance(layer, str):
+            current, total = detail.get("current"), detail.get("total")
+            if isinstance(current, int) and isinstance(total, int) and line.get("status") == "Downloading":
+                self._layers[layer] = (current, total)
+            elif layer in self._layers:
+                whole = self._layers[layer][1]
+                self._layers[layer] = (whole, whole)
+        return is_new
+
+    def __str__(self) -> str:
+        there = sum(current for current, _total in self._layers.values())
+        total = sum(total for _current, total in self._layers.values())
+        if not total:
+            return "fetching the image"
+        return f"fetching the image: {there / 1e6:.0f} of {total / 1e6:.0f} MB so far"
+
+
+class Images:
+    """The images of an engine.
+
+    Args:
+        engine: the engine.
+        credentials: `USER:PASSWORD` for registries, by registry.
+        resolved: returns the secret that a reference stands for.
+        clock: monotonic.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        credentials: Mapping[str, SecretReference],
+        resolved: Callable[[SecretReference], str] = resolve,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._engine = engine
+        self._credentials = credentials
+        self._resolved = resolved
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._pulls: dict[Reference, Pull] = {}
+        self._threads: set[threading.Thread] = set()
+        self._closing = False
+
+    def is_there(self, reference: Reference, *, seconds: float = LOOK_SECONDS) -> bool:
+        """Say whether the engine has an image.
+
+        Raises:
+            EngineUnavailable: it cannot be asked now.
+        """
+        return self._engine.ask("GET", f"/images/{reference}/json", seconds=seconds).require(200, 404).status == 200
+
+    def pull(self, reference: Reference) -> Pull:
+        """Return how the fetch of an image is going, which begins with the first question."""
+        with self._lock:
+            found = self._pulls.get(reference)
+            if found is not None and (found.ended_at is None or self._clock() - found.ended_at < RETRY_SECONDS):
+                return found
+            pull = self._pulls[reference] = Pull(self._clock(), str(Progress()))
+            if not self._closing:
+                thread = threading.Thread(
+                    target=self._run, args=(reference, pull), name="nodus-docker-pull", daemon=True
+                )
+                self._threads.add(thread)
+                thread.start()
+        return pull
+
+    def seconds_since_progress(self, pull: Pull) -> float:
+        """Return how long nothing of an image has come."""
+        return self._clock() - pull.progress_at
+
+    def close(self) -> None:
+        """Wait for what is under way, once the engine's streams are cut."""
+        with self._lock:
+            self._closing = True
+            threads = tuple(self._threads)
+        for thread in threads:
+            thread.join()
+
+    def _run(self, reference: Reference, pull: Pull) -> None:
+        try:
+            code = self._pull(reference, pull)
+        except EngineUnavailable as exc:
+            _logger.warning("image %s: %s", reference, exc.detail)
+            code = IMAGE_PULL_FAILED
+        except Exception:
+            _logger.exception("image %s could not be fetched", reference)
+            code = IMAGE_PULL_FAILED
+        with self._lock:
+            if code is None:
+                # From now on the engine is asked whether it is there: somebody may remove it again.
+                del self._pulls[reference]
+            pull.code, pull.ended_at = code, self._clock()
+            self._threads.discard(threading.current_thread())
+
+    def _pull(self, reference: Reference, pull: Pull) -> str | None:
+        name = f"{reference.registry}/{reference.path}"
+        params = {"fromImage": name, "tag": reference.digest or reference.tag or "latest"}
+        progress = Progress()
+        with self._engine.stream(
+            "POST", "/images/create", params=params, headers=self._headers(reference), silence_seconds=SILENCE_SECONDS
+        ) as stream:
+            if stream.status != 200:
+                return self._failed(reference, stream.status, stream.read().decode("utf-8", "replace"))
+            left = b""
+            for data in stream:
+                *lines, left = (left + data).split(b"\n")
+                for line in lines:
+                    said = _read_line(line)
+                    if "error" in said:
+                        # Podman says so in the middle of an answer that began as a success.
+                        return self._failed(reference, 200, str(said["error"]))
+                    if progress.note(said):
+                        pull.progress_at, pull.detail = self._clock(), str(progress)
+            said = _read_line(left)
+            if "error" in said:
+                return self._failed(reference, 200, str(said["error"]))
+        return None if self.is_there(reference) else IMAGE_PULL_FAILED
+
+    def _failed(self, reference: Reference, status: int, message: str) -> str:
+        code = pull_code(status, message)
+        # For the operator alone: it may name hosts and proxies.
+        _logger.warning("image %s could not be fetched (%s): %s", reference, code, message.strip()[:500])
+        return code
+
+    def _headers(self, reference: Reference) -> dict[str, str]:
+        secret = self._credentials.get(reference.registry)
+        if secret is None:
+            return {}
+        user, _, password = self._resolved(secret).partition(":")
+        address = _DOCKER_HUB_ADDRESS if reference.registry == DOCKER_HUB else reference.registry
+        login = {"username": user, "password": password, "serveraddress": address}
+        return {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(login).encode()).decode()}
+
+
+def _read_line(line: bytes) -> dict[str, object]:
+    with contextlib.suppress(ValueError):
+        found = json.loads(line)
+        if isinstance(found, dict):
+            return found
+    return {}

@@ -1,0 +1,177 @@
+"""What an engine says of a container, and what that means for its job. Pure."""
+
+from __future__ import annotations
+
+import enum
+import re
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from ..protocol import PlacementState, Report, Workload
+
+CANCELLED = "cancelled"
+MAX_RUNTIME = "max_runtime"
+
+_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)")
+_WAITING = frozenset({"created", "configured", "initialized"})
+_OVER = frozenset({"exited", "stopped", "dead", "removing"})
+_KILLED = 128 + signal.SIGKILL
+
+
+class Stage(enum.Enum):
+    """How far a container is. The program of one that is `REFUSED` was to be started, and never was."""
+
+    CREATED = "created"
+    REFUSED = "refused"
+    RUNNING = "running"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container, as an engine describes it. Times are Unix seconds of the engine's clock.
+
+    Attributes:
+        gpus: the GPUs that are attached to it: indices as text, or paths of devices.
+        error: what the engine said when it could not start it, which names things of the host.
+    """
+
+    id: str
+    name: str
+    stage: Stage
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    exit_code: int
+    ran_out_of_memory: bool
+    error: str
+    gpus: frozenset[str]
+    labels: Mapping[str, str]
+
+
+def read_container(document: Mapping[str, Any]) -> Container:
+    """Read the answer to `GET /containers/{id}/json`, of Docker or of Podman.
+
+    Raises:
+        ValueError: it is not such an answer.
+    """
+    try:
+        state, config, host = document["State"], document["Config"], document["HostConfig"]
+        created_at = read_time(document["Created"])
+        started_at = read_time(state["StartedAt"])
+        error = str(state.get("Error") or "")
+        return Container(
+            id=document["Id"],
+            name=document["Name"].removeprefix("/"),
+            stage=_stage(state["Status"], started_at, error),
+            created_at=0.0 if created_at is None else created_at,
+            started_at=started_at,
+            finished_at=read_time(state["FinishedAt"]),
+            exit_code=int(state["ExitCode"]),
+            ran_out_of_memory=bool(state.get("OOMKilled")),
+            error=error,
+            gpus=_gpus(host),
+            labels=dict(config.get("Labels") or {}),
+        )
+    except (KeyError, TypeError, AttributeError) as exc:
+        raise ValueError(f"not a description of a container: {exc!r}") from exc
+
+
+def read_time(written: str) -> float | None:
+    """Return a time of RFC 3339, with any number of digits; None for the year 1, which means never.
+
+    Raises:
+        ValueError: it is no time.
+    """
+    found = _TIME.fullmatch(written)
+    if found is None:
+        raise ValueError(f"not a time: {written!r}")
+    year, month, day, hour, minute, second = (int(found[group]) for group in range(1, 7))
+    if year == 1:
+        return None
+    offset = 0
+    if found[8] != "Z":
+        sign = -1 if found[8][0] == "-" else 1
+        offset = sign * (int(found[8][1:3]) * 3600 + int(found[8][4:6]) * 60)
+    whole = datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc).timestamp() - offset
+    return whole + float(found[7] or 0)
+
+
+def lacks_gpus(container: Container, gpus: Sequence[int | str]) -> bool:
+    """Say whether one of the GPUs is not attached: Podman ignores a request for devices that it does not know."""
+    return not {str(gpu) for gpu in gpus} <= container.gpus
+
+
+def report_end(container: Container, workload: Workload, ended_because: str | None, *, has_output: bool) -> Report:
+    """Say how a container that has ended did so.
+
+    Args:
+        container: the container, whose times are the engine's.
+        workload: what ran.
+        ended_because: `CANCELLED` or `MAX_RUNTIME` where its end was asked for; None where it was not.
+        has_output: whether it printed anything.
+    """
+    started_at = container.started_at
+    if started_at is None:
+        return report_refused(container, None)
+    finished_at = max(started_at, container.finished_at or started_at)
+
+    def report(state: PlacementState, code: str | None = None, message: str | None = None) -> Report:
+        if message is not None:
+            message += "; what it printed is in the job's logs" if has_output else "; it printed nothing"
+        return Report(state, started_at, finished_at, code, message, engine_ref=container.id)
+
+    if ended_because == CANCELLED:
+        return report(PlacementState.CANCELLED)
+    if ended_because == MAX_RUNTIME and finished_at - started_at >= workload.max_runtime_seconds:
+        limit = f"its limit of {workload.max_runtime_seconds} s (max_runtime_seconds)"
+        return report(PlacementState.FAILED, "max_runtime_exceeded", f"the program was ended at {limit}")
+    if container.exit_code == 0:
+        return report(PlacementState.COMPLETED)
+    if container.ran_out_of_memory:
+        return report(PlacementState.FAILED, "out_of_memory", "the program used more memory than its container may")
+    return report(PlacementState.FAILED, "nonzero_exit", _exit(container.exit_code))
+
+
+def report_refused(container: Container | None, code: str | None, message: str | None = None) -> Report:
+    """Say that the engine could not start a container, and never will: its program did not run."""
+    return Report(
+        PlacementState.NOT_STARTED,
+        error_code=code or "could_not_start",
+        error_message=message or "the supplier's engine could not start the container",
+        engine_ref=None if container is None else container.id,
+    )
+
+
+def _exit(code: int) -> str:
+    if code == _KILLED:
+        return "the program was ended by signal 9 (SIGKILL), perhaps because it used more memory than it may"
+    if code in (126, 127):
+        return f"the program exited with code {code}, as where a command is not found, or cannot be run, in the image"
+    if 128 < code < 128 + 65:
+        try:
+            return f"the program was ended by signal {code - 128} ({signal.Signals(code - 128).name})"
+        except ValueError:
+            pass
+    return f"the program exited with code {code}"
+
+
+def _stage(status: str, started_at: float | None, error: str) -> Stage:
+    if status in _OVER:
+        return Stage.REFUSED if started_at is None else Stage.ENDED
+    if status in _WAITING:
+        # Where a start fails, Docker leaves the container as it was, and says why.
+        return Stage.REFUSED if error else Stage.CREATED
+    return Stage.RUNNING
+
+
+def _gpus(host: Mapping[str, Any]) -> frozenset[str]:
+    found: set[str] = set()
+    for request in host.get("DeviceRequests") or ():
+        found.update(request.get("DeviceIDs") or ())
+    for device in host.get("Devices") or ():
+        found.add(device["PathOnHost"])
+    return frozenset(found)

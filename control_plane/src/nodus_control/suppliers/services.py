@@ -1,0 +1,119 @@
+"""How the suppliers of a file are served: which driver each of them has, and how that is made.
+
+A driver's own modules are imported when it is made: nobody loads what the file does not name.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+from nodus_core.suppliers_file import (
+    DockerOptions,
+    DriverName,
+    ProcessSupplierOptions,
+    SimulatedOptions,
+    SlurmOptions,
+    SupplierEntry,
+    SuppliersFile,
+)
+from nodus_ledger.jobs.jobs import Jobs
+
+from .drivers import DOCKER, PROCESS, SIMULATED, SLURM, DriverContext, Service, Terms
+from .process.options import ProcessOptions
+from .protocol import Driver, Placement, Workload
+from .simulated.driver import Recalled, SimulatedDriver
+
+
+def services_of(file: SuppliersFile, *, is_reliable: bool, process: ProcessOptions) -> dict[str, Service]:
+    """Return how each supplier of a file is served.
+
+    Args:
+        file: the suppliers.
+        is_reliable: simulated suppliers neither refuse nor lose jobs by chance.
+        process: how commands run at the supplier whose driver is `process`.
+    """
+    simulated = Service(SIMULATED, functools.partial(_make_simulated, is_reliable), Terms(start_deadline_seconds=None))
+    return {
+        entry.name: simulated if entry.driver is DriverName.SIMULATED else _service_of(entry, process)
+        for entry in file.suppliers
+    }
+
+
+def _service_of(entry: SupplierEntry, process: ProcessOptions) -> Service:
+    terms = Terms(entry.start_deadline_seconds, entry.unknown_grace_seconds)
+    options = entry.options
+    assert not isinstance(options, SimulatedOptions)
+    one_customer = not options.isolation_is_not_needed
+    if isinstance(options, ProcessSupplierOptions):
+        return Service(PROCESS, functools.partial(_make_process, process), terms, one_customer=one_customer)
+    if isinstance(options, SlurmOptions):
+        return Service(SLURM, functools.partial(_make_slurm, options), terms, one_customer=one_customer)
+    return Service(DOCKER, functools.partial(_make_docker, entry, options), terms)
+
+
+def _make_simulated(is_reliable: bool, context: DriverContext) -> Driver:
+    jobs, clock = context.jobs, context.clock
+    return SimulatedDriver(
+        context.catalogue,
+        seed=context.seed or 0,
+        now=lambda: clock.now() / 1000,
+        recall=lambda placement: _recall(jobs, placement),
+        is_reliable=is_reliable,
+    )
+
+
+def _make_process(options: ProcessOptions, context: DriverContext) -> Driver:
+    from .process.driver import ProcessDriver
+    from .process.keeping import Owner
+
+    return ProcessDriver(
+        _folder(context, PROCESS),
+        secret=context.secret,
+        options=options,
+        state_files=context.state_files,
+        owner=Owner(context.database_id, context.incarnation),
+    )
+
+
+def _make_docker(entry: SupplierEntry, options: DockerOptions, context: DriverContext) -> Driver:
+    from .docker.driver import DockerDriver
+
+    return DockerDriver(
+        options,
+        supplier=entry.name,
+        gpus=entry.gpus or {},
+        database_id=context.database_id,
+        incarnation=context.incarnation,
+        directory=_folder(context, DOCKER),
+    )
+
+
+def _make_slurm(options: SlurmOptions, context: DriverContext) -> Driver:
+    from .slurm.driver import make_slurm_driver
+    from .slurm.options import SlurmContext
+
+    return make_slurm_driver(options, SlurmContext(context.database_id, context.incarnation))
+
+
+def _folder(context: DriverContext, driver: str) -> Path:
+    if context.directory is None:
+        raise ValueError(f"the driver `{driver}` has nowhere to keep the output of jobs")
+    return context.directory
+
+
+def _recall(jobs: Jobs, placement: Placement) -> Recalled | None:
+    found = jobs.placement_of(placement.job_id, placement.attempt)
+    if found is None:
+        return None
+    job, facts = found
+    opened = jobs.open_secrets(job)
+    workload = Workload(
+        image=job.image,
+        gpu=job.gpu,
+        gpu_count=job.gpu_count,
+        max_runtime_seconds=job.max_runtime_seconds,
+        command=opened.command,
+        env=opened.env,
+    )
+    return Recalled(workload, None if facts.ended_at is None else facts.ended_at / 1000)

@@ -1,0 +1,136 @@
+"""What an engine says of a container becomes a report, whichever engine it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from nodus_control.suppliers.docker.state import (
+    CANCELLED,
+    MAX_RUNTIME,
+    Stage,
+    lacks_gpus,
+    read_container,
+    read_time,
+    report_end,
+)
+from nodus_control.suppliers.protocol import PlacementState, Workload
+
+NEVER = "0001-01-01T00:00:00Z"
+BEGAN, ENDED = "2026-11-30T12:00:00.5Z", "2026-11-30T12:00:10.75Z"
+WORKLOAD = Workload("image", "h100", 1, 10, None, {})
+
+
+def inspected(
+    status: str = "exited", *, began: str = BEGAN, ended: str = ENDED, host: dict[str, Any] | None = None, **state: Any
+) -> dict[str, Any]:
+    """An engine's answer."""
+    return {
+        "Id": "abc",
+        "Name": "/nodus-x-go",
+        "Created": "2026-11-30T11:59:59.123456789Z",
+        "State": {"Status": status, "StartedAt": began, "FinishedAt": ended, "ExitCode": 0, "Error": "", **state},
+        "Config": {"Labels": None},
+        "HostConfig": host or {},
+    }
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (NEVER, None),
+        ("1970-01-01T00:00:01Z", 1.0),
+        ("1970-01-01T00:00:01.5Z", 1.5),
+        ("1970-01-01T02:00:01.123456789+02:00", 1.123456789),
+        ("1970-01-01T00:00:00-00:30", 1800.0),
+    ],
+)
+def test_times_are_read_to_the_digit(written: str, expected: float | None) -> None:
+    """In every zone; the year 1 means never."""
+    assert read_time(written) == expected
+
+
+@pytest.mark.parametrize("written", ["", "2026-11-30", "2026-11-30T12:00:00"])
+def test_what_is_no_time_is_refused(written: str) -> None:
+    """Nothing is guessed."""
+    with pytest.raises(ValueError, match="not a time"):
+        read_time(written)
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        (inspected("created", began=NEVER, ended=NEVER), Stage.CREATED),
+        (inspected("configured", began=NEVER, ended=NEVER), Stage.CREATED),
+        (inspected("created", began=NEVER, ended=NEVER, Error="no device driver", ExitCode=128), Stage.REFUSED),
+        (inspected("exited", began=NEVER), Stage.REFUSED),
+        (inspected("running", ended=NEVER), Stage.RUNNING),
+        (inspected("paused", ended=NEVER), Stage.RUNNING),
+        (inspected("exited"), Stage.ENDED),
+        (inspected("stopped"), Stage.ENDED),
+    ],
+)
+def test_each_status_of_each_engine_is_a_stage(document: dict[str, Any], expected: Stage) -> None:
+    """Docker leaves a container that it could not start as it was, with an error."""
+    assert read_container(document).stage is expected
+
+
+def test_what_is_no_description_is_refused() -> None:
+    """An engine that lies is one that cannot be asked."""
+    for spoiled in ({}, {**inspected(), "State": None}, {**inspected(), "Created": "soon"}):
+        with pytest.raises(ValueError, match="not a"):
+            read_container(spoiled)
+
+
+@pytest.mark.parametrize(
+    ("state", "because", "expected", "code"),
+    [
+        ({}, None, PlacementState.COMPLETED, None),
+        ({"ExitCode": 3}, None, PlacementState.FAILED, "nonzero_exit"),
+        ({"ExitCode": 137, "OOMKilled": True}, None, PlacementState.FAILED, "out_of_memory"),
+        ({"ExitCode": 137}, None, PlacementState.FAILED, "nonzero_exit"),
+        ({"ExitCode": 143}, CANCELLED, PlacementState.CANCELLED, None),
+        ({"ExitCode": 0}, CANCELLED, PlacementState.CANCELLED, None),
+        ({"ExitCode": 0}, MAX_RUNTIME, PlacementState.FAILED, "max_runtime_exceeded"),
+    ],
+)
+def test_how_it_ended_decides_what_is_reported(
+    state: dict[str, Any], because: str | None, expected: PlacementState, code: str | None
+) -> None:
+    """With the engine's times."""
+    report = report_end(read_container(inspected(**state)), WORKLOAD, because, has_output=True)
+
+    assert (report.state, report.error_code) == (expected, code)
+    assert report.started_at is not None
+    assert report.finished_at is not None
+    assert report.finished_at - report.started_at == 10.25
+
+
+def test_a_program_that_ended_before_its_limit_ended_by_itself() -> None:
+    """Even if it was told to end at the same time."""
+    container = read_container(inspected(ended="2026-11-30T12:00:10.4Z"))
+
+    assert report_end(container, WORKLOAD, MAX_RUNTIME, has_output=True).state is PlacementState.COMPLETED
+
+
+def test_a_program_never_ends_before_it_began() -> None:
+    """Docker notes the end of a short one before its beginning."""
+    report = report_end(read_container(inspected(ended="2026-11-30T12:00:00.4Z")), WORKLOAD, None, has_output=False)
+
+    assert report.finished_at == report.started_at
+
+
+@pytest.mark.parametrize(
+    ("host", "lacks"),
+    [
+        ({}, True),
+        ({"DeviceRequests": None, "Devices": None}, True),
+        ({"DeviceRequests": [{"DeviceIDs": ["1"]}]}, True),
+        ({"DeviceRequests": [{"DeviceIDs": ["1", "2"]}]}, False),
+        ({"Devices": [{"PathOnHost": "1"}, {"PathOnHost": "2"}]}, False),
+    ],
+)
+def test_a_gpu_that_is_not_attached_is_noticed(host: dict[str, Any], *, lacks: bool) -> None:
+    """Whatever the engine answered when it was asked for."""
+    assert lacks_gpus(read_container(inspected(host=host)), [1, 2]) is lacks

@@ -1,0 +1,190 @@
+"""Real engines for containers, of their own folder and socket: Docker Engine, and Podman's service."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+from patience import PATIENCE_SECONDS
+
+from .process import LocalServer
+
+DOCKER = "docker"
+PODMAN = "podman"
+
+
+class ContainerEngine(LocalServer):
+    """An engine that answers the Docker Engine API on a socket.
+
+    Args:
+        program: the engine's.
+        registry: the host and port of a registry that it may pull from without TLS.
+    """
+
+    kind = ""
+
+    def __init__(self, program: Path, registry: str) -> None:
+        super().__init__(may_be_root=True)
+        self._program = program
+        self._registry = registry
+
+    @property
+    def socket(self) -> Path:
+        """Where it listens."""
+        return self._folder / "s"
+
+    @property
+    def endpoint(self) -> str:
+        """The socket, as the operator names it."""
+        return f"unix://{self.socket}"
+
+    def client(self) -> httpx.Client:
+        """Connect to it, below the driver."""
+        return httpx.Client(
+            transport=httpx.HTTPTransport(uds=str(self.socket)),
+            base_url="http://engine/v1.41",
+            timeout=PATIENCE_SECONDS,
+        )
+
+    def containers(self) -> list[dict[str, Any]]:
+        """Return all containers, running or not."""
+        with self.client() as client:
+            found: list[dict[str, Any]] = client.get("/containers/json", params={"all": "true"}).json()
+            return found
+
+    def inspect(self, container_id: str | None) -> dict[str, Any]:
+        """Return what it says of one container."""
+        with self.client() as client:
+            found: dict[str, Any] = client.get(f"/containers/{container_id}/json").raise_for_status().json()
+            return found
+
+    def networks(self) -> list[str]:
+        """Return the names of all networks that the control plane made."""
+        with self.client() as client:
+            return [each["Name"] for each in client.get("/networks").json() if each["Name"].startswith("nodus-")]
+
+    def empty(self) -> None:
+        """Remove every container and every network that is not the engine's own."""
+        with self.client() as client:
+            for container in client.get("/containers/json", params={"all": "true"}).json():
+                client.delete(f"/containers/{container['Id']}", params={"force": "true", "v": "true"})
+            for network in client.get("/networks").json():
+                if network["Name"].startswith("nodus-"):
+                    client.delete(f"/networks/{network['Id']}")
+
+    def kill(self) -> None:
+        """Kill the engine with -9, and nothing else."""
+        pid = self._pid()
+        os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while Path(f"/proc/{pid}/stat").exists():
+            assert time.monotonic() < deadline, "the engine does not die"
+            time.sleep(0.01)
+        self._process.stop()
+
+    def pause(self) -> None:
+        """Let it answer nothing until `resume`."""
+        os.kill(self._pid(), signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        os.kill(self._pid(), signal.SIGCONT)
+
+    def close(self) -> None:
+        """Remove its containers, stop it and remove everything."""
+        if self._is_ready(0):
+            self.empty()
+        super().close()
+        _unmount_below(self._folder)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _is_ready(self, port: int) -> bool:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(str(self.socket))
+            with self.client() as client:
+                return client.get("/_ping").is_success
+        return False
+
+    def _pid(self) -> int:
+        """Return the process that runs the engine: whose arguments name its folder, and which is its program."""
+        found = subprocess.run(
+            ["pgrep", "-x", "-f", f"{self._program} .*{self._folder}.*"], capture_output=True, text=True, check=True
+        )
+        return int(found.stdout.split()[0])
+
+
+class DockerEngine(ContainerEngine):
+    """`dockerd`, whose containers live on when it is killed."""
+
+    kind = DOCKER
+
+    def _command(self, port: int) -> Sequence[str | Path]:
+        # What was killed leaves its number behind, which may be another's by now, or a process's that nobody reaps.
+        for left in ("pid", "exec/containerd/containerd.pid"):
+            (self._folder / left).unlink(missing_ok=True)
+        configuration = self._folder / "daemon.json"
+        configuration.write_text(
+            json.dumps(
+                {
+                    "data-root": str(self._folder / "data"),
+                    "exec-root": str(self._folder / "exec"),
+                    "pidfile": str(self._folder / "pid"),
+                    "hosts": [self.endpoint],
+                    "bridge": "none",
+                    "iptables": False,
+                    "ip-forward": False,
+                    "ip-masq": False,
+                    "live-restore": True,
+                    "insecure-registries": [self._registry],
+                    "default-address-pools": [{"base": "10.213.0.0/16", "size": 28}],
+                }
+            )
+        )
+        return [self._program, "--config-file", configuration]
+
+
+class PodmanEngine(ContainerEngine):
+    """The service of Podman, which serves what other processes of Podman would see too."""
+
+    kind = PODMAN
+
+    def _command(self, port: int) -> Sequence[str | Path]:
+        files = {
+            "CONTAINERS_CONF": (
+                "[engine]\n"
+                'runtime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
+                f'tmp_dir = "{self._folder}/tmp"\nvolume_path = "{self._folder}/volumes"\n'
+                "[network]\n"
+                f'network_backend = "netavark"\nnetwork_config_dir = "{self._folder}/networks"\n'
+                'default_subnet_pools = [{"base" = "10.214.0.0/16", "size" = 28}]\n'
+                "[containers]\n"
+                f'init_path = "{shutil.which("catatonit")}"\n'
+            ),
+            "CONTAINERS_STORAGE_CONF": (
+                f'[storage]\ndriver = "overlay"\ngraphroot = "{self._folder}/graph"\nrunroot = "{self._folder}/run"\n'
+            ),
+            "CONTAINERS_REGISTRIES_CONF": f'[[registry]]\nlocation = "{self._registry}"\ninsecure = true\n',
+        }
+        variables = [f"XDG_RUNTIME_DIR={self._folder}"]
+        for name, content in files.items():
+            (self._folder / name).write_text(content)
+            variables.append(f"{name}={self._folder / name}")
+        return ["env", *variables, self._program, "system", "service", "--time=0", self.endpoint]
+
+
+def _unmount_below(folder: Path) -> None:
+    """Unmount what an engine left mounted, so that its folder can be removed."""
+    for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
+        where = line.split()[1]
+        if where.startswith(f"{folder}/"):
+            subprocess.run(["umount", "--lazy", where], check=False, capture_output=True)
