@@ -15,7 +15,7 @@ from servers.engines import (
     pytest_generate_tests,
     usual_limits,
 )
-from servers.fixtures import pgbouncer, postgres_server, postgres_url, redis_server, redis_url
+from servers.fixtures import pgbouncer, postgres_server, postgres_url, redis_server, redis_url, slurm, slurm_cluster
 from threads import threads_end
 
 # What a test finds must not depend on the run, on which files run with it, nor on how busy the machine is.
@@ -52,5 +52,7 @@ __all__ = [
     "pytest_generate_tests",
     "redis_server",
     "redis_url",
+    "slurm",
+    "slurm_cluster",
     "usual_limits",
 ]

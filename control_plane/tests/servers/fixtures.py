@@ -13,8 +13,9 @@ import pytest
 
 from .pgbouncer import PgBouncer
 from .postgresql import PostgresServer
-from .programs import OLDEST_POSTGRESQL, pgbouncer_program, postgresql_folder, redis_program
+from .programs import OLDEST_POSTGRESQL, pgbouncer_program, postgresql_folder, redis_program, slurm_programs
 from .redis import RedisServer
+from .slurm import SlurmCluster
 
 
 @pytest.fixture(scope="session")
@@ -60,6 +61,25 @@ def pgbouncer(postgres_server: PostgresServer) -> Iterator[PgBouncer]:
         _do_without("PgBouncer", "pgbouncer")
     with PgBouncer(program, postgres_server.port) as pooler:
         yield pooler
+
+
+@pytest.fixture(scope="session")
+def slurm_cluster() -> Iterator[SlurmCluster]:
+    """A real Slurm of two nodes, both of them this host."""
+    programs = slurm_programs()
+    if programs is None:
+        _do_without("Slurm", "slurm-wlm munge")
+    with SlurmCluster(programs) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def slurm(slurm_cluster: SlurmCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlurmCluster]:
+    """That Slurm with everything of it running, no job in it, and its commands leading to it."""
+    monkeypatch.setenv("SLURM_CONF", str(slurm_cluster.configuration))
+    slurm_cluster.repair()
+    yield slurm_cluster
+    slurm_cluster.empty()
 
 
 def _do_without(what: str, package: str) -> NoReturn:

@@ -28,10 +28,14 @@ class ServerFailed(Exception):
 
 
 class Account:
-    """The user that servers run as: this one, or another where this is root, which PostgreSQL refuses."""
+    """The user that servers run as: this one, or another where this is root, which PostgreSQL refuses.
 
-    def __init__(self) -> None:
-        self._entry = _unprivileged() if os.geteuid() == 0 else None
+    Args:
+        may_be_root: stay root where this is root, which engines for containers need.
+    """
+
+    def __init__(self, *, may_be_root: bool = False) -> None:
+        self._entry = _unprivileged() if os.geteuid() == 0 and not may_be_root else None
 
     def run(self, command: Sequence[str | Path], *, cwd: Path) -> None:
         """Run a program to its end.
