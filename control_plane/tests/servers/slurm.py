@@ -85,6 +85,10 @@ class SlurmCluster:
             raise ServerFailed(f"{words[0]} failed:\n{done.stdout}{done.stderr}")
         return done.stdout
 
+    def program(self, name: str) -> Path:
+        """Return one of Slurm's programs."""
+        return self._programs[name]
+
     def jobs(self) -> list[tuple[str, str]]:
         """Return name and state of every job that Slurm knows."""
         rows = self.command("squeue", "--noheader", "--states=all", "--format=%j|%T").splitlines()
@@ -97,6 +101,19 @@ class SlurmCluster:
     def start_controller(self) -> None:
         """Start the controller again."""
         self._servers["ctl"].start()
+
+    def forget_jobs(self) -> None:
+        """Kill the controller and take away what it remembers: it counts its jobs from 1 again."""
+        self._kill("ctl")
+        discard(self._folder / "state")
+        (self._folder / "state").mkdir()
+        self.start_controller()
+        self._await_nodes()
+
+    def has_saved(self, name: str) -> bool:
+        """Whether the controller would know a job again after its death; it saves what it knows every few seconds."""
+        saved = self._folder / "state" / "job_state"
+        return saved.exists() and name.encode() in saved.read_bytes()
 
     def kill_node(self, node: str) -> None:
         """Kill a node's daemon with -9; what it runs goes on."""
@@ -121,6 +138,9 @@ class SlurmCluster:
         for pid in self._pids_of_jobs():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        # A node that is down has no jobs: nobody need wait until it has said that what a test killed is gone.
+        for state in ("DOWN", "RESUME"):
+            self.command("scontrol", "update", f"NodeName={','.join(NODES)}", f"State={state}", "Reason=tests")
         eventually(lambda: not self._open_jobs(), lambda: f"jobs are left: {self.jobs()}")
         self._await_nodes()
 
@@ -150,7 +170,9 @@ class SlurmCluster:
     def _add(self, name: str, command: Sequence[str | Path], is_ready: Callable[[], bool]) -> None:
         folder = self._folder / name
         folder.mkdir()
-        self._servers[name] = ServerProcess(lambda _port: command, lambda _port: is_ready(), self._account, folder)
+        self._servers[name] = ServerProcess(
+            lambda _port: command, lambda _port: is_ready(), self._account, folder, ended_by="KILL"
+        )
 
     def _munged(self) -> Sequence[str | Path]:
         files = {"socket": "s", "key-file": "munge.key", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}

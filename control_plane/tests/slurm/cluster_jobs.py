@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,9 @@ from nodus_control.suppliers.slurm.script import Pace
 
 IMAGE = "registry.example/none:1"
 DATABASE = "db1"
+QUICK = Pace(alive_seconds=1, silent_seconds=4)
+LOST_SECONDS = 8.0
+"""For scripts of that pace."""
 UNFINISHED = (PlacementState.PROVISIONING, PlacementState.RUNNING)
 
 
@@ -94,3 +98,22 @@ class ClusterJob:
         """Wait until the program has printed this."""
         eventually(lambda: text in self.output(), lambda: f"it printed {self.output()!r}")
         return self
+
+
+def wait_until_copies_are_over(slurm: SlurmCluster, job: ClusterJob) -> None:
+    """Wait until Slurm runs nothing of a job any more."""
+    active = {"PENDING", "CONFIGURING", "RUNNING", "COMPLETING"}
+    eventually(lambda: all(name != job.name or state not in active for name, state in slurm.jobs()))
+
+
+def processes_of(job: ClusterJob) -> list[int]:
+    """The processes of a job: its script, what that starts, and what watches over them for Slurm."""
+    needle, found = job.name.encode(), []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            everything = Path(f"/proc/{pid}/environ").read_bytes() + Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if needle in everything:
+            found.append(int(pid))
+    return found

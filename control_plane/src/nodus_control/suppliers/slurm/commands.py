@@ -82,14 +82,14 @@ _CANCEL = (
     _WITHDRAW
     + r"""
 case $held in
-withdrawn*) scancel --user="$(id -un)" --name="$2" >/dev/null 2>&1; exit 0 ;;
+withdrawn*) timeout 10 scancel --user="$(id -un)" --name="$2" >/dev/null 2>&1; exit 0 ;;
 esac
 if [ -e ended ]; then exit 0; fi
 : >cancel
 if [ ! -e told ]; then
-    scancel --user="$(id -un)" --batch --signal=TERM --state=RUNNING --name="$2" && : >told
+    timeout 10 scancel --user="$(id -un)" --batch --signal=TERM --state=RUNNING --name="$2" && : >told
 elif [ -n "$(find told -mmin +1)" ]; then
-    scancel --user="$(id -un)" --name="$2"
+    timeout 10 scancel --user="$(id -un)" --name="$2"
 fi
 """
 )

@@ -1,0 +1,107 @@
+"""The driver on a real cluster whose nodes fail, and where scripts are killed, stopped and cut off."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from patience import eventually
+from servers.slurm import SlurmCluster
+from slurm.cluster_jobs import LOST_SECONDS, QUICK, ClusterJob, driver_of, processes_of, wait_until_copies_are_over
+
+from nodus_control.suppliers.protocol import PlacementState
+
+
+def test_a_dead_node_daemon_loses_nothing_while_the_script_lives(slurm: SlurmCluster, tmp_path: Path) -> None:
+    """Slurm calls the node failed, and the program goes on to its true end."""
+    go_on = tmp_path / "go-on"
+    driver = driver_of(slurm, pace=QUICK, lost_seconds=LOST_SECONDS)
+    program = f"echo up; while [ ! -e '{go_on}' ]; do sleep 0.1; done; echo done; exit 5"
+    job = ClusterJob(driver, slurm, ["sh", "-c", program]).submit().running().prints(b"up")
+    node = slurm.command("squeue", "--noheader", f"--name={job.name}", "--format=%B").strip()
+    slurm.kill_node(node)
+    eventually(lambda: (job.name, "NODE_FAIL") in slurm.jobs(), lambda: f"{slurm.jobs()}")
+    while_failed = job.poll().state
+    go_on.touch()
+    report = job.over()
+
+    assert while_failed is PlacementState.RUNNING
+    assert report.error_message == "the program exited with code 5"
+    assert job.output() == b"up\ndone\n"
+
+
+def test_a_job_whose_node_is_dead_is_lost_when_its_script_has_been_silent_long_enough(slurm: SlurmCluster) -> None:
+    """Not before, whatever Slurm says."""
+    driver = driver_of(slurm, pace=QUICK, lost_seconds=LOST_SECONDS)
+    job = ClusterJob(driver, slurm, ["sh", "-c", "echo up; exec sleep 600"]).submit().running().prints(b"up")
+    node = slurm.command("squeue", "--noheader", f"--name={job.name}", "--format=%B").strip()
+    slurm.kill_node(node)
+    for pid in processes_of(job):
+        os.kill(pid, signal.SIGKILL)
+    at_once = job.poll()
+    report = job.over()
+
+    assert at_once.state is PlacementState.RUNNING
+    assert report.state is PlacementState.LOST
+    assert report.started_at is not None
+    assert report.finished_at is not None
+    assert driver_of(slurm).poll(job.placement, job.workload, 0.0).state is PlacementState.LOST
+
+
+def test_a_program_ends_when_its_script_is_killed(slurm: SlurmCluster) -> None:
+    """Though nobody is there to be asked: what watches over both does it."""
+    driver = driver_of(slurm, pace=QUICK, lost_seconds=LOST_SECONDS)
+    program = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+    job = ClusterJob(driver, slurm, [sys.executable, "-c", program]).submit().running()
+    pid = int(job.prints(b"\n").output())
+    (script,) = [each for each in processes_of(job) if is_script(each)]
+    os.kill(script, signal.SIGKILL)
+
+    eventually(lambda: not os.path.exists(f"/proc/{pid}"), lambda: "the program goes on")
+    assert job.over().state is PlacementState.LOST
+
+
+def is_script(pid: int) -> bool:
+    """Whether a process is a script itself, and none of the shells that it started."""
+    try:
+        parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+        words = Path(f"/proc/{pid}/cmdline").read_bytes(), Path(f"/proc/{parent}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return b"slurm_script" in words[0] and b"slurm_script" not in words[1]
+
+
+def test_a_program_ends_when_its_script_cannot_show_that_it_lives(slurm: SlurmCluster) -> None:
+    """Whoever gave the job up by then may run it again elsewhere."""
+    driver = driver_of(slurm, pace=QUICK, lost_seconds=600.0)
+    job = ClusterJob(driver, slurm, ["sh", "-c", "echo up; exec sleep 600"]).submit().running().prints(b"up")
+    alive = job.folder / "alive"
+    alive.unlink()
+    while not alive.is_dir():
+        alive.unlink(missing_ok=True)
+        try:
+            alive.mkdir()
+        except FileExistsError:
+            continue
+    report = job.over()
+
+    assert report.state is PlacementState.LOST
+    assert "could not reach" in (report.error_message or "")
+
+
+def test_a_suspended_job_is_given_up_and_never_goes_on(slurm: SlurmCluster, tmp_path: Path) -> None:
+    """What is stopped longer than a lost one is waited for is ended first."""
+    ticks = tmp_path / "ticks"
+    driver = driver_of(slurm, pace=QUICK, lost_seconds=LOST_SECONDS)
+    job = ClusterJob(driver, slurm, ["sh", "-c", f"while :; do echo tick >> {ticks}; sleep 0.1; done"]).submit()
+    reference = job.running().poll().engine_ref or slurm.command("squeue", "-ho%A", f"--name={job.name}").strip()
+    slurm.command("scontrol", "suspend", reference)
+    report = job.over()
+    size = ticks.stat().st_size
+    wait_until_copies_are_over(slurm, job)
+
+    assert report.state is PlacementState.LOST
+    eventually(lambda: not processes_of(job), lambda: f"left: {processes_of(job)}")
+    assert ticks.stat().st_size - size < 50
