@@ -1,4 +1,4 @@
-"""The driver on a real cluster whose nodes fail, and where scripts are killed, stopped and cut off."""
+"""Scripts on a real cluster that are killed, stopped, or cut off: their programs end."""
 
 from __future__ import annotations
 
@@ -12,42 +12,6 @@ from servers.slurm import SlurmCluster
 from slurm.cluster_jobs import LOST_SECONDS, QUICK, ClusterJob, driver_of, processes_of, wait_until_copies_are_over
 
 from nodus_control.suppliers.protocol import PlacementState
-
-
-def test_a_dead_node_daemon_loses_nothing_while_the_script_lives(slurm: SlurmCluster, tmp_path: Path) -> None:
-    """Slurm calls the node failed, and the program goes on to its true end."""
-    go_on = tmp_path / "go-on"
-    driver = driver_of(slurm, pace=QUICK, lost_seconds=LOST_SECONDS)
-    program = f"echo up; while [ ! -e '{go_on}' ]; do sleep 0.1; done; echo done; exit 5"
-    job = ClusterJob(driver, slurm, ["sh", "-c", program]).submit().running().prints(b"up")
-    node = slurm.command("squeue", "--noheader", f"--name={job.name}", "--format=%B").strip()
-    slurm.kill_node(node)
-    eventually(lambda: (job.name, "NODE_FAIL") in slurm.jobs(), lambda: f"{slurm.jobs()}")
-    while_failed = job.poll().state
-    go_on.touch()
-    report = job.over()
-
-    assert while_failed is PlacementState.RUNNING
-    assert report.error_message == "the program exited with code 5"
-    assert job.output() == b"up\ndone\n"
-
-
-def test_a_job_whose_node_is_dead_is_lost_when_its_script_has_been_silent_long_enough(slurm: SlurmCluster) -> None:
-    """Not before, whatever Slurm says."""
-    driver = driver_of(slurm, pace=QUICK, lost_seconds=LOST_SECONDS)
-    job = ClusterJob(driver, slurm, ["sh", "-c", "echo up; exec sleep 600"]).submit().running().prints(b"up")
-    node = slurm.command("squeue", "--noheader", f"--name={job.name}", "--format=%B").strip()
-    slurm.kill_node(node)
-    for pid in processes_of(job):
-        os.kill(pid, signal.SIGKILL)
-    at_once = job.poll()
-    report = job.over()
-
-    assert at_once.state is PlacementState.RUNNING
-    assert report.state is PlacementState.LOST
-    assert report.started_at is not None
-    assert report.finished_at is not None
-    assert driver_of(slurm).poll(job.placement, job.workload, 0.0).state is PlacementState.LOST
 
 
 def test_a_program_ends_when_its_script_is_killed(slurm: SlurmCluster) -> None:
