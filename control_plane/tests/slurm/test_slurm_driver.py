@@ -8,6 +8,7 @@ import signal
 import stat
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from patience import eventually
@@ -16,7 +17,8 @@ from slurm.cluster_jobs import DATABASE, ClusterJob, driver_of, options_of
 
 from nodus_control.suppliers.protocol import Placement, PlacementState, SubmissionRefused
 from nodus_control.suppliers.slurm.driver import SlurmDriver, make_slurm_driver
-from nodus_control.suppliers.slurm.options import SlurmContext
+from nodus_control.suppliers.slurm.options import SlurmContext, SshEndpoint
+from nodus_control.suppliers.slurm.transport import ShellTransport
 
 
 @pytest.fixture
@@ -332,3 +334,25 @@ def test_a_program_that_kills_itself_is_told_from_one_that_exits(slurm: SlurmClu
     job = ClusterJob(driver, slurm, ["sh", "-c", f"kill -{int(signal.SIGKILL)} $$"]).submit()
 
     assert job.over().error_message == "the program was ended by signal 9 (SIGKILL)"
+
+
+def test_through_ssh_everything_is_the_same(slurm: SlurmCluster, tmp_path: Path) -> None:
+    """A stand-in gives the command to a shell, as the other side does, with an environment of its own."""
+    ssh = tmp_path / "ssh"
+    ssh.write_text(
+        '#!/bin/sh\nfor last in "$@"; do :; done\n'
+        f'exec env -i PATH="{os.environ["PATH"]}" HOME="{tmp_path}" SLURM_CONF="{slurm.configuration}" sh -c "$last"\n'
+    )
+    ssh.chmod(0o755)
+    transport = ShellTransport(SshEndpoint("login.example", "nodus"), ssh=str(ssh))
+    driver = SlurmDriver(options_of(slurm), SlurmContext(DATABASE), transport=transport)
+    value = "two\nlines 'and' \"quotes\" $HOME"
+    job = ClusterJob(driver, slurm, ["sh", "-c", 'printf %s "$V"; exec sleep 600'], env={"V": value}).submit()
+    job.running().prints(value.encode())
+    job.cancel()
+
+    assert job.over().state is PlacementState.CANCELLED
+    assert job.output() == value.encode()
+    assert driver.identity() == driver_of(slurm).identity()
+    driver.forget(job.placement)
+    assert [each.job_id for each in driver.list_placements() if each.job_id == job.placement.job_id] == []

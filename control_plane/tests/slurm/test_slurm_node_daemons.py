@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 from patience import eventually
@@ -39,6 +40,7 @@ def test_a_job_whose_node_is_dead_is_lost_when_its_script_has_been_silent_long_e
     slurm.kill_node(node)
     for pid in processes_of(job):
         os.kill(pid, signal.SIGKILL)
+    killed_at = time.time()
     at_once = job.poll()
     report = job.over()
 
@@ -46,4 +48,5 @@ def test_a_job_whose_node_is_dead_is_lost_when_its_script_has_been_silent_long_e
     assert report.state is PlacementState.LOST
     assert report.started_at is not None
     assert report.finished_at is not None
+    assert report.started_at <= report.finished_at <= killed_at + 0.1
     assert driver_of(slurm).poll(job.placement, job.workload, 0.0).state is PlacementState.LOST

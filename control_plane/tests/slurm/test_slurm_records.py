@@ -10,8 +10,8 @@ from nodus_control.suppliers.slurm.records import END, Ended, Records, parse_rec
 
 CLAIM = "run 7.123.4567 7 node1"
 WHOLE = f"""a claim {CLAIM}
-a started run 7.123.4567 1796043438.428668132
-a alive 123
+a started run 7.123.4567 1796043438.428668132 4567
+a alive 5067
 b claim withdrawn 1796043438.5
 c claim {CLAIM}
 c ended exited 7 1796043438.25 250
@@ -22,7 +22,7 @@ c ended exited 7 1796043438.25 250
 def test_several_attempts_are_read_at_once() -> None:
     """One that has no records is not among them."""
     assert parse_records(WHOLE) == {
-        "a": Records(is_claimed=True, started_at=1796043438.428668132, alive="123"),
+        "a": Records(is_claimed=True, started_at=1796043438.428668132, alive="5067", lived_seconds=5.0),
         "b": Records(withdrawn_at=1796043438.5),
         "c": Records(is_claimed=True, ended=Ended("exited", 7, 1796043438.25, 2.5)),
     }
@@ -56,6 +56,21 @@ def test_a_claim_that_cannot_be_read_is_somebodys() -> None:
     """Nobody else will run the attempt, so it is not taken for one that nobody has."""
     assert read_records({"claim": ""}).is_claimed
     assert not read_records({}).is_claimed
+
+
+@pytest.mark.parametrize(
+    ("started", "alive", "expected"),
+    [
+        ("run t 1.5 4567", "4567", 0.0),
+        ("run t 1.5 4567", "4667", 1.0),
+        ("run t 1.5 4567", "1", 0.0),
+        ("run t 1.5 4567", "", 0.0),
+        ("run t 1.5", "4667", 0.0),
+    ],
+)
+def test_a_life_is_measured_from_the_start_to_the_last_sign(started: str, alive: str, expected: float) -> None:
+    """By the node's own uptime."""
+    assert read_records({"claim": CLAIM, "started": started, "alive": alive}).lived_seconds == expected
 
 
 def test_an_attempt_whose_right_to_start_was_taken_has_not_started() -> None:

@@ -200,7 +200,7 @@ class SlurmDriver:
             if silent_seconds < self._lost_seconds:
                 reference = placement.engine_ref or self._reference(name)
                 return report_unfinished(found, now, engine_ref=reference)
-            found = self._settle(name, found, silent_seconds, now)
+            found = self._settle(name, found, silent_seconds)
             if found.ended is None:
                 return report_unfinished(found, now)
         if found.ended is not None:
@@ -332,7 +332,7 @@ class SlurmDriver:
                 watched.alive, watched.alive_at = found.alive, now
             return now - watched.alive_at
 
-    def _settle(self, name: str, found: Records, silent_seconds: float, now: float) -> Records:
+    def _settle(self, name: str, found: Records, silent_seconds: float) -> Records:
         """Give up an attempt whose script was not heard of for too long: it has ended its program itself, or is dead.
 
         A living controller that still has it running is asked to end it first.
@@ -351,9 +351,7 @@ class SlurmDriver:
         except EngineUnavailable:
             # The script's own rule holds without Slurm.
             _logger.info("attempt %s is given up; the cluster's controller did not answer", name)
-        began_at = found.started_at or 0.0
-        seconds = max(0.0, now - silent_seconds - began_at) if found.started_at is not None else 0.0
-        self._cluster.give_up(name, reason, began_at, seconds)
+        self._cluster.give_up(name, reason, found.started_at or 0.0, found.lived_seconds)
         return self._records.get(since_now=True).get(name, found)
 
     def _reference(self, name: str) -> str | None:

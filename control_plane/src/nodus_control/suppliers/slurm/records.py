@@ -9,6 +9,7 @@ from dataclasses import dataclass
 END = "end of records"
 NAMES = ("claim", "started", "alive", "ended")
 
+_TICKS = re.compile(r"[0-9]{1,15}")
 _TIME = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
 
 
@@ -38,6 +39,7 @@ class Records:
         withdrawn_at: when the control plane took it, so that no copy ever runs it.
         started_at: when its program began, by the clock of its node.
         alive: changes for as long as its script lives.
+        lived_seconds: from the program's start to its script's last sign of life, by a clock that nobody sets.
         ended: how it ended.
     """
 
@@ -45,6 +47,7 @@ class Records:
     withdrawn_at: float | None = None
     started_at: float | None = None
     alive: str = ""
+    lived_seconds: float = 0.0
     ended: Ended | None = None
 
 
@@ -73,6 +76,7 @@ def read_records(texts: Mapping[str, str]) -> Records:
         withdrawn_at=_time(claim[1:2]) or 0.0 if is_withdrawn else None,
         started_at=_time(started[2:3]) if started[:1] == ["run"] else None,
         alive=texts.get("alive", ""),
+        lived_seconds=_lived_seconds(started, texts.get("alive", "")),
         ended=_ended(texts.get("ended", "").split()),
     )
 
@@ -84,6 +88,14 @@ def _ended(words: list[str]) -> Ended | None:
     if began_at is None or len(words[1]) > 3 or len(words[3]) > 15:
         return None
     return Ended(words[0], int(words[1]), began_at, int(words[3]) / 100)
+
+
+def _lived_seconds(started: list[str], alive: str) -> float:
+    """Both end with the node's uptime, in hundredths of a second."""
+    first = started[3] if len(started) == 4 and started[0] == "run" else ""
+    if not _TICKS.fullmatch(first) or not _TICKS.fullmatch(alive):
+        return 0.0
+    return max(0, int(alive) - int(first)) / 100
 
 
 def _time(words: list[str]) -> float | None:

@@ -5,7 +5,7 @@ Whatever Slurm does, the program runs at most once, because three records can be
 =========== ===========================================================================================================
 `claim`     `run TOKEN SLURM_JOB HOST` by the first copy of the script, or `withdrawn TIME` by the control plane. Every
             other copy ends without a trace.
-`started`   `run TOKEN TIME` just before the program, or `never` by the control plane, which gave up a claim that
+`started`   `run TOKEN TIME UPTIME` just before the program, or `never` by the control plane, which gave up a claim that
             nothing came of: whoever had it, and wakes up later, starts nothing any more.
 `ended`     `REASON STATUS TIME CENTISECONDS` by the script, or `lost` by the control plane. What the first says, holds.
 =========== ===========================================================================================================
@@ -155,7 +155,7 @@ keep() {
 
 began=$(date +%s.%N)
 tick; first=$now
-once started "run $token $began" || exit 0
+once started "run $token $began $first" || exit 0
 if [ -n "$asked" ]; then once ended "cancelled 143 $began 0"; rm -f secret; exit 0; fi
 keep 3<"$local/out" &
 keep=$!
