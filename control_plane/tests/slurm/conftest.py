@@ -1,4 +1,4 @@
-"""What holds a script of a cluster where a test wants it."""
+"""A driver on a real cluster, and what holds a script there where a test wants it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from patience import eventually
 from servers.slurm import SlurmCluster
+from slurm.cluster_jobs import driver_of
+
+from nodus_control.suppliers.slurm.driver import SlurmDriver
 
 
 class Gate:
@@ -40,3 +43,9 @@ class Gate:
 def gate(slurm: SlurmCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gate:
     """Holds a script of the cluster where it calls a program."""
     return Gate(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def driver(slurm: SlurmCluster) -> SlurmDriver:
+    """What an operator would have, with everything as it is by default."""
+    return driver_of(slurm)

@@ -14,6 +14,7 @@ from nodus_control.suppliers.slurm.checks import (
     check,
     judge_configuration,
     judge_partitions,
+    judge_templates,
     judge_version,
     parse_configuration,
 )
@@ -92,6 +93,24 @@ def test_settings_are_read_as_slurm_prints_them() -> None:
     text = "Configuration data as of now\nTaskPlugin              = task/none\nJobRequeue = 0\nPrologFlags = \n"
 
     assert parse_configuration(text) == {"TaskPlugin": "task/none", "JobRequeue": "0", "PrologFlags": ""}
+
+
+@pytest.mark.parametrize(
+    ("image_command", "stop_command", "count"),
+    [
+        ((), (), 0),
+        (("/usr/bin/podman", "run", "{image}"), (), 1),
+        (("podman", "run", "{image}"), ("podman", "rm"), 0),
+        (("apptainer", "run", "{image}"), (), 0),
+    ],
+)
+def test_a_container_that_outlives_its_client_needs_a_command_that_ends_it(
+    image_command: tuple[str, ...], stop_command: tuple[str, ...], count: int
+) -> None:
+    """One that is its client's child does not."""
+    options = dataclasses.replace(OPTIONS, image_command=image_command, stop_command=stop_command)
+
+    assert len(judge_templates(options)) == count
 
 
 @pytest.mark.parametrize(("version", "count"), [("22.05.8", 0), ("25.11.0", 0), ("19.05.2", 1), ("unknown", 0)])

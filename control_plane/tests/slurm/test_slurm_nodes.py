@@ -14,9 +14,10 @@ from slurm.cluster_jobs import LOST_SECONDS, QUICK, ClusterJob, driver_of, proce
 from nodus_control.suppliers.protocol import PlacementState
 
 
-def test_a_program_ends_when_its_script_is_killed(slurm: SlurmCluster) -> None:
+def test_a_program_ends_when_its_script_is_killed(slurm: SlurmCluster, tmp_path: Path) -> None:
     """Though nobody is there to be asked: what watches over both does it."""
-    driver = driver_of(slurm, pace=QUICK, lost_seconds=LOST_SECONDS)
+    stopped = tmp_path / "stopped"
+    driver = driver_of(slurm, pace=QUICK, lost_seconds=LOST_SECONDS, stop_command=("touch", str(stopped)))
     program = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
     job = ClusterJob(driver, slurm, [sys.executable, "-c", program]).submit().running()
     pid = int(job.prints(b"\n").output())
@@ -24,6 +25,7 @@ def test_a_program_ends_when_its_script_is_killed(slurm: SlurmCluster) -> None:
     os.kill(script, signal.SIGKILL)
 
     eventually(lambda: not os.path.exists(f"/proc/{pid}"), lambda: "the program goes on")
+    eventually(stopped.exists, lambda: "the operator's command does not run")
     assert job.over().state is PlacementState.LOST
 
 

@@ -14,6 +14,7 @@ from .transport import ShellTransport, Transport
 
 _SETTING = re.compile(r"^(\w+)\s*=\s*(.*?)\s*$", re.MULTILINE)
 _OLDEST = (20, 11)
+_ENGINES_WITH_CLIENTS = ("docker", "nerdctl", "podman")
 
 
 class Level(enum.Enum):
@@ -52,6 +53,7 @@ def check(options: SlurmOptions, gpus: Iterable[str] = (), *, transport: Transpo
     version = settings.get("SLURM_VERSION", "of an unknown version")
     found = [Finding(Level.GOOD, f"cluster {name} answers, Slurm {version}; {options.folder} can be written to")]
     found += judge_version(version)
+    found += judge_templates(options)
     found += judge_partitions(partitions, options, gpus)
     return found + judge_configuration(settings)
 
@@ -66,6 +68,15 @@ def judge_version(version: str) -> list[Finding]:
     numbers = tuple(int(each) for each in re.findall(r"\d+", version)[:2])
     if len(numbers) == 2 and numbers < _OLDEST:
         return [Finding(Level.WARNING, f"Slurm {version} is older than 20.11: nothing of it was tried")]
+    return []
+
+
+def judge_templates(options: SlurmOptions) -> list[Finding]:
+    """Say whether a container ends with its job: those of podman and docker are not their client's children."""
+    program = options.image_command[0].rpartition("/")[2] if options.image_command else ""
+    if program in _ENGINES_WITH_CLIENTS and not options.stop_command:
+        text = f"`stop_command` is empty: a container goes on when its client, {program}, is killed at the end of a job"
+        return [Finding(Level.WARNING, text)]
     return []
 
 

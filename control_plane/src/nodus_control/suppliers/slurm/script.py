@@ -192,7 +192,11 @@ life=$!
 guard() {
     trap '' TERM
     while sleep 1; do
-        if ! kill -0 $$ 2>/dev/null; then kill -s KILL -- "-$program" "$program" "$life" 2>/dev/null; exit 0; fi
+        if ! kill -0 $$ 2>/dev/null; then
+            kill -s KILL -- "-$program" "$program" "$life" 2>/dev/null
+            @STOP@
+            exit 0
+        fi
         tick
         read -r last <"$local/alive" || continue
         if [ $((now - last)) -gt @SILENT@ ]; then
