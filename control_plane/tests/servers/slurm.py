@@ -21,6 +21,7 @@ from .process import Account, ServerFailed, ServerProcess, discard, free_port
 
 NODES = ("n1", "n2")
 GPUS_OF_A_NODE = 8
+_IDS = 10_000
 NODE_TIMEOUT_SECONDS = 10
 """How long the controller hears nothing of a node before it calls what runs there failed."""
 
@@ -41,6 +42,8 @@ class SlurmCluster:
         self._folder = self._account.make_folder()
         self._ports = {name: free_port() for name in ("ctl", *NODES)}
         self._servers: dict[str, ServerProcess] = {}
+        self._first_id = 1
+        self._ids_repeat = False
         self.folder = self._folder / "shared"
         """Stands for a file system that every node sees."""
         self.configuration = self._folder / "slurm.conf"
@@ -99,15 +102,22 @@ class SlurmCluster:
         self._kill("ctl")
 
     def start_controller(self) -> None:
-        """Start the controller again."""
+        """Start the controller again.
+
+        It has saved what it knew every few seconds only, and would give ids again that nodes still know, and refuse.
+        """
+        self._first_id += _IDS
+        self._ids_repeat = False
+        self.configuration.write_text(self._configure())
         self._servers["ctl"].start()
 
     def forget_jobs(self) -> None:
-        """Kill the controller and take away what it remembers: it counts its jobs from 1 again."""
+        """Kill the controller and take away what it remembers: it gives ids again that it gave before."""
         self._kill("ctl")
         discard(self._folder / "state")
         (self._folder / "state").mkdir()
-        self.start_controller()
+        self._ids_repeat = True
+        self._servers["ctl"].start()
         self._await_nodes()
 
     def has_saved(self, name: str) -> bool:
@@ -128,11 +138,16 @@ class SlurmCluster:
         for name, server in self._servers.items():
             if not self._daemons(name):
                 server.stop()
-                server.start()
+                if name == "ctl":
+                    self.start_controller()
+                else:
+                    server.start()
         self._await_nodes()
 
     def empty(self) -> None:
         """End every job, and what one left behind."""
+        if self._ids_repeat:
+            self.kill_controller()
         self.repair()
         self.command("scancel", f"--user={pwd.getpwuid(os.geteuid()).pw_name}")
         for pid in self._pids_of_jobs():
@@ -252,6 +267,8 @@ class SlurmCluster:
             "SelectTypeParameters": "CR_Core_Memory",
             "DefMemPerNode": 100,
             "GresTypes": "gpu",
+            "FirstJobId": self._first_id,
+            "DebugFlags": "NO_CONF_HASH",
             "ReturnToService": 2,
             "SlurmdTimeout": NODE_TIMEOUT_SECONDS,
             "KillWait": 5,
