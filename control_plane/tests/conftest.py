@@ -23,6 +23,8 @@ from servers.fixtures import (
     postgres_url,
     redis_server,
     redis_url,
+    slurm,
+    slurm_cluster,
 )
 from threads import threads_end
 
@@ -62,5 +64,7 @@ __all__ = [
     "pytest_generate_tests",
     "redis_server",
     "redis_url",
+    "slurm",
+    "slurm_cluster",
     "usual_limits",
 ]

@@ -24,9 +24,11 @@ from .programs import (
     postgresql_folder,
     redis_program,
     registry_program,
+    slurm_programs,
 )
 from .redis import RedisServer
 from .registry import Registry
+from .slurm import SlurmCluster
 
 
 @pytest.fixture(scope="session")
@@ -96,6 +98,25 @@ def container_engine(request: pytest.FixtureRequest, image_registry: Registry) -
         _skip(f"{request.param} makes containers as root, and this is not root")
     with kind(program, image_registry.host) as engine:
         yield engine
+
+
+@pytest.fixture(scope="session")
+def slurm_cluster() -> Iterator[SlurmCluster]:
+    """A real Slurm of two nodes, both of them this host."""
+    programs = slurm_programs()
+    if programs is None:
+        _do_without("Slurm", "slurm-wlm munge")
+    with SlurmCluster(programs) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def slurm(slurm_cluster: SlurmCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlurmCluster]:
+    """That Slurm with everything of it running, no job in it, and its commands leading to it."""
+    monkeypatch.setenv("SLURM_CONF", str(slurm_cluster.configuration))
+    slurm_cluster.repair()
+    yield slurm_cluster
+    slurm_cluster.empty()
 
 
 def _do_without(what: str, package: str) -> NoReturn:

@@ -84,6 +84,17 @@ def _administrative(name: str) -> Path | None:
     return Path(found) if found else None
 
 
+def slurm_programs() -> dict[str, Path] | None:
+    """Find the programs of Slurm and MUNGE by their names; None if one is missing."""
+    return _all_of("slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol", "sinfo", "munged")
+
+
+def _all_of(*names: str) -> dict[str, Path] | None:
+    found = {name: shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin") for name in names}
+    programs = {name: Path(program) for name, program in found.items() if program}
+    return programs if len(programs) == len(names) else None
+
+
 def _candidates() -> Iterator[Path]:
     on_path = shutil.which("postgres")
     if on_path is not None:
@@ -105,7 +116,7 @@ def _major_version(program: Path) -> int:
     return int(found.group(1)) if found else 0
 
 
-_DEBIAN_PACKAGES: dict[str, Callable[[], Path | None]] = {
+_DEBIAN_PACKAGES: dict[str, Callable[[], object | None]] = {
     "postgresql": postgresql_folder,
     "redis-server": redis_program,
     "pgbouncer": pgbouncer_program,
@@ -119,6 +130,8 @@ _DEBIAN_PACKAGES: dict[str, Callable[[], Path | None]] = {
     "netavark": netavark_program,
     "iptables": lambda: _administrative("iptables"),
     "catatonit": lambda: _administrative("catatonit"),
+    "munge": lambda: _all_of("munged"),
+    "slurm-wlm": slurm_programs,
 }
 
 if __name__ == "__main__":

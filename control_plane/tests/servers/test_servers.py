@@ -17,6 +17,7 @@ from servers import programs
 from servers.postgresql import PostgresServer
 from servers.process import Account, ServerFailed, ServerProcess, discard
 from servers.redis import RedisServer
+from servers.slurm import SlurmCluster
 
 
 def connect(url: str) -> psycopg.Connection[tuple[object, ...]]:
@@ -126,6 +127,20 @@ def test_a_server_ends_with_the_process_that_started_it(redis_server: RedisServe
         assert time.monotonic() < deadline, "the server goes on"
         time.sleep(0.01)
     discard(folder)
+
+
+def test_slurm_has_two_nodes_and_knows_no_job(slurm: SlurmCluster) -> None:
+    """A test finds both of them, though an earlier one may have killed everything."""
+    slurm.command("sbatch", "--output=/dev/null", "--wrap=exec sleep 600")
+    slurm.kill_controller()
+    slurm.kill_node("n2")
+    slurm.empty()
+
+    assert slurm.command("squeue", "--noheader", "--states=RUNNING,PENDING") == ""
+    assert slurm.command("sinfo", "--noheader", "--Node", "--format=%N %T %G").splitlines() == [
+        "n1 idle gpu:h100:8",
+        "n2 idle gpu:h100:8",
+    ]
 
 
 @pytest.mark.parametrize(("version", "is_usable"), [("14.9", False), ("99.1", True)])

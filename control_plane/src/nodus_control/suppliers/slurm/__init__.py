@@ -1,0 +1,1 @@
+"""The driver that gives jobs to a Slurm cluster, by its command line."""

@@ -1,0 +1,51 @@
+"""A driver on a real cluster, and what holds a script there where a test wants it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from patience import eventually
+from servers.slurm import SlurmCluster
+from slurm.cluster_jobs import driver_of
+
+from nodus_control.suppliers.slurm.driver import SlurmDriver
+
+
+class Gate:
+    """Stands for a program on the nodes, and lets nobody through until it is opened."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._folder = folder
+        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+    def hold(self, program: str) -> None:
+        """Hold whoever calls it from now on."""
+        stand_in = self._folder / program
+        stand_in.write_text(
+            f"#!/bin/sh\n: >'{self._folder}/reached'\n"
+            f"while [ -d '{self._folder}' ] && [ ! -e '{self._folder}/open' ]; do sleep 0.05; done\n"
+            f'PATH={os.defpath}\nexec {program} "$@"\n'
+        )
+        stand_in.chmod(0o755)
+
+    def await_somebody(self) -> None:
+        """Wait until somebody is held."""
+        eventually((self._folder / "reached").exists, lambda: "nobody calls the program")
+
+    def open(self) -> None:
+        """Let everybody through."""
+        (self._folder / "open").touch()
+
+
+@pytest.fixture
+def gate(slurm: SlurmCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gate:
+    """Holds a script of the cluster where it calls a program."""
+    return Gate(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def driver(slurm: SlurmCluster) -> SlurmDriver:
+    """What an operator would have, with everything as it is by default."""
+    return driver_of(slurm)
