@@ -192,8 +192,16 @@ class ControlPlane:
         if self.clock_watch is not None:
             self.clock_watch.start()
 
+    @property
+    def asks_others(self) -> bool:
+        """Whether requests also wait for something else than the database: for Redis."""
+        return self._redis is not None
+
     def wake(self) -> None:
-        """Tell the worker that something has fallen due."""
+        """Tell the worker that something has fallen due, once that is committed."""
+        self.database.after_commit(self._wake)
+
+    def _wake(self) -> None:
         self._loop.wake()
         self.webhooks.deliverer.wake()
         self.feed.wake()
