@@ -41,6 +41,7 @@ from .access.rate_limiter import RateLimiter, RateLimitOptions
 from .access.recent_callers import Callers
 from .clock import Clock
 from .clock_watch import ClockWatch
+from .concurrency.giving_way import GivingWay
 from .dispatch.worker import Worker
 from .dispatch.worker_loop import WorkerLoop
 from .readiness import Readiness
@@ -162,6 +163,9 @@ class ControlPlane:
             raise
         self._workers = Workers(self.database)
         self._next_sign = 0.0
+        self._giving_way = GivingWay()
+        self._working_thread: int | None = None
+        self._is_closing = threading.Event()
         watch = self.clock_watch
         self.worker = Worker(
             self.jobs,
@@ -169,15 +173,15 @@ class ControlPlane:
             self.driver,
             self.clock.now,
             time.time if watch is None else watch.real_time,
-            before_batch=self._now_and_then,
+            before_batch=self._before_batch,
         )
         self.output_watch = OutputWatch(self.driver.logs)
         self._redis = redis
         self.readiness = Readiness(self._workers, redis)
         self.replays: Replays = _replays(self.database, redis, is_alone=is_alone)
         self.is_reliable = is_reliable
-        may_work = None if watch is None else watch.may_work
-        self._loop = WorkerLoop(self.worker, self.clock, self._after_pass, self.webhooks.deliverer.next_due, may_work)
+        next_elsewhere = self.webhooks.deliverer.next_due
+        self._loop = WorkerLoop(self.worker, self.clock, self._after_pass, next_elsewhere, self._may_work)
         self._advancing = threading.Lock()
         self._stored_offset = self.settings.clock_offset_ms()
 
@@ -202,6 +206,7 @@ class ControlPlane:
         self.database.after_commit(self._wake)
 
     def _wake(self) -> None:
+        self._giving_way.news()
         self._loop.wake()
         self.webhooks.deliverer.wake()
         self.feed.wake()
@@ -258,6 +263,7 @@ class ControlPlane:
 
     def close(self) -> None:
         """Stop the worker and close the database. Without a lasting database, running commands are ended."""
+        self._is_closing.set()
         self._loop.stop()
         if self._private_directory is not None:
             self._end_everything()
@@ -296,6 +302,18 @@ class ControlPlane:
         self.webhooks.deliverer.wake()
         self.feed.wake()
         self._store_offset()
+
+    def _may_work(self) -> bool:
+        self._working_thread = threading.get_ident()
+        return self.clock_watch is None or self.clock_watch.may_work()
+
+    def _before_batch(self) -> None:
+        # Whoever has the worker do what is due, and waits for it, is no background.
+        if threading.get_ident() == self._working_thread:
+            rest = self._giving_way.rest_seconds(time.thread_time())
+            if rest > 0:
+                self._is_closing.wait(rest)
+        self._now_and_then()
 
     def _now_and_then(self) -> None:
         """Let the others know, every ten real seconds, that a worker lives; and keep SQLite's log small."""
