@@ -7,7 +7,7 @@ whoever submits one does.
 
 from __future__ import annotations
 
-REST_FACTOR = 6.0
+REST_FACTOR = 8.0
 """How many times as long as it was busy the background leaves to requests."""
 
 LONGEST_REST_SECONDS = 0.25
