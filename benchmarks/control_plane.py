@@ -20,11 +20,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from . import postgresql
 from .report import Bar, Table
 from .rounds import interleaved, python
 from .server import JOB_ID
 
 CONNECTIONS = 16
+CORES_TO_JUDGE = 4
+"""With fewer, PostgreSQL, the processes and the load share what one process on SQLite has nearly alone."""
 HAS_PROC = Path("/proc/self/stat").exists()
 LIVE_JOBS = 10_000
 STARTING_SECONDS = 30.0
@@ -66,6 +69,9 @@ def measure(*, quick: bool = False) -> Table:
                 load("submit", plane, job_id, LIVE_JOBS - live)
             wait_until_placed(plane)
             memory = resident_megabytes(plane.pid)
+            skipped = postgresql.why_not()
+            if skipped is None:
+                took |= on_postgresql(plane, job_id, submissions, rounds)
         verified = interleaved(
             {"verify": lambda: verify(plane.database), "hash": lambda: hash_all(plane.database)}, rounds
         )
@@ -74,6 +80,11 @@ def measure(*, quick: bool = False) -> Table:
     )
     add(table, "accepted submission", took["submit"], took["bare submit"], of="nodus")
     add(table, "the same bytes, answered by bare uvicorn", took["bare submit"], took["bare submit"], of="uvicorn")
+    if skipped is None:
+        label = f"on PostgreSQL, {postgresql.API_PROCESSES} processes and a worker"
+        add(table, label, took["on PostgreSQL"], took["bare submit"], of="nodus")
+    else:
+        print(f"not measured: submissions on PostgreSQL, because {skipped}", file=sys.stderr)
     add(table, "one row committed to SQLite, alone", took["commit"], took["bare submit"], of="sqlite3")
     add(table, "job looked up", took["get"], took["bare get"], of="nodus")
     add(table, "the same bytes, answered by bare uvicorn", took["bare get"], took["bare get"], of="uvicorn")
@@ -92,7 +103,24 @@ def measure(*, quick: bool = False) -> Table:
         Bar("µs a ledger row verified (50,000 a second)", verified["verify"], 1e6 / 50_000),
         Bar(f"MB resident with {max(live, LIVE_JOBS):,} live jobs", memory, 300),
     ]
+    if skipped is None and (os.cpu_count() or 1) >= CORES_TO_JUDGE:
+        table.bars.append(
+            Bar("the rate on SQLite ÷ that on PostgreSQL", took["on PostgreSQL"] / took["on SQLite"], 1 / 0.8)
+        )
     return table
+
+
+def on_postgresql(plane: Plane, job_id: str, count: int, rounds: int) -> dict[str, float]:
+    """Submit to a control plane on PostgreSQL, and beside it to the one on SQLite; return the µs that one took."""
+    with postgresql.served() as served:
+        other = Plane(served.address, served.api_key, 0, Path())
+        return interleaved(
+            {
+                "on PostgreSQL": lambda: load("submit", other, job_id, count),
+                "on SQLite": lambda: load("submit", plane, job_id, count),
+            },
+            rounds,
+        )
 
 
 def add(table: Table, label: str, took: float, floor: float, *, of: str) -> None:

@@ -52,6 +52,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
             "access",
             "clock",
             "clock_watch",
+            "concurrency",
             "dispatch",
             "readiness",
             "runner",

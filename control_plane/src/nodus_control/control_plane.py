@@ -45,6 +45,7 @@ from .access.rate_limiter import RateLimiter, RateLimitOptions
 from .access.recent_callers import Callers
 from .clock import Clock
 from .clock_watch import ClockWatch
+from .concurrency.giving_way import GivingWay
 from .dispatch.engines import Engines
 from .dispatch.strays import Owner
 from .dispatch.sweeper import Sweeper
@@ -205,6 +206,9 @@ class ControlPlane:
             raise
         self._workers = Workers(self.database)
         self._next_sign = 0.0
+        self._giving_way = GivingWay()
+        self._working_thread: int | None = None
+        self._is_closing = threading.Event()
         watch = self.clock_watch
         self._engines = Engines(self.settings)
         self.worker = Worker(
@@ -213,7 +217,7 @@ class ControlPlane:
             self.drivers,
             self.clock.now,
             time.time if watch is None else watch.real_time,
-            before_batch=self._now_and_then,
+            before_batch=self._before_batch,
             engines=self._engines,
         )
         self.sweeper = Sweeper(self.jobs, self.drivers, self._engines, self._owner, self.clock.now)
@@ -224,8 +228,8 @@ class ControlPlane:
         self.readiness = Readiness(self._workers, redis, more)
         self.replays: Replays = _replays(self.database, redis, is_alone=is_alone)
         self.is_reliable = is_reliable
-        may_work = None if watch is None else watch.may_work
-        self._loop = WorkerLoop(self.worker, self.clock, self._after_pass, self.webhooks.deliverer.next_due, may_work)
+        next_elsewhere = self.webhooks.deliverer.next_due
+        self._loop = WorkerLoop(self.worker, self.clock, self._after_pass, next_elsewhere, self._may_work)
         self._advancing = threading.Lock()
         self._stored_offset = self.settings.clock_offset_ms()
 
@@ -243,8 +247,17 @@ class ControlPlane:
         if self.agreement is not None:
             self.agreement.start()
 
+    @property
+    def asks_others(self) -> bool:
+        """Whether requests also wait for something else than the database: for Redis."""
+        return self._redis is not None
+
     def wake(self) -> None:
-        """Tell the worker that something has fallen due."""
+        """Tell the worker that something has fallen due, once that is committed."""
+        self.database.after_commit(self._wake)
+
+    def _wake(self) -> None:
+        self._giving_way.news()
         self._loop.wake()
         self.webhooks.deliverer.wake()
         self.feed.wake()
@@ -302,6 +315,7 @@ class ControlPlane:
 
     def close(self) -> None:
         """Stop the worker and close the database. Without a lasting database, running commands are ended."""
+        self._is_closing.set()
         self.sweeper.stop()
         self._loop.stop()
         if self._private_directory is not None:
@@ -356,6 +370,18 @@ class ControlPlane:
         self.webhooks.deliverer.wake()
         self.feed.wake()
         self._store_offset()
+
+    def _may_work(self) -> bool:
+        self._working_thread = threading.get_ident()
+        return self.clock_watch is None or self.clock_watch.may_work()
+
+    def _before_batch(self) -> None:
+        # Whoever has the worker do what is due, and waits for it, is no background.
+        if threading.get_ident() == self._working_thread:
+            rest = self._giving_way.rest_seconds(time.thread_time())
+            if rest > 0:
+                self._is_closing.wait(rest)
+        self._now_and_then()
 
     def _now_and_then(self) -> None:
         """Let the others know, every ten real seconds, that a worker lives; and keep SQLite's log small."""

@@ -6,14 +6,11 @@ JavaScript does, and nothing that is hashed here may depend on how a float print
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from json.encoder import encode_basestring
 
 MAX_INTEGER = 2**53 - 1
 """Larger numbers do not read the same in every implementation of JSON (RFC 8785, section 3.2.2.3)."""
-
-# Its escapes are those of RFC 8785, section 3.2.2.2; order and types are taken care of before it is used.
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def canonical_json(value: object) -> str:
@@ -23,36 +20,49 @@ def canonical_json(value: object) -> str:
         TypeError: it contains something that is not JSON, a float, or a key that is not a string.
         ValueError: a whole number beyond ±(2⁵³ − 1), or a lone surrogate, which has no UTF-8.
     """
-    return _ENCODER.encode(_in_order(value))
-
-
-def _in_order(value: object) -> object:
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        return _text(value)
-    if isinstance(value, int):
-        if abs(value) > MAX_INTEGER:
-            raise ValueError(f"{value} is not exact in every reader of JSON: whole numbers end at ±(2⁵³ − 1)")
-        return value
-    if isinstance(value, Mapping):
-        for key in value:
-            if not isinstance(key, str):
-                raise TypeError(f"a key must be a string, not {type(key).__name__}")
-            _text(key)
-        return {key: _in_order(value[key]) for key in sorted(value, key=_utf16)}
-    if isinstance(value, (list, tuple)):
-        return [_in_order(item) for item in value]
-    raise TypeError(f"{type(value).__name__} has no place in canonical JSON")
-
-
-def _text(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("a lone surrogate has no place in canonical JSON") from None
+    text = _written(value)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError("a lone surrogate has no place in canonical JSON") from None
     return text
 
 
+def _written(value: object) -> str:
+    if isinstance(value, str):
+        # Its escapes are those of RFC 8785, section 3.2.2.2.
+        return encode_basestring(value)
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        if abs(value) > MAX_INTEGER:
+            raise ValueError(f"{value} is not exact in every reader of JSON: whole numbers end at ±(2⁵³ − 1)")
+        return int.__repr__(value)
+    if isinstance(value, Mapping):
+        return "{" + ",".join([f"{encode_basestring(key)}:{_written(value[key])}" for key in _in_order(value)]) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join([_written(item) for item in value]) + "]"
+    raise TypeError(f"{type(value).__name__} has no place in canonical JSON")
+
+
+def _in_order(keys: Mapping[object, object]) -> list[str]:
+    names: list[str] = []
+    is_plain = True
+    for key in keys:
+        if not isinstance(key, str):
+            raise TypeError(f"a key must be a string, not {type(key).__name__}")
+        is_plain = is_plain and key.isascii()
+        names.append(key)
+    # Of ASCII, UTF-16 has the same order.
+    names.sort(key=None if is_plain else _utf16)
+    return names
+
+
 def _utf16(key: str) -> bytes:
-    return key.encode("utf-16-be")
+    try:
+        return key.encode("utf-16-be")
+    except UnicodeEncodeError:
+        raise ValueError("a lone surrogate has no place in canonical JSON") from None

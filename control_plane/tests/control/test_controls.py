@@ -42,14 +42,17 @@ def test_the_state_is_shown(http: httpx.Client) -> None:
     assert state["gpus"] == ["a100_40gb", "a100_80gb", "a10g", "h100_80gb", "l40s"]
 
 
-def test_the_state_tells_of_what_has_no_event(http: httpx.Client, spec: Spec) -> None:
+def test_the_state_tells_of_what_has_no_event(served: LocalControlPlane, http: httpx.Client, spec: Spec) -> None:
     """How long the ledger is, and how many webhooks there are: whoever watches knows when to look again."""
     before = http.get("/_dev/state").json()
-    http.post("/v1/jobs", json=spec)
-    http.post("/v1/webhooks", json={"url": f"{http.base_url}/_dev/inbox/x", "events": ["job.placed"]})
-    state = http.get("/_dev/state").json()
+    # What becomes of the job is recorded too, at any moment.
+    with served.plane.worker.paused():
+        http.post("/v1/jobs", json=spec)
+        http.post("/v1/webhooks", json={"url": f"{http.base_url}/_dev/inbox/x", "events": ["job.placed"]})
+        state = http.get("/_dev/state").json()
+        checkpoint = http.get("/v1/ledger/checkpoint").json()
 
-    assert state["ledger_size"] == http.get("/v1/ledger/checkpoint").json()["size"] > before["ledger_size"]
+    assert state["ledger_size"] == checkpoint["size"] > before["ledger_size"]
     assert state["webhooks"] == before["webhooks"] + 1
 
 

@@ -11,7 +11,7 @@ import anyio
 import pytest
 from patience import PATIENCE_SECONDS
 
-from nodus_control.concurrency.threads import keep_threads, release_threads, run_in_thread
+from nodus_control.concurrency.threads import keep_threads, release_threads, run_in_thread, thread_starter
 
 
 @contextmanager
@@ -99,3 +99,30 @@ def test_a_deadline_that_passes_waits_for_what_runs() -> None:
         return scope.cancelled_caught and over.is_set()
 
     assert asyncio.run(time_out())
+
+
+def test_a_thread_is_begun_without_being_waited_for() -> None:
+    """One that the server keeps, while it does; then another."""
+
+    async def begin() -> list[threading.Thread]:
+        used: list[threading.Thread] = []
+        done = threading.Semaphore(0)
+
+        def work() -> None:
+            used.append(threading.current_thread())
+            done.release()
+
+        with kept(1):
+            start = thread_starter()
+            for _ in range(2):
+                start(work)
+                await asyncio.to_thread(done.acquire, timeout=PATIENCE_SECONDS)
+        start(work)
+        await asyncio.to_thread(done.acquire, timeout=PATIENCE_SECONDS)
+        return used
+
+    first, second, third = asyncio.run(begin())
+
+    assert first is second
+    assert third is not first
+    assert threading.current_thread() not in (first, third)

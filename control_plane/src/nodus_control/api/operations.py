@@ -7,12 +7,13 @@ caller, so none can be reached without one.
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from starlette.requests import Request
-from starlette.routing import Route, Router
+from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nodus_ledger.keys.keys import KeyRecord, PrincipalKind
@@ -20,7 +21,7 @@ from nodus_ledger.keys.keys import KeyRecord, PrincipalKind
 from ..control_plane import ControlPlane
 from ..errors import ApiError
 from .auth import authenticate
-from .requests import READING, ApiRequest, in_thread, in_writing_thread, read_request, translated
+from .requests import READING, ApiRequest, Work, in_turn, read_request, translated
 
 Endpoint: TypeAlias = Callable[[ControlPlane, ApiRequest, KeyRecord], ASGIApp]
 """Runs in a thread and may block; what it returns sends the response, in the event loop."""
@@ -45,7 +46,7 @@ class Operation:
         path: with names in braces, as in the document.
         endpoint: what answers.
         access: whose keys it takes.
-        writes: whether it changes the database.
+        work: what it does.
         refusal: the end of the sentence that tells an agent what it may not do.
     """
 
@@ -53,7 +54,7 @@ class Operation:
     path: str
     endpoint: Endpoint
     access: Access = Access.EVERY_KEY
-    writes: bool = False
+    work: Work = Work.READS
     refusal: str = "do this"
 
     async def answer(self, plane: ControlPlane, request: Request) -> ASGIApp:
@@ -63,8 +64,7 @@ class Operation:
             ApiError: as `read_request`, `authenticate`, `in_thread` and the endpoint.
         """
         call = await read_request(plane, request)
-        run = in_writing_thread if self.writes else in_thread
-        return await run(translated, self._admitted, plane, call)
+        return await in_turn(self.work, translated, self._admitted, plane, call)
 
     def _admitted(self, plane: ControlPlane, call: ApiRequest) -> ASGIApp:
         key = authenticate(plane, call)
@@ -100,28 +100,52 @@ class Paths(Router):
     """Finds who handles a request by its path, then by its method.
 
     Args:
-        handled: paths are tried in this order.
+        handled: paths with names in them are tried in this order, after those without.
     """
 
     def __init__(self, handled: Iterable[Handled]) -> None:
+        super().__init__(redirect_slashes=False)
         of_path: dict[str, dict[str, Handler]] = {}
         for method, path, handler in handled:
             of_path.setdefault(path, {})[method] = handler
-        routes = [Route(path, endpoint=_Methods(handlers)) for path, handlers in of_path.items()]
-        super().__init__(routes, redirect_slashes=False)
+        self._whole = {path: _Methods(handlers) for path, handlers in of_path.items() if "{" not in path}
+        self._with_names = [(_pattern(path), _Methods(handlers)) for path, handlers in of_path.items() if "{" in path]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request. A refusal is answered here, so that the layers around see its response."""
-        try:
+        if scope["type"] != "http":
             await super().__call__(scope, receive, send)
+            return
+        try:
+            methods, scope["path_params"] = self._find(_path_here(scope))
+            await methods(scope, receive, send)
         except ApiError as exc:
             await exc.response(scope["state"]["request_id"])(scope, receive, send)
 
-    async def not_found(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle a request to no path that there is."""
-        if scope["type"] == "http":
-            raise ApiError(404, "not_found", "There is nothing at this path.")
-        await super().not_found(scope, receive, send)
+    def _find(self, path: str) -> tuple[_Methods, dict[str, Any]]:
+        whole = self._whole.get(path)
+        if whole is not None:
+            return whole, {}
+        for pattern, methods in self._with_names:
+            found = pattern.match(path)
+            if found is not None:
+                return methods, found.groupdict()
+        raise ApiError(404, "not_found", "There is nothing at this path.")
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    """Return what matches a path, in which each name in braces stands for a part of one segment."""
+    parts = re.split(r"\{(\w+)\}", path)
+    return re.compile(
+        "".join(f"(?P<{part}>[^/]+)" if at % 2 else re.escape(part) for at, part in enumerate(parts)) + r"\Z"
+    )
+
+
+def _path_here(scope: Scope) -> str:
+    """Return the path below where the application is mounted."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    return path[len(root) :] if root and path.startswith(root + "/") else path
 
 
 class _Methods:

@@ -3,10 +3,15 @@
 There are few threads, because more would only wait for each other. They are shared out by customer (`turns`), so before
 a request gets one, its customer is looked up: in what earlier requests left behind (`callers`), which is believed for
 this purpose alone, or else in the database.
+
+What is brief, and asks nothing but an SQLite database, has two threads of its own (`lanes`): one does all lookups that
+wait on one connection, the other all that is to be written in one transaction. There a thread for each request would
+cost more than the request.
 """
 
 from __future__ import annotations
 
+import enum
 import json
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -15,26 +20,31 @@ from typing import Any, NoReturn, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 import anyio
-from anyio.lowlevel import RunVar
 from starlette.datastructures import QueryParams
 from starlette.requests import ClientDisconnect, Request
 from typing_extensions import TypeVarTuple, Unpack
 
 from nodus_core.spec import InvalidSpec, is_idempotency_key
+from nodus_ledger.database.database import Database
 from nodus_ledger.errors import DatabaseUnavailable, Refused
 from nodus_ledger.keys.keys import KeyRecord, Keys
 
 from ..access.client_address import UNKNOWN, client_address
 from ..access.rate_limiter import RateLimiter
 from ..access.recent_callers import Caller, Callers, bearer_key
+from ..concurrency.lanes import Lane, TurnDidNotCome
 from ..concurrency.threads import run_in_thread
 from ..concurrency.turns import Turns
+from ..concurrency.wakeups import loop_here
 from ..errors import ApiError, translate
 from ..trouble import Trouble
 
 MAX_BODY_BYTES = 1024 * 1024
 THREADS = 16
 """So many for requests that only read, and so many again for those that write: writers may wait for each other."""
+
+MOST_THREADS = 2 * THREADS + 2
+"""Of one control plane, with those of its lanes."""
 
 LONGEST_WAIT_SECONDS = 5.0
 BUSY_RETRY_SECONDS = 2
@@ -50,15 +60,22 @@ class Parts(Protocol):
     """What of a control plane is needed to read a request, and to run it in its turn."""
 
     callers: Callers
+    database: Database
     database_trouble: Trouble
     keys: Keys
     limits: RateLimiter
+
+    @property
+    def asks_others(self) -> bool:
+        """Whether requests also wait for something else than the database, such as Redis."""
+        ...
 
 
 _Parts = TypeVar("_Parts", bound=Parts)
 
 _UNREAD: Any = object()
-_loops_threads: RunVar[WeakKeyDictionary[Parts, _Threads]] = RunVar("nodus_control_threads")
+# By event loop. To ask the loop for a variable of its own would cost more.
+_loops_threads: WeakKeyDictionary[Any, WeakKeyDictionary[Parts, _Threads]] = WeakKeyDictionary()
 
 
 class _Places:
@@ -69,12 +86,47 @@ class _Places:
         self.limiter = anyio.CapacityLimiter(count)
 
 
+class Work(enum.Enum):
+    """What a function does that may block."""
+
+    READS = enum.auto()
+    LOOKS_UP = enum.auto()
+    """It only reads, and so little that others may wait for its end."""
+    WRITES = enum.auto()
+    RECORDS = enum.auto()
+    """It writes, likewise, and what it writes may be undone after it has returned: so it tells nobody of it."""
+
+
 class _Threads:
     """The threads that answer one control plane's requests in one event loop."""
 
-    def __init__(self) -> None:
-        self.reading = _Places(THREADS)
-        self.writing = _Places(THREADS)
+    def __init__(self, parts: Parts) -> None:
+        reading, writing = _Places(THREADS), _Places(THREADS)
+        self._places = {Work.READS: reading, Work.LOOKS_UP: reading, Work.WRITES: writing, Work.RECORDS: writing}
+        self._lanes: dict[Work, Lane] = {}
+        # Elsewhere work waits for locks, and for answers over a network: one piece would hold up the others.
+        if not parts.database.is_server and not parts.asks_others:
+            database = parts.database
+            self._lanes = {
+                Work.LOOKS_UP: Lane(lambda _since: database.lent(), LONGEST_WAIT_SECONDS),
+                Work.RECORDS: Lane(database.together, LONGEST_WAIT_SECONDS),
+            }
+
+    async def run(
+        self, work: Work, flow: str, function: Callable[[Unpack[_Arguments]], _Result], *args: Unpack[_Arguments]
+    ) -> _Result:
+        """Run blocking code when it is its flow's turn.
+
+        Raises:
+            ApiError: 503 `busy`.
+        """
+        lane = self._lanes.get(work)
+        if lane is None:
+            return await _in_turn(self._places[work], flow, function, *args)
+        try:
+            return await lane.do(flow, function, *args)
+        except TurnDidNotCome:
+            raise _busy() from None
 
 
 @dataclass(slots=True)
@@ -213,7 +265,7 @@ async def in_thread(function: Callable[[Unpack[_Arguments]], _Result], *args: Un
     Raises:
         ApiError: 503 `busy`, after waiting for 5 s; 429 `rate_limited`; 503 `database_unavailable`.
     """
-    return await _in_turn_of_customer(False, function, *args)
+    return await in_turn(Work.READS, function, *args)
 
 
 async def in_writing_thread(function: Callable[[Unpack[_Arguments]], _Result], *args: Unpack[_Arguments]) -> _Result:
@@ -222,18 +274,24 @@ async def in_writing_thread(function: Callable[[Unpack[_Arguments]], _Result], *
     Raises:
         ApiError: as `in_thread`.
     """
-    return await _in_turn_of_customer(True, function, *args)
+    return await in_turn(Work.WRITES, function, *args)
 
 
-async def _in_turn_of_customer(
-    writes: bool, function: Callable[[Unpack[_Arguments]], _Result], *args: Unpack[_Arguments]
-) -> _Result:
+async def in_turn(work: Work, function: Callable[[Unpack[_Arguments]], _Result], *args: Unpack[_Arguments]) -> _Result:
+    """Run blocking code where such work is done, when it is the turn of this request's customer.
+
+    Raises:
+        ApiError: as `in_thread`.
+    """
     parts, call = _current_request.get()
     try:
         if call.flow is None:
             call.flow = await _flow_of(parts, call)
-        threads = _threads_of(parts)
-        return await _in_turn(threads.writing if writes else threads.reading, call.flow, function, *args)
+        return await _threads_of(parts).run(work, call.flow, function, *args)
+    except DatabaseUnavailable as exc:
+        # What was done could not be committed.
+        parts.database_trouble.say(exc)
+        raise translate(exc) from None
     except ApiError as exc:
         if exc.hold_seconds:
             await anyio.sleep(exc.hold_seconds)
@@ -252,7 +310,7 @@ async def _flow_of(parts: Parts, call: ApiRequest) -> str:
         return stranger
     caller = parts.callers.get(api_key)
     if caller is None:
-        call.found = await _in_turn(_threads_of(parts).reading, stranger, translated, _find_key, parts, call)
+        call.found = await _threads_of(parts).run(Work.LOOKS_UP, stranger, translated, _find_key, parts, call)
         if call.found is None:
             return stranger
         caller = parts.callers.remember(api_key, call.found, parts.limits.of_key(call.found))
@@ -288,12 +346,7 @@ async def _wait(turns: Turns[anyio.Event], flow: str) -> None:
             await waiter.wait()
     except TimeoutError:
         if turns.give_up(flow, waiter):
-            raise ApiError(
-                503,
-                "busy",
-                "Too many requests of yours are waiting: nothing was done; send fewer at once, and try again.",
-                headers={"Retry-After": str(BUSY_RETRY_SECONDS)},
-            ) from None
+            raise _busy() from None
     except BaseException:
         # Cancelled: a place that was given meanwhile goes on to the next.
         if not turns.give_up(flow, waiter):
@@ -303,15 +356,23 @@ async def _wait(turns: Turns[anyio.Event], flow: str) -> None:
         raise
 
 
+def _busy() -> ApiError:
+    return ApiError(
+        503,
+        "busy",
+        "Too many requests of yours are waiting: nothing was done; send fewer at once, and try again.",
+        headers={"Retry-After": str(BUSY_RETRY_SECONDS)},
+    )
+
+
 def _threads_of(parts: Parts) -> _Threads:
-    try:
-        of_control_planes = _loops_threads.get()
-    except LookupError:
-        of_control_planes = WeakKeyDictionary()
-        _loops_threads.set(of_control_planes)
+    loop = loop_here()
+    of_control_planes = _loops_threads.get(loop)
+    if of_control_planes is None:
+        of_control_planes = _loops_threads[loop] = WeakKeyDictionary()
     threads = of_control_planes.get(parts)
     if threads is None:
-        threads = of_control_planes[parts] = _Threads()
+        threads = of_control_planes[parts] = _Threads(parts)
     return threads
 
 

@@ -5,21 +5,22 @@ from __future__ import annotations
 from . import events, health, jobs, keys, ledger, logs, offers, webhooks
 from .openapi import get_document
 from .operations import Access, Endpoint, OpenOperation, Operation
+from .requests import Work
 
 _NO_WEBHOOKS_OF_AGENTS = "create, rotate, enable or delete webhooks, nor replay their deliveries"
 
 
 def _of_owners(method: str, path: str, endpoint: Endpoint) -> Operation:
     """Return an operation that changes webhooks: an agent may not decide where a customer's events go."""
-    return Operation(method, path, endpoint, Access.NO_AGENTS, writes=True, refusal=_NO_WEBHOOKS_OF_AGENTS)
+    return Operation(method, path, endpoint, Access.NO_AGENTS, work=Work.WRITES, refusal=_NO_WEBHOOKS_OF_AGENTS)
 
 
 # Paths are tried in this order, so what is asked for most comes first.
 OPERATIONS: tuple[Operation | OpenOperation, ...] = (
-    Operation("GET", "/v1/jobs/{job_id}", jobs.get_job),
+    Operation("GET", "/v1/jobs/{job_id}", jobs.get_job, work=Work.LOOKS_UP),
     Operation("GET", "/v1/jobs", jobs.list_jobs),
-    Operation("POST", "/v1/jobs", jobs.submit_job, writes=True),
-    Operation("POST", "/v1/jobs/{job_id}/cancel", jobs.cancel_job, writes=True),
+    Operation("POST", "/v1/jobs", jobs.submit_job, work=Work.RECORDS),
+    Operation("POST", "/v1/jobs/{job_id}/cancel", jobs.cancel_job, work=Work.RECORDS),
     Operation("GET", "/v1/jobs/{job_id}/routing", jobs.get_routing),
     Operation("GET", "/v1/jobs/{job_id}/events", events.follow_job),
     Operation("GET", "/v1/jobs/{job_id}/logs", logs.get_logs),
@@ -28,7 +29,7 @@ OPERATIONS: tuple[Operation | OpenOperation, ...] = (
     Operation("GET", "/v1/offers", offers.list_offers),
     Operation("GET", "/v1/ledger", ledger.list_entries),
     Operation("GET", "/v1/ledger/key", ledger.get_key),
-    Operation("GET", "/v1/ledger/checkpoint", ledger.get_checkpoint, writes=True),
+    Operation("GET", "/v1/ledger/checkpoint", ledger.get_checkpoint, work=Work.WRITES),
     Operation("GET", "/v1/ledger/consistency", ledger.get_consistency),
     Operation("GET", "/v1/ledger/{seq}/proof", ledger.get_proof),
     _of_owners("POST", "/v1/webhooks", webhooks.create_webhook),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
@@ -55,6 +56,24 @@ async def run_in_thread(
     except asyncio.CancelledError:
         await _end_of(future)
         raise
+
+
+def thread_starter() -> Callable[[Callable[[], object]], None]:
+    """Return what begins to run blocking code in a thread: one that this event loop's server keeps, or a new one."""
+    executor = _kept.get()
+
+    def start(function: Callable[[], object]) -> None:
+        if executor is not None:
+            try:
+                executor.submit(function)
+            except RuntimeError:
+                # The server has stopped; somebody still answers what it had begun.
+                pass
+            else:
+                return
+        threading.Thread(target=function, name="nodus-lane", daemon=True).start()
+
+    return start
 
 
 async def _end_of(future: Future[_Result]) -> None:

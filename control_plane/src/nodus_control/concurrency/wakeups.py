@@ -58,6 +58,39 @@ def call_soon_here() -> CallSoon:
         return trio.lowlevel.current_trio_token().run_sync_soon
 
 
+def loop_here() -> Any:
+    """Return what stands for the event loop that is running here; it can be referred to weakly."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        import trio
+
+        return trio.lowlevel.current_trio_token()
+
+
+def call_next(function: Callable[[], object]) -> None:
+    """Call a function in the event loop that is running here, behind all that is to run there now."""
+    try:
+        asyncio.get_running_loop().call_soon(function)
+    except RuntimeError:
+        call_soon_here()(function)
+
+
+def call_later(seconds: float, function: Callable[[], object]) -> None:
+    """Call a function in the event loop that is running here, after so many seconds."""
+    try:
+        asyncio.get_running_loop().call_later(seconds, function)
+    except RuntimeError:
+        import trio
+
+        trio.lowlevel.spawn_system_task(_sleep_and_call, seconds, function)
+
+
+async def _sleep_and_call(seconds: float, function: Callable[[], object]) -> None:
+    await anyio.sleep(seconds)
+    function()
+
+
 def wake_all(sleepers: Iterable[Sleeper]) -> None:
     """Wake them at once, with one call per event loop."""
     _wake(sleepers, None)

@@ -12,7 +12,6 @@ import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import ApiError
@@ -88,8 +87,9 @@ class GuardMiddleware:
                 message["headers"] = [*message["headers"], *_HARDENING]
             await send(message)
 
-        headers = Headers(scope=scope)
-        hosts, origins = headers.getlist("host"), headers.getlist("origin")
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        hosts = [value.decode("latin-1") for name, value in headers if name == b"host"]
+        origins = [value.decode("latin-1") for name, value in headers if name == b"origin"]
         host = hosts[0] if len(hosts) == 1 else None
         request_id: str = scope["state"]["request_id"]
         if not self._guard.admits_host(host):

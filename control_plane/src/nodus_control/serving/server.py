@@ -9,7 +9,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from importlib.util import find_spec
 from typing import Any
 
@@ -18,7 +18,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..api.faults import DROP
-from ..api.requests import THREADS
+from ..api.requests import MOST_THREADS
 from ..concurrency.threads import keep_threads, release_threads
 from .connections import Connections
 from .descriptors import limit_now, most_connections
@@ -56,7 +56,7 @@ class _Uvicorn(uvicorn.Server):
             # So many wait in the system's queue; asyncio would also accept so many before it does anything else.
             each.listen(BACKLOG)
         watch(self._kept)
-        keep_threads(2 * THREADS)
+        keep_threads(MOST_THREADS)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening, and end what was kept for answering."""
@@ -87,17 +87,13 @@ class _Requests:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._tasks: set[asyncio.Task[None]] = set()
         self._is_cutting = False
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        self._loop = asyncio.get_running_loop()
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("a request without a task")
-        self._tasks.add(task)
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
         try:
             await self._app(scope, receive, send)
         except asyncio.CancelledError:
@@ -107,19 +103,17 @@ class _Requests:
             scope["state"][DROP](False)
             while (await receive())["type"] != "http.disconnect":
                 pass
-        finally:
-            self._tasks.discard(task)
 
-    def cut_after(self, seconds: float) -> None:
-        """End what is still under way after this many seconds; called from another thread."""
+    def cut_after(self, seconds: float, tasks: Collection[asyncio.Task[None]]) -> None:
+        """End those that are still under way after this many seconds; called from another thread."""
         if self._loop is not None:
             # A loop that is closed by now has nothing left to cut.
             with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._loop.call_later, seconds, self._cut)
+                self._loop.call_soon_threadsafe(self._loop.call_later, seconds, self._cut, tasks)
 
-    def _cut(self) -> None:
+    def _cut(self, tasks: Collection[asyncio.Task[None]]) -> None:
         self._is_cutting = True
-        for task in self._tasks:
+        for task in tasks:
             task.cancel()
 
 
@@ -187,7 +181,7 @@ class Server:
         self._server.should_exit = True
         self._end_streams()
         # From here on, so that streams have that second too, however long it took to tell them.
-        self._requests.cut_after(SHUTDOWN_SECONDS)
+        self._requests.cut_after(SHUTDOWN_SECONDS, self._server.server_state.tasks)
         if self._thread.is_alive():
             self._thread.join()
         self._socket.close()

@@ -34,6 +34,9 @@ LEASE_MS = 30_000
 IDLE_SECONDS = 1.0
 """How long, in real seconds, news from another process may go unnoticed."""
 
+GATHERING_SECONDS = 0.01
+"""How long, in real seconds, news gathers after a look: a thousand submissions a second are not a thousand looks."""
+
 STOPPING_SECONDS = 2.0
 
 _logger = logging.getLogger(__name__)
@@ -141,6 +144,8 @@ class Deliverer:
                 self._trouble.say(exc)
                 pause = IDLE_SECONDS
             self._news.wait(pause)
+            if not self._is_stopping:
+                time.sleep(GATHERING_SECONDS)
 
     def _round(self) -> float:
         """Start what is due; return how long to wait for news, in real seconds."""

@@ -56,6 +56,7 @@ from .engines import (
 from .group_commit import GroupCommit
 from .prepared import Parameters, Prepared
 from .private_files import keep_database_private
+from .together import Together
 from .webhook_schema import metadata
 
 DATABASE_VARIABLE = "NODUS_DATABASE_URL"
@@ -104,6 +105,7 @@ class Database:
         # By key; each lives for as long as somebody runs in it.
         self._groups: WeakValueDictionary[str | None, GroupCommit] = WeakValueDictionary()
         self._grouping = threading.Lock()
+        self._of_thread = _OfThread()
         try:
             self._bring_up()
         except (DatabaseUnavailable, sqlalchemy.exc.DBAPIError, migrations.NewerSchema, _BadOption) as exc:
@@ -119,8 +121,58 @@ class Database:
             DatabaseUnavailable: it could not be begun, the database failed in its course, or a lock that it needs was
                 held by another for too long. Nothing was done, unless the exception says otherwise.
         """
-        with _translated(), self._write() as connection:
+        together = self._of_thread.together
+        with _translated(), self._write() if together is None else together.piece() as connection:
             yield connection
+
+    @contextmanager
+    def together(self, since: float) -> Iterator[None]:
+        """Let all that this thread writes inside the block be one transaction, committed at its end; on SQLite only.
+
+        Inside, everything else goes on as it does outside: each `run` and each `write` succeeds or fails by itself, and
+        what was written can be read. But only after the block may anybody be told of it. What leaving the block raises
+        holds for all that was done inside.
+
+        Args:
+            since: when the wait for locks began (monotonic).
+
+        Raises:
+            DatabaseUnavailable: the transaction was lost, or could not be committed.
+        """
+        together = Together(lambda: self._write(since=since))
+        self._of_thread.together = together
+        try:
+            with _translated():
+                try:
+                    yield
+                    together.commit()
+                except BaseException as exc:
+                    together.undo(exc)
+                    raise
+        finally:
+            self._of_thread.together = None
+        together.call_afterwards()
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Let all that this thread reads inside the block use one connection, where others have connections too."""
+        if self.is_server or not self.is_shared:
+            yield
+            return
+        with _translated(), self._connected() as connection:
+            self._of_thread.lent = connection
+            try:
+                yield
+            finally:
+                self._of_thread.lent = None
+
+    def after_commit(self, function: Callable[[], object]) -> None:
+        """Call a function once what this thread has written is committed: at once, unless it writes `together`."""
+        together = self._of_thread.together
+        if together is None or together.connection is None:
+            function()
+        else:
+            together.afterwards(function)
 
     @contextmanager
     def _write(self, *, limits: Limits | None = None, since: float | None = None) -> Iterator[Connection]:
@@ -157,6 +209,10 @@ class Database:
         anyway, and comes together, shares a transaction and one wait for the disk: on SQLite everything, on PostgreSQL
         work with the same `group_key`, all of which takes the same locks. What a piece of work raises undoes it alone.
         """
+        together = self._of_thread.together
+        if together is not None:
+            with _translated():
+                return together.do(work)
         with _translated():
             for _ in range(_MOST_ATTEMPTS - 1):
                 try:
@@ -173,6 +229,11 @@ class Database:
         Raises:
             DatabaseUnavailable: the database cannot be reached, or failed in the course of it.
         """
+        mine = self._of_thread.connection()
+        if mine is not None:
+            with _translated():
+                yield mine
+            return
         with _translated(), self._turn, self._connected() as connection:
             if not is_pooled(connection):
                 yield connection
@@ -194,6 +255,10 @@ class Database:
         if self.is_server:
             with self.read() as connection:
                 return prepared.first(connection, parameters)
+        mine = self._of_thread.connection()
+        if mine is not None:
+            with _translated():
+                return prepared.first(mine, parameters)
         dialect = self._engine.dialect
         with _translated(), self._turn:
             try:
@@ -292,6 +357,17 @@ class Database:
             if group is None:
                 group = self._groups[group_key] = GroupCommit(lambda since: self._write(since=since), LOCK_SECONDS)
             return group
+
+
+class _OfThread(threading.local):
+    """What a thread has of its own for the time being."""
+
+    together: Together | None = None
+    lent: Connection | None = None
+
+    def connection(self) -> Connection | None:
+        """Return the connection on which it reads; None where it takes one each time."""
+        return self.lent if self.together is None else self.together.connection
 
 
 class _BadOption(Exception):

@@ -46,12 +46,14 @@ class _Written:
     given: int
     conversions: tuple[tuple[int, Callable[[Any], Any]], ...]
 
-    def values(self, parameters: Parameters) -> list[Any]:
+    def values(self, parameters: Parameters) -> Sequence[Any]:
         """Put the parameters in order."""
         if len(parameters) != self.given:
             raise ValueError("a prepared statement always takes the same parameters")
         own = self.own
-        return [own[name] if name in own else parameters[name] for name in self.names]
+        if own:
+            return [own[name] if name in own else parameters[name] for name in self.names]
+        return [parameters[name] for name in self.names]
 
     def read(self, row: Sequence[Any]) -> Sequence[Any]:
         """Return a row as SQLAlchemy reads it."""
@@ -130,6 +132,18 @@ class Prepared:
         return self._written
 
 
+def run_as_written(connection: Connection, statement: str) -> None:
+    """Run a statement that takes no parameters and returns no rows.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: as if SQLAlchemy had run it.
+    """
+    if not _is_sqlite(connection):
+        connection.exec_driver_sql(statement)
+        return
+    _execute(connection.dialect, connection.connection, _Written(statement, (), {}, 0, ()), {}, _COUNT)
+
+
 def _is_sqlite(connection: Connection) -> bool:
     return connection.dialect.name == "sqlite"
 
@@ -141,9 +155,12 @@ def _execute(
     parameters: Parameters,
     take: Callable[[Any], _Result],
 ) -> _Result:
-    cursor = lent.cursor()
+    driver: Any = lent.driver_connection
     try:
-        cursor.execute(written.text, written.values(parameters))
+        cursor = driver.execute(written.text, written.values(parameters))
+    except dialect.loaded_dbapi.Error as exc:
+        raise _error_of(written.text, exc) from exc
+    try:
         return take(cursor)
     except dialect.loaded_dbapi.Error as exc:
         raise _error_of(written.text, exc) from exc
