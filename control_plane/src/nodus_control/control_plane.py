@@ -90,6 +90,7 @@ class ControlPlane:
         accept_clock: the name of the command whose operator says that real time is right, whatever differs from it.
         process: how commands run, where they do (`driver="process"`).
         limits: how much callers may ask for; without, only addresses of failing callers are limited.
+        micros_per_gpu_hour: the price of this machine, where the `driver` runs jobs on it; by default, $1.00.
         suppliers: the suppliers, which all processes of the database must agree on; without, those that come with the
             package.
         accept_suppliers: the name of the command whose operator makes these suppliers the accepted ones.
@@ -116,6 +117,7 @@ class ControlPlane:
         accept_clock: str | None = None,
         process: ProcessOptions | None = None,
         limits: RateLimitOptions | None = None,
+        micros_per_gpu_hour: int | None = None,
         suppliers: SuppliersFile | None = None,
         accept_suppliers: str | None = None,
         services: Mapping[str, Service] | None = None,
@@ -123,7 +125,7 @@ class ControlPlane:
         options = webhooks or WebhookOptions()
         self.database_trouble = Trouble(_logger, "answering requests")
         process = process or ProcessOptions()
-        file = shipped_for(driver) if suppliers is None else suppliers
+        file = shipped_for(driver, micros_per_gpu_hour) if suppliers is None else suppliers
         self.catalogue: Catalogue = Catalogue(file)
         if services is None:
             services = services_of(file, is_reliable=is_reliable, process=process)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncclick
 
 OK = 0
+SOMETHING_WRONG = 1
 CONFIGURATION = 3
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nodus_control.suppliers.docker.check import Level, check, judge, read_reached
+from nodus_control.suppliers.docker.check import check, judge, read_reached
+from nodus_control.suppliers.findings import Level
 from nodus_core.suppliers_file import NO_DEVICES, NVIDIA, DockerOptions, TcpEndpoint, UnixEndpoint
 
 if TYPE_CHECKING:

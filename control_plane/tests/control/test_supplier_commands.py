@@ -15,9 +15,9 @@ from supplier_files import SHIPPED
 from nodus_control.control_plane import ControlPlane
 from nodus_control.exit_codes import Misconfigured
 from nodus_control.suppliers.command import describe, example_text
-from nodus_control.suppliers.files import drivers_of, load_suppliers, process_options_of
+from nodus_control.suppliers.files import drivers_of, load_suppliers, process_options_of, shipped_for
 from nodus_core.catalogue import Catalogue, shipped_suppliers
-from nodus_core.suppliers_file import DriverName
+from nodus_core.suppliers_file import DriverName, SupplierKind
 from nodus_core.suppliers_reading import read_suppliers
 
 PROCESS = """\
@@ -99,13 +99,35 @@ def test_a_check_says_what_is_offered(tmp_path: Path) -> None:
     assert list(describe(file)) == checked.stdout.splitlines()
 
 
-def test_a_check_warns_of_what_this_version_cannot_run(tmp_path: Path) -> None:
-    """The file is right all the same."""
-    (tmp_path / "s.toml").write_text(example_text(), encoding="utf-8")
+def test_a_check_asks_the_engines(tmp_path: Path) -> None:
+    """The file is right, but an engine that does not answer can run nothing: exit status 1."""
+    text = example_text().replace("unix:///var/run/docker.sock", f"unix://{tmp_path}/none.sock")
+    (tmp_path / "s.toml").write_text(text, encoding="utf-8")
+    checked = run("suppliers", "check", "s.toml", cwd=tmp_path)
+
+    assert checked.returncode == 1
+    assert "fault: lab: " in checked.stdout
+    assert "catalogue_sha256" in checked.stdout
+
+
+def test_what_cannot_stand_together_is_warned_of(tmp_path: Path) -> None:
+    """Each supplier is right by itself."""
+    (tmp_path / "s.toml").write_text(PROCESS + SHIPPED.read_text(encoding="utf-8"), encoding="utf-8")
     checked = run("suppliers", "check", "s.toml", cwd=tmp_path)
 
     assert checked.returncode == 0
-    assert 'warning: it cannot be served: supplier "lab" has the driver `docker`' in checked.stderr
+    assert "warning: it cannot be served: the suppliers have several drivers (process, simulated)" in checked.stderr
+
+
+def test_this_machine_is_the_supplier_where_jobs_run_without_a_file() -> None:
+    """One of the kind `own`, with GPUs in name only, at the operator's price."""
+    (entry,) = shipped_for("process").suppliers
+    (priced,) = shipped_for("process", 250_000).suppliers
+
+    assert (entry.name, entry.kind, entry.regions) == ("local", SupplierKind.OWN, ("local",))
+    assert set(entry.micros_per_gpu_hour) == set(Catalogue(shipped_suppliers()).gpus)
+    assert set(entry.micros_per_gpu_hour.values()) == {1_000_000}
+    assert set(priced.micros_per_gpu_hour.values()) == {250_000}
 
 
 @pytest.mark.parametrize(
@@ -172,9 +194,11 @@ def test_a_playground_takes_a_suppliers_file(tmp_path: Path) -> None:
         subprocess.run(
             [*program, *more], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
         )
-        for more in (["--driver", "process"], ["--speed", "60"])
+        for more in (["--driver", "process"], ["--speed", "60"], ["--price", "2"], ["--price", "0.0000001"])
     ]
 
-    assert [each.returncode for each in refused] == [2, 2]
+    assert [each.returncode for each in refused] == [2, 2, 2, 2]
     assert "leave --driver out" in refused[0].stderr
     assert "real time" in refused[1].stderr
+    assert "--price is for jobs that run on this machine" in refused[2].stderr
+    assert "at most six decimals" in refused[3].stderr

@@ -10,10 +10,12 @@ import shlex
 import webbrowser
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 import asyncclick
 
+from nodus_core.money import MICROS_PER_USD, usd
 from nodus_core.rate_limits import parse_rate_limit
 from nodus_core.suppliers_file import SuppliersFile
 from nodus_ledger.database.database import Database, UnusableDatabase
@@ -31,7 +33,7 @@ from ..exit_codes import OK, Misconfigured
 from ..serving.interrupts import catching_interrupts
 from ..serving.server import Server, ServerFailed
 from ..suppliers.drivers import DOCKER, DRIVERS, PROCESS, SIMULATED
-from ..suppliers.files import drivers_of, load_suppliers, process_options_of
+from ..suppliers.files import LOCAL_MICROS_PER_GPU_HOUR, drivers_of, load_suppliers, process_options_of
 from ..suppliers.process.command import process_options
 from ..suppliers.process.options import ProcessOptions
 from ..webhooks.command import allow_option, threshold_option
@@ -46,6 +48,8 @@ from .visitors import Visitors
 DEFAULT_PORT = 8787
 DEFAULT_SIMULATED_SPEED = 300.0
 IN_MEMORY = "sqlite://"
+
+_MOST_MICROS = 1_000_000 * MICROS_PER_USD
 
 
 class Speed(asyncclick.ParamType):  # type: ignore[type-arg]  # generic in some versions, and not in others
@@ -66,6 +70,24 @@ class Speed(asyncclick.ParamType):  # type: ignore[type-arg]  # generic in some 
         return speed
 
 
+class UsdPerHour(asyncclick.ParamType):  # type: ignore[type-arg]  # as `Speed`
+    """An amount in USD, with at most six decimals; as micro-USD."""
+
+    name = "usd"
+
+    def convert(self, value: object, param: asyncclick.Parameter | None, ctx: asyncclick.Context | None) -> int:
+        """Convert the text of the option."""
+        if isinstance(value, int):
+            return value
+        try:
+            micros = Decimal(str(value)) * MICROS_PER_USD
+        except InvalidOperation:
+            micros = Decimal(-1)
+        if not 0 <= micros < _MOST_MICROS or micros != micros.to_integral_value():
+            self.fail("must be an amount in USD from 0 to 1,000,000, with at most six decimals", param, ctx)
+        return int(micros)
+
+
 @dataclass(frozen=True)
 class Settled:
     """The checked options, with defaults filled in."""
@@ -84,6 +106,7 @@ class Settled:
     process: ProcessOptions = field(default_factory=ProcessOptions)
     suppliers: SuppliersFile | None = None
     limits: RateLimitOptions = field(default_factory=RateLimitOptions)
+    micros_per_gpu_hour: int | None = None
 
 
 @asyncclick.command(name="playground", short_help="Start a control plane on this machine, with its page.")
@@ -115,6 +138,12 @@ class Settled:
     type=asyncclick.Choice(DRIVERS),
     help="Simulate jobs, really run their commands on this machine (process), or run their images in its Docker or "
     "Podman (docker; DOCKER_HOST says where, or the usual socket). By default, simulated.",
+)
+@asyncclick.option(
+    "--price",
+    type=UsdPerHour(),
+    metavar="USD",
+    help="What an hour of one GPU costs where jobs run on this machine. By default, $1.00.",
 )
 @asyncclick.option("--no-browser", is_flag=True, help="Do not open the page.")
 @asyncclick.option(
@@ -149,6 +178,7 @@ def playground(
     speed: float | None,
     seed: int,
     driver: str | None,
+    price: int | None,
     suppliers_path: Path | None,
     no_browser: bool,
     ready_file: Path | None,
@@ -175,6 +205,8 @@ def playground(
         drivers = drivers_of(suppliers)
         process = process_options_of(suppliers, process.containment)
     runs_commands = drivers != (SIMULATED,)
+    if price is not None and (suppliers is not None or not runs_commands):
+        raise asyncclick.UsageError("--price is for jobs that run on this machine: give --driver process or docker too")
     if runs_commands and speed not in (None, 1.0):
         named = " and ".join(f"`{name}`" for name in drivers)
         raise asyncclick.UsageError(f"the driver {named} runs jobs in real time: leave --speed out")
@@ -199,6 +231,7 @@ def playground(
             process=process,
             suppliers=suppliers,
             limits=RateLimitOptions(parse_rate_limit(rate_limit)),
+            micros_per_gpu_hour=price,
         )
     )
 
@@ -215,6 +248,7 @@ def run_playground(settled: Settled) -> int:
                 settled.database_url,
                 clock=make_clock(settled),
                 driver=settled.drivers[0],
+                micros_per_gpu_hour=settled.micros_per_gpu_hour,
                 seed=settled.seed,
                 webhooks=settled.webhooks,
                 process=settled.process,
@@ -287,7 +321,8 @@ def _what_runs_here(settled: Settled) -> Iterator[str]:
     if settled.suppliers is not None:
         yield f"Suppliers and prices are those of your file ({', '.join(settled.drivers)})."
     else:
-        yield "Its GPUs are so in name only: no device is attached. The price is $1.00 for a GPU and hour."
+        price = LOCAL_MICROS_PER_GPU_HOUR if settled.micros_per_gpu_hour is None else settled.micros_per_gpu_hour
+        yield f"It has GPUs in name only: no device is attached. The price is ${usd(price):.2f} for a GPU and hour."
 
 
 def announce(settled: Settled, base_url: str, page_url: str, keys: SeededKeys) -> None:

@@ -14,8 +14,9 @@ from nodus_core.catalogue import Catalogue
 from nodus_core.money import MICROS_PER_USD
 from nodus_core.suppliers_file import SuppliersFile
 
-from ..exit_codes import OK, Misconfigured
+from ..exit_codes import OK, SOMETHING_WRONG, Misconfigured
 from .files import SUPPLIERS_VARIABLE, load_suppliers, require_runnable
+from .findings import Level, look_at
 
 EXAMPLE_FILE = "example.toml"
 
@@ -79,14 +80,24 @@ def init(file: Path | None) -> int:
 @suppliers.command(name="check")
 @asyncclick.argument("file", type=asyncclick.Path(dir_okay=False, path_type=Path))
 def check(file: Path) -> int:
-    """Say what is wrong with FILE, each mistake with its line, or what its suppliers offer."""
+    """Say what is wrong with FILE, each mistake with its line, or what its suppliers offer and how their engines are.
+
+    The exit status is 1 where an engine cannot run jobs as it is.
+    """
     read = load_suppliers(file)
     for line in describe(read):
         asyncclick.echo(line)
+    has_fault = False
+    for entry in read.suppliers:
+        for finding in look_at(entry):
+            asyncclick.echo(f"{finding.level.value}: {entry.name}: {finding.text}")
+            has_fault = has_fault or finding.level is Level.FAULT
     try:
         require_runnable(read)
     except Misconfigured as exc:
         asyncclick.echo(f"warning: it cannot be served: {exc.message}", err=True)
+    if has_fault:
+        raise asyncclick.exceptions.Exit(SOMETHING_WRONG)
     return OK
 
 

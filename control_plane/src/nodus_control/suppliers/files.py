@@ -102,30 +102,35 @@ def require_runnable(file: SuppliersFile) -> None:
     process_options_of(file, AUTO)
 
 
-def shipped_for(driver: str) -> SuppliersFile:
+def shipped_for(driver: str, micros_per_gpu_hour: int | None = None) -> SuppliersFile:
     """Return the suppliers of a control plane that was given no file.
 
-    They are the simulated ones that come with the package; or, where jobs really run, this machine.
+    They are the simulated ones that come with the package; or, where jobs really run, this machine, at its price.
+
+    Args:
+        driver: what runs the jobs.
+        micros_per_gpu_hour: the price of this machine, in micro-USD; by default, $1.00 for a GPU and hour.
 
     Raises:
         ValueError: there is no driver with that name, or it cannot be had without a file.
         RuntimeError: this machine has no engine for containers that answers.
     """
     shipped = shipped_suppliers()
+    price = LOCAL_MICROS_PER_GPU_HOUR if micros_per_gpu_hour is None else micros_per_gpu_hour
     if driver == SIMULATED:
         return shipped
     if driver == PROCESS:
-        return _this_machine(shipped, DriverName.PROCESS, ProcessSupplierOptions())
+        return _this_machine(shipped, price, DriverName.PROCESS, ProcessSupplierOptions())
     if driver == DOCKER:
         from .docker.local import local_options, require_answer
 
         options = local_options()
         require_answer(options)
-        return _this_machine(shipped, DriverName.DOCKER, options)
+        return _this_machine(shipped, price, DriverName.DOCKER, options)
     raise ValueError(f"no driver {driver!r}: choose one of {', '.join(DRIVERS)}")
 
 
-def _this_machine(shipped: SuppliersFile, driver: DriverName, options: Options) -> SuppliersFile:
+def _this_machine(shipped: SuppliersFile, price: int, driver: DriverName, options: Options) -> SuppliersFile:
     """Name this machine as the one supplier, with GPUs in name only, of the models that the simulated ones have."""
     gpus = sorted({gpu for entry in shipped.suppliers for gpu in entry.micros_per_gpu_hour})
     entry = SupplierEntry(
@@ -134,7 +139,7 @@ def _this_machine(shipped: SuppliersFile, driver: DriverName, options: Options) 
         regions=(LOCAL,),
         driver=driver,
         gpus=dict.fromkeys(gpus, GPUS_OF_EACH_MODEL),
-        micros_per_gpu_hour=dict.fromkeys(gpus, LOCAL_MICROS_PER_GPU_HOUR),
+        micros_per_gpu_hour=dict.fromkeys(gpus, price),
         options=options,
     )
     return replace(shipped, suppliers=(entry,))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import enum
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from nodus_core.suppliers_file import NO_DEVICES, NVIDIA, DockerOptions, Reference, UnixEndpoint
 
+from ..findings import Finding, Level
 from ..protocol import EngineUnavailable
 from .engine import CHANGE_SECONDS, START_SECONDS, Answer, Engine
 from .options import resolve
@@ -21,22 +20,6 @@ PROBED = ("169.254.169.254 80", "{gateway} 22", "{gateway} 80", "{gateway} 443",
 """What a probe container tries to reach, as host and port: a cloud's metadata, its host, and the internet."""
 
 _PROBE = "for to in $TARGETS; do nc -w 2 ${to%,*} ${to#*,} </dev/null >/dev/null 2>&1 && echo $to; done; true"
-
-
-class Level(enum.Enum):
-    """How bad a finding is; with a `FAULT` no job can run."""
-
-    GOOD = "good"
-    WARNING = "warning"
-    FAULT = "fault"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was found."""
-
-    level: Level
-    text: str
 
 
 def check(

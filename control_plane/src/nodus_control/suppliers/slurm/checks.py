@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import enum
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from nodus_core.suppliers_file import SlurmOptions
 
+from ..findings import Finding, Level
 from ..protocol import EngineUnavailable
 from .commands import Cluster
 from .transport import ShellTransport, Transport
@@ -16,22 +15,6 @@ from .transport import ShellTransport, Transport
 _SETTING = re.compile(r"^(\w+)\s*=\s*(.*?)\s*$", re.MULTILINE)
 _OLDEST = (20, 11)
 _ENGINES_WITH_CLIENTS = ("docker", "nerdctl", "podman")
-
-
-class Level(enum.Enum):
-    """How much a finding matters."""
-
-    GOOD = "good"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was found, as a sentence for the operator."""
-
-    level: Level
-    text: str
 
 
 def check(options: SlurmOptions, gpus: Iterable[str] = (), *, transport: Transport | None = None) -> list[Finding]:
@@ -50,7 +33,7 @@ def check(options: SlurmOptions, gpus: Iterable[str] = (), *, transport: Transpo
         partitions = cluster.partitions(options.partition)
     except EngineUnavailable as exc:
         where = "on this host" if options.transport is None else f"on {options.transport.destination}"
-        return [Finding(Level.ERROR, f"Slurm's commands {where}, or the folder {options.folder}: {exc.detail}")]
+        return [Finding(Level.FAULT, f"Slurm's commands {where}, or the folder {options.folder}: {exc.detail}")]
     version = settings.get("SLURM_VERSION", "of an unknown version")
     found = [Finding(Level.GOOD, f"cluster {name} answers, Slurm {version}; {options.folder} can be written to")]
     found += judge_version(version)
@@ -86,10 +69,10 @@ def judge_partitions(said: str | None, options: SlurmOptions, gpus: Iterable[str
     rows = [line.split("|") for line in (said or "").splitlines() if line.count("|") == 4]
     what = "the default partition" if options.partition is None else f"partition {options.partition}"
     if not rows:
-        return [Finding(Level.ERROR, f"{what} is not there: set `partition` to one that `sinfo` names")]
+        return [Finding(Level.FAULT, f"{what} is not there: set `partition` to one that `sinfo` names")]
     found = []
     if all(row[1] != "up" for row in rows):
-        found.append(Finding(Level.ERROR, f"{what} takes no jobs: it is {rows[0][1]}"))
+        found.append(Finding(Level.FAULT, f"{what} takes no jobs: it is {rows[0][1]}"))
     limits = sorted({row[2] for row in rows if row[2] not in ("infinite", "n/a")})
     if limits:
         found.append(
@@ -106,7 +89,7 @@ def judge_partitions(said: str | None, options: SlurmOptions, gpus: Iterable[str
             names = ", ".join(sorted(there)) or "none with a type"
             found.append(
                 Finding(
-                    Level.ERROR, f"{what} has no GPU {name} ({gpu}): it has {names}. `gpu_names` maps one to the other"
+                    Level.FAULT, f"{what} has no GPU {name} ({gpu}): it has {names}. `gpu_names` maps one to the other"
                 )
             )
     return found
