@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,11 @@ import asyncclick
 
 from nodus_core.catalogue import Catalogue
 from nodus_core.money import MICROS_PER_USD
-from nodus_core.suppliers_file import SuppliersFile
+from nodus_core.suppliers_file import DockerOptions, SlurmOptions, SupplierEntry, SuppliersFile
 
 from ..exit_codes import OK, SOMETHING_WRONG, Misconfigured
 from .files import SUPPLIERS_VARIABLE, load_suppliers, require_runnable
-from .findings import Level, look_at
+from .findings import Finding, Level
 
 EXAMPLE_FILE = "example.toml"
 
@@ -89,7 +89,7 @@ def check(file: Path) -> int:
         asyncclick.echo(line)
     has_fault = False
     for entry in read.suppliers:
-        for finding in look_at(entry):
+        for finding in _look_at(entry):
             asyncclick.echo(f"{finding.level.value}: {entry.name}: {finding.text}")
             has_fault = has_fault or finding.level is Level.FAULT
     try:
@@ -118,6 +118,20 @@ def describe(file: SuppliersFile) -> Iterator[str]:
     yield from _in_columns(rows)
     yield ""
     yield f"catalogue_sha256 {Catalogue(file).sha256}"
+
+
+def _look_at(entry: SupplierEntry) -> Sequence[Finding]:
+    """Ask the engine of a supplier what an operator should know of it; nothing for one that has no engine."""
+    options = entry.options
+    if isinstance(options, DockerOptions):
+        from .docker.check import check as check_containers
+
+        return check_containers(options, entry.gpus or {})
+    if isinstance(options, SlurmOptions):
+        from .slurm.checks import check as check_cluster
+
+        return check_cluster(options, entry.micros_per_gpu_hour)
+    return ()
 
 
 def _in_columns(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
