@@ -43,7 +43,7 @@ class Yard:
         """Return the one key of a customer."""
         if customer not in self.keys:
             minted = self.control_plane.keys.mint(
-                customer_id=customer, label="", principal_kind=PrincipalKind.HUMAN, now=0, is_test=True
+                customer_id=customer, label="", principal_kind=PrincipalKind.HUMAN, now=0
             )
             found = self.control_plane.keys.find(minted.api_key)
             assert found is not None
@@ -119,4 +119,4 @@ def open_yard(database_url: str, suppliers: Iterable[SupplierEntry]) -> Yard:
     """Make a control plane with these suppliers."""
     clock = ManualClock()
     control_plane = ControlPlane(database_url, clock=clock, suppliers=entries.file_of(*suppliers))
-    return Yard(control_plane, clock, Claims(control_plane.database, control_plane.catalogue))
+    return Yard(control_plane, clock, Claims(control_plane.database, control_plane.catalogue, simulated=False))

@@ -108,7 +108,7 @@ class Claims:
         # One from before this was recorded may be under way with either.
         self._is_ours = or_(jobs.c.simulated.is_(None), jobs.c.simulated == simulated)
         Slots(database, self._layout).lay_out()
-        self._passes = Passes(database, catalogue, self._layout, simulated=simulated)
+        self._passes = Passes(database, catalogue, self._layout, simulated=simulated, may_place=self._may_place)
 
     def next_due(self, real_now: int) -> int | None:
         """Return the earliest time at which a job that nobody holds falls due; None where none will."""
@@ -150,21 +150,16 @@ class Claims:
         Returns:
             How many jobs were dealt with, and which of them a driver must be asked about.
         """
-        stand = _Standing(owner, now, real_now + lease_ms, busy, unreachable, drained, self._may_place())
+        stand = _Standing(owner, now, real_now + lease_ms, busy, unreachable, drained)
         dealt_with, claims = self._lease(stand, real_now, limit)
-        if not stand.may_place:
-            return dealt_with, claims
         placed = self._passes.run_due(now=now, limit=limit, unreachable=unreachable, drained=drained)
         if placed and len(claims) < limit:
             claims += self._lease(stand, real_now, limit - len(claims))[1]
         return dealt_with + placed, claims
 
-    def _may_place(self) -> bool:
+    def _may_place(self, connection: Connection) -> bool:
         """Say whether this process goes by the suppliers that all processes of the database agreed on."""
-        if not self._must_be_accepted:
-            return True
-        with self._database.read() as connection:
-            return is_accepted(connection, self._catalogue.sha256)
+        return not self._must_be_accepted or is_accepted(connection, self._catalogue.sha256)
 
     def _lease(self, stand: _Standing, real_now: int, limit: int) -> tuple[int, list[Claim]]:
         """Claim due jobs; return how many were due, and the claims."""
@@ -393,7 +388,7 @@ class Claims:
     def _due(
         self, connection: Connection, now: int, real_now: int, limit: int, floor: int | None, stand: _Standing
     ) -> list[JobRecord]:
-        query = self.due_query(now, real_now, limit, floor, stand.busy, may_place=stand.may_place)
+        query = self.due_query(now, real_now, limit, floor, stand.busy, may_place=self._may_place(connection))
         return [JobRecord(*row) for row in connection.execute(query)]
 
 
@@ -407,7 +402,6 @@ class _Standing:
     busy: frozenset[str]
     unreachable: frozenset[str]
     drained: frozenset[str]
-    may_place: bool
 
 
 def _is_nobodys(real_now: int) -> ColumnElement[bool]:

@@ -8,7 +8,7 @@ the attempt on record: workers claim it like everything that is due.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -118,7 +118,17 @@ HEADS_OF_QUEUES = select(_QUEUES.c.value, _HEAD.scalar_subquery().label("seq")).
 class Passes:
     """Places waiting jobs, of all GPU models."""
 
-    def __init__(self, database: Database, catalogue: Catalogue, layout: Layout, *, simulated: bool) -> None:
+    def __init__(
+        self,
+        database: Database,
+        catalogue: Catalogue,
+        layout: Layout,
+        *,
+        simulated: bool,
+        may_place: Callable[[Connection], bool] = lambda _: True,
+    ) -> None:
+        """Prepare for passes; `may_place` is asked in the transaction that would place something, or end it."""
+        self._may_place = may_place
         self._database = database
         self._catalogue = catalogue
         self._layout = layout
@@ -188,6 +198,8 @@ class Passes:
         ended: list[Step] = []
         rows: list[dict[str, Any]] = []
         with self._database.write() as connection:
+            if not self._may_place(connection):
+                return 0
             for queue in hopeless:
                 if len(ended) >= limit:
                     break
@@ -214,6 +226,8 @@ class Passes:
             connection.execute(_BEGIN_MODEL, {"of_gpu": gpu})
             connection.execute(_LOCK_MODEL, {"of_gpu": gpu})
             room = self._slots.room(connection, gpu)
+            if not self._may_place(connection):
+                return 0, room, []
             waiting = self._queues(connection, gpu, circumstances)
             work = _Pass(connection, gpu, room, self._slots.held(connection, gpu), now)
             work.read_turns({head.customer for head in waiting.heads.values()})
