@@ -151,11 +151,11 @@ def next_turn(heads: Sequence[Head], room: Room, held: Mapping[str, int], turns:
         customer = head.customer
         return (held.get(customer, 0), turns.get(customer, 0), oldest[customer], head.seq)
 
-    head = min(filter(fits, heads), key=order, default=None)
-    if head is None:
+    chosen = min(filter(fits, heads), key=order, default=None)
+    if chosen is None:
         return Turn(None)
-    first = order(head)
-    return Turn(head, tuple(other for other in heads if order(other) < first))
+    first = order(chosen)
+    return Turn(chosen, tuple(other for other in heads if order(other) < first))
 
 
 def reservations(heads: Sequence[Head], room: Room, now: int) -> dict[int, str | None]:
