@@ -222,7 +222,7 @@ def test_an_engine_that_refused_is_asked_again_too_where_nothing_is_counted(yard
 
     assert (nowhere, phase) == ({}, WAITING_FOR_CAPACITY)
     assert yard.places() == {job_id: "cluster"}
-    assert (yard.column(job_id, "waiting_since"), yard.job(job_id).phase) == (None, None)
+    assert (yard.column(job_id, "waiting_since"), yard.job(job_id).phase) == (None, SUBMITTING)
 
 
 @pytest.mark.both_engines
