@@ -69,6 +69,19 @@ def test_a_submission_that_may_have_arrived_is_made_again_under_its_name(fleet: 
     assert fleet.dear.submitted == []
 
 
+def test_what_a_worker_that_died_may_have_sent_stays_where_it_is(fleet: Fleet) -> None:
+    """That a later request did not leave says nothing of its own."""
+    job_id = fleet.submit()
+    claims = Claims(fleet.plane.database, fleet.plane.catalogue, simulated=False)
+    _, claimed = claims.claim("dead", now=fleet.clock.now(), real_now=0, lease_ms=1, limit=9)
+    fleet.cheap.on_submit = unsent
+    fleet.worker.run_due()
+
+    assert [claim.is_first for claim in claimed] == [True]
+    assert fleet.view(job_id)["phase"] == "unreachable"
+    assert fleet.outcomes(job_id) == [("cheap", None)]
+
+
 def test_a_silent_engine_makes_its_jobs_unknown(fleet: Fleet) -> None:
     """They stay where they are, and cost what they did at their last proof of life, until it answers again."""
     job_id = fleet.submit()

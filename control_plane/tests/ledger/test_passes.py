@@ -17,6 +17,7 @@ from nodus_ledger.database.schema import jobs
 from nodus_ledger.errors import NoSuchOffer
 from nodus_ledger.jobs import passes
 from nodus_ledger.jobs.capacity import RESERVES_AFTER_MS
+from nodus_ledger.jobs.leases import SUBMITTING
 from nodus_ledger.jobs.wants import REST_MS, WAITING_FOR_CAPACITY, Wants
 from nodus_ledger.verification.verify import verify
 
@@ -48,7 +49,7 @@ def test_a_full_supplier_fails_no_job(yard: Yard) -> None:
     assert (waiting.status, waiting.attempt, waiting.phase, due) == ("queued", 0, WAITING_FOR_CAPACITY, None)
     assert yard.places() == {made[2]: "lab"}
     assert [yard.indices(job_id) for job_id in made] == [["0,1"], ["2,3"], ["0,1"]]
-    assert yard.job(made[2]).phase is None
+    assert yard.job(made[2]).phase == SUBMITTING
 
 
 @pytest.mark.both_engines
@@ -221,7 +222,7 @@ def test_an_engine_that_refused_is_asked_again_too_where_nothing_is_counted(yard
 
     assert (nowhere, phase) == ({}, WAITING_FOR_CAPACITY)
     assert yard.places() == {job_id: "cluster"}
-    assert (yard.column(job_id, "waiting_since"), yard.job(job_id).phase) == (None, None)
+    assert (yard.column(job_id, "waiting_since"), yard.job(job_id).phase) == (None, SUBMITTING)
 
 
 @pytest.mark.both_engines

@@ -15,6 +15,7 @@ from .engines import Engines
 from .strays import Fate, Owner, fate_of
 
 SWEEP_SECONDS = 60.0
+STOPPING_SECONDS = 1.0
 
 _logger = logging.getLogger(__name__)
 
@@ -39,19 +40,23 @@ class Sweeper:
         self._us = us
         self._now = now
         self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
         self._named: set[tuple[str, Found]] = set()
 
     def start(self) -> None:
         """Begin."""
         for supplier, driver in self._drivers.one_of_each():
             if driver.runs_commands:
-                threading.Thread(
-                    target=self._run, args=(supplier, driver), name=f"nodus-sweep-{supplier}", daemon=True
-                ).start()
+                name = f"nodus-sweep-{supplier}"
+                thread = threading.Thread(target=self._run, args=(supplier, driver), name=name, daemon=True)
+                thread.start()
+                self._threads.append(thread)
 
     def stop(self) -> None:
-        """Sweep no more; what is under way may go on for a little."""
+        """Sweep no more, and wait a little for what is under way: an engine may hang."""
         self._stopping.set()
+        for thread in self._threads:
+            thread.join(STOPPING_SECONDS)
 
     def sweep(self, supplier: str, driver: Driver) -> dict[Fate, int]:
         """Sweep one engine; return how many things met which fate.

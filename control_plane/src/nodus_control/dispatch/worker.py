@@ -162,7 +162,7 @@ class Worker:
     def _ask(self, claims: Sequence[Claim]) -> None:
         """Have drivers asked, and write what those said that were asked here."""
         at_once: list[tuple[Claim, Step]] = []
-        asked: list[Lane] = []
+        asked: set[Lane] = set()
         for claim in claims:
             supplier = claim.attempt.supplier
             driver = self._drivers.of(supplier)
@@ -173,8 +173,9 @@ class Worker:
                 if dealt.step is not None:
                     at_once.append((claim, dealt.step))
             else:
-                asked.append(self._lane(supplier, driver))
-                asked[-1].give(claim)
+                lane = self._lane(supplier, driver)
+                lane.give(claim)
+                asked.add(lane)
         self._write(at_once)
         until = time.monotonic() + TOGETHER_SECONDS
         while any(lane.is_busy for lane in asked) and (left := until - time.monotonic()) > 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from sqlalchemy import Connection, bindparam, select, text
+from sqlalchemy import Connection, bindparam, delete, select, text
 
 from . import schema
 from .database import Database
@@ -85,6 +85,11 @@ class Settings:
         """Store a value, or keep the one that is there (`replace=False`); return what is stored afterwards."""
         with self._database.write() as connection:
             return put(connection, name, value, replace=replace)
+
+
+def forget_engine(connection: Connection, supplier: str) -> None:
+    """Forget the identity of a supplier's engine, inside the caller's transaction."""
+    connection.execute(delete(schema.settings).where(schema.settings.c.name == _ENGINE + supplier))
 
 
 def begin_incarnation(connection: Connection) -> None:

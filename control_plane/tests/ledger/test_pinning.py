@@ -1,0 +1,40 @@
+"""When another engine may take the place of a supplier's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from control.engines import EngineStub, Fleet
+
+from nodus_control.dispatch.engines import Engines
+from nodus_ledger.jobs.pinning import EngineInUse, repin
+
+pytestmark = pytest.mark.both_engines
+
+
+@pytest.fixture
+def fleet(database_url: str) -> Iterator[Fleet]:
+    """A control plane of two suppliers."""
+    made = Fleet(database_url)
+    yield made
+    made.plane.close()
+
+
+def test_another_engine_is_taken_once_nothing_is_open(fleet: Fleet) -> None:
+    """Until then its jobs are named; other suppliers' do not matter."""
+    job_id = fleet.submit()
+    fleet.worker.run_due()
+    other = EngineStub()
+    other.engine = lambda: "engine 2"
+    with pytest.raises(EngineInUse, match=job_id):
+        repin(fleet.plane.database, "cheap")
+    repin(fleet.plane.database, "dear")
+    fleet.cancel(job_id)
+    fleet.worker.run_due()
+    before = Engines(fleet.plane.settings).is_own("cheap", other)
+    repin(fleet.plane.database, "cheap")
+
+    assert not before
+    assert Engines(fleet.plane.settings).is_own("cheap", other)
+    assert not Engines(fleet.plane.settings).is_own("cheap", fleet.cheap)
