@@ -23,6 +23,7 @@ from servers.fixtures import (
     postgres_url,
     redis_server,
     redis_url,
+    ssh_server,
 )
 from threads import threads_end
 
@@ -62,5 +63,6 @@ __all__ = [
     "pytest_generate_tests",
     "redis_server",
     "redis_url",
+    "ssh_server",
     "usual_limits",
 ]

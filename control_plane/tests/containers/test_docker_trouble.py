@@ -165,6 +165,15 @@ def test_an_engine_on_which_another_control_plane_works_takes_nothing(jobs: Cont
             jobs.shell("true", driver=driver).submit()
 
 
+def test_an_engine_whose_disk_is_full_takes_nothing(jobs: ContainerJobs) -> None:
+    """As much has to be left as the operator says."""
+    job = jobs.shell("true", driver=jobs.new_driver(min_free_disk_bytes=1 << 60))
+    with pytest.raises(CapacityRefused):
+        job.submit()
+
+    assert jobs.containers(job) == []
+
+
 def test_outputs_stop_being_copied_when_the_driver_is_closed(jobs: ContainerJobs) -> None:
     """Its threads end, and the next one goes on at once."""
     first = jobs.new_driver()

@@ -52,6 +52,7 @@ PULLING = "pulling"
 STARTING = "starting"
 SHORTEST_POLL_SECONDS = 0.05
 LONGEST_POLL_SECONDS = 1.0
+STARTING_POLL_SECONDS = 0.2
 LEAST_FREE_IN_STORE = 0.05
 
 _ENGINE_VOLUME = "nodus-engine"
@@ -426,7 +427,7 @@ class DockerDriver:
 
 
 def _starting(now: float) -> Report:
-    return Report(PlacementState.PROVISIONING, next_poll_at=now + SHORTEST_POLL_SECONDS, phase=STARTING)
+    return Report(PlacementState.PROVISIONING, next_poll_at=now + STARTING_POLL_SECONDS, phase=STARTING)
 
 
 def _running(container: Container, next_poll_at: float) -> Report:
