@@ -48,6 +48,9 @@ CLAIM_SECONDS = 60.0
 By the engine's clock, and longer than any worker holds an attempt without showing that it lives.
 """
 
+OUTPUT_SECONDS = 900.0
+"""How long after its end a job is held for an output that its engine does not give."""
+
 PULLING = "pulling"
 STARTING = "starting"
 SHORTEST_POLL_SECONDS = 0.05
@@ -211,7 +214,8 @@ class DockerDriver:
         self._followers.ensure(container.id, attempt.output)
         if container.stage is Stage.RUNNING:
             return self._report_running(placement, workload, attempt, container, at, now)
-        if not attempt.output.is_complete():
+        waited = at - (container.finished_at or at)
+        if not attempt.output.is_complete() and waited < OUTPUT_SECONDS:
             return _running(container, now + SHORTEST_POLL_SECONDS)
         if lacks_gpus(container, gpus_of(placement, workload, self._options, self._gpus)):
             return attempt.end(_without_gpus(container))
