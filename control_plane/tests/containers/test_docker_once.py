@@ -173,6 +173,23 @@ def test_a_container_that_nobody_started_is_found_never_to_have_run(
     assert jobs.containers(job) == []
 
 
+@pytest.mark.parametrize("step", [CREATE, RENAME, "holds"])
+def test_what_a_worker_died_over_is_begun_again(
+    jobs: ContainerJobs, runs: Runs, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Before anybody had the right to start it: it runs once after all."""
+    fetched(jobs)
+    monkeypatch.setattr(drivers, "CLAIM_SECONDS", 0.0)
+    driver = jobs.new_driver(network=HOST)
+    job = jobs.shell(runs.script, driver=driver)
+    dead_at_start(driver, job, step)
+    report = job.submit().finish()
+
+    assert (report.state, runs.count) == (PlacementState.COMPLETED, 1)
+    assert job.output() == b"ran\n"
+    assert len(jobs.containers(job)) == 1
+
+
 def test_a_container_that_was_removed_is_lost(jobs: ContainerJobs) -> None:
     """Somebody else removed it: how the program ended is not known, and it is not run again."""
     job = jobs.shell("echo up; sleep 600").submit().until_printed(b"up")
@@ -184,8 +201,8 @@ def test_a_container_that_was_removed_is_lost(jobs: ContainerJobs) -> None:
     assert jobs.containers(job) == []
 
 
-def dead_at_start(driver: DockerDriver, job: ContainerJob) -> None:
-    """Submit, and die before the program is started."""
+def dead_at_start(driver: DockerDriver, job: ContainerJob, step: str = START) -> None:
+    """Submit, and die before one of the requests, or when asked whether the attempt is still held."""
 
     class Died(BaseException):
         pass
@@ -193,11 +210,16 @@ def dead_at_start(driver: DockerDriver, job: ContainerJob) -> None:
     ask: Callable[..., Answer] = driver.engine.ask
 
     def dying(method: str, path: str, **more: Any) -> Answer:
-        if path.endswith("/start"):
+        if method == "POST" and path.endswith(step):
             raise Died
         return ask(method, path, **more)
 
+    def holds() -> bool:
+        if step == "holds":
+            raise Died
+        return True
+
     setattr(driver.engine, "ask", dying)  # noqa: B010  # mypy knows a method as what cannot be replaced
     with pytest.raises(Died):
-        driver.submit(job.placement, job.workload, 0.0)
+        driver.submit(job.placement, job.workload, 0.0, holds)
     setattr(driver.engine, "ask", ask)  # noqa: B010
