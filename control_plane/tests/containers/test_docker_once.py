@@ -14,7 +14,7 @@ from patience import PATIENCE_SECONDS
 from nodus_control.suppliers.docker import driver as drivers
 from nodus_control.suppliers.docker.driver import DockerDriver
 from nodus_control.suppliers.docker.engine import Answer
-from nodus_control.suppliers.docker.options import HOST
+from nodus_control.suppliers.docker.options import BRIDGE, HOST
 from nodus_control.suppliers.protocol import PlacementState
 
 if TYPE_CHECKING:
@@ -102,6 +102,28 @@ def test_eight_submissions_at_once_run_it_once(jobs: ContainerJobs, runs: Runs) 
 
     assert (report.state, runs.count) == (PlacementState.COMPLETED, 1)
     assert len(jobs.containers(job)) == 1
+
+
+def test_eight_submissions_at_once_make_one_network(jobs: ContainerJobs) -> None:
+    """An engine may make several of one name, and then starts no container on any of them."""
+    fetched(jobs)
+    job = jobs.shell("echo ran")
+    workers = [jobs.new_driver(network=BRIDGE) for _ in range(8)]
+    together = threading.Barrier(8)
+
+    def submit(driver: DockerDriver) -> None:
+        together.wait(PATIENCE_SECONDS)
+        driver.submit(job.placement, job.workload, 0.0)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(submit, workers))
+    job.driver = workers[0]
+    report = job.submit().finish()
+
+    assert (report.state, job.output()) == (PlacementState.COMPLETED, b"ran\n")
+    assert len(jobs.engine.networks()) == 1
+    job.driver.forget(job.placement)
+    assert (jobs.engine.networks(), jobs.containers(job)) == ([], [])
 
 
 def test_a_submission_of_what_has_ended_runs_nothing(jobs: ContainerJobs, runs: Runs) -> None:
