@@ -25,6 +25,7 @@ from servers.fixtures import (
     redis_url,
     slurm,
     slurm_cluster,
+    ssh_server,
 )
 from threads import threads_end
 
@@ -66,5 +67,6 @@ __all__ = [
     "redis_url",
     "slurm",
     "slurm_cluster",
+    "ssh_server",
     "usual_limits",
 ]

@@ -73,8 +73,13 @@ class ContainerJobs:
 
     def options(self, **changed: Any) -> DockerOptions:
         """Without GPUs and networks, unless a test says otherwise."""
-        usual: dict[str, Any] = {"gpu_devices": NO_DEVICES, "network": NO_NETWORK, "min_free_disk_bytes": 0}
-        return DockerOptions(UnixEndpoint(str(self.engine.socket)), **{**usual, **changed})
+        usual: dict[str, Any] = {
+            "endpoint": UnixEndpoint(str(self.engine.socket)),
+            "gpu_devices": NO_DEVICES,
+            "network": NO_NETWORK,
+            "min_free_disk_bytes": 0,
+        }
+        return DockerOptions(**{**usual, **changed})
 
     def new_driver(self, **changed: Any) -> DockerDriver:
         """A driver as another worker has it."""

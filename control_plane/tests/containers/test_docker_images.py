@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from nodus_control.suppliers.docker.images import Progress
+from pathlib import Path
+
+from patience import eventually
+
+from nodus_control.suppliers.docker.engine import Engine
+from nodus_control.suppliers.docker.images import RETRY_SECONDS, Images, Progress
+from nodus_control.suppliers.docker.references import IMAGE_PULL_FAILED, parse_reference
+from nodus_core.suppliers_file import DockerOptions, UnixEndpoint
 
 
 def test_layers_are_added_up() -> None:
@@ -26,3 +33,24 @@ def test_a_line_that_is_repeated_is_no_progress() -> None:
     progress = Progress()
 
     assert [progress.note({"status": "Waiting", "id": "a"}) for _ in range(3)] == [True, False, False]
+
+
+def test_a_fetch_that_failed_is_begun_again_after_a_pause(tmp_path: Path) -> None:
+    """And not by everybody who asks meanwhile."""
+    clock = [100.0]
+    engine = Engine(DockerOptions(UnixEndpoint(str(tmp_path / "none"))))
+    images = Images(engine, {}, clock=lambda: clock[0])
+    image = parse_reference("ghcr.io/acme/train:1")
+    first = images.pull(image)
+    eventually(lambda: first.ended_at is not None)
+    clock[0] += RETRY_SECONDS - 1
+    same = images.pull(image)
+    clock[0] += 2
+    second = images.pull(image)
+    eventually(lambda: second.ended_at is not None)
+    engine.close()
+    images.close()
+
+    assert (first.code, second.code) == (IMAGE_PULL_FAILED, IMAGE_PULL_FAILED)
+    assert same is first
+    assert second is not first

@@ -14,7 +14,7 @@ from patience import PATIENCE_SECONDS
 from nodus_control.suppliers.docker import driver as drivers
 from nodus_control.suppliers.docker.driver import DockerDriver
 from nodus_control.suppliers.docker.engine import Answer
-from nodus_control.suppliers.docker.options import HOST
+from nodus_control.suppliers.docker.options import BRIDGE, HOST
 from nodus_control.suppliers.protocol import PlacementState
 
 if TYPE_CHECKING:
@@ -104,6 +104,28 @@ def test_eight_submissions_at_once_run_it_once(jobs: ContainerJobs, runs: Runs) 
     assert len(jobs.containers(job)) == 1
 
 
+def test_eight_submissions_at_once_make_one_network(jobs: ContainerJobs) -> None:
+    """An engine may make several of one name, and then starts no container on any of them."""
+    fetched(jobs)
+    job = jobs.shell("echo ran")
+    workers = [jobs.new_driver(network=BRIDGE) for _ in range(8)]
+    together = threading.Barrier(8)
+
+    def submit(driver: DockerDriver) -> None:
+        together.wait(PATIENCE_SECONDS)
+        driver.submit(job.placement, job.workload, 0.0)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(submit, workers))
+    job.driver = workers[0]
+    report = job.submit().finish()
+
+    assert (report.state, job.output()) == (PlacementState.COMPLETED, b"ran\n")
+    assert len(jobs.engine.networks()) == 1
+    job.driver.forget(job.placement)
+    assert (jobs.engine.networks(), jobs.containers(job)) == ([], [])
+
+
 def test_a_submission_of_what_has_ended_runs_nothing(jobs: ContainerJobs, runs: Runs) -> None:
     """Not even after it was forgotten, and its container is gone."""
     fetched(jobs)
@@ -173,6 +195,23 @@ def test_a_container_that_nobody_started_is_found_never_to_have_run(
     assert jobs.containers(job) == []
 
 
+@pytest.mark.parametrize("step", [CREATE, RENAME, "holds"])
+def test_what_a_worker_died_over_is_begun_again(
+    jobs: ContainerJobs, runs: Runs, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Before anybody had the right to start it: it runs once after all."""
+    fetched(jobs)
+    monkeypatch.setattr(drivers, "CLAIM_SECONDS", 0.0)
+    driver = jobs.new_driver(network=HOST)
+    job = jobs.shell(runs.script, driver=driver)
+    dead_at_start(driver, job, step)
+    report = job.submit().finish()
+
+    assert (report.state, runs.count) == (PlacementState.COMPLETED, 1)
+    assert job.output() == b"ran\n"
+    assert len(jobs.containers(job)) == 1
+
+
 def test_a_container_that_was_removed_is_lost(jobs: ContainerJobs) -> None:
     """Somebody else removed it: how the program ended is not known, and it is not run again."""
     job = jobs.shell("echo up; sleep 600").submit().until_printed(b"up")
@@ -184,8 +223,8 @@ def test_a_container_that_was_removed_is_lost(jobs: ContainerJobs) -> None:
     assert jobs.containers(job) == []
 
 
-def dead_at_start(driver: DockerDriver, job: ContainerJob) -> None:
-    """Submit, and die before the program is started."""
+def dead_at_start(driver: DockerDriver, job: ContainerJob, step: str = START) -> None:
+    """Submit, and die before one of the requests, or when asked whether the attempt is still held."""
 
     class Died(BaseException):
         pass
@@ -193,11 +232,16 @@ def dead_at_start(driver: DockerDriver, job: ContainerJob) -> None:
     ask: Callable[..., Answer] = driver.engine.ask
 
     def dying(method: str, path: str, **more: Any) -> Answer:
-        if path.endswith("/start"):
+        if method == "POST" and path.endswith(step):
             raise Died
         return ask(method, path, **more)
 
+    def holds() -> bool:
+        if step == "holds":
+            raise Died
+        return True
+
     setattr(driver.engine, "ask", dying)  # noqa: B010  # mypy knows a method as what cannot be replaced
     with pytest.raises(Died):
-        driver.submit(job.placement, job.workload, 0.0)
+        driver.submit(job.placement, job.workload, 0.0, holds)
     setattr(driver.engine, "ask", ask)  # noqa: B010

@@ -105,6 +105,7 @@ def test_images_come_from_allowed_registries_only(
         (404, "manifest for 127.0.0.1:1/a:1 not found: manifest unknown: manifest unknown", IMAGE_NOT_FOUND),
         (200, "reading manifest 1 in 127.0.0.1:1/a: manifest unknown: manifest unknown", IMAGE_NOT_FOUND),
         (404, "pull access denied for x, repository does not exist or may require 'docker login'", IMAGE_ACCESS_DENIED),
+        (500, 'Head "http://127.0.0.1:1/v2/a/manifests/1": no basic auth credentials', IMAGE_ACCESS_DENIED),
         (500, "unauthorized: authentication required", IMAGE_ACCESS_DENIED),
         (500, 'Get "http://127.0.0.1:1/v2/": dial tcp 127.0.0.1:1: connect: connection refused', IMAGE_PULL_FAILED),
         (500, "toomanyrequests: You have reached your pull rate limit", IMAGE_PULL_FAILED),

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 from patience import PATIENCE_SECONDS, eventually
 
+from nodus_control.suppliers.docker import driver as drivers
 from nodus_control.suppliers.docker.driver import DockerDriver
+from nodus_control.suppliers.docker.followers import Followers
 from nodus_control.suppliers.protocol import CapacityRefused, EngineUnavailable, Found, PlacementState
 from nodus_core.suppliers_file import UnixEndpoint
 
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 
 WORKER = """
 import pickle, sys, time
+from nodus_control.suppliers.docker import driver as drivers
 from nodus_control.suppliers.docker.driver import DockerDriver
+from nodus_control.suppliers.docker.followers import Followers
 arguments, placement, workload = pickle.load(sys.stdin.buffer)
 driver = DockerDriver(*arguments[0], **arguments[1])
 while True:
@@ -163,6 +167,30 @@ def test_an_engine_on_which_another_control_plane_works_takes_nothing(jobs: Cont
     for driver in (greedy, jobs.another()):
         with pytest.raises(CapacityRefused):
             jobs.shell("true", driver=driver).submit()
+
+
+def test_an_engine_whose_disk_is_full_takes_nothing(jobs: ContainerJobs) -> None:
+    """As much has to be left as the operator says."""
+    job = jobs.shell("true", driver=jobs.new_driver(min_free_disk_bytes=1 << 60))
+    with pytest.raises(CapacityRefused):
+        job.submit()
+
+    assert jobs.containers(job) == []
+
+
+def test_an_output_that_the_engine_does_not_give_holds_no_job_for_ever(
+    jobs: ContainerJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How it ended is known, and is reported after a while."""
+    monkeypatch.setattr(Followers, "ensure", lambda *_: None)
+    job = jobs.shell("echo lost").submit()
+    eventually(lambda: job.poll().state is PlacementState.RUNNING and jobs.containers(job)[0]["State"] == "exited")
+    held = job.poll().state
+    monkeypatch.setattr(drivers, "OUTPUT_SECONDS", -PATIENCE_SECONDS)
+    report = job.poll()
+
+    assert (held, report.state) == (PlacementState.RUNNING, PlacementState.COMPLETED)
+    assert job.driver.logs(job.placement, 0, 10).complete
 
 
 def test_outputs_stop_being_copied_when_the_driver_is_closed(jobs: ContainerJobs) -> None:

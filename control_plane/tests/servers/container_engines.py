@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 from patience import PATIENCE_SECONDS
 
+from .certificates import Authority
 from .process import LocalServer
 
 DOCKER = "docker"
@@ -128,6 +129,22 @@ class DockerEngine(ContainerEngine):
 
     kind = DOCKER
 
+    def __init__(self, program: Path, registry: str) -> None:
+        super().__init__(program, registry)
+        self.authority, self.stranger = (Authority(self._make_folder(name)) for name in ("authority", "stranger"))
+        """Whose certificates it accepts, and whose it does not."""
+        self._own = self.authority.issue("engine")
+
+    @property
+    def port(self) -> int:
+        """Where it listens, with certificates."""
+        return self._process.port
+
+    def _make_folder(self, name: str) -> Path:
+        folder = self._folder / name
+        folder.mkdir(0o700)
+        return folder
+
     def _command(self, port: int) -> Sequence[str | Path]:
         # What was killed leaves its number behind, which may be another's by now, or a process's that nobody reaps.
         for left in ("pid", "exec/containerd/containerd.pid"):
@@ -139,7 +156,11 @@ class DockerEngine(ContainerEngine):
                     "data-root": str(self._folder / "data"),
                     "exec-root": str(self._folder / "exec"),
                     "pidfile": str(self._folder / "pid"),
-                    "hosts": [self.endpoint],
+                    "hosts": [self.endpoint, f"tcp://127.0.0.1:{port}"],
+                    "tlsverify": True,
+                    "tlscacert": str(self.authority.certificate),
+                    "tlscert": str(self._own.certificate),
+                    "tlskey": str(self._own.key),
                     "bridge": "none",
                     "iptables": False,
                     "ip-forward": False,

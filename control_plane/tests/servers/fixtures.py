@@ -25,10 +25,12 @@ from .programs import (
     redis_program,
     registry_program,
     slurm_programs,
+    sshd_program,
 )
 from .redis import RedisServer
 from .registry import Registry
 from .slurm import SlurmCluster
+from .ssh import SshServer
 
 
 @pytest.fixture(scope="session")
@@ -84,6 +86,16 @@ def image_registry() -> Iterator[Registry]:
         _do_without("registry of images", "docker-registry busybox-static")
     with Registry(program, busybox) as registry:
         yield registry
+
+
+@pytest.fixture(scope="session")
+def ssh_server() -> Iterator[SshServer]:
+    """A real server of ssh."""
+    program = sshd_program()
+    if program is None:
+        _do_without("sshd", "openssh-server")
+    with SshServer(program) as server:
+        yield server
 
 
 @pytest.fixture(scope="module", params=[DOCKER, PODMAN])

@@ -58,6 +58,11 @@ def podman_program() -> Path | None:
     return _administrative("podman")
 
 
+def sshd_program() -> Path | None:
+    """Find `sshd`; None for none."""
+    return _administrative("sshd")
+
+
 def netavark_program() -> Path | None:
     """Find `netavark`, which gives podman's containers their networks; None for none."""
     found = Path("/usr/lib/podman/netavark")
@@ -124,6 +129,7 @@ _DEBIAN_PACKAGES: dict[str, Callable[[], object | None]] = {
     "busybox-static": busybox_program,
     "docker.io": dockerd_program,
     "docker-registry": registry_program,
+    "openssh-server": sshd_program,
     "podman": podman_program,
     # What podman runs containers with, none of which it brings along.
     "runc": lambda: _administrative("runc"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -126,31 +127,36 @@ class Containers:
         self.remove_networks(placement)
 
     def make_network(self, placement: Placement) -> str:
-        """Make the network of an attempt, or find it, and return its id.
+        """Make a network for an attempt, and return its id.
+
+        Its name is no other's: an engine may make two networks of one name, and then start no container on either.
 
         Raises:
             EngineUnavailable: nothing is known of that.
         """
-        name = names_of(self._database_id, placement).made
+        name = f"{names_of(self._database_id, placement).made}-{secrets.token_hex(4)}"
         body = {"Name": name, "CheckDuplicate": True, "Driver": "bridge", "Labels": self.labels(placement)}
-        made = self._engine.ask("POST", "/networks/create", body=body, seconds=CHANGE_SECONDS)
-        found = self._networks(placement)
-        if not found:
-            made.require(201)
-            raise EngineUnavailable("the supplier's engine lost a network that it had just made")
-        # An engine may make two of one name at the same time: all who begin this attempt agree on one.
-        return str(min(found, key=lambda each: (each["Created"], each["Id"]))["Id"])
+        made = self._engine.ask("POST", "/networks/create", body=body, seconds=CHANGE_SECONDS).require(201)
+        return str(made.document()["Id"])
+
+    def remove_network(self, network_id: str) -> bool:
+        """Remove a network. Return whether it is gone: False where a container uses it.
+
+        Raises:
+            EngineUnavailable: nothing is known of that.
+        """
+        answer = self._engine.ask("DELETE", f"/networks/{network_id}", seconds=CHANGE_SECONDS)
+        return answer.status in (200, 204, 404)
 
     def remove_networks(self, placement: Placement) -> bool:
-        """Remove the network of an attempt, without which its container cannot start. Return whether it is gone.
+        """Remove all networks of an attempt, without which its container cannot start. Return whether they are gone.
 
         Raises:
             EngineUnavailable: it cannot be asked now.
         """
         gone = True
         for network in self._networks(placement):
-            answer = self._engine.ask("DELETE", f"/networks/{network['Id']}", seconds=CHANGE_SECONDS)
-            gone = gone and answer.status in (200, 204, 404)
+            gone = self.remove_network(network["Id"]) and gone
         return gone
 
     def _networks(self, placement: Placement) -> list[dict[str, Any]]:

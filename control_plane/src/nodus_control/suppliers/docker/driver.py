@@ -50,10 +50,14 @@ CLAIM_SECONDS = 60.0
 By the engine's clock, and longer than any worker holds an attempt without showing that it lives.
 """
 
+OUTPUT_SECONDS = 900.0
+"""How long after its end a job is held for an output that its engine does not give."""
+
 PULLING = "pulling"
 STARTING = "starting"
 SHORTEST_POLL_SECONDS = 0.05
 LONGEST_POLL_SECONDS = 1.0
+STARTING_POLL_SECONDS = 0.2
 LEAST_FREE_IN_STORE = 0.05
 
 _ENGINE_VOLUME = "nodus-engine"
@@ -212,7 +216,8 @@ class DockerDriver:
         self._followers.ensure(container.id, attempt.output)
         if container.stage is Stage.RUNNING:
             return self._report_running(placement, workload, attempt, container, at, now)
-        if not attempt.output.is_complete():
+        waited = at - (container.finished_at or at)
+        if not attempt.output.is_complete() and waited < OUTPUT_SECONDS:
             return _running(container, now + SHORTEST_POLL_SECONDS)
         if lacks_gpus(container, gpus_of(placement, workload, self._options, self._gpus)):
             return attempt.end(_without_gpus(container))
@@ -428,7 +433,7 @@ class DockerDriver:
 
 
 def _starting(now: float) -> Report:
-    return Report(PlacementState.PROVISIONING, next_poll_at=now + SHORTEST_POLL_SECONDS, phase=STARTING)
+    return Report(PlacementState.PROVISIONING, next_poll_at=now + STARTING_POLL_SECONDS, phase=STARTING)
 
 
 def _running(container: Container, next_poll_at: float) -> Report:

@@ -113,8 +113,11 @@ class Images:
     def pull(self, reference: Reference) -> Pull:
         """Return how the fetch of an image is going, which begins with the first question."""
         with self._lock:
+            for known, pull in tuple(self._pulls.items()):
+                if pull.ended_at is not None and self._clock() - pull.ended_at >= RETRY_SECONDS:
+                    del self._pulls[known]
             found = self._pulls.get(reference)
-            if found is not None and (found.ended_at is None or self._clock() - found.ended_at < RETRY_SECONDS):
+            if found is not None:
                 return found
             pull = self._pulls[reference] = Pull(self._clock(), str(Progress()))
             if not self._closing:

@@ -31,7 +31,7 @@ _HOST = re.compile(
 _PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGEST = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}")
-_DENIED = re.compile(r"unauthorized|denied|authentication required|forbidden", re.IGNORECASE)
+_DENIED = re.compile(r"unauthorized|denied|authentication required|no basic auth credentials|forbidden", re.IGNORECASE)
 _ABSENT = re.compile(r"manifest unknown|not found|name unknown|does not exist|no such image", re.IGNORECASE)
 
 

@@ -85,22 +85,36 @@ class Starter:
             return
         log_driver = self._log_driver()
         try:
-            if container is None:
-                container = self._make(placement, workload, attempt, image, log_driver)
-            if container is not None and container.stage is Stage.CREATED:
+            if container is not None:
                 self._start(placement, workload, attempt, container, holds)
+            elif needs_network(self._options):
+                network = self._containers.make_network(placement)
+                made_id = self._make_and_start(placement, workload, attempt, image, holds, log_driver, network)
+                if made_id is None or self._containers.find(placement, made_id, seconds=CHANGE_SECONDS)[0] is None:
+                    # No container uses it: somebody else made one, or it has been removed.
+                    self._containers.remove_network(network)
+            else:
+                network = self._options.network
+                self._make_and_start(placement, workload, attempt, image, holds, log_driver, network)
         except EngineUnavailable as exc:
             # Whatever this was, something was sent before.
             raise EngineUnavailable(exc.detail) from exc
 
-    def _make(
-        self, placement: Placement, workload: Workload, attempt: Attempt, image: Reference, log_driver: str
-    ) -> Container | None:
-        """Make the container, or find the one that somebody else has made; None where there will be none."""
+    def _make_and_start(
+        self,
+        placement: Placement,
+        workload: Workload,
+        attempt: Attempt,
+        image: Reference,
+        holds: Callable[[], bool],
+        log_driver: str,
+        network: str,
+    ) -> str | None:
+        """Make the container, or find the one that somebody else has made, and start it. Return the id of what it made.
+
+        It is None where nothing was made.
+        """
         names = names_of(self._database_id, placement)
-        network = self._options.network
-        if needs_network(self._options):
-            network = self._containers.make_network(placement)
         gpus = gpus_of(placement, workload, self._options, self._gpus)
         document = create_document(
             placement,
@@ -126,12 +140,14 @@ class Starter:
                 attempt.end(report_refused(None, GPU_NOT_ATTACHED, GPU_MISSING))
             return None
         # What this call made, not what somebody else claimed meanwhile: the loser removes it.
-        made_id = made.document()["Id"] if made.status == 201 else None
+        made_id = str(made.document()["Id"]) if made.status == 201 else None
         container, _ = self._containers.find(placement, made_id, seconds=CHANGE_SECONDS)
-        if container is None and made.status != 409 and _NAME_TAKEN not in made.message:
+        if container is not None:
+            self._start(placement, workload, attempt, container, holds)
+        elif made.status != 409 and _NAME_TAKEN not in made.message:
             made.require(201)
         # Where somebody else is making it just now, the next poll finds it.
-        return container
+        return made_id
 
     def _start(
         self,
@@ -142,12 +158,12 @@ class Starter:
         holds: Callable[[], bool],
     ) -> None:
         names = names_of(self._database_id, placement)
-        if container.name == names.claimed:
+        if container.stage is not Stage.CREATED or container.name == names.claimed:
             return  # Whoever renamed it starts it, or is found not to have done so.
         if lacks_gpus(container, gpus_of(placement, workload, self._options, self._gpus)):
             if attempt.withdraw():
                 attempt.end(report_refused(container, GPU_NOT_ATTACHED, GPU_MISSING))
-            self._remove(placement, container)
+            self._containers.remove(container.id)
             return
         renamed = self._engine.ask(
             "POST", f"/containers/{container.id}/rename", params={"name": names.claimed}, seconds=CHANGE_SECONDS
@@ -156,11 +172,11 @@ class Starter:
             self._lose(placement, container)
             return
         if not holds():
-            self._remove(placement, container)
+            self._containers.remove(container.id)
             return
         if not attempt.claim(container.id):
             if attempt.claimed_by() != container.id:
-                self._remove(placement, container)
+                self._containers.remove(container.id)
             return
         started = self._engine.ask("POST", f"/containers/{container.id}/start", seconds=START_SECONDS)
         if started.status not in (204, 304):
@@ -171,13 +187,6 @@ class Starter:
         claimed, _ = self._containers.find(placement, seconds=CHANGE_SECONDS)
         if claimed is not None and claimed.id != container.id:
             self._containers.remove(container.id)
-
-    def _remove(self, placement: Placement, container: Container) -> None:
-        """Remove what was made, unless it runs; the network too, unless another container of the attempt needs it."""
-        self._containers.remove(container.id)
-        other, _ = self._containers.find(placement, seconds=CHANGE_SECONDS)
-        if other is None:
-            self._containers.remove_networks(placement)
 
     def _refuse(self, placement: Placement, attempt: Attempt, container: Container, answer: Answer) -> None:
         """Record that the engine could not start it, where that is so: nobody else may, and it is not tried again."""

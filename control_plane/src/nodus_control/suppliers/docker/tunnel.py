@@ -77,8 +77,13 @@ class Tunnel:
             words += ["-p", str(self._endpoint.port)]
         return [*words, "-L", f"{self.socket}:{self._remote_socket}", "--", self._endpoint.destination]
 
+    def end(self) -> None:
+        """End the connection; `open` makes another."""
+        with self._lock:
+            self._end()
+
     def close(self) -> None:
-        """Close it."""
+        """Close it for good."""
         with self._lock:
             self._end()
             shutil.rmtree(self._folder, ignore_errors=True)
