@@ -7,11 +7,10 @@ import sys
 
 import pytest
 from servers.slurm import SlurmCluster
-from slurm.cluster_jobs import DATABASE, ClusterJob, driver_of, options_of
+from slurm.cluster_jobs import DATABASE, ClusterJob, Whose, driver_of, options_of
 
 from nodus_control.suppliers.protocol import PlacementState, SubmissionRefused
 from nodus_control.suppliers.slurm.driver import SlurmDriver
-from nodus_control.suppliers.slurm.options import SlurmContext
 
 
 def test_a_command_runs_once_and_its_exit_status_and_times_are_true(slurm: SlurmCluster, driver: SlurmDriver) -> None:
@@ -112,7 +111,7 @@ def test_an_image_without_a_template_is_refused_and_never_run_without_it(
 
 def test_output_over_the_limit_is_cut_there_and_marked(slurm: SlurmCluster) -> None:
     """The program goes on, and does not notice."""
-    driver = SlurmDriver(options_of(slurm), SlurmContext(DATABASE), output_limit_bytes=4096)
+    driver = SlurmDriver(options_of(slurm), Whose(DATABASE), output_limit_bytes=4096)
     job = ClusterJob(driver, slurm, [sys.executable, "-c", "print('x' * 100_000); raise SystemExit(0)"]).submit()
 
     assert job.over().state is PlacementState.COMPLETED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +47,15 @@ class SlurmOptions:
     isolation_is_not_needed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SlurmContext:
-    """Whose jobs a driver gives to the cluster.
+class Owner(Protocol):
+    """Whose jobs a driver gives to the cluster."""
 
-    Attributes:
-        database_id: of the control plane's database: part of every name on the cluster.
-        incarnation: of the database, which a restore changes.
-    """
+    @property
+    def database_id(self) -> str:
+        """Of the control plane's database: part of every name on the cluster."""
+        ...
 
-    database_id: str
-    incarnation: str = ""
+    @property
+    def incarnation(self) -> str:
+        """Of the database, which a restore changes."""
+        ...

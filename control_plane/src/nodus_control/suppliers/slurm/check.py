@@ -18,11 +18,11 @@ _ENGINES_WITH_CLIENTS = ("docker", "nerdctl", "podman")
 
 
 class Level(enum.Enum):
-    """How much a finding matters."""
+    """How bad a finding is; with a `FAULT` no job can run."""
 
     GOOD = "good"
     WARNING = "warning"
-    ERROR = "error"
+    FAULT = "fault"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def check(options: SlurmOptions, gpus: Iterable[str] = (), *, transport: Transpo
         partitions = cluster.partitions(options.partition)
     except EngineUnavailable as exc:
         where = "on this host" if options.transport is None else f"on {options.transport.destination}"
-        return [Finding(Level.ERROR, f"Slurm's commands {where}, or the folder {options.folder}: {exc.detail}")]
+        return [Finding(Level.FAULT, f"Slurm's commands {where}, or the folder {options.folder}: {exc.detail}")]
     version = settings.get("SLURM_VERSION", "of an unknown version")
     found = [Finding(Level.GOOD, f"cluster {name} answers, Slurm {version}; {options.folder} can be written to")]
     found += judge_version(version)
@@ -85,10 +85,10 @@ def judge_partitions(said: str | None, options: SlurmOptions, gpus: Iterable[str
     rows = [line.split("|") for line in (said or "").splitlines() if line.count("|") == 4]
     what = "the default partition" if options.partition is None else f"partition {options.partition}"
     if not rows:
-        return [Finding(Level.ERROR, f"{what} is not there: set `partition` to one that `sinfo` names")]
+        return [Finding(Level.FAULT, f"{what} is not there: set `partition` to one that `sinfo` names")]
     found = []
     if all(row[1] != "up" for row in rows):
-        found.append(Finding(Level.ERROR, f"{what} takes no jobs: it is {rows[0][1]}"))
+        found.append(Finding(Level.FAULT, f"{what} takes no jobs: it is {rows[0][1]}"))
     limits = sorted({row[2] for row in rows if row[2] not in ("infinite", "n/a")})
     if limits:
         found.append(
@@ -105,7 +105,7 @@ def judge_partitions(said: str | None, options: SlurmOptions, gpus: Iterable[str
             names = ", ".join(sorted(there)) or "none with a type"
             found.append(
                 Finding(
-                    Level.ERROR, f"{what} has no GPU {name} ({gpu}): it has {names}. `gpu_names` maps one to the other"
+                    Level.FAULT, f"{what} has no GPU {name} ({gpu}): it has {names}. `gpu_names` maps one to the other"
                 )
             )
     return found

@@ -9,7 +9,7 @@ import pytest
 from servers.slurm import SlurmCluster
 from slurm.cluster_jobs import options_of
 
-from nodus_control.suppliers.slurm.checks import (
+from nodus_control.suppliers.slurm.check import (
     Level,
     check,
     judge_configuration,
@@ -32,14 +32,14 @@ def test_a_real_cluster_is_reached_and_its_hazards_are_named(slurm: SlurmCluster
     assert found[0].level is Level.GOOD
     assert "nodus-tests" in found[0].text
     assert [each.text.split(" ")[0] for each in found if each.level is Level.WARNING] == ["TaskPlugin", "ProctrackType"]
-    assert ["l40s" in each.text for each in found if each.level is Level.ERROR] == [True]
+    assert ["l40s" in each.text for each in found if each.level is Level.FAULT] == [True]
 
 
 def test_a_partition_that_is_not_there_is_an_error(slurm: SlurmCluster) -> None:
     """Slurm would refuse each job."""
     found = check(options_of(slurm, partition="none"), ["h100_80gb"])
 
-    assert [each.text for each in found if each.level is Level.ERROR] == [
+    assert [each.text for each in found if each.level is Level.FAULT] == [
         "partition none is not there: set `partition` to one that `sinfo` names"
     ]
 
@@ -49,7 +49,7 @@ def test_what_cannot_be_reached_is_one_error(tmp_path: Path) -> None:
     options = dataclasses.replace(OPTIONS, transport=SshEndpoint("login.example", "me"))
     found = check(options, transport=ShellTransport(options.transport, ssh=str(tmp_path / "none")))
 
-    assert [each.level for each in found] == [Level.ERROR]
+    assert [each.level for each in found] == [Level.FAULT]
     assert "me@login.example" in found[0].text
 
 
@@ -76,11 +76,11 @@ def test_each_hazard_is_named_and_no_other(changes: dict[str, str], word: str) -
         ("gpu|up|infinite|2|gpu:h100:8", []),
         ("gpu|up|infinite|2|gpu:h100:8(S:0-1),nvme:1", []),
         ("gpu|up|1-00:00:00|2|gpu:h100:8", [Level.WARNING]),
-        ("gpu|down|infinite|2|gpu:h100:8", [Level.ERROR]),
-        ("gpu|up|infinite|2|(null)", [Level.ERROR]),
+        ("gpu|down|infinite|2|gpu:h100:8", [Level.FAULT]),
+        ("gpu|up|infinite|2|(null)", [Level.FAULT]),
         ("gpu|up|infinite|2|gpu:a100:8\ngpu|up|infinite|1|gpu:h100:4", []),
-        ("", [Level.ERROR]),
-        (None, [Level.ERROR]),
+        ("", [Level.FAULT]),
+        (None, [Level.FAULT]),
     ],
 )
 def test_a_partition_is_judged(said: str | None, levels: list[Level]) -> None:
