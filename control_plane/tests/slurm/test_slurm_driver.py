@@ -6,6 +6,7 @@ import hashlib
 import sys
 
 import pytest
+from patience import eventually
 from servers.slurm import SlurmCluster
 from slurm.cluster_jobs import DATABASE, ClusterJob, Whose, driver_of, options_of
 
@@ -26,7 +27,8 @@ def test_a_command_runs_once_and_its_exit_status_and_times_are_true(slurm: Slurm
     assert report.finished_at is not None
     assert report.started_at <= began + 0.1
     assert report.finished_at >= ended - 0.1
-    assert slurm.jobs().count((job.name, "COMPLETED")) == 1
+    eventually(lambda: slurm.jobs().count((job.name, "COMPLETED")) == 1, lambda: f"{slurm.jobs()}")
+    assert [name for name, _state in slurm.jobs()].count(job.name) == 1
 
 
 def test_five_megabytes_of_any_bytes_come_back_as_they_were(slurm: SlurmCluster, driver: SlurmDriver) -> None:
