@@ -6,6 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from patience import PATIENCE_SECONDS, eventually
@@ -14,7 +15,6 @@ from servers.slurm import SlurmCluster
 from nodus_control.suppliers.protocol import EngineUnavailable, Placement, PlacementState, Report, Workload
 from nodus_control.suppliers.slurm.driver import SlurmDriver
 from nodus_control.suppliers.slurm.names import name_of
-from nodus_control.suppliers.slurm.options import SlurmContext
 from nodus_control.suppliers.slurm.script import Pace
 from nodus_core.suppliers_file import SlurmOptions
 
@@ -24,6 +24,14 @@ QUICK = Pace(alive_seconds=1, silent_seconds=4)
 LOST_SECONDS = 8.0
 """For scripts of that pace."""
 UNFINISHED = (PlacementState.PROVISIONING, PlacementState.RUNNING)
+
+
+@dataclass(frozen=True)
+class Whose:
+    """Whose jobs they are."""
+
+    database_id: str
+    incarnation: str = ""
 
 
 def options_of(cluster: SlurmCluster, **changes: object) -> SlurmOptions:
@@ -41,7 +49,7 @@ def driver_of(
     cluster: SlurmCluster, *, pace: Pace | None = None, lost_seconds: float = 120.0, **changes: object
 ) -> SlurmDriver:
     """A driver, as another worker would have one."""
-    context = SlurmContext(DATABASE, "first")
+    context = Whose(DATABASE, "first")
     return SlurmDriver(options_of(cluster, **changes), context, pace=pace, lost_seconds=lost_seconds)
 
 

@@ -6,12 +6,12 @@ import hashlib
 import sys
 
 import pytest
+from patience import eventually
 from servers.slurm import SlurmCluster
-from slurm.cluster_jobs import DATABASE, ClusterJob, driver_of, options_of
+from slurm.cluster_jobs import DATABASE, ClusterJob, Whose, driver_of, options_of
 
 from nodus_control.suppliers.protocol import PlacementState, SubmissionRefused
 from nodus_control.suppliers.slurm.driver import SlurmDriver
-from nodus_control.suppliers.slurm.options import SlurmContext
 
 
 def test_a_command_runs_once_and_its_exit_status_and_times_are_true(slurm: SlurmCluster, driver: SlurmDriver) -> None:
@@ -27,7 +27,8 @@ def test_a_command_runs_once_and_its_exit_status_and_times_are_true(slurm: Slurm
     assert report.finished_at is not None
     assert report.started_at <= began + 0.1
     assert report.finished_at >= ended - 0.1
-    assert slurm.jobs().count((job.name, "COMPLETED")) == 1
+    eventually(lambda: slurm.jobs().count((job.name, "COMPLETED")) == 1, lambda: f"{slurm.jobs()}")
+    assert [name for name, _state in slurm.jobs()].count(job.name) == 1
 
 
 def test_five_megabytes_of_any_bytes_come_back_as_they_were(slurm: SlurmCluster, driver: SlurmDriver) -> None:
@@ -112,7 +113,7 @@ def test_an_image_without_a_template_is_refused_and_never_run_without_it(
 
 def test_output_over_the_limit_is_cut_there_and_marked(slurm: SlurmCluster) -> None:
     """The program goes on, and does not notice."""
-    driver = SlurmDriver(options_of(slurm), SlurmContext(DATABASE), output_limit_bytes=4096)
+    driver = SlurmDriver(options_of(slurm), Whose(DATABASE), output_limit_bytes=4096)
     job = ClusterJob(driver, slurm, [sys.executable, "-c", "print('x' * 100_000); raise SystemExit(0)"]).submit()
 
     assert job.over().state is PlacementState.COMPLETED

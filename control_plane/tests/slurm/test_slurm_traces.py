@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 from patience import eventually
 from servers.slurm import SlurmCluster
-from slurm.cluster_jobs import DATABASE, ClusterJob, driver_of, options_of
+from slurm.cluster_jobs import DATABASE, ClusterJob, Whose, driver_of, options_of
 
 from nodus_control.suppliers.protocol import Placement, PlacementState
 from nodus_control.suppliers.slurm.driver import SlurmDriver, make_slurm_driver
-from nodus_control.suppliers.slurm.options import SlurmContext
 from nodus_control.suppliers.slurm.transport import ShellTransport
 from nodus_core.suppliers_file import SshEndpoint
 
@@ -102,7 +101,7 @@ def test_forgetting_keeps_the_output_and_that_it_never_runs_again(slurm: SlurmCl
 
 def test_strays_are_named_whoever_they_belong_to(slurm: SlurmCluster, driver: SlurmDriver) -> None:
     """One that is in the queue and has no folder too."""
-    other = SlurmDriver(options_of(slurm), SlurmContext("db2", "later"))
+    other = SlurmDriver(options_of(slurm), Whose("db2", "later"))
     placement = Placement("job_of-another", 3, "cluster", "here", time.time())
     job = ClusterJob(driver, slurm, ["sleep", "600"])
     other.submit(placement, job.workload, time.time())
@@ -132,9 +131,9 @@ def test_a_cluster_is_the_same_one_for_every_worker(slurm: SlurmCluster, driver:
 def test_a_driver_is_not_made_of_a_folder_that_could_be_anywhere(slurm: SlurmCluster) -> None:
     """Nor of a database whose id is no part of a name."""
     with pytest.raises(ValueError, match="absolute path"):
-        make_slurm_driver(options_of(slurm, folder="nodus"), SlurmContext("db1"))
+        make_slurm_driver(options_of(slurm, folder="nodus"), Whose("db1"))
     with pytest.raises(ValueError, match="cannot be part of a name"):
-        make_slurm_driver(options_of(slurm), SlurmContext("a b"))
+        make_slurm_driver(options_of(slurm), Whose("a b"))
 
 
 def test_through_ssh_everything_is_the_same(slurm: SlurmCluster, tmp_path: Path) -> None:
@@ -146,7 +145,7 @@ def test_through_ssh_everything_is_the_same(slurm: SlurmCluster, tmp_path: Path)
     )
     ssh.chmod(0o755)
     transport = ShellTransport(SshEndpoint("login.example", "nodus"), ssh=str(ssh))
-    driver = SlurmDriver(options_of(slurm), SlurmContext(DATABASE), transport=transport)
+    driver = SlurmDriver(options_of(slurm), Whose(DATABASE), transport=transport)
     value = "two\nlines 'and' \"quotes\" $HOME"
     job = ClusterJob(driver, slurm, ["sh", "-c", 'printf %s "$V"; exec sleep 600'], env={"V": value}).submit()
     job.running().prints(value.encode())

@@ -128,7 +128,7 @@ def _look_at(entry: SupplierEntry) -> Sequence[Finding]:
 
         return check_containers(options, entry.gpus or {})
     if isinstance(options, SlurmOptions):
-        from .slurm.checks import check as check_cluster
+        from .slurm.check import check as check_cluster
 
         return check_cluster(options, entry.micros_per_gpu_hour)
     return ()

@@ -91,9 +91,8 @@ def _make_docker(entry: SupplierEntry, options: DockerOptions, context: DriverCo
 
 def _make_slurm(options: SlurmOptions, context: DriverContext) -> Driver:
     from .slurm.driver import make_slurm_driver
-    from .slurm.options import SlurmContext
 
-    return make_slurm_driver(options, SlurmContext(context.database_id, context.incarnation))
+    return make_slurm_driver(options, context)
 
 
 def _folder(context: DriverContext, driver: str) -> Path:

@@ -33,7 +33,7 @@ from ..protocol import (
 )
 from .commands import Cluster
 from .names import name_of, parse_name
-from .options import SlurmContext
+from .owner import Owner
 from .queue import Queue, Standing
 from .records import Records
 from .reports import report_end, report_queued, report_unfinished, report_withdrawn
@@ -99,7 +99,7 @@ class SlurmDriver:
     def __init__(
         self,
         options: SlurmOptions,
-        context: SlurmContext,
+        context: Owner,
         *,
         transport: Transport | None = None,
         pace: Pace | None = None,
@@ -370,7 +370,7 @@ class SlurmDriver:
             return max(0.0, watched.running_until - watched.running_from - _SLACK_SECONDS)
 
 
-def make_slurm_driver(options: SlurmOptions, context: SlurmContext) -> SlurmDriver:
+def make_slurm_driver(options: SlurmOptions, context: Owner) -> SlurmDriver:
     """Make the driver of a supplier.
 
     Args:

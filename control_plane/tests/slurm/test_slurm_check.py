@@ -10,7 +10,7 @@ from servers.slurm import SlurmCluster
 from slurm.cluster_jobs import options_of
 
 from nodus_control.suppliers.findings import Level
-from nodus_control.suppliers.slurm.checks import (
+from nodus_control.suppliers.slurm.check import (
     check,
     judge_configuration,
     judge_partitions,

@@ -1,0 +1,19 @@
+"""Whose jobs go to a Slurm cluster."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Owner(Protocol):
+    """Whose jobs a driver gives to the cluster."""
+
+    @property
+    def database_id(self) -> str:
+        """Of the control plane's database: part of every name on the cluster."""
+        ...
+
+    @property
+    def incarnation(self) -> str:
+        """Of the database, which a restore changes."""
+        ...
