@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import asyncclick
 
-from nodus_core.catalogue import default_catalogue
+from nodus_core.catalogue import Catalogue, default_catalogue
 from nodus_ledger.database.database import DATABASE_VARIABLE, Database, UnusableDatabase
 from nodus_ledger.errors import DatabaseUnavailable, UnknownJob
 from nodus_ledger.jobs.leases import Claim
@@ -16,6 +17,7 @@ from nodus_ledger.jobs.settlement import Step
 from .clock_watch import ClockWatch
 from .dispatch import decisions
 from .exit_codes import OK, Misconfigured
+from .suppliers.command import named_suppliers, suppliers_option
 from .suppliers.drivers import Terms
 
 
@@ -27,9 +29,12 @@ def attempts() -> None:
 @attempts.command("resolve")
 @asyncclick.argument("job_id", metavar="JOB")
 @asyncclick.option("--db", "database_url", metavar="URL", help=f"The database. By default, {DATABASE_VARIABLE}.")
+@suppliers_option
 @asyncclick.option("--never-ran", is_flag=True, help="Its program never ran, and never will.")
 @asyncclick.option("--ended", is_flag=True, help="Its program has ended, or its machine is gone for good.")
-def resolve_attempt(job_id: str, database_url: str | None, never_ran: bool, ended: bool) -> int:
+def resolve_attempt(
+    job_id: str, database_url: str | None, suppliers_path: Path | None, never_ran: bool, ended: bool
+) -> int:
     """End the attempt of a job whose phase is `unknown`.
 
     The attempt counts as lost and is free, and the job goes elsewhere; one that was to be cancelled ends, and costs
@@ -41,6 +46,8 @@ def resolve_attempt(job_id: str, database_url: str | None, never_ran: bool, ende
     url = database_url or os.environ.get(DATABASE_VARIABLE)
     if not url:
         raise Misconfigured(f"no database: give --db URL, or set {DATABASE_VARIABLE}")
+    file = named_suppliers(suppliers_path)
+    catalogue = default_catalogue() if file is None else Catalogue(file)
     try:
         database = Database(url)
     except (UnusableDatabase, ValueError) as exc:
@@ -52,7 +59,7 @@ def resolve_attempt(job_id: str, database_url: str | None, never_ran: bool, ende
             ending = decisions.ending_of(claim, now, Terms(start_deadline_seconds=None))
             return decisions.given_up(claim, ending, now)
 
-        job = resolve(database, default_catalogue(), job_id, never_ran=never_ran, step_of=step_of, now=now)
+        job = resolve(database, catalogue, job_id, never_ran=never_ran, step_of=step_of, now=now)
     except UnknownJob as exc:
         raise Misconfigured(f"there is no job {job_id}") from exc
     except (NotUnknown, DatabaseUnavailable) as exc:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from nodus_control.dispatch.decisions import (
+    LONGEST_POLL_MS,
     LONGEST_START_MS,
     POLL_MS,
     PROGRESS_MS,
@@ -133,6 +134,16 @@ def test_what_is_no_date_is_refused(started: float | None, finished: float) -> N
     for claim in (make_claim(), make_claim(started_at=1_020_000)):
         with pytest.raises(ImpossibleReport):
             judged(claim, started, finished)
+
+
+def test_what_really_runs_is_asked_about_each_minute() -> None:
+    """Whatever its engine says; what is simulated has nothing to say in between."""
+    report = Report(PlacementState.RUNNING, 1010.0, next_poll_at=NOW / 1000 + 86_400)
+    claim = make_claim()
+    real = replace(claim, job=replace(claim.job, simulated=False))
+
+    assert judge(real, report, Ending.NONE, NOW).due_at == NOW + LONGEST_POLL_MS
+    assert judge(claim, report, Ending.NONE, NOW).due_at == NOW + 86_400_000
 
 
 @pytest.mark.parametrize("next_poll_at", [math.nan, math.inf, -math.inf, 9e15])

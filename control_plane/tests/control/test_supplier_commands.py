@@ -110,6 +110,17 @@ def test_a_check_asks_the_engines(tmp_path: Path) -> None:
     assert "catalogue_sha256" in checked.stdout
 
 
+def test_an_engine_is_replaced_where_nothing_is_open(tmp_path: Path) -> None:
+    """In the database that is named; without one, it is said how to name it."""
+    url = f"sqlite:///{tmp_path}/nodus.db"
+    replaced = run("suppliers", "repin", "lab", "--db", url, cwd=tmp_path)
+    nowhere = run("suppliers", "repin", "lab", cwd=tmp_path, NODUS_DATABASE_URL="")
+
+    assert (replaced.returncode, replaced.stdout) == (0, "the next engine that answers for lab is its engine\n")
+    assert nowhere.returncode == 3
+    assert "NODUS_DATABASE_URL" in nowhere.stderr
+
+
 def test_what_cannot_stand_together_is_warned_of(tmp_path: Path) -> None:
     """Each supplier is right by itself."""
     (tmp_path / "s.toml").write_text(PROCESS + SHIPPED.read_text(encoding="utf-8"), encoding="utf-8")

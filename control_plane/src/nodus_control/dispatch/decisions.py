@@ -16,6 +16,9 @@ from ..suppliers.drivers import Terms
 from ..suppliers.protocol import PlacementState, Report
 
 POLL_MS = 500
+LONGEST_POLL_MS = 60_000
+"""How long an engine may be left unasked about something that it runs, whatever it said."""
+
 RETRY_MS = 5_000
 UNSERVED_RETRY_MS = 5_000
 """How long a job waits for another worker, which serves its supplier."""
@@ -162,7 +165,7 @@ def judge(claim: Claim, report: Report, ending: Ending, now: int) -> Step:
         return Step(
             claim.job,
             changes,
-            due_at=_next_look(report, now),
+            due_at=_next_look(report, now, simulated=claim.job.is_simulated),
             phase=None if is_running else _shown(report.phase, _LONGEST_PHASE),
             phase_detail=None if is_running else _shown(report.phase_detail, _LONGEST_TEXT),
             news=_news(claim.attempt, report, started_at, now),
@@ -281,12 +284,13 @@ def _last_change(report: Report, ending: Ending, started_at: int | None, at: int
     return Change(to=JobStatus.QUEUED, at=at, reason=outcomes.NOT_STARTED if never_ran else outcomes.LOST)
 
 
-def _next_look(report: Report, now: int) -> int:
+def _next_look(report: Report, now: int, *, simulated: bool) -> int:
     at = report.next_poll_at
     if at is None or not math.isfinite(at) or at * 1000 > _LATEST_MS:
         return now + POLL_MS
-    # A poll before the moment that the driver named would find nothing new.
-    return max(now + 1, math.ceil(round(at * 1000, 3)))
+    # A poll before the moment that the driver named would find nothing new. Of what really runs, it cannot be sure.
+    named = math.ceil(round(at * 1000, 3))
+    return max(now + 1, named if simulated else min(named, now + LONGEST_POLL_MS))
 
 
 def _milliseconds(seconds: float) -> int:

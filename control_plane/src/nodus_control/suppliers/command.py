@@ -13,6 +13,9 @@ import asyncclick
 from nodus_core.catalogue import Catalogue
 from nodus_core.money import MICROS_PER_USD
 from nodus_core.suppliers_file import DockerOptions, SlurmOptions, SupplierEntry, SuppliersFile
+from nodus_ledger.database.database import DATABASE_VARIABLE, Database, UnusableDatabase
+from nodus_ledger.errors import DatabaseUnavailable
+from nodus_ledger.jobs.pinning import EngineInUse, repin
 
 from ..exit_codes import OK, SOMETHING_WRONG, Misconfigured
 from .files import SUPPLIERS_VARIABLE, load_suppliers, require_runnable
@@ -38,19 +41,29 @@ def no_driver_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return asyncclick.option("--driver", hidden=True, expose_value=False, callback=_no_driver)(command)
 
 
+def named_suppliers(path: Path | None) -> SuppliersFile | None:
+    """Read the suppliers file that a command was given, or that the environment names; None where there is none.
+
+    Raises:
+        Misconfigured: it cannot be used.
+    """
+    named = path or (Path(os.environ[SUPPLIERS_VARIABLE]) if os.environ.get(SUPPLIERS_VARIABLE) else None)
+    return None if named is None else load_suppliers(named)
+
+
 def required_suppliers(path: Path | None) -> SuppliersFile:
     """Read the suppliers file that a command was given, or that the environment names.
 
     Raises:
         Misconfigured: there is none, or it cannot be used.
     """
-    named = path or (Path(os.environ[SUPPLIERS_VARIABLE]) if os.environ.get(SUPPLIERS_VARIABLE) else None)
-    if named is None:
+    file = named_suppliers(path)
+    if file is None:
         raise Misconfigured(
             f"no suppliers: give --suppliers FILE, or set {SUPPLIERS_VARIABLE}; `nodus-control suppliers init FILE` "
             "writes an example to begin with"
         )
-    return load_suppliers(named)
+    return file
 
 
 @asyncclick.group(name="suppliers")
@@ -98,6 +111,30 @@ def check(file: Path) -> int:
         asyncclick.echo(f"warning: it cannot be served: {exc.message}", err=True)
     if has_fault:
         raise asyncclick.exceptions.Exit(SOMETHING_WRONG)
+    return OK
+
+
+@suppliers.command(name="repin")
+@asyncclick.argument("name")
+@asyncclick.option("--db", "database_url", metavar="URL", help=f"The database. By default, {DATABASE_VARIABLE}.")
+def repin_engine(name: str, database_url: str | None) -> int:
+    """Take whatever engine answers next for the supplier NAME as its engine from then on.
+
+    For an engine that was replaced: until then no worker serves that supplier, because another engine knows nothing of
+    its jobs. Refused while the supplier has open jobs.
+    """
+    url = database_url or os.environ.get(DATABASE_VARIABLE)
+    if not url:
+        raise Misconfigured(f"no database: give --db URL, or set {DATABASE_VARIABLE}")
+    try:
+        database = Database(url)
+        try:
+            repin(database, name)
+        finally:
+            database.close()
+    except (UnusableDatabase, DatabaseUnavailable, EngineInUse, ValueError) as exc:
+        raise Misconfigured(str(exc)) from exc
+    asyncclick.echo(f"the next engine that answers for {name} is its engine")
     return OK
 
 
