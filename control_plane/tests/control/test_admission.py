@@ -43,7 +43,7 @@ def submit(control_plane: ControlPlane, customer: str, **changes: Any) -> tuple[
         label="",
         principal_kind=PrincipalKind.HUMAN,
         now=control_plane.clock.now(),
-        monthly_cap=10**9,
+        monthly_cap=10**8,
     )
     key = control_plane.keys.find(minted.api_key)
     assert key is not None

@@ -48,7 +48,7 @@ def test_everything_is_claimed_when_it_is_due(
     claims = Claims(database, default_catalogue())
     found = []
     for now in (NOW - 1, NOW, NOW + 10_000, NOW + 20_000):
-        found.append((claim(claims, now), claims.next_due(0)))
+        found.append((claim(claims, now), claims.next_due(now + 2)))
         with database.write() as connection:
             connection.execute(update(jobs).where(jobs.c.due_at <= now).values(due_at=None))
 

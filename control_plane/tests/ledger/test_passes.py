@@ -288,7 +288,7 @@ def test_a_pass_places_no_more_than_is_asked_for(yard: Yard) -> None:
 def test_a_waiting_job_stands_in_its_queue_from_its_submission_on(yard: Yard) -> None:
     """Those who claim what is due may have much to do before they come to it."""
     job_id = yard.submit()
-    queue = Wants("acme", True, 1, (), 1_000_000).queue
+    queue = Wants("acme", False, 1, (), 1_000_000).queue
 
     assert (yard.column(job_id, "waiting_in"), yard.column(job_id, "waiting_since")) == (queue, yard.clock.now())
     assert yard.column(job_id, "due_at") == yard.clock.now()

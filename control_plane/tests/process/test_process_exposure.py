@@ -9,6 +9,7 @@ import sys
 
 import pytest
 from patience import PATIENCE_SECONDS
+from supplier_files import COMMANDS, SIMULATIONS
 
 from nodus_control.suppliers.process.exposure import exposed, require_nothing_exposed, secret_files
 from nodus_control.suppliers.process.options import ProcessOptions
@@ -67,8 +68,9 @@ def test_the_command_line_says_what_is_exposed(tmp_path: pathlib.Path, command: 
     The file that is named is wrong, so that one that starts to read it ends too.
     """
     port = ["--port", "0"] if command == "serve" else []
+    suppliers = COMMANDS if driver == "process" else SIMULATIONS
     ended = subprocess.run(
-        [sys.executable, "-c", "from nodus_control.cli import main; main()", command, "--driver", driver, *port],
+        [sys.executable, "-c", "from nodus_control.cli import main; main()", command, *suppliers, *port],
         env={
             **os.environ,
             "NODUS_DATABASE_URL": f"sqlite:///{tmp_path / 'n.db'}",

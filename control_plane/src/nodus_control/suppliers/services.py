@@ -44,10 +44,11 @@ def _service_of(entry: SupplierEntry, process: ProcessOptions) -> Service:
     terms = Terms(entry.start_deadline_seconds, entry.unknown_grace_seconds)
     options = entry.options
     assert not isinstance(options, SimulatedOptions)
-    one_customer = not options.isolation_is_not_needed
     if isinstance(options, ProcessSupplierOptions):
+        one_customer = not process.isolation_is_not_needed
         return Service(PROCESS, functools.partial(_make_process, process), terms, one_customer=one_customer)
     if isinstance(options, SlurmOptions):
+        one_customer = not options.isolation_is_not_needed
         return Service(SLURM, functools.partial(_make_slurm, options), terms, one_customer=one_customer)
     return Service(DOCKER, functools.partial(_make_docker, entry, options), terms)
 
