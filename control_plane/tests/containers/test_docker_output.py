@@ -47,6 +47,30 @@ def test_frames_are_taken_apart_however_they_come(parts: list[bytes], size: int)
     assert frames.last_begins_at == sum(len(part) for part in parts[:-1])
 
 
+@given(
+    st.lists(st.sampled_from([b"", b"x", b"a" * 16_383, b"b" * 16_384, b"c" * 16_385, b"d" * 40_000])), st.booleans()
+)
+def test_a_line_break_that_the_engine_lost_is_put_back(lines: list[bytes], are_kept: bool) -> None:
+    """Behind lines that were cut into frames; a newer engine keeps them, and then nothing is added."""
+    parts = []
+    for line in lines:
+        whole, rest = divmod(len(line), 16_384)
+        parts += [line[at * 16_384 : (at + 1) * 16_384] for at in range(whole)]
+        parts.append(line[len(line) - rest :] + (b"\n" if are_kept or not whole else b""))
+    frames = Frames(of_lines=True)
+    taken = b"".join(frames.feed(framed(part)) for part in [*parts, b"end\n"])
+
+    assert taken == b"".join(line + b"\n" for line in lines) + b"end\n"
+
+
+def test_each_stream_has_lines_of_its_own() -> None:
+    """A break is put back where its own stream goes on."""
+    frames = Frames(of_lines=True)
+    out, err = framed(b"o" * 16_384) + framed(b"o"), b"\x02" + framed(b"err\n")[1:]
+
+    assert frames.feed(out + err + framed(b"more\n")) == b"o" * 16_385 + b"err\n" + b"\nmore\n"
+
+
 def test_an_output_is_read_from_anywhere(tmp_path: Path) -> None:
     """And is complete once somebody says so."""
     output = StoredOutput(tmp_path)

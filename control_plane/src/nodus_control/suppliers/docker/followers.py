@@ -88,8 +88,8 @@ class Followers:
                 writer.close()
 
     def _follow(self, container_id: str, writer: Writer) -> None:
-        copy = _Copy(self._engine, container_id, writer, self._closing)
         can_follow = self._can_follow()
+        copy = _Copy(self._engine, container_id, writer, self._closing, of_lines=can_follow)
         while not self._closing.is_set():
             # Asked first: what is printed between the two questions is in the copy that begins after the end.
             is_over = self._is_over(container_id)
@@ -124,9 +124,15 @@ class Followers:
 
 
 class _Copy:
-    """The copy of one output, each time read from its beginning, without what is kept already."""
+    """The copy of one output, each time read from its beginning, without what is kept already.
 
-    def __init__(self, engine: Engine, container_id: str, writer: Writer, closing: threading.Event) -> None:
+    `of_lines` is as for `Frames`.
+    """
+
+    def __init__(
+        self, engine: Engine, container_id: str, writer: Writer, closing: threading.Event, *, of_lines: bool
+    ) -> None:
+        self._of_lines = of_lines
         self._engine = engine
         self._path = f"/containers/{container_id}/logs"
         self._writer = writer
@@ -146,7 +152,7 @@ class _Copy:
         self._read(follow=False, holds_back=True)
 
     def _read(self, *, follow: bool, holds_back: bool) -> None:
-        frames = Frames()
+        frames = Frames(of_lines=self._of_lines)
         held, begins_at = b"", 0
         params = {"stdout": "true", "stderr": "true", "follow": "true" if follow else "false"}
         silence = None if follow else _SILENCE_SECONDS

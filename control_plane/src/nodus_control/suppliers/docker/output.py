@@ -23,6 +23,7 @@ _PART = "output-"
 _COMPLETE = "complete-"
 _HEAD_BYTES = 21
 _FRAME_HEAD_BYTES = 8
+_LINE_BYTES = 16_384
 
 
 class Fenced(Exception):
@@ -30,9 +31,20 @@ class Fenced(Exception):
 
 
 class Frames:
-    """Takes apart the stream of an engine: frames of a stream's number, three zeros and four bytes of length."""
+    """Takes apart the stream of an engine: frames of a stream's number, three zeros and four bytes of length.
 
-    def __init__(self) -> None:
+    Docker cuts a line of more than 16 KiB into frames, and its log driver `local` loses the line break behind the last
+    of them (20.10). It is put back, but at the end of all output, where nothing tells it from one that never was there.
+
+    Args:
+        of_lines: each frame is a line, or 16 KiB of one: a shorter one without a line break has lost it.
+    """
+
+    def __init__(self, *, of_lines: bool = False) -> None:
+        self._of_lines = of_lines
+        self._lost_break: set[int] = set()
+        self._stream = 0
+        self._size = 0
         self._head = b""
         self._left = 0
         self._taken = 0
@@ -50,8 +62,13 @@ class Frames:
                 view = view[wanted:]
                 if len(self._head) < _FRAME_HEAD_BYTES:
                     break
-                self._left = int.from_bytes(self._head[4:], "big")
+                self._stream, self._size = self._head[0], int.from_bytes(self._head[4:], "big")
+                self._left = self._size
                 self._head = b""
+                if self._stream in self._lost_break or (self._of_lines and not self._size):
+                    self._lost_break.discard(self._stream)
+                    found += b"\n"
+                    self._taken += 1
                 self.last_begins_at = self._taken
                 continue
             taken = view[: self._left]
@@ -59,6 +76,8 @@ class Frames:
             self._left -= len(taken)
             self._taken += len(taken)
             view = view[len(taken) :]
+            if self._of_lines and not self._left and self._size < _LINE_BYTES and found[-1:] != b"\n":
+                self._lost_break.add(self._stream)
         return bytes(found)
 
 
