@@ -135,7 +135,7 @@ DOES_IO = {
 
 # The control plane: package -> what it may import besides the standard library and itself.
 OUTSIDE_OF_CONTROL_PLANE: dict[str, set[str]] = {
-    "nodus_core": {"tomli"},  # before Python 3.11, instead of tomllib
+    "nodus_core": {"tomli", "tomllib"},  # the first before Python 3.11, which brings the second
     "nodus_ledger": {"alembic", "cryptography", "nodus_core", "psycopg", "redis", "sqlalchemy"},
     "nodus_control": {
         "anyio",
