@@ -58,6 +58,13 @@ sys.exit(not get("Py_ENABLE_SHARED") or not os.path.exists(os.path.join(get("LIB
 """
 """PyInstaller puts that library into the programs that it makes."""
 
+ENGINES = {
+    "containers": ["tests/containers"],
+    "clusters": ["tests/slurm", "tests/hosted/test_real_engines.py"],
+}
+"""The tests that run jobs on real engines, by kind."""
+WITHOUT_ENGINES = [f"--ignore={path}" for paths in ENGINES.values() for path in paths]
+
 WHOLE = os.environ.get("NODUS_TESTS") == "whole"
 
 
@@ -96,7 +103,17 @@ def lowest(project: dict[str, object], *extras: str) -> list[str]:
     return [re.sub(r">=([\d.]+).*", r"==\1", requirement) for requirement in required]
 
 
-# What takes the longest begins first.
+# What takes the longest begins first. Engines are waited for more than computed with.
+@nox.session(tags=["test"], python=False)
+@nox.parametrize("kind", [nox.param(kind, id=kind) for kind in ENGINES])
+def engines(session: nox.Session, kind: str) -> None:
+    """The control plane's tests on real engines: those for containers, or a cluster and what is served on either."""
+    if session.posargs:
+        session.skip("the arguments are for the SDK's tests")
+    with session.chdir("control_plane"):
+        run_here(session, "pytest", *ENGINES[kind])
+
+
 @nox.session(tags=["test"], python=[*ENDS, *(version for version in PYTHONS if version not in ENDS)])
 def tests(session: nox.Session) -> None:
     """The SDK's tests: all on the oldest and the newest Python that is here, between them what waits, on asyncio.
@@ -124,7 +141,7 @@ def control_plane(session: nox.Session, half: str) -> None:
     if session.posargs:
         session.skip("the arguments are for the SDK's tests")
     with session.chdir("control_plane"):
-        run_here(session, "pytest", "--ignore", "tests/browser", "--share", f"{half}/2")
+        run_here(session, "pytest", "--ignore=tests/browser", *WITHOUT_ENGINES, "--share", f"{half}/2")
 
 
 @nox.session(tags=["test"])
@@ -145,7 +162,7 @@ def control_plane_with_oldest_dependencies(session: nox.Session) -> None:
     lows = lowest(CONTROL_PLANE_PYPROJECT["project"], "postgres", "redis")
     install(session, *SDK, *CONTROL_PLANE, *group("test"), *group("receivers"), *lows)
     with session.chdir("control_plane"):
-        session.run("pytest", "--ignore", "tests/browser", *share("1/8"))
+        session.run("pytest", "--ignore=tests/browser", *WITHOUT_ENGINES, *share("1/8"))
 
 
 @nox.session(name="tests-oldest-dependencies", python=OLDEST, tags=["test"])

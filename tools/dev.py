@@ -1,7 +1,7 @@
 """Everything a developer runs, from a fresh clone on: `python3 tools/dev.py demo`, `python3 tools/dev.py test`.
 
 It makes `.venv`, with the project and its tools in it, and runs sessions of noxfile.py there: `checks` and `test` run
-several, two more at once than there are cores, because tests wait for much of their time. `setup` makes `.venv` only.
+several, three more at once than there are cores, because tests wait for much of their time. `setup` makes `.venv` only.
 Any other task is a session: `dev.py --list` names them. As root on Debian, `--install` (or CI=true) installs missing
 system packages too. Standard library only; what stands above the first check is read by old Pythons as well.
 """
@@ -261,11 +261,11 @@ def run_all(commands: dict[str, list[str]]) -> int:
         before[signal.SIGINT] = signal.signal(signal.SIGINT, lambda number, frame: None)
     left = list(commands)
     endings: dict[str, tuple[int, str]] = {}
-    with ThreadPoolExecutor(cores() + 2) as pool:
+    with ThreadPoolExecutor(cores() + 3) as pool:
         running: dict[Future[tuple[int, str, int]], str] = {}
         while running or (left and not signals):
             # By this thread alone, which acts on a signal before it goes on: one that a signal ended makes room, too.
-            while left and len(running) < cores() + 2 and not signals:
+            while left and len(running) < cores() + 3 and not signals:
                 name = left.pop(0)
                 running[pool.submit(run, commands[name])] = name
             # In short waits: a signal that comes just before one begins is acted on only when it ends.
