@@ -188,7 +188,7 @@ class TestCommands:
         """Programs get Ctrl-C, whichever it was; and what they started ends with them, whether it heeds that or not."""
         alive = tmp_path / "alive"
         os.mkfifo(alive)
-        monkeypatch.setattr(dev, "cores", lambda: -1)
+        monkeypatch.setattr(dev, "cores", lambda: -2)
         stays = "trap '' HUP INT QUIT TERM; exec >\"$1\"; echo here; while :; do sleep 1; done"
         waits = f"import subprocess, sys; subprocess.call([{str(script(tmp_path / 'stays', stays))!r}, sys.argv[1]])"
         commands = {
