@@ -116,7 +116,7 @@ def engines(session: nox.Session, kind: str) -> None:
 
 @nox.session(tags=["test"], python=[*ENDS, *(version for version in PYTHONS if version not in ENDS)])
 def tests(session: nox.Session) -> None:
-    """The SDK's tests: all on the oldest and the newest Python that is here, between them what waits, on asyncio.
+    """The SDK's tests: all on the oldest and the newest Python here, between them half of what waits, on asyncio.
 
     What they cover is measured on the newest. A program is frozen on one of the two, the oldest if it can.
     """
@@ -124,7 +124,7 @@ def tests(session: nox.Session) -> None:
     freezes = session.python == freezer
     install(session, *SDK, *group("test"), *group("receivers"), *(group("freeze") if freezes else ()))
     session.env["NODUS_TEST_FREEZES"] = "1" if freezes else ""
-    chosen = [] if WHOLE or session.python in ENDS else ["tests/_async", "-k", "not trio"]
+    chosen = [] if WHOLE or session.python in ENDS else ["tests/_async", "-k", "not trio", *share("1/2")]
     if session.python == NEWEST:
         for stale in ROOT.glob(".coverage.*"):
             stale.unlink()

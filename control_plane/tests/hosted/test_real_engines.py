@@ -157,7 +157,7 @@ def what_a_job_prints_costs_and_ends_with_is_true(site: Site) -> None:
     # Compared by lengths first: five million bytes are long to show.
     assert len(printed) == 5_000_003 + len(lines)
     assert hashlib.sha256(printed).digest() == hashlib.sha256(b"\xff\xfe" + bytes(5_000_000) + b"\x80" + lines).digest()
-    assert job["duration_s"] >= 1
+    assert job["duration_s"] >= 0.9
     assert round(job["cost_usd"] * 1_000_000) == micros
     assert job["simulated"] is False
 
@@ -182,7 +182,7 @@ def a_job_outlives_its_worker_and_runs_once(site: Site) -> None:
 
     assert (job["status"], job["attempts"]) == ("completed", 1)
     assert site.output(job_id) == b"began\nended\n"
-    assert job["duration_s"] >= 3
+    assert job["duration_s"] >= 2.9  # a sleep of three seconds, between two readings of the engine's clock
     assert verify(site.control_plane.database).is_sound
 
 
