@@ -21,6 +21,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import nodus_core
+from nodus_core.catalogue import SHIPPED_FILE
+
 API_PROCESSES = 2
 STARTING_SECONDS = 60.0
 _PROGRAM = "from nodus_control.entry import main; main()"
@@ -63,13 +66,14 @@ def served() -> Iterator[Served]:
         environment = {
             **os.environ,
             "NODUS_DATABASE_URL": url,
+            "NODUS_SUPPLIERS": str(Path(nodus_core.__file__).with_name("data") / SHIPPED_FILE),
             "NODUS_KEY_ENCRYPTION_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
             "XDG_STATE_HOME": closing.enter_context(tempfile.TemporaryDirectory()),
         }
         api_key = _mint(environment)
-        options = ["--driver", "simulated", "--port", "0", "--workers", str(API_PROCESSES), "--rate-limit", "off"]
+        options = ["--port", "0", "--workers", str(API_PROCESSES), "--rate-limit", "off"]
         said = closing.enter_context(_process("serve", *options, until=r"serving (http://\S+)\n", env=environment))
-        closing.enter_context(_process("worker", "--driver", "simulated", until=r"(working)\n", env=environment))
+        closing.enter_context(_process("worker", until=r"(working)\n", env=environment))
         yield Served(said, api_key)
 
 
