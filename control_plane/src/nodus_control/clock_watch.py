@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets
-import threading
 import time
 from collections.abc import Callable
 
@@ -21,6 +20,7 @@ from nodus_ledger.trust.row_times import RowTimes
 
 from .clock import RunningClock
 from .clock_checks import TOLERANCE_MS, Readings, disagreement, refusal, warning
+from .concurrency.watching import Watching
 
 WATCH_SECONDS = 10.0
 """How often the clocks are compared, in real seconds."""
@@ -96,8 +96,7 @@ class ClockWatch:
         self._marks = None if self._server or database.path is None else ClockMarks(database, secrets.token_hex(8))
         self._accepted = 0
         self._problem: str | None = None
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._watching = Watching("nodus-clock", self.look, WATCH_SECONDS)
         self.clock = RunningClock(real_time=wall if self._server is None else self._server.now, monotonic=monotonic)
 
     def real_time(self) -> float:
@@ -140,17 +139,12 @@ class ClockWatch:
 
     def start(self) -> None:
         """Go on comparing, in a thread."""
-        if self._thread is None and (self._server or self._marks):
-            self._stopping.clear()
-            self._thread = threading.Thread(target=self._run, name="nodus-clock", daemon=True)
-            self._thread.start()
+        if self._server or self._marks:
+            self._watching.start()
 
     def stop(self) -> None:
         """Stop comparing; say to the others that this process has ended."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        self._watching.stop()
         if self._marks is not None:
             # Otherwise it is forgotten when another process starts.
             with contextlib.suppress(DatabaseUnavailable, sqlalchemy.exc.DBAPIError):
@@ -161,13 +155,6 @@ class ClockWatch:
         if self._server is not None:
             self._server.compare()
         self._judge(self._read())
-
-    def _run(self) -> None:
-        while not self._stopping.wait(WATCH_SECONDS):
-            try:
-                self.look()
-            except (DatabaseUnavailable, sqlalchemy.exc.DBAPIError):
-                continue  # whoever works with the database says that it is away
 
     def _read(self, *, with_newest: bool = False) -> Readings:
         # Before the clocks: rows that others write meanwhile are not ahead of them, however long this takes.

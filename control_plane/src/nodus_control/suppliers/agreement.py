@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import threading
-
-import sqlalchemy.exc
 
 from nodus_core.catalogue import Catalogue
-from nodus_ledger.errors import DatabaseUnavailable
 from nodus_ledger.jobs.accepted_suppliers import AcceptedSuppliers
+
+from ..concurrency.watching import Watching
 
 LOOK_SECONDS = 2.0
 """How often it is asked, in real seconds: within five, every process knows."""
@@ -31,8 +29,7 @@ class Agreement:
         self._accepted = accepted
         self._own = catalogue.sha256
         self._problem: str | None = None
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._watching = Watching("nodus-suppliers", self.look, LOOK_SECONDS)
 
     def check(self) -> str:
         """Return `ok`, or why this process is not ready."""
@@ -40,17 +37,11 @@ class Agreement:
 
     def start(self) -> None:
         """Go on comparing, in a thread."""
-        if self._thread is None:
-            self._stopping.clear()
-            self._thread = threading.Thread(target=self._run, name="nodus-suppliers", daemon=True)
-            self._thread.start()
+        self._watching.start()
 
     def stop(self) -> None:
         """Stop comparing."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        self._watching.stop()
 
     def look(self) -> None:
         """Compare once."""
@@ -63,10 +54,3 @@ class Agreement:
         elif problem is None and self._problem is not None:
             _logger.warning("the suppliers file of this process is the accepted one again")
         self._problem = problem
-
-    def _run(self) -> None:
-        while not self._stopping.wait(LOOK_SECONDS):
-            try:
-                self.look()
-            except (DatabaseUnavailable, sqlalchemy.exc.DBAPIError):
-                continue  # whoever works with the database says that it is away
