@@ -39,8 +39,8 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "readiness": set(),
         "clock": set(),
         "clock_checks": set(),
-        "clock_watch": {"clock", "clock_checks", "concurrency"},
         "concurrency": set(),
+        "clock_watch": {"clock", "clock_checks", "concurrency"},
         "access": {"errors"},
         # Below it is the program that runs beside a command, as a process of its own.
         "runner": set(),

@@ -10,6 +10,7 @@ import asyncclick
 from nodus_core.catalogue import Catalogue, default_catalogue
 from nodus_ledger.database.database import DATABASE_VARIABLE, Database, UnusableDatabase
 from nodus_ledger.errors import DatabaseUnavailable, UnknownJob
+from nodus_ledger.jobs.accepted_suppliers import AcceptedSuppliers
 from nodus_ledger.jobs.leases import Claim
 from nodus_ledger.jobs.resolving import NotUnknown, resolve
 from nodus_ledger.jobs.settlement import Step
@@ -19,6 +20,7 @@ from .dispatch import decisions
 from .exit_codes import OK, Misconfigured
 from .suppliers.command import named_suppliers, suppliers_option
 from .suppliers.drivers import Terms
+from .suppliers.files import SUPPLIERS_VARIABLE
 
 
 @asyncclick.group("attempts")
@@ -53,6 +55,12 @@ def resolve_attempt(
     except (UnusableDatabase, ValueError) as exc:
         raise Misconfigured(str(exc)) from exc
     try:
+        accepted = AcceptedSuppliers(database).sha256()
+        if accepted not in (None, catalogue.sha256):
+            raise Misconfigured(
+                "these are not the suppliers that were accepted for this database, whose prices count: give "
+                f"--suppliers FILE, or set {SUPPLIERS_VARIABLE}"
+            )
         now = ClockWatch(database).clock.now()
 
         def step_of(claim: Claim) -> Step:

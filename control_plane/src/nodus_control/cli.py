@@ -39,8 +39,8 @@ from .serving.server import Server, ServerFailed, base_url_of, bind
 from .suppliers.command import no_driver_option, required_suppliers, suppliers, suppliers_option
 from .suppliers.drivers import PROCESS, state_directory, what_runs
 from .suppliers.files import drivers_of, process_options_of
-from .suppliers.process.command import containment_option
-from .suppliers.process.exposure import require_nothing_exposed
+from .suppliers.process.command import containment_option, keep_days_option
+from .suppliers.process.exposure import require_nothing_exposed, secret_files
 from .suppliers.process.options import ProcessOptions
 from .version import VERSION
 from .webhooks.addresses import parse_allowed
@@ -73,7 +73,7 @@ def _with_database(command: Callable[..., Any]) -> Callable[..., Any]:
         help="Start although the other processes of this database have other suppliers: these are the new ones, and "
         "the others place nothing until they are restarted with them. The operator's ledger records it.",
     )(command)
-    command = containment_option(allow_option(command))
+    command = containment_option(keep_days_option(allow_option(command)))
     command = asyncclick.option(
         "--accept-clock",
         is_flag=True,
@@ -132,6 +132,7 @@ def serve(
     workers: int,
     accept_rollback: bool,
     process_containment: str,
+    process_keep_days: float,
     rate_limit: str,
     trusted_proxies: tuple[str, ...],
 ) -> int:
@@ -142,6 +143,7 @@ def serve(
         suppliers_path,
         webhook_allow,
         containment=process_containment,
+        keep_days=process_keep_days,
         accepts_clock=accept_clock,
         accepts_suppliers=accept_suppliers,
         accepts_rollback=accept_rollback,
@@ -176,6 +178,7 @@ def worker(
     accept_clock: bool,
     accept_suppliers: bool,
     process_containment: str,
+    process_keep_days: float,
 ) -> int:
     """Run the jobs that the API accepts, fail them over, and deliver webhooks."""
     with catching_interrupts() as interrupts:
@@ -185,6 +188,7 @@ def worker(
             suppliers_path,
             webhook_allow,
             containment=process_containment,
+            keep_days=process_keep_days,
             accepts_clock=accept_clock,
             accepts_suppliers=accept_suppliers,
         )
@@ -212,6 +216,7 @@ def _hosting(
     webhook_allow: tuple[str, ...],
     *,
     containment: str,
+    keep_days: float,
     accepts_clock: bool,
     accepts_suppliers: bool,
     accepts_rollback: bool = False,
@@ -221,14 +226,17 @@ def _hosting(
     if not url:
         raise Misconfigured(f"no database: give --db URL, or set {DATABASE_VARIABLE}")
     file = required_suppliers(suppliers_path)
+    redis = redis_url or os.environ.get(REDIS_VARIABLE)
+    hidden = secret_files({**os.environ, DATABASE_VARIABLE: url, REDIS_VARIABLE: redis or ""})
+    base = ProcessOptions(containment=containment, keep_days=keep_days, hidden_files=hidden)
     return Hosting(
         url,
-        redis_url or os.environ.get(REDIS_VARIABLE),
+        redis,
         file,
         drivers_of(file),
         webhook_allow,
         threshold,
-        process_options_of(file, containment),
+        process_options_of(file, base),
         accepts_clock,
         accepts_suppliers,
         accepts_rollback,

@@ -47,7 +47,7 @@ from .clock import Clock
 from .clock_watch import ClockWatch
 from .concurrency.giving_way import GivingWay
 from .dispatch.engines import Engines
-from .dispatch.strays import Owner
+from .dispatch.strays import KEPT_MS, Owner
 from .dispatch.sweeper import Sweeper
 from .dispatch.worker import Worker
 from .dispatch.worker_loop import WorkerLoop
@@ -59,7 +59,7 @@ from .suppliers.agreement import Agreement
 from .suppliers.drivers import PROCESS, SIMULATED, DriverContext, Drivers, Service, state_directory
 from .suppliers.files import shipped_for
 from .suppliers.process.options import ProcessOptions
-from .suppliers.protocol import ClosableDriver
+from .suppliers.protocol import ClosableDriver, EngineUnavailable
 from .suppliers.services import services_of
 from .suppliers.simulated.driver import SimulatedDriver
 from .trouble import Trouble
@@ -318,10 +318,10 @@ class ControlPlane:
     def close(self) -> None:
         """Stop the worker and close the database. Without a lasting database, running commands are ended."""
         self._is_closing.set()
-        self.sweeper.stop()
         self._loop.stop()
         if self._private_directory is not None:
             self._end_everything()
+        self.sweeper.stop()
         self.webhooks.deliverer.stop()
         self.feed.close()
         self.output_watch.close()
@@ -398,9 +398,19 @@ class ControlPlane:
     def _end_everything(self) -> None:
         self.jobs.request_cancel_all(self.clock.now())
         deadline = time.monotonic() + STOPPING_SECONDS
-        while self.worker.next_due() is not None and time.monotonic() < deadline:
-            if not self.worker.run_due():
-                time.sleep(0.02)
+        # The worker is asked first: it waits for what its drivers are being asked, which nothing else counts as due.
+        while (self.worker.run_due() or self.worker.next_due() is not None) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        self._forget_everything()
+
+    def _forget_everything(self) -> None:
+        """Have engines forget what this database gave them, which nobody will ever ask about again."""
+        for supplier, driver in self.drivers.one_of_each():
+            if driver.runs_commands:
+                try:
+                    self.sweeper.sweep(supplier, driver, ahead_ms=KEPT_MS)
+                except EngineUnavailable as exc:
+                    _logger.warning("supplier %s: what ran there is not cleared away: %s", supplier, exc.detail)
 
     def _output_directory(self) -> Path | None:
         if self.database.path is not None or self.database.is_server:

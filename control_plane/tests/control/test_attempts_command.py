@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 
@@ -21,10 +23,33 @@ UNKNOWN_AFTER_SECONDS = 300
 _PROGRAM = "from nodus_control.cli import main; main()"
 
 
-def resolve(url: str, *arguments: str) -> tuple[int, str]:
+SUPPLIERS = "".join(
+    f"""\
+[[supplier]]
+name = "{name}"
+kind = "neocloud"
+regions = ["here"]
+driver = "slurm"
+usd_per_gpu_hour = {{ l40s = {usd}, a10g = {usd} }}
+[supplier.slurm]
+folder = "/nowhere"
+image_command = ["run", "--nv", "{{env}}", "{{image}}"]
+"""
+    for name, usd in (("cheap", 1), ("dear", 2))
+)
+"""The suppliers of a fleet, as its operator's file names them."""
+
+
+def resolve(url: str, *arguments: str, suppliers: str = SUPPLIERS) -> tuple[int, str]:
     """Run the command; return its exit status, and all that it printed."""
     command = [sys.executable, "-c", _PROGRAM, "attempts", "resolve", "--db", url, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        file.write(suppliers)
+        file.flush()
+        environment = {**os.environ, "NODUS_SUPPLIERS": file.name if suppliers else ""}
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False, env=environment
+        )
     return done.returncode, done.stdout + done.stderr
 
 
@@ -53,6 +78,16 @@ def operators_rows(fleet: Fleet) -> list[str]:
     query = select(ledger.c.kind).where(ledger.c.customer_id == OPERATOR).order_by(ledger.c.seq)
     with fleet.plane.database.read() as connection:
         return list(connection.execute(query).scalars())
+
+
+def test_the_prices_of_other_suppliers_do_not_count(fleet: Fleet, kept_database_url: str) -> None:
+    """Nor those of the list that comes with the package, where nobody says which file is the right one."""
+    job_id = make_unknown(fleet)
+    status, said = resolve(kept_database_url, job_id, "--ended", suppliers="")
+
+    assert status == 3
+    assert "not the suppliers that were accepted" in said
+    assert fleet.view(job_id)["phase"] == "unknown"
 
 
 @pytest.mark.both_engines

@@ -13,7 +13,7 @@ from nodus_control.dispatch import worker as worker_module
 from nodus_control.dispatch.engines import Engines
 from nodus_control.dispatch.worker import LEASE_MS, Worker
 from nodus_control.suppliers.drivers import Drivers, Terms
-from nodus_control.suppliers.protocol import Placement, PlacementState, Report
+from nodus_control.suppliers.protocol import Found, Placement, PlacementState, Report
 from nodus_ledger.jobs.leases import Claims
 
 pytestmark = pytest.mark.both_engines
@@ -67,6 +67,52 @@ def test_a_submission_that_may_have_arrived_is_made_again_under_its_name(fleet: 
     assert fleet.view(job_id)["phase"] is None
     assert {placement.attempt for placement in fleet.cheap.submitted} == {1}
     assert fleet.dear.submitted == []
+
+
+def test_a_driver_that_breaks_after_it_submitted_leaves_the_job_where_it_is(fleet: Fleet) -> None:
+    """Whatever is said of the engine afterwards: its program may run there."""
+
+    def broken(placement: Placement, now: float) -> Report:
+        raise OSError("no space left")
+
+    fleet.cheap.reports = broken
+    job_id = fleet.submit()
+    fleet.worker.run_due()
+    waiting = fleet.view(job_id)
+    fleet.cheap.on_submit = unsent
+    fleet.advance(60)
+    fleet.cheap.reports = running
+
+    assert (waiting["status"], waiting["phase"]) == ("queued", "submitting")
+    assert fleet.dear.submitted == []
+    assert fleet.outcomes(job_id) == [("cheap", None)]
+
+
+def test_output_is_that_of_the_last_attempt_that_began(fleet: Fleet) -> None:
+    """One that never left has none."""
+    job_id = fleet.submit()
+    fleet.worker.run_due()
+    fleet.cheap.reports = lambda placement, now: Report(PlacementState.LOST)
+    fleet.dear.on_submit = unsent
+    fleet.advance(10)
+    facts = fleet.plane.jobs.latest_placement(job_id)
+
+    assert fleet.outcomes(job_id) == [("cheap", "lost"), ("dear", "not_started")]
+    assert facts is not None
+    assert facts.supplier == "cheap"
+
+
+def test_what_runs_ends_with_a_control_plane_that_keeps_nothing() -> None:
+    """Also where its engine was just being asked about it; and the engine forgets it."""
+    fleet = Fleet("sqlite://")
+    ours = (fleet.plane.settings.database_id(), fleet.plane.settings.incarnation())
+    job_id = fleet.submit()
+    fleet.worker.run_batch()
+    fleet.cheap.on_list = lambda: [Found(job_id, 1, *ours, 0.0, is_running=False)]
+    fleet.plane.close()
+
+    assert [placement.job_id for placement in fleet.cheap.cancelled][:1] == [job_id]
+    assert [placement.job_id for placement in fleet.cheap.forgotten] == [job_id]
 
 
 def test_what_a_worker_that_died_may_have_sent_stays_where_it_is(fleet: Fleet) -> None:

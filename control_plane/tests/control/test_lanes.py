@@ -25,7 +25,7 @@ class Batches:
         self.may_end.set()
 
     @contextmanager
-    def __call__(self, _since: float) -> Iterator[None]:
+    def __call__(self) -> Iterator[None]:
         self.sizes.append(0)
         self.is_open.set()
         yield

@@ -16,6 +16,7 @@ from nodus_control.control_plane import ControlPlane
 from nodus_control.exit_codes import Misconfigured
 from nodus_control.suppliers.command import describe, example_text
 from nodus_control.suppliers.files import drivers_of, load_suppliers, process_options_of, shipped_for
+from nodus_control.suppliers.process.options import ProcessOptions
 from nodus_core.catalogue import Catalogue, shipped_suppliers
 from nodus_core.suppliers_file import DriverName, SupplierKind
 from nodus_core.suppliers_reading import read_suppliers
@@ -162,10 +163,12 @@ def test_what_cannot_be_read_is_said(tmp_path: Path, content: bytes | None, expe
 
 
 def test_the_section_of_a_supplier_says_how_commands_run() -> None:
-    """As many jobs at once as there are GPUs."""
-    options = process_options_of(read_suppliers(PROCESS, "x"), "off")
+    """As many jobs at once as there are GPUs; what stands in no file stays as it is."""
+    base = ProcessOptions(containment="off", keep_days=2, hidden_files=(Path("/run/secrets/key"),))
+    options = process_options_of(read_suppliers(PROCESS, "x"), base)
 
     assert (options.at_once, options.isolation_is_not_needed, options.containment) == (3, True, "off")
+    assert (options.keep_days, options.hidden_files) == (2, (Path("/run/secrets/key"),))
     assert (options.user, options.memory_bytes) == (None, 2 << 30)
 
 
@@ -176,7 +179,7 @@ def test_what_this_version_cannot_run_is_refused() -> None:
     with pytest.raises(Misconfigured, match="several drivers"):
         drivers_of(mixed)
     with pytest.raises(Misconfigured, match='suppliers "desk" and "desk-2"'):
-        process_options_of(twice, "auto")
+        process_options_of(twice, ProcessOptions())
 
     assert drivers_of(read_suppliers(PROCESS, "x")) == ("process",)
 
@@ -205,11 +208,18 @@ def test_a_playground_takes_a_suppliers_file(tmp_path: Path) -> None:
         subprocess.run(
             [*program, *more], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
         )
-        for more in (["--driver", "process"], ["--speed", "60"], ["--price", "2"], ["--price", "0.0000001"])
+        for more in (
+            ["--driver", "process"],
+            ["--speed", "60"],
+            ["--price", "2"],
+            ["--price", "0.0000001"],
+            ["--process-jobs", "9"],
+        )
     ]
 
-    assert [each.returncode for each in refused] == [2, 2, 2, 2]
+    assert [each.returncode for each in refused] == [2, 2, 2, 2, 2]
     assert "leave --driver out" in refused[0].stderr
     assert "real time" in refused[1].stderr
     assert "--price is for jobs that run on this machine" in refused[2].stderr
     assert "at most six decimals" in refused[3].stderr
+    assert "[supplier.process] says how commands run" in refused[4].stderr

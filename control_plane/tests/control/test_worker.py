@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from control.engines import EngineStub, Holds
+from entries import layout_of_one_machine
 
 from nodus_control.clock import ManualClock
 from nodus_control.control_plane import ControlPlane
@@ -23,7 +24,6 @@ from nodus_control.suppliers.protocol import (
 )
 from nodus_core.spec import parse_spec
 from nodus_ledger.database.rows import JobRecord
-from nodus_ledger.jobs.capacity import Layout
 from nodus_ledger.jobs.leases import Claims
 from nodus_ledger.keys.keys import KeyRecord, PrincipalKind
 from nodus_ledger.trust.row_times import RowTimes
@@ -67,7 +67,7 @@ class Bench:
 
     def claims_of_one_machine(self, *, at_once: int) -> Claims:
         """Share eight GPUs of each model, and so many places, among all suppliers."""
-        layout = Layout.of_one_machine(self.control_plane.catalogue, gpus=8, at_once=at_once)
+        layout = layout_of_one_machine(self.control_plane.catalogue, gpus=8, at_once=at_once)
         return Claims(self.control_plane.database, self.control_plane.catalogue, layout)
 
     def submit(self, **changes: Any) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 
 import pytest
+from entries import layout_of_one_machine
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -107,7 +108,7 @@ def test_a_job_that_can_no_longer_go_there_has_nothing_kept() -> None:
 def test_a_layout_follows_the_catalogue() -> None:
     """A supplier that says nothing is not counted; one machine has the same for all suppliers."""
     plain = default_catalogue()
-    machine = Layout.of_one_machine(plain, gpus=2, at_once=3)
+    machine = layout_of_one_machine(plain, gpus=2, at_once=3)
 
     assert Layout.of(plain) == Layout()
     assert not Layout.of(plain).counts("a10g")

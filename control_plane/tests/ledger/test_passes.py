@@ -17,7 +17,7 @@ from nodus_ledger.database.schema import jobs
 from nodus_ledger.errors import NoSuchOffer
 from nodus_ledger.jobs import passes
 from nodus_ledger.jobs.capacity import RESERVES_AFTER_MS
-from nodus_ledger.jobs.leases import SUBMITTING
+from nodus_ledger.jobs.settlement import SUBMITTING
 from nodus_ledger.jobs.wants import REST_MS, WAITING_FOR_CAPACITY, Wants
 from nodus_ledger.verification.verify import verify
 

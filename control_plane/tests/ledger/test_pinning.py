@@ -38,3 +38,17 @@ def test_another_engine_is_taken_once_nothing_is_open(fleet: Fleet) -> None:
     assert not before
     assert Engines(fleet.plane.settings).is_own("cheap", other)
     assert not Engines(fleet.plane.settings).is_own("cheap", fleet.cheap)
+
+
+def test_a_worker_notices_that_its_engine_was_replaced(fleet: Fleet) -> None:
+    """Also one that has worked with the former all the time: two must not have one supplier's jobs."""
+    engines = Engines(fleet.plane.settings)
+    other = EngineStub()
+    other.engine = lambda: "engine 2"
+    before = engines.is_own("cheap", fleet.cheap)
+    repin(fleet.plane.database, "cheap")
+    taken = Engines(fleet.plane.settings).is_own("cheap", other)
+
+    assert (before, taken) == (True, True)
+    assert not engines.is_own("cheap", fleet.cheap)
+    assert engines.others == {"cheap"}

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
+from entries import layout_of_one_machine
 from patience import PATIENCE_SECONDS, eventually
 from process.conftest import SECRET
 
@@ -27,7 +28,6 @@ from nodus_control.suppliers.process.options import ProcessOptions
 from nodus_control.suppliers.protocol import PlacementState
 from nodus_core.spec import parse_spec
 from nodus_ledger.database.rows import JobRecord
-from nodus_ledger.jobs.capacity import Layout
 from nodus_ledger.jobs.leases import Claims
 from nodus_ledger.keys.keys import KeyRecord, PrincipalKind
 from nodus_ledger.trust.row_times import RowTimes
@@ -85,7 +85,7 @@ class Campaign:
             linger_seconds=0.1,
             force_seconds=2.0,
         )
-        layout = Layout.of_one_machine(self.control_plane.catalogue, gpus=8, at_once=AT_ONCE)
+        layout = layout_of_one_machine(self.control_plane.catalogue, gpus=8, at_once=AT_ONCE)
         claims = Claims(self.control_plane.database, self.control_plane.catalogue, layout)
         self.worker = TimedWorker(
             self.control_plane.jobs, claims, Drivers.everywhere(self.driver), self.control_plane.clock.now

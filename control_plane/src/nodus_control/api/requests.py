@@ -108,7 +108,7 @@ class _Threads:
         if not parts.database.is_server and not parts.asks_others:
             database = parts.database
             self._lanes = {
-                Work.LOOKS_UP: Lane(lambda _since: database.lent(), LONGEST_WAIT_SECONDS),
+                Work.LOOKS_UP: Lane(database.lent, LONGEST_WAIT_SECONDS),
                 Work.RECORDS: Lane(database.together, LONGEST_WAIT_SECONDS),
             }
 

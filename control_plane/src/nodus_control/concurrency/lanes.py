@@ -60,15 +60,15 @@ class Lane:
     """One thread at a time for the tasks of one event loop; none where nothing waits.
 
     Args:
-        together: is entered around all pieces that are done at a time, with the time (monotonic) since when the first
-            of them has waited. What leaving it raises becomes the outcome of all of them.
+        together: is entered around all pieces that are done at a time. What leaving it raises becomes the outcome of
+            all of them.
         longest_wait_seconds: how long a piece may wait before it is begun.
         most: so many pieces at a time.
     """
 
     def __init__(
         self,
-        together: Callable[[float], AbstractContextManager[None]],
+        together: Callable[[], AbstractContextManager[None]],
         longest_wait_seconds: float,
         most: int = MOST_AT_ONCE,
     ) -> None:
@@ -169,7 +169,7 @@ class Lane:
 
     def _do(self, batch: Sequence[_Piece[Any]]) -> None:
         try:
-            with self._together(min(piece.came for piece in batch)):
+            with self._together():
                 for piece in batch:
                     piece.do()
         except BaseException as exc:

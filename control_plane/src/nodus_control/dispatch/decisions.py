@@ -127,6 +127,15 @@ def unavailable(claim: Claim, detail: str, ending: Ending, now: int, terms: Term
     )
 
 
+def asked_again(claim: Claim, now: int) -> Step:
+    """The driver itself failed, so nothing is known: the job is where it was, whatever its phase says of that.
+
+    One in the queue may have been given to the engine all the same: see `SUBMITTING`.
+    """
+    job = claim.job
+    return Step(job, (), due_at=now + RETRY_MS, phase=job.phase, phase_detail=job.phase_detail)
+
+
 def given_up(claim: Claim, ending: Ending, now: int) -> Step:
     """Nobody will ever know what became of it: it is lost, and has run until its last proof of life."""
     job, attempt = claim.job, claim.attempt

@@ -22,7 +22,7 @@ class Engines:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
-        self._own: set[str] = set()
+        self._identities: dict[str, str | None] = {}
         self._others: set[str] = set()
 
     @property
@@ -32,19 +32,22 @@ class Engines:
             return frozenset(self._others)
 
     def is_own(self, supplier: str, driver: Driver) -> bool:
-        """Say whether the engine that is reached here is the supplier's. It is asked once, and after a doubt.
+        """Say whether the engine that is reached here is the supplier's. The engine is asked once, and after a doubt.
+
+        What is on record is read each time: an operator may have had it replaced.
 
         Raises:
             EngineUnavailable: it cannot be asked now.
         """
         with self._lock:
-            if supplier in self._own:
-                return True
-        identity = driver.identity()
+            is_known = supplier in self._identities
+            identity = self._identities.get(supplier)
+        if not is_known:
+            identity = driver.identity()
         pinned = identity if identity is None else self._settings.engine_of(supplier, identity)
         with self._lock:
+            self._identities[supplier] = identity
             if identity == pinned:
-                self._own.add(supplier)
                 self._others.discard(supplier)
                 return True
             is_news = supplier not in self._others
@@ -52,7 +55,8 @@ class Engines:
         if is_news:
             _logger.error(
                 "supplier %s: the engine that is reached here is not the one that has had its jobs so far. This worker "
-                "does not serve it: reach the other engine from here, or give this one a name of its own",
+                "does not serve it: reach the other engine from here, give this one a name of its own, or, where it "
+                "replaces the other, run `nodus-control suppliers repin`",
                 supplier,
             )
         return False
@@ -60,4 +64,4 @@ class Engines:
     def doubt(self, supplier: str) -> None:
         """Have the engine asked again who it is: it did not answer, and may come back as another."""
         with self._lock:
-            self._own.discard(supplier)
+            self._identities.pop(supplier, None)

@@ -58,8 +58,8 @@ class Sweeper:
         for thread in self._threads:
             thread.join(STOPPING_SECONDS)
 
-    def sweep(self, supplier: str, driver: Driver) -> dict[Fate, int]:
-        """Sweep one engine; return how many things met which fate.
+    def sweep(self, supplier: str, driver: Driver, *, ahead_ms: int = 0) -> dict[Fate, int]:
+        """Sweep one engine, as if it were so much later; return how many things met which fate.
 
         Raises:
             EngineUnavailable: it does not answer.
@@ -74,7 +74,7 @@ class Sweeper:
             if self._stopping.is_set():
                 break
             facts = known.get((found.job_id, found.attempt))
-            fate = fate_of(found, facts, us, self._now())
+            fate = fate_of(found, facts, us, self._now() + ahead_ms)
             fates[fate] += 1
             placement = Placement(
                 found.job_id,
@@ -84,19 +84,33 @@ class Sweeper:
                 found.created_at if facts is None else facts.placed_at / 1000,
                 is_accepted=True,
             )
-            if fate is Fate.FORGOTTEN:
-                driver.forget(placement)
-            elif fate is Fate.ENDED:
+            try:
+                self._deal_with(supplier, driver, found, placement, fate)
+            except Exception as exc:
+                # It is met again by the next sweep; what comes behind it must not wait for that.
                 _logger.warning(
-                    "supplier %s: attempt %d of job %s is over, and its program still runs: it is ended",
+                    "supplier %s: attempt %d of job %s cannot be cleared away now: %s",
                     supplier,
                     found.attempt,
                     found.job_id,
+                    exc,
                 )
-                driver.cancel(placement, self._now() / 1000)
-            elif fate is Fate.NAMED:
-                self._name(supplier, found)
         return fates
+
+    def _deal_with(self, supplier: str, driver: Driver, found: Found, placement: Placement, fate: Fate) -> None:
+        """Do with something what its fate is."""
+        if fate is Fate.FORGOTTEN:
+            driver.forget(placement)
+        elif fate is Fate.ENDED:
+            _logger.warning(
+                "supplier %s: attempt %d of job %s is over, and its program still runs: it is ended",
+                supplier,
+                found.attempt,
+                found.job_id,
+            )
+            driver.cancel(placement, self._now() / 1000)
+        elif fate is Fate.NAMED:
+            self._name(supplier, found)
 
     def _name(self, supplier: str, found: Found) -> None:
         """Say once that something is there which is not ours to end."""

@@ -307,7 +307,7 @@ class Worker:
             return Dealt(claim, decisions.never_sent(claim, now) if is_unsent else step, answered=False)
         except Exception:
             _logger.exception("job %s, attempt %d: the driver failed; asking again", claim.job.id, claim.job.attempt)
-            return Dealt(claim, Step(claim.job, (), due_at=self._now() + decisions.RETRY_MS), answered=None)
+            return Dealt(claim, decisions.asked_again(claim, self._now()), answered=None)
 
     def _call_driver(self, call: Call, claim: Claim, driver: Driver, ending: Ending) -> Step:
         now = self._now()

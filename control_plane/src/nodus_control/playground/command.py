@@ -203,7 +203,14 @@ def playground(
             raise asyncclick.UsageError("each supplier of a suppliers file has its own driver: leave --driver out")
         suppliers = load_suppliers(suppliers_path)
         drivers = drivers_of(suppliers)
-        process = process_options_of(suppliers, process.containment)
+        usual = ProcessOptions(
+            containment=process.containment, keep_days=process.keep_days, hidden_files=process.hidden_files
+        )
+        if process != usual:
+            raise asyncclick.UsageError(
+                "[supplier.process] says how commands run: of --process-*, only containment and keep-days may be given"
+            )
+        process = process_options_of(suppliers, process)
     runs_commands = drivers != (SIMULATED,)
     if price is not None and (suppliers is not None or not runs_commands):
         raise asyncclick.UsageError("--price is for jobs that run on this machine: give --driver process or docker too")

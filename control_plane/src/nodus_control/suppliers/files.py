@@ -17,7 +17,6 @@ from nodus_core.suppliers_file import (
 from nodus_core.suppliers_reading import InvalidSuppliersFile, read_suppliers
 
 from ..exit_codes import Misconfigured
-from ..runner.containment import AUTO
 from .drivers import DOCKER, DRIVERS, PROCESS, SIMULATED
 from .process.options import GPUS_OF_EACH_MODEL, ProcessOptions
 
@@ -68,26 +67,30 @@ def drivers_of(file: SuppliersFile) -> tuple[str, ...]:
     return tuple(drivers)
 
 
-def process_options_of(file: SuppliersFile, containment: str) -> ProcessOptions:
-    """Return how commands run at the suppliers whose driver is `process`.
+def process_options_of(file: SuppliersFile, base: ProcessOptions) -> ProcessOptions:
+    """Return how commands run at the supplier whose driver is `process`.
+
+    Args:
+        file: the suppliers.
+        base: what stands in no file: how programs are contained, what is hidden from them, how long output is kept.
 
     Raises:
-        Misconfigured: there are several of them.
+        Misconfigured: there are several such suppliers.
     """
     entries = [entry for entry in file.suppliers if entry.driver is DriverName.PROCESS]
     if len(entries) > 1:
         names = " and ".join(f'"{entry.name}"' for entry in entries)
         raise Misconfigured(f"suppliers {names} have the driver `process`: this machine is one supplier")
     if not entries:
-        return ProcessOptions(containment=containment)
+        return base
     options, gpus = entries[0].options, entries[0].gpus
     assert isinstance(options, ProcessSupplierOptions)
     assert gpus is not None
-    return ProcessOptions(
+    return replace(
+        base,
         at_once=sum(gpus.values()),
         isolation_is_not_needed=options.isolation_is_not_needed,
         user=options.user,
-        containment=containment,
         memory_bytes=options.memory_bytes,
     )
 
@@ -99,7 +102,7 @@ def require_runnable(file: SuppliersFile) -> None:
         Misconfigured: it cannot.
     """
     drivers_of(file)
-    process_options_of(file, AUTO)
+    process_options_of(file, ProcessOptions())
 
 
 def shipped_for(driver: str, micros_per_gpu_hour: int | None = None) -> SuppliersFile:

@@ -126,20 +126,17 @@ class Database:
             yield connection
 
     @contextmanager
-    def together(self, since: float) -> Iterator[None]:
+    def together(self) -> Iterator[None]:
         """Let all that this thread writes inside the block be one transaction, committed at its end; on SQLite only.
 
         Inside, everything else goes on as it does outside: each `run` and each `write` succeeds or fails by itself, and
         what was written can be read. But only after the block may anybody be told of it. What leaving the block raises
         holds for all that was done inside.
 
-        Args:
-            since: when the wait for locks began (monotonic).
-
         Raises:
             DatabaseUnavailable: the transaction was lost, or could not be committed.
         """
-        together = Together(lambda: self._write(since=since))
+        together = Together(self._write)
         self._of_thread.together = together
         try:
             with _translated():

@@ -17,8 +17,6 @@ RESERVES_AFTER_MS = 300_000
 PLACES = ""
 """The model under which places for jobs are counted, where only so many run at once."""
 
-_ONE_MACHINE = "machine"
-
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -40,16 +38,6 @@ class Layout:
         counted = {name: supplier.gpus for name, supplier in catalogue.suppliers.items() if supplier.gpus is not None}
         gpus = {(name, gpu): count for name, has in counted.items() for gpu, count in has.items()}
         return cls({name: name for name in counted}, gpus, places or {})
-
-    @classmethod
-    def of_one_machine(cls, catalogue: Catalogue, *, gpus: int, at_once: int) -> Layout:
-        """Make the layout of a machine that runs the jobs of all suppliers: so many GPUs of each model, and jobs."""
-        models = {gpu for supplier in catalogue.suppliers.values() for gpu in supplier.micros_per_gpu_hour}
-        return cls(
-            dict.fromkeys(catalogue.suppliers, _ONE_MACHINE),
-            {(_ONE_MACHINE, gpu): gpus for gpu in models},
-            {_ONE_MACHINE: at_once},
-        )
 
     def slots(self) -> Iterator[tuple[str, str, int]]:
         """Yield pool, model and index of everything that there is."""

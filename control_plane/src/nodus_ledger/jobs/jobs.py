@@ -23,6 +23,7 @@ from ..database.sealing import Sealer
 from ..errors import UnknownJob
 from ..keys.keys import KeyRecord
 from ..keys.thresholds import DEFAULT_FRACTION
+from . import outcomes
 from .admission import Admission, sole_customer
 from .capacity import Layout
 from .job_secrets import Secrets, open_secrets
@@ -66,6 +67,9 @@ class PlacementFacts:
     region: str
     placed_at: int
     ended_at: int | None
+
+
+_NEVER_BEGUN = (outcomes.REFUSED, outcomes.NOT_STARTED)
 
 
 class Jobs:
@@ -195,9 +199,9 @@ class Jobs:
         return None if found is None else json.loads(found)
 
     def latest_placement(self, job_id: str) -> PlacementFacts | None:
-        """Return the last placement that a supplier did not turn down; None before the first."""
+        """Return the last placement that a supplier began with; None before the first."""
         query = (
-            _PLACEMENT.where(attempts.c.job_id == job_id, func.coalesce(attempts.c.outcome, "") != "refused")
+            _PLACEMENT.where(attempts.c.job_id == job_id, func.coalesce(attempts.c.outcome, "").not_in(_NEVER_BEGUN))
             .order_by(attempts.c.attempt.desc())
             .limit(1)
         )

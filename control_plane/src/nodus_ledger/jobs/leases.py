@@ -27,13 +27,10 @@ from .capacity import Layout
 from .outages import outages_now
 from .passes import Passes
 from .placements import attempt_row, closed_attempts, no_supplier, nowhere, orphans
-from .settlement import Step, write_steps
+from .settlement import SUBMITTING, Step, write_steps
 from .slots import Slots
 from .wants import WAITING_FOR_CAPACITY, WAITS_NO_MORE, Circumstances, ClosedAttempt
 from .wants import of_job as wants_of
-
-SUBMITTING = "submitting"
-"""The phase of a job that somebody may have given to a driver, and of which no more is known."""
 
 SWEEP_SECONDS = 2.0
 MARGIN_MS = 1000
@@ -107,7 +104,7 @@ class Claims:
         self._must_be_accepted = must_be_accepted
         # One from before this was recorded may be under way with either.
         self._is_ours = or_(jobs.c.simulated.is_(None), jobs.c.simulated == simulated)
-        Slots(database, self._layout).lay_out()
+        Slots(database, self._layout).lay_out(self._may_place)
         self._passes = Passes(database, catalogue, self._layout, simulated=simulated, may_place=self._may_place)
 
     def next_due(self, real_now: int) -> int | None:

@@ -22,6 +22,9 @@ from ..trust.log import Entry
 from ..webhooks import outbox, payloads
 from . import meter_events, outcomes, slots
 
+SUBMITTING = "submitting"
+"""The phase of a job that somebody may have given to a driver, and of which no more is known."""
+
 
 @dataclass(frozen=True, slots=True)
 class AttemptEnd:
@@ -159,7 +162,7 @@ def write_steps(
                 {
                     "of_seq": job.seq,
                     "to_due_at": step.due_at,
-                    "to_phase": step.phase,
+                    "to_phase": step.phase or _queued_phase(job),
                     "to_phase_detail": step.phase_detail,
                 }
             )
@@ -194,6 +197,14 @@ def write_steps(
     ):
         if rows:
             connection.execute(statement, rows)
+
+
+def _queued_phase(job: JobRecord) -> str | None:
+    """Return the phase of a job whose step names none: in the queue, with an attempt, it may have reached a driver.
+
+    Whoever claims a job in the queue without a phase takes it that no driver has ever heard of its attempt.
+    """
+    return SUBMITTING if job.open_attempt and job.status == JobStatus.QUEUED.value else None
 
 
 def cancel_undispatched(connection: Connection, job: JobRecord, now: int, catalogue: Catalogue) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Integer, and_, bindparam, delete, exists, func, insert, select, update
@@ -73,8 +73,10 @@ class Slots:
         self._database = database
         self._layout = layout
 
-    def lay_out(self) -> None:
+    def lay_out(self, may_place: Callable[[Connection], bool] = lambda _: True) -> None:
         """Bring the rows to what there is. One that there is no more, and that an attempt has, goes once it is free.
+
+        Nothing is changed where `may_place` says that other suppliers are the accepted ones by now.
 
         An attempt that is open where nothing was counted before takes what it uses, as far as there is enough.
         """
@@ -84,6 +86,8 @@ class Slots:
             if is_right and not self._unrecorded(connection, _WITHOUT_SLOTS):
                 return
         with self._database.write() as connection:
+            if not may_place(connection):
+                return
             self._database.lock_name(connection, "slots")
             # Jobs before slots: see the order of locks.
             unrecorded = self._unrecorded(connection, _LOCKED_WITHOUT_SLOTS)

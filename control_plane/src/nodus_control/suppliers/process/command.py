@@ -52,6 +52,15 @@ containment_option = asyncclick.option(
     help="Where commands run: whether programs are kept from other processes and from the database's files.",
 )
 
+keep_days_option = asyncclick.option(
+    "--process-keep-days",
+    type=asyncclick.FloatRange(min=0),
+    metavar="DAYS",
+    default=KEEP_DAYS,
+    show_default=True,
+    help="Where commands run: how long the output of a job that is over is kept on this machine.",
+)
+
 _OPTIONS = (
     asyncclick.option(
         "--process-jobs",
@@ -76,12 +85,5 @@ _OPTIONS = (
         metavar="GIB",
         help="With --driver process: how much memory one process of a job may fill. By default, any amount.",
     ),
-    asyncclick.option(
-        "--process-keep-days",
-        type=asyncclick.FloatRange(min=0),
-        metavar="DAYS",
-        default=KEEP_DAYS,
-        show_default=True,
-        help="With --driver process: how long the output of a job that is over is kept on this machine.",
-    ),
+    keep_days_option,
 )
