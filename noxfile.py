@@ -162,7 +162,7 @@ def control_plane_with_oldest_dependencies(session: nox.Session) -> None:
     lows = lowest(CONTROL_PLANE_PYPROJECT["project"], "postgres", "redis")
     install(session, *SDK, *CONTROL_PLANE, *group("test"), *group("receivers"), *lows)
     with session.chdir("control_plane"):
-        session.run("pytest", "--ignore=tests/browser", *WITHOUT_ENGINES, *share("1/8"))
+        session.run("pytest", "--ignore=tests/browser", *([] if WHOLE else WITHOUT_ENGINES), *share("1/8"))
 
 
 @nox.session(name="tests-oldest-dependencies", python=OLDEST, tags=["test"])

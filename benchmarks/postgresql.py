@@ -8,10 +8,10 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
-import pwd
 import re
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -126,6 +126,8 @@ def _said(process: subprocess.Popen[bytes], output: Path, until: str) -> str:
 @contextlib.contextmanager
 def _server() -> Iterator[str]:
     """Run a PostgreSQL server in a folder of its own; yield the URL of its database."""
+    import pwd  # Unix has it, and `why_not` keeps others from here.
+
     folder = programs()
     assert folder is not None
     # It refuses to run as root.
@@ -148,7 +150,8 @@ def _server() -> Iterator[str]:
                 _wait_for(process, port)
                 yield f"postgresql://nodus@127.0.0.1:{port}/postgres"
             finally:
-                process.terminate()
+                # Fast: on SIGTERM it would wait for sessions that are still open.
+                process.send_signal(signal.SIGINT)
 
 
 def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:

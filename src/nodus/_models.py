@@ -112,7 +112,7 @@ class JobSpec(BaseModel):
             if not _arguments.is_gpu_model(gpu.value):
                 raise ValueError(f"must be {_arguments.GPU_MODEL_RULE}")
             return gpu  # the server says whether somebody offers it
-        return _choose(GpuType, gpu, "; for another model that is offered, pass nodus.GpuType(…)")
+        return _choose(GpuType, gpu, "; for another model that is offered (see `nodus offers`), pass nodus.GpuType(…)")
 
     @field_validator("require_tiers", mode="before")
     @classmethod

@@ -107,7 +107,8 @@ class Offer(_Resource):
         gpu: the GPU model.
         usd_per_gpu_hour: its price, in US dollars per GPU and hour.
         free_gpus: how many are free at the supplier; None where nobody counts them, and for an agent's key.
-        available: whether a job of one GPU could be placed there now; None if the server does not say.
+        available: whether a job of one GPU could be placed there now: it is not out and not full; whether its engine
+            answers is not looked at. None if the server does not say.
         simulated: True if the supplier is simulated: nothing runs there, and nothing is charged.
     """
 

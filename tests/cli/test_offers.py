@@ -76,13 +76,14 @@ def test_a_gpu_that_somebody_offers_can_be_run_on(stub: Stub, nodus: Command) ->
 
 @pytest.mark.parametrize("answer", [Answer(200, {"offers": []}), Answer(404, {"error": "not_found"})])
 def test_a_gpu_that_nobody_offers_is_refused(stub: Stub, nodus: Command, answer: Answer) -> None:
-    """With the nearest one, and nothing is submitted; an older server has no price list."""
+    """With the nearest one, and where all are listed, and nothing is submitted; an older server has no price list."""
     stub.answer(OFFERS, answer)
     stub.answer("POST /v1/jobs", Answer(202, job(status="queued")))
     result = nodus("run", "--image", "a/b:c", "--gpu", "h100")
 
     assert result.status == 5
     assert "did you mean 'h100_80gb'?" in result.stderr
+    assert "`nodus offers`" in result.stderr
     assert stub.called("POST /v1/jobs") == []
 
 

@@ -221,7 +221,7 @@ def _start_deadline(section: Section, driver: DriverName | None) -> int | None:
             section.report(
                 "start_deadline_seconds",
                 "`start_deadline_seconds` must be left out with the driver `slurm`: a job waits in the cluster's own "
-                "queue, for its `queue_timeout_seconds`.",
+                "queue, which has no limit here.",
             )
             section.take("start_deadline_seconds")
         return None

@@ -1,4 +1,4 @@
-"""Every driver of this project passes the conformance suite."""
+"""The drivers whose engine is this machine pass the conformance suite."""
 
 from __future__ import annotations
 

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
+import anyio
 import pytest
 from patience import PATIENCE_SECONDS
 from supplier_files import SHIPPED
 
 from nodus_control.control_plane import ControlPlane
 from nodus_control.exit_codes import Misconfigured
-from nodus_control.suppliers.command import describe, example_text
+from nodus_control.suppliers.command import check, describe, example_text
 from nodus_control.suppliers.files import drivers_of, load_suppliers, process_options_of, shipped_for
+from nodus_control.suppliers.findings import Finding
 from nodus_control.suppliers.process.options import ProcessOptions
 from nodus_core.catalogue import Catalogue, shipped_suppliers
-from nodus_core.suppliers_file import DriverName, SupplierKind
+from nodus_core.suppliers_file import DockerOptions, DriverName, SupplierKind
 from nodus_core.suppliers_reading import read_suppliers
 
 PROCESS = """\
@@ -109,6 +113,25 @@ def test_a_check_asks_the_engines(tmp_path: Path) -> None:
     assert checked.returncode == 1
     assert "fault: lab: " in checked.stdout
     assert "catalogue_sha256" in checked.stdout
+
+
+@pytest.mark.parametrize(("options", "probed"), [([], None), (["--probe-image", "a/probe:1"], "a/probe:1")])
+def test_engines_for_containers_are_probed_with_the_image_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], probed: str | None
+) -> None:
+    """And with none where none is named."""
+    (tmp_path / "s.toml").write_text(example_text(), encoding="utf-8")
+    asked: list[tuple[Mapping[str, int], str | None]] = []
+
+    def look_at(_options: DockerOptions, gpus: Mapping[str, int], *, probe_image: str | None = None) -> list[Finding]:
+        asked.append((gpus, probe_image))
+        return []
+
+    monkeypatch.setattr("nodus_control.suppliers.docker.check.check", look_at)
+    anyio.run(functools.partial(check.main, [str(tmp_path / "s.toml"), *options], standalone_mode=False))
+
+    (lab,) = read_suppliers(example_text(), "example").suppliers
+    assert asked == [(lab.gpus, probed)]
 
 
 def test_an_engine_is_replaced_where_nothing_is_open(tmp_path: Path) -> None:

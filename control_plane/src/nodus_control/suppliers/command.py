@@ -92,7 +92,13 @@ def init(file: Path | None) -> int:
 
 @suppliers.command(name="check")
 @asyncclick.argument("file", type=asyncclick.Path(dir_okay=False, path_type=Path))
-def check(file: Path) -> int:
+@asyncclick.option(
+    "--probe-image",
+    metavar="IMAGE",
+    help="Also run a container of this image with each engine for containers, and name what jobs could reach from it. "
+    "It must have `sh` and `nc`, as busybox does, and be there already.",
+)
+def check(file: Path, probe_image: str | None) -> int:
     """Say what is wrong with FILE, each mistake with its line, or what its suppliers offer and how their engines are.
 
     The exit status is 1 where an engine cannot run jobs as it is.
@@ -102,7 +108,7 @@ def check(file: Path) -> int:
         asyncclick.echo(line)
     has_fault = False
     for entry in read.suppliers:
-        for finding in _look_at(entry):
+        for finding in _look_at(entry, probe_image):
             asyncclick.echo(f"{finding.level.value}: {entry.name}: {finding.text}")
             has_fault = has_fault or finding.level is Level.FAULT
     try:
@@ -157,13 +163,13 @@ def describe(file: SuppliersFile) -> Iterator[str]:
     yield f"catalogue_sha256 {Catalogue(file).sha256}"
 
 
-def _look_at(entry: SupplierEntry) -> Sequence[Finding]:
+def _look_at(entry: SupplierEntry, probe_image: str | None) -> Sequence[Finding]:
     """Ask the engine of a supplier what an operator should know of it; nothing for one that has no engine."""
     options = entry.options
     if isinstance(options, DockerOptions):
         from .docker.check import check as check_containers
 
-        return check_containers(options, entry.gpus or {})
+        return check_containers(options, entry.gpus or {}, probe_image=probe_image)
     if isinstance(options, SlurmOptions):
         from .slurm.check import check as check_cluster
 

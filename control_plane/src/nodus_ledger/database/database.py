@@ -8,7 +8,8 @@ On PostgreSQL any number of processes write at once, in `READ COMMITTED`, and wh
 two of them ever wait for each other in a circle, every transaction takes its locks in this order, and of several rows
 of one kind in the order of their key:
 
-1. a name (`lock_name`), where what is to be held has no row yet; the row of a GPU model in `passes`;
+1. a name (`lock_name`), where what is to be held has no row yet; the row of a GPU model in `passes`; then the
+   row of `settings` that says which suppliers are accepted, which claims and passes hold `FOR SHARE`;
 2. jobs, webhook endpoints, then deliveries; workers claim with `SKIP LOCKED`, and never wait here;
 3. keys, each with its `reservations` behind it, which guard everything about a month: `monthly_spend`, and the
    thresholds that were told;

@@ -49,7 +49,8 @@ def require_nothing_exposed(options: ProcessOptions, environment: Mapping[str, s
     if names:
         raise RuntimeError(
             f"commands of jobs run as the same user, and could read {' and '.join(names)}: give "
-            "file:PATH of a file that holds it, or, as root, another account for commands (--process-user)"
+            'file:PATH of a file that holds it, or, as root, commands another account (`user = "…"` in '
+            "[supplier.process]; nodus playground: --process-user)"
         )
 
 

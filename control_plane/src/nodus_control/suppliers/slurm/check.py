@@ -79,7 +79,7 @@ def judge_partitions(said: str | None, options: SlurmOptions, gpus: Iterable[str
             Finding(
                 Level.WARNING,
                 f"{what} has a time limit of {', '.join(limits)}: a job whose `max_runtime_seconds`, and two minutes "
-                "more, are above it is refused by Slurm, or waits until its `queue_timeout_seconds`",
+                "more, are above it is refused by Slurm, or waits in its queue, which has no limit here",
             )
         )
     there = {name for row in rows for name in re.findall(r"gpu:([A-Za-z0-9_.-]+):\d", row[4])}
