@@ -159,7 +159,7 @@ def test_an_engine_has_one_identity_for_ever(jobs: ContainerJobs) -> None:
 
 def test_an_engine_on_which_another_control_plane_works_takes_nothing(jobs: ContainerJobs) -> None:
     """Unless both say which GPUs are theirs, and none is both's."""
-    jobs.run("true", driver=jobs.new_driver(gpu_indices=(0, 1)))
+    jobs.shell("echo up; sleep 600", driver=jobs.new_driver(gpu_indices=(0, 1))).submit().until_printed(b"up")
     sharing, greedy = jobs.another(gpu_indices=(2, 3)), jobs.another(gpu_indices=(1, 2))
     job = jobs.shell("true", driver=sharing).submit()
 
@@ -167,6 +167,15 @@ def test_an_engine_on_which_another_control_plane_works_takes_nothing(jobs: Cont
     for driver in (greedy, jobs.another()):
         with pytest.raises(CapacityRefused):
             jobs.shell("true", driver=driver).submit()
+
+
+def test_what_has_ended_keeps_no_other_control_plane_from_an_engine(jobs: ContainerJobs) -> None:
+    """Such as the containers of one that is no more, which nobody forgets."""
+    first = jobs.run("true")
+    second = jobs.run("echo mine", driver=jobs.another())
+
+    assert len(jobs.containers(first)) == 1
+    assert second.output() == b"mine\n"
 
 
 def test_an_engine_whose_disk_is_full_takes_nothing(jobs: ContainerJobs) -> None:
@@ -191,6 +200,22 @@ def test_an_output_that_the_engine_does_not_give_holds_no_job_for_ever(
 
     assert (held, report.state) == (PlacementState.RUNNING, PlacementState.COMPLETED)
     assert job.driver.logs(job.placement, 0, 10).complete
+
+
+def test_an_output_is_waited_for_from_when_its_end_is_seen(
+    jobs: ContainerJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program may have ended long before, while no worker was there to copy anything."""
+    job = jobs.shell("echo lost").submit()
+    eventually(lambda: jobs.containers(job)[0]["State"] == "exited")
+    monkeypatch.setattr(Followers, "ensure", lambda *_: None)
+    monkeypatch.setattr(drivers, "OUTPUT_SECONDS", 2.0)
+    ended_at = time.monotonic()
+    eventually(lambda: time.monotonic() - ended_at > 4)
+    late = jobs.new_driver()
+
+    assert job.poll(late).state is PlacementState.RUNNING
+    eventually(lambda: job.poll(late).state is PlacementState.COMPLETED)
 
 
 def test_outputs_stop_being_copied_when_the_driver_is_closed(jobs: ContainerJobs) -> None:
