@@ -16,11 +16,12 @@ from patience import PATIENCE_SECONDS, eventually
 from nodus_control.suppliers.docker import driver as drivers
 from nodus_control.suppliers.docker.driver import DockerDriver
 from nodus_control.suppliers.docker.followers import Followers
+from nodus_control.suppliers.docker.output import Writer
 from nodus_control.suppliers.protocol import CapacityRefused, EngineUnavailable, Found, PlacementState
 from nodus_core.suppliers_file import UnixEndpoint
 
 if TYPE_CHECKING:
-    from containers.conftest import ContainerJobs
+    from containers.conftest import ContainerJob, ContainerJobs
 
 WORKER = """
 import pickle, sys, time
@@ -34,6 +35,14 @@ while True:
     print(driver.logs(placement, 0, 0).total, flush=True)
     time.sleep(0.05)
 """
+
+
+def ended_unseen(jobs: ContainerJobs, script: str) -> ContainerJob:
+    """Let a script run to its end while nobody polls it."""
+    jobs.run("true")  # from now on the image is there, and a submission starts its program
+    job = jobs.shell(script).submit()
+    eventually(lambda: [each["State"] for each in jobs.containers(job)] == ["exited"])
+    return job
 
 
 def test_programs_live_on_when_their_engine_is_killed(jobs: ContainerJobs) -> None:
@@ -206,8 +215,7 @@ def test_an_output_is_waited_for_from_when_its_end_is_seen(
     jobs: ContainerJobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A program may have ended long before, while no worker was there to copy anything."""
-    job = jobs.shell("echo lost").submit()
-    eventually(lambda: jobs.containers(job)[0]["State"] == "exited")
+    job = ended_unseen(jobs, "echo lost")
     monkeypatch.setattr(Followers, "ensure", lambda *_: None)
     monkeypatch.setattr(drivers, "OUTPUT_SECONDS", 2.0)
     ended_at = time.monotonic()
@@ -216,6 +224,26 @@ def test_an_output_is_waited_for_from_when_its_end_is_seen(
 
     assert job.poll(late).state is PlacementState.RUNNING
     eventually(lambda: job.poll(late).state is PlacementState.COMPLETED)
+
+
+def test_many_lines_of_a_program_that_has_ended_are_kept_in_few_writes(
+    jobs: ContainerJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine may send each line by itself."""
+    job = ended_unseen(jobs, "seq 20000")
+    sizes: list[int] = []
+    append = Writer.append
+
+    def counted(writer: Writer, data: bytes) -> None:
+        sizes.append(len(data))
+        append(writer, data)
+
+    monkeypatch.setattr(Writer, "append", counted)
+    report = job.finish()
+
+    assert report.state is PlacementState.COMPLETED
+    assert job.output() == b"".join(b"%d\n" % number for number in range(1, 20_001))
+    assert len(sizes) < 100
 
 
 def test_outputs_stop_being_copied_when_the_driver_is_closed(jobs: ContainerJobs) -> None:
