@@ -60,7 +60,7 @@ def test_programs_live_on_when_their_engine_is_killed(jobs: ContainerJobs) -> No
     assert job.output() == b"before\nafter\n"
     assert report.started_at is not None
     assert report.finished_at is not None
-    assert 3.0 <= report.finished_at - report.started_at < 60.0
+    assert 2.9 <= report.finished_at - report.started_at < 60.0  # between two readings of the engine's clock
 
 
 def test_an_engine_that_is_not_there_got_nothing(jobs: ContainerJobs, tmp_path: Path) -> None:
