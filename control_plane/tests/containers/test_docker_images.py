@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from patience import eventually
 
 from nodus_control.suppliers.docker.engine import Engine
-from nodus_control.suppliers.docker.images import RETRY_SECONDS, Images, Progress
-from nodus_control.suppliers.docker.references import IMAGE_PULL_FAILED, parse_reference
+from nodus_control.suppliers.docker.images import FORGET_SECONDS, RETRY_SECONDS, Images, Progress, Pull
+from nodus_control.suppliers.docker.references import IMAGE_PULL_FAILED, WHAT_IS_WRONG, parse_reference
 from nodus_core.suppliers_file import DockerOptions, UnixEndpoint
+
+
+def has_ended(pull: Pull) -> bool:
+    """Say whether a fetch is over."""
+    return pull.ended_at is not None
 
 
 def test_layers_are_added_up() -> None:
@@ -33,6 +39,50 @@ def test_a_line_that_is_repeated_is_no_progress() -> None:
     progress = Progress()
 
     assert [progress.note({"status": "Waiting", "id": "a"}) for _ in range(3)] == [True, False, False]
+
+
+def test_only_what_is_said_of_the_image_is_progress() -> None:
+    """And of that what was not said before, by an earlier fetch either: one that fails again and again gets nowhere."""
+    progress = Progress()
+    fetch: list[dict[str, object]] = [
+        {"status": "Pulling from acme/train", "id": "1"},
+        {"status": "Downloading", "id": "a", "progressDetail": {"current": 1_000_000, "total": 4_000_000}},
+        {"status": "Retrying in 5 seconds", "id": "a"},
+        {"status": "Downloading", "id": "a", "progressDetail": {"current": 2_000_000, "total": 4_000_000}},
+    ]
+    first = [progress.note(line) for line in fetch]
+    second = [progress.note(line) for line in fetch]
+    further = progress.note({**fetch[1], "progressDetail": {"current": 2_000_001, "total": 4_000_000}})
+
+    assert first[1::2] == [True, True]
+    assert second == [False] * 4
+    assert further
+    assert not progress.note({"status": "still trying"})
+
+
+def test_a_fetch_that_always_fails_makes_no_progress(tmp_path: Path) -> None:
+    """However often it is begun again, and whoever asks for other images meanwhile; it says why it failed."""
+    clock = [100.0]
+    engine = Engine(DockerOptions(UnixEndpoint(str(tmp_path / "none"))))
+    images = Images(engine, {}, clock=lambda: clock[0])
+    image, other = parse_reference("ghcr.io/acme/train:1"), parse_reference("ghcr.io/acme/other:1")
+    details, waited = [], 0.0
+    for _ in range(4):
+        pull = images.pull(image)
+        details.append(pull.detail)
+        eventually(partial(has_ended, pull))
+        waited = images.seconds_since_progress(pull)
+        clock[0] += RETRY_SECONDS
+        images.pull(other)
+    clock[0] += FORGET_SECONDS
+    images.pull(other)
+    forgotten = images.seconds_since_progress(images.pull(image))
+    engine.close()
+    images.close()
+
+    assert waited == 3 * RETRY_SECONDS
+    assert details == ["fetching the image", *[WHAT_IS_WRONG[IMAGE_PULL_FAILED]] * 3]
+    assert forgotten == 0
 
 
 def test_a_fetch_that_failed_is_begun_again_after_a_pause(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from nodus_control.runner.output import limit_marker
 from nodus_control.suppliers.docker.output import LEASE_SECONDS, Fenced, Frames, StoredOutput, Writer
+from nodus_control.suppliers.protocol import EngineUnavailable
 
 _ROOM = 200 - len(limit_marker(200))
 
@@ -69,6 +70,22 @@ def test_each_stream_has_lines_of_its_own() -> None:
     out, err = framed(b"o" * 16_384) + framed(b"o"), b"\x02" + framed(b"err\n")[1:]
 
     assert frames.feed(out + err + framed(b"more\n")) == b"o" * 16_385 + b"err\n" + b"\nmore\n"
+
+
+@pytest.mark.parametrize("size", [3, 8, 100])
+def test_what_the_engine_says_of_its_own_is_not_kept(size: int) -> None:
+    """In a stream of its own it says that it cannot read on: no program printed that."""
+    frames = Frames()
+    stream = framed(b"printed") + b"\x03" + framed(b"Error grabbing logs: unexpected EOF")[1:]
+    taken = bytearray()
+
+    def take() -> None:
+        for at in range(0, len(stream), size):
+            taken.extend(frames.feed(stream[at : at + size]))
+
+    with pytest.raises(EngineUnavailable):
+        take()
+    assert b"printed".startswith(taken)
 
 
 def test_an_output_is_read_from_anywhere(tmp_path: Path) -> None:

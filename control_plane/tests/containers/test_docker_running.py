@@ -23,7 +23,7 @@ def test_a_program_runs_with_its_environment_and_ends_as_it_did(jobs: ContainerJ
     assert job.output() == f"hi 'there'\n=x {job.placement.job_id} yes\n".encode()
     assert report.started_at is not None
     assert report.finished_at is not None
-    assert 1.0 <= report.finished_at - report.started_at < 10.0
+    assert 0.9 <= report.finished_at - report.started_at < 10.0  # between two readings of the engine's clock
     assert job.driver.logs(job.placement, 0, 10).complete is False
     assert job.driver.logs(job.placement, 0, 1000).complete is True
 

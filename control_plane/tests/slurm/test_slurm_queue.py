@@ -46,10 +46,18 @@ def test_a_part_of_an_answer_is_none(length: int) -> None:
     assert parse_queue(said(*LINES, END)[:length]) is None
 
 
-@pytest.mark.parametrize("line", ["slurm_load_jobs error", "x|RUNNING|name|None", "7||name|None"])
-def test_what_is_no_line_of_the_queue_spoils_the_answer(line: str) -> None:
-    """A login node that greets whoever logs in, for example."""
-    assert parse_queue(said(line, *LINES, END)) is None
+@pytest.mark.parametrize("line", ["Welcome to the cluster", "x|RUNNING|name|None", "", END])
+def test_what_is_no_line_of_the_queue_is_left_out(line: str) -> None:
+    """A login node greets whoever logs in, for example, and another job's name may hold a line break."""
+    assert parse_queue(said(line, *LINES, END)) == parse_queue(said(*LINES, END)) != Queue({})
+
+
+def test_a_job_whose_state_is_not_told_may_run() -> None:
+    """It is there, so it is not taken for gone."""
+    queue = parse_queue(said("7||nodus-db-a-1|None", END))
+
+    assert queue is not None
+    assert queue.is_active("nodus-db-a-1")
 
 
 @pytest.mark.parametrize(
@@ -93,6 +101,10 @@ def test_the_id_of_a_submission_is_read(text: str, expected: str | None) -> None
         ("Socket timed out on send/recv operation", Refusal.UNREACHABLE),
         ("Slurm backup controller in standby mode", Refusal.UNREACHABLE),
         ("Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)", Refusal.FULL),
+        ("AssocMaxSubmitJobLimit", Refusal.FULL),
+        ("QOSMaxSubmitJobPerUserLimit", Refusal.FULL),
+        ("Slurm temporarily unable to accept job, sleeping and retrying", Refusal.FULL),
+        ("Requested time limit is invalid (missing or exceeds some limit)", Refusal.IMPOSSIBLE),
         ("Requested node configuration is not available", Refusal.IMPOSSIBLE),
         ("Invalid partition name specified", Refusal.IMPOSSIBLE),
         ("a message of tomorrow", Refusal.IMPOSSIBLE),

@@ -11,6 +11,8 @@ from patience import PATIENCE_SECONDS, eventually
 from nodus_control.suppliers.protocol import EngineUnavailable
 from nodus_control.suppliers.slurm.shared import Shared
 
+LATE_SECONDS = 30.0
+
 
 class Source:
     """Gives a number for each fetch, or what it is told to."""
@@ -85,6 +87,29 @@ def test_an_engine_that_hangs_is_waited_for_only_so_long(source: Source) -> None
     eventually(lambda: shared.peek() == 1)
 
     assert source.count == 1
+
+
+def test_an_engine_that_is_slow_is_known_by_its_last_answer(source: Source) -> None:
+    """Not for ever, and not to whoever needs one since now."""
+    shared = source.shared(patience_seconds=0.01)
+    eventually(lambda: shared.peek() == 1)
+    source.gate.clear()
+    source.now = 6.0
+    assert shared.get() == 1
+    with pytest.raises(EngineUnavailable):
+        shared.get(since_now=True)
+    source.now = LATE_SECONDS
+    with pytest.raises(EngineUnavailable):
+        shared.get()
+    source.gate.set()
+    eventually(lambda: shared.peek() == 3)
+    source.gate.clear()
+    source.now += LATE_SECONDS - 1
+    assert shared.get() == 3
+    source.now += 1
+    with pytest.raises(EngineUnavailable):
+        shared.get()
+    source.gate.set()
 
 
 def test_that_there_is_no_answer_is_shared_too(source: Source) -> None:

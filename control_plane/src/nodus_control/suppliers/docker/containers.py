@@ -12,6 +12,9 @@ from .engine import CHANGE_SECONDS, LOOK_SECONDS, Engine
 from .names import ATTEMPT, DATABASE, JOB, Owner, labels_of, names_of, owner_of
 from .state import Container, read_container
 
+_OVER = frozenset({"exited", "dead"})
+"""In which no container of this project ever runs again: none is started twice."""
+
 
 class Containers:
     """The containers of one supplier on an engine.
@@ -92,12 +95,12 @@ class Containers:
         return [each for each in found if owner_of(each.get("Labels") or {}) is not None]
 
     def foreign(self) -> list[Owner]:
-        """Return whose containers are there that are another control plane's.
+        """Return whose containers are there that are another control plane's, and run or may yet run.
 
         Raises:
             EngineUnavailable: it cannot be asked now.
         """
-        owners = [owner_of(each.get("Labels") or {}) for each in self.all()]
+        owners = [owner_of(each.get("Labels") or {}) for each in self.all() if each.get("State") not in _OVER]
         return [owner for owner in owners if owner is not None and owner.database_id != self._database_id]
 
     def remove(self, container_id: str) -> bool:

@@ -51,7 +51,7 @@ By the engine's clock, and longer than any worker holds an attempt without showi
 """
 
 OUTPUT_SECONDS = 900.0
-"""How long after its end a job is held for an output that its engine does not give."""
+"""How long a job is held for an output that its engine does not give, from when its end was first seen here."""
 
 PULLING = "pulling"
 STARTING = "starting"
@@ -123,6 +123,7 @@ class DockerDriver:
         )
         self._background = ThreadPoolExecutor(_BACKGROUND_THREADS, "nodus-docker")
         self._under_way: set[tuple[str, str]] = set()
+        self._end_seen_at: dict[Path, float] = {}
         self._lock = threading.Lock()
         self._is_podman: bool | None = None
         self._is_closed = False
@@ -196,6 +197,7 @@ class DockerDriver:
         attempt = self._attempt(placement)
         ended = attempt.ended()
         if ended is not None:
+            self._end_seen_at.pop(attempt.folder, None)
             return ended
         if attempt.is_withdrawn():
             return self._report_withdrawn(attempt, now)
@@ -216,9 +218,11 @@ class DockerDriver:
         self._followers.ensure(container.id, attempt.output)
         if container.stage is Stage.RUNNING:
             return self._report_running(placement, workload, attempt, container, at, now)
-        waited = at - (container.finished_at or at)
+        # It may have ended while no worker was there to copy anything.
+        waited = at - max(container.finished_at or at, self._end_seen_at.setdefault(attempt.folder, at))
         if not attempt.output.is_complete() and waited < OUTPUT_SECONDS:
             return _running(container, now + SHORTEST_POLL_SECONDS)
+        self._end_seen_at.pop(attempt.folder, None)
         if lacks_gpus(container, gpus_of(placement, workload, self._options, self._gpus)):
             return attempt.end(_without_gpus(container))
         return attempt.end(report_end(container, workload, attempt.ending(), has_output=attempt.output.size > 0))
@@ -257,8 +261,10 @@ class DockerDriver:
         Raises:
             EngineUnavailable: it is to be asked again, for example because the program still runs.
         """
-        self._attempt(placement).withdraw()
+        attempt = self._attempt(placement)
+        attempt.withdraw()
         self._containers.remove_all(placement)
+        self._end_seen_at.pop(attempt.folder, None)
 
     def list_placements(self) -> Sequence[Found]:
         """Return all containers of this project, whoever's they are.

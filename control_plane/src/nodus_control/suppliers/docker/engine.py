@@ -99,13 +99,21 @@ class Stream:
         self.status = response.status_code
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield what comes.
+        """Yield what comes, as it comes.
+
+        Raises:
+            EngineUnavailable: it broke off.
+        """
+        return self.parts(None)
+
+    def parts(self, size: int | None) -> Iterator[bytes]:
+        """Yield what comes, in parts of so many bytes, of which only the last is smaller; None for as it comes.
 
         Raises:
             EngineUnavailable: it broke off.
         """
         try:
-            yield from self._response.iter_raw()
+            yield from self._response.iter_raw(size)
         except (httpx.HTTPError, httpx.StreamError, OSError) as exc:
             raise _unavailable(exc) from exc
 

@@ -21,6 +21,7 @@ _PAUSE_SECONDS = 0.2
 _READ_SECONDS = 0.5
 _REST_FACTOR = 10
 _SILENCE_SECONDS = 60.0
+_PART_BYTES = 64 << 10
 
 _logger = logging.getLogger(__name__)
 
@@ -161,7 +162,8 @@ class _Copy:
                 return
             if stream.status != 200:
                 raise EngineUnavailable(f"the supplier's engine answered with status {stream.status}")
-            for data in stream:
+            # Docker sends each line by itself. Where nobody waits for one, they are kept many at a time.
+            for data in stream.parts(None if follow else _PART_BYTES):
                 held += frames.feed(data)
                 wanted = frames.last_begins_at - begins_at if holds_back else len(held)
                 self._keep(begins_at, held[:wanted])

@@ -16,10 +16,13 @@ from nodus_core.suppliers_file import Reference as SecretReference
 from ..protocol import EngineUnavailable
 from .engine import LOOK_SECONDS, Engine
 from .options import resolve
-from .references import DOCKER_HUB, IMAGE_PULL_FAILED, Reference, pull_code
+from .references import DOCKER_HUB, IMAGE_PULL_FAILED, WHAT_IS_WRONG, Reference, pull_code
 
 RETRY_SECONDS = 30.0
 """How long after a fetch that failed the next one begins."""
+
+FORGET_SECONDS = 900.0
+"""How long after a fetch that failed it is still known, if nobody asks for the image."""
 
 SILENCE_SECONDS = 120.0
 """How long one may go on without a sign of progress."""
@@ -30,42 +33,29 @@ _logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Pull:
-    """How a fetch is going. Times are readings of the monotonic clock.
-
-    Attributes:
-        progress_at: when something of the image last came.
-        detail: how much of it is there.
-        code: why it failed; None while it goes on.
-        ended_at: when it failed.
-    """
-
-    progress_at: float
-    detail: str = ""
-    code: str | None = None
-    ended_at: float | None = None
-
-
-@dataclass(slots=True)
 class Progress:
-    """Adds up what an engine says of the layers of an image."""
+    """Adds up what an engine says of the layers of an image, over all fetches of it."""
 
     _layers: dict[str, tuple[int, int]] = field(default_factory=dict)
-    _last: str = ""
+    _furthest: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def note(self, line: Mapping[str, object]) -> bool:
-        """Note one line. Return whether it says anything new."""
-        said = json.dumps(line, sort_keys=True)
-        is_new = said != self._last
-        self._last = said
-        detail, layer = line.get("progressDetail"), line.get("id")
-        if isinstance(detail, Mapping) and isinstance(layer, str):
-            current, total = detail.get("current"), detail.get("total")
-            if isinstance(current, int) and isinstance(total, int) and line.get("status") == "Downloading":
-                self._layers[layer] = (current, total)
-            elif layer in self._layers:
-                whole = self._layers[layer][1]
-                self._layers[layer] = (whole, whole)
+        """Note one line. Return whether it says of a part of the image what was not said before."""
+        part, status = line.get("id"), str(line.get("status"))
+        if not isinstance(part, str) or not part:
+            return False
+        detail = line.get("progressDetail")
+        counts = detail if isinstance(detail, Mapping) else {}
+        current, total = counts.get("current"), counts.get("total")
+        if isinstance(current, int) and isinstance(total, int) and status == "Downloading":
+            self._layers[part] = (current, total)
+        elif part in self._layers and isinstance(detail, Mapping):
+            whole = self._layers[part][1]
+            self._layers[part] = (whole, whole)
+        reached = current if isinstance(current, int) else 0
+        is_new = reached > self._furthest.get((part, status), -1)
+        if is_new:
+            self._furthest[part, status] = reached
         return is_new
 
     def __str__(self) -> str:
@@ -74,6 +64,25 @@ class Progress:
         if not total:
             return "fetching the image"
         return f"fetching the image: {there / 1e6:.0f} of {total / 1e6:.0f} MB so far"
+
+
+@dataclass(slots=True)
+class Pull:
+    """How a fetch is going. Times are readings of the monotonic clock.
+
+    Attributes:
+        progress_at: when something of the image last came, or the first fetch of it began.
+        detail: how much of it is there.
+        code: why it failed; None while it goes on.
+        ended_at: when it failed.
+        progress: what was said of it, by earlier fetches too.
+    """
+
+    progress_at: float
+    detail: str = ""
+    code: str | None = None
+    ended_at: float | None = None
+    progress: Progress = field(default_factory=Progress)
 
 
 class Images:
@@ -113,13 +122,19 @@ class Images:
     def pull(self, reference: Reference) -> Pull:
         """Return how the fetch of an image is going, which begins with the first question."""
         with self._lock:
+            now = self._clock()
             for known, pull in tuple(self._pulls.items()):
-                if pull.ended_at is not None and self._clock() - pull.ended_at >= RETRY_SECONDS:
+                if pull.ended_at is not None and now - pull.ended_at >= FORGET_SECONDS:
                     del self._pulls[known]
             found = self._pulls.get(reference)
-            if found is not None:
+            if found is None:
+                pull = Pull(now, str(Progress()))
+            elif found.code is None or found.ended_at is None or now - found.ended_at < RETRY_SECONDS:
                 return found
-            pull = self._pulls[reference] = Pull(self._clock(), str(Progress()))
+            else:
+                # That it is tried again is no progress.
+                pull = Pull(found.progress_at, WHAT_IS_WRONG[found.code], progress=found.progress)
+            self._pulls[reference] = pull
             if not self._closing:
                 thread = threading.Thread(
                     target=self._run, args=(reference, pull), name="nodus-docker-pull", daemon=True
@@ -159,7 +174,6 @@ class Images:
     def _pull(self, reference: Reference, pull: Pull) -> str | None:
         name = f"{reference.registry}/{reference.path}"
         params = {"fromImage": name, "tag": reference.digest or reference.tag or "latest"}
-        progress = Progress()
         with self._engine.stream(
             "POST", "/images/create", params=params, headers=self._headers(reference), silence_seconds=SILENCE_SECONDS
         ) as stream:
@@ -173,8 +187,8 @@ class Images:
                     if "error" in said:
                         # Podman says so in the middle of an answer that began as a success.
                         return self._failed(reference, 200, str(said["error"]))
-                    if progress.note(said):
-                        pull.progress_at, pull.detail = self._clock(), str(progress)
+                    if pull.progress.note(said):
+                        pull.progress_at, pull.detail = self._clock(), str(pull.progress)
             said = _read_line(left)
             if "error" in said:
                 return self._failed(reference, 200, str(said["error"]))

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from nodus_control.runner.output import limit_marker
 
+from ..protocol import EngineUnavailable
+
 LIMIT_BYTES = 64 << 20
 LEASE_SECONDS = 10.0
 """For how long a part belongs to the follower that last showed that it lives, by the clock of the file system."""
@@ -24,6 +26,7 @@ _COMPLETE = "complete-"
 _HEAD_BYTES = 21
 _FRAME_HEAD_BYTES = 8
 _LINE_BYTES = 16_384
+_ENGINE_ERROR = 3
 
 
 class Fenced(Exception):
@@ -52,7 +55,11 @@ class Frames:
         """At which byte of what was printed the frame begins that came last."""
 
     def feed(self, data: bytes) -> bytes:
-        """Return what a program printed, of what came."""
+        """Return what a program printed, of what came.
+
+        Raises:
+            EngineUnavailable: the engine says, in a stream of its own, that it cannot give the rest.
+        """
         found = bytearray()
         view = memoryview(data)
         while view:
@@ -63,6 +70,8 @@ class Frames:
                 if len(self._head) < _FRAME_HEAD_BYTES:
                     break
                 self._stream, self._size = self._head[0], int.from_bytes(self._head[4:], "big")
+                if self._stream == _ENGINE_ERROR:
+                    raise EngineUnavailable("the supplier's engine cannot give the rest of an output")
                 self._left = self._size
                 self._head = b""
                 if self._stream in self._lost_break or (self._of_lines and not self._size):

@@ -52,6 +52,7 @@ case $held in withdrawn*) rm -f secret ;; esac
 """
 )
 
+# A connection that breaks off cuts its input short: only a whole secret takes the place of another.
 _PREPARE = r"""
 umask 077
 folder=$1; name=$2; owner=$3; script=$4
@@ -60,9 +61,11 @@ cd "$folder/attempts/$name" || exit 73
 if [ -e claim ]; then exit 0; fi
 mkdir -p work || exit 73
 put() { cat >"$1.new.$$" && mv -f "$1.new.$$" "$1" || exit 73; }
-put secret
-printf '%s' "$script" | put script
-if [ ! -e attempt ]; then printf '%s %s\n' "$owner" "$(date +%s)" | put attempt; fi
+cat >"secret.new.$$" || exit 73
+if [ "$(wc -c <"secret.new.$$")" -ne "$5" ]; then rm -f "secret.new.$$"; exit 73; fi
+mv -f "secret.new.$$" secret || exit 73
+printf '%s' "$script" | put script || exit 73
+if [ ! -e attempt ]; then printf '%s %s\n' "$owner" "$(date +%s)" | put attempt || exit 73; fi
 """
 
 _START = (
@@ -232,8 +235,9 @@ class Cluster:
 
     def prepare(self, name: str, *, incarnation: str, script: str, secret: str) -> None:
         """Put everything into an attempt's folder that its script needs, unless it was claimed already."""
-        arguments = [self.folder, name, incarnation or "-", script]
-        self._require(self._transport.run(_PREPARE, arguments, seconds=LOOK_SECONDS, given=secret.encode()))
+        given = secret.encode()
+        arguments = [self.folder, name, incarnation or "-", script, str(len(given))]
+        self._require(self._transport.run(_PREPARE, arguments, seconds=LOOK_SECONDS, given=given))
 
     def start(self, name: str, options: Sequence[str]) -> str | None:
         """Give the script to Slurm, unless that was done before; return Slurm's id, None where it was claimed.

@@ -13,7 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 FORMAT = "%A|%T|%j|%r"
-"""Slurm's id, the state, the name and the reason, in `squeue --format`. None of the first three can hold a `|`."""
+"""Slurm's id, the state, the name and the reason, in `squeue --format`.
+
+A name of ours holds neither `|` nor a line break. That of another job of our user may: it is cut at the `|`, and what
+follows a line break is no job.
+"""
 
 END = "end of queue"
 
@@ -74,15 +78,18 @@ class Queue:
 
 
 def parse_queue(said: str) -> Queue | None:
-    """Read an answer of `squeue`; None where it is not a whole one."""
+    """Read an answer of `squeue`; None where it is not a whole one, which its last line proves.
+
+    A line that is no job's is left out, and a job whose state is not told may run.
+    """
     lines = said.splitlines()
     if not lines or lines[-1] != END:
         return None
     jobs: dict[str, list[QueuedJob]] = {}
     for line in lines[:-1]:
         slurm_id, state, name, reason = [*line.split("|", 3), "", "", ""][:4]
-        if not _ID.fullmatch(slurm_id) or not state:
-            return None
+        if not _ID.fullmatch(slurm_id):
+            continue
         jobs.setdefault(name, []).append(QueuedJob(slurm_id, name, state, reason))
     return Queue(jobs)
 
@@ -116,7 +123,14 @@ _UNREACHABLE = (
     "protocol authentication error",
     "munge",
 )
-_FULL = ("job violates accounting/qos policy", "limit", "slurm temporarily unable to accept job")
+# Those of limits are messages, and the names of reasons such as `AssocMaxSubmitJobLimit`.
+_FULL = (
+    "job violates accounting/qos policy",
+    "job submit limit",
+    "submitjob",
+    "job queue full",
+    "slurm temporarily unable to accept job",
+)
 
 
 def classify_refusal(said: str) -> Refusal:

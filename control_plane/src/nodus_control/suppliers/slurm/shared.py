@@ -11,12 +11,16 @@ from ..protocol import EngineUnavailable
 
 T = TypeVar("T")
 
+LATE_SECONDS = 30.0
+"""How old an answer may be that is given where a younger one has not come in time."""
+
 
 class Shared(Generic[T]):
     """An answer that several threads use, fetched by one thread at a time, and not more often than is worth it.
 
     Whoever asks waits for a while, and not for as long as a fetch may take: an engine that hangs costs the others
-    nothing. An answer that says that the engine cannot be asked is shared like any other.
+    nothing. One that is slow is known by its last answer, unless that is older than `LATE_SECONDS`. An answer that says
+    that the engine cannot be asked is shared like any other.
 
     Args:
         fetch: gets the answer; what it raises counts as one if it is `EngineUnavailable`.
@@ -42,10 +46,13 @@ class Shared(Generic[T]):
         self._begun = 0
         self._finished = 0
         self._begun_at = float("-inf")
+        self._answer_begun_at = float("-inf")
         self._answer: T | EngineUnavailable | None = None
 
     def get(self, *, since_now: bool = False) -> T:
-        """Return an answer that is young enough, or one that was asked for after this call began.
+        """Return an answer that is young enough, or with `since_now` one that was asked for after this call began.
+
+        Without `since_now`, the last one counts too where none that is young enough comes in time.
 
         Raises:
             EngineUnavailable: there is none.
@@ -57,6 +64,8 @@ class Shared(Generic[T]):
             while self._finished < wanted:
                 self._begin(wanted)
                 if not self._changed.wait(max(0.0, deadline - time.monotonic())) and time.monotonic() >= deadline:
+                    if not since_now and self._clock() - self._answer_begun_at < LATE_SECONDS:
+                        break
                     raise EngineUnavailable("the cluster has not answered yet")
             answer = self._answer
         if isinstance(answer, EngineUnavailable):
@@ -88,6 +97,7 @@ class Shared(Generic[T]):
         finally:
             with self._changed:
                 self._answer = answer
+                self._answer_begun_at = self._begun_at
                 self._is_fetching = False
                 self._finished = self._begun
                 self._changed.notify_all()
