@@ -154,8 +154,8 @@ class SlurmCluster:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         # A node that is down has no jobs: nobody need wait until it has said that what a test killed is gone.
-        for state in ("DOWN", "RESUME"):
-            self.command("scontrol", "update", f"NodeName={','.join(NODES)}", f"State={state}", "Reason=tests")
+        self.command("scontrol", "update", f"NodeName={','.join(NODES)}", "State=DOWN", "Reason=tests")
+        self._await_nodes()
         eventually(lambda: not self._open_jobs(), lambda: f"jobs are left: {self.jobs()}")
         self._await_nodes()
 

@@ -119,10 +119,7 @@ class ProcessDriver:
             OSError: `state_dir` cannot be created.
         """
         if os.name != "posix":
-            raise RuntimeError(
-                "the driver `process` needs Linux or macOS: on this system, give the supplier another one "
-                "(nodus playground: --driver simulated)"
-            )
+            raise RuntimeError("the driver `process` needs Linux or macOS: name another one (playground: `simulated`)")
         if not python:
             raise RuntimeError("the process driver needs a Python interpreter, and sys.executable is empty")
         self._options = options or ProcessOptions()
