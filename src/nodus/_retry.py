@@ -1,4 +1,7 @@
-"""Whether to try a call again, and after how long: pure, fed with failures, a clock reading and a random source."""
+"""Whether to try a call again, and after how long: pure, fed with failures, a clock reading and a random source.
+
+How often, and for how long in all, is the caller's choice: `_config.Settings`.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,4 @@
-"""Delivering events to customers' endpoints: where they may lead, how they are reached, and when it is tried again."""
+"""Delivering events to customers' endpoints: where they may lead, and how they are reached.
+
+When a delivery is tried again is decided in `nodus_core/webhook_retries.py`.
+"""
