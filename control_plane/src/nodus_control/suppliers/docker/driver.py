@@ -36,6 +36,7 @@ from .containers import Containers
 from .engine import CHANGE_SECONDS, START_SECONDS, Engine
 from .followers import Followers
 from .images import Images
+from .listing import Listing
 from .names import may_share, names_of, owner_of
 from .options import resolve
 from .references import FINAL, WHAT_IS_WRONG, InvalidReference, is_allowed, parse_reference
@@ -112,6 +113,7 @@ class DockerDriver:
             supplier=supplier,
             gpu_indices=options.gpu_indices,
         )
+        self._listing = Listing(self.engine, database_id=database_id, supplier=supplier)
         self._starter = Starter(
             self.engine,
             self._containers,
@@ -201,6 +203,11 @@ class DockerDriver:
             return ended
         if attempt.is_withdrawn():
             return self._report_withdrawn(attempt, now)
+        still = self._listing.still_running(placement)
+        if still is not None:
+            container, at = still
+            self._followers.ensure(container.id, attempt.output)
+            return self._report_running(placement, workload, attempt, container, at, now)
         container, at = self._containers.find(placement)
         claimed_by = attempt.claimed_by()
         if container is None and claimed_by is not None:
@@ -217,6 +224,7 @@ class DockerDriver:
             return attempt.end(refusal(container, container.error))
         self._followers.ensure(container.id, attempt.output)
         if container.stage is Stage.RUNNING:
+            self._listing.note(placement, container)
             return self._report_running(placement, workload, attempt, container, at, now)
         # It may have ended while no worker was there to copy anything.
         waited = at - max(container.finished_at or at, self._end_seen_at.setdefault(attempt.folder, at))
