@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 GPUS = 200
 ENDING_SECONDS = 120.0
+LOOK_SECONDS = 0.05
 
 _SUPPLIER = """
 [[supplier]]
@@ -52,12 +54,12 @@ class Site:
         return self.client.run(image=IMAGE, gpu=gpu, command=command, max_runtime_seconds=3600)
 
     def until(self, job: nodus.Job, *statuses: str) -> None:
-        """Wait until a job has one of these statuses, asking a few times a second."""
+        """Wait until a job has one of these statuses, asking every now and then."""
         deadline = time.monotonic() + ENDING_SECONDS
         while job.refresh().status not in statuses:
             if time.monotonic() > deadline or job.is_terminal:
                 raise RuntimeError(f"a job does not become {' or '.join(statuses)}: {job}")
-            time.sleep(0.2)
+            time.sleep(LOOK_SECONDS)
 
 
 @contextlib.contextmanager
@@ -74,6 +76,8 @@ def together(folder: Path, engines: Mapping[str, Path]) -> Iterator[Site]:
     from nodus_core.suppliers_reading import read_suppliers
 
     suppliers = read_suppliers(_file(engines), "suppliers.toml")
+    # That an engine hangs is said by the figures.
+    logging.getLogger("nodus_control").addHandler(logging.NullHandler())
     plane = ControlPlane(
         f"sqlite:///{folder / 'together.db'}", seed=None, suppliers=suppliers, accept_suppliers="bench"
     )
