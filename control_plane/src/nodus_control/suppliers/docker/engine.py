@@ -23,6 +23,7 @@ from nodus_core.suppliers_file import DockerOptions, Reference, TcpEndpoint, Uni
 
 from ..protocol import EngineUnavailable
 from .options import resolve
+from .output_stream import OutputStream
 from .tunnel import Tunnel
 
 API_VERSION = "v1.41"
@@ -104,16 +105,8 @@ class Stream:
         Raises:
             EngineUnavailable: it broke off.
         """
-        return self.parts(None)
-
-    def parts(self, size: int | None) -> Iterator[bytes]:
-        """Yield what comes, in parts of so many bytes, of which only the last is smaller; None for as it comes.
-
-        Raises:
-            EngineUnavailable: it broke off.
-        """
         try:
-            yield from self._response.iter_raw(size)
+            yield from self._response.iter_raw()
         except (httpx.HTTPError, httpx.StreamError, OSError) as exc:
             raise _unavailable(exc) from exc
 
@@ -151,7 +144,9 @@ class Engine:
         self._tunnel: Tunnel | None = None
         self._socket: str | None = None
         self._lock = threading.Lock()
-        self._streams: set[Stream] = set()
+        self._streams: set[Stream | OutputStream] = set()
+        self._tcp: tuple[TcpEndpoint, ssl.SSLContext] | None = None
+        self._host = "engine"
         base_url = "http://engine"
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=16, keepalive_expiry=30)
         if isinstance(endpoint, UnixEndpoint):
@@ -159,8 +154,10 @@ class Engine:
             transport = httpx.HTTPTransport(uds=endpoint.path, limits=limits)
         elif isinstance(endpoint, TcpEndpoint):
             host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
-            base_url = f"https://{host}:{endpoint.port}"
+            self._host = f"{host}:{endpoint.port}"
+            base_url = f"https://{self._host}"
             context = _tls(options, resolved)
+            self._tcp = endpoint, context
             transport = httpx.HTTPTransport(verify=context, limits=limits, socket_options=_KEEPALIVE)
         else:
             self._tunnel = Tunnel(endpoint)
@@ -238,6 +235,71 @@ class Engine:
         except (httpx.HTTPError, httpx.StreamError, OSError) as exc:
             raise _unavailable(exc) from exc
 
+    @contextlib.contextmanager
+    def output(self, path: str, *, params: Mapping[str, str], silence_seconds: float | None) -> Iterator[OutputStream]:
+        """Ask for what a program printed, on a connection of its own.
+
+        Args:
+            path: below the version.
+            params: the query.
+            silence_seconds: how long nothing may come; None for as long as it takes.
+
+        Raises:
+            EngineUnavailable: there was no answer, or it broke off.
+        """
+        with contextlib.closing(self._connect()) as connection:
+            stream = OutputStream(
+                connection,
+                host=self._host,
+                target=f"/{API_VERSION}{path}",
+                params=params,
+                silence_seconds=silence_seconds,
+                answer_seconds=CHANGE_SECONDS,
+            )
+            with self._lock:
+                self._streams.add(stream)
+            try:
+                yield stream
+            finally:
+                with self._lock:
+                    self._streams.discard(stream)
+
+    def _connect(self) -> socket.socket:
+        """Return a new connection.
+
+        Raises:
+            EngineUnavailable: there is none to be had.
+        """
+        if self._tunnel is not None:
+            self._tunnel.open()
+        try:
+            if self._tcp is None:
+                return self._connect_here()
+            endpoint, context = self._tcp
+            plain = socket.create_connection((endpoint.host, endpoint.port), CONNECT_SECONDS)
+            try:
+                for option in _KEEPALIVE:
+                    plain.setsockopt(*option)
+                plain.settimeout(CHANGE_SECONDS)
+                return context.wrap_socket(plain, server_hostname=endpoint.host)
+            except BaseException:
+                plain.close()
+                raise
+        except OSError as exc:
+            raise EngineUnavailable("the supplier's engine cannot be reached", never_sent=True) from exc
+
+    def _connect_here(self) -> socket.socket:
+        """Return a new connection to the socket on this machine."""
+        assert self._socket is not None
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(CONNECT_SECONDS)
+            connection.connect(self._socket)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
     def close(self) -> None:
         """Cut all streams and close all connections."""
         with self._lock:
@@ -254,9 +316,7 @@ class Engine:
             self._tunnel.open()
         if self._socket is not None:
             try:
-                with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-                    probe.settimeout(CONNECT_SECONDS)
-                    probe.connect(self._socket)
+                self._connect_here().close()
             except OSError as exc:
                 raise EngineUnavailable("the supplier's engine cannot be reached", never_sent=True) from exc
 

@@ -157,12 +157,12 @@ class _Copy:
         held, begins_at = b"", 0
         params = {"stdout": "true", "stderr": "true", "follow": "true" if follow else "false"}
         silence = None if follow else _SILENCE_SECONDS
-        with self._engine.stream("GET", self._path, params=params, silence_seconds=silence) as stream:
+        with self._engine.output(self._path, params=params, silence_seconds=silence) as stream:
             if stream.status == 404:
                 return
             if stream.status != 200:
                 raise EngineUnavailable(f"the supplier's engine answered with status {stream.status}")
-            # Docker sends each line by itself. Where nobody waits for one, they are kept many at a time.
+            # Where nobody waits for a line, many are kept at a time.
             for data in stream.parts(None if follow else _PART_BYTES):
                 held += frames.feed(data)
                 wanted = frames.last_begins_at - begins_at if holds_back else len(held)
