@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from ..protocol import EngineUnavailable
 from .engine import Engine
-from .output import Fenced, Frames, StoredOutput, Writer
+from .output import DROPPED_MARKER, Beginning, Fenced, Frames, StoredOutput, Writer
 from .state import Stage, read_container
 
 BEAT_SECONDS = 2.0
@@ -139,6 +139,7 @@ class _Copy:
         self._writer = writer
         self._closing = closing
         self._last_line: tuple[int, bytes] | None = None
+        self._beginning: Beginning | None = None
 
     def follow(self) -> None:
         """Append what comes, until the program ends."""
@@ -154,7 +155,8 @@ class _Copy:
 
     def _read(self, *, follow: bool, holds_back: bool) -> None:
         frames = Frames(of_lines=self._of_lines)
-        held, begins_at = b"", 0
+        held, begins_at = b"", self._begin()
+        first = begins_at
         params = {"stdout": "true", "stderr": "true", "follow": "true" if follow else "false"}
         silence = None if follow else _SILENCE_SECONDS
         with self._engine.output(self._path, params=params, silence_seconds=silence) as stream:
@@ -165,14 +167,51 @@ class _Copy:
             # Where nobody waits for a line, many are kept at a time.
             for data in stream.parts(None if follow else _PART_BYTES):
                 held += frames.feed(data)
-                wanted = frames.last_begins_at - begins_at if holds_back else len(held)
+                wanted = first + frames.last_begins_at - begins_at if holds_back else len(held)
                 self._keep(begins_at, held[:wanted])
                 held, begins_at = held[wanted:], begins_at + wanted
+                if self._beginning is None and self._writer.position and (follow or holds_back):
+                    printed_at = self._first_printed_at()
+                    if printed_at is not None:
+                        self._note(Beginning(printed_at, 0))
                 if self._writer.is_full or self._closing.is_set():
                     return
         if self._last_line == (begins_at, held):
             self._keep(begins_at, held)
         self._last_line = begins_at, held
+
+    def _begin(self) -> int:
+        """Return at which byte of the output the engine's copy of it begins: 0, unless it has dropped some."""
+        if not self._writer.position or self._writer.is_full:
+            return 0
+        if self._beginning is None:
+            self._beginning = self._writer.beginning()
+        if self._beginning is None:
+            return 0
+        printed_at = self._first_printed_at()
+        if printed_at is None:
+            return self._writer.position
+        if printed_at != self._beginning.printed_at:
+            self._writer.append(DROPPED_MARKER)
+            self._last_line = None
+            self._note(Beginning(printed_at, self._writer.position))
+        return self._beginning.offset
+
+    def _note(self, beginning: Beginning) -> None:
+        """Record with what the engine's copy begins: whoever reads it again asks whether it still does."""
+        self._beginning = beginning
+        self._writer.begins(beginning)
+
+    def _first_printed_at(self) -> str | None:
+        """Return when the first line that the engine holds was printed; None where it holds none."""
+        frames, found = Frames(), b""
+        params = {"stdout": "true", "stderr": "true", "timestamps": "true", "follow": "false"}
+        with self._engine.output(self._path, params=params, silence_seconds=_SILENCE_SECONDS) as stream:
+            for data in stream.parts(None) if stream.status == 200 else ():
+                found += frames.feed(data)
+                if b" " in found:
+                    return found.partition(b" ")[0].decode("ascii", "replace")
+        return None
 
     def _keep(self, begins_at: int, printed: bytes) -> None:
         """Keep what is new of some bytes of the output."""
