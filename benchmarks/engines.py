@@ -7,6 +7,7 @@ are counted, and jobs are timed while another supplier's engine answers nothing.
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import time
@@ -47,6 +48,11 @@ def measure(*, quick: bool = False) -> Table:
         engine.remove_all()
         with dockerd.running() as other:
             beside = times_beside_another(engine, other, rounds)
+    load, cores = os.getloadavg()[0], os.cpu_count()
+    table.note = (
+        "A container is timed to its own start, on a Docker Engine of the benchmark's own: image present, no network. "
+        f"Other work went on meanwhile: the load of the machine was {load:.0f} on {cores} cores."
+    )
     table.add("created and started by hand", took["hand"], 1, of="Docker Engine")
     table.add("submitted, worker in one process", took["together"], took["together"] / took["hand"], of="nodus")
     table.add("submitted, worker apart", took["apart"], took["apart"] / took["hand"], of="nodus")

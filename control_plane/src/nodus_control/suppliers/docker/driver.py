@@ -128,6 +128,7 @@ class DockerDriver:
         self._end_seen_at: dict[Path, float] = {}
         self._lock = threading.Lock()
         self._is_podman: bool | None = None
+        self._engine_folder: str | None = None
         self._is_closed = False
 
     @property
@@ -160,6 +161,7 @@ class DockerDriver:
             EngineUnavailable: it cannot be asked now.
         """
         found: dict[str, Any] = self.engine.ask("GET", "/info", seconds=CHANGE_SECONDS).require(200).document()
+        self._engine_folder = str(found["DockerRootDir"]) if "DockerRootDir" in found else None
         return found
 
     def is_podman(self) -> bool:
@@ -203,11 +205,10 @@ class DockerDriver:
             return ended
         if attempt.is_withdrawn():
             return self._report_withdrawn(attempt, now)
-        still = self._listing.still_running(placement)
-        if still is not None:
-            container, at = still
-            self._followers.ensure(container.id, attempt.output)
-            return self._report_running(placement, workload, attempt, container, at, now)
+        listed = self._listing.still_running(placement)
+        if listed is not None:
+            self._followers.ensure(listed[0].id, attempt.output)
+            return self._report_running(placement, workload, attempt, *listed, now)
         container, at = self._containers.find(placement)
         claimed_by = attempt.claimed_by()
         if container is None and claimed_by is not None:
@@ -334,8 +335,11 @@ class DockerDriver:
             raise CapacityRefused("the supplier's engine runs containers of another control plane")
         if isinstance(self._options.endpoint, UnixEndpoint):
             # Of an engine on another host nothing says how full its disk is.
+            if self._engine_folder is None:
+                self.info()  # It takes long. It is asked again with who it is, where that is in doubt.
             with contextlib.suppress(OSError):
-                if shutil.disk_usage(self.info()["DockerRootDir"]).free < self._options.min_free_disk_bytes:
+                folder = self._engine_folder
+                if folder is not None and shutil.disk_usage(folder).free < self._options.min_free_disk_bytes:
                     raise CapacityRefused("the disk of the supplier's engine is almost full")
 
     def _report_withdrawn(self, attempt: Attempt, now: float) -> Report:
