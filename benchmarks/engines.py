@@ -53,12 +53,12 @@ def measure(*, quick: bool = False) -> Table:
         "A container is timed to its own start, on a Docker Engine of the benchmark's own: image present, no network. "
         f"Other work went on meanwhile: the load of the machine was {load:.0f} on {cores} cores."
     )
-    table.add("created and started by hand", took["hand"], 1, of="Docker Engine")
-    table.add("submitted, worker in one process", took["together"], took["together"] / took["hand"], of="nodus")
-    table.add("submitted, worker apart", took["apart"], took["apart"] / took["hand"], of="nodus")
-    table.add(f"{AT_ONCE} jobs, the other engine answers", beside["answers"], 1, of="nodus")
+    table.add("by hand: create and start", took["hand"], 1, of="Docker Engine")
+    table.add("job, worker in one process", took["together"], took["together"] / took["hand"], of="nodus")
+    table.add("job, worker apart", took["apart"], took["apart"] / took["hand"], of="nodus")
+    table.add(f"{AT_ONCE} jobs, other engine answers", beside["answers"], 1, of="nodus")
     table.add(
-        f"{AT_ONCE} jobs, the other engine hangs", beside["hangs"], beside["hangs"] / beside["answers"], of="nodus"
+        f"{AT_ONCE} jobs, other engine hangs", beside["hangs"], beside["hangs"] / beside["answers"], of="nodus"
     )
     table.bars += [
         Bar("submission to start ÷ create and start by hand", took["together"] / took["hand"], 1.5),
