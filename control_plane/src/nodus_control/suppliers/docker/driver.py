@@ -36,13 +36,24 @@ from .containers import Containers
 from .engine import CHANGE_SECONDS, START_SECONDS, Engine
 from .followers import Followers
 from .images import Images
+from .limits import LIMITS, Limits, within
 from .listing import Listing
 from .names import may_share, names_of, owner_of
 from .options import resolve
 from .references import FINAL, WHAT_IS_WRONG, InvalidReference, is_allowed, parse_reference
 from .references import Reference as ImageReference
-from .starting import GPU_MISSING, GPU_NOT_ATTACHED, Starter, refusal
-from .state import CANCELLED, MAX_RUNTIME, Container, Stage, lacks_gpus, report_end, report_refused
+from .starting import GPU_MISSING, GPU_NOT_ATTACHED, Starter, nothing_begun, refusal
+from .state import (
+    CANCELLED,
+    MAX_RUNTIME,
+    Container,
+    Stage,
+    Witness,
+    lacks_gpus,
+    needs_witness,
+    report_end,
+    report_refused,
+)
 
 GRACE_SECONDS = 5
 CLAIM_SECONDS = 60.0
@@ -82,6 +93,7 @@ class DockerDriver:
         incarnation: of its database.
         directory: where outputs and records of attempts are kept; the same for all its processes.
         resolved: returns the secret that a reference stands for.
+        limits: how long each call may wait for the engine.
 
     Raises:
         RuntimeError: a secret is not there, or is no certificate.
@@ -97,7 +109,9 @@ class DockerDriver:
         incarnation: str,
         directory: Path,
         resolved: Callable[[Reference], str] = resolve,
+        limits: Limits = LIMITS,
     ) -> None:
+        self.limits = limits
         self._options = options
         self._supplier = supplier
         self._gpus = dict(gpus)
@@ -141,6 +155,7 @@ class DockerDriver:
         """Yes."""
         return True
 
+    @within(lambda limits: limits.change_seconds)
     def identity(self) -> str | None:
         """Return the engine's own id, or what stands for it on an engine that gives itself another at each question.
 
@@ -175,6 +190,7 @@ class DockerDriver:
             self._is_podman = any(each.get("Name") == _PODMAN for each in version.get("Components") or ())
         return self._is_podman
 
+    @within(lambda limits: limits.submit_seconds)
     def submit(self, placement: Placement, workload: Workload, now: float, holds: Callable[[], bool] = always) -> None:
         """Start the program, or begin to fetch its image. Do nothing if this attempt was started, or withdrawn, before.
 
@@ -189,9 +205,11 @@ class DockerDriver:
         attempt = self._attempt(placement)
         if attempt.claimed_by() is not None or attempt.is_withdrawn():
             return
-        self._require_room()
+        with nothing_begun():
+            self._require_room()
         self._starter.begin(placement, workload, attempt, image, holds)
 
+    @within(lambda limits: limits.poll_seconds)
     def poll(self, placement: Placement, workload: Workload, now: float) -> Report:
         """Report the state of the attempt.
 
@@ -234,8 +252,13 @@ class DockerDriver:
         self._end_seen_at.pop(attempt.folder, None)
         if lacks_gpus(container, gpus_of(placement, workload, self._options, self._gpus)):
             return attempt.end(_without_gpus(container))
-        return attempt.end(report_end(container, workload, attempt.ending(), has_output=attempt.output.size > 0))
+        reason, witness = attempt.ending(), Witness.SAW_IT
+        if needs_witness(container, reason) and not self.is_podman():
+            witness = self._containers.witness(container)
+        has_output = attempt.output.size > 0
+        return attempt.end(report_end(container, workload, reason, has_output=has_output, witness=witness))
 
+    @within(lambda limits: limits.change_seconds)
     def cancel(self, placement: Placement, now: float) -> None:
         """Request the end: what has not been started never will be, and a program gets SIGTERM, then SIGKILL.
 
@@ -246,7 +269,7 @@ class DockerDriver:
         if attempt.ended() is not None or attempt.is_withdrawn():
             return
         container, _ = self._containers.find(placement)
-        if container is not None and container.stage is Stage.ENDED:
+        if container is not None and container.stage in (Stage.ENDED, Stage.RESET):
             return
         attempt.request_end(CANCELLED)
         if container is not None and container.stage is Stage.RUNNING:
@@ -264,6 +287,7 @@ class DockerDriver:
         data = attempt.output.read(offset, limit)
         return LogChunk(data, offset, total, complete=is_complete and offset + len(data) >= total)
 
+    @within(lambda limits: limits.tidy_seconds)
     def forget(self, placement: Placement) -> None:
         """Remove the attempt's containers and its network. One that was not started never will be.
 
@@ -275,6 +299,7 @@ class DockerDriver:
         self._containers.remove_all(placement)
         self._end_seen_at.pop(attempt.folder, None)
 
+    @within(lambda limits: limits.tidy_seconds)
     def list_placements(self) -> Sequence[Found]:
         """Return all containers of this project, whoever's they are.
 
@@ -351,7 +376,8 @@ class DockerDriver:
         """There is no container: not yet, not any more, or never."""
         if placement.started_at is not None or attempt.claimed_by() is not None:
             attempt.withdraw()
-            lost = Report(PlacementState.LOST, placement.started_at, now, "container_removed", _REMOVED)
+            # When it ended is not known either.
+            lost = Report(PlacementState.LOST, placement.started_at, None, "container_removed", _REMOVED)
             return attempt.end(lost)
         if not placement.is_accepted:
             return self._report_withdrawn(attempt, now) if attempt.withdraw() else _starting(now)

@@ -11,6 +11,7 @@ import socket
 import ssl
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -35,6 +36,8 @@ CHANGE_SECONDS = 30.0
 """How long it may take to make or to remove something."""
 
 START_SECONDS = 60.0
+
+LATE = "the supplier's engine does not answer in time"
 
 _LONGEST_ANSWER_BYTES = 32 << 20
 
@@ -128,6 +131,18 @@ class Stream:
                 found.shutdown(socket.SHUT_RDWR)
 
 
+class _Limit(threading.local):
+    """Until when this thread waits for an engine, by the monotonic clock."""
+
+    def __init__(self) -> None:
+        self.until = float("inf")
+
+    @property
+    def left(self) -> float:
+        """How many seconds are left of it."""
+        return self.until - time.monotonic()
+
+
 class Engine:
     """An engine. Threads may share it.
 
@@ -147,6 +162,7 @@ class Engine:
         self._streams: set[Stream | OutputStream] = set()
         self._tcp: tuple[TcpEndpoint, ssl.SSLContext] | None = None
         self._host = "engine"
+        self._limit = _Limit()
         base_url = "http://engine"
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=16, keepalive_expiry=30)
         if isinstance(endpoint, UnixEndpoint):
@@ -165,6 +181,24 @@ class Engine:
             transport = httpx.HTTPTransport(uds=self._socket, limits=limits)
         self._client = httpx.Client(transport=transport, base_url=f"{base_url}/{API_VERSION}", trust_env=False)
 
+    @contextlib.contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Let all requests of this thread in the block together take no longer than that; streams are not among them.
+
+        What is asked after that, or is not answered by then, is `EngineUnavailable`.
+        """
+        before = self._limit.until
+        self._limit.until = min(before, time.monotonic() + seconds)
+        try:
+            yield
+        finally:
+            self._limit.until = before
+
+    @property
+    def seconds_left(self) -> float:
+        """How long this thread may still wait, of the block of `within` that it is in."""
+        return self._limit.left
+
     def ask(
         self,
         method: str,
@@ -181,22 +215,36 @@ class Engine:
             path: below the version.
             params: the query.
             body: what is sent as JSON.
-            seconds: how long each step, such as the wait for the answer, may take.
+            seconds: how long the answer may take, or less where less is left of `within`.
 
         Raises:
-            EngineUnavailable: there was no answer in time; `never_sent` where there was no connection.
+            EngineUnavailable: there was no answer in time; `never_sent` where there was no connection, or no time left.
         """
-        self._open()
-        timeout = httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
-        try:
-            response = (
-                self._client.request(method, path, params=params, json=body, timeout=timeout)
-                if body is not None
-                else self._client.request(method, path, params=params, timeout=timeout)
-            )
-        except (httpx.HTTPError, httpx.StreamError, OSError) as exc:
-            raise _unavailable(exc) from exc
-        return Answer(response.status_code, response.content, _date(response))
+        with self.within(seconds):
+            self._open()
+            left = self._limit.left
+            if left <= 0:
+                raise EngineUnavailable(LATE, never_sent=True)
+            timeout = httpx.Timeout(left, connect=min(left, CONNECT_SECONDS))
+            request = self._client.build_request(method, path, params=params, json=body, timeout=timeout)
+            try:
+                response = self._client.send(request, stream=True)
+                with contextlib.closing(response):
+                    content = self._read(response)
+            except (httpx.HTTPError, httpx.StreamError, OSError) as exc:
+                raise _unavailable(exc) from exc
+        return Answer(response.status_code, content, _date(response))
+
+    def _read(self, response: httpx.Response) -> bytes:
+        """Return the body of an answer, which may come bit by bit."""
+        found = bytearray()
+        for part in response.iter_bytes():
+            found += part
+            if self._limit.left <= 0:
+                raise EngineUnavailable(LATE)
+            if len(found) > _LONGEST_ANSWER_BYTES:
+                raise EngineUnavailable("the supplier's engine gives an answer that does not end")
+        return bytes(found)
 
     @contextlib.contextmanager
     def stream(
@@ -288,12 +336,13 @@ class Engine:
         except OSError as exc:
             raise EngineUnavailable("the supplier's engine cannot be reached", never_sent=True) from exc
 
-    def _connect_here(self) -> socket.socket:
+    def _connect_here(self, seconds: float = CONNECT_SECONDS) -> socket.socket:
         """Return a new connection to the socket on this machine."""
         assert self._socket is not None
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            connection.settimeout(CONNECT_SECONDS)
+            # 0 would let it be refused where it might come to pass at once.
+            connection.settimeout(max(seconds, 0.001))
             connection.connect(self._socket)
         except BaseException:
             connection.close()
@@ -312,11 +361,12 @@ class Engine:
 
     def _open(self) -> None:
         """Make sure that somebody listens: httpcore leaves a socket behind for each that it cannot connect."""
+        wait = max(0.0, min(self._limit.left, CONNECT_SECONDS))
         if self._tunnel is not None:
-            self._tunnel.open()
+            self._tunnel.open(wait)
         if self._socket is not None:
             try:
-                self._connect_here().close()
+                self._connect_here(wait).close()
             except OSError as exc:
                 raise EngineUnavailable("the supplier's engine cannot be reached", never_sent=True) from exc
 
@@ -325,7 +375,7 @@ def _unavailable(exc: Exception) -> EngineUnavailable:
     if isinstance(exc, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
         return EngineUnavailable("the supplier's engine cannot be reached", never_sent=True)
     if isinstance(exc, httpx.TimeoutException):
-        return EngineUnavailable("the supplier's engine does not answer in time")
+        return EngineUnavailable(LATE)
     return EngineUnavailable("the connection to the supplier's engine broke off")
 
 

@@ -115,7 +115,7 @@ class Followers:
         if answer.status == 404:
             return True
         container = read_container(answer.require(200).document())
-        return container.stage in (Stage.ENDED, Stage.REFUSED)
+        return container.stage in (Stage.ENDED, Stage.REFUSED, Stage.RESET)
 
     def _beat(self) -> None:
         while not self._closing.wait(BEAT_SECONDS):

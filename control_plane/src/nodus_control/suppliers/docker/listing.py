@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..protocol import EngineUnavailable, Placement
-from .engine import LOOK_SECONDS, Engine
+from .engine import LATE, LOOK_SECONDS, Engine
 from .names import DATABASE, SUPPLIER
 from .state import Container
 
@@ -110,8 +110,8 @@ class Listing:
                     return _require(self._last)
                 if not self._is_asking:
                     break
-                if not self._changed.wait(LOOK_SECONDS):
-                    raise EngineUnavailable("the supplier's engine does not answer in time")
+                if not self._changed.wait(max(0.0, min(LOOK_SECONDS, self._engine.seconds_left))):
+                    raise EngineUnavailable(LATE)
             self._is_asking = True
         asked_at = self._monotonic()
         said: Listed | EngineUnavailable = EngineUnavailable("the supplier's engine was not asked to the end")
