@@ -57,9 +57,7 @@ def measure(*, quick: bool = False) -> Table:
     table.add("job, worker in one process", took["together"], took["together"] / took["hand"], of="nodus")
     table.add("job, worker apart", took["apart"], took["apart"] / took["hand"], of="nodus")
     table.add(f"{AT_ONCE} jobs, other engine answers", beside["answers"], 1, of="nodus")
-    table.add(
-        f"{AT_ONCE} jobs, other engine hangs", beside["hangs"], beside["hangs"] / beside["answers"], of="nodus"
-    )
+    table.add(f"{AT_ONCE} jobs, other engine hangs", beside["hangs"], beside["hangs"] / beside["answers"], of="nodus")
     table.bars += [
         Bar("submission to start ÷ create and start by hand", took["together"] / took["hand"], 1.5),
         Bar("ms more with a worker apart", took["apart"] - took["together"], 1000),

@@ -74,7 +74,20 @@ def placed(number: int) -> Placement:
 
 
 def described(id_: str) -> Container:
-    return Container(id_, id_, Stage.RUNNING, 0.0, 1.0, None, 0, False, "", frozenset(), {})
+    return Container(
+        id=id_,
+        name=id_,
+        stage=Stage.RUNNING,
+        created_at=0.0,
+        started_at=1.0,
+        finished_at=None,
+        exit_code=0,
+        ran_out_of_memory=False,
+        error="",
+        is_connected=True,
+        gpus=frozenset(),
+        labels={},
+    )
 
 
 @pytest.fixture
