@@ -68,15 +68,15 @@ def test_a_fetch_that_always_fails_makes_no_progress(tmp_path: Path) -> None:
     image, other = parse_reference("ghcr.io/acme/train:1"), parse_reference("ghcr.io/acme/other:1")
     details, waited = [], 0.0
     for _ in range(4):
-        pull = images.pull(image)
+        pull = images.pull(image, "job")
         details.append(pull.detail)
         eventually(partial(has_ended, pull))
         waited = images.seconds_since_progress(pull)
         clock[0] += RETRY_SECONDS
-        images.pull(other)
+        images.pull(other, "other")
     clock[0] += FORGET_SECONDS
-    images.pull(other)
-    forgotten = images.seconds_since_progress(images.pull(image))
+    images.pull(other, "other")
+    forgotten = images.seconds_since_progress(images.pull(image, "job"))
     engine.close()
     images.close()
 
@@ -91,12 +91,12 @@ def test_a_fetch_that_failed_is_begun_again_after_a_pause(tmp_path: Path) -> Non
     engine = Engine(DockerOptions(UnixEndpoint(str(tmp_path / "none"))))
     images = Images(engine, {}, clock=lambda: clock[0])
     image = parse_reference("ghcr.io/acme/train:1")
-    first = images.pull(image)
+    first = images.pull(image, "job")
     eventually(lambda: first.ended_at is not None)
     clock[0] += RETRY_SECONDS - 1
-    same = images.pull(image)
+    same = images.pull(image, "job")
     clock[0] += 2
-    second = images.pull(image)
+    second = images.pull(image, "job")
     eventually(lambda: second.ended_at is not None)
     engine.close()
     images.close()
@@ -104,3 +104,25 @@ def test_a_fetch_that_failed_is_begun_again_after_a_pause(tmp_path: Path) -> Non
     assert (first.code, second.code) == (IMAGE_PULL_FAILED, IMAGE_PULL_FAILED)
     assert same is first
     assert second is not first
+
+
+def test_a_fetch_that_failed_before_somebody_asked_says_nothing_to_them(tmp_path: Path) -> None:
+    """Nor one that was under way: the image may have come since it began. All who wait share the next one."""
+    clock = [100.0]
+    engine = Engine(DockerOptions(UnixEndpoint(str(tmp_path / "none"))))
+    images = Images(engine, {}, clock=lambda: clock[0])
+    image = parse_reference("ghcr.io/acme/train:1")
+    first = images.pull(image, "first")
+    eventually(partial(has_ended, first))
+    clock[0] += 1
+    second = images.pull(image, "second")
+    eventually(partial(has_ended, second))
+    clock[0] += 1
+    shared = [images.pull(image, asker) for asker in ("first", "second")]
+    third = images.pull(image, "third")
+    engine.close()
+    images.close()
+
+    assert second is not first
+    assert shared == [second, second]
+    assert third is not second

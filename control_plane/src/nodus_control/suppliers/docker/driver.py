@@ -385,7 +385,7 @@ class DockerDriver:
         if self._images.is_there(image):
             self._begin_later(placement, workload, attempt, image)
             return _starting(now)
-        pull = self._images.pull(image)
+        pull = self._images.pull(image, names_of(self._database_id, placement).made)
         if pull.code in FINAL and attempt.withdraw():
             failed = Report(
                 PlacementState.FAILED, finished_at=now, error_code=pull.code, error_message=WHAT_IS_WRONG[pull.code]

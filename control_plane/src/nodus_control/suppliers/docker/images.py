@@ -1,4 +1,7 @@
-"""Fetches images: one task for each image, whoever waits for it, outside of the calls that ask how it is going."""
+"""Fetches images: one task for each image, whoever waits for it, outside of the calls that ask how it is going.
+
+That a fetch failed says nothing to whoever first asked after it had begun: the image may have been put there since.
+"""
 
 from __future__ import annotations
 
@@ -71,6 +74,7 @@ class Pull:
     """How a fetch is going. Times are readings of the monotonic clock.
 
     Attributes:
+        began_at: when this fetch began.
         progress_at: when something of the image last came, or the first fetch of it began.
         detail: how much of it is there.
         code: why it failed; None while it goes on.
@@ -78,6 +82,7 @@ class Pull:
         progress: what was said of it, by earlier fetches too.
     """
 
+    began_at: float
     progress_at: float
     detail: str = ""
     code: str | None = None
@@ -108,6 +113,7 @@ class Images:
         self._clock = clock
         self._lock = threading.Lock()
         self._pulls: dict[Reference, Pull] = {}
+        self._first_asked: dict[Reference, dict[str, float]] = {}
         self._threads: set[threading.Thread] = set()
         self._closing = False
 
@@ -119,21 +125,28 @@ class Images:
         """
         return self._engine.ask("GET", f"/images/{reference}/json", seconds=seconds).require(200, 404).status == 200
 
-    def pull(self, reference: Reference) -> Pull:
-        """Return how the fetch of an image is going, which begins with the first question."""
+    def pull(self, reference: Reference, asker: str) -> Pull:
+        """Return how the fetch of an image is going, which begins with the first question.
+
+        Args:
+            reference: the image.
+            asker: who wants to know: of two fetches, each learns only of one that began after its first question.
+        """
         with self._lock:
             now = self._clock()
             for known, pull in tuple(self._pulls.items()):
                 if pull.ended_at is not None and now - pull.ended_at >= FORGET_SECONDS:
                     del self._pulls[known]
+                    del self._first_asked[known]
+            asked_at = self._first_asked.setdefault(reference, {}).setdefault(asker, now)
             found = self._pulls.get(reference)
             if found is None:
-                pull = Pull(now, str(Progress()))
-            elif found.code is None or found.ended_at is None or now - found.ended_at < RETRY_SECONDS:
+                pull = Pull(now, now, str(Progress()))
+            elif _stands(found, asked_at, now):
                 return found
             else:
                 # That it is tried again is no progress.
-                pull = Pull(found.progress_at, WHAT_IS_WRONG[found.code], progress=found.progress)
+                pull = Pull(now, found.progress_at, WHAT_IS_WRONG[found.code], progress=found.progress)
             self._pulls[reference] = pull
             if not self._closing:
                 thread = threading.Thread(
@@ -168,6 +181,7 @@ class Images:
             if code is None:
                 # From now on the engine is asked whether it is there: somebody may remove it again.
                 del self._pulls[reference]
+                del self._first_asked[reference]
             pull.code, pull.ended_at = code, self._clock()
             self._threads.discard(threading.current_thread())
 
@@ -208,6 +222,13 @@ class Images:
         address = _DOCKER_HUB_ADDRESS if reference.registry == DOCKER_HUB else reference.registry
         login = {"username": user, "password": password, "serveraddress": address}
         return {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(login).encode()).decode()}
+
+
+def _stands(pull: Pull, asked_at: float, now: float) -> bool:
+    """Say whether a fetch is still the one to be told of to whoever first asked at that time."""
+    if pull.ended_at is None:
+        return True
+    return pull.began_at >= asked_at and now - pull.ended_at < RETRY_SECONDS
 
 
 def _read_line(line: bytes) -> dict[str, object]:

@@ -83,7 +83,7 @@ class Starter:
         with nothing_begun():
             container, _ = self._containers.find(placement, seconds=CHANGE_SECONDS)
             if container is None and not self._images.is_there(image, seconds=CHANGE_SECONDS):
-                self._images.pull(image)
+                self._images.pull(image, names_of(self._database_id, placement).made)
                 return
             log_driver = self._log_driver()
         try:
