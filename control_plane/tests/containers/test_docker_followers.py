@@ -14,6 +14,7 @@ from nodus_control.suppliers.docker import container as containers
 from nodus_control.suppliers.docker.engine import Answer, Engine
 from nodus_control.suppliers.docker.followers import Followers
 from nodus_control.suppliers.docker.output import DROPPED_MARKER, StoredOutput
+from nodus_control.suppliers.docker.troubles import Troubles
 from nodus_control.suppliers.protocol import PlacementState
 from nodus_core.suppliers_file import DockerOptions, UnixEndpoint
 
@@ -60,7 +61,7 @@ class FakeEngine(Engine):
 
 def followed(engine: FakeEngine, output: StoredOutput, *, can_follow: bool = True) -> bytes:
     """Copy what there is until the container has ended; return all that is stored."""
-    followers = Followers(engine, lambda: can_follow)
+    followers = Followers(engine, Troubles("lab"), lambda: can_follow)
     followers.ensure("c", output)
     eventually(output.is_complete)
     followers.close()
@@ -69,7 +70,7 @@ def followed(engine: FakeEngine, output: StoredOutput, *, can_follow: bool = Tru
 
 def copied(engine: FakeEngine, output: StoredOutput, folder: Path, *, size: int) -> None:
     """Copy while the container runs, until so much is stored, and with what it begins is on record."""
-    followers = Followers(engine, lambda: True)
+    followers = Followers(engine, Troubles("lab"), lambda: True)
     followers.ensure("c", output)
     eventually(lambda: output.size == size and any(folder.glob("beginning-*")))
     followers.close()

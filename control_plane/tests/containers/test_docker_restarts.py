@@ -36,6 +36,7 @@ def test_what_ran_when_the_power_was_cut_is_lost(jobs: ContainerJobs, network: s
         assert job.finish().state is PlacementState.LOST
         job.driver.forget(job.placement)
         assert jobs.containers(job) == []
+    assert jobs.engine.networks() == []
 
 
 def test_what_was_cancelled_when_the_power_was_cut_has_ended(jobs: ContainerJobs) -> None:

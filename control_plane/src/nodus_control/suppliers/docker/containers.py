@@ -148,7 +148,8 @@ class Containers:
         for document in self.all(**{JOB: placement.job_id}):
             if self._is_of(placement, document["Labels"]) and not self.remove(document["Id"]):
                 raise EngineUnavailable("the container still runs, so it is not removed")
-        self.remove_networks(placement)
+        if not self.remove_networks(placement):
+            raise EngineUnavailable("the engine does not remove the job's network: see there what is connected to it")
 
     def make_network(self, placement: Placement) -> str:
         """Make a network for an attempt, and return its id.

@@ -10,9 +10,7 @@ import contextlib
 import logging
 import secrets
 import shutil
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,6 @@ from nodus_core.suppliers_file import DockerOptions, Reference, UnixEndpoint
 
 from ..protocol import (
     CapacityRefused,
-    EngineUnavailable,
     Found,
     LogChunk,
     Placement,
@@ -31,6 +28,7 @@ from ..protocol import (
     always,
 )
 from .attempts import Attempt
+from .background import Background
 from .container import gpus_of, require_acceptable
 from .containers import Containers
 from .engine import CHANGE_SECONDS, START_SECONDS, Engine
@@ -54,6 +52,7 @@ from .state import (
     report_end,
     report_refused,
 )
+from .troubles import Troubles
 
 GRACE_SECONDS = 5
 CLAIM_SECONDS = 60.0
@@ -65,6 +64,8 @@ By the engine's clock, and longer than any worker holds an attempt without showi
 OUTPUT_SECONDS = 900.0
 """How long a job is held for an output that its engine does not give, from when its end was first seen here."""
 
+BEGIN = "begin"
+STOP = "stop"
 PULLING = "pulling"
 STARTING = "starting"
 SHORTEST_POLL_SECONDS = 0.05
@@ -75,7 +76,6 @@ LEAST_FREE_IN_STORE = 0.05
 _ENGINE_VOLUME = "nodus-engine"
 _ENGINE_LABEL = "nodus.engine"
 _PODMAN = "Podman Engine"
-_BACKGROUND_THREADS = 8
 _NOT_STARTED = "the program was never started here"
 _REMOVED = "the job's container was removed from the supplier's engine; how the program ended is not known"
 
@@ -118,8 +118,9 @@ class DockerDriver:
         self._database_id = database_id
         self._directory = directory
         self.engine = Engine(options, resolved)
-        self._images = Images(self.engine, options.registry_auth, resolved)
-        self._followers = Followers(self.engine, lambda: not self.is_podman())
+        self._troubles = Troubles(supplier)
+        self._images = Images(self.engine, self._troubles, options.registry_auth, resolved)
+        self._followers = Followers(self.engine, self._troubles, lambda: not self.is_podman())
         self._containers = Containers(
             self.engine,
             database_id=database_id,
@@ -137,13 +138,10 @@ class DockerDriver:
             database_id=database_id,
             log_driver=lambda: "k8s-file" if self.is_podman() else "local",
         )
-        self._background = ThreadPoolExecutor(_BACKGROUND_THREADS, "nodus-docker")
-        self._under_way: set[tuple[str, str]] = set()
+        self._background = Background(self._troubles)
         self._end_seen_at: dict[Path, float] = {}
-        self._lock = threading.Lock()
         self._is_podman: bool | None = None
         self._engine_folder: str | None = None
-        self._is_closed = False
 
     @property
     def name(self) -> str:
@@ -250,6 +248,9 @@ class DockerDriver:
         if not attempt.output.is_complete() and waited < OUTPUT_SECONDS:
             return _running(container, now + SHORTEST_POLL_SECONDS)
         self._end_seen_at.pop(attempt.folder, None)
+        if not attempt.output.is_complete():
+            _logger.error("supplier %s: an output is cut: %s", self._supplier, attempt.folder)
+            attempt.cut_output()
         if lacks_gpus(container, gpus_of(placement, workload, self._options, self._gpus)):
             return attempt.end(_without_gpus(container))
         reason, witness = attempt.ending(), Witness.SAW_IT
@@ -283,8 +284,7 @@ class DockerDriver:
         attempt = self._attempt(placement)
         # Asked first: what is stored between the two questions must not be missed.
         is_complete = attempt.output.is_complete() or attempt.ended() is not None or attempt.is_withdrawn()
-        total = attempt.output.size
-        data = attempt.output.read(offset, limit)
+        data, total = attempt.read_output(offset, limit)
         return LogChunk(data, offset, total, complete=is_complete and offset + len(data) >= total)
 
     @within(lambda limits: limits.tidy_seconds)
@@ -324,14 +324,12 @@ class DockerDriver:
 
     def close(self) -> None:
         """Stop copying outputs and fetching images; programs run on."""
-        with self._lock:
-            self._is_closed = True
-        self._background.shutdown(wait=False, cancel_futures=True)
+        self._background.stop()
         self._followers.stop()
         self.engine.close()
         self._followers.close()
         self._images.close()
-        self._background.shutdown(wait=True)
+        self._background.close()
 
     def __repr__(self) -> str:
         return f"DockerDriver({self._supplier!r})"
@@ -383,8 +381,7 @@ class DockerDriver:
             return self._report_withdrawn(attempt, now) if attempt.withdraw() else _starting(now)
         image = self._image(workload)
         if self._images.is_there(image):
-            self._begin_later(placement, workload, attempt, image)
-            return _starting(now)
+            return self._begin_later(placement, workload, attempt, image, now)
         pull = self._images.pull(image, names_of(self._database_id, placement).made)
         if pull.code in FINAL and attempt.withdraw():
             failed = Report(
@@ -406,8 +403,8 @@ class DockerDriver:
         claimed_by = attempt.claimed_by()
         if claimed_by is None and container.name == names_of(self._database_id, placement).made:
             if placement.is_accepted:
-                self._begin_later(placement, workload, attempt, self._image(workload))
-            elif attempt.withdraw():
+                return self._begin_later(placement, workload, attempt, self._image(workload), now)
+            if attempt.withdraw():
                 self._containers.remove(container.id)
                 return self._report_withdrawn(attempt, now)
             return _starting(now)
@@ -441,10 +438,13 @@ class DockerDriver:
         pause = min(max(ran / 10, SHORTEST_POLL_SECONDS), LONGEST_POLL_SECONDS, max(left, SHORTEST_POLL_SECONDS))
         return _running(container, now + pause)
 
-    def _begin_later(self, placement: Placement, workload: Workload, attempt: Attempt, image: ImageReference) -> None:
+    def _begin_later(
+        self, placement: Placement, workload: Workload, attempt: Attempt, image: ImageReference, now: float
+    ) -> Report:
         """Make and start the container, without letting whoever asks how it is going wait for that."""
-        names = names_of(self._database_id, placement)
-        self._do(("begin", names.made), lambda: self._starter.begin(placement, workload, attempt, image, always))
+        made = names_of(self._database_id, placement).made
+        self._background.do(BEGIN, made, lambda: self._starter.begin(placement, workload, attempt, image, always))
+        return _starting(now, self._troubles.of(BEGIN, made))
 
     def _stop(self, container: Container) -> None:
         """Let the engine send SIGTERM, and SIGKILL after the grace."""
@@ -453,31 +453,12 @@ class DockerDriver:
         def stop() -> None:
             self.engine.ask("POST", path, params=params, seconds=START_SECONDS).require(204, 304, 404)
 
-        self._do(("stop", container.id), stop)
-
-    def _do(self, key: tuple[str, str], work: Callable[[], None]) -> None:
-        """Do something in the background, unless it is being done. Whoever polls next asks for it again."""
-
-        def run() -> None:
-            try:
-                work()
-            except EngineUnavailable as exc:
-                _logger.warning("%s %s: %s", *key, exc.detail)
-            except Exception:
-                _logger.exception("%s %s failed", *key)
-            finally:
-                with self._lock:
-                    self._under_way.discard(key)
-
-        with self._lock:
-            if key in self._under_way or self._is_closed:
-                return
-            self._under_way.add(key)
-            self._background.submit(run)
+        self._background.do(STOP, container.id[:12], stop)
 
 
-def _starting(now: float) -> Report:
-    return Report(PlacementState.PROVISIONING, next_poll_at=now + STARTING_POLL_SECONDS, phase=STARTING)
+def _starting(now: float, trouble: str | None = None) -> Report:
+    next_poll_at = now + STARTING_POLL_SECONDS
+    return Report(PlacementState.PROVISIONING, next_poll_at=next_poll_at, phase=STARTING, phase_detail=trouble)
 
 
 def _running(container: Container, next_poll_at: float) -> Report:

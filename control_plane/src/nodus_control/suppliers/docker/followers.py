@@ -15,8 +15,12 @@ from ..protocol import EngineUnavailable
 from .engine import Engine
 from .output import DROPPED_MARKER, Beginning, Fenced, Frames, StoredOutput, Writer
 from .state import Stage, read_container
+from .troubles import Troubles
 
 BEAT_SECONDS = 2.0
+COPY = "copy the output of"
+
+_NOT_KEPT = "what it prints cannot be kept at the moment"
 _PAUSE_SECONDS = 0.2
 _READ_SECONDS = 0.5
 _REST_FACTOR = 10
@@ -31,15 +35,18 @@ class Followers:
 
     Args:
         engine: whose containers print.
+        troubles: where it is noted what goes wrong.
         can_follow: asks whether what it says as it comes is what was printed.
     """
 
-    def __init__(self, engine: Engine, can_follow: Callable[[], bool]) -> None:
+    def __init__(self, engine: Engine, troubles: Troubles, can_follow: Callable[[], bool]) -> None:
         self._engine = engine
+        self._troubles = troubles
         self._can_follow = can_follow
         self._lock = threading.Lock()
         self._threads: dict[str, threading.Thread] = {}
         self._writers: set[Writer] = set()
+        self._broken_off: set[str] = set()
         self._beating: threading.Thread | None = None
         self._closing = threading.Event()
 
@@ -48,7 +55,11 @@ class Followers:
         with self._lock:
             if container_id in self._threads or self._closing.is_set():
                 return
-        writer = output.begin()
+        try:
+            writer = output.begin()
+        except OSError as exc:
+            self._troubles.note(COPY, container_id[:12], _NOT_KEPT, str(exc))
+            return
         if writer is None:
             return
         thread = threading.Thread(
@@ -77,10 +88,21 @@ class Followers:
     def _run(self, container_id: str, writer: Writer) -> None:
         try:
             self._follow(container_id, writer)
-        except (EngineUnavailable, Fenced):
-            pass  # The next poll sees to it that somebody goes on.
-        except Exception:
-            _logger.exception("the output of container %s cannot be stored; trying again", container_id[:12])
+            self._broken_off.discard(container_id)
+            self._troubles.over(COPY, container_id[:12])
+        except Fenced:
+            pass
+        # The next poll sees to it that somebody goes on.
+        except EngineUnavailable as exc:
+            # Once, it is an engine that is restarted, which is not about this output.
+            if container_id in self._broken_off:
+                self._troubles.note(COPY, container_id[:12], exc.detail)
+            self._broken_off.add(container_id)
+        except OSError as exc:
+            self._troubles.note(COPY, container_id[:12], _NOT_KEPT, str(exc))
+        except Exception as exc:
+            if self._troubles.note(COPY, container_id[:12], _NOT_KEPT, type(exc).__name__):
+                _logger.exception("the output of container %s cannot be kept", container_id[:12])
         finally:
             with self._lock:
                 del self._threads[container_id]

@@ -20,6 +20,7 @@ from ..protocol import EngineUnavailable
 from .engine import LOOK_SECONDS, Engine
 from .options import resolve
 from .references import DOCKER_HUB, IMAGE_PULL_FAILED, WHAT_IS_WRONG, Reference, pull_code
+from .troubles import Troubles
 
 RETRY_SECONDS = 30.0
 """How long after a fetch that failed the next one begins."""
@@ -29,6 +30,8 @@ FORGET_SECONDS = 900.0
 
 SILENCE_SECONDS = 120.0
 """How long one may go on without a sign of progress."""
+
+FETCH = "fetch the image"
 
 _DOCKER_HUB_ADDRESS = "https://index.docker.io/v1/"
 
@@ -95,6 +98,7 @@ class Images:
 
     Args:
         engine: the engine.
+        troubles: where it is noted what goes wrong.
         credentials: `USER:PASSWORD` for registries, by registry.
         resolved: returns the secret that a reference stands for.
         clock: monotonic.
@@ -103,11 +107,13 @@ class Images:
     def __init__(
         self,
         engine: Engine,
+        troubles: Troubles,
         credentials: Mapping[str, SecretReference],
         resolved: Callable[[SecretReference], str] = resolve,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
+        self._troubles = troubles
         self._credentials = credentials
         self._resolved = resolved
         self._clock = clock
@@ -146,7 +152,9 @@ class Images:
                 return found
             else:
                 # That it is tried again is no progress.
-                pull = Pull(now, found.progress_at, WHAT_IS_WRONG[found.code], progress=found.progress)
+                pull = Pull(
+                    now, found.progress_at, WHAT_IS_WRONG[found.code or IMAGE_PULL_FAILED], progress=found.progress
+                )
             self._pulls[reference] = pull
             if not self._closing:
                 thread = threading.Thread(
@@ -172,11 +180,14 @@ class Images:
         try:
             code = self._pull(reference, pull)
         except EngineUnavailable as exc:
-            _logger.warning("image %s: %s", reference, exc.detail)
+            self._troubles.note(FETCH, str(reference), exc.detail)
             code = IMAGE_PULL_FAILED
-        except Exception:
-            _logger.exception("image %s could not be fetched", reference)
+        except Exception as exc:
+            if self._troubles.note(FETCH, str(reference), WHAT_IS_WRONG[IMAGE_PULL_FAILED], str(exc)):
+                _logger.exception("image %s could not be fetched", reference)
             code = IMAGE_PULL_FAILED
+        if code is None:
+            self._troubles.over(FETCH, str(reference))
         with self._lock:
             if code is None:
                 # From now on the engine is asked whether it is there: somebody may remove it again.
@@ -211,7 +222,7 @@ class Images:
     def _failed(self, reference: Reference, status: int, message: str) -> str:
         code = pull_code(status, message)
         # For the operator alone: it may name hosts and proxies.
-        _logger.warning("image %s could not be fetched (%s): %s", reference, code, message.strip()[:500])
+        self._troubles.note(FETCH, str(reference), WHAT_IS_WRONG[code], f"{code}: {message.strip()[:500]}")
         return code
 
     def _headers(self, reference: Reference) -> dict[str, str]:
