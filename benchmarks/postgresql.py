@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
-import re
 import secrets
 import shutil
 import signal
@@ -24,9 +23,11 @@ from typing import NamedTuple
 import nodus_core
 from nodus_core.catalogue import SHIPPED_FILE
 
+from . import operators_program
+from .operators_program import SERVING, WORKING
+
 API_PROCESSES = 2
 STARTING_SECONDS = 60.0
-_PROGRAM = "from nodus_control.entry import main; main()"
 
 
 class Served(NamedTuple):
@@ -72,8 +73,8 @@ def served() -> Iterator[Served]:
         }
         api_key = _mint(environment)
         options = ["--port", "0", "--workers", str(API_PROCESSES), "--rate-limit", "off"]
-        said = closing.enter_context(_process("serve", *options, until=r"serving (http://\S+)\n", env=environment))
-        closing.enter_context(_process("worker", until=r"(working)\n", env=environment))
+        said = closing.enter_context(operators_program.running("serve", *options, until=SERVING, env=environment))
+        closing.enter_context(operators_program.running("worker", until=WORKING, env=environment))
         yield Served(said, api_key)
 
 
@@ -92,35 +93,6 @@ def _mint(environment: Mapping[str, str]) -> str:
         [sys.executable, "-c", program], env=environment, check=True, stdout=subprocess.PIPE, text=True
     )
     return done.stdout.strip()
-
-
-@contextlib.contextmanager
-def _process(*arguments: str, until: str, env: Mapping[str, str]) -> Iterator[str]:
-    """Run a command of the operator's program; yield what it says that it is ready with."""
-    with tempfile.TemporaryDirectory() as place:
-        output = Path(place) / "output"
-        with (
-            output.open("wb") as written,
-            subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM, *arguments], env=env, stdout=written, stderr=subprocess.STDOUT
-            ) as process,
-        ):
-            try:
-                yield _said(process, output, until)
-            finally:
-                process.terminate()
-
-
-def _said(process: subprocess.Popen[bytes], output: Path, until: str) -> str:
-    deadline = time.monotonic() + STARTING_SECONDS
-    while True:
-        text = output.read_text()
-        found = re.search(until, text)
-        if found is not None:
-            return found.group(1)
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"the control plane did not start: {text}")
-        time.sleep(0.05)
 
 
 @contextlib.contextmanager

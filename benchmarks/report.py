@@ -48,6 +48,7 @@ class Table:
         columns: what the values of each row are.
         rows: the contenders.
         bars: what nodus should reach.
+        note: under which circumstances; empty for those that all sections share.
     """
 
     section: str
@@ -56,6 +57,7 @@ class Table:
     columns: tuple[str, ...]
     rows: list[Row] = dataclasses.field(default_factory=list)
     bars: list[Bar] = dataclasses.field(default_factory=list)
+    note: str = ""
 
     def add(self, label: str, *values: float, of: str) -> None:
         """Append a row; `of` is the contender, so that nodus' own rows stand out."""
@@ -71,12 +73,16 @@ def as_text(table: Table) -> str:
         f"  {row.label:<{width}}" + "".join(f"{_number(value):>14}" for value in row.values) for row in table.rows
     ]
     lines += ["", *(f"  {bar}" for bar in table.bars), ""]
+    if table.note:
+        lines += [f"  {table.note}", ""]
     return "\n".join(lines)
 
 
 def as_markdown(table: Table) -> str:
     """The table for the documentation, its plot above it."""
     lines = [f"## {table.section}. {table.title}", "", f"![{table.title}: {table.unit}]({plot_name(table)})", ""]
+    if table.note:
+        lines += [table.note, ""]
     lines.append("| | " + " | ".join(table.columns) + " |")
     lines.append("|---|" + "---:|" * len(table.columns))
     for row in table.rows:

@@ -16,6 +16,7 @@ from servers.container_engines import ContainerEngine
 from servers.registry import Registry
 
 from nodus_control.suppliers.docker.driver import DockerDriver
+from nodus_control.suppliers.docker.limits import LIMITS, Limits
 from nodus_control.suppliers.docker.options import NO_NETWORK
 from nodus_control.suppliers.protocol import Placement, PlacementState, Report, Workload, always
 from nodus_core.suppliers_file import NO_DEVICES, DockerOptions, UnixEndpoint
@@ -81,15 +82,17 @@ class ContainerJobs:
         }
         return DockerOptions(**{**usual, **changed})
 
-    def new_driver(self, **changed: Any) -> DockerDriver:
+    def new_driver(self, limits: Limits = LIMITS, **changed: Any) -> DockerDriver:
         """A driver as another worker has it."""
-        return self._make_driver(self.database_id, self.folder, changed)
+        return self._make_driver(self.database_id, self.folder, changed, limits)
 
     def another(self, **changed: Any) -> DockerDriver:
         """The driver of another control plane on the same engine."""
         return self._make_driver(secrets.token_hex(8), self.folder.with_name("another"), changed)
 
-    def _make_driver(self, database_id: str, folder: Path, changed: dict[str, Any]) -> DockerDriver:
+    def _make_driver(
+        self, database_id: str, folder: Path, changed: dict[str, Any], limits: Limits = LIMITS
+    ) -> DockerDriver:
         driver = DockerDriver(
             self.options(**changed),
             supplier="lab",
@@ -97,6 +100,7 @@ class ContainerJobs:
             database_id=database_id,
             incarnation="1",
             directory=folder,
+            limits=limits,
         )
         self.drivers.append(driver)
         return driver

@@ -67,7 +67,7 @@ def test_secrets_are_in_the_environment_alone() -> None:
 
 @pytest.mark.parametrize(
     ("log_driver", "expected"),
-    [("local", {"max-size": "400m", "max-file": "1", "compress": "false"}), ("k8s-file", {"max-size": "400m"})],
+    [("local", {"max-size": "1g", "max-file": "1", "compress": "false"}), ("k8s-file", {"max-size": "1g"})],
 )
 def test_the_engine_keeps_the_beginning_of_every_output_that_is_stored(
     log_driver: str, expected: dict[str, str]

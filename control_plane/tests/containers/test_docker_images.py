@@ -10,6 +10,7 @@ from patience import eventually
 from nodus_control.suppliers.docker.engine import Engine
 from nodus_control.suppliers.docker.images import FORGET_SECONDS, RETRY_SECONDS, Images, Progress, Pull
 from nodus_control.suppliers.docker.references import IMAGE_PULL_FAILED, WHAT_IS_WRONG, parse_reference
+from nodus_control.suppliers.docker.troubles import Troubles
 from nodus_core.suppliers_file import DockerOptions, UnixEndpoint
 
 
@@ -64,19 +65,19 @@ def test_a_fetch_that_always_fails_makes_no_progress(tmp_path: Path) -> None:
     """However often it is begun again, and whoever asks for other images meanwhile; it says why it failed."""
     clock = [100.0]
     engine = Engine(DockerOptions(UnixEndpoint(str(tmp_path / "none"))))
-    images = Images(engine, {}, clock=lambda: clock[0])
+    images = Images(engine, Troubles("lab"), {}, clock=lambda: clock[0])
     image, other = parse_reference("ghcr.io/acme/train:1"), parse_reference("ghcr.io/acme/other:1")
     details, waited = [], 0.0
     for _ in range(4):
-        pull = images.pull(image)
+        pull = images.pull(image, "job")
         details.append(pull.detail)
         eventually(partial(has_ended, pull))
         waited = images.seconds_since_progress(pull)
         clock[0] += RETRY_SECONDS
-        images.pull(other)
+        images.pull(other, "other")
     clock[0] += FORGET_SECONDS
-    images.pull(other)
-    forgotten = images.seconds_since_progress(images.pull(image))
+    images.pull(other, "other")
+    forgotten = images.seconds_since_progress(images.pull(image, "job"))
     engine.close()
     images.close()
 
@@ -89,14 +90,14 @@ def test_a_fetch_that_failed_is_begun_again_after_a_pause(tmp_path: Path) -> Non
     """And not by everybody who asks meanwhile."""
     clock = [100.0]
     engine = Engine(DockerOptions(UnixEndpoint(str(tmp_path / "none"))))
-    images = Images(engine, {}, clock=lambda: clock[0])
+    images = Images(engine, Troubles("lab"), {}, clock=lambda: clock[0])
     image = parse_reference("ghcr.io/acme/train:1")
-    first = images.pull(image)
+    first = images.pull(image, "job")
     eventually(lambda: first.ended_at is not None)
     clock[0] += RETRY_SECONDS - 1
-    same = images.pull(image)
+    same = images.pull(image, "job")
     clock[0] += 2
-    second = images.pull(image)
+    second = images.pull(image, "job")
     eventually(lambda: second.ended_at is not None)
     engine.close()
     images.close()
@@ -104,3 +105,25 @@ def test_a_fetch_that_failed_is_begun_again_after_a_pause(tmp_path: Path) -> Non
     assert (first.code, second.code) == (IMAGE_PULL_FAILED, IMAGE_PULL_FAILED)
     assert same is first
     assert second is not first
+
+
+def test_a_fetch_that_failed_before_somebody_asked_says_nothing_to_them(tmp_path: Path) -> None:
+    """Nor one that was under way: the image may have come since it began. All who wait share the next one."""
+    clock = [100.0]
+    engine = Engine(DockerOptions(UnixEndpoint(str(tmp_path / "none"))))
+    images = Images(engine, Troubles("lab"), {}, clock=lambda: clock[0])
+    image = parse_reference("ghcr.io/acme/train:1")
+    first = images.pull(image, "first")
+    eventually(partial(has_ended, first))
+    clock[0] += 1
+    second = images.pull(image, "second")
+    eventually(partial(has_ended, second))
+    clock[0] += 1
+    shared = [images.pull(image, asker) for asker in ("first", "second")]
+    third = images.pull(image, "third")
+    engine.close()
+    images.close()
+
+    assert second is not first
+    assert shared == [second, second]
+    assert third is not second

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodus_control.runner.output import limit_marker
-from nodus_control.suppliers.docker.output import LEASE_SECONDS, Fenced, Frames, StoredOutput, Writer
+from nodus_control.suppliers.docker.output import LEASE_SECONDS, Beginning, Fenced, Frames, StoredOutput, Writer
 from nodus_control.suppliers.protocol import EngineUnavailable
 
 _ROOM = 200 - len(limit_marker(200))
@@ -186,3 +186,16 @@ def test_a_cut_that_was_itself_cut_off_is_finished(tmp_path: Path) -> None:
     successor.close()
 
     assert half.read(0, 500) == expected
+
+
+def test_the_last_beginning_on_record_stands(tmp_path: Path) -> None:
+    """Whoever comes next has to know at which byte the engine's copy of an output begins."""
+    writer = begun(StoredOutput(tmp_path))
+    before = writer.beginning()
+    writer.append(b"some")
+    writer.begins(Beginning("one", 0))
+    writer.begins(Beginning("two", 4))
+    writer.close()
+
+    assert before is None
+    assert begun(StoredOutput(tmp_path)).beginning() == Beginning("two", 4)

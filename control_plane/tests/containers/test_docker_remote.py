@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from patience import eventually
 from servers.container_engines import DOCKER, DockerEngine
 from servers.ssh import SshServer
 
@@ -78,3 +81,28 @@ def test_a_host_that_cannot_be_reached_got_nothing(tmp_path: Path) -> None:
     assert unavailable.value.never_sent
     assert "BatchMode=yes" in closed.command()
     assert closed.command()[-2:] == ["--", "127.0.0.1"]
+
+
+def test_a_host_that_does_not_answer_is_waited_for_together(tmp_path: Path) -> None:
+    """By all that need it, during one attempt, and not one after the other."""
+    program = tmp_path / "ssh"
+    program.write_text(f"#!/bin/sh\necho tried >> '{tmp_path}/tried'\nexec sleep 600\n")
+    program.chmod(0o700)
+    silent = Tunnel(SshEndpoint("127.0.0.1"), program=str(program))
+    together = threading.Barrier(4)
+
+    def open_it(seconds: float) -> bool:
+        together.wait()
+        with pytest.raises(EngineUnavailable) as unavailable:
+            silent.open(seconds)
+        return unavailable.value.never_sent
+
+    with ThreadPoolExecutor(4) as threads:
+        never_sent = list(threads.map(open_it, [0.0, 0.1, 0.1, 0.2]))
+    eventually((tmp_path / "tried").exists)
+    silent.close()
+    with pytest.raises(EngineUnavailable):
+        silent.open()
+
+    assert never_sent == [True] * 4
+    assert (tmp_path / "tried").read_text() == "tried\n"

@@ -146,6 +146,19 @@ def test_an_image_that_does_not_exist_fails_the_job_without_a_run(
     assert image_registry.host not in (report.error_message or "")
 
 
+def test_an_image_that_has_come_since_another_job_failed_for_it_is_fetched(
+    jobs: ContainerJobs, image_registry: Registry
+) -> None:
+    """At once: that it was not there is nothing that the next job is told."""
+    name = f"late-{jobs.engine.kind}"
+    early = jobs.make(["true"], image=f"{image_registry.host}/{name}:1").submit().finish()
+    late = jobs.make(["echo", "here"], image=image_registry.publish(name)).submit()
+
+    assert (early.state, early.error_code) == (PlacementState.FAILED, "image_not_found")
+    assert late.finish().state is PlacementState.COMPLETED
+    assert late.output() == b"here\n"
+
+
 def test_an_image_that_is_not_there_yet_is_fetched_first(jobs: ContainerJobs, image_registry: Registry) -> None:
     """The submission does not wait for it."""
     image = image_registry.publish(f"fetched-{jobs.engine.kind}")

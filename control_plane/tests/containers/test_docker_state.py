@@ -10,7 +10,9 @@ from nodus_control.suppliers.docker.state import (
     CANCELLED,
     MAX_RUNTIME,
     Stage,
+    Witness,
     lacks_gpus,
+    needs_witness,
     read_container,
     read_time,
     report_end,
@@ -23,7 +25,13 @@ WORKLOAD = Workload("image", "h100", 1, 10, None, {})
 
 
 def inspected(
-    status: str = "exited", *, began: str = BEGAN, ended: str = ENDED, host: dict[str, Any] | None = None, **state: Any
+    status: str = "exited",
+    *,
+    began: str = BEGAN,
+    ended: str = ENDED,
+    host: dict[str, Any] | None = None,
+    is_connected: bool = False,
+    **state: Any,
 ) -> dict[str, Any]:
     """An engine's answer."""
     return {
@@ -33,6 +41,7 @@ def inspected(
         "State": {"Status": status, "StartedAt": began, "FinishedAt": ended, "ExitCode": 0, "Error": "", **state},
         "Config": {"Labels": None},
         "HostConfig": host or {},
+        "NetworkSettings": {"Networks": {"none": {"EndpointID": "291615" if is_connected else ""}}},
     }
 
 
@@ -69,10 +78,11 @@ def test_what_is_no_time_is_refused(written: str) -> None:
         (inspected("paused", ended=NEVER), Stage.RUNNING),
         (inspected("exited"), Stage.ENDED),
         (inspected("stopped"), Stage.ENDED),
+        (inspected("created", ended=NEVER), Stage.RESET),
     ],
 )
 def test_each_status_of_each_engine_is_a_stage(document: dict[str, Any], expected: Stage) -> None:
-    """Docker leaves a container that it could not start as it was, with an error."""
+    """Docker leaves a container that it could not start as it was, with an error; Podman one that ran as if new."""
     assert read_container(document).stage is expected
 
 
@@ -134,3 +144,59 @@ def test_a_program_never_ends_before_it_began() -> None:
 def test_a_gpu_that_is_not_attached_is_noticed(host: dict[str, Any], *, lacks: bool) -> None:
     """Whatever the engine answered when it was asked for."""
     assert lacks_gpus(read_container(inspected(host=host)), [1, 2]) is lacks
+
+
+@pytest.mark.parametrize("because", [None, CANCELLED, MAX_RUNTIME])
+@pytest.mark.parametrize("witness", [Witness.SAW_NOTHING, Witness.FORGOT])
+def test_a_program_that_was_cut_off_is_lost_and_its_end_is_not_known(because: str | None, witness: Witness) -> None:
+    """Docker writes down 255, and the time at which it was started again itself."""
+    container = read_container(inspected(ExitCode=255, is_connected=True))
+    report = report_end(container, WORKLOAD, because, has_output=True, witness=witness)
+
+    assert needs_witness(container, because)
+    assert (report.state, report.error_code) == (PlacementState.LOST, "engine_restarted")
+    assert (report.started_at, report.finished_at) == (container.started_at, None)
+
+
+@pytest.mark.parametrize(
+    ("witness", "is_connected"),
+    [(Witness.SAW_IT, True), (Witness.SAW_IT, False), (Witness.SAW_NOTHING, False), (Witness.FORGOT, False)],
+)
+def test_a_program_that_exits_with_255_by_itself_has_failed(witness: Witness, *, is_connected: bool) -> None:
+    """The engine saw it end, or took it off its network then, whatever it remembers."""
+    container = read_container(inspected(ExitCode=255, is_connected=is_connected))
+    report = report_end(container, WORKLOAD, None, has_output=True, witness=witness)
+
+    assert (report.state, report.error_code) == (PlacementState.FAILED, "nonzero_exit")
+    assert report.started_at is not None
+    assert report.finished_at == report.started_at + 10.25
+
+
+@pytest.mark.parametrize("code", [137, 143])
+@pytest.mark.parametrize(
+    ("witness", "because", "state", "expected"),
+    [
+        (Witness.SAW_NOTHING, None, {}, PlacementState.LOST),
+        (Witness.SAW_IT, None, {}, PlacementState.FAILED),
+        (Witness.FORGOT, None, {}, PlacementState.FAILED),
+        (Witness.SAW_NOTHING, CANCELLED, {}, PlacementState.CANCELLED),
+        (Witness.SAW_NOTHING, None, {"OOMKilled": True}, PlacementState.FAILED),
+    ],
+)
+def test_a_program_that_was_ended_with_its_engine_is_lost(
+    code: int, witness: Witness, because: str | None, state: dict[str, Any], expected: PlacementState
+) -> None:
+    """One that is stopped ends all programs before, by a signal that nobody asked for: the times are true."""
+    container = read_container(inspected(ExitCode=code, **state))
+    report = report_end(container, WORKLOAD, because, has_output=True, witness=witness)
+
+    assert report.state is expected
+    assert report.started_at is not None
+    assert report.finished_at == report.started_at + 10.25
+
+
+def test_a_program_that_ran_when_podmans_host_was_restarted_is_lost() -> None:
+    """Podman says of its container what it says of a new one, but for when it began."""
+    report = report_end(read_container(inspected("created", ended=NEVER)), WORKLOAD, None, has_output=False)
+
+    assert (report.state, report.error_code, report.finished_at) == (PlacementState.LOST, "engine_restarted", None)

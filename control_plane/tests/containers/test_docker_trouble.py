@@ -14,8 +14,11 @@ import pytest
 from patience import PATIENCE_SECONDS, eventually
 
 from nodus_control.suppliers.docker import driver as drivers
+from nodus_control.suppliers.docker.attempts import CUT_MARKER
+from nodus_control.suppliers.docker.containers import Containers
 from nodus_control.suppliers.docker.driver import DockerDriver
 from nodus_control.suppliers.docker.followers import Followers
+from nodus_control.suppliers.docker.options import BRIDGE
 from nodus_control.suppliers.docker.output import Writer
 from nodus_control.suppliers.protocol import CapacityRefused, EngineUnavailable, Found, PlacementState
 from nodus_core.suppliers_file import UnixEndpoint
@@ -207,8 +210,71 @@ def test_an_output_that_the_engine_does_not_give_holds_no_job_for_ever(
     monkeypatch.setattr(drivers, "OUTPUT_SECONDS", -PATIENCE_SECONDS)
     report = job.poll()
 
+    output = job.output()
+
     assert (held, report.state) == (PlacementState.RUNNING, PlacementState.COMPLETED)
-    assert job.driver.logs(job.placement, 0, 10).complete
+    assert output == CUT_MARKER
+    assert job.driver.logs(job.placement, 9, len(output)).data == output[9:]
+    assert job.driver.logs(job.placement, 9, len(output)).complete
+    assert not job.driver.logs(job.placement, 0, 9).complete
+
+
+def test_an_output_that_does_not_fit_on_the_disk_is_waited_for(
+    jobs: ContainerJobs, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is said once, and nothing is missing when there is room again."""
+    jobs.folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "nodus", jobs.folder], check=True)
+    try:
+        job = ended_unseen(jobs, "seq 200000")
+        eventually(lambda: job.poll() is not None and "No space left" in caplog.text)
+        first = job.poll().state
+        for _ in range(5):
+            eventually(lambda: job.poll().state is PlacementState.RUNNING)
+        said = [each for each in caplog.records if "No space left" in each.getMessage()]
+        subprocess.run(["mount", "-o", "remount,size=64m", jobs.folder], check=True)
+        report = job.finish()
+        output = job.output()
+    finally:
+        for driver in jobs.drivers:
+            driver.close()
+        subprocess.run(["umount", jobs.folder], check=True)
+
+    assert first is PlacementState.RUNNING
+    assert report.state is PlacementState.COMPLETED
+    assert output == b"".join(b"%d\n" % number for number in range(1, 200_001))
+    assert len(said) == 1
+    assert "supplier lab" in said[0].getMessage()
+
+
+def test_a_network_that_the_engine_does_not_remove_is_not_forgotten(
+    jobs: ContainerJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else's container is on it, for example."""
+    job = jobs.run("true", driver=jobs.new_driver(network=BRIDGE))
+    with monkeypatch.context() as patched:
+        patched.setattr(Containers, "remove_network", lambda *_: False)
+        with pytest.raises(EngineUnavailable, match="network"):
+            job.driver.forget(job.placement)
+    job.driver.forget(job.placement)
+
+    assert jobs.engine.networks() == []
+
+
+def test_why_a_program_cannot_be_started_yet_is_shown(jobs: ContainerJobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where that is tried in the background."""
+
+    def fail(*_: object) -> str:
+        raise EngineUnavailable("it makes no networks today")
+
+    monkeypatch.setattr(Containers, "make_network", fail)
+    job = jobs.shell("true", driver=jobs.new_driver(network=BRIDGE))
+    jobs.run("true")
+    with pytest.raises(EngineUnavailable):
+        job.submit()
+    job.placement = replace(job.placement, is_accepted=True)
+
+    eventually(lambda: job.poll().phase_detail == "it makes no networks today")
 
 
 def test_an_output_is_waited_for_from_when_its_end_is_seen(

@@ -359,3 +359,25 @@ def test_a_phase_is_over_once_the_job_runs() -> None:
     step = judge(make_claim(), Report(PlacementState.RUNNING, 1010.0, phase="pulling"), Ending.NONE, NOW)
 
     assert (step.phase, step.phase_detail) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "reported", "seen_at", "expected"),
+    [
+        (1_010_000, 1_010.0, None, (1_010_000, 1_010_000)),
+        (1_010_000, 1_010.0, 1_060_000, (1_010_000, 1_060_000)),
+        (1_010_000, 9.0, 1_060_000, (1_010_000, 1_060_000)),
+        (1_010_000, None, 1_060_000, (1_010_000, 1_060_000)),
+        (None, 1_020.0, None, (1_020_000, 1_020_000)),
+    ],
+)
+def test_what_was_lost_nobody_knows_when_has_run_until_the_last_proof_of_life(
+    recorded: int | None, reported: float | None, seen_at: int | None, expected: tuple[int, int]
+) -> None:
+    """By the clock here, whatever the engine's is: what passed since then is not billed."""
+    claim = make_claim(recorded)
+    claim = replace(claim, attempt=replace(claim.attempt, seen_at=seen_at))
+    end = judge(claim, Report(PlacementState.LOST, reported, None), Ending.NONE, NOW).attempt_end
+
+    assert end is not None
+    assert (end.outcome, end.started_at, end.ended_at) == ("lost", *expected)

@@ -10,21 +10,21 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 from patience import PATIENCE_SECONDS
 
 from .certificates import Authority
-from .process import LocalServer
+from .process import Pausable
 
 DOCKER = "docker"
 PODMAN = "podman"
 
 
-class ContainerEngine(LocalServer):
+class ContainerEngine(Pausable):
     """An engine that answers the Docker Engine API on a socket.
 
     Args:
@@ -33,10 +33,11 @@ class ContainerEngine(LocalServer):
     """
 
     kind = ""
+    _in_memory: ClassVar[Sequence[str]] = ()
+    """Which of its folders are on a file system that a restart of the host empties."""
 
     def __init__(self, program: Path, registry: str) -> None:
-        super().__init__(may_be_root=True)
-        self._program = program
+        super().__init__(program, may_be_root=True)
         self._registry = registry
 
     @property
@@ -93,13 +94,29 @@ class ContainerEngine(LocalServer):
             time.sleep(0.01)
         self._process.stop()
 
-    def pause(self) -> None:
-        """Let it answer nothing until `resume`."""
-        os.kill(self._pid(), signal.SIGSTOP)
+    def cut_power(self) -> None:
+        """Kill the engine and all that it runs with -9, as if its host had no power, and remove what is in memory."""
+        mine = [pid for pid in _pids() if self._is_mine(pid)]
+        mine += _descendants(mine)
+        for number in (signal.SIGSTOP, signal.SIGKILL):  # Nobody sees another one die.
+            for pid in mine:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+        self._process.stop()
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while any(self._is_mine(pid) for pid in _pids()):
+            assert time.monotonic() < deadline, "what the engine runs does not die"
+            time.sleep(0.01)
+        for name in self._in_memory:
+            _unmount_below(self._folder / name)
+            shutil.rmtree(self._folder / name, ignore_errors=True)
 
-    def resume(self) -> None:
-        """Let it go on."""
-        os.kill(self._pid(), signal.SIGCONT)
+    def _is_mine(self, pid: int) -> bool:
+        """Say whether a process is the engine, or of it; not the shell that keeps it."""
+        with contextlib.suppress(OSError):
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            return words[0] != b"/bin/sh" and any(bytes(self._folder) in word for word in words)
+        return False
 
     def close(self) -> None:
         """Remove its containers, stop it and remove everything."""
@@ -116,29 +133,34 @@ class ContainerEngine(LocalServer):
                 return client.get("/_ping").is_success
         return False
 
-    def _pid(self) -> int:
-        """Return the process that runs the engine: whose arguments name its folder, and which is its program."""
-        found = subprocess.run(
-            ["pgrep", "-x", "-f", f"{self._program} .*{self._folder}.*"], capture_output=True, text=True, check=True
-        )
-        return int(found.stdout.split()[0])
-
 
 class DockerEngine(ContainerEngine):
     """`dockerd`, whose containers live on when it is killed."""
 
     kind = DOCKER
+    _in_memory = ("exec",)
 
     def __init__(self, program: Path, registry: str) -> None:
         super().__init__(program, registry)
         self.authority, self.stranger = (Authority(self._make_folder(name)) for name in ("authority", "stranger"))
         """Whose certificates it accepts, and whose it does not."""
         self._own = self.authority.issue("engine")
+        self._lets_live = True
 
     @property
     def port(self) -> int:
         """Where it listens, with certificates."""
         return self._process.port
+
+    @contextlib.contextmanager
+    def without_live_restore(self) -> Iterator[None]:
+        """Restart it as one that ends its containers when it is stopped, and as the usual one after the block."""
+        for lets_live in (False, True):
+            self.stop()
+            self._lets_live = lets_live
+            self.start_again()
+            if not lets_live:
+                yield
 
     def _make_folder(self, name: str) -> Path:
         folder = self._folder / name
@@ -165,7 +187,7 @@ class DockerEngine(ContainerEngine):
                     "iptables": False,
                     "ip-forward": False,
                     "ip-masq": False,
-                    "live-restore": True,
+                    "live-restore": self._lets_live,
                     "insecure-registries": [self._registry],
                     "default-address-pools": [{"base": "10.213.0.0/16", "size": 28}],
                 }
@@ -178,6 +200,7 @@ class PodmanEngine(ContainerEngine):
     """The service of Podman, which serves what other processes of Podman would see too."""
 
     kind = PODMAN
+    _in_memory = ("run", "tmp")
 
     def _command(self, port: int) -> Sequence[str | Path]:
         files = {
@@ -209,3 +232,23 @@ def _unmount_below(folder: Path) -> None:
         where = line.split()[1]
         if where.startswith(f"{folder}/"):
             subprocess.run(["umount", "--lazy", where], check=False, capture_output=True)
+
+
+def _pids() -> list[int]:
+    return [int(each) for each in os.listdir("/proc") if each.isdigit() and int(each) != os.getpid()]
+
+
+def _descendants(pids: Sequence[int]) -> list[int]:
+    """Return the children of processes, and theirs."""
+    found: list[int] = []
+    parents = set(pids)
+    below: dict[int, list[int]] = {}
+    for pid in _pids():
+        with contextlib.suppress(OSError):
+            parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+            below.setdefault(parent, []).append(pid)
+    while parents:
+        children = {child for parent in parents for child in below.get(parent, ())} - set(found)
+        found += children
+        parents = children
+    return found

@@ -219,6 +219,33 @@ class LocalServer:
         raise NotImplementedError
 
 
+class Pausable(LocalServer):
+    """A server that can be made to stand still.
+
+    Args:
+        program: whose process it is.
+        may_be_root: it runs as root where this is root.
+    """
+
+    def __init__(self, program: Path, *, may_be_root: bool = False) -> None:
+        super().__init__(may_be_root=may_be_root)
+        self._program = program
+
+    def pause(self) -> None:
+        """Let it answer nothing until `resume`; who connects to it is let wait."""
+        os.kill(self._pid(), signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        os.kill(self._pid(), signal.SIGCONT)
+
+    def _pid(self) -> int:
+        """Return the process that serves: whose arguments name its folder, and which is its program."""
+        pattern = f"{self._program} .*{self._folder}.*"
+        found = subprocess.run(["pgrep", "-x", "-f", pattern], capture_output=True, text=True, check=True)
+        return int(found.stdout.split()[0])
+
+
 def free_port() -> int:
     """Find a port that is free now, and that systems do not give out by themselves while its server is away."""
     while True:

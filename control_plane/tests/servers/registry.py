@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 from patience import PATIENCE_SECONDS
 
-from .process import LocalServer
+from .process import Pausable
 
 _MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 _CONFIG = "application/vnd.docker.container.image.v1+json"
@@ -47,7 +47,7 @@ http:
 """
 
 
-class Registry(LocalServer):
+class Registry(Pausable):
     """A registry, in which images are published that hold a busybox and nothing else.
 
     Args:
@@ -56,8 +56,7 @@ class Registry(LocalServer):
     """
 
     def __init__(self, program: Path, busybox: Path) -> None:
-        super().__init__()
-        self._program = program
+        super().__init__(program)
         self._busybox = busybox
 
     @property

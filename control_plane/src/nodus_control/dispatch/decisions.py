@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
+from dataclasses import replace
 
 from nodus_core.lifecycle import Change, JobStatus
 from nodus_ledger.database.rows import AttemptRecord
@@ -109,7 +110,7 @@ def unavailable(claim: Claim, detail: str, ending: Ending, now: int, terms: Term
     from then on. That ends when the engine answers, or, where the supplier's terms say so, after a while, as lost.
     """
     job, attempt = claim.job, claim.attempt
-    heard_at = max(attempt.placed_at, job.started_at or 0, attempt.seen_at or 0)
+    heard_at = _heard_at(claim)
     is_silent = job.status == JobStatus.RUNNING.value and now - heard_at >= SILENCE_MS
     since = attempt.unknown_since
     if since is None and (is_silent or ending is Ending.LATE):
@@ -138,8 +139,7 @@ def asked_again(claim: Claim, now: int) -> Step:
 
 def given_up(claim: Claim, ending: Ending, now: int) -> Step:
     """Nobody will ever know what became of it: it is lost, and has run until its last proof of life."""
-    job, attempt = claim.job, claim.attempt
-    heard_at = max(attempt.placed_at, job.started_at or 0, attempt.seen_at or 0)
+    heard_at = _heard_at(claim)
     ending = ending if ending in (Ending.REQUESTED, Ending.OUTAGE) else Ending.NONE
     return judge(claim, Report(PlacementState.LOST, finished_at=min(heard_at, now) / 1000), ending, now)
 
@@ -166,6 +166,8 @@ def judge(claim: Claim, report: Report, ending: Ending, now: int) -> Step:
     Raises:
         ImpossibleReport: a time in it is no date, or it ends before it starts.
     """
+    if report.state is PlacementState.LOST and report.finished_at is None:
+        report = _until_last_heard_of(claim, report)
     started_at, finished_at = _interval(claim, report, now)
     changes = _until_running(claim, started_at, ending, report.state)
     last = _last_change(report, ending, started_at, finished_at)
@@ -187,6 +189,18 @@ def judge(claim: Claim, report: Report, ending: Ending, now: int) -> Step:
         if claim.job.status == JobStatus.QUEUED.value and len(changes) == 1:
             changes = []  # it never left the queue
     return Step(claim.job, changes, due_at=now, attempt_end=AttemptEnd(outcome, started_at, finished_at))
+
+
+def _until_last_heard_of(claim: Claim, report: Report) -> Report:
+    """Let what was lost, nobody knows when, have run until the last proof of life, by this control plane's clock."""
+    began = report.started_at if claim.job.started_at is None else claim.job.started_at / 1000
+    heard_at = _heard_at(claim) / 1000
+    return replace(report, started_at=began, finished_at=heard_at if began is None else max(began, heard_at))
+
+
+def _heard_at(claim: Claim) -> int:
+    """When there was last something that the attempt is known to have lived at."""
+    return max(claim.attempt.placed_at, claim.job.started_at or 0, claim.attempt.seen_at or 0)
 
 
 def _news(attempt: AttemptRecord, report: Report, started_at: int | None, now: int) -> AttemptNews | None:

@@ -100,7 +100,8 @@ class PlacementState(enum.Enum):
 class Report:
     """A driver's answer to `poll`.
 
-    `started_at` and `finished_at` are the true times, by the engine's one clock, which may lie before `now`.
+    `started_at` and `finished_at` are the true times, by the engine's one clock, which may lie before `now`. For a
+    `LOST` one `finished_at` is None where nobody knows it: it counts as ended at the last proof that it lived.
     `next_poll_at` is when the driver expects news, or None if it cannot tell.
 
     Attributes:

@@ -17,6 +17,9 @@ from typing import Any
 from ..protocol import PlacementState, Report
 from .output import StoredOutput
 
+CUT_MARKER = b"\n[nodus: the rest of the output could not be copied from the engine; it was not kept]\n"
+
+_CUT = "cut.json"
 _START = "start.json"
 _ENDING = "ending.json"
 _END = "end.json"
@@ -61,6 +64,22 @@ class Attempt:
         """Return why it is to end; None while it is not."""
         found = read(self.folder, _ENDING)
         return None if found is None else str(found["reason"])
+
+    def cut_output(self) -> None:
+        """Record that no more of the output is kept, although there was more of it."""
+        publish(self.folder, _CUT, {"size": self.output.size})
+
+    def read_output(self, offset: int, limit: int) -> tuple[bytes, int]:
+        """Return up to `limit` bytes of the output from `offset` on, and how many there are. A cut one says so."""
+        found = read(self.folder, _CUT)
+        if found is None:
+            total = self.output.size  # Asked first: it grows.
+            return self.output.read(offset, limit), total
+        kept = int(found["size"])
+        data = self.output.read(offset, max(0, min(limit, kept - offset)))
+        if offset + len(data) >= kept:
+            data += CUT_MARKER[offset + len(data) - kept :][: limit - len(data)]
+        return data, kept + len(CUT_MARKER)
 
     def end(self, report: Report) -> Report:
         """Record the last report of it, and return the one that stands."""

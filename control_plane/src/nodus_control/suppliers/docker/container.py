@@ -9,10 +9,11 @@ from nodus_core.suppliers_file import NO_DEVICES, NVIDIA, DockerOptions
 from ..protocol import Placement, SubmissionRefused, Workload
 from .options import BRIDGE
 
-OUTPUT_KEPT_BY_ENGINE = "400m"
-"""How much output an engine keeps for whoever copies it, with what it adds to each line (27 bytes, or 45 in Podman).
+OUTPUT_KEPT_BY_ENGINE = "1g"
+"""How much output an engine keeps for whoever copies it, with what it adds to each line: 28 bytes, or 45 in Podman.
 
-Past that it would drop the beginning, so it is several times what is stored of an output.
+Past that it drops all that it has kept so far. So there is room for all that is stored of an output, 64 MiB, in lines
+of two bytes, line break included, which take 0.97 GB (in Podman, of four). Shorter lines fit as far as they go.
 """
 
 _OPEN_FILES = 16_384

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from ..protocol import EngineUnavailable, Placement
 from .engine import CHANGE_SECONDS, LOOK_SECONDS, Engine
 from .names import ATTEMPT, DATABASE, JOB, Owner, labels_of, names_of, owner_of
-from .state import Container, read_container
+from .state import Container, Witness, read_container
 
-_OVER = frozenset({"exited", "dead"})
+_OVER = frozenset({"exited", "stopped", "dead", "removing"})
 """In which no container of this project ever runs again: none is started twice."""
+
+_EVENTS = 256
 
 
 class Containers:
@@ -81,6 +84,24 @@ class Containers:
                 return container, container.created_at if answer.at is None else answer.at
         return None, 0.0
 
+    def witness(self, container: Container) -> Witness:
+        """Return what Docker remembers of the end of a container: its last 256 events since it was started itself.
+
+        Raises:
+            EngineUnavailable: it cannot be asked now.
+        """
+        answer = self._engine.ask("GET", "/events", params={"since": "0", "until": str(time.time())}).require(200)
+        count = 0
+        for line in answer.content.splitlines():
+            try:
+                event = json.loads(line)
+                count += 1
+                if event["Type"] == "container" and event["Action"] == "die" and event["Actor"]["ID"] == container.id:
+                    return Witness.SAW_IT
+            except (ValueError, KeyError, TypeError) as exc:
+                raise EngineUnavailable("the supplier's engine describes an event in a way that is unknown") from exc
+        return Witness.FORGOT if count >= _EVENTS else Witness.SAW_NOTHING
+
     def all(self, **labels: str) -> list[dict[str, Any]]:
         """Return the descriptions of all containers of this project with these labels, running or not.
 
@@ -127,7 +148,8 @@ class Containers:
         for document in self.all(**{JOB: placement.job_id}):
             if self._is_of(placement, document["Labels"]) and not self.remove(document["Id"]):
                 raise EngineUnavailable("the container still runs, so it is not removed")
-        self.remove_networks(placement)
+        if not self.remove_networks(placement):
+            raise EngineUnavailable("the engine does not remove the job's network: see there what is connected to it")
 
     def make_network(self, placement: Placement) -> str:
         """Make a network for an attempt, and return its id.

@@ -10,9 +10,7 @@ import contextlib
 import logging
 import secrets
 import shutil
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,6 @@ from nodus_core.suppliers_file import DockerOptions, Reference, UnixEndpoint
 
 from ..protocol import (
     CapacityRefused,
-    EngineUnavailable,
     Found,
     LogChunk,
     Placement,
@@ -31,17 +28,31 @@ from ..protocol import (
     always,
 )
 from .attempts import Attempt
+from .background import Background
 from .container import gpus_of, require_acceptable
 from .containers import Containers
 from .engine import CHANGE_SECONDS, START_SECONDS, Engine
 from .followers import Followers
 from .images import Images
+from .limits import LIMITS, Limits, within
+from .listing import Listing
 from .names import may_share, names_of, owner_of
 from .options import resolve
 from .references import FINAL, WHAT_IS_WRONG, InvalidReference, is_allowed, parse_reference
 from .references import Reference as ImageReference
-from .starting import GPU_MISSING, GPU_NOT_ATTACHED, Starter, refusal
-from .state import CANCELLED, MAX_RUNTIME, Container, Stage, lacks_gpus, report_end, report_refused
+from .starting import GPU_MISSING, GPU_NOT_ATTACHED, Starter, nothing_begun, refusal
+from .state import (
+    CANCELLED,
+    MAX_RUNTIME,
+    Container,
+    Stage,
+    Witness,
+    lacks_gpus,
+    needs_witness,
+    report_end,
+    report_refused,
+)
+from .troubles import Troubles
 
 GRACE_SECONDS = 5
 CLAIM_SECONDS = 60.0
@@ -53,6 +64,8 @@ By the engine's clock, and longer than any worker holds an attempt without showi
 OUTPUT_SECONDS = 900.0
 """How long a job is held for an output that its engine does not give, from when its end was first seen here."""
 
+BEGIN = "begin"
+STOP = "stop"
 PULLING = "pulling"
 STARTING = "starting"
 SHORTEST_POLL_SECONDS = 0.05
@@ -63,7 +76,6 @@ LEAST_FREE_IN_STORE = 0.05
 _ENGINE_VOLUME = "nodus-engine"
 _ENGINE_LABEL = "nodus.engine"
 _PODMAN = "Podman Engine"
-_BACKGROUND_THREADS = 8
 _NOT_STARTED = "the program was never started here"
 _REMOVED = "the job's container was removed from the supplier's engine; how the program ended is not known"
 
@@ -81,6 +93,7 @@ class DockerDriver:
         incarnation: of its database.
         directory: where outputs and records of attempts are kept; the same for all its processes.
         resolved: returns the secret that a reference stands for.
+        limits: how long each call may wait for the engine.
 
     Raises:
         RuntimeError: a secret is not there, or is no certificate.
@@ -96,15 +109,18 @@ class DockerDriver:
         incarnation: str,
         directory: Path,
         resolved: Callable[[Reference], str] = resolve,
+        limits: Limits = LIMITS,
     ) -> None:
+        self.limits = limits
         self._options = options
         self._supplier = supplier
         self._gpus = dict(gpus)
         self._database_id = database_id
         self._directory = directory
         self.engine = Engine(options, resolved)
-        self._images = Images(self.engine, options.registry_auth, resolved)
-        self._followers = Followers(self.engine, lambda: not self.is_podman())
+        self._troubles = Troubles(supplier)
+        self._images = Images(self.engine, self._troubles, options.registry_auth, resolved)
+        self._followers = Followers(self.engine, self._troubles, lambda: not self.is_podman())
         self._containers = Containers(
             self.engine,
             database_id=database_id,
@@ -112,6 +128,7 @@ class DockerDriver:
             supplier=supplier,
             gpu_indices=options.gpu_indices,
         )
+        self._listing = Listing(self.engine, database_id=database_id, supplier=supplier)
         self._starter = Starter(
             self.engine,
             self._containers,
@@ -121,12 +138,10 @@ class DockerDriver:
             database_id=database_id,
             log_driver=lambda: "k8s-file" if self.is_podman() else "local",
         )
-        self._background = ThreadPoolExecutor(_BACKGROUND_THREADS, "nodus-docker")
-        self._under_way: set[tuple[str, str]] = set()
+        self._background = Background(self._troubles)
         self._end_seen_at: dict[Path, float] = {}
-        self._lock = threading.Lock()
         self._is_podman: bool | None = None
-        self._is_closed = False
+        self._engine_folder: str | None = None
 
     @property
     def name(self) -> str:
@@ -138,6 +153,7 @@ class DockerDriver:
         """Yes."""
         return True
 
+    @within(lambda limits: limits.change_seconds)
     def identity(self) -> str | None:
         """Return the engine's own id, or what stands for it on an engine that gives itself another at each question.
 
@@ -158,6 +174,7 @@ class DockerDriver:
             EngineUnavailable: it cannot be asked now.
         """
         found: dict[str, Any] = self.engine.ask("GET", "/info", seconds=CHANGE_SECONDS).require(200).document()
+        self._engine_folder = str(found["DockerRootDir"]) if "DockerRootDir" in found else None
         return found
 
     def is_podman(self) -> bool:
@@ -171,6 +188,7 @@ class DockerDriver:
             self._is_podman = any(each.get("Name") == _PODMAN for each in version.get("Components") or ())
         return self._is_podman
 
+    @within(lambda limits: limits.submit_seconds)
     def submit(self, placement: Placement, workload: Workload, now: float, holds: Callable[[], bool] = always) -> None:
         """Start the program, or begin to fetch its image. Do nothing if this attempt was started, or withdrawn, before.
 
@@ -185,9 +203,11 @@ class DockerDriver:
         attempt = self._attempt(placement)
         if attempt.claimed_by() is not None or attempt.is_withdrawn():
             return
-        self._require_room()
+        with nothing_begun():
+            self._require_room()
         self._starter.begin(placement, workload, attempt, image, holds)
 
+    @within(lambda limits: limits.poll_seconds)
     def poll(self, placement: Placement, workload: Workload, now: float) -> Report:
         """Report the state of the attempt.
 
@@ -201,6 +221,10 @@ class DockerDriver:
             return ended
         if attempt.is_withdrawn():
             return self._report_withdrawn(attempt, now)
+        listed = self._listing.still_running(placement)
+        if listed is not None:
+            self._followers.ensure(listed[0].id, attempt.output)
+            return self._report_running(placement, workload, attempt, *listed, now)
         container, at = self._containers.find(placement)
         claimed_by = attempt.claimed_by()
         if container is None and claimed_by is not None:
@@ -217,16 +241,25 @@ class DockerDriver:
             return attempt.end(refusal(container, container.error))
         self._followers.ensure(container.id, attempt.output)
         if container.stage is Stage.RUNNING:
+            self._listing.note(placement, container)
             return self._report_running(placement, workload, attempt, container, at, now)
         # It may have ended while no worker was there to copy anything.
         waited = at - max(container.finished_at or at, self._end_seen_at.setdefault(attempt.folder, at))
         if not attempt.output.is_complete() and waited < OUTPUT_SECONDS:
             return _running(container, now + SHORTEST_POLL_SECONDS)
         self._end_seen_at.pop(attempt.folder, None)
+        if not attempt.output.is_complete():
+            _logger.error("supplier %s: an output is cut: %s", self._supplier, attempt.folder)
+            attempt.cut_output()
         if lacks_gpus(container, gpus_of(placement, workload, self._options, self._gpus)):
             return attempt.end(_without_gpus(container))
-        return attempt.end(report_end(container, workload, attempt.ending(), has_output=attempt.output.size > 0))
+        reason, witness = attempt.ending(), Witness.SAW_IT
+        if needs_witness(container, reason) and not self.is_podman():
+            witness = self._containers.witness(container)
+        has_output = attempt.output.size > 0
+        return attempt.end(report_end(container, workload, reason, has_output=has_output, witness=witness))
 
+    @within(lambda limits: limits.change_seconds)
     def cancel(self, placement: Placement, now: float) -> None:
         """Request the end: what has not been started never will be, and a program gets SIGTERM, then SIGKILL.
 
@@ -237,7 +270,7 @@ class DockerDriver:
         if attempt.ended() is not None or attempt.is_withdrawn():
             return
         container, _ = self._containers.find(placement)
-        if container is not None and container.stage is Stage.ENDED:
+        if container is not None and container.stage in (Stage.ENDED, Stage.RESET):
             return
         attempt.request_end(CANCELLED)
         if container is not None and container.stage is Stage.RUNNING:
@@ -251,10 +284,10 @@ class DockerDriver:
         attempt = self._attempt(placement)
         # Asked first: what is stored between the two questions must not be missed.
         is_complete = attempt.output.is_complete() or attempt.ended() is not None or attempt.is_withdrawn()
-        total = attempt.output.size
-        data = attempt.output.read(offset, limit)
+        data, total = attempt.read_output(offset, limit)
         return LogChunk(data, offset, total, complete=is_complete and offset + len(data) >= total)
 
+    @within(lambda limits: limits.tidy_seconds)
     def forget(self, placement: Placement) -> None:
         """Remove the attempt's containers and its network. One that was not started never will be.
 
@@ -266,6 +299,7 @@ class DockerDriver:
         self._containers.remove_all(placement)
         self._end_seen_at.pop(attempt.folder, None)
 
+    @within(lambda limits: limits.tidy_seconds)
     def list_placements(self) -> Sequence[Found]:
         """Return all containers of this project, whoever's they are.
 
@@ -290,14 +324,12 @@ class DockerDriver:
 
     def close(self) -> None:
         """Stop copying outputs and fetching images; programs run on."""
-        with self._lock:
-            self._is_closed = True
-        self._background.shutdown(wait=False, cancel_futures=True)
+        self._background.stop()
         self._followers.stop()
         self.engine.close()
         self._followers.close()
         self._images.close()
-        self._background.shutdown(wait=True)
+        self._background.close()
 
     def __repr__(self) -> str:
         return f"DockerDriver({self._supplier!r})"
@@ -326,8 +358,11 @@ class DockerDriver:
             raise CapacityRefused("the supplier's engine runs containers of another control plane")
         if isinstance(self._options.endpoint, UnixEndpoint):
             # Of an engine on another host nothing says how full its disk is.
+            if self._engine_folder is None:
+                self.info()  # It takes long. It is asked again with who it is, where that is in doubt.
             with contextlib.suppress(OSError):
-                if shutil.disk_usage(self.info()["DockerRootDir"]).free < self._options.min_free_disk_bytes:
+                folder = self._engine_folder
+                if folder is not None and shutil.disk_usage(folder).free < self._options.min_free_disk_bytes:
                     raise CapacityRefused("the disk of the supplier's engine is almost full")
 
     def _report_withdrawn(self, attempt: Attempt, now: float) -> Report:
@@ -339,15 +374,15 @@ class DockerDriver:
         """There is no container: not yet, not any more, or never."""
         if placement.started_at is not None or attempt.claimed_by() is not None:
             attempt.withdraw()
-            lost = Report(PlacementState.LOST, placement.started_at, now, "container_removed", _REMOVED)
+            # When it ended is not known either.
+            lost = Report(PlacementState.LOST, placement.started_at, None, "container_removed", _REMOVED)
             return attempt.end(lost)
         if not placement.is_accepted:
             return self._report_withdrawn(attempt, now) if attempt.withdraw() else _starting(now)
         image = self._image(workload)
         if self._images.is_there(image):
-            self._begin_later(placement, workload, attempt, image)
-            return _starting(now)
-        pull = self._images.pull(image)
+            return self._begin_later(placement, workload, attempt, image, now)
+        pull = self._images.pull(image, names_of(self._database_id, placement).made)
         if pull.code in FINAL and attempt.withdraw():
             failed = Report(
                 PlacementState.FAILED, finished_at=now, error_code=pull.code, error_message=WHAT_IS_WRONG[pull.code]
@@ -368,8 +403,8 @@ class DockerDriver:
         claimed_by = attempt.claimed_by()
         if claimed_by is None and container.name == names_of(self._database_id, placement).made:
             if placement.is_accepted:
-                self._begin_later(placement, workload, attempt, self._image(workload))
-            elif attempt.withdraw():
+                return self._begin_later(placement, workload, attempt, self._image(workload), now)
+            if attempt.withdraw():
                 self._containers.remove(container.id)
                 return self._report_withdrawn(attempt, now)
             return _starting(now)
@@ -403,10 +438,13 @@ class DockerDriver:
         pause = min(max(ran / 10, SHORTEST_POLL_SECONDS), LONGEST_POLL_SECONDS, max(left, SHORTEST_POLL_SECONDS))
         return _running(container, now + pause)
 
-    def _begin_later(self, placement: Placement, workload: Workload, attempt: Attempt, image: ImageReference) -> None:
+    def _begin_later(
+        self, placement: Placement, workload: Workload, attempt: Attempt, image: ImageReference, now: float
+    ) -> Report:
         """Make and start the container, without letting whoever asks how it is going wait for that."""
-        names = names_of(self._database_id, placement)
-        self._do(("begin", names.made), lambda: self._starter.begin(placement, workload, attempt, image, always))
+        made = names_of(self._database_id, placement).made
+        self._background.do(BEGIN, made, lambda: self._starter.begin(placement, workload, attempt, image, always))
+        return _starting(now, self._troubles.of(BEGIN, made))
 
     def _stop(self, container: Container) -> None:
         """Let the engine send SIGTERM, and SIGKILL after the grace."""
@@ -415,31 +453,12 @@ class DockerDriver:
         def stop() -> None:
             self.engine.ask("POST", path, params=params, seconds=START_SECONDS).require(204, 304, 404)
 
-        self._do(("stop", container.id), stop)
-
-    def _do(self, key: tuple[str, str], work: Callable[[], None]) -> None:
-        """Do something in the background, unless it is being done. Whoever polls next asks for it again."""
-
-        def run() -> None:
-            try:
-                work()
-            except EngineUnavailable as exc:
-                _logger.warning("%s %s: %s", *key, exc.detail)
-            except Exception:
-                _logger.exception("%s %s failed", *key)
-            finally:
-                with self._lock:
-                    self._under_way.discard(key)
-
-        with self._lock:
-            if key in self._under_way or self._is_closed:
-                return
-            self._under_way.add(key)
-            self._background.submit(run)
+        self._background.do(STOP, container.id[:12], stop)
 
 
-def _starting(now: float) -> Report:
-    return Report(PlacementState.PROVISIONING, next_poll_at=now + STARTING_POLL_SECONDS, phase=STARTING)
+def _starting(now: float, trouble: str | None = None) -> Report:
+    next_poll_at = now + STARTING_POLL_SECONDS
+    return Report(PlacementState.PROVISIONING, next_poll_at=next_poll_at, phase=STARTING, phase_detail=trouble)
 
 
 def _running(container: Container, next_poll_at: float) -> Report:

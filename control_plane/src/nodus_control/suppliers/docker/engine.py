@@ -11,6 +11,7 @@ import socket
 import ssl
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -23,6 +24,7 @@ from nodus_core.suppliers_file import DockerOptions, Reference, TcpEndpoint, Uni
 
 from ..protocol import EngineUnavailable
 from .options import resolve
+from .output_stream import OutputStream
 from .tunnel import Tunnel
 
 API_VERSION = "v1.41"
@@ -34,6 +36,8 @@ CHANGE_SECONDS = 30.0
 """How long it may take to make or to remove something."""
 
 START_SECONDS = 60.0
+
+LATE = "the supplier's engine does not answer in time"
 
 _LONGEST_ANSWER_BYTES = 32 << 20
 
@@ -104,16 +108,8 @@ class Stream:
         Raises:
             EngineUnavailable: it broke off.
         """
-        return self.parts(None)
-
-    def parts(self, size: int | None) -> Iterator[bytes]:
-        """Yield what comes, in parts of so many bytes, of which only the last is smaller; None for as it comes.
-
-        Raises:
-            EngineUnavailable: it broke off.
-        """
         try:
-            yield from self._response.iter_raw(size)
+            yield from self._response.iter_raw()
         except (httpx.HTTPError, httpx.StreamError, OSError) as exc:
             raise _unavailable(exc) from exc
 
@@ -135,6 +131,18 @@ class Stream:
                 found.shutdown(socket.SHUT_RDWR)
 
 
+class _Limit(threading.local):
+    """Until when this thread waits for an engine, by the monotonic clock."""
+
+    def __init__(self) -> None:
+        self.until = float("inf")
+
+    @property
+    def left(self) -> float:
+        """How many seconds are left of it."""
+        return self.until - time.monotonic()
+
+
 class Engine:
     """An engine. Threads may share it.
 
@@ -151,7 +159,10 @@ class Engine:
         self._tunnel: Tunnel | None = None
         self._socket: str | None = None
         self._lock = threading.Lock()
-        self._streams: set[Stream] = set()
+        self._streams: set[Stream | OutputStream] = set()
+        self._tcp: tuple[TcpEndpoint, ssl.SSLContext] | None = None
+        self._host = "engine"
+        self._limit = _Limit()
         base_url = "http://engine"
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=16, keepalive_expiry=30)
         if isinstance(endpoint, UnixEndpoint):
@@ -159,14 +170,34 @@ class Engine:
             transport = httpx.HTTPTransport(uds=endpoint.path, limits=limits)
         elif isinstance(endpoint, TcpEndpoint):
             host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
-            base_url = f"https://{host}:{endpoint.port}"
+            self._host = f"{host}:{endpoint.port}"
+            base_url = f"https://{self._host}"
             context = _tls(options, resolved)
+            self._tcp = endpoint, context
             transport = httpx.HTTPTransport(verify=context, limits=limits, socket_options=_KEEPALIVE)
         else:
             self._tunnel = Tunnel(endpoint)
             self._socket = str(self._tunnel.socket)
             transport = httpx.HTTPTransport(uds=self._socket, limits=limits)
         self._client = httpx.Client(transport=transport, base_url=f"{base_url}/{API_VERSION}", trust_env=False)
+
+    @contextlib.contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Let all requests of this thread in the block together take no longer than that; streams are not among them.
+
+        What is asked after that, or is not answered by then, is `EngineUnavailable`.
+        """
+        before = self._limit.until
+        self._limit.until = min(before, time.monotonic() + seconds)
+        try:
+            yield
+        finally:
+            self._limit.until = before
+
+    @property
+    def seconds_left(self) -> float:
+        """How long this thread may still wait, of the block of `within` that it is in."""
+        return self._limit.left
 
     def ask(
         self,
@@ -184,22 +215,36 @@ class Engine:
             path: below the version.
             params: the query.
             body: what is sent as JSON.
-            seconds: how long each step, such as the wait for the answer, may take.
+            seconds: how long the answer may take, or less where less is left of `within`.
 
         Raises:
-            EngineUnavailable: there was no answer in time; `never_sent` where there was no connection.
+            EngineUnavailable: there was no answer in time; `never_sent` where there was no connection, or no time left.
         """
-        self._open()
-        timeout = httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
-        try:
-            response = (
-                self._client.request(method, path, params=params, json=body, timeout=timeout)
-                if body is not None
-                else self._client.request(method, path, params=params, timeout=timeout)
-            )
-        except (httpx.HTTPError, httpx.StreamError, OSError) as exc:
-            raise _unavailable(exc) from exc
-        return Answer(response.status_code, response.content, _date(response))
+        with self.within(seconds):
+            self._open()
+            left = self._limit.left
+            if left <= 0:
+                raise EngineUnavailable(LATE, never_sent=True)
+            timeout = httpx.Timeout(left, connect=min(left, CONNECT_SECONDS))
+            request = self._client.build_request(method, path, params=params, json=body, timeout=timeout)
+            try:
+                response = self._client.send(request, stream=True)
+                with contextlib.closing(response):
+                    content = self._read(response)
+            except (httpx.HTTPError, httpx.StreamError, OSError) as exc:
+                raise _unavailable(exc) from exc
+        return Answer(response.status_code, content, _date(response))
+
+    def _read(self, response: httpx.Response) -> bytes:
+        """Return the body of an answer, which may come bit by bit."""
+        found = bytearray()
+        for part in response.iter_bytes():
+            found += part
+            if self._limit.left <= 0:
+                raise EngineUnavailable(LATE)
+            if len(found) > _LONGEST_ANSWER_BYTES:
+                raise EngineUnavailable("the supplier's engine gives an answer that does not end")
+        return bytes(found)
 
     @contextlib.contextmanager
     def stream(
@@ -238,6 +283,72 @@ class Engine:
         except (httpx.HTTPError, httpx.StreamError, OSError) as exc:
             raise _unavailable(exc) from exc
 
+    @contextlib.contextmanager
+    def output(self, path: str, *, params: Mapping[str, str], silence_seconds: float | None) -> Iterator[OutputStream]:
+        """Ask for what a program printed, on a connection of its own.
+
+        Args:
+            path: below the version.
+            params: the query.
+            silence_seconds: how long nothing may come; None for as long as it takes.
+
+        Raises:
+            EngineUnavailable: there was no answer, or it broke off.
+        """
+        with contextlib.closing(self._connect()) as connection:
+            stream = OutputStream(
+                connection,
+                host=self._host,
+                target=f"/{API_VERSION}{path}",
+                params=params,
+                silence_seconds=silence_seconds,
+                answer_seconds=CHANGE_SECONDS,
+            )
+            with self._lock:
+                self._streams.add(stream)
+            try:
+                yield stream
+            finally:
+                with self._lock:
+                    self._streams.discard(stream)
+
+    def _connect(self) -> socket.socket:
+        """Return a new connection.
+
+        Raises:
+            EngineUnavailable: there is none to be had.
+        """
+        if self._tunnel is not None:
+            self._tunnel.open()
+        try:
+            if self._tcp is None:
+                return self._connect_here()
+            endpoint, context = self._tcp
+            plain = socket.create_connection((endpoint.host, endpoint.port), CONNECT_SECONDS)
+            try:
+                for option in _KEEPALIVE:
+                    plain.setsockopt(*option)
+                plain.settimeout(CHANGE_SECONDS)
+                return context.wrap_socket(plain, server_hostname=endpoint.host)
+            except BaseException:
+                plain.close()
+                raise
+        except OSError as exc:
+            raise EngineUnavailable("the supplier's engine cannot be reached", never_sent=True) from exc
+
+    def _connect_here(self, seconds: float = CONNECT_SECONDS) -> socket.socket:
+        """Return a new connection to the socket on this machine."""
+        assert self._socket is not None
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            # 0 would let it be refused where it might come to pass at once.
+            connection.settimeout(max(seconds, 0.001))
+            connection.connect(self._socket)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
     def close(self) -> None:
         """Cut all streams and close all connections."""
         with self._lock:
@@ -250,13 +361,12 @@ class Engine:
 
     def _open(self) -> None:
         """Make sure that somebody listens: httpcore leaves a socket behind for each that it cannot connect."""
+        wait = max(0.0, min(self._limit.left, CONNECT_SECONDS))
         if self._tunnel is not None:
-            self._tunnel.open()
+            self._tunnel.open(wait)
         if self._socket is not None:
             try:
-                with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-                    probe.settimeout(CONNECT_SECONDS)
-                    probe.connect(self._socket)
+                self._connect_here(wait).close()
             except OSError as exc:
                 raise EngineUnavailable("the supplier's engine cannot be reached", never_sent=True) from exc
 
@@ -265,7 +375,7 @@ def _unavailable(exc: Exception) -> EngineUnavailable:
     if isinstance(exc, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
         return EngineUnavailable("the supplier's engine cannot be reached", never_sent=True)
     if isinstance(exc, httpx.TimeoutException):
-        return EngineUnavailable("the supplier's engine does not answer in time")
+        return EngineUnavailable(LATE)
     return EngineUnavailable("the connection to the supplier's engine broke off")
 
 

@@ -13,10 +13,14 @@ from collections.abc import Callable
 
 from ..protocol import EngineUnavailable
 from .engine import Engine
-from .output import Fenced, Frames, StoredOutput, Writer
+from .output import DROPPED_MARKER, Beginning, Fenced, Frames, StoredOutput, Writer
 from .state import Stage, read_container
+from .troubles import Troubles
 
 BEAT_SECONDS = 2.0
+COPY = "copy the output of"
+
+_NOT_KEPT = "what it prints cannot be kept at the moment"
 _PAUSE_SECONDS = 0.2
 _READ_SECONDS = 0.5
 _REST_FACTOR = 10
@@ -31,15 +35,18 @@ class Followers:
 
     Args:
         engine: whose containers print.
+        troubles: where it is noted what goes wrong.
         can_follow: asks whether what it says as it comes is what was printed.
     """
 
-    def __init__(self, engine: Engine, can_follow: Callable[[], bool]) -> None:
+    def __init__(self, engine: Engine, troubles: Troubles, can_follow: Callable[[], bool]) -> None:
         self._engine = engine
+        self._troubles = troubles
         self._can_follow = can_follow
         self._lock = threading.Lock()
         self._threads: dict[str, threading.Thread] = {}
         self._writers: set[Writer] = set()
+        self._broken_off: set[str] = set()
         self._beating: threading.Thread | None = None
         self._closing = threading.Event()
 
@@ -48,7 +55,11 @@ class Followers:
         with self._lock:
             if container_id in self._threads or self._closing.is_set():
                 return
-        writer = output.begin()
+        try:
+            writer = output.begin()
+        except OSError as exc:
+            self._troubles.note(COPY, container_id[:12], _NOT_KEPT, str(exc))
+            return
         if writer is None:
             return
         thread = threading.Thread(
@@ -77,10 +88,21 @@ class Followers:
     def _run(self, container_id: str, writer: Writer) -> None:
         try:
             self._follow(container_id, writer)
-        except (EngineUnavailable, Fenced):
-            pass  # The next poll sees to it that somebody goes on.
-        except Exception:
-            _logger.exception("the output of container %s cannot be stored; trying again", container_id[:12])
+            self._broken_off.discard(container_id)
+            self._troubles.over(COPY, container_id[:12])
+        except Fenced:
+            pass
+        # The next poll sees to it that somebody goes on.
+        except EngineUnavailable as exc:
+            # Once, it is an engine that is restarted, which is not about this output.
+            if container_id in self._broken_off:
+                self._troubles.note(COPY, container_id[:12], exc.detail)
+            self._broken_off.add(container_id)
+        except OSError as exc:
+            self._troubles.note(COPY, container_id[:12], _NOT_KEPT, str(exc))
+        except Exception as exc:
+            if self._troubles.note(COPY, container_id[:12], _NOT_KEPT, type(exc).__name__):
+                _logger.exception("the output of container %s cannot be kept", container_id[:12])
         finally:
             with self._lock:
                 del self._threads[container_id]
@@ -115,7 +137,7 @@ class Followers:
         if answer.status == 404:
             return True
         container = read_container(answer.require(200).document())
-        return container.stage in (Stage.ENDED, Stage.REFUSED)
+        return container.stage in (Stage.ENDED, Stage.REFUSED, Stage.RESET)
 
     def _beat(self) -> None:
         while not self._closing.wait(BEAT_SECONDS):
@@ -139,6 +161,7 @@ class _Copy:
         self._writer = writer
         self._closing = closing
         self._last_line: tuple[int, bytes] | None = None
+        self._beginning: Beginning | None = None
 
     def follow(self) -> None:
         """Append what comes, until the program ends."""
@@ -154,25 +177,63 @@ class _Copy:
 
     def _read(self, *, follow: bool, holds_back: bool) -> None:
         frames = Frames(of_lines=self._of_lines)
-        held, begins_at = b"", 0
+        held, begins_at = b"", self._begin()
+        first = begins_at
         params = {"stdout": "true", "stderr": "true", "follow": "true" if follow else "false"}
         silence = None if follow else _SILENCE_SECONDS
-        with self._engine.stream("GET", self._path, params=params, silence_seconds=silence) as stream:
+        with self._engine.output(self._path, params=params, silence_seconds=silence) as stream:
             if stream.status == 404:
                 return
             if stream.status != 200:
                 raise EngineUnavailable(f"the supplier's engine answered with status {stream.status}")
-            # Docker sends each line by itself. Where nobody waits for one, they are kept many at a time.
+            # Where nobody waits for a line, many are kept at a time.
             for data in stream.parts(None if follow else _PART_BYTES):
                 held += frames.feed(data)
-                wanted = frames.last_begins_at - begins_at if holds_back else len(held)
+                wanted = first + frames.last_begins_at - begins_at if holds_back else len(held)
                 self._keep(begins_at, held[:wanted])
                 held, begins_at = held[wanted:], begins_at + wanted
+                if self._beginning is None and self._writer.position and (follow or holds_back):
+                    printed_at = self._first_printed_at()
+                    if printed_at is not None:
+                        self._note(Beginning(printed_at, 0))
                 if self._writer.is_full or self._closing.is_set():
                     return
         if self._last_line == (begins_at, held):
             self._keep(begins_at, held)
         self._last_line = begins_at, held
+
+    def _begin(self) -> int:
+        """Return at which byte of the output the engine's copy of it begins: 0, unless it has dropped some."""
+        if not self._writer.position or self._writer.is_full:
+            return 0
+        if self._beginning is None:
+            self._beginning = self._writer.beginning()
+        if self._beginning is None:
+            return 0
+        printed_at = self._first_printed_at()
+        if printed_at is None:
+            return self._writer.position
+        if printed_at != self._beginning.printed_at:
+            self._writer.append(DROPPED_MARKER)
+            self._last_line = None
+            self._note(Beginning(printed_at, self._writer.position))
+        return self._beginning.offset
+
+    def _note(self, beginning: Beginning) -> None:
+        """Record with what the engine's copy begins: whoever reads it again asks whether it still does."""
+        self._beginning = beginning
+        self._writer.begins(beginning)
+
+    def _first_printed_at(self) -> str | None:
+        """Return when the first line that the engine holds was printed; None where it holds none."""
+        frames, found = Frames(), b""
+        params = {"stdout": "true", "stderr": "true", "timestamps": "true", "follow": "false"}
+        with self._engine.output(self._path, params=params, silence_seconds=_SILENCE_SECONDS) as stream:
+            for data in stream.parts(None) if stream.status == 200 else ():
+                found += frames.feed(data)
+                if b" " in found:
+                    return found.partition(b" ")[0].decode("ascii", "replace")
+        return None
 
     def _keep(self, begins_at: int, printed: bytes) -> None:
         """Keep what is new of some bytes of the output."""

@@ -1,4 +1,7 @@
-"""Fetches images: one task for each image, whoever waits for it, outside of the calls that ask how it is going."""
+"""Fetches images: one task for each image, whoever waits for it, outside of the calls that ask how it is going.
+
+That a fetch failed says nothing to whoever first asked after it had begun: the image may have been put there since.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from ..protocol import EngineUnavailable
 from .engine import LOOK_SECONDS, Engine
 from .options import resolve
 from .references import DOCKER_HUB, IMAGE_PULL_FAILED, WHAT_IS_WRONG, Reference, pull_code
+from .troubles import Troubles
 
 RETRY_SECONDS = 30.0
 """How long after a fetch that failed the next one begins."""
@@ -26,6 +30,8 @@ FORGET_SECONDS = 900.0
 
 SILENCE_SECONDS = 120.0
 """How long one may go on without a sign of progress."""
+
+FETCH = "fetch the image"
 
 _DOCKER_HUB_ADDRESS = "https://index.docker.io/v1/"
 
@@ -71,6 +77,7 @@ class Pull:
     """How a fetch is going. Times are readings of the monotonic clock.
 
     Attributes:
+        began_at: when this fetch began.
         progress_at: when something of the image last came, or the first fetch of it began.
         detail: how much of it is there.
         code: why it failed; None while it goes on.
@@ -78,6 +85,7 @@ class Pull:
         progress: what was said of it, by earlier fetches too.
     """
 
+    began_at: float
     progress_at: float
     detail: str = ""
     code: str | None = None
@@ -90,6 +98,7 @@ class Images:
 
     Args:
         engine: the engine.
+        troubles: where it is noted what goes wrong.
         credentials: `USER:PASSWORD` for registries, by registry.
         resolved: returns the secret that a reference stands for.
         clock: monotonic.
@@ -98,16 +107,19 @@ class Images:
     def __init__(
         self,
         engine: Engine,
+        troubles: Troubles,
         credentials: Mapping[str, SecretReference],
         resolved: Callable[[SecretReference], str] = resolve,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
+        self._troubles = troubles
         self._credentials = credentials
         self._resolved = resolved
         self._clock = clock
         self._lock = threading.Lock()
         self._pulls: dict[Reference, Pull] = {}
+        self._first_asked: dict[Reference, dict[str, float]] = {}
         self._threads: set[threading.Thread] = set()
         self._closing = False
 
@@ -119,21 +131,30 @@ class Images:
         """
         return self._engine.ask("GET", f"/images/{reference}/json", seconds=seconds).require(200, 404).status == 200
 
-    def pull(self, reference: Reference) -> Pull:
-        """Return how the fetch of an image is going, which begins with the first question."""
+    def pull(self, reference: Reference, asker: str) -> Pull:
+        """Return how the fetch of an image is going, which begins with the first question.
+
+        Args:
+            reference: the image.
+            asker: who wants to know: of two fetches, each learns only of one that began after its first question.
+        """
         with self._lock:
             now = self._clock()
             for known, pull in tuple(self._pulls.items()):
                 if pull.ended_at is not None and now - pull.ended_at >= FORGET_SECONDS:
                     del self._pulls[known]
+                    del self._first_asked[known]
+            asked_at = self._first_asked.setdefault(reference, {}).setdefault(asker, now)
             found = self._pulls.get(reference)
             if found is None:
-                pull = Pull(now, str(Progress()))
-            elif found.code is None or found.ended_at is None or now - found.ended_at < RETRY_SECONDS:
+                pull = Pull(now, now, str(Progress()))
+            elif _stands(found, asked_at, now):
                 return found
             else:
                 # That it is tried again is no progress.
-                pull = Pull(found.progress_at, WHAT_IS_WRONG[found.code], progress=found.progress)
+                pull = Pull(
+                    now, found.progress_at, WHAT_IS_WRONG[found.code or IMAGE_PULL_FAILED], progress=found.progress
+                )
             self._pulls[reference] = pull
             if not self._closing:
                 thread = threading.Thread(
@@ -159,15 +180,19 @@ class Images:
         try:
             code = self._pull(reference, pull)
         except EngineUnavailable as exc:
-            _logger.warning("image %s: %s", reference, exc.detail)
+            self._troubles.note(FETCH, str(reference), exc.detail)
             code = IMAGE_PULL_FAILED
-        except Exception:
-            _logger.exception("image %s could not be fetched", reference)
+        except Exception as exc:
+            if self._troubles.note(FETCH, str(reference), WHAT_IS_WRONG[IMAGE_PULL_FAILED], str(exc)):
+                _logger.exception("image %s could not be fetched", reference)
             code = IMAGE_PULL_FAILED
+        if code is None:
+            self._troubles.over(FETCH, str(reference))
         with self._lock:
             if code is None:
                 # From now on the engine is asked whether it is there: somebody may remove it again.
                 del self._pulls[reference]
+                del self._first_asked[reference]
             pull.code, pull.ended_at = code, self._clock()
             self._threads.discard(threading.current_thread())
 
@@ -197,7 +222,7 @@ class Images:
     def _failed(self, reference: Reference, status: int, message: str) -> str:
         code = pull_code(status, message)
         # For the operator alone: it may name hosts and proxies.
-        _logger.warning("image %s could not be fetched (%s): %s", reference, code, message.strip()[:500])
+        self._troubles.note(FETCH, str(reference), WHAT_IS_WRONG[code], f"{code}: {message.strip()[:500]}")
         return code
 
     def _headers(self, reference: Reference) -> dict[str, str]:
@@ -208,6 +233,13 @@ class Images:
         address = _DOCKER_HUB_ADDRESS if reference.registry == DOCKER_HUB else reference.registry
         login = {"username": user, "password": password, "serveraddress": address}
         return {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(login).encode()).decode()}
+
+
+def _stands(pull: Pull, asked_at: float, now: float) -> bool:
+    """Say whether a fetch is still the one to be told of to whoever first asked at that time."""
+    if pull.ended_at is None:
+        return True
+    return pull.began_at >= asked_at and now - pull.ended_at < RETRY_SECONDS
 
 
 def _read_line(line: bytes) -> dict[str, object]:

@@ -21,7 +21,12 @@ LIMIT_BYTES = 64 << 20
 LEASE_SECONDS = 10.0
 """For how long a part belongs to the follower that last showed that it lives, by the clock of the file system."""
 
+DROPPED_MARKER = (
+    b"\n[nodus: the engine has dropped the output that it held before what follows, some of which may stand above]\n"
+)
+
 _PART = "output-"
+_BEGINNING = "beginning-"
 _COMPLETE = "complete-"
 _HEAD_BYTES = 21
 _FRAME_HEAD_BYTES = 8
@@ -187,6 +192,19 @@ class StoredOutput:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """With what the engine's copy of an output begins.
+
+    Attributes:
+        printed_at: when the first line that it holds was printed, as the engine writes it.
+        offset: at which byte of the stored output that line begins.
+    """
+
+    printed_at: str
+    offset: int
+
+
 class Writer:
     """Appends to one part of an output."""
 
@@ -221,6 +239,21 @@ class Writer:
             if len(data) <= room:
                 return
         self._write(self._marker[self.position - self._room :])
+
+    def beginning(self) -> Beginning | None:
+        """Return the last beginning on record; None where there is none."""
+        names = sorted(name for name in os.listdir(self._folder) if name.startswith(_BEGINNING))
+        if not names:
+            return None
+        printed_at = (self._folder / names[-1]).read_text(encoding="utf-8")
+        return Beginning(printed_at, int(names[-1].removeprefix(_BEGINNING)))
+
+    def begins(self, beginning: Beginning) -> None:
+        """Record with what the engine's copy begins now."""
+        path = self._folder / f"{_BEGINNING}{beginning.offset:020d}"
+        written = self._folder / f".{path.name}.{secrets.token_hex(8)}"
+        written.write_text(beginning.printed_at, encoding="utf-8")
+        written.replace(path)
 
     def beat(self) -> None:
         """Show that the follower lives."""

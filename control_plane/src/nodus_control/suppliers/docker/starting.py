@@ -9,8 +9,9 @@ made. What stands in that folder stays when the container is gone.
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from nodus_core.suppliers_file import DockerOptions
 
@@ -79,11 +80,12 @@ class Starter:
         """
         if attempt.claimed_by() is not None or attempt.is_withdrawn():
             return
-        container, _ = self._containers.find(placement, seconds=CHANGE_SECONDS)
-        if container is None and not self._images.is_there(image, seconds=CHANGE_SECONDS):
-            self._images.pull(image)
-            return
-        log_driver = self._log_driver()
+        with nothing_begun():
+            container, _ = self._containers.find(placement, seconds=CHANGE_SECONDS)
+            if container is None and not self._images.is_there(image, seconds=CHANGE_SECONDS):
+                self._images.pull(image, names_of(self._database_id, placement).made)
+                return
+            log_driver = self._log_driver()
         try:
             if container is not None:
                 self._start(placement, workload, attempt, container, holds)
@@ -196,6 +198,15 @@ class Starter:
         _logger.warning("job %s, attempt %d: %s", placement.job_id, placement.attempt, answer.message)
         if found is not None and self._containers.remove(found.id):
             attempt.end(refusal(found, answer.message))
+
+
+@contextlib.contextmanager
+def nothing_begun() -> Iterator[None]:
+    """Say of an engine that does not answer what is only a question that nothing was begun by it."""
+    try:
+        yield
+    except EngineUnavailable as exc:
+        raise EngineUnavailable(exc.detail, never_sent=True) from exc
 
 
 def refusal(container: Container, said: str) -> Report:

@@ -14,20 +14,39 @@ from ..protocol import PlacementState, Report, Workload
 
 CANCELLED = "cancelled"
 MAX_RUNTIME = "max_runtime"
+ENGINE_RESTARTED = "engine_restarted"
 
 _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)")
 _WAITING = frozenset({"created", "configured", "initialized"})
 _OVER = frozenset({"exited", "stopped", "dead", "removing"})
 _KILLED = 128 + signal.SIGKILL
+_STOPPED = frozenset({128 + signal.SIGTERM, _KILLED})
+_UNKNOWN_EXIT = 255
+_RESTARTED = "the supplier's engine, or its host, was restarted while the program ran"
 
 
 class Stage(enum.Enum):
-    """How far a container is. The program of one that is `REFUSED` was to be started, and never was."""
+    """How far a container is. The program of one that is `REFUSED` was to be started, and never was.
+
+    One that is `RESET` ran when the engine's host was restarted, and Podman says of it what it says of a new one.
+    """
 
     CREATED = "created"
     REFUSED = "refused"
     RUNNING = "running"
     ENDED = "ended"
+    RESET = "reset"
+
+
+class Witness(enum.Enum):
+    """What an engine remembers of the end of a container, since it was itself started.
+
+    `FORGOT` if that may have been among what it no longer remembers.
+    """
+
+    SAW_IT = "saw_it"
+    SAW_NOTHING = "saw_nothing"
+    FORGOT = "forgot"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +54,7 @@ class Container:
     """A container, as an engine describes it. Times are Unix seconds of the engine's clock.
 
     Attributes:
+        is_connected: whether it is still connected to a network, as one is not whose end the engine has seen.
         gpus: the GPUs that are attached to it: indices as text, or paths of devices.
         error: what the engine said when it could not start it, which names things of the host.
     """
@@ -48,6 +68,7 @@ class Container:
     exit_code: int
     ran_out_of_memory: bool
     error: str
+    is_connected: bool
     gpus: frozenset[str]
     labels: Mapping[str, str]
 
@@ -73,6 +94,7 @@ def read_container(document: Mapping[str, Any]) -> Container:
             exit_code=int(state["ExitCode"]),
             ran_out_of_memory=bool(state.get("OOMKilled")),
             error=error,
+            is_connected=_is_connected(document.get("NetworkSettings") or {}),
             gpus=_gpus(host),
             labels=dict(config.get("Labels") or {}),
         )
@@ -105,7 +127,23 @@ def lacks_gpus(container: Container, gpus: Sequence[int | str]) -> bool:
     return not {str(gpu) for gpu in gpus} <= container.gpus
 
 
-def report_end(container: Container, workload: Workload, ended_because: str | None, *, has_output: bool) -> Report:
+def needs_witness(container: Container, ended_because: str | None) -> bool:
+    """Say whether it depends on what the engine remembers how a container has ended.
+
+    Of a program that ran when it was cut off, Docker says that it exited with 255, as programs do by themselves, and at
+    the time at which it was started again itself. And an engine that is stopped ends all programs by a signal.
+    """
+    return container.exit_code == _UNKNOWN_EXIT or (ended_because is None and container.exit_code in _STOPPED)
+
+
+def report_end(
+    container: Container,
+    workload: Workload,
+    ended_because: str | None,
+    *,
+    has_output: bool,
+    witness: Witness = Witness.SAW_IT,
+) -> Report:
     """Say how a container that has ended did so.
 
     Args:
@@ -113,10 +151,15 @@ def report_end(container: Container, workload: Workload, ended_because: str | No
         workload: what ran.
         ended_because: `CANCELLED` or `MAX_RUNTIME` where its end was asked for; None where it was not.
         has_output: whether it printed anything.
+        witness: what the engine remembers of it, where `needs_witness` says so.
     """
     started_at = container.started_at
     if started_at is None:
         return report_refused(container, None)
+    was_cut_off = container.exit_code == _UNKNOWN_EXIT and witness is not Witness.SAW_IT and container.is_connected
+    if container.stage is Stage.RESET or was_cut_off:
+        # When is not known either: what is on record as the last proof of life stands.
+        return _lost(container, None)
     finished_at = max(started_at, container.finished_at or started_at)
 
     def report(state: PlacementState, code: str | None = None, message: str | None = None) -> Report:
@@ -131,6 +174,9 @@ def report_end(container: Container, workload: Workload, ended_because: str | No
         return report(PlacementState.FAILED, "max_runtime_exceeded", f"the program was ended at {limit}")
     if container.exit_code == 0:
         return report(PlacementState.COMPLETED)
+    is_ended = needs_witness(container, ended_because) and container.exit_code in _STOPPED
+    if is_ended and witness is Witness.SAW_NOTHING and not container.ran_out_of_memory:
+        return _lost(container, finished_at)
     if container.ran_out_of_memory:
         return report(PlacementState.FAILED, "out_of_memory", "the program used more memory than its container may")
     return report(PlacementState.FAILED, "nonzero_exit", _exit(container.exit_code))
@@ -143,6 +189,12 @@ def report_refused(container: Container | None, code: str | None, message: str |
         error_code=code or "could_not_start",
         error_message=message or "the supplier's engine could not start the container",
         engine_ref=None if container is None else container.id,
+    )
+
+
+def _lost(container: Container, finished_at: float | None) -> Report:
+    return Report(
+        PlacementState.LOST, container.started_at, finished_at, ENGINE_RESTARTED, _RESTARTED, engine_ref=container.id
     )
 
 
@@ -164,8 +216,14 @@ def _stage(status: str, started_at: float | None, error: str) -> Stage:
         return Stage.REFUSED if started_at is None else Stage.ENDED
     if status in _WAITING:
         # Where a start fails, Docker leaves the container as it was, and says why.
-        return Stage.REFUSED if error else Stage.CREATED
+        if error:
+            return Stage.REFUSED
+        return Stage.CREATED if started_at is None else Stage.RESET
     return Stage.RUNNING
+
+
+def _is_connected(network_settings: Mapping[str, Any]) -> bool:
+    return any(each.get("EndpointID") for each in (network_settings.get("Networks") or {}).values())
 
 
 def _gpus(host: Mapping[str, Any]) -> frozenset[str]:

@@ -1,0 +1,201 @@
+"""The answer to a question for output, read from the connection itself: all that has come at once.
+
+Docker sends each line as a chunk of its own. A client for HTTP hands these over one by one, which costs far more than
+what is done with the line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from urllib.parse import urlencode
+
+from ..protocol import EngineUnavailable
+
+READ_BYTES = 256 << 10
+BATCH_SECONDS = 0.002
+"""How long more is let come before it is read, where somebody waits for it: little, since a socket holds few lines."""
+
+_BROKEN = "the connection to the supplier's engine broke off"
+_LONGEST_HEAD_BYTES = 64 << 10
+_LONGEST_SIZE_BYTES = 1 << 10
+
+
+class Body:
+    """Takes apart an answer of HTTP/1.1 to a request that closes its connection. Pure.
+
+    https://www.rfc-editor.org/rfc/rfc9112.html#section-6: the body comes in chunks, or has a length, or goes on until
+    the connection ends.
+    """
+
+    def __init__(self) -> None:
+        self.status: int | None = None
+        """Of the answer, once it is there."""
+        self.is_over = False
+        """Whether all has come."""
+        self._held = b""
+        self._is_chunked = False
+        self._left: int | None = 0
+        self._ends_chunk = False
+
+    def feed(self, data: bytes) -> bytes:
+        """Return what a part holds of the body.
+
+        Raises:
+            ValueError: it is no answer of HTTP.
+        """
+        if self.status is None:
+            data = self._begin(data)
+        if self.is_over or not data:
+            return b""
+        if self._is_chunked:
+            return self._chunks(data)
+        if self._left is None:
+            return data
+        found = data[: self._left]
+        self._left -= len(found)
+        self.is_over = not self._left
+        return found
+
+    def end(self) -> None:
+        """Say that the connection has ended.
+
+        Raises:
+            ValueError: more was to come.
+        """
+        if self.status is None or not (self.is_over or (self._left is None and not self._is_chunked)):
+            raise ValueError("it ends before its end")
+        self.is_over = True
+
+    def _begin(self, data: bytes) -> bytes:
+        """Read the head; return what came behind it."""
+        head, end, rest = (self._held + data).partition(b"\r\n\r\n")
+        if not end:
+            if len(head) > _LONGEST_HEAD_BYTES:
+                raise ValueError("its head does not end")
+            self._held = head
+            return b""
+        self._held = b""
+        first, *lines = head.decode("latin-1").split("\r\n")
+        fields = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        self._is_chunked = fields.get("transfer-encoding", "").lower() == "chunked"
+        length = fields.get("content-length")
+        self._left = 0 if self._is_chunked else None if length is None else _count(length.encode(), 10)
+        self.is_over = not self._is_chunked and self._left == 0
+        self.status = int(first.split(" ", 2)[1]) if first.startswith("HTTP/1.") and " " in first else None
+        if self.status is None:
+            raise ValueError("its first line is none")
+        return rest
+
+    def _chunks(self, data: bytes) -> bytes:
+        data = self._held + data
+        at, size, left = 0, len(data), self._left or 0
+        found = []
+        while True:
+            if left:
+                part = data[at : at + left]
+                found.append(part)
+                at += len(part)
+                left -= len(part)
+                if left:
+                    break
+                self._ends_chunk = True
+            begin = at + 2 if self._ends_chunk else at
+            end = data.find(b"\r\n", begin)
+            if end < 0:
+                break
+            left = _count(data[begin:end].partition(b";")[0], 16)
+            at = end + 2
+            self._ends_chunk = False
+            if not left:
+                self.is_over = True  # Trailers say nothing of an output.
+                break
+        self._left = left
+        self._held = b"" if self.is_over else data[at:size]
+        if len(self._held) > _LONGEST_SIZE_BYTES:
+            raise ValueError("the size of a chunk does not end")
+        return b"".join(found)
+
+
+class OutputStream:
+    """One answer, which another thread may cut off.
+
+    Args:
+        connection: on which nothing has been sent yet; it is closed by whoever made it.
+        host: of the request.
+        target: its path.
+        params: its query.
+        silence_seconds: how long nothing may come; None for as long as it takes.
+        answer_seconds: how long the beginning of the answer may take.
+
+    Raises:
+        EngineUnavailable: there was no answer.
+    """
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        *,
+        host: str,
+        target: str,
+        params: Mapping[str, str],
+        silence_seconds: float | None,
+        answer_seconds: float,
+    ) -> None:
+        self._connection = connection
+        self._body = Body()
+        request = f"GET {target}?{urlencode(params)} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        connection.settimeout(answer_seconds)
+        try:
+            connection.sendall(request.encode("ascii"))
+        except OSError as exc:
+            raise EngineUnavailable(_BROKEN) from exc
+        self._first = b""
+        while self._body.status is None:
+            self._first += self._read()
+        self.status = self._body.status
+        connection.settimeout(silence_seconds)
+
+    def parts(self, size: int | None) -> Iterator[bytes]:
+        """Yield what comes: all that is there, at every look; or, with a size, so many bytes or more at a time.
+
+        Raises:
+            EngineUnavailable: it broke off.
+        """
+        found, self._first = self._first, b""
+        while not self._body.is_over:
+            if found and (size is None or len(found) >= size):
+                yield found
+                found = b""
+                if size is None:
+                    time.sleep(BATCH_SECONDS)
+            found += self._read()
+        if found:
+            yield found
+
+    def cut(self) -> None:
+        """End it, whoever waits for it."""
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+
+    def _read(self) -> bytes:
+        try:
+            data = self._connection.recv(READ_BYTES)
+            if data:
+                return self._body.feed(data)
+            self._body.end()
+        except TimeoutError as exc:
+            raise EngineUnavailable("the supplier's engine does not answer in time") from exc
+        except (OSError, ValueError) as exc:
+            raise EngineUnavailable(_BROKEN) from exc
+        return b""
+
+
+def _count(written: bytes, base: int) -> int:
+    """Return a number of bytes."""
+    number = int(written, base)
+    if number < 0:
+        raise ValueError("a number of bytes is below zero")
+    return number

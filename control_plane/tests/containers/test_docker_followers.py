@@ -1,0 +1,134 @@
+"""What an engine has dropped of an output is not passed over in silence, and nothing behind it is lost."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from patience import eventually
+
+from nodus_control.suppliers.docker import container as containers
+from nodus_control.suppliers.docker.engine import Answer, Engine
+from nodus_control.suppliers.docker.followers import Followers
+from nodus_control.suppliers.docker.output import DROPPED_MARKER, StoredOutput
+from nodus_control.suppliers.docker.troubles import Troubles
+from nodus_control.suppliers.protocol import PlacementState
+from nodus_core.suppliers_file import DockerOptions, UnixEndpoint
+
+if TYPE_CHECKING:
+    from containers.conftest import ContainerJobs
+
+
+def framed(line: bytes) -> bytes:
+    return b"\x01\0\0\0" + len(line).to_bytes(4, "big") + line
+
+
+class Said:
+    """An answer that comes at once."""
+
+    status = 200
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def parts(self, size: int | None) -> Iterator[bytes]:
+        yield self._content
+
+
+class FakeEngine(Engine):
+    """Holds lines of one container, which runs until it is told otherwise."""
+
+    def __init__(self) -> None:
+        super().__init__(DockerOptions(UnixEndpoint("/none")))
+        self.lines: dict[str, bytes] = {}
+        self.is_running = True
+
+    def ask(self, method: str, path: str, **more: Any) -> Answer:
+        described = b"""{"Id": "c", "Name": "/c", "Created": "2026-01-01T00:00:00Z", "Config": {}, "HostConfig": {},
+            "State": {"Status": "%b", "StartedAt": "2026-01-01T00:00:00Z", "FinishedAt": "2026-01-01T00:00:00Z",
+            "ExitCode": 0}}"""
+        return Answer(200, described % (b"running" if self.is_running else b"exited"), 0.0)
+
+    @contextlib.contextmanager
+    def output(self, path: str, *, params: Mapping[str, str], silence_seconds: float | None) -> Iterator[Any]:
+        stamped = params.get("timestamps") == "true"
+        lines = [(at.encode() + b" " if stamped else b"") + line for at, line in self.lines.items()]
+        yield Said(b"".join(map(framed, lines)))
+
+
+def followed(engine: FakeEngine, output: StoredOutput, *, can_follow: bool = True) -> bytes:
+    """Copy what there is until the container has ended; return all that is stored."""
+    followers = Followers(engine, Troubles("lab"), lambda: can_follow)
+    followers.ensure("c", output)
+    eventually(output.is_complete)
+    followers.close()
+    return output.read(0, 1 << 20)
+
+
+def copied(engine: FakeEngine, output: StoredOutput, folder: Path, *, size: int) -> None:
+    """Copy while the container runs, until so much is stored, and with what it begins is on record."""
+    followers = Followers(engine, Troubles("lab"), lambda: True)
+    followers.ensure("c", output)
+    eventually(lambda: output.size == size and any(folder.glob("beginning-*")))
+    followers.close()
+
+
+@pytest.mark.parametrize("can_follow", [True, False])
+def test_an_output_is_copied_once_however_often_it_is_read(tmp_path: Path, *, can_follow: bool) -> None:
+    """As long as the engine has all of it."""
+    engine, output = FakeEngine(), StoredOutput(tmp_path)
+    engine.lines = {"1": b"one\n", "2": b"two\n"}
+    copied(engine, output, tmp_path, size=8)
+    engine.lines["3"] = b"three\n"
+    engine.is_running = False
+
+    assert followed(engine, output, can_follow=can_follow) == b"one\ntwo\nthree\n"
+
+
+def test_what_was_dropped_is_marked(tmp_path: Path) -> None:
+    """Where the engine's copy begins with another line than before, its bytes are others, too."""
+    engine, output = FakeEngine(), StoredOutput(tmp_path)
+    engine.lines = {"1": b"one\n", "2": b"two\n"}
+    copied(engine, output, tmp_path, size=8)
+    engine.lines = {"8": b"two\n", "9": b"end\n"}
+    engine.is_running = False
+    found = followed(engine, output)
+
+    assert found == b"one\ntwo\n" + DROPPED_MARKER + b"two\nend\n"
+
+
+def test_what_comes_behind_what_was_dropped_is_copied_once(tmp_path: Path) -> None:
+    """Also by another follower."""
+    engine, output = FakeEngine(), StoredOutput(tmp_path)
+    engine.lines = {"1": b"one\n"}
+    copied(engine, output, tmp_path, size=4)
+    engine.lines = {"8": b"eight\n"}
+    copied(engine, output, tmp_path, size=4 + len(DROPPED_MARKER) + 6)
+    engine.lines["9"] = b"nine\n"
+    engine.is_running = False
+
+    assert followed(engine, output) == b"one\n" + DROPPED_MARKER + b"eight\nnine\n"
+
+
+def test_an_engine_that_keeps_little_says_so_in_the_output(
+    jobs: ContainerJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real one drops everything before, and the output has what was stored, a marker, and the end."""
+    monkeypatch.setattr(containers, "OUTPUT_KEPT_BY_ENGINE", "32k")
+    first = jobs.new_driver()
+    job = jobs.shell("echo first; sleep 5; seq 20000; echo last", driver=first).submit().until_printed(b"first")
+    folder = jobs.folder / job.placement.job_id / "1"
+    eventually(lambda: any(folder.glob("beginning-*")))
+    first.close()
+    eventually(lambda: jobs.containers(job)[0]["State"] == "exited")
+    job.driver = jobs.driver
+    report = job.finish()
+    printed = job.output()
+
+    assert report.state is PlacementState.COMPLETED
+    assert printed.startswith(b"first\n")
+    assert DROPPED_MARKER in printed
+    assert printed.endswith(b"last\n")
