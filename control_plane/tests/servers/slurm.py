@@ -133,6 +133,14 @@ class SlurmCluster:
         """Start a node's daemon again."""
         self._servers[node].start()
 
+    def pause(self) -> None:
+        """Have jobs wait in the queue."""
+        self.command("scontrol", "update", "PartitionName=gpu", "State=DOWN")
+
+    def go_on(self) -> None:
+        """Have jobs go to nodes again."""
+        self.command("scontrol", "update", "PartitionName=gpu", "State=UP")
+
     def repair(self) -> None:
         """Start what is down, and wait until both nodes take jobs."""
         for name, server in self._servers.items():

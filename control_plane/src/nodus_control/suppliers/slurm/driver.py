@@ -93,6 +93,7 @@ class SlurmDriver:
         pace: how scripts show that they live.
         lost_seconds: how long one that does not is waited for; longer than `pace.silent_seconds`.
         output_limit_bytes: how much of a job's output is kept; a multiple of 512.
+        look_seconds: how old what is known of the records may be.
         clock: seconds that only go forward.
     """
 
@@ -105,6 +106,7 @@ class SlurmDriver:
         pace: Pace | None = None,
         lost_seconds: float = LOST_SECONDS,
         output_limit_bytes: int = OUTPUT_LIMIT_BYTES,
+        look_seconds: float = LOOK_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._options = options
@@ -116,7 +118,7 @@ class SlurmDriver:
         self._cluster = Cluster(transport or ShellTransport(options.transport), options.folder)
         self._lock = threading.Lock()
         self._watched: dict[str, _Watched] = {}
-        self._records = Shared(self._look, age_seconds=LOOK_SECONDS, patience_seconds=PATIENCE_SECONDS, clock=clock)
+        self._records = Shared(self._look, age_seconds=look_seconds, patience_seconds=PATIENCE_SECONDS, clock=clock)
         self._queue = Shared(self._ask, age_seconds=QUEUE_SECONDS, patience_seconds=PATIENCE_SECONDS, clock=clock)
 
     @property
