@@ -202,7 +202,7 @@ class ProcessDriver:
             raise CapacityRefused("this machine could not start a process for the job")
 
     def poll(self, placement: Placement, workload: Workload, now: float) -> Report:
-        """Report the state of the attempt, from its files only. One that nobody has is withdrawn: it is `LOST`."""
+        """Report the state of the attempt, from its files only. One that nobody has is withdrawn: it never starts."""
         self._reap_own_children()
         directory, key = self._directory(placement), self._key(placement)
         try:

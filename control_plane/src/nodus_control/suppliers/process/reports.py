@@ -29,11 +29,11 @@ def report_unfinished(program: Program | None, is_ending: bool, now: float) -> R
 
 
 def report_withdrawn(claim: Claim) -> Report:
-    """An attempt that no runner ever got: cancelled in time, or given up, so that it can be placed elsewhere."""
+    """An attempt that no runner ever got: cancelled in time, or given up. It has certainly not run, and never will."""
     if claim.withdrawn == attempt_files.CANCELLED:
         return Report(PlacementState.CANCELLED, finished_at=claim.at)
     return Report(
-        PlacementState.LOST,
+        PlacementState.NOT_STARTED,
         finished_at=claim.at,
         error_code="not_started",
         error_message="the program was never started here",
@@ -63,7 +63,7 @@ def report_result(result: Result, workload: Workload, *, has_printed: bool) -> R
     if result.reason == attempt_files.RUNNER_LOST and started_at is None:
         # It has certainly not run, so another placement does not run it twice.
         return Report(
-            PlacementState.LOST, None, finished_at, attempt_files.RUNNER_LOST, "the program was never started here"
+            PlacementState.NOT_STARTED, None, finished_at, "not_started", "the program was never started here"
         )
     code, message = _failure(result, workload)
     if result.reason not in (attempt_files.COULD_NOT_START, attempt_files.NOT_CONTAINED):
