@@ -69,7 +69,7 @@ def test_an_image_is_run_by_the_operators_template(slurm: SlurmCluster) -> None:
     engine = slurm.folder / "engine"
     engine.write_text('#!/bin/sh\nfor word in "$@"; do printf "<%s>" "$word"; done; printf "%s" "$SECRET"\n')
     engine.chmod(0o755)
-    template = (str(engine), "run", "{env}", "--volume={work}:/nodus/work", "{image}")
+    template = (str(engine), "run", "--gpus=all", "{env}", "--volume={work}:/nodus/work", "{image}")
     stopped = slurm.folder / "stopped"
     driver = driver_of(slurm, image_command=template, stop_command=("touch", str(stopped)))
     job = ClusterJob(
