@@ -190,8 +190,10 @@ def test_a_killed_runner_is_noticed_and_its_program_ended(jobs: RealJobs) -> Non
     os.kill(runner_of(job).pid, signal.SIGKILL)
     report = job.finish()
 
-    assert report.state is PlacementState.FAILED
-    assert report.error_code == "runner_lost"
+    assert (report.state, report.error_code) in (
+        (PlacementState.LOST, "lost"),
+        (PlacementState.FAILED, "runner_lost"),  # where programs cannot be contained, one could hide
+    )
     assert report.started_at is not None
     assert report.finished_at is not None
     assert report.finished_at >= report.started_at
