@@ -6,10 +6,10 @@ import sys
 
 import pytest
 from patience import eventually
-from servers.slurm import SlurmCluster
+from servers.slurm import GPUS_OF_A_NODE, SlurmCluster
 from slurm.cluster_jobs import DATABASE, ClusterJob, Whose, driver_of, options_of
 
-from nodus_control.suppliers.protocol import PlacementState, SubmissionRefused
+from nodus_control.suppliers.protocol import CapacityRefused, PlacementState, SubmissionRefused
 from nodus_control.suppliers.slurm.driver import SlurmDriver
 
 
@@ -62,6 +62,36 @@ def test_a_job_that_was_not_given_its_gpus_is_not_started(slurm: SlurmCluster, d
 
     assert (report.state, report.error_code) == (PlacementState.NOT_STARTED, "no_gpus")
     assert not (job.folder / "output").exists()
+
+
+@pytest.mark.parametrize(
+    ("gpu_names", "count"),
+    [({}, 1), ({"h100_80gb": "l40s"}, 1), ({"h100_80gb": "h100"}, GPUS_OF_A_NODE + 1)],
+    ids=["not mapped", "mapped to what is not there", "more than a node has"],
+)
+def test_a_job_whose_gpus_the_cluster_does_not_have_never_runs(
+    slurm: SlurmCluster, gpu_names: dict[str, str], count: int
+) -> None:
+    """The cluster refuses it, another is tried, and the attempt costs nothing."""
+    job = ClusterJob(driver_of(slurm, gpu_names=gpu_names), slurm, ["echo", "ran"], gpus=count)
+    with pytest.raises(CapacityRefused):
+        job.submit()
+    report = job.poll()
+
+    assert (report.state, report.started_at) == (PlacementState.NOT_STARTED, None)
+    assert job.name not in [name for name, _state in slurm.jobs()]
+    assert not (job.folder / "output").exists()
+
+
+def test_a_job_that_asks_for_a_gpu_is_never_put_into_a_container_without_one(slurm: SlurmCluster) -> None:
+    """Nothing of it reaches the cluster."""
+    driver = driver_of(slurm, image_command=("podman", "run", "{env}", "{image}"))
+    job = ClusterJob(driver, slurm, ["true"], image="docker.io/library/busybox:1")
+
+    with pytest.raises(SubmissionRefused) as refused:
+        job.submit()
+    assert refused.value.code == "cannot_run"
+    assert not job.folder.exists()
 
 
 def test_an_image_is_run_by_the_operators_template(slurm: SlurmCluster) -> None:
