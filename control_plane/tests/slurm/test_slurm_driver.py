@@ -79,7 +79,7 @@ def test_a_job_whose_gpus_the_cluster_does_not_have_never_runs(
     report = job.poll()
 
     assert (report.state, report.started_at) == (PlacementState.NOT_STARTED, None)
-    assert job.name not in [name for name, _state in slurm.jobs()]
+    assert {state for name, state in slurm.jobs() if name == job.name} <= {"FAILED"}
     assert not (job.folder / "output").exists()
 
 
