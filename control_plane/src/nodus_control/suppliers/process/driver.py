@@ -253,6 +253,18 @@ class ProcessDriver:
             # A program that stopped its runner, or takes the request away again, does not last by that.
             kill_everything(directory, runner, None)
 
+    def knows(self, placement: Placement) -> bool:
+        """Whether there are records of an attempt that somebody has claimed.
+
+        Raises:
+            EngineUnavailable: the state directory is away.
+        """
+        self._require_disk(itself=True)
+        directory = self._directory(placement)
+        return any(
+            os.path.lexists(os.path.join(directory, name)) for name in (attempt_files.CLAIM, attempt_files.RESULT)
+        )
+
     def logs(self, placement: Placement, offset: int, limit: int) -> LogChunk:
         """Up to `limit` bytes of the output from byte `offset` on, exactly as the program wrote them."""
         self._require_disk(itself=False)
