@@ -108,7 +108,10 @@ class SlurmCluster:
         """
         self._first_id += _IDS
         self._ids_repeat = False
-        self.configuration.write_text(self._configure())
+        # At once: a command of some test may be reading it.
+        changed = self.configuration.with_suffix(".new")
+        changed.write_text(self._configure())
+        changed.replace(self.configuration)
         self._servers["ctl"].start()
 
     def forget_jobs(self) -> None:
