@@ -150,7 +150,7 @@ class ControlPlane:
             self.clock_watch = ClockWatch(self.database) if clock is None else None
             self.clock: Clock = self._own_clock(clock, accept_clock)
             self.seed = seed
-            self.agreement = self._agree(suppliers is not None, accept_suppliers)
+            self.agreement = self._agree(suppliers is not None, accept_suppliers, serves_earlier=PROCESS in kinds)
             self.keys = Keys(self.database, SigningSecrets(sealer, redis), are_tests=simulated)
             signer = signer_for(self.database, sealer, os.environ.get(SIGNING_KEY_VARIABLE))
             origin = origin_for(self.database, os.environ.get(ORIGIN_VARIABLE), database_id=self.settings.database_id())
@@ -353,11 +353,11 @@ class ControlPlane:
             clock.advance_to(latest)
         return clock
 
-    def _agree(self, has_file: bool, accept: str | None) -> Agreement | None:
+    def _agree(self, has_file: bool, accept: str | None, *, serves_earlier: bool) -> Agreement | None:
         if not has_file:
             return None
         accepted = AcceptedSuppliers(self.database)
-        accepted.require(self.catalogue, self.clock.now(), accept=accept)
+        accepted.require(self.catalogue, self.clock.now(), accept=accept, serves_earlier=serves_earlier)
         return Agreement(accepted, self.catalogue)
 
     def _run_due(self) -> int:

@@ -27,6 +27,7 @@ from .suppliers_file import (
     TcpEndpoint,
     Tls,
     UnixEndpoint,
+    gives_gpus,
 )
 from .toml_sections import REFERENCE_MEANING, Section, as_number, as_reference, is_integer
 
@@ -287,7 +288,7 @@ def _check_image_command(section: Section, command: Sequence[str]) -> None:
         section.report(
             "image_command", "`image_command` must have {env}, which becomes one --env=NAME for each variable."
         )
-    if not any(item in GPU_FLAGS or item.startswith(tuple(f"{flag}=" for flag in GPU_FLAGS)) for item in command):
+    if not gives_gpus(command):
         section.report(
             "image_command",
             f"`image_command` gives the container no GPU: add one of {', '.join(GPU_FLAGS)}, such as "

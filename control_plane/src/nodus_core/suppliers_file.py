@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 DEFAULT_START_DEADLINE_SECONDS = 900
@@ -24,6 +24,16 @@ NO_DEVICES = "none"
 
 GPU_FLAGS = ("--device", "--gpus", "--nv")
 """The options that give a container GPUs: a template that makes containers has one of them."""
+
+
+def gives_gpus(command: Sequence[str]) -> bool:
+    """Whether a template gives its container GPUs: by an option before the image, after which they are the program's.
+
+    Args:
+        command: an `image_command`.
+    """
+    image = next((number for number, item in enumerate(command) if "{image}" in item), len(command))
+    return any(item.partition("=")[0] in GPU_FLAGS for item in command[:image])
 
 
 class SupplierKind(str, enum.Enum):

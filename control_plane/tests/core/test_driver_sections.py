@@ -181,6 +181,7 @@ def test_simulated_with_everything() -> None:
         ("slurm", [FOLDER, RUN, 'gpu_names = { l4 = "a:b" }'], 3, "its name in the cluster"),
         ("slurm", [FOLDER, RUN.replace('"--nv", ', "")], 2, "gives the container no GPU"),
         ("slurm", [FOLDER, RUN.replace("--nv", "--nvx")], 2, "gives the container no GPU"),
+        ("slurm", [FOLDER, RUN.replace('"--nv", ', "").replace("{image}", '{image}", "--nv')], 2, "container no GPU"),
         ("slurm", [FOLDER, RUN.replace("{image}", "x")], 2, "must have {image}"),
         ("slurm", [FOLDER, RUN.replace('"{env}", ', "")], 2, "must have {env}"),
         ("slurm", [FOLDER, RUN.replace('"{env}"', '"{env}", "x{env}"')], 2, "an item of its own"),

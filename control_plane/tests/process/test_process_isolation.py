@@ -152,7 +152,7 @@ def test_nothing_of_a_contained_program_outlives_its_runner(jobs: RealJobs) -> N
     eventually(lambda: running(mark) == [])
     report = job.finish()
 
-    assert report.error_code == "runner_lost"
+    assert (report.state, report.error_code) == (PlacementState.LOST, "lost")
     assert report.error_message is not None
     assert "everything that it had started ended with the runner" in report.error_message
 

@@ -100,7 +100,7 @@ def test_the_first_line_says_that_the_image_was_not_run(jobs: RealJobs) -> None:
     job.finish()
 
     first, second, rest = job.driver.logs(job.placement, 0, 1000).data.split(b"\n")
-    assert b"image image was not run" in first
+    assert b"image image was not run, and no GPU attached" in first
     assert (second, rest) == (b"hello", b"")
 
 

@@ -108,7 +108,10 @@ class SlurmCluster:
         """
         self._first_id += _IDS
         self._ids_repeat = False
-        self.configuration.write_text(self._configure())
+        # At once: a command of some test may be reading it.
+        changed = self.configuration.with_suffix(".new")
+        changed.write_text(self._configure())
+        changed.replace(self.configuration)
         self._servers["ctl"].start()
 
     def forget_jobs(self) -> None:
@@ -132,6 +135,14 @@ class SlurmCluster:
     def start_node(self, node: str) -> None:
         """Start a node's daemon again."""
         self._servers[node].start()
+
+    def pause(self) -> None:
+        """Have jobs wait in the queue."""
+        self.command("scontrol", "update", "PartitionName=gpu", "State=DOWN")
+
+    def go_on(self) -> None:
+        """Have jobs go to nodes again."""
+        self.command("scontrol", "update", "PartitionName=gpu", "State=UP")
 
     def repair(self) -> None:
         """Start what is down, and wait until both nodes take jobs."""

@@ -79,6 +79,16 @@ def test_each_hazard_is_named_and_no_other(changes: dict[str, str], word: str) -
         ("gpu|down|infinite|2|gpu:h100:8", [Level.FAULT]),
         ("gpu|up|infinite|2|(null)", [Level.FAULT]),
         ("gpu|up|infinite|2|gpu:a100:8\ngpu|up|infinite|1|gpu:h100:4", []),
+        ("gpu*|up|infinite|2|gpu:h100:8", []),
+        ("CLUSTER: one\ngpu|up|infinite|2|gpu:h100:8\n", []),
+        ("warning: something\n gpu | up | infinite | 2 | gpu:h100:8 ", []),
+        ("gpu|up|UNLIMITED|2|gpu:h100:8", []),
+        ("gpu|UP|infinite|2|gres/gpu:h100:8(S:0),gpu:l40s:2(S:1)", []),
+        ("gpu|up|infinite|2|gpu:8", [Level.FAULT]),
+        ("gpu|up|infinite|2|gpu:h100_old:8,fakegpu:h100:1", [Level.FAULT]),
+        ("gpu|drain|infinite|2|gpu:h100:8", [Level.FAULT]),
+        ("gpu|inact|infinite|2|gpu:h100:8", [Level.FAULT]),
+        ("gpu|down|infinite|1|gpu:h100:8\ngpu|up|infinite|1|gpu:h100:8", []),
         ("", [Level.FAULT]),
         (None, [Level.FAULT]),
     ],
@@ -86,6 +96,17 @@ def test_each_hazard_is_named_and_no_other(changes: dict[str, str], word: str) -
 def test_a_partition_is_judged(said: str | None, levels: list[Level]) -> None:
     """State, time limit, and the GPUs by the cluster's names."""
     assert [each.level for each in judge_partitions(said, OPTIONS, ["h100_80gb"])] == levels
+
+
+def test_without_a_partition_the_default_one_is_judged() -> None:
+    """Which Slurm names with a star; where there is none, nothing of ours would be taken."""
+    options = dataclasses.replace(OPTIONS, partition=None)
+    others = "debug|down|infinite|2|(null)\ngpu{star}|up|infinite|2|gpu:h100:8"
+
+    assert judge_partitions(others.format(star="*"), options, ["h100_80gb"]) == []
+    assert [each.text.split(":")[0] for each in judge_partitions(others.format(star=""), options, ["h100_80gb"])] == [
+        "the default partition is not there"
+    ]
 
 
 def test_settings_are_read_as_slurm_prints_them() -> None:
@@ -99,9 +120,9 @@ def test_settings_are_read_as_slurm_prints_them() -> None:
     ("image_command", "stop_command", "count"),
     [
         ((), (), 0),
-        (("/usr/bin/podman", "run", "{image}"), (), 1),
-        (("podman", "run", "{image}"), ("podman", "rm"), 0),
-        (("apptainer", "run", "{image}"), (), 0),
+        (("/usr/bin/podman", "run", "--gpus=all", "{image}"), (), 1),
+        (("podman", "run", "--device", "nvidia.com/gpu=all", "{image}"), ("podman", "rm"), 0),
+        (("apptainer", "run", "--nv", "{image}"), (), 0),
     ],
 )
 def test_a_container_that_outlives_its_client_needs_a_command_that_ends_it(
@@ -111,6 +132,15 @@ def test_a_container_that_outlives_its_client_needs_a_command_that_ends_it(
     options = dataclasses.replace(OPTIONS, image_command=image_command, stop_command=stop_command)
 
     assert len(judge_templates(options)) == count
+
+
+@pytest.mark.parametrize("image_command", [("apptainer", "run", "{image}"), ("apptainer", "run", "{image}", "--nv")])
+def test_a_template_that_gives_no_gpu_is_a_fault(image_command: tuple[str, ...]) -> None:
+    """What comes after the image is the program's."""
+    found = judge_templates(dataclasses.replace(OPTIONS, image_command=image_command))
+
+    assert [each.level for each in found] == [Level.FAULT]
+    assert "--device, --gpus, --nv" in found[0].text
 
 
 @pytest.mark.parametrize(("version", "count"), [("22.05.8", 0), ("25.11.0", 0), ("19.05.2", 1), ("unknown", 0)])

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_SECONDS
+from slurm.conftest import Gate
 
 from nodus_control.suppliers.protocol import EngineUnavailable
 from nodus_control.suppliers.slurm.commands import Cluster
+from nodus_control.suppliers.slurm.script import batch_script, secret_text
 from nodus_control.suppliers.slurm.transport import Outcome, ShellTransport
 
 NAME = "nodus-db-job-1"
@@ -40,7 +45,7 @@ def test_everything_is_there_that_the_script_needs(tmp_path: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["attempt", "script", "secret", "work"]
 
 
-@pytest.mark.parametrize("record", ["secret", "script", "attempt"])
+@pytest.mark.parametrize("record", ["script", "attempt"])
 def test_what_cannot_be_put_there_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record: str) -> None:
     """Whichever of them it is."""
     stand_in = tmp_path / "mv"
@@ -52,6 +57,46 @@ def test_what_cannot_be_put_there_is_noticed(tmp_path: Path, monkeypatch: pytest
 
     with pytest.raises(EngineUnavailable, match="a command failed"):
         prepare(Cluster(ShellTransport(None), str(tmp_path / "shared")), "secret")
+
+
+def test_a_secret_that_cannot_be_put_there_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a file system without hard links, say."""
+    stand_in = tmp_path / "ln"
+    stand_in.write_text("#!/bin/sh\nexit 1\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    with pytest.raises(EngineUnavailable, match="a command failed"):
+        prepare(Cluster(ShellTransport(None), str(tmp_path / "shared")), "secret")
+
+
+@pytest.mark.parametrize("is_forgotten", [False, True])
+def test_a_starter_that_comes_late_leaves_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_forgotten: bool
+) -> None:
+    """The script of the first one had read and emptied it while the second was on its way."""
+    secret = "a-password-that-nobody-sees"
+    cluster = Cluster(ShellTransport(None), str(tmp_path / "shared"))
+    folder = Path(cluster.folder_of(NAME))
+    script = batch_script(folder=str(folder), limit_seconds=600, gpu_count=0)
+
+    def start() -> None:
+        cluster.prepare(NAME, incarnation="1", script=script, secret=secret_text(["true"], {"PASSWORD": secret}))
+
+    start()
+    gate = Gate(tmp_path, monkeypatch)
+    gate.hold("wc")
+    late = threading.Thread(target=start)
+    late.start()
+    gate.await_somebody()
+    subprocess.run(["sh", folder / "script"], env={"PATH": os.defpath}, check=True, timeout=PATIENCE_SECONDS)
+    if is_forgotten:
+        cluster.forget(NAME)
+    gate.open()
+    late.join()
+
+    assert (folder / "ended").read_text().startswith("exited 0 ")
+    assert [path.name for path in folder.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()] == []
 
 
 @pytest.mark.parametrize("size", [0, 3])

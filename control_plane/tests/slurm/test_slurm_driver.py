@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 
 import pytest
 from patience import eventually
-from servers.slurm import SlurmCluster
+from servers.slurm import GPUS_OF_A_NODE, SlurmCluster
 from slurm.cluster_jobs import DATABASE, ClusterJob, Whose, driver_of, options_of
 
-from nodus_control.suppliers.protocol import PlacementState, SubmissionRefused
+from nodus_control.suppliers.protocol import CapacityRefused, PlacementState, SubmissionRefused
 from nodus_control.suppliers.slurm.driver import SlurmDriver
 
 
@@ -29,19 +28,6 @@ def test_a_command_runs_once_and_its_exit_status_and_times_are_true(slurm: Slurm
     assert report.finished_at >= ended - 0.1
     eventually(lambda: slurm.jobs().count((job.name, "COMPLETED")) == 1, lambda: f"{slurm.jobs()}")
     assert [name for name, _state in slurm.jobs()].count(job.name) == 1
-
-
-def test_five_megabytes_of_any_bytes_come_back_as_they_were(slurm: SlurmCluster, driver: SlurmDriver) -> None:
-    """In parts, by offset, both streams in one."""
-    program = "import os, sys; data = bytes(range(256)) * 20000; os.write(2, b'err'); sys.stdout.buffer.write(data)"
-    job = ClusterJob(driver, slurm, [sys.executable, "-c", program]).submit()
-    job.over()
-    parts = [driver.logs(job.placement, offset, 1_000_000) for offset in range(0, 6_000_000, 1_000_000)]
-    data = b"".join(part.data for part in parts)
-
-    assert hashlib.sha256(data).digest() == hashlib.sha256(b"err" + bytes(range(256)) * 20000).digest()
-    assert [part.complete for part in parts] == [False] * 5 + [True]
-    assert {part.total for part in parts} == {5_120_003}
 
 
 def test_variables_and_words_arrive_whatever_is_in_them(slurm: SlurmCluster, driver: SlurmDriver) -> None:
@@ -78,12 +64,42 @@ def test_a_job_that_was_not_given_its_gpus_is_not_started(slurm: SlurmCluster, d
     assert not (job.folder / "output").exists()
 
 
+@pytest.mark.parametrize(
+    ("gpu_names", "count"),
+    [({}, 1), ({"h100_80gb": "l40s"}, 1), ({"h100_80gb": "h100"}, GPUS_OF_A_NODE + 1)],
+    ids=["not mapped", "mapped to what is not there", "more than a node has"],
+)
+def test_a_job_whose_gpus_the_cluster_does_not_have_never_runs(
+    slurm: SlurmCluster, gpu_names: dict[str, str], count: int
+) -> None:
+    """The cluster refuses it, another is tried, and the attempt costs nothing."""
+    job = ClusterJob(driver_of(slurm, gpu_names=gpu_names), slurm, ["echo", "ran"], gpus=count)
+    with pytest.raises(CapacityRefused):
+        job.submit()
+    report = job.poll()
+
+    assert (report.state, report.started_at) == (PlacementState.NOT_STARTED, None)
+    assert {state for name, state in slurm.jobs() if name == job.name} <= {"FAILED"}
+    assert not (job.folder / "output").exists()
+
+
+def test_a_job_that_asks_for_a_gpu_is_never_put_into_a_container_without_one(slurm: SlurmCluster) -> None:
+    """Nothing of it reaches the cluster."""
+    driver = driver_of(slurm, image_command=("podman", "run", "{env}", "{image}"))
+    job = ClusterJob(driver, slurm, ["true"], image="docker.io/library/busybox:1")
+
+    with pytest.raises(SubmissionRefused) as refused:
+        job.submit()
+    assert refused.value.code == "cannot_run"
+    assert not job.folder.exists()
+
+
 def test_an_image_is_run_by_the_operators_template(slurm: SlurmCluster) -> None:
     """A stand-in for a container engine prints what it was asked."""
     engine = slurm.folder / "engine"
     engine.write_text('#!/bin/sh\nfor word in "$@"; do printf "<%s>" "$word"; done; printf "%s" "$SECRET"\n')
     engine.chmod(0o755)
-    template = (str(engine), "run", "{env}", "--volume={work}:/nodus/work", "{image}")
+    template = (str(engine), "run", "--gpus=all", "{env}", "--volume={work}:/nodus/work", "{image}")
     stopped = slurm.folder / "stopped"
     driver = driver_of(slurm, image_command=template, stop_command=("touch", str(stopped)))
     job = ClusterJob(

@@ -98,6 +98,8 @@ def test_the_id_of_a_submission_is_read(text: str, expected: str | None) -> None
     ("message", "expected"),
     [
         ("Unable to contact slurm controller (connect failure)", Refusal.UNREACHABLE),
+        ("fatal: Unable to process configuration file", Refusal.UNREACHABLE),
+        ("fatal: Could not establish a configuration source", Refusal.UNREACHABLE),
         ("Socket timed out on send/recv operation", Refusal.UNREACHABLE),
         ("Slurm backup controller in standby mode", Refusal.UNREACHABLE),
         ("Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)", Refusal.FULL),

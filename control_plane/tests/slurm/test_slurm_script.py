@@ -80,8 +80,9 @@ def test_a_program_runs_and_its_end_is_written_down(attempt: Attempt, shell: lis
     assert (record.ended.reason, record.ended.status) == ("exited", 7)
     assert attempt.output() == f"{attempt.folder}/work\nerr\n".encode()
     assert sorted(path.name for path in attempt.folder.iterdir()) == sorted(
-        ["alive", "claim", "ended", "output", "script", "started", "work"]
+        ["alive", "claim", "ended", "output", "script", "secret", "started", "work"]
     )
+    assert (attempt.folder / "secret").read_bytes() == b""
 
 
 def test_the_same_script_again_does_nothing(attempt: Attempt, shell: list[str]) -> None:
@@ -118,7 +119,7 @@ def test_gpus_that_are_missing_keep_a_program_from_starting(attempt: Attempt, sh
     assert record.ended is not None
     assert (record.ended.reason, record.started_at) == ("no_gpus", None)
     assert not (attempt.folder / "output").exists()
-    assert not (attempt.folder / "secret").exists()
+    assert (attempt.folder / "secret").read_bytes() == b""
 
 
 @pytest.mark.parametrize("given_gpus", [{"SLURM_JOB_GPUS": "3,5"}, {"SLURM_GPUS_ON_NODE": "2", "SLURM_JOB_GPUS": "3"}])

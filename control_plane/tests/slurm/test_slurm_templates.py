@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from nodus_control.suppliers.protocol import SubmissionRefused, Workload
 from nodus_control.suppliers.slurm.templates import GIVEN_BY_THE_CLUSTER, command_of, fill
 from nodus_core.suppliers_file import SlurmOptions
 
-TEMPLATE = ("podman", "run", "{env}", "--volume={work}:/w", "{image}")
+TEMPLATE = ("podman", "run", "{env}", "--gpus=all", "--volume={work}:/w", "{image}")
 GPUS = tuple(f"--env={name}" for name in GIVEN_BY_THE_CLUSTER)
 
 
@@ -26,7 +28,18 @@ def test_each_place_is_filled_and_the_command_follows() -> None:
     """Of the variables only the names; the GPUs that Slurm gave are handed on with them."""
     words = command_of(options(), workload(env={"A": "secret", "B": "x"}), work="/shared/w")
 
-    assert words == ("podman", "run", "--env=A", "--env=B", *GPUS, "--volume=/shared/w:/w", "a/b:1", "run", "it")
+    assert words == (
+        "podman",
+        "run",
+        "--env=A",
+        "--env=B",
+        *GPUS,
+        "--gpus=all",
+        "--volume=/shared/w:/w",
+        "a/b:1",
+        "run",
+        "it",
+    )
 
 
 def test_a_job_without_a_command_runs_what_its_image_says() -> None:
@@ -88,3 +101,16 @@ def test_what_cannot_be_handed_on_is_refused_and_not_quoted(command: tuple[str, 
 
     assert refused.value.code == "invalid_command"
     assert "0,1,2,3" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "template", [("podman", "run", "{env}", "{image}"), ("podman", "run", "{env}", "{image}", "--nv")]
+)
+def test_a_job_that_asks_for_a_gpu_is_not_run_in_a_container_without_one(template: tuple[str, ...]) -> None:
+    """The reader of the file refuses such a template, and so does whoever got it another way."""
+    asks_for_none = dataclasses.replace(workload(), gpu_count=0)
+    with pytest.raises(SubmissionRefused) as refused:
+        command_of(options(template), workload(), work="/w")
+
+    assert refused.value.code == "cannot_run"
+    assert command_of(options(template), asks_for_none, work="/w")[:2] == ("podman", "run")

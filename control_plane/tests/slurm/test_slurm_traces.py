@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 import time
-from pathlib import Path
 
 import pytest
 from patience import eventually
@@ -14,8 +13,6 @@ from slurm.cluster_jobs import DATABASE, ClusterJob, Whose, driver_of, options_o
 
 from nodus_control.suppliers.protocol import Placement, PlacementState
 from nodus_control.suppliers.slurm.driver import SlurmDriver, make_slurm_driver
-from nodus_control.suppliers.slurm.transport import ShellTransport
-from nodus_core.suppliers_file import SshEndpoint
 
 
 def test_nothing_secret_is_in_arguments_or_left_in_files(slurm: SlurmCluster, driver: SlurmDriver) -> None:
@@ -119,40 +116,9 @@ def test_strays_are_named_whoever_they_belong_to(slurm: SlurmCluster, driver: Sl
     eventually(lambda: found() == wanted, lambda: f"found {found()}")
 
 
-def test_a_cluster_is_the_same_one_for_every_worker(slurm: SlurmCluster, driver: SlurmDriver) -> None:
-    """And another folder is another one."""
-    elsewhere = driver_of(slurm, folder=str(slurm.folder / "elsewhere"))
-
-    assert driver.identity() == driver_of(slurm).identity()
-    assert driver.identity().startswith("slurm:nodus-tests:")
-    assert elsewhere.identity() != driver.identity()
-
-
 def test_a_driver_is_not_made_of_a_folder_that_could_be_anywhere(slurm: SlurmCluster) -> None:
     """Nor of a database whose id is no part of a name."""
     with pytest.raises(ValueError, match="absolute path"):
         make_slurm_driver(options_of(slurm, folder="nodus"), Whose("db1"))
     with pytest.raises(ValueError, match="cannot be part of a name"):
         make_slurm_driver(options_of(slurm), Whose("a b"))
-
-
-def test_through_ssh_everything_is_the_same(slurm: SlurmCluster, tmp_path: Path) -> None:
-    """A stand-in gives the command to a shell, as the other side does, with an environment of its own."""
-    ssh = tmp_path / "ssh"
-    ssh.write_text(
-        '#!/bin/sh\nfor last in "$@"; do :; done\n'
-        f'exec env -i PATH="{os.environ["PATH"]}" HOME="{tmp_path}" SLURM_CONF="{slurm.configuration}" sh -c "$last"\n'
-    )
-    ssh.chmod(0o755)
-    transport = ShellTransport(SshEndpoint("login.example", "nodus"), ssh=str(ssh))
-    driver = SlurmDriver(options_of(slurm), Whose(DATABASE), transport=transport)
-    value = "two\nlines 'and' \"quotes\" $HOME"
-    job = ClusterJob(driver, slurm, ["sh", "-c", 'printf %s "$V"; exec sleep 600'], env={"V": value}).submit()
-    job.running().prints(value.encode())
-    job.cancel()
-
-    assert job.over().state is PlacementState.CANCELLED
-    assert job.output() == value.encode()
-    assert driver.identity() == driver_of(slurm).identity()
-    driver.forget(job.placement)
-    assert [each.job_id for each in driver.list_placements() if each.job_id == job.placement.job_id] == []

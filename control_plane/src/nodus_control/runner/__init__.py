@@ -1,7 +1,8 @@
 """The small process that supervises one attempt of one job, and the files through which others talk to it.
 
 The `process` driver starts one runner for each attempt. A runner belongs to nobody: it is in a session of its own,
-holds no file of the control plane, and goes on when the control plane is killed. It imports the standard library
+holds no file of the control plane, and goes on when the control plane is killed. Beside it is its guard, which ends the
+program when the runner cannot show for a minute that it lives (`guard.py`). It imports the standard library
 and this package only, so that it starts in a few hundredths of a second.
 
 An attempt lives in `<state_dir>/<job_id>/<attempt>/` (directories 0700, files 0600):

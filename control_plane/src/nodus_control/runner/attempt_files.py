@@ -38,6 +38,8 @@ COULD_NOT_START = "could_not_start"
 RUNNER_LOST = "runner_lost"
 REFUSED = "refused"
 NOT_CONTAINED = "not_contained"
+SILENT = "silent"
+LOST = "lost"
 
 
 _SAFELY = os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)

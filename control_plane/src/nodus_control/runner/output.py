@@ -16,9 +16,12 @@ def limit_marker(limit_bytes: int) -> bytes:
 
 
 def image_notice(image: str) -> str:
-    """The first line of every output: an image is named in each job, and this driver runs none."""
+    """The first line of every output: each job names an image and a GPU, and this driver runs and attaches none."""
     shown = json.dumps(image)[1:-1]
-    return f"[nodus: image {shown} was not run: the process driver runs the command itself, on the worker's machine]\n"
+    return (
+        f"[nodus: image {shown} was not run, and no GPU attached: the process driver runs the command itself, on the "
+        "worker's machine]\n"
+    )
 
 
 class Output:

@@ -21,7 +21,7 @@ class Specification(NamedTuple):
     `clock_offset` is what to add to this machine's wall clock to get the control plane's. `key` authenticates the
     attempt's records. `notice` goes into the output before anything else. `limits` are resource limits by their names
     (`RLIMIT_FSIZE`). Where the program can be contained, `state_directory` is empty for it but for its own directories,
-    and so are the files `hidden`.
+    and so are the files `hidden`. `silent_seconds` is for how long the runner may be unable to show that it lives.
     """
 
     command: tuple[str, ...]
@@ -37,6 +37,7 @@ class Specification(NamedTuple):
     limits: Mapping[str, int] = {}
     hidden: Sequence[str] = ()
     account: Account | None = None
+    silent_seconds: float = 60.0
 
     def __repr__(self) -> str:
         return "Specification(<not shown>)"
@@ -67,4 +68,5 @@ class Specification(NamedTuple):
             limits={str(name): int(value) for name, value in fields["limits"].items()},
             hidden=tuple(str(path) for path in fields["hidden"]),
             account=None if account is None else Account(int(account[0]), int(account[1]), tuple(account[2])),
+            silent_seconds=float(fields["silent_seconds"]),
         )

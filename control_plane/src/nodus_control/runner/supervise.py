@@ -12,6 +12,7 @@ import time
 
 from nodus_control.runner import attempt_files, containment
 from nodus_control.runner.attempt_files import Result
+from nodus_control.runner.guard import Guard
 from nodus_control.runner.output import READ_SIZE, Output
 from nodus_control.runner.processes import NUDGE
 from nodus_control.runner.program import Started, StartError, start
@@ -57,6 +58,7 @@ class Supervisor:
         specification = self._specification
         path = os.path.join(self._attempt, attempt_files.OUTPUT)
         output = Output(path, specification.output_limit_bytes, specification.notice)
+        guard = Guard(silent_seconds=specification.silent_seconds, grace_seconds=specification.grace_seconds)
         read_end, write_end = os.pipe()
         started, started_at = time.monotonic(), self._wall()
         try:
@@ -73,6 +75,7 @@ class Supervisor:
                 is_contained=self._is_contained,
             )
         except StartError as exc:
+            guard.stop()
             return Result(attempt_files.COULD_NOT_START, None, self._wall(), error=exc.error)
         finally:
             os.close(write_end)
@@ -82,8 +85,8 @@ class Supervisor:
             grace_seconds=specification.grace_seconds,
             linger_seconds=specification.linger_seconds,
         )
-        self._watch(program, termination, read_end, output)
-        finished_at = started_at + (termination.finished(time.monotonic()) - started)
+        ended = self._watch(program, termination, guard, read_end, output)
+        finished_at = started_at + (termination.finished(ended) - started)
         if program.status is not None:
             self._end_keeper(program.pid)
         os.close(read_end)
@@ -102,8 +105,11 @@ class Supervisor:
         if account is not None:
             os.chown(path, account.uid, account.gid)
 
-    def _watch(self, program: Started, termination: Termination, read_end: int, output: Output) -> None:
-        tree = Tree(program.pid, keeper=None if program.status is None else program.pid)
+    def _watch(self, program: Started, termination: Termination, guard: Guard, read_end: int, output: Output) -> float:
+        """Wait until nothing of the program is left; return when that was, by the monotonic clock."""
+        keeper = None if program.status is None else program.pid
+        tree = Tree(program.pid, keeper, apart=guard.pid)
+        guard.tell(program.pid, keeper)
         _widen(read_end)
         os.set_blocking(read_end, False)
         poller = select.poll()
@@ -112,9 +118,11 @@ class Supervisor:
         if program.status is not None:
             poller.register(program.status, select.POLLIN)
         open_ended = True
+        heartbeat_seconds = min(HEARTBEAT_SECONDS, self._specification.silent_seconds / 4)
         last_heartbeat = time.monotonic()
         while True:
             self._reap(program)
+            guard.listen()
             now = time.monotonic()
             exited = self._exit_code is not None
             action = termination.decide(
@@ -122,6 +130,7 @@ class Supervisor:
                 exited=exited,
                 alive=tree.is_alive() if exited or termination.reason is not None else True,
                 cancelled=self._is_cancelled(),
+                silent=guard.has_ended_it,
             )
             if action is Action.FINISH:
                 break
@@ -129,10 +138,11 @@ class Supervisor:
                 tree.terminate()
             elif action is Action.KILL:
                 tree.kill()
-            if now - last_heartbeat >= HEARTBEAT_SECONDS:
-                self._beat()
+            if now - last_heartbeat >= heartbeat_seconds:
+                if self._beat():
+                    guard.tell(program.pid, keeper)
                 last_heartbeat = now
-            wait_seconds = min(termination.seconds_until_next_look(now), HEARTBEAT_SECONDS)
+            wait_seconds = min(termination.seconds_until_next_look(now), heartbeat_seconds)
             events = dict(poller.poll(wait_seconds * 1000 + 1))
             if self._wakeup in events:
                 os.read(self._wakeup, 4096)
@@ -145,11 +155,14 @@ class Supervisor:
                 # Nothing can write any more; if it stayed registered, the end would wake the loop for ever.
                 poller.unregister(read_end)
                 open_ended = False
+        guard.stop()
+        ended = time.monotonic() if guard.ended_at is None else guard.ended_at
         # What was written before the end is still in the pipe. No more than it can hold is read: a stranger that was
         # handed the other end could write for ever.
         kept = 0
         while open_ended and kept < READ_SIZE and (data := _drain(read_end, output)):
             kept += len(data)
+        return ended
 
     def _reap(self, program: Started) -> None:
         """Collect every child that has ended: the program, and the orphans that a subreaper is given."""
@@ -170,10 +183,16 @@ class Supervisor:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, 0)
 
-    def _beat(self) -> None:
-        """Leave a sign of life: if this runner is killed, the program is known to have run until now."""
-        with contextlib.suppress(OSError):
+    def _beat(self) -> bool:
+        """Leave a sign of life, if that can be: if this runner is killed, the program is known to have run until now.
+
+        What has the claim's name is asked for in the file system: what is open would do where its disk is gone.
+        """
+        try:
             os.utime(os.path.join(self._attempt, attempt_files.CLAIM), follow_symlinks=False)
+        except OSError:
+            return False
+        return True
 
     def _wall(self) -> float:
         return time.time() + self._specification.clock_offset

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from nodus_control.runner.attempt_files import CANCELLED, EXITED, MAX_RUNTIME_EXCEEDED
+from nodus_control.runner.attempt_files import CANCELLED, EXITED, MAX_RUNTIME_EXCEEDED, SILENT
 
 LOOK_AGAIN_SECONDS = 0.02
 
@@ -21,7 +21,8 @@ class Action(enum.Enum):
 class Termination:
     """From the start of a program to the moment when nothing of it is left.
 
-    The reason is settled by what is seen first: the program's own end, the limit, or a request. Then whatever is
+    The reason is settled by what is seen first: the program's own end, the limit, a request, or that the runner could
+    not show that it lives, for which its guard ends the program. Then whatever is
     alive gets SIGTERM, and after `grace_seconds` SIGKILL. What a program leaves behind when it ends by itself has
     `linger_seconds` to finish (the `tee` of a shell's `> >(tee file)` still has to write) before that begins.
     """
@@ -37,12 +38,13 @@ class Termination:
         self._terminate_at = started
         self._kill_at: float | None = None
 
-    def decide(self, now: float, *, exited: bool, alive: bool, cancelled: bool) -> Action:
-        """What to do, given whether the main process has exited, anything is `alive`, and an end was requested.
+    def decide(self, now: float, *, exited: bool, alive: bool, cancelled: bool, silent: bool = False) -> Action:
+        """What to do, given whether the main process has exited, anything is `alive`, an end was requested, and
+        its guard has begun to end the program (`silent`).
 
         `alive` matters only once the program has exited or the reason is settled.
         """
-        if self.reason is None and not self._settle(now, exited=exited, cancelled=cancelled):
+        if self.reason is None and not self._settle(now, exited=exited, cancelled=cancelled, silent=silent):
             return Action.WAIT
         if exited and not alive:
             return Action.FINISH
@@ -66,8 +68,10 @@ class Termination:
         is_over_with_its_exit = self.reason == EXITED and self._kill_at is None
         return min(self._settled if is_over_with_its_exit else now, self.deadline)
 
-    def _settle(self, now: float, *, exited: bool, cancelled: bool) -> bool:
-        if exited:
+    def _settle(self, now: float, *, exited: bool, cancelled: bool, silent: bool) -> bool:
+        if silent:
+            self.reason = SILENT
+        elif exited:
             self.reason = EXITED
         elif now >= self.deadline:
             self.reason = MAX_RUNTIME_EXCEEDED
@@ -76,5 +80,8 @@ class Termination:
         else:
             return False
         self._settled = now
+        if silent:
+            # It has been asked to end already.
+            self._kill_at = now + self._grace_seconds
         self._terminate_at = now + (self._linger_seconds if exited else 0.0)
         return True

@@ -9,21 +9,26 @@ from nodus_control.runner import processes
 
 
 class Tree:
-    """On Linux every descendant of this process, which must be a subreaper; elsewhere the program's process group.
+    """On Linux every descendant of its runner, which must be a subreaper; elsewhere the program's process group.
 
     `keeper` is the first process of the program's namespace, where it has one: that stays for as long as anything else
-    is left, and takes along what is left when it is killed.
+    is left, and takes along what is left when it is killed. `root` is the runner, by default this process. `apart` is a
+    descendant that is none of the program's.
     """
 
-    def __init__(self, program: int, keeper: int | None = None) -> None:
+    def __init__(
+        self, program: int, keeper: int | None = None, *, root: int | None = None, apart: int | None = None
+    ) -> None:
         self._program = program
         self._keeper = keeper
+        self._root = os.getpid() if root is None else root
+        self._apart = apart
         self._untouchable: set[int] = set()
 
     def is_alive(self) -> bool:
         """Whether any of it can still run. What may not be signalled (another user's process) is not counted."""
         if processes.ON_LINUX:
-            left = processes.descendants(os.getpid())
+            left = self._descendants()
             return any(pid not in self._untouchable and pid != self._keeper for pid in left)
         try:
             os.killpg(self._program, 0)
@@ -42,9 +47,12 @@ class Tree:
 
     def _send(self, signum: signal.Signals) -> None:
         if processes.ON_LINUX:
-            self._untouchable.update(processes.send(processes.descendants(os.getpid()), signum))
+            self._untouchable.update(processes.send(self._descendants(), signum))
             return
         try:
             os.killpg(self._program, signum)
         except (ProcessLookupError, PermissionError):
             return
+
+    def _descendants(self) -> list[int]:
+        return [pid for pid in processes.descendants(self._root) if pid != self._apart]

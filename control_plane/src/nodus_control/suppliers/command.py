@@ -12,7 +12,7 @@ import asyncclick
 
 from nodus_core.catalogue import Catalogue
 from nodus_core.money import MICROS_PER_USD
-from nodus_core.suppliers_file import DockerOptions, SlurmOptions, SupplierEntry, SuppliersFile
+from nodus_core.suppliers_file import DockerOptions, DriverName, SlurmOptions, SupplierEntry, SuppliersFile
 from nodus_ledger.database.database import DATABASE_VARIABLE, Database, UnusableDatabase
 from nodus_ledger.errors import DatabaseUnavailable
 from nodus_ledger.jobs.pinning import EngineInUse, repin
@@ -174,6 +174,10 @@ def _look_at(entry: SupplierEntry, probe_image: str | None) -> Sequence[Finding]
         from .slurm.check import check as check_cluster
 
         return check_cluster(options, entry.micros_per_gpu_hour)
+    if entry.driver is DriverName.PROCESS:
+        from .process.check import check as check_machine
+
+        return check_machine(entry.micros_per_gpu_hour)
     return ()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nodus_core.catalogue import Catalogue
+from nodus_core.catalogue import Catalogue, default_catalogue
 from nodus_ledger.jobs.jobs import Jobs
 
 from ..clock import Clock
@@ -128,8 +128,12 @@ class Drivers:
                 made[service.make] = service.make(context)
         # Where there is one driver, it also goes on with what was placed at suppliers that are not listed any more.
         others = next(iter(made.values())) if len(made) == 1 else None
+        by_supplier = {name: made[service.make] for name, service in services.items()}
+        processes = next((made[service.make] for service in services.values() if service.driver == PROCESS), None)
+        for name, driver in _of_earlier_versions(processes).items():
+            by_supplier.setdefault(name, driver)
         return cls(
-            {name: made[service.make] for name, service in services.items()},
+            by_supplier,
             {name: service.terms for name, service in services.items()},
             others=others,
         )
@@ -170,6 +174,21 @@ class Drivers:
         """Return up to `limit` bytes of what a placement printed; nothing where its supplier has no driver any more."""
         driver = self.of(placement.supplier)
         return LogChunk(b"", offset, 0, complete=True) if driver is None else driver.logs(placement, offset, limit)
+
+
+def _of_earlier_versions(processes: Driver | None) -> Mapping[str, Driver]:
+    """Return what goes on with commands from before there were suppliers files, by the suppliers that they stand under.
+
+    Args:
+        processes: what runs commands here, if anything does.
+    """
+    if processes is None:
+        return {}
+    from .process.driver import ProcessDriver
+    from .process.earlier import EarlierDriver
+
+    assert isinstance(processes, ProcessDriver)
+    return dict.fromkeys(default_catalogue().suppliers, EarlierDriver(processes))
 
 
 def state_directory() -> Path:

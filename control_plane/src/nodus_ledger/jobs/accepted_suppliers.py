@@ -60,7 +60,9 @@ class AcceptedSuppliers:
         with self._database.read() as connection:
             return get(connection, _SETTING)
 
-    def require(self, catalogue: Catalogue, now: int, *, accept: str | None = None) -> None:
+    def require(
+        self, catalogue: Catalogue, now: int, *, accept: str | None = None, serves_earlier: bool = False
+    ) -> None:
         """Check that a catalogue is the accepted one. The first one of a database is accepted as it comes.
 
         Args:
@@ -68,6 +70,8 @@ class AcceptedSuppliers:
             now: Unix milliseconds.
             accept: the name of the command whose operator makes this catalogue the accepted one, which is recorded in
                 the operator's own log.
+            serves_earlier: whether jobs from before there were suppliers files are seen to their end all the same:
+                whoever ran them stands there as a supplier that is not in the file.
 
         Raises:
             SuppliersDiffer: it is another, and nobody accepted it.
@@ -80,7 +84,7 @@ class AcceptedSuppliers:
                 accepted = put(connection, _SETTING, catalogue.sha256, replace=False)
             if accepted != catalogue.sha256 and accept is None:
                 raise SuppliersDiffer(accepted, catalogue.sha256)
-            leaving = _jobs_elsewhere(connection, catalogue)
+            leaving = _jobs_elsewhere(connection, catalogue, serves_earlier=serves_earlier)
             if leaving:
                 raise SuppliersInUse(leaving)
             if accepted != catalogue.sha256:
@@ -95,10 +99,11 @@ def is_accepted(connection: Connection, sha256: str) -> bool:
     return accepted == sha256
 
 
-def _jobs_elsewhere(connection: Connection, catalogue: Catalogue) -> dict[str, list[str]]:
+def _jobs_elsewhere(connection: Connection, catalogue: Catalogue, *, serves_earlier: bool) -> dict[str, list[str]]:
     """Return the jobs that have an open attempt at a supplier which is not in a catalogue."""
     found: dict[str, list[str]] = {}
-    for supplier, job_id in connection.execute(_OPEN):
+    query = _OPEN.where(jobs.c.simulated.is_not(None)) if serves_earlier else _OPEN
+    for supplier, job_id in connection.execute(query):
         if supplier not in catalogue.suppliers:
             found.setdefault(supplier, []).append(job_id)
     return found

@@ -111,7 +111,7 @@ class RecordChecks:
 
     def test_phases_are_short_words(self, subject: Subject) -> None:
         """Said only before the program runs; the sentence about one is apart from it."""
-        subject.delay_starts(5.0)
+        subject.delay_starts(2.0)
         trial = subject.trial(Program(seconds=1)).submit()
         trial.finish()
         for report in trial.reports:

@@ -40,6 +40,7 @@ class Subject(abc.ABC):
         missing_gpus: indices of GPUs that the engine does not have, where it is asked for indices.
         patience_seconds: how long something may take before it counts as never happening.
         tolerance_seconds: how far the engine's reading of the time may be from the true beginning and end.
+        wait_seconds: how long a placement is made to wait in the engine; longer than `tolerance_seconds`.
     """
 
     runs_programs: ClassVar[bool] = True
@@ -50,6 +51,7 @@ class Subject(abc.ABC):
     missing_gpus: ClassVar[tuple[int, ...]] = ()
     patience_seconds: ClassVar[float] = 120.0
     tolerance_seconds: ClassVar[float] = 2.0
+    wait_seconds: ClassVar[float] = 30.0
 
     supplier: ClassVar[str] = "supplier"
     region: ClassVar[str] = "region"
@@ -244,6 +246,37 @@ class Trial:
         )
         self.subject.eventually(lambda: self.times_begun() > 0, "to see that its program has begun")
         return self
+
+    def until_unavailable(self) -> None:
+        """Poll until the driver says that it cannot ask its engine, which is away; it says of no end meanwhile.
+
+        Raises:
+            AssertionError: it answers for ever, or tells of an end.
+        """
+
+        def is_unavailable() -> bool:
+            if not self._is_told():
+                return True
+            report = self.reports[-1]
+            assert report.state in UNFINISHED, f"it is said to have ended ({_said(report)}) while the engine was away"
+            return False
+
+        self.subject.eventually(is_unavailable, "to hear EngineUnavailable about a placement while the engine was away")
+
+    def until_available(self) -> None:
+        """Poll until the driver answers again.
+
+        Raises:
+            AssertionError: it never does.
+        """
+        self.subject.eventually(self._is_told, "to hear of a placement after the engine was away")
+
+    def _is_told(self) -> bool:
+        try:
+            self.poll()
+        except EngineUnavailable:
+            return False
+        return True
 
     def finish(self) -> Report:
         """Poll until it has ended.

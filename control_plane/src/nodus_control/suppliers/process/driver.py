@@ -29,10 +29,10 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from ...runner import attempt_files, processes
-from ...runner.attempt_files import Claim, Forged, Identity, Program, Result
+from ...runner.attempt_files import Claim, Forged, Program, Result
+from ...runner.guard import SILENT_SECONDS
 from ...runner.output import image_notice
 from ...runner.specification import Specification
-from ...runner.supervise import HEARTBEAT_SECONDS
 from ..protocol import (
     CapacityRefused,
     EngineUnavailable,
@@ -46,7 +46,10 @@ from ..protocol import (
     always,
 )
 from .acceptable import require_acceptable
-from .environment import WORK_DIRECTORY_VARIABLE, program_environment
+from .children import OwnChildren
+from .disk import Disk
+from .ending import kill_everything
+from .environment import program_environment
 from .keeping import (
     Owner,
     Retention,
@@ -54,12 +57,12 @@ from .keeping import (
     find_attempts,
     forget,
     has_printed,
+    is_marked,
     is_watched,
-    last_sign,
-    own_directories,
     record_owner,
 )
 from .launch import LaunchError, launch
+from .losses import LOST_SECONDS, Watch
 from .options import ProcessOptions, find_account, require_reachable
 from .reports import SHORTEST_POLL_SECONDS, report_result, report_tampering, report_unfinished, report_withdrawn
 
@@ -68,9 +71,6 @@ GRACE_SECONDS = 5.0
 LINGER_SECONDS = 1.0
 FORCE_SECONDS = 15.0
 """How long after an end was requested, or tampering was noticed, a job has ended for us, whatever is left of it."""
-
-_ALL_OF_IT_ENDED = "everything that it had started ended with the runner"
-_WHAT_WAS_FOUND_ENDED = "what was found of it has been ended, but a process that hides would not have been found"
 
 _Record = TypeVar("_Record")
 
@@ -100,6 +100,8 @@ class ProcessDriver:
         grace_seconds: float = GRACE_SECONDS,
         linger_seconds: float = LINGER_SECONDS,
         force_seconds: float = FORCE_SECONDS,
+        silent_seconds: float = SILENT_SECONDS,
+        lost_seconds: float = LOST_SECONDS,
         output_limit_bytes: int = OUTPUT_LIMIT_BYTES,
         wall_clock: Callable[[], float] = time.time,
         owner: Owner | None = None,
@@ -111,6 +113,8 @@ class ProcessDriver:
             secret: what records are authenticated with; the same for every driver on this `state_dir`.
             options: what the operator decided.
             state_files: a database. It, and all beside it whose names begin with its name, are kept from programs.
+            silent_seconds: for how long a runner may be unable to show that it lives, before it ends its program.
+            lost_seconds: how long one that is not heard of is waited for; longer than `silent_seconds`.
             owner: whose attempts these are.
 
         Raises:
@@ -131,19 +135,23 @@ class ProcessDriver:
         self._grace_seconds = grace_seconds
         self._linger_seconds = linger_seconds
         self._force_seconds = force_seconds
+        self._silent_seconds = silent_seconds
         self._output_limit_bytes = output_limit_bytes
         self._wall_clock = wall_clock
         self._owner = owner or Owner()
         self._lock = threading.Lock()
         self._warned = False
         self._retention = Retention(self._state_dir, self._key_of, self._options.keep_days * 86_400)
-        self._own_children: set[Identity] = set()
+        self._children = OwnChildren()
+        self._watch = Watch(lost_seconds)
         self._ending_since: dict[tuple[str, int], float] = {}
         self._tampered: dict[tuple[str, int], None] = {}
         attempt_files.make_private_directory(self._state_dir)
         if self._options.user is not None:
             require_reachable(pathlib.Path(self._state_dir), self._options.user)
             os.chmod(self._state_dir, _PASSABLE)
+        self._disk = Disk(self._state_dir)
+        self._mark: str | None = None
 
     @property
     def name(self) -> str:
@@ -161,13 +169,15 @@ class ProcessDriver:
         Raises:
             EngineUnavailable: the directory cannot be used, or is another database's.
         """
-        return engine_identity(self._state_dir, attempt_files.attempt_key(self._secret, "", 0))
+        self._require_disk(itself=True)
+        self._mark = engine_identity(self._state_dir, self._key_of("", 0))
+        return self._mark
 
     def submit(self, placement: Placement, workload: Workload, now: float, holds: Callable[[], bool] = always) -> None:
         """Start the program, or do nothing if this attempt was started, or withdrawn, before.
 
         Raises:
-            EngineUnavailable: `holds` said no, so nothing was begun.
+            EngineUnavailable: `holds` said no, so nothing was begun; or the state directory is away.
             CapacityRefused: no runner could be started, and none ever will be for this attempt.
             SubmissionRefused: `command_required`, or `invalid_command` for one that no operating system accepts.
         """
@@ -177,6 +187,7 @@ class ProcessDriver:
                 "the process driver runs commands on this machine, not images: give the job a command",
             )
         require_acceptable(workload)
+        self._require_disk(itself=True)
         self._warn_about_image(workload.image)
         directory, key = self._directory(placement), self._key(placement)
         self._make_directory(directory)
@@ -199,8 +210,9 @@ class ProcessDriver:
             raise CapacityRefused("this machine could not start a process for the job")
 
     def poll(self, placement: Placement, workload: Workload, now: float) -> Report:
-        """Report the state of the attempt, from its files only. One that nobody has is withdrawn: it is `LOST`."""
-        self._reap_own_children()
+        """Report the state of the attempt, from its files only. One that nobody has is withdrawn: it never starts."""
+        self._children.reap()
+        self._require_disk(itself=not placement.is_accepted)
         directory, key = self._directory(placement), self._key(placement)
         try:
             if _name(placement) in self._tampered:
@@ -214,10 +226,12 @@ class ProcessDriver:
         if report.state not in (PlacementState.PROVISIONING, PlacementState.RUNNING):
             with self._lock:
                 self._ending_since.pop(_name(placement), None)
+            self._watch.over(_name(placement))
         return report
 
     def cancel(self, placement: Placement, now: float) -> None:
         """Request the end; an attempt that no runner has yet never runs. No effect once it has ended."""
+        self._require_disk(itself=not placement.is_accepted)
         directory, key = self._directory(placement), self._key(placement)
         try:
             self._make_directory(directory)
@@ -234,10 +248,23 @@ class ProcessDriver:
         processes.signal_same(runner, processes.NUDGE)
         if self._has_waited_too_long(placement):
             # A program that stopped its runner, or takes the request away again, does not last by that.
-            self._kill_everything(directory, runner, None)
+            kill_everything(directory, runner, None)
+
+    def knows(self, placement: Placement) -> bool:
+        """Whether there are records of an attempt that somebody has claimed.
+
+        Raises:
+            EngineUnavailable: the state directory is away.
+        """
+        self._require_disk(itself=True)
+        directory = self._directory(placement)
+        return any(
+            os.path.lexists(os.path.join(directory, name)) for name in (attempt_files.CLAIM, attempt_files.RESULT)
+        )
 
     def logs(self, placement: Placement, offset: int, limit: int) -> LogChunk:
         """Up to `limit` bytes of the output from byte `offset` on, exactly as the program wrote them."""
+        self._require_disk(itself=False)
         directory = self._directory(placement)
         # Asked first: what is written between the two questions must not be missed.
         ended = self._has_ended(directory, self._key(placement))
@@ -253,6 +280,7 @@ class ProcessDriver:
 
     def forget(self, placement: Placement) -> None:
         """Remove the files of an attempt that has ended, except its output and what keeps it from running again."""
+        self._require_disk(itself=False)
         directory, key = self._directory(placement), self._key(placement)
         if self._has_ended(directory, key):
             forget(directory, key)
@@ -264,6 +292,7 @@ class ProcessDriver:
         Raises:
             EngineUnavailable: the state directory cannot be read.
         """
+        self._require_disk(itself=False)
         try:
             return list(find_attempts(self._state_dir, self._key_of, self._owner))
         except OSError:
@@ -271,6 +300,12 @@ class ProcessDriver:
 
     def __repr__(self) -> str:
         return f"ProcessDriver({self._state_dir!r})"
+
+    def _require_disk(self, *, itself: bool) -> None:
+        def is_ours() -> bool:
+            return is_marked(self._state_dir, self._key_of("", 0), self._mark)
+
+        self._disk.require(is_ours, itself=itself)
 
     def _directory(self, placement: Placement) -> str:
         if not _JOB_ID.fullmatch(placement.job_id):
@@ -314,6 +349,7 @@ class ProcessDriver:
             limits=self._options.limits(),
             hidden=self._hidden(),
             account=self._account,
+            silent_seconds=self._silent_seconds,
         )
 
     def _hidden(self) -> tuple[str, ...]:
@@ -340,7 +376,8 @@ class ProcessDriver:
             is_alive = is_watched(directory, runner)
             result = attempt_files.read_result(directory, key)
             program = attempt_files.read_program(directory, key)
-            if result is None and is_alive and not self._is_overdue(placement):
+            is_heard = is_alive and self._watch.is_heard(_name(placement), directory, now)
+            if result is None and is_heard and not self._is_overdue(placement):
                 return report_unfinished(program, attempt_files.cancel_requested(directory, key), now)
             if result is None:
                 result = self._settle_lost(placement, directory, key, claim, program, now)
@@ -348,8 +385,11 @@ class ProcessDriver:
                 return report_unfinished(program, True, now)
         assert result is not None
         if runner is not None:
-            self._remember_own_child(runner)
-        return report_result(result, workload, has_printed=has_printed(directory, workload.image))
+            self._children.remember(runner)
+        is_contained = claim is not None and claim.is_contained
+        return report_result(
+            result, workload, has_printed=has_printed(directory, workload.image), is_contained=is_contained
+        )
 
     def _withdraw(self, directory: str, key: bytes, reason: str, now: float) -> Claim:
         """Claim the attempt so that it never runs, unless it is claimed already; return the claim that holds."""
@@ -367,30 +407,16 @@ class ProcessDriver:
         program: Program | None,
         now: float,
     ) -> Result | None:
-        """End what is left of a program whose runner was killed, and record that; None while something is left."""
+        """End what is left of a program that lost its runner, and record that; None while something is left."""
         assert claim.runner is not None
-        is_restarted = claim.runner.boot_id != processes.boot_id()
-        if not self._kill_everything(directory, claim.runner, program) and not self._has_waited_too_long(placement):
+        is_over = self._watch.kill(_name(placement), directory, claim.runner, program)
+        if not is_over and not self._has_waited_too_long(placement):
             return None
-        if program is None:
-            # It can have begun while its runner was being killed.
-            program = attempt_files.read_program(directory, key)
-        started_at = None if program is None else program.started_at
-        if started_at is None and not (claim.is_contained or is_restarted):
-            # It can have run, and have removed the record of it.
-            started_at = claim.at
-        if placement.started_at is not None:
-            started_at = placement.started_at
-        finished_at = now
-        if claim.is_contained or is_restarted:
-            # Nothing of it outlived its runner, nor could it touch what the runner left.
-            finished_at = min(now, last_sign(directory) + claim.clock_offset + HEARTBEAT_SECONDS)
+        # It can have begun while its runner was being killed.
+        program = program or attempt_files.read_program(directory, key)
         was_cancelled = attempt_files.cancel_requested(directory, key)
-        result = Result(
-            reason=attempt_files.CANCELLED if was_cancelled else attempt_files.RUNNER_LOST,
-            started_at=started_at,
-            finished_at=finished_at if started_at is None else max(started_at, finished_at),
-            detail=_ALL_OF_IT_ENDED if claim.is_contained or is_restarted else _WHAT_WAS_FOUND_ENDED,
+        result = self._watch.judge(
+            _name(placement), directory, claim, program, placement.started_at, now, was_cancelled=was_cancelled
         )
         try:
             attempt_files.publish(directory, attempt_files.RESULT, attempt_files.result_document(result), key)
@@ -411,7 +437,7 @@ class ProcessDriver:
         claim = _believed(attempt_files.read_claim, directory, key)
         program = _believed(attempt_files.read_program, directory, key)
         runner = None if claim is None else claim.runner
-        is_ended = self._kill_everything(directory, runner, program)
+        is_ended = kill_everything(directory, runner, program).is_over
         started_at = placement.started_at
         if started_at is None:
             started_at = placement.placed_at if program is None else program.started_at
@@ -420,26 +446,6 @@ class ProcessDriver:
                 attempt_files.remove_program_directories(directory)
             return report_tampering(started_at, now, is_ended=is_ended)
         return Report(PlacementState.RUNNING, started_at=started_at, next_poll_at=now + SHORTEST_POLL_SECONDS)
-
-    def _kill_everything(self, directory: str, runner: Identity | None, program: Program | None) -> bool:
-        """Kill what can be found of an attempt, its runner included. Whether nothing that can be killed is left."""
-        if not processes.ON_LINUX:
-            return True
-        runners = processes.runners_of(directory)
-        if runner is not None and processes.is_running(runner):
-            runners.add(runner.pid)
-        left: set[int] = set()
-        for pid in runners:
-            left.update(processes.descendants(pid))
-        marker = f"{WORK_DIRECTORY_VARIABLE}={os.path.join(directory, attempt_files.WORK_DIRECTORY)}"
-        process = None if program is None else program.process
-        left.update(processes.left_of(process, marker, own_directories(directory)))
-        left -= runners
-        untouchable = set(processes.send(left, processes.KILL))
-        if not left - untouchable:
-            # The runners last: while one lives, nothing that is forked meanwhile gets away from below it.
-            untouchable.update(processes.send(runners, processes.KILL))
-        return not (left | runners) - untouchable
 
     def _is_overdue(self, placement: Placement) -> bool:
         with self._lock:
@@ -468,24 +474,6 @@ class ProcessDriver:
             _logger.warning(
                 "the process driver runs the command of a job on this machine; its image (%s) is not run", image
             )
-
-    def _remember_own_child(self, runner: Identity) -> None:
-        """Where this process is init (or a subreaper), runners become its children and are its to reap."""
-        entry = processes.look_up(runner.pid)
-        if entry is not None and entry.parent == os.getpid() and processes.is_same(runner):
-            with self._lock:
-                self._own_children.add(runner)
-            self._reap_own_children()
-
-    def _reap_own_children(self) -> None:
-        with self._lock:
-            for runner in tuple(self._own_children):
-                ended = runner.pid
-                if processes.is_same(runner):
-                    with contextlib.suppress(ChildProcessError):
-                        ended, _ = os.waitpid(runner.pid, os.WNOHANG)
-                if ended:
-                    self._own_children.discard(runner)
 
 
 def _name(placement: Placement) -> tuple[str, int]:

@@ -67,6 +67,16 @@ def engine_identity(state_directory: str, key: bytes, machine: Callable[[], str]
     return f"{hashed if machine_id else 'unnamed'}:{name}"
 
 
+def is_marked(state_directory: str, key: bytes, identity: str | None) -> bool:
+    """Whether a state directory is one of this database's, and the one of that identity, where it is known."""
+    try:
+        if attempt_files.read_record(state_directory, _ENGINE, key) is None:
+            return False
+        return identity is None or engine_identity(state_directory, key) == identity
+    except (Forged, OSError, EngineUnavailable):
+        return False
+
+
 def read_machine_id() -> str:
     """Return the id that the system gave this machine; empty where it gives none, as in some containers."""
     for path in _MACHINE_IDS:

@@ -17,6 +17,11 @@ from nodus_control.suppliers.protocol import PlacementState, Report, Workload
 SHORTEST_POLL_SECONDS = 0.05
 LONGEST_POLL_SECONDS = 1.0
 
+_SILENT = (
+    "the runner that watched over the program could not write to the disk of its records any more, so the program was "
+    "ended"
+)
+
 
 def report_unfinished(program: Program | None, is_ending: bool, now: float) -> Report:
     """An attempt that has not ended, and when to ask again."""
@@ -29,11 +34,11 @@ def report_unfinished(program: Program | None, is_ending: bool, now: float) -> R
 
 
 def report_withdrawn(claim: Claim) -> Report:
-    """An attempt that no runner ever got: cancelled in time, or given up, so that it can be placed elsewhere."""
+    """An attempt that no runner ever got: cancelled in time, or given up. It has certainly not run, and never will."""
     if claim.withdrawn == attempt_files.CANCELLED:
         return Report(PlacementState.CANCELLED, finished_at=claim.at)
     return Report(
-        PlacementState.LOST,
+        PlacementState.NOT_STARTED,
         finished_at=claim.at,
         error_code="not_started",
         error_message="the program was never started here",
@@ -53,18 +58,30 @@ def report_tampering(started_at: float, now: float, *, is_ended: bool) -> Report
     )
 
 
-def report_result(result: Result, workload: Workload, *, has_printed: bool) -> Report:
-    """An attempt that ended. Of the program's output, a failure says only whether there is any."""
+def report_result(result: Result, workload: Workload, *, has_printed: bool, is_contained: bool = False) -> Report:
+    """Report an attempt that ended. Of the program's output, a failure says only whether there is any.
+
+    Args:
+        result: how it ended.
+        workload: what ran.
+        has_printed: whether there is output.
+        is_contained: whether the program could not reach its runner, nor what that left: what a program can bring about
+            itself is no loss that would not be charged.
+    """
     started_at, finished_at = result.started_at, result.finished_at
     if result.reason == attempt_files.EXITED and result.exit_code == 0:
         return Report(PlacementState.COMPLETED, started_at, finished_at)
     if result.reason == attempt_files.CANCELLED:
         return Report(PlacementState.CANCELLED, started_at, finished_at)
-    if result.reason == attempt_files.RUNNER_LOST and started_at is None:
+    if result.reason in (attempt_files.LOST, attempt_files.RUNNER_LOST) and started_at is None:
         # It has certainly not run, so another placement does not run it twice.
         return Report(
-            PlacementState.LOST, None, finished_at, attempt_files.RUNNER_LOST, "the program was never started here"
+            PlacementState.NOT_STARTED, None, finished_at, "not_started", "the program was never started here"
         )
+    if result.reason == attempt_files.LOST:
+        return Report(PlacementState.LOST, started_at, finished_at, attempt_files.LOST, _runner_lost(result))
+    if result.reason == attempt_files.SILENT and is_contained:
+        return Report(PlacementState.LOST, started_at, finished_at, attempt_files.LOST, _SILENT)
     code, message = _failure(result, workload)
     if result.reason not in (attempt_files.COULD_NOT_START, attempt_files.NOT_CONTAINED):
         message += "; what it printed is in the job's logs" if has_printed else "; it printed nothing"
@@ -79,6 +96,8 @@ def _failure(result: Result, workload: Workload) -> tuple[str, str]:
         return _start_failure(result.error or 0)
     if result.reason == attempt_files.RUNNER_LOST:
         return attempt_files.RUNNER_LOST, _runner_lost(result)
+    if result.reason == attempt_files.SILENT:
+        return attempt_files.RUNNER_LOST, _SILENT
     if result.reason == attempt_files.NOT_CONTAINED:
         return attempt_files.NOT_CONTAINED, "this machine cannot contain a program, and its operator requires that"
     exit_code = result.exit_code

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from nodus_core.suppliers_file import SlurmOptions
+from nodus_core.suppliers_file import GPU_FLAGS, SlurmOptions, gives_gpus
 
 from ..findings import Finding, Level
 from ..protocol import EngineUnavailable
@@ -13,6 +13,8 @@ from .commands import Cluster
 from .transport import ShellTransport, Transport
 
 _SETTING = re.compile(r"^(\w+)\s*=\s*(.*?)\s*$", re.MULTILINE)
+_GPUS = re.compile(r"(?:^|,)(?:gres[/:])?gpu:([A-Za-z0-9_.-]+):\d")
+_NO_LIMIT = ("infinite", "n/a", "unlimited")
 _OLDEST = (20, 11)
 _ENGINES_WITH_CLIENTS = ("docker", "nerdctl", "podman")
 
@@ -56,24 +58,31 @@ def judge_version(version: str) -> list[Finding]:
 
 
 def judge_templates(options: SlurmOptions) -> list[Finding]:
-    """Say whether a container ends with its job: those of podman and docker are not their client's children."""
+    """Say whether a container gets GPUs, and ends with its job: one of podman or docker is not its client's child."""
+    found = []
+    if options.image_command and not gives_gpus(options.image_command):
+        flags = ", ".join(GPU_FLAGS)
+        text = f"`image_command` gives the container no GPU: add one of {flags} before the image; jobs are refused"
+        found.append(Finding(Level.FAULT, text))
     program = options.image_command[0].rpartition("/")[2] if options.image_command else ""
     if program in _ENGINES_WITH_CLIENTS and not options.stop_command:
         text = f"`stop_command` is empty: a container goes on when its client, {program}, is killed at the end of a job"
-        return [Finding(Level.WARNING, text)]
-    return []
+        found.append(Finding(Level.WARNING, text))
+    return found
 
 
 def judge_partitions(said: str | None, options: SlurmOptions, gpus: Iterable[str]) -> list[Finding]:
     """Say whether the partition is there, takes jobs, and has the GPUs that are offered."""
-    rows = [line.split("|") for line in (said or "").splitlines() if line.count("|") == 4]
+    rows = [[field.strip() for field in line.split("|")] for line in (said or "").splitlines() if line.count("|") == 4]
+    if options.partition is None:
+        rows = [row for row in rows if row[0].endswith("*")]
     what = "the default partition" if options.partition is None else f"partition {options.partition}"
     if not rows:
         return [Finding(Level.FAULT, f"{what} is not there: set `partition` to one that `sinfo` names")]
     found = []
-    if all(row[1] != "up" for row in rows):
+    if all(row[1].lower() != "up" for row in rows):
         found.append(Finding(Level.FAULT, f"{what} takes no jobs: it is {rows[0][1]}"))
-    limits = sorted({row[2] for row in rows if row[2] not in ("infinite", "n/a")})
+    limits = sorted({row[2] for row in rows if row[2].lower() not in _NO_LIMIT})
     if limits:
         found.append(
             Finding(
@@ -82,7 +91,7 @@ def judge_partitions(said: str | None, options: SlurmOptions, gpus: Iterable[str
                 "more, are above it is refused by Slurm, or waits in its queue, which has no limit here",
             )
         )
-    there = {name for row in rows for name in re.findall(r"gpu:([A-Za-z0-9_.-]+):\d", row[4])}
+    there = {name for row in rows for name in _GPUS.findall(row[4])}
     for gpu in gpus:
         name = options.gpu_names.get(gpu, gpu)
         if name not in there:

@@ -48,11 +48,12 @@ cd "$1/attempts/$2" || exit 73
     + r"""
 once claim "withdrawn $(date +%s.%N)"
 IFS= read -r held <claim
-case $held in withdrawn*) rm -f secret ;; esac
+case $held in withdrawn*) : >secret; rm -f secret.new.* ;; esac
 """
 )
 
-# A connection that breaks off cuts its input short: only a whole secret takes the place of another.
+# A connection that breaks off cuts its input short: only a whole secret is one. Its name is given once, and whoever has
+# no more use of it empties the file and leaves it there: a starter that comes late cannot bring it back.
 _PREPARE = r"""
 umask 077
 folder=$1; name=$2; owner=$3; script=$4
@@ -63,7 +64,9 @@ mkdir -p work || exit 73
 put() { cat >"$1.new.$$" && mv -f "$1.new.$$" "$1" || exit 73; }
 cat >"secret.new.$$" || exit 73
 if [ "$(wc -c <"secret.new.$$")" -ne "$5" ]; then rm -f "secret.new.$$"; exit 73; fi
-mv -f "secret.new.$$" secret || exit 73
+ln "secret.new.$$" secret 2>/dev/null
+rm -f "secret.new.$$"
+[ -e secret ] || exit 73
 printf '%s' "$script" | put script || exit 73
 if [ ! -e attempt ]; then printf '%s %s\n' "$owner" "$(date +%s)" | put attempt || exit 73; fi
 """
@@ -114,7 +117,8 @@ if [ ! -e ended ]; then
     never*) once ended "not_started 0 $(date +%s.%N) 0" ;;
     *) once ended "$reason 0 $4 $5" ;;
     esac
-    rm -f secret
+    : >secret
+    rm -f secret.new.*
 fi
 """
 )
@@ -139,8 +143,9 @@ _FORGET = (
     _WITHDRAW
     + r"""
 for left in * .[!.]*; do
-    case $left in claim | started | ended | output | attempt) ;; *) rm -rf "./$left" ;; esac
+    case $left in claim | started | ended | output | attempt | secret) ;; *) rm -rf "./$left" ;; esac
 done
+: >secret
 rm -f attempt
 """
 )
@@ -191,7 +196,7 @@ scontrol show config && printf '%s\n' 'end of configuration' || exit 75
 
 _PARTITION = r"""
 if [ -n "$1" ]; then set -- --partition="$1"; else set --; fi
-sinfo --noheader --format='%R|%a|%l|%D|%G' "$@" && printf '%s\n' 'end of partitions'
+sinfo --noheader --format='%P|%a|%l|%D|%G' "$@" && printf '%s\n' 'end of partitions'
 """
 
 
@@ -335,7 +340,10 @@ class Cluster:
         return outcome.text
 
     def partitions(self, partition: str | None) -> str | None:
-        """Return what Slurm says about a partition, or all: name, state, time limit, nodes, GPUs; None for an error."""
+        """Return what Slurm says of a partition, or all: name, state, time limit, nodes, GPUs; None for an error.
+
+        The name of the default one has a star after it.
+        """
         outcome = self._transport.run(_PARTITION, [partition or ""], seconds=ASK_SECONDS)
         lines = outcome.text.splitlines()
         return "\n".join(lines[:-1]) if outcome.status == 0 and lines[-1:] == ["end of partitions"] else None

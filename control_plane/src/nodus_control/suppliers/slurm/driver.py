@@ -13,11 +13,11 @@ billed at least.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from nodus_core.suppliers_file import SlurmOptions
 
@@ -41,6 +41,7 @@ from .script import OUTPUT_LIMIT_BYTES, STOP_SECONDS, Pace, batch_script, secret
 from .shared import Shared
 from .templates import command_of, fill
 from .transport import ShellTransport, Transport
+from .watching import Watched
 
 SLURM = "slurm"
 
@@ -51,6 +52,9 @@ PATIENCE_SECONDS = 2.5
 
 LOST_SECONDS = 120.0
 """How long a script that has an attempt is not heard of until it is given up: it ended its program long before."""
+
+END_SHARE = 0.75
+"""After which part of that time a living controller is asked to end what it still has of it."""
 
 NET_SECONDS = 120
 """By how much Slurm's own limit is above ours, which is exact."""
@@ -64,25 +68,6 @@ _OUT_OF_MEMORY, _TIMEOUT = "OUT_OF_MEMORY", "TIMEOUT"
 _logger = logging.getLogger(__name__)
 
 
-@dataclass
-class _Watched:
-    """What this process remembers of an attempt, by a clock that only goes forward.
-
-    Attributes:
-        asked_at: when it was last polled.
-        alive: the last sign of life.
-        alive_at: when that was first seen.
-        running_from: when Slurm's queue first had it running.
-        running_until: when it last had.
-    """
-
-    asked_at: float
-    alive: str = ""
-    alive_at: float | None = None
-    running_from: float | None = None
-    running_until: float | None = None
-
-
 class SlurmDriver:
     """Gives each placement to a cluster at most once, however often and by however many control planes it is submitted.
 
@@ -93,6 +78,7 @@ class SlurmDriver:
         pace: how scripts show that they live.
         lost_seconds: how long one that does not is waited for; longer than `pace.silent_seconds`.
         output_limit_bytes: how much of a job's output is kept; a multiple of 512.
+        look_seconds: how old what is known of the records may be.
         clock: seconds that only go forward.
     """
 
@@ -105,6 +91,7 @@ class SlurmDriver:
         pace: Pace | None = None,
         lost_seconds: float = LOST_SECONDS,
         output_limit_bytes: int = OUTPUT_LIMIT_BYTES,
+        look_seconds: float = LOOK_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._options = options
@@ -115,8 +102,8 @@ class SlurmDriver:
         self._clock = clock
         self._cluster = Cluster(transport or ShellTransport(options.transport), options.folder)
         self._lock = threading.Lock()
-        self._watched: dict[str, _Watched] = {}
-        self._records = Shared(self._look, age_seconds=LOOK_SECONDS, patience_seconds=PATIENCE_SECONDS, clock=clock)
+        self._watched: dict[str, Watched] = {}
+        self._records = Shared(self._look, age_seconds=look_seconds, patience_seconds=PATIENCE_SECONDS, clock=clock)
         self._queue = Shared(self._ask, age_seconds=QUEUE_SECONDS, patience_seconds=PATIENCE_SECONDS, clock=clock)
 
     @property
@@ -200,9 +187,11 @@ class SlurmDriver:
         if found.is_claimed and found.ended is None:
             silent_seconds = self._silent_seconds(name, found)
             if silent_seconds < self._lost_seconds:
+                if silent_seconds >= END_SHARE * self._lost_seconds:
+                    self._end_silent(name)
                 reference = placement.engine_ref or self._reference(name)
                 return report_unfinished(found, now, engine_ref=reference)
-            found = self._settle(name, found, silent_seconds)
+            found = self._settle(name, found)
             if found.ended is None:
                 return report_unfinished(found, now)
         if found.ended is not None:
@@ -291,7 +280,7 @@ class SlurmDriver:
         """What is on record of an attempt, looked for together with all that were polled lately."""
         with self._lock:
             is_new = name not in self._watched
-            self._watched.setdefault(name, _Watched(0.0)).asked_at = self._clock()
+            self._watched.setdefault(name, Watched(0.0)).asked_at = self._clock()
         return self._records.get(since_now=is_new).get(name, Records())
 
     def _look(self) -> dict[str, Records]:
@@ -304,10 +293,7 @@ class SlurmDriver:
         now = self._clock()
         with self._lock:
             for name, watched in self._watched.items():
-                alive = found.get(name, Records()).alive
-                # Half a line, or none, is what one sees of a file that is being written: no sign of anything.
-                if alive and alive != watched.alive:
-                    watched.alive, watched.alive_at = alive, now
+                watched.life.hear(found.get(name, Records()).alive, now)
         return found
 
     def _ask(self) -> Queue:
@@ -317,41 +303,33 @@ class SlurmDriver:
         with self._lock:
             for name, watched in self._watched.items():
                 if any(job.state == "RUNNING" for job in queue.jobs.get(name, ())):
-                    watched.running_from = after if watched.running_from is None else watched.running_from
-                    watched.running_until = before
+                    watched.see_running(before, after)
         return queue
 
     def _silent_seconds(self, name: str, found: Records) -> float:
-        """For how long the script of an attempt has not been heard of, as far as this process can tell.
-
-        By our own clock, from sign to sign: the clocks of the nodes need not agree with it. A process that has just
-        begun waits for the whole time before it says anything.
-        """
         now = self._clock()
         with self._lock:
-            watched = self._watched.setdefault(name, _Watched(now))
-            if watched.alive_at is None:
-                watched.alive, watched.alive_at = found.alive, now
-            return now - watched.alive_at
+            return self._watched.setdefault(name, Watched(now)).life.silent_seconds(found.alive, now)
 
-    def _settle(self, name: str, found: Records, silent_seconds: float) -> Records:
+    def _end_silent(self, name: str) -> None:
+        """Have a living controller end what it still has of an attempt whose script should have ended it by now."""
+        with contextlib.suppress(EngineUnavailable):
+            if self._queue.get().is_active(name):
+                self._cluster.end_all(name)
+
+    def _settle(self, name: str, found: Records) -> Records:
         """Give up an attempt whose script was not heard of for too long: it has ended its program itself, or is dead.
 
-        A living controller that still has it running is asked to end it first.
+        What Slurm says of it is only asked for the reason: the script's own rule holds without Slurm.
         """
         reason = "lost"
         try:
             queued = self._queue.get(since_now=True).of(name)
-            if queued and queued[0].standing is not Standing.OVER:
-                self._cluster.end_all(name)
-                if silent_seconds < 2 * self._lost_seconds:
-                    return found
-            elif any(job.state == _OUT_OF_MEMORY for job in queued):
+            if any(job.state == _OUT_OF_MEMORY for job in queued):
                 reason = "out_of_memory"
             elif any(job.state == _TIMEOUT for job in queued):
                 reason = "time_limit"
         except EngineUnavailable:
-            # The script's own rule holds without Slurm.
             _logger.info("attempt %s is given up; the cluster's controller did not answer", name)
         self._cluster.give_up(name, reason, found.started_at or 0.0, found.lived_seconds)
         return self._records.get(since_now=True).get(name, found)
@@ -365,9 +343,7 @@ class SlurmDriver:
         """How long Slurm had the attempt running, less what its script may take after the program's end."""
         with self._lock:
             watched = self._watched.get(name)
-            if watched is None or watched.running_from is None or watched.running_until is None:
-                return 0.0
-            return max(0.0, watched.running_until - watched.running_from - _SLACK_SECONDS)
+            return 0.0 if watched is None else watched.at_least_seconds(_SLACK_SECONDS)
 
 
 def make_slurm_driver(options: SlurmOptions, context: Owner) -> SlurmDriver:

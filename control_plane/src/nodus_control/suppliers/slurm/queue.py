@@ -122,6 +122,8 @@ _UNREACHABLE = (
     "resource temporarily unavailable",
     "protocol authentication error",
     "munge",
+    "unable to process configuration file",
+    "establish a configuration source",
 )
 # Those of limits are messages, and the names of reasons such as `AssocMaxSubmitJobLimit`.
 _FULL = (

@@ -64,7 +64,7 @@ def batch_script(
     pace: Pace | None = None,
     output_limit_bytes: int = OUTPUT_LIMIT_BYTES,
 ) -> str:
-    """Return the script of an attempt. It holds no secret: these are in the file `secret`, which it removes.
+    """Return the script of an attempt. It holds no secret: these are in the file `secret`, which it empties.
 
     Args:
         folder: the attempt's own.
@@ -128,8 +128,8 @@ if [ -z "$given" ]; then
     given=0
     if [ -n "${SLURM_JOB_GPUS:-}" ]; then given=$(printf '%s\n' "$SLURM_JOB_GPUS" | tr , '\n' | wc -l); fi
 fi
-if [ "$given" -lt @GPUS@ ]; then once started never; once ended "no_gpus 0 $(date +%s.%N) 0"; rm -f secret; exit 0; fi
-if [ ! -r secret ]; then once started never; once ended "no_secret 0 $(date +%s.%N) 0"; exit 0; fi
+if [ "$given" -lt @GPUS@ ]; then once started never; once ended "no_gpus 0 $(date +%s.%N) 0"; : >secret; exit 0; fi
+if [ ! -s secret ]; then once started never; once ended "no_secret 0 $(date +%s.%N) 0"; exit 0; fi
 
 asked=
 passed=
@@ -156,7 +156,7 @@ keep() {
 began=$(date +%s.%N)
 tick; first=$now
 once started "run $token $began $first" || exit 0
-if [ -n "$asked" ]; then once ended "cancelled 143 $began 0"; rm -f secret; exit 0; fi
+if [ -n "$asked" ]; then once ended "cancelled 143 $began 0"; : >secret; exit 0; fi
 keep 3<"$local/out" &
 keep=$!
 
@@ -164,7 +164,7 @@ keep=$!
 # The job's variables may have any name, so nothing that this script needs is looked up after they are set.
 (
     trap - TERM
-    secret=$(cat secret) && rm -f secret && cd work || exit 1
+    secret=$(cat secret) && : >secret && cd work || exit 1
     set -- "$setsid" "$timeout" --foreground --signal=TERM --kill-after=@KILL_AFTER@ @LIMIT@
     eval "$secret"
     exec "$@"

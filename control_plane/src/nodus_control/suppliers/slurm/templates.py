@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from nodus_core.suppliers_file import SlurmOptions
+from nodus_core.suppliers_file import SlurmOptions, gives_gpus
 
 from ..protocol import SubmissionRefused, Workload
 
@@ -42,8 +42,8 @@ def command_of(options: SlurmOptions, workload: Workload, *, work: str) -> tuple
         work: the attempt's own folder, which `{work}` stands for.
 
     Raises:
-        SubmissionRefused: `cannot_run` where no template can run the image, `command_required` where nothing would be
-            left to run, `invalid_command` for words and variables that cannot be handed on.
+        SubmissionRefused: `cannot_run` where no template can run the image, or gives it GPUs; `command_required` where
+            nothing would be left to run; `invalid_command` for words and variables that cannot be handed on.
     """
     require_acceptable(workload)
     command = workload.command or ()
@@ -59,6 +59,11 @@ def command_of(options: SlurmOptions, workload: Workload, *, work: str) -> tuple
             "cannot_run",
             "this supplier runs no containers, and the image is not among those that it knows: choose one of its "
             "images, or another supplier",
+        )
+    if workload.gpu_count and not gives_gpus(options.image_command):
+        raise SubmissionRefused(
+            "cannot_run",
+            "this supplier's containers are given no GPU, and the job asks for one: choose another supplier",
         )
     names = (*workload.env, *GIVEN_BY_THE_CLUSTER)
     return (*fill(options.image_command, image=workload.image, work=work, names=names), *command)

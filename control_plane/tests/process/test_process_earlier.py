@@ -1,0 +1,105 @@
+"""Commands that an earlier version began, which knew no suppliers files: they are seen to their end, and no more."""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from patience import eventually
+from sqlalchemy import update
+
+from nodus_control.clock import RunningClock
+from nodus_control.control_plane import ControlPlane
+from nodus_core.spec import parse_spec
+from nodus_core.suppliers_reading import read_suppliers
+from nodus_ledger.database.schema import attempts, jobs
+from nodus_ledger.jobs.accepted_suppliers import SuppliersInUse
+from nodus_ledger.keys.keys import PrincipalKind
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the process driver is at its best there")
+
+DESK = """
+[[supplier]]
+name = "desk"
+kind = "own"
+regions = ["here"]
+driver = "process"
+gpus = { h100_80gb = 2 }
+usd_per_gpu_hour = { h100_80gb = 1 }
+[supplier.process]
+isolation_is_not_needed = true
+"""
+RACK = """
+[[supplier]]
+name = "rack"
+kind = "own"
+regions = ["here"]
+driver = "docker"
+gpus = { h100_80gb = 1 }
+usd_per_gpu_hour = { h100_80gb = 1 }
+[supplier.docker]
+endpoint = "unix:///nowhere/docker.sock"
+"""
+
+
+@contextmanager
+def opened(database: pathlib.Path, text: str) -> Iterator[ControlPlane]:
+    """Open a control plane by a suppliers file."""
+    made = ControlPlane(
+        f"sqlite:///{database}",
+        clock=RunningClock(),
+        seed=None,
+        is_alone=True,
+        suppliers=read_suppliers(text, "file"),
+        accept_suppliers="serve",
+    )
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def test_what_an_earlier_version_ran_is_seen_to_its_end_and_what_it_simulated_is_not(tmp_path: pathlib.Path) -> None:
+    """Both stand under suppliers that are simulated by now; who runs no commands here may not take them over."""
+    database, count, go = tmp_path / "nodus.db", tmp_path / "count", tmp_path / "go"
+    script = f"echo ran >> '{count}'; until test -e '{go}'; do sleep 0.05; done; exit 7"
+    with opened(database, DESK) as control_plane:
+        minted = control_plane.keys.mint(customer_id="c", label="", principal_kind=PrincipalKind.AGENT, now=0)
+        key = control_plane.keys.find(minted.api_key)
+        assert key is not None
+        spec = parse_spec({"image": "x", "gpu": "h100_80gb", "command": ["sh", "-c", script]})
+        ran, simulated = (
+            control_plane.jobs.submit(key, spec, None, control_plane.clock.now()).job.id for _ in range(2)
+        )
+
+        def have_begun() -> bool:
+            control_plane.worker.run_due()
+            states = {control_plane.jobs.get("c", each).status for each in (ran, simulated)}
+            return states == {"running"} and count.exists() and count.read_text() == "ran\n" * 2
+
+        eventually(have_begun, lambda: f"it is {control_plane.jobs.get('c', ran)}")
+        with control_plane.database.write() as connection:
+            connection.execute(update(jobs).values(simulated=None, supplier="hyperbolic"))
+            connection.execute(update(attempts).values(supplier="hyperbolic"))
+    with pytest.raises(SuppliersInUse, match=ran), opened(database, RACK):
+        pass
+    (kept,) = tmp_path.rglob(f"{simulated}/1")
+    apart = tmp_path / "apart"
+    kept.rename(apart)
+    with opened(database, RACK + DESK) as later:
+        go.touch()
+
+        def are_over() -> bool:
+            later.worker.run_due()
+            return all(later.jobs.get("c", each).is_terminal for each in (ran, simulated))
+
+        eventually(are_over, lambda: f"it is {later.jobs.get('c', ran)}")
+        first, second = (later.jobs.get("c", each) for each in (ran, simulated))
+
+    assert (first.status, first.error_code) == ("failed", "nonzero_exit")
+    assert "code 7" in (first.error_message or "")
+    assert (second.status, second.error_code) == ("failed", "no_supplier")
+    assert count.read_text() == "ran\n" * 2

@@ -1,0 +1,165 @@
+"""A runner that cannot show that it lives: its program ends without it, and by no fault of its clock."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from patience import eventually
+from process.conftest import SECRET
+
+from nodus_control.runner import attempt_files
+from nodus_control.runner.guard import Silence
+from nodus_control.suppliers.process.driver import ProcessDriver
+from nodus_control.suppliers.protocol import PlacementState
+
+if TYPE_CHECKING:
+    from process.conftest import RealJob, RealJobs
+
+on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+
+SILENT_SECONDS = 2.0
+
+
+class Program:
+    """Stands for the processes of a program that ignores SIGTERM."""
+
+    def __init__(self) -> None:
+        self.alive = True
+        self.signals: list[str] = []
+
+    def is_alive(self) -> bool:
+        return self.alive
+
+    def terminate(self) -> None:
+        self.signals.append("TERM")
+
+    def kill(self) -> None:
+        self.signals.append("KILL")
+
+
+def make_silence(program: Program) -> Silence:
+    announce = functools.partial(program.signals.append, "announced")
+    return Silence(program, 100.0, silent_seconds=60.0, grace_seconds=5.0, announce=announce)
+
+
+def test_nothing_is_done_while_the_runner_is_heard() -> None:
+    """Up to and including the last moment."""
+    program = Program()
+    silence = make_silence(program)
+    for now in (130.0, 160.0, 219.0):
+        silence.look(now)
+        silence.heard(now)
+    silence.look(219.0 + 60.0)
+
+    assert program.signals == []
+    assert not silence.has_ended_it
+
+
+def test_a_silent_one_is_asked_to_end_and_then_not_asked() -> None:
+    """KILL is repeated until nothing is left; that the runner is heard again changes nothing."""
+    program = Program()
+    silence = make_silence(program)
+    for now in (161.0, 163.0, 166.0, 167.0):
+        silence.look(now)
+        silence.heard(now)
+    program.alive = False
+    silence.look(168.0)
+    silence.look(169.0)
+
+    assert program.signals == ["announced", "TERM", "KILL", "KILL"]
+    assert silence.has_ended_it
+    assert silence.ended_at == 168.0
+
+
+def test_what_has_ended_by_itself_was_not_ended() -> None:
+    """Its exit code is true, however late its runner comes to it."""
+    program = Program()
+    program.alive = False
+    silence = make_silence(program)
+    silence.look(500.0)
+
+    assert not silence.has_ended_it
+
+
+def driver_of(jobs: RealJobs) -> ProcessDriver:
+    """A driver whose runners have little time."""
+    return ProcessDriver(
+        jobs.state_dir, secret=SECRET, grace_seconds=0.3, linger_seconds=0.2, silent_seconds=SILENT_SECONDS
+    )
+
+
+def claim_of(job: RealJob) -> attempt_files.Claim:
+    claim = attempt_files.read_claim(str(job.directory), job.key)
+    assert claim is not None
+    assert claim.runner is not None
+    return claim
+
+
+def require_lost(job: RealJob, *, is_contained: bool) -> float:
+    """Check how it ended; return for how long it is said to have run."""
+    report = job.finish()
+    expected = (PlacementState.LOST, "lost") if is_contained else (PlacementState.FAILED, "runner_lost")
+    assert (report.state, report.error_code) == expected
+    assert "could not write to the disk" in (report.error_message or "")
+    assert report.started_at is not None
+    assert report.finished_at is not None
+    return report.finished_at - report.started_at
+
+
+@on_linux
+def test_a_program_ends_whose_runner_cannot_write(jobs: RealJobs) -> None:
+    """And the runner records that as soon as it can."""
+    job = jobs.start_shell("echo ready; sleep 600", driver=driver_of(jobs)).until_printed(b"ready")
+    is_contained = claim_of(job).is_contained
+    claim = job.directory / attempt_files.CLAIM
+    aside = jobs.scratch / "claim"
+    claim.rename(aside)
+    eventually((job.directory / attempt_files.RESULT).exists, lambda: "the runner records no end")
+    assert job.processes() == []
+    aside.rename(claim)
+
+    require_lost(job, is_contained=is_contained)
+
+
+@on_linux
+def test_a_program_ends_whose_runner_hangs_and_that_time_is_not_billed(jobs: RealJobs) -> None:
+    """Stopped, it does nothing at all; once it goes on, it says when its program ended, which was long before."""
+    job = jobs.start_shell("trap '' TERM; echo ready; while :; do sleep 1; done", driver=driver_of(jobs))
+    job.until_printed(b"ready")
+    claim = claim_of(job)
+    assert claim.runner is not None
+    os.kill(claim.runner.pid, signal.SIGSTOP)
+    stopped_at = time.time()
+    eventually(lambda: job.processes() == [], lambda: "the program goes on without its runner")
+    ended_at = time.time()
+    eventually(lambda: time.time() - ended_at > 3.0)
+    os.kill(claim.runner.pid, signal.SIGCONT)
+    seconds = require_lost(job, is_contained=claim.is_contained)
+    report = job.poll()
+
+    assert report.finished_at is not None
+    assert stopped_at - 0.1 <= report.finished_at <= ended_at + 2.0
+    assert seconds < ended_at + 2.0 - job.placement.placed_at
+
+
+@on_linux
+def test_a_runner_that_is_not_heard_of_is_given_up(jobs: RealJobs) -> None:
+    """Though it is there: whoever stopped it, or whatever it waits for. It is ended, and writes nothing any more."""
+    driver = ProcessDriver(jobs.state_dir, secret=SECRET, grace_seconds=0.3, lost_seconds=3.0)
+    job = jobs.start_shell("echo ready; sleep 600", driver=driver).until_printed(b"ready")
+    claim = claim_of(job)
+    assert claim.runner is not None
+    assert job.poll().state is PlacementState.RUNNING
+    os.kill(claim.runner.pid, signal.SIGSTOP)
+    report = job.finish()
+
+    assert report.error_code == ("lost" if claim.is_contained else "runner_lost")
+    assert job.processes() == []
+    assert not attempt_files.is_locked(str(job.directory), attempt_files.CLAIM)
+    assert job.poll() == report
