@@ -56,7 +56,7 @@ from .runner.containment import close_memory
 from .streams.event_feed import EventFeed
 from .streams.output_watch import OutputWatch
 from .suppliers.agreement import Agreement
-from .suppliers.drivers import PROCESS, SIMULATED, DriverContext, Drivers, Service, state_directory
+from .suppliers.drivers import PROCESS, DriverContext, Drivers, Service, state_directory
 from .suppliers.files import shipped_for
 from .suppliers.process.options import ProcessOptions
 from .suppliers.protocol import ClosableDriver, EngineUnavailable
@@ -94,13 +94,13 @@ class ControlPlane:
         suppliers: the suppliers, which all processes of the database must agree on; without, those that come with the
             package.
         accept_suppliers: the name of the command whose operator makes these suppliers the accepted ones.
-        services: how each supplier is served, in place of `driver`. All of them are simulated, or none.
+        services: how each supplier is served, in place of the drivers that the suppliers name.
 
     Raises:
         UntrustedClock: real time is wrong.
         SuppliersDiffer: the database's processes agree on other suppliers.
         SuppliersInUse: a supplier that has jobs is not among them.
-        ValueError: simulated suppliers stand beside others, or a driver has nowhere to keep its files.
+        ValueError: a driver has nowhere to keep its files.
     """
 
     def __init__(
@@ -129,11 +129,8 @@ class ControlPlane:
         self.catalogue: Catalogue = Catalogue(file)
         if services is None:
             services = services_of(file, is_reliable=is_reliable, process=process)
-        kinds = {service.driver for service in services.values()}
-        simulated = kinds == {SIMULATED}
-        if SIMULATED in kinds and not simulated:
-            raise ValueError("simulated suppliers cannot stand beside others: their jobs would be added up")
-        only_processes = kinds == {PROCESS}
+        # Where anything really runs, that decides what is kept, and how.
+        simulated = not self.catalogue.has_real
         if not simulated:
             # Its environment and memory hold the sealing key, and the commands run on this machine.
             close_memory()
@@ -156,17 +153,18 @@ class ControlPlane:
             origin = origin_for(self.database, os.environ.get(ORIGIN_VARIABLE), database_id=self.settings.database_id())
             self.trust_ledger = TrustLedger(self.database, signer, origin)
             self.job_ids = JobIds(secrets.randbits, seed if simulated else None)
-            one_customer = any(service.one_customer for service in services.values())
-            admission = Admission(needs_command=only_processes, one_customer=one_customer)
+            admission = Admission(
+                {name: service.why_not for name, service in services.items() if service.why_not is not None},
+                frozenset(name for name, service in services.items() if service.one_customer),
+            )
             places = {name: process.at_once for name, service in services.items() if service.driver == PROCESS}
-            layout = Layout.of(self.catalogue, places)
+            layout = Layout.of(self.catalogue, places, admission.one_customer)
             self.jobs = Jobs(
                 self.database,
                 sealer,
                 fingerprints,
                 self.catalogue,
                 self.job_ids,
-                simulated=simulated,
                 threshold=options.threshold,
                 admission=admission,
                 layout=layout,
@@ -181,7 +179,7 @@ class ControlPlane:
                 self.database,
                 self.catalogue,
                 layout,
-                simulated=simulated,
+                admission=admission,
                 must_be_accepted=self.agreement is not None,
             )
             if is_alone:

@@ -62,18 +62,15 @@ def attempt_row(
 
 def no_supplier(now: int, decision: Decision) -> Change:
     """Return the end of a job that nobody can take."""
-    is_offered = any(each.rejected not in routing.NOT_OFFERED for each in decision.candidates)
-    return Change(
-        to=JobStatus.FAILED,
-        at=now,
-        error_code="no_supplier",
-        error_message=(
-            "Every supplier that offers this is out, was full, or has lost this job before."
-            if is_offered
-            else "No supplier offers this any more."
-        ),
-        reason="no_supplier",
-    )
+    rejections = {each.rejected for each in decision.candidates}.difference(routing.NOT_OFFERED)
+    code = "no_supplier"
+    message = "Every supplier that offers this is out, was full, or has lost this job before."
+    if not rejections:
+        message = "No supplier offers this any more."
+    elif rejections == {routing.CANNOT_RUN}:
+        code = "cannot_run"
+        message = "No supplier that offers this can run the job, or takes jobs of this customer."
+    return Change(to=JobStatus.FAILED, at=now, error_code=code, error_message=message, reason=code)
 
 
 def nowhere(now: int) -> AttemptEnd:

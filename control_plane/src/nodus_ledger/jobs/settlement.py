@@ -244,7 +244,7 @@ def _advance(step: Step, catalogue: Catalogue) -> tuple[dict[str, Any], list[dic
     }
     if state.status.is_terminal:
         duration_ms = lifecycle.running_milliseconds(state, job.max_runtime_seconds)
-        retail_rate = catalogue.retail_micros_per_gpu_hour(job.gpu)
+        retail_rate = catalogue.retail_micros_per_gpu_hour(job.gpu, simulated=job.is_simulated)
         values.update(_settled(job, state, duration_ms, retail_rate))
     return values, history
 
