@@ -273,9 +273,7 @@ def run_playground(settled: Settled) -> int:
             control_plane.start_worker()
             server.start()
         except SuppliersInUse as exc:
-            raise Misconfigured(
-                f"{exc}, and the suppliers file does not have it: start with the file from before"
-            ) from exc
+            raise Misconfigured(f"{exc}: start with the file from before") from exc
         except (UnusableDatabase, DatabaseUnavailable, UnusableKey, ServerFailed, RuntimeError) as exc:
             raise Misconfigured(str(exc)) from exc
         announce(settled, server.base_url, page_address(server.base_url, guard), keys)

@@ -94,6 +94,10 @@ class JobRecord:
         return self.finished_at is not None
 
 
+UNPRICED = -1
+"""The retail rate of an attempt for which nobody knew any when it was placed."""
+
+
 def counts_as_simulated(recorded: bool | None) -> bool:
     """Read the column `simulated` of a job: before it was recorded, every supplier and every price was simulated."""
     return recorded is not False

@@ -349,7 +349,8 @@ class Claims:
             if offer is None and decision.may_wait:
                 to_wait.append((job, history))
                 continue
-            rows.append(attempt_row(job.id, number, offer, now, decision))
+            retail = self._catalogue.retail_micros_per_gpu_hour(job.gpu, simulated=job.is_simulated)
+            rows.append(attempt_row(job.id, number, offer, now, decision, retail_rate=retail))
             if offer is None:
                 ended.append(Step(replace(job, attempt=number), [no_supplier(now, decision)], None, nowhere(now)))
                 continue

@@ -314,7 +314,8 @@ class Passes:
                 for other in skipped:
                     if pool in other.pools and other.passed_over_at is None:
                         waiting.change(other.seq, passed_over_at=work.now)
-            work.rows.append(attempt_row(job.id, number, offer, work.now, decision, indices))
+            retail = self._catalogue.retail_micros_per_gpu_hour(work.gpu, simulated=offer.simulated)
+            work.rows.append(attempt_row(job.id, number, offer, work.now, decision, indices, retail))
             rate = offer.micros_per_gpu_hour
             work.entries.append(job_entries.attempted(job, number, offer.supplier, offer.region, rate, work.now))
             work.placed.append({"of_seq": job.seq, "to_attempt": number, "to_due_at": work.now})
