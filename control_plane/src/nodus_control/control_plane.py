@@ -24,9 +24,9 @@ from nodus_ledger.database.sealing import KEY_VARIABLE, sealer_for
 from nodus_ledger.database.settings import RECORDS_SECRET, Settings
 from nodus_ledger.jobs.accepted_suppliers import AcceptedSuppliers
 from nodus_ledger.jobs.admission import Admission
+from nodus_ledger.jobs.availability import Availability
 from nodus_ledger.jobs.capacity import Layout
 from nodus_ledger.jobs.event_log import EventLog
-from nodus_ledger.jobs.gpus_in_use import GpusInUse
 from nodus_ledger.jobs.heartbeats import Workers
 from nodus_ledger.jobs.jobs import Jobs
 from nodus_ledger.jobs.leases import Claims
@@ -174,7 +174,7 @@ class ControlPlane:
             self.limits = RateLimiter(limits, redis)
             self.callers = Callers()
             self.outages = Outages(self.database)
-            self.gpus_in_use = GpusInUse(self.database)
+            self.availability = Availability(self.database, layout, admission)
             self._claims = Claims(
                 self.database,
                 self.catalogue,
@@ -206,6 +206,7 @@ class ControlPlane:
             raise
         self._workers = Workers(self.database)
         self._next_sign = 0.0
+        self._said_unreachable: frozenset[str] = frozenset()
         self._giving_way = GivingWay()
         self._working_thread: int | None = None
         self._is_closing = threading.Event()
@@ -384,14 +385,21 @@ class ControlPlane:
         self._now_and_then()
 
     def _now_and_then(self) -> None:
-        """Let the others know, every ten real seconds, that a worker lives; and keep SQLite's log small."""
-        now = time.monotonic()
-        if now >= self._next_sign:
+        """Let the others know, every ten real seconds, that a worker lives; and keep SQLite's log small.
+
+        Whom it does not reach any more, or reaches again, they know at once.
+        """
+        now, unreachable = time.monotonic(), self.worker.unreachable
+        if now >= self._next_sign or unreachable != self._said_unreachable:
             self.database.cut_log()
             self._workers.give_sign(
-                self.worker.id, host=socket.gethostname(), version=VERSION, real_now=int(time.time() * 1000)
+                self.worker.id,
+                host=socket.gethostname(),
+                version=VERSION,
+                real_now=int(time.time() * 1000),
+                unreachable=unreachable,
             )
-            self._next_sign = now + _SIGN_SECONDS
+            self._next_sign, self._said_unreachable = now + _SIGN_SECONDS, unreachable
 
     def _end_everything(self) -> None:
         self.jobs.request_cancel_all(self.clock.now())

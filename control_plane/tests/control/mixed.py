@@ -38,10 +38,12 @@ class Mixed:
         *,
         one_customer: Iterable[str] = (),
         is_alone: bool = True,
+        at_once: int = 8,
     ) -> None:
         file = file_of(*entries)
         self.stubs = {entry.name: EngineStub() for entry in file.suppliers if not entry.is_simulated}
-        services = services_of(file, is_reliable=True, process=ProcessOptions())
+        process = ProcessOptions(at_once=at_once)
+        services = services_of(file, is_reliable=True, process=process)
         for name, stub in self.stubs.items():
             usual = services[name]
             services[name] = Service(
@@ -52,7 +54,14 @@ class Mixed:
                 why_not=usual.why_not,
             )
         self.clock = ManualClock()
-        self.plane = ControlPlane(database_url, clock=self.clock, suppliers=file, services=services, is_alone=is_alone)
+        self.plane = ControlPlane(
+            database_url,
+            clock=self.clock,
+            suppliers=file,
+            services=services,
+            process=process,
+            is_alone=is_alone,
+        )
         self._keys: dict[tuple[str, bool], KeyRecord] = {}
 
     def key(self, customer: str = "acme", *, is_test: bool = False) -> KeyRecord:

@@ -310,6 +310,7 @@ workers = Table(
     Column("version", String, nullable=False),
     Column("started_at", BigInteger, nullable=False),  # real time
     Column("seen_at", BigInteger, nullable=False),  # real time
+    Column("unreachable", Text),  # the suppliers that it does not reach, by comma; None before this was recorded
 )
 
 # Whose a supplier is that keeps the jobs of several customers no better apart than those of one.

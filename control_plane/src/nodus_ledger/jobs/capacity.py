@@ -104,14 +104,22 @@ def kept_for(heads: Iterable[Head]) -> dict[str, Head]:
     return {head.reserves: head for head in heads if head.reserves is not None}
 
 
+def free_in(room: Room, pool: str, kept: int = 0) -> int:
+    """Return how many GPUs of a pool a job could have now, of which so many are kept for another one.
+
+    There are none where no more jobs may run at once, whatever is free.
+    """
+    return max(0, room.free[pool] - kept) if room.places.get(pool, 1) > 0 else 0
+
+
 def pools_with_room(head: Head, kept: Mapping[str, Head], room: Room) -> frozenset[str]:
     """Return the pools in which there is room for a job now, given what is kept for others."""
 
-    def free(pool: str) -> int:
+    def for_others(pool: str) -> int:
         other = kept.get(pool)
-        return room.free[pool] - (other.gpus if other is not None and other.seq != head.seq else 0)
+        return other.gpus if other is not None and other.seq != head.seq else 0
 
-    return frozenset(pool for pool in room.free if free(pool) >= head.gpus and room.places.get(pool, 1) > 0)
+    return frozenset(pool for pool in room.free if free_in(room, pool, for_others(pool)) >= head.gpus)
 
 
 def next_turn(heads: Sequence[Head], room: Room, held: Mapping[str, int], turns: Mapping[str, int]) -> Turn:

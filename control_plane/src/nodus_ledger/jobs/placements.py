@@ -55,8 +55,8 @@ def attempt_row(
 ) -> dict[str, Any]:
     """Return the columns of an attempt that begins now; of one that nobody takes, without an offer.
 
-    `retail_rate` is what retail is now, in micro-USD per GPU-hour; None where nobody knows. It stays what it was, like the
-    offer's own rate.
+    `retail_rate` is what retail is now, in micro-USD per GPU-hour; None where nobody knows. It stays what it was, like
+    the offer's own rate.
     """
     return {
         "job_id": job_id,

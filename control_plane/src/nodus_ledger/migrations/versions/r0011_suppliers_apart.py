@@ -1,4 +1,4 @@
-"""Whose a supplier is that takes one customer, what a job needs of one, and what retail was when it was placed.
+"""Whose a supplier is that takes one customer, who reaches it, and what a job needs, and retail was, at its placement.
 
 Revision ID: 0011
 Revises: 0010
@@ -36,4 +36,5 @@ def upgrade() -> None:
         "AND ledger.job_id = jobs.id AND ledger.kind = 'job.submitted') "
         "WHERE finished_at IS NULL"
     )
+    op.add_column("workers", sa.Column("unreachable", sa.Text()))
     op.add_column("attempts", sa.Column("retail_rate", sa.BigInteger()))
