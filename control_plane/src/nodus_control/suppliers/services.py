@@ -10,7 +10,6 @@ from pathlib import Path
 
 from nodus_core.suppliers_file import (
     DockerOptions,
-    DriverName,
     ProcessSupplierOptions,
     SimulatedOptions,
     SlurmOptions,
@@ -33,9 +32,11 @@ def services_of(file: SuppliersFile, *, is_reliable: bool, process: ProcessOptio
         is_reliable: simulated suppliers neither refuse nor lose jobs by chance.
         process: how commands run at the supplier whose driver is `process`.
     """
-    simulated = Service(SIMULATED, functools.partial(_make_simulated, is_reliable), Terms(start_deadline_seconds=None))
+    simulated = functools.partial(_make_simulated, is_reliable)  # one, which they share
     return {
-        entry.name: simulated if entry.driver is DriverName.SIMULATED else _service_of(entry, process)
+        entry.name: Service(SIMULATED, simulated, Terms(entry.start_deadline_seconds))
+        if entry.is_simulated
+        else _service_of(entry, process)
         for entry in file.suppliers
     }
 
