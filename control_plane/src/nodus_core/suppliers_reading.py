@@ -234,7 +234,7 @@ def _unknown_grace(section: Section, driver: DriverName | None) -> int:
     if driver is DriverName.SIMULATED and section.has("unknown_grace_seconds"):
         section.report(
             "unknown_grace_seconds",
-            "`unknown_grace_seconds` must be left out with the driver `simulated`: there is no engine that could fail to "
+            "`unknown_grace_seconds` must be left out with the driver `simulated`: there is no engine that might not "
             "answer.",
         )
         section.take("unknown_grace_seconds")
