@@ -17,6 +17,8 @@ from supplier_files import SHIPPED
 
 from nodus_control.control_plane import ControlPlane
 from nodus_control.exit_codes import Misconfigured
+from nodus_control.playground.command import Settled, announce
+from nodus_control.playground.seeded import SeededKeys
 from nodus_control.suppliers.command import check, describe, example_text
 from nodus_control.suppliers.files import drivers_of, load_suppliers, process_options_of, require_runnable, shipped_for
 from nodus_control.suppliers.findings import Finding
@@ -269,3 +271,26 @@ def test_a_playground_takes_a_suppliers_file(tmp_path: Path) -> None:
     assert "--price is for jobs that run on this machine" in refused[2].stderr
     assert "at most six decimals" in refused[3].stderr
     assert "[supplier.process] says how commands run" in refused[4].stderr
+
+
+def test_a_playground_says_that_its_keys_are_not_for_what_is_simulated(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where something else really runs; they are live keys then."""
+    settled = Settled(
+        host="127.0.0.1",
+        port=0,
+        database_url="sqlite://",
+        drivers=("process", "simulated"),
+        speed=1.0,
+        seed=0,
+        opens_browser=False,
+        ready_file=None,
+        as_json=False,
+        allowed_hosts=frozenset(),
+        suppliers=read_suppliers(PROCESS + SHIPPED.read_text(encoding="utf-8"), "x"),
+    )
+    announce(settled, "http://127.0.0.1:1", "http://127.0.0.1:1/", SeededKeys("nk_live_a", "nk_live_b", "secret"))
+    said = capsys.readouterr().out
+
+    assert "those of your file (process, simulated)" in said
+    assert "take test keys only" in said
+    assert "Nothing runs" not in said
