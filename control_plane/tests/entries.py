@@ -25,7 +25,10 @@ def supplier(
     retry_after_loss: int = 2,
 ) -> SupplierEntry:
     """Make a supplier that runs jobs; without `gpus` one whose engine has a queue of its own."""
-    docker, slurm = DockerOptions(UnixEndpoint("/nowhere")), SlurmOptions("/nowhere", isolation_is_not_needed=True)
+    docker, slurm = (
+        DockerOptions(UnixEndpoint("/nowhere")),
+        SlurmOptions("/nowhere", image_command=("run", "{image}"), isolation_is_not_needed=True),
+    )
     return SupplierEntry(
         name=name,
         kind=SupplierKind.NEOCLOUD,

@@ -119,4 +119,4 @@ def open_yard(database_url: str, suppliers: Iterable[SupplierEntry]) -> Yard:
     """Make a control plane with these suppliers."""
     clock = ManualClock()
     control_plane = ControlPlane(database_url, clock=clock, suppliers=entries.file_of(*suppliers))
-    return Yard(control_plane, clock, Claims(control_plane.database, control_plane.catalogue, simulated=False))
+    return Yard(control_plane, clock, Claims(control_plane.database, control_plane.catalogue))

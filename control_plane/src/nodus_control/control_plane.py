@@ -24,9 +24,9 @@ from nodus_ledger.database.sealing import KEY_VARIABLE, sealer_for
 from nodus_ledger.database.settings import RECORDS_SECRET, Settings
 from nodus_ledger.jobs.accepted_suppliers import AcceptedSuppliers
 from nodus_ledger.jobs.admission import Admission
+from nodus_ledger.jobs.availability import Availability
 from nodus_ledger.jobs.capacity import Layout
 from nodus_ledger.jobs.event_log import EventLog
-from nodus_ledger.jobs.gpus_in_use import GpusInUse
 from nodus_ledger.jobs.heartbeats import Workers
 from nodus_ledger.jobs.jobs import Jobs
 from nodus_ledger.jobs.leases import Claims
@@ -56,7 +56,7 @@ from .runner.containment import close_memory
 from .streams.event_feed import EventFeed
 from .streams.output_watch import OutputWatch
 from .suppliers.agreement import Agreement
-from .suppliers.drivers import PROCESS, SIMULATED, DriverContext, Drivers, Service, state_directory
+from .suppliers.drivers import PROCESS, DriverContext, Drivers, Service, state_directory
 from .suppliers.files import shipped_for
 from .suppliers.process.options import ProcessOptions
 from .suppliers.protocol import ClosableDriver, EngineUnavailable
@@ -94,13 +94,13 @@ class ControlPlane:
         suppliers: the suppliers, which all processes of the database must agree on; without, those that come with the
             package.
         accept_suppliers: the name of the command whose operator makes these suppliers the accepted ones.
-        services: how each supplier is served, in place of `driver`. All of them are simulated, or none.
+        services: how each supplier is served, in place of the drivers that the suppliers name.
 
     Raises:
         UntrustedClock: real time is wrong.
         SuppliersDiffer: the database's processes agree on other suppliers.
         SuppliersInUse: a supplier that has jobs is not among them.
-        ValueError: simulated suppliers stand beside others, or a driver has nowhere to keep its files.
+        ValueError: a driver has nowhere to keep its files.
     """
 
     def __init__(
@@ -129,11 +129,8 @@ class ControlPlane:
         self.catalogue: Catalogue = Catalogue(file)
         if services is None:
             services = services_of(file, is_reliable=is_reliable, process=process)
-        kinds = {service.driver for service in services.values()}
-        simulated = kinds == {SIMULATED}
-        if SIMULATED in kinds and not simulated:
-            raise ValueError("simulated suppliers cannot stand beside others: their jobs would be added up")
-        only_processes = kinds == {PROCESS}
+        # Where anything really runs, that decides what is kept, and how.
+        simulated = not self.catalogue.has_real
         if not simulated:
             # Its environment and memory hold the sealing key, and the commands run on this machine.
             close_memory()
@@ -156,17 +153,18 @@ class ControlPlane:
             origin = origin_for(self.database, os.environ.get(ORIGIN_VARIABLE), database_id=self.settings.database_id())
             self.trust_ledger = TrustLedger(self.database, signer, origin)
             self.job_ids = JobIds(secrets.randbits, seed if simulated else None)
-            one_customer = any(service.one_customer for service in services.values())
-            admission = Admission(needs_command=only_processes, one_customer=one_customer)
+            admission = Admission(
+                {name: service.why_not for name, service in services.items() if service.why_not is not None},
+                frozenset(name for name, service in services.items() if service.one_customer),
+            )
             places = {name: process.at_once for name, service in services.items() if service.driver == PROCESS}
-            layout = Layout.of(self.catalogue, places)
+            layout = Layout.of(self.catalogue, places, admission.one_customer)
             self.jobs = Jobs(
                 self.database,
                 sealer,
                 fingerprints,
                 self.catalogue,
                 self.job_ids,
-                simulated=simulated,
                 threshold=options.threshold,
                 admission=admission,
                 layout=layout,
@@ -176,12 +174,12 @@ class ControlPlane:
             self.limits = RateLimiter(limits, redis)
             self.callers = Callers()
             self.outages = Outages(self.database)
-            self.gpus_in_use = GpusInUse(self.database)
+            self.availability = Availability(self.database, layout, admission)
             self._claims = Claims(
                 self.database,
                 self.catalogue,
                 layout,
-                simulated=simulated,
+                admission=admission,
                 must_be_accepted=self.agreement is not None,
             )
             if is_alone:
@@ -208,6 +206,7 @@ class ControlPlane:
             raise
         self._workers = Workers(self.database)
         self._next_sign = 0.0
+        self._said_unreachable: frozenset[str] = frozenset()
         self._giving_way = GivingWay()
         self._working_thread: int | None = None
         self._is_closing = threading.Event()
@@ -386,14 +385,21 @@ class ControlPlane:
         self._now_and_then()
 
     def _now_and_then(self) -> None:
-        """Let the others know, every ten real seconds, that a worker lives; and keep SQLite's log small."""
-        now = time.monotonic()
-        if now >= self._next_sign:
+        """Let the others know, every ten real seconds, that a worker lives; and keep SQLite's log small.
+
+        Whom it does not reach any more, or reaches again, they know at once.
+        """
+        now, unreachable = time.monotonic(), self.worker.unreachable
+        if now >= self._next_sign or unreachable != self._said_unreachable:
             self.database.cut_log()
             self._workers.give_sign(
-                self.worker.id, host=socket.gethostname(), version=VERSION, real_now=int(time.time() * 1000)
+                self.worker.id,
+                host=socket.gethostname(),
+                version=VERSION,
+                real_now=int(time.time() * 1000),
+                unreachable=unreachable,
             )
-            self._next_sign = now + _SIGN_SECONDS
+            self._next_sign, self._said_unreachable = now + _SIGN_SECONDS, unreachable
 
     def _end_everything(self) -> None:
         self.jobs.request_cancel_all(self.clock.now())

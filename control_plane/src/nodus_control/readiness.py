@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping
 
 from nodus_ledger.database.redis_store import RedisStore, RedisUnavailable
 from nodus_ledger.errors import DatabaseUnavailable
-from nodus_ledger.jobs.heartbeats import Workers
+from nodus_ledger.jobs.heartbeats import SILENT_AFTER_MS, Workers
 
 OK = "ok"
-WORKER_SECONDS = 30
-"""How long no worker may have given a sign of life; each gives one every ten seconds."""
+WORKER_SECONDS = SILENT_AFTER_MS // 1000
+"""How long no worker may have given a sign of life."""
 
 KEPT_SECONDS = 1.0
 """How long an answer holds: whoever asks needs no key, and must not keep the database busy."""

@@ -18,6 +18,9 @@ from .suppliers_file import SupplierKind
 NOT_OFFERED = ("tier_not_allowed", "too_few_gpus")
 """The rejections that no change at a supplier lifts, while the suppliers stay what they are."""
 
+CANNOT_RUN = "cannot_run"
+"""The rejection of a supplier that can never run the job: not what it is, or not for its customer."""
+
 REGION_NUDGE = 1.1
 """How much better an offer in the preferred region scores: it wins over one that is up to a tenth cheaper."""
 
@@ -41,6 +44,7 @@ class Requirements:
         lost_before: places where it has been lost, and is tried again where no other candidate is left.
         resting: places that could not begin it a short while ago, and are asked again later.
         full: names of suppliers that have no room for it now.
+        cannot_run: names of suppliers that can never run it.
     """
 
     require_tiers: tuple[str, ...] = ()
@@ -55,6 +59,7 @@ class Requirements:
     lost_before: frozenset[Location] = frozenset()
     resting: frozenset[Location] = frozenset()
     full: frozenset[str] = frozenset()
+    cannot_run: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +144,8 @@ def _rejection(offer: Offer, requirements: Requirements) -> str | None:
         return "tier_not_allowed"
     if not _has(offer, requirements.gpu_count):
         return "too_few_gpus"
+    if offer.supplier in requirements.cannot_run:
+        return CANNOT_RUN
     if offer.supplier in requirements.outages:
         return "outage"
     if offer.supplier in requirements.drained:

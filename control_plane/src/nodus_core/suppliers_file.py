@@ -232,9 +232,11 @@ class SupplierEntry:
         micros_per_gpu_hour: what it offers: micro-USD for an hour of one GPU, by model. 0 is a price. The same models
             as in `gpus` where that is given.
         options: the driver's own section.
-        start_deadline_seconds: how long after the placement a job must have started; None for `slurm`.
+        start_deadline_seconds: how long after the placement a job must have started; None for `slurm`, and for
+            `simulated` where the file does not say it.
         retry_after_loss: how many times a job that was lost here may be placed here again.
-        unknown_grace_seconds: how long a job whose engine cannot be asked is waited for; 0 for as long as it takes.
+        unknown_grace_seconds: how long a job whose engine cannot be asked is waited for; 0 for as long as it takes, and
+            for `simulated`.
     """
 
     name: str

@@ -148,7 +148,7 @@ def _entry(section: Section) -> SupplierEntry:
             (0, _MOST_RETRIES),
             0 if driver is DriverName.SIMULATED else DEFAULT_RETRY_AFTER_LOSS,
         ),
-        unknown_grace_seconds=section.integer("unknown_grace_seconds", (0, _LONGEST_GRACE_SECONDS), 0),
+        unknown_grace_seconds=_unknown_grace(section, driver),
     )
     section.close()
     return entry
@@ -225,4 +225,18 @@ def _start_deadline(section: Section, driver: DriverName | None) -> int | None:
             )
             section.take("start_deadline_seconds")
         return None
+    if driver is DriverName.SIMULATED and not section.has("start_deadline_seconds"):
+        return None
     return section.integer("start_deadline_seconds", (1, _LONGEST_START_SECONDS), DEFAULT_START_DEADLINE_SECONDS)
+
+
+def _unknown_grace(section: Section, driver: DriverName | None) -> int:
+    if driver is DriverName.SIMULATED and section.has("unknown_grace_seconds"):
+        section.report(
+            "unknown_grace_seconds",
+            "`unknown_grace_seconds` must be left out with the driver `simulated`: there is no engine that might not "
+            "answer.",
+        )
+        section.take("unknown_grace_seconds")
+        return 0
+    return section.integer("unknown_grace_seconds", (0, _LONGEST_GRACE_SECONDS), 0)

@@ -8,7 +8,7 @@ from .database import schema, trust_schema, webhook_schema
 from .database.database import Database
 from .database.settings import Settings
 from .jobs import slots
-from .jobs.admission import forget_sole_customer
+from .jobs.admission import forget_owners
 from .trust import key_entries, origin
 
 
@@ -28,7 +28,7 @@ def start_over(database: Database) -> None:
             connection.execute(delete(table))
         slots.clear(connection)
         connection.execute(update(schema.reservations).values(in_flight=0))
-        forget_sole_customer(connection)
+        forget_owners(connection)
         trust_schema.empty(connection)
         origin.rename_emptied(connection)
         webhook_schema.empty(connection)

@@ -1,4 +1,4 @@
-"""Which jobs a control plane takes whose commands run on its own machine."""
+"""Which jobs a supplier takes whose commands run on the worker's own machine, and whose it is."""
 
 from __future__ import annotations
 
@@ -64,13 +64,14 @@ def test_a_job_without_a_command_is_refused_when_it_is_submitted(make_control_pl
     assert submit(control_plane, "acme") == (202, "")
 
 
-def test_the_machine_belongs_to_the_customer_who_submits_first(make_control_plane: MakeControlPlane) -> None:
+def test_the_machine_belongs_to_the_customer_whose_job_it_takes_first(make_control_plane: MakeControlPlane) -> None:
     """In every process that answers for the database, and after a restart; what was refused claims nothing."""
     control_plane, another = make_control_plane(), make_control_plane()
     assert submit(control_plane, "refused", command=None) == (422, "cannot_run")
     assert submit(control_plane, "poor", gpu_count=8, max_runtime_seconds=172_800)[0] == 402
 
     assert submit(control_plane, "acme") == (202, "")
+    control_plane.worker.run_due()
     assert submit(another, "acme") == (202, "")
     assert submit(another, "bank") == (422, "cannot_run")
     assert submit(make_control_plane(), "bank") == (422, "cannot_run")
@@ -85,9 +86,10 @@ def test_an_operator_can_do_without_isolation(make_control_plane: MakeControlPla
 
 
 def test_a_worker_that_needs_isolation_runs_nothing_of_another_customer(make_control_plane: MakeControlPlane) -> None:
-    """Whatever the process took that answered the submission."""
+    """Whatever the process took that answered the submission, and whoever placed the job there."""
     generous, strict = make_control_plane(isolation_is_not_needed=True), make_control_plane()
     assert submit(strict, "acme") == (202, "")
+    strict.worker.run_due()
     assert submit(generous, "bank") == (202, "")
     strict.worker.run_due()
     key = next(key for key in strict.keys.all("bank"))
@@ -100,6 +102,7 @@ def test_a_control_plane_that_was_emptied_is_free_again(make_control_plane: Make
     """A reset removes the jobs, and with them whose machine it was."""
     control_plane = make_control_plane()
     submit(control_plane, "acme")
+    control_plane.worker.run_due()
     control_plane.reset()
 
     assert submit(control_plane, "bank") == (202, "")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from control.engines import EngineStub, Fleet, give
-from entries import file_of, supplier
+from control.engines import EngineStub, Fleet
 
 from nodus_control.control_plane import ControlPlane
 from nodus_control.dispatch.worker import Worker
@@ -57,7 +55,7 @@ def test_a_job_of_a_supplier_that_nobody_serves_waits_for_a_worker_that_does(fle
     job_id = fleet.submit()
     control_plane.worker.run_due()
     control_plane.worker.close()
-    claims = Claims(control_plane.database, control_plane.catalogue, simulated=False)
+    claims = Claims(control_plane.database, control_plane.catalogue)
     control_plane.worker = Worker(control_plane.jobs, claims, Drivers({"dear": fleet.dear}), control_plane.clock.now)
     asked = len(fleet.cheap.polled)
     fleet.advance(600)
@@ -85,12 +83,7 @@ def test_one_driver_serves_all_that_ask_for_the_same(tmp_path: Path) -> None:
     assert drivers.logs(Placement("job", 1, "a", "here", 0.0), 0, 1) == LogChunk(b"", 0, 0, complete=True)
 
 
-def test_simulated_suppliers_keep_to_themselves() -> None:
-    """Beside others their jobs and prices would be added up with real ones."""
-    suppliers = file_of(supplier("made-up", {"l40s": 1}), supplier("real", {"l40s": 1}))
-    services = {name: Service(name, functools.partial(give, EngineStub())) for name in ("simulated", "stub")}
-
-    with pytest.raises(ValueError, match="simulated suppliers cannot stand beside others"):
-        ControlPlane(suppliers=suppliers, services=services)
+def test_a_driver_that_does_not_exist_is_refused() -> None:
+    """By its name, before anything is opened."""
     with pytest.raises(ValueError, match="no driver 'slrum'"):
         ControlPlane(driver="slrum")

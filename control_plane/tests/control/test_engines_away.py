@@ -118,7 +118,7 @@ def test_what_runs_ends_with_a_control_plane_that_keeps_nothing() -> None:
 def test_what_a_worker_that_died_may_have_sent_stays_where_it_is(fleet: Fleet) -> None:
     """That a later request did not leave says nothing of its own."""
     job_id = fleet.submit()
-    claims = Claims(fleet.plane.database, fleet.plane.catalogue, simulated=False)
+    claims = Claims(fleet.plane.database, fleet.plane.catalogue)
     _, claimed = claims.claim("dead", now=fleet.clock.now(), real_now=0, lease_ms=1, limit=9)
     fleet.cheap.on_submit = unsent
     fleet.worker.run_due()
@@ -329,7 +329,7 @@ def test_a_driver_can_ask_whether_its_claim_still_holds(fleet: Fleet) -> None:
         held.append(holds())
 
     fleet.cheap.on_submit = linger
-    claims = Claims(fleet.plane.database, fleet.plane.catalogue, simulated=False)
+    claims = Claims(fleet.plane.database, fleet.plane.catalogue)
     worker = Worker(
         fleet.plane.jobs, claims, Drivers({"cheap": fleet.cheap}), fleet.clock.now, real_time=lambda: real_time
     )
@@ -347,7 +347,7 @@ def test_another_engine_under_a_suppliers_name_gets_nothing(fleet: Fleet, caplog
     fleet.worker.run_due()
     wrong = EngineStub()
     wrong.engine = lambda: "engine 2"
-    claims = Claims(control_plane.database, control_plane.catalogue, simulated=False)
+    claims = Claims(control_plane.database, control_plane.catalogue)
     drivers = Drivers({"cheap": wrong, "dear": fleet.dear})
     other = Worker(control_plane.jobs, claims, drivers, fleet.clock.now, engines=Engines(control_plane.settings))
     fleet.clock.advance_to(fleet.clock.now() + 60_000)

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from control.sse import parse
+from entries import catalogue_of, supplier
 from patience import PATIENCE_SECONDS
 from sqlalchemy import update
 
@@ -204,8 +205,7 @@ def _submitted(control_plane: ControlPlane, api_key: str, *, live: bool = False)
             control_plane.database,
             by._sealer,
             fingerprints,
-            control_plane.catalogue,
+            catalogue_of(supplier("real", {"l40s": 1})),
             control_plane.job_ids,
-            simulated=False,
         )
     return by.submit(key, parse_spec({**SPEC, "command": None}), None, control_plane.clock.now()).job.id

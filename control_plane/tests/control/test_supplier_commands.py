@@ -17,8 +17,10 @@ from supplier_files import SHIPPED
 
 from nodus_control.control_plane import ControlPlane
 from nodus_control.exit_codes import Misconfigured
+from nodus_control.playground.command import Settled, announce
+from nodus_control.playground.seeded import SeededKeys
 from nodus_control.suppliers.command import check, describe, example_text
-from nodus_control.suppliers.files import drivers_of, load_suppliers, process_options_of, shipped_for
+from nodus_control.suppliers.files import drivers_of, load_suppliers, process_options_of, require_runnable, shipped_for
 from nodus_control.suppliers.findings import Finding
 from nodus_control.suppliers.process.options import ProcessOptions
 from nodus_core.catalogue import Catalogue, shipped_suppliers
@@ -148,12 +150,12 @@ def test_an_engine_is_replaced_where_nothing_is_open(tmp_path: Path) -> None:
 
 
 def test_what_cannot_stand_together_is_warned_of(tmp_path: Path) -> None:
-    """Each supplier is right by itself."""
-    (tmp_path / "s.toml").write_text(PROCESS + SHIPPED.read_text(encoding="utf-8"), encoding="utf-8")
+    """Each supplier is right by itself: two that run commands would be one machine under two names."""
+    (tmp_path / "s.toml").write_text(PROCESS + PROCESS.replace('"desk"', '"desk-2"'), encoding="utf-8")
     checked = run("suppliers", "check", "s.toml", cwd=tmp_path)
 
     assert checked.returncode == 0
-    assert "warning: it cannot be served: the suppliers have several drivers (process, simulated)" in checked.stderr
+    assert 'warning: it cannot be served: suppliers "desk" and "desk-2"' in checked.stderr
 
 
 def test_this_machine_is_the_supplier_where_jobs_run_without_a_file() -> None:
@@ -199,14 +201,37 @@ def test_the_section_of_a_supplier_says_how_commands_run() -> None:
 
 def test_what_this_version_cannot_run_is_refused() -> None:
     """By the name of the supplier, and of what it needs."""
-    mixed = read_suppliers(PROCESS + SHIPPED.read_text(encoding="utf-8"), "x")
     twice = read_suppliers(PROCESS + PROCESS.replace('"desk"', '"desk-2"'), "x")
-    with pytest.raises(Misconfigured, match="several drivers"):
-        drivers_of(mixed)
     with pytest.raises(Misconfigured, match='suppliers "desk" and "desk-2"'):
         process_options_of(twice, ProcessOptions())
 
-    assert drivers_of(read_suppliers(PROCESS, "x")) == ("process",)
+
+def test_a_file_may_have_all_drivers_at_once() -> None:
+    """Each job goes to those suppliers that can run it: none of them stands alone."""
+    more = """
+    [[supplier]]
+    name = "lab"
+    kind = "own"
+    regions = ["basement"]
+    driver = "docker"
+    gpus = { l4 = 1 }
+    usd_per_gpu_hour = { l4 = 1 }
+    [supplier.docker]
+    endpoint = "unix:///run/docker.sock"
+    [[supplier]]
+    name = "campus"
+    kind = "own"
+    regions = ["hall-1"]
+    driver = "slurm"
+    usd_per_gpu_hour = { l4 = 1 }
+    [supplier.slurm]
+    folder = "/shared/nodus"
+    images = { x = ["run"] }
+    """
+    file = read_suppliers(f"{PROCESS}\n{more}\n{SHIPPED.read_text(encoding='utf-8')}", "x")
+    require_runnable(file)
+
+    assert drivers_of(file) == ("docker", "process", "simulated", "slurm")
 
 
 @pytest.mark.parametrize("command", ["serve", "worker"])
@@ -248,3 +273,26 @@ def test_a_playground_takes_a_suppliers_file(tmp_path: Path) -> None:
     assert "--price is for jobs that run on this machine" in refused[2].stderr
     assert "at most six decimals" in refused[3].stderr
     assert "[supplier.process] says how commands run" in refused[4].stderr
+
+
+def test_a_playground_says_that_its_keys_are_not_for_what_is_simulated(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where something else really runs; they are live keys then."""
+    settled = Settled(
+        host="127.0.0.1",
+        port=0,
+        database_url="sqlite://",
+        drivers=("process", "simulated"),
+        speed=1.0,
+        seed=0,
+        opens_browser=False,
+        ready_file=None,
+        as_json=False,
+        allowed_hosts=frozenset(),
+        suppliers=read_suppliers(PROCESS + SHIPPED.read_text(encoding="utf-8"), "x"),
+    )
+    announce(settled, "http://127.0.0.1:1", "http://127.0.0.1:1/", SeededKeys("nk_live_a", "nk_live_b", "secret"))
+    said = capsys.readouterr().out
+
+    assert "those of your file (process, simulated)" in said
+    assert "take test keys only" in said
+    assert "Nothing runs" not in said

@@ -108,6 +108,7 @@ def test_a_good_file_is_read_whole() -> None:
     )
     assert (desk.options, desk.start_deadline_seconds) == (ProcessSupplierOptions(), 900)
     assert (mock.options, mock.gpus, mock.retry_after_loss) == (SimulatedOptions(), None, 0)
+    assert mock.start_deadline_seconds is None
     assert [entry.is_simulated for entry in read.suppliers] == [False, False, False, True]
     assert mock.micros_per_gpu_hour == {"h100_80gb": 12_345_678}
 
@@ -162,6 +163,11 @@ def test_a_file_with_secrets_shows_none() -> None:
         ("retry_after_loss = 1", "process = { user = 'jobs' }", "[supplier.process] belongs to another driver"),
         ('driver = "slurm"', 'driver = "slurm"\ngpus = { a100_40gb = 4 }', "`gpus` must be left out"),
         ('driver = "slurm"', 'driver = "slurm"\nstart_deadline_seconds = 9', "`start_deadline_seconds` must be left"),
+        (
+            'driver = "simulated"',
+            'driver = "simulated"\nunknown_grace_seconds = 9',
+            "`unknown_grace_seconds` must be left",
+        ),
     ],
 )
 def test_each_mistake_is_named_with_its_line(line: str, instead: str, expected: str) -> None:

@@ -76,6 +76,15 @@ class Hosted:
         self._until(process, output, r"(working)\n")
         return process
 
+    def fail(self, *arguments: str) -> tuple[int, str]:
+        """Run a command that does not start; return its exit status, and what it printed."""
+        process, output = self._start(*arguments)
+        self.processes.remove(process)
+        try:
+            return process.wait(PATIENCE_SECONDS), output.read_text()
+        finally:
+            process.kill()
+
     def output(self) -> str:
         """Return what they all printed."""
         return "\n".join(file.read_text() for file in sorted(self._directory.glob("hosted-*.txt")))

@@ -8,13 +8,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from nodus_control.clock import ManualClock
 from nodus_control.control_plane import ControlPlane
 from nodus_control.suppliers.agreement import OK
 from nodus_core.catalogue import Catalogue, shipped_suppliers
 from nodus_core.spec import parse_spec
-from nodus_core.suppliers_file import SupplierEntry, SuppliersFile
+from nodus_core.suppliers_file import DriverName, SlurmOptions, SupplierEntry, SuppliersFile
+from nodus_ledger.database.schema import attempts
 from nodus_ledger.jobs.accepted_suppliers import (
     SUPPLIERS_ACCEPTED,
     AcceptedSuppliers,
@@ -235,3 +237,56 @@ def test_an_attempt_keeps_its_price(processes: Processes) -> None:
     job = first.jobs.get("acme", running)
 
     assert (job.status, job.duration_ms, job.cost) == ("completed", 600_000, 400_000)
+
+
+OWN = replace(only("vast").suppliers[0], micros_per_gpu_hour={"homemade": 1_000_000})
+
+
+@pytest.mark.parametrize(
+    ("at_first", "later", "is_recorded", "expected"),
+    [
+        ({"homemade": 6_000_000}, {"homemade": 12_000_000}, True, 1_000_000),
+        ({}, {"homemade": 12_000_000}, True, None),
+        ({"homemade": 6_000_000}, {}, True, 1_000_000),
+        ({"homemade": 6_000_000}, {"homemade": 12_000_000}, False, 2_000_000),
+    ],
+)
+def test_an_attempt_keeps_its_retail(
+    processes: Processes, at_first: dict[str, int], later: dict[str, int], is_recorded: bool, expected: int | None
+) -> None:
+    """Known or not; of one from before it was recorded, it is what retail is when the job ends."""
+    first = processes.start(SuppliersFile((OWN,), at_first))
+    running = processes.submit(gpu="homemade")
+    first.worker.run_due()
+    if not is_recorded:
+        with first.database.write() as connection:
+            connection.execute(update(attempts).values(retail_rate=None))
+    processes.start(SuppliersFile((OWN,), later), accept="serve").advance(3600)
+    job = first.jobs.get("acme", running)
+
+    assert (job.status, job.duration_ms, job.retail) == ("completed", 600_000, expected)
+    assert verify(first.database).is_sound
+
+
+def test_a_supplier_with_jobs_cannot_become_simulated(processes: Processes) -> None:
+    """Under the same name: what nobody ran would end a job that really runs, and be billed; nor the other way round."""
+    first = processes.start(only("vast"))
+    job_id = processes.submit()
+    first.worker.run_due()
+    real = replace(OWN, driver=DriverName.SLURM, options=SlurmOptions("/nowhere", image_command=("run", "{image}")))
+    with pytest.raises(SuppliersInUse) as caught:
+        processes.start(SuppliersFile((real,)), accept="serve")
+
+    assert caught.value.jobs == {"vast": [job_id]}
+
+
+def test_a_queued_job_whose_suppliers_all_became_real_ends(processes: Processes) -> None:
+    """Nobody simulates anything any more, so nobody will ever take it; what can be had is for live keys."""
+    first = processes.start(only("aws", "vast"))
+    gone = processes.submit(gpu="a10g")
+    real = replace(OWN, driver=DriverName.SLURM, options=SlurmOptions("/nowhere", image_command=("run", "{image}")))
+    second = processes.start(SuppliersFile((real,)), accept="serve")
+    second.worker.run_due()
+    job = first.jobs.get("acme", gone)
+
+    assert (job.status, job.error_code, job.cost) == ("failed", "no_supplier", 0)

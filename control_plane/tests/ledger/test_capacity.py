@@ -106,14 +106,18 @@ def test_a_job_that_can_no_longer_go_there_has_nothing_kept() -> None:
 
 
 def test_a_layout_follows_the_catalogue() -> None:
-    """A supplier that says nothing is not counted; one machine has the same for all suppliers."""
+    """A supplier that says nothing is not counted; one machine has the same for all suppliers.
+
+    Where a supplier takes one customer, jobs wait for their turn too: it decides whose the supplier is.
+    """
     plain = default_catalogue()
     machine = layout_of_one_machine(plain, gpus=2, at_once=3)
 
     assert Layout.of(plain) == Layout()
-    assert not Layout.of(plain).counts("a10g")
-    assert machine.counts("a10g")
+    assert not Layout.of(plain).takes_turns("a10g")
+    assert machine.takes_turns("a10g")
     assert len({*machine.slots()}) == 2 * 5 + 3
+    assert Layout.of(plain, one_customer=["aws"]).takes_turns("a10g")
 
 
 @dataclass

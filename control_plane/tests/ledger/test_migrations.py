@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from job_rows import row
 from servers.engines import POSTGRESQL, SEALING_KEY, open_bare
 from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.engine.interfaces import ReflectedIndex
@@ -184,7 +186,7 @@ def test_migrations_from_nothing_lead_to_the_tables_of_today(bare: Engine, engin
 
 @pytest.mark.both_engines
 def test_the_previous_revision_is_migrated_with_all_it_holds(
-    bare: Engine, empty_database_url: str, history: Path, monkeypatch: pytest.MonkeyPatch
+    bare: Engine, empty_database_url: str, history: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Not a value is lost, what is new is filled in, the ledger verifies, its triggers hold, and life goes on."""
     monkeypatch.setenv(KEY_VARIABLE, SEALING_KEY)
@@ -198,8 +200,12 @@ def test_the_previous_revision_is_migrated_with_all_it_holds(
         with pytest.raises(DatabaseError, match="append-only"), database.write() as connection:
             connection.execute(text(statement))
     database.close()
-    original = Database(f"sqlite:///{history}")
-    with original.read() as connection:
+    original = Database(f"sqlite:///{shutil.copyfile(history, tmp_path / 'original.db')}")
+    with original.write() as connection:
+        # What no former revision has written down, or nobody asks again.
+        connection.execute(text("UPDATE attempts SET retail_rate = NULL"))
+        connection.execute(text("UPDATE workers SET unreachable = NULL"))
+        connection.execute(text("UPDATE jobs SET has_command = NULL WHERE finished_at IS NOT NULL"))
         expected = contents(connection)
     original.close()
 
@@ -210,6 +216,32 @@ def test_the_previous_revision_is_migrated_with_all_it_holds(
         submit(control_plane, key_of(control_plane, control_plane.api_key), 10_000)
         control_plane.advance(3600)
         assert verify(control_plane.plane.database).is_sound
+
+
+@pytest.mark.both_engines
+def test_who_had_all_suppliers_keeps_those_that_had_their_jobs(bare: Engine, empty_database_url: str) -> None:
+    """Whoever comes first has the others."""
+    bring_up(bare, "0010")
+    with bare.connect() as connection:
+        for number, (customer, supplier) in enumerate([("acme", "desk"), ("bank", "lab"), ("acme", "desk")]):
+            values = {**row(number), "customer_id": customer}
+            connection.execute(insert_into("jobs", values), values)
+            attempt = {"job_id": values["id"], "attempt": 1, "supplier": supplier, "region": "here", "rate": 1}
+            attempt = {**attempt, "placed_at": 0, "decision": "{}", "outcome": "completed"}
+            connection.execute(insert_into("attempts", attempt), attempt)
+        connection.execute(text("INSERT INTO settings (name, value) VALUES ('sole customer', 'acme')"))
+    database = Database(empty_database_url)
+    with database.read() as connection:
+        owners = rows(connection, "SELECT supplier, customer_id FROM owners")
+        settings = rows(connection, "SELECT value FROM settings WHERE name = 'sole customer'")
+    database.close()
+
+    assert (owners, settings) == ([("desk", "acme")], [])
+
+
+def insert_into(table: str, values: Mapping[str, Any]) -> sqlalchemy.TextClause:
+    """Make the statement that writes a row with these columns."""
+    return text(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({', '.join(f':{name}' for name in values)})")
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ class InUse:
 
 def work(yard: Yard, name: str, in_use: InUse, deadline: float) -> None:
     """Claim, and end what was claimed, until all jobs are over. One attempt in seven is lost."""
-    claims = Claims(yard.control_plane.database, yard.control_plane.catalogue, simulated=False)
+    claims = Claims(yard.control_plane.database, yard.control_plane.catalogue)
     held: list[Claim] = []
     while time.monotonic() < deadline:
         now = yard.clock.now()

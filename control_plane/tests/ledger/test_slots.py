@@ -30,7 +30,7 @@ def lay_out(yard: Yard) -> Callable[[int], None]:
     """Start with another number of GPUs of the first model."""
 
     def start(gpus: int) -> None:
-        Claims(yard.control_plane.database, catalogue_of(supplier("lab", 1, {H100: gpus})), simulated=False)
+        Claims(yard.control_plane.database, catalogue_of(supplier("lab", 1, {H100: gpus})))
 
     return start
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 from entries import catalogue_of
@@ -46,11 +47,21 @@ def after(*history: tuple[str, str, int]) -> tuple[Wants, int | None]:
         st.lists(st.tuples(texts, texts, st.integers(1, 5))).map(tuple),
         st.lists(locations).map(tuple),
         st.lists(locations).map(tuple),
+        st.lists(texts).map(tuple),
     )
 )
 def test_the_name_of_a_queue_says_what_its_jobs_want(wants: Wants) -> None:
     """All of it, whatever names are in it; those who want the same have the same."""
     assert of_queue(wants.queue) == wants
+
+
+def test_the_name_of_a_queue_of_before_is_read() -> None:
+    """Jobs wait in it across an upgrade; it says nothing of who can never run them."""
+    wants = Wants("acme", False, 1, (), 7)
+    before = wants.queue.removesuffix(",[]]") + "]"
+
+    assert len(json.loads(before)) == len(json.loads(wants.queue)) - 1
+    assert of_queue(before) == wants
 
 
 def test_a_place_that_could_not_begin_rests() -> None:

@@ -75,8 +75,7 @@ class RealJob:
 
     def processes(self) -> list[int]:
         """Every living process that carries this job's token, wherever it hangs in the process table."""
-        needle = os.fsencode(f"{TOKEN}={self.token}")
-        return [int(name) for name in os.listdir("/proc") if name.isdigit() and needle in _environment(name)]
+        return processes_with(self.token)
 
 
 class RealJobs:
@@ -156,6 +155,12 @@ def jobs(tmp_path: pathlib.Path) -> Iterator[RealJobs]:
     made = RealJobs(tmp_path / "state")
     yield made
     made.end_all()
+
+
+def processes_with(token: str) -> list[int]:
+    """Find every living process that carries a token, wherever it hangs in the process table."""
+    needle = os.fsencode(f"{TOKEN}={token}")
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and needle in _environment(name)]
 
 
 def _environment(name: str) -> list[bytes]:

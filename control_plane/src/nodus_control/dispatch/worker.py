@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from nodus_core.lifecycle import JobStatus
 from nodus_ledger.errors import DatabaseUnavailable
+from nodus_ledger.jobs.admission import ANOTHERS
 from nodus_ledger.jobs.jobs import Jobs
 from nodus_ledger.jobs.leases import Claim, Claims
 from nodus_ledger.jobs.settlement import Step
@@ -50,7 +51,6 @@ TOGETHER_SECONDS = 0.02
 STOPPING_SECONDS = 5.0
 """How long the calls under way may take when the worker stops."""
 
-_ANOTHERS_MACHINE = "The machine that runs the jobs here does not isolate customers, and belongs to another one."
 _INVALID_REPORT = "What ran the job gave times for it that cannot be."
 _NO_ANSWER = "Its supplier does not answer at the moment."
 
@@ -315,8 +315,8 @@ class Worker:
         placement = placement_of(claim)
         workload = open_workload(self._jobs, claim)
         if ending is Ending.NONE and job.status == JobStatus.QUEUED.value:
-            if self._jobs.is_anothers(job.customer_id):
-                return decisions.impossible(claim, now, "cannot_run", _ANOTHERS_MACHINE)
+            if self._jobs.is_anothers(placement.supplier, job.customer_id):
+                return decisions.impossible(claim, now, "cannot_run", ANOTHERS)
             call.limit(SUBMIT_SECONDS, changes_something=True)
             try:
                 driver.submit(placement, workload, now / 1000, lambda: self._holds(claim))

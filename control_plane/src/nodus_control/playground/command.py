@@ -273,9 +273,7 @@ def run_playground(settled: Settled) -> int:
             control_plane.start_worker()
             server.start()
         except SuppliersInUse as exc:
-            raise Misconfigured(
-                f"{exc}, and the suppliers file does not have it: start with the file from before"
-            ) from exc
+            raise Misconfigured(f"{exc}: start with the file from before") from exc
         except (UnusableDatabase, DatabaseUnavailable, UnusableKey, ServerFailed, RuntimeError) as exc:
             raise Misconfigured(str(exc)) from exc
         announce(settled, server.base_url, page_address(server.base_url, guard), keys)
@@ -327,6 +325,8 @@ def _what_runs_here(settled: Settled) -> Iterator[str]:
         yield "Images run in this machine's engine for containers."
     if settled.suppliers is not None:
         yield f"Suppliers and prices are those of your file ({', '.join(settled.drivers)})."
+        if SIMULATED in settled.drivers:
+            yield "Those that are simulated take test keys only, and these are live ones: they stay unused here."
     else:
         price = LOCAL_MICROS_PER_GPU_HOUR if settled.micros_per_gpu_hour is None else settled.micros_per_gpu_hour
         yield f"It has GPUs in name only: no device is attached. The price is ${usd(price):.2f} for a GPU and hour."

@@ -101,7 +101,9 @@ def _caller(control: Control, *, is_agent: bool) -> Caller:
 def _routing(control_plane: ControlPlane, payload: Mapping[str, Any]) -> dict[str, Any]:
     """Say where a job would go if it were submitted now, and what would be reserved for it."""
     tiers = tuple(sorted(payload.get("require_tiers", ())))
-    offers = control_plane.catalogue.offers(payload.get("gpu", ""))
+    catalogue = control_plane.catalogue
+    # As for the seeded keys: simulated suppliers are theirs only where nothing really runs.
+    offers = catalogue.offers_for(payload.get("gpu", ""), simulated=not catalogue.has_real)
     count, seconds = payload.get("gpu_count"), payload.get("max_runtime_seconds")
     needed = count or 1
     ceiling = ceiling_micros(offers, tiers, needed)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nodus_core.catalogue import Catalogue, default_catalogue
+from nodus_ledger.jobs.admission import WhyNot
 from nodus_ledger.jobs.jobs import Jobs
 
 from ..clock import Clock
@@ -80,13 +81,14 @@ class Service:
     """How a supplier is served: the name of its driver, what makes that, and the supplier's terms.
 
     Suppliers with the same `make` share one driver. `one_customer` is for an engine that keeps the jobs of several
-    customers no better apart than those of one.
+    customers no better apart than those of one, and `why_not` for one that does not run everything.
     """
 
     driver: str
     make: Callable[[DriverContext], Driver]
     terms: Terms = field(default_factory=Terms)
     one_customer: bool = False
+    why_not: WhyNot | None = None
 
 
 class Drivers:

@@ -28,11 +28,6 @@ LOCAL = "local"
 
 LOCAL_MICROS_PER_GPU_HOUR = 1_000_000
 
-_ALONE = {
-    SIMULATED: "cannot stand beside others: what nobody ran would be added up with real jobs",
-    PROCESS: "cannot stand beside others: it runs no images, and theirs would end up there",
-}
-
 
 def load_suppliers(path: Path) -> SuppliersFile:
     """Read a suppliers file.
@@ -55,16 +50,8 @@ def load_suppliers(path: Path) -> SuppliersFile:
 
 
 def drivers_of(file: SuppliersFile) -> tuple[str, ...]:
-    """Return the drivers of the suppliers of a file, in the order of their names.
-
-    Raises:
-        Misconfigured: what runs nothing, or isolates nothing, stands beside others.
-    """
-    drivers = sorted({entry.driver.value for entry in file.suppliers})
-    for alone, why in _ALONE.items():
-        if alone in drivers and len(drivers) > 1:
-            raise Misconfigured(f"the suppliers have several drivers ({', '.join(drivers)}), and `{alone}` {why}")
-    return tuple(drivers)
+    """Return the drivers of the suppliers of a file, in the order of their names."""
+    return tuple(sorted({entry.driver.value for entry in file.suppliers}))
 
 
 def process_options_of(file: SuppliersFile, base: ProcessOptions) -> ProcessOptions:
@@ -80,7 +67,10 @@ def process_options_of(file: SuppliersFile, base: ProcessOptions) -> ProcessOpti
     entries = [entry for entry in file.suppliers if entry.driver is DriverName.PROCESS]
     if len(entries) > 1:
         names = " and ".join(f'"{entry.name}"' for entry in entries)
-        raise Misconfigured(f"suppliers {names} have the driver `process`: this machine is one supplier")
+        raise Misconfigured(
+            f"suppliers {names} have the driver `process`, and their jobs would all run on this one machine: make one "
+            "supplier of them"
+        )
     if not entries:
         return base
     options, gpus = entries[0].options, entries[0].gpus
@@ -101,7 +91,6 @@ def require_runnable(file: SuppliersFile) -> None:
     Raises:
         Misconfigured: it cannot.
     """
-    drivers_of(file)
     process_options_of(file, ProcessOptions())
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from nodus_core.suppliers_file import (
     DockerOptions,
-    DriverName,
     ProcessSupplierOptions,
     SimulatedOptions,
     SlurmOptions,
@@ -33,9 +32,11 @@ def services_of(file: SuppliersFile, *, is_reliable: bool, process: ProcessOptio
         is_reliable: simulated suppliers neither refuse nor lose jobs by chance.
         process: how commands run at the supplier whose driver is `process`.
     """
-    simulated = Service(SIMULATED, functools.partial(_make_simulated, is_reliable), Terms(start_deadline_seconds=None))
+    simulated = functools.partial(_make_simulated, is_reliable)  # one, which they share
     return {
-        entry.name: simulated if entry.driver is DriverName.SIMULATED else _service_of(entry, process)
+        entry.name: Service(SIMULATED, simulated, Terms(entry.start_deadline_seconds))
+        if entry.is_simulated
+        else _service_of(entry, process)
         for entry in file.suppliers
     }
 
@@ -46,11 +47,39 @@ def _service_of(entry: SupplierEntry, process: ProcessOptions) -> Service:
     assert not isinstance(options, SimulatedOptions)
     if isinstance(options, ProcessSupplierOptions):
         one_customer = not process.isolation_is_not_needed
-        return Service(PROCESS, functools.partial(_make_process, process), terms, one_customer=one_customer)
+        made = functools.partial(_make_process, process)
+        return Service(PROCESS, made, terms, one_customer=one_customer, why_not=_why_not_a_command)
     if isinstance(options, SlurmOptions):
         one_customer = not options.isolation_is_not_needed
-        return Service(SLURM, functools.partial(_make_slurm, options), terms, one_customer=one_customer)
-    return Service(DOCKER, functools.partial(_make_docker, entry, options), terms)
+        made, why_not = functools.partial(_make_slurm, options), functools.partial(_why_not_on_cluster, options)
+        return Service(SLURM, made, terms, one_customer=one_customer, why_not=why_not)
+    made, why_not = functools.partial(_make_docker, entry, options), functools.partial(_why_not_in_container, options)
+    return Service(DOCKER, made, terms, why_not=why_not)
+
+
+def _why_not_a_command(_image: str, has_command: bool) -> str | None:
+    return None if has_command else "The supplier runs commands, and no images: give the job a `command`."
+
+
+def _why_not_in_container(options: DockerOptions, image: str, _has_command: bool) -> str | None:
+    from .docker.references import InvalidReference, is_allowed, parse_reference
+
+    try:
+        reference = parse_reference(image)
+    except InvalidReference as exc:
+        return f"The image cannot be run: {exc}."
+    if not is_allowed(reference, options.registries):
+        return f"The supplier does not run images of the registry {reference.registry}."
+    return None
+
+
+def _why_not_on_cluster(options: SlurmOptions, image: str, has_command: bool) -> str | None:
+    if image in options.images:
+        is_empty = not options.images[image] and not has_command
+        return "The image stands for no program of its own here: give the job a `command`." if is_empty else None
+    if not options.image_command:
+        return "The supplier runs no containers, and the image is not among those that it knows: choose one of those."
+    return None
 
 
 def _make_simulated(is_reliable: bool, context: DriverContext) -> Driver:

@@ -13,7 +13,7 @@ of one kind in the order of their key:
 2. jobs, webhook endpoints, then deliveries; workers claim with `SKIP LOCKED`, and never wait here;
 3. keys, each with its `reservations` behind it, which guard everything about a month: `monthly_spend`, and the
    thresholds that were told;
-4. slots; who takes some skips what is locked, and never waits here;
+4. slots; who takes some skips what is locked, and never waits here; behind them `owners`, by passes alone;
 5. heads of logs, and behind them the rows of `ledger` and `events`. That lock is held until the transaction commits,
    so positions become visible in their order; and it is what all of a customer's writers queue for, so it comes last.
 

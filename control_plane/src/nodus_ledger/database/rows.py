@@ -37,6 +37,7 @@ class JobRecord:
     reserved: int
     reserved_rate: int
     simulated: bool | None
+    has_command: bool | None
     status: str
     placements: int
     supplier: str | None
@@ -93,6 +94,10 @@ class JobRecord:
         return self.finished_at is not None
 
 
+UNPRICED = -1
+"""The retail rate of an attempt for which nobody knew any when it was placed."""
+
+
 def counts_as_simulated(recorded: bool | None) -> bool:
     """Read the column `simulated` of a job: before it was recorded, every supplier and every price was simulated."""
     return recorded is not False
@@ -124,6 +129,8 @@ class AttemptRecord:
         unknown_since: since when nobody can say whether it runs; None while that is known.
         seen_at: its last proof of life; None before the first.
         progress_at: when what it waits for last made progress; None where that cannot be told.
+        retail_rate: what retail was when it was placed, in micro-USD per GPU-hour: `UNPRICED` where nobody knew; None
+            for one from before that was recorded.
     """
 
     job_id: str
@@ -137,6 +144,7 @@ class AttemptRecord:
     unknown_since: int | None = None
     seen_at: int | None = None
     progress_at: int | None = None
+    retail_rate: int | None = None
 
 
 ATTEMPT_FIELDS = tuple(attempts.c[each.name] for each in fields(AttemptRecord))

@@ -146,6 +146,7 @@ jobs = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("reserved", BigInteger, nullable=False),
     Column("reserved_rate", BigInteger, nullable=False),
+    Column("has_command", Boolean),  # None for a job from before this was recorded
     Column("simulated", Boolean),  # None for a job from before this was recorded, which counts as simulated
     # What transitions change.
     Column("status", String, nullable=False),
@@ -235,6 +236,8 @@ attempts = Table(
     Column("unknown_since", BigInteger),  # since when nobody can say whether it runs; None while that is known
     Column("seen_at", BigInteger),  # its last proof of life
     Column("progress_at", BigInteger),  # when what it waits for last made progress
+    # For an hour of one GPU, when it was placed: UNPRICED where nobody knew; None for one from before it was recorded.
+    Column("retail_rate", BigInteger),
     PrimaryKeyConstraint("job_id", "attempt"),
 )
 
@@ -307,6 +310,15 @@ workers = Table(
     Column("version", String, nullable=False),
     Column("started_at", BigInteger, nullable=False),  # real time
     Column("seen_at", BigInteger, nullable=False),  # real time
+    Column("unreachable", Text),  # the suppliers that it does not reach, by comma; None before this was recorded
+)
+
+# Whose a supplier is that keeps the jobs of several customers no better apart than those of one.
+owners = Table(
+    "owners",
+    metadata,
+    Column("supplier", String, primary_key=True),
+    Column("customer_id", String, nullable=False),
 )
 
 outages = Table(

@@ -19,7 +19,7 @@ _SETTING = "catalogue sha256"
 _MOST_NAMED = 5
 _ACCEPTED = select(settings.c.value).where(settings.c.name == _SETTING)
 _OPEN = (
-    select(attempts.c.supplier, attempts.c.job_id)
+    select(attempts.c.supplier, attempts.c.job_id, jobs.c.simulated)
     .join(jobs, jobs.c.id == attempts.c.job_id)
     .where(jobs.c.open_attempt, attempts.c.outcome.is_(None))
     .order_by(attempts.c.supplier, jobs.c.seq)
@@ -41,11 +41,14 @@ class SuppliersDiffer(Exception):
 
 
 class SuppliersInUse(Exception):
-    """Suppliers that are not in the file have jobs: `jobs` are their ids, by supplier."""
+    """Suppliers that are not in the file as what they were have jobs: `jobs` are their ids, by supplier."""
 
     def __init__(self, jobs: Mapping[str, Sequence[str]]) -> None:
         named = "; ".join(f'"{supplier}" has {_named(ids)}' for supplier, ids in jobs.items())
-        super().__init__(f"suppliers that are not in the file have jobs: {named}; leave them there until those end")
+        super().__init__(
+            f"suppliers that are not in the file as they were have jobs: {named}; keep each of them, simulated or not "
+            "as it was, until those end"
+        )
         self.jobs = jobs
 
 
@@ -75,7 +78,7 @@ class AcceptedSuppliers:
 
         Raises:
             SuppliersDiffer: it is another, and nobody accepted it.
-            SuppliersInUse: a supplier that has jobs is not in it.
+            SuppliersInUse: a supplier that has jobs is not in it, or is simulated where it was not, or the reverse.
         """
         with self._database.write() as connection:
             # Until this transaction ends, nobody places jobs by the catalogue that was accepted before.
@@ -100,11 +103,16 @@ def is_accepted(connection: Connection, sha256: str) -> bool:
 
 
 def _jobs_elsewhere(connection: Connection, catalogue: Catalogue, *, serves_earlier: bool) -> dict[str, list[str]]:
-    """Return the jobs that have an open attempt at a supplier which is not in a catalogue."""
+    """Return the jobs that have an open attempt at a supplier which is not in a catalogue as it was.
+
+    One that was simulated and runs something now is another, and so is the reverse; a job from before that was recorded
+    may be under way with either, and is left out where what was begun then is served here.
+    """
     found: dict[str, list[str]] = {}
     query = _OPEN.where(jobs.c.simulated.is_not(None)) if serves_earlier else _OPEN
-    for supplier, job_id in connection.execute(query):
-        if supplier not in catalogue.suppliers:
+    for supplier, job_id, simulated in connection.execute(query):
+        entry = catalogue.suppliers.get(supplier)
+        if entry is None or (simulated is not None and entry.is_simulated is not simulated):
             found.setdefault(supplier, []).append(job_id)
     return found
 

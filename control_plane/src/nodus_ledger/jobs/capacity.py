@@ -6,7 +6,7 @@ customer the oldest job that fits. A job that was passed over for want of GPUs i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nodus_core.catalogue import Catalogue
@@ -26,18 +26,26 @@ class Layout:
         pools: by supplier; a supplier that is not here counts by itself, and takes any number of jobs.
         gpus: how many GPUs there are, by pool and model.
         places: how many jobs run at once at most, by pool, where that is limited.
+        exclusive: the models that suppliers offer who take one customer only.
     """
 
     pools: Mapping[str, str] = field(default_factory=dict)
     gpus: Mapping[tuple[str, str], int] = field(default_factory=dict)
     places: Mapping[str, int] = field(default_factory=dict)
+    exclusive: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, catalogue: Catalogue, places: Mapping[str, int] | None = None) -> Layout:
-        """Make the layout of a catalogue: each supplier that says what it has is a pool."""
+    def of(
+        cls, catalogue: Catalogue, places: Mapping[str, int] | None = None, one_customer: Collection[str] = ()
+    ) -> Layout:
+        """Make the layout of a catalogue: each supplier that says what it has is a pool.
+
+        `places` are how many jobs run at once at suppliers that limit that, and `one_customer` those that take one.
+        """
         counted = {name: supplier.gpus for name, supplier in catalogue.suppliers.items() if supplier.gpus is not None}
         gpus = {(name, gpu): count for name, has in counted.items() for gpu, count in has.items()}
-        return cls({name: name for name in counted}, gpus, places or {})
+        exclusive = {gpu for name in one_customer for gpu in catalogue.suppliers[name].micros_per_gpu_hour}
+        return cls({name: name for name in counted}, gpus, places or {}, frozenset(exclusive))
 
     def slots(self) -> Iterator[tuple[str, str, int]]:
         """Yield pool, model and index of everything that there is."""
@@ -46,9 +54,9 @@ class Layout:
         for pool, count in self.places.items():
             yield from ((pool, PLACES, index) for index in range(count))
 
-    def counts(self, gpu: str) -> bool:
-        """Say whether GPUs of this model are counted anywhere."""
-        return any(model == gpu for _, model in self.gpus)
+    def takes_turns(self, gpu: str) -> bool:
+        """Say whether jobs for this model wait for their turn: where it is counted, or goes to one customer only."""
+        return gpu in self.exclusive or any(model == gpu for _, model in self.gpus)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +104,22 @@ def kept_for(heads: Iterable[Head]) -> dict[str, Head]:
     return {head.reserves: head for head in heads if head.reserves is not None}
 
 
+def free_in(room: Room, pool: str, kept: int = 0) -> int:
+    """Return how many GPUs of a pool a job could have now, of which so many are kept for another one.
+
+    There are none where no more jobs may run at once, whatever is free.
+    """
+    return max(0, room.free[pool] - kept) if room.places.get(pool, 1) > 0 else 0
+
+
 def pools_with_room(head: Head, kept: Mapping[str, Head], room: Room) -> frozenset[str]:
     """Return the pools in which there is room for a job now, given what is kept for others."""
 
-    def free(pool: str) -> int:
+    def for_others(pool: str) -> int:
         other = kept.get(pool)
-        return room.free[pool] - (other.gpus if other is not None and other.seq != head.seq else 0)
+        return other.gpus if other is not None and other.seq != head.seq else 0
 
-    return frozenset(pool for pool in room.free if free(pool) >= head.gpus and room.places.get(pool, 1) > 0)
+    return frozenset(pool for pool in room.free if free_in(room, pool, for_others(pool)) >= head.gpus)
 
 
 def next_turn(heads: Sequence[Head], room: Room, held: Mapping[str, int], turns: Mapping[str, int]) -> Turn:

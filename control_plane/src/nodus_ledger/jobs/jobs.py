@@ -24,7 +24,7 @@ from ..errors import UnknownJob
 from ..keys.keys import KeyRecord
 from ..keys.thresholds import DEFAULT_FRACTION
 from . import outcomes
-from .admission import Admission, sole_customer
+from .admission import Admission, owner_of
 from .capacity import Layout
 from .job_secrets import Secrets, open_secrets
 from .permissions import require_own
@@ -83,7 +83,6 @@ class Jobs:
         catalogue: Catalogue,
         ids: JobIds,
         *,
-        simulated: bool = True,
         threshold: float = DEFAULT_FRACTION,
         admission: Admission | None = None,
         layout: Layout | None = None,
@@ -91,7 +90,7 @@ class Jobs:
         """`threshold` is the fraction of a key's cap at which subscribers are notified; `admission`: what is taken;
         `layout`: what there is of each GPU model, as those know who place jobs.
 
-        Where suppliers are `simulated`, only test keys may submit; elsewhere, only live ones.
+        Test keys submit to simulated suppliers, live keys to all others.
         """
         self._admission = admission or Admission()
         self._database = database
@@ -105,7 +104,6 @@ class Jobs:
             catalogue,
             ids,
             self._admission,
-            simulated=simulated,
             threshold=threshold,
             layout=layout or Layout(),
         )
@@ -182,12 +180,12 @@ class Jobs:
                 .values(cancel_requested_at=now, due_at=now, waiting_since=None)
             )
 
-    def is_anothers(self, customer_id: str) -> bool:
-        """Say whether jobs of this customer are not run, because the engine belongs to another one."""
-        if not self._admission.one_customer:
+    def is_anothers(self, supplier: str, customer_id: str) -> bool:
+        """Say whether a supplier runs no jobs of this customer, because it belongs to another one."""
+        if supplier not in self._admission.one_customer:
             return False
         with self._database.read() as connection:
-            return sole_customer(connection) not in (None, customer_id)
+            return owner_of(connection, supplier) not in (None, customer_id)
 
     def decision(self, job_id: str) -> dict[str, Any] | None:
         """Return the latest placement decision of a job, as the router judged it; None before the first."""

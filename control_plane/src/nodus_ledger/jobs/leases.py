@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, insert, or_, select, true, update
 
 from nodus_core import routing
 from nodus_core.catalogue import Catalogue
@@ -23,13 +23,14 @@ from ..database.schema import attempts, jobs
 from ..trust import job_entries
 from ..trust.log import Entry
 from .accepted_suppliers import is_accepted
+from .admission import Admission
 from .capacity import Layout
 from .outages import outages_now
 from .passes import Passes
 from .placements import attempt_row, closed_attempts, no_supplier, nowhere, orphans
 from .settlement import SUBMITTING, Step, write_steps
 from .slots import Slots
-from .wants import WAITING_FOR_CAPACITY, WAITS_NO_MORE, Circumstances, ClosedAttempt
+from .wants import WAITING_FOR_CAPACITY, WAITS_NO_MORE, Circumstances, ClosedAttempt, Wants
 from .wants import of_job as wants_of
 
 SWEEP_SECONDS = 2.0
@@ -84,13 +85,18 @@ class Claims:
         catalogue: Catalogue,
         layout: Layout | None = None,
         *,
-        simulated: bool = True,
+        admission: Admission | None = None,
         must_be_accepted: bool = False,
     ) -> None:
-        """Where suppliers are `simulated`, only simulated jobs are handed out; elsewhere, only others.
+        """Prepare for handing out jobs.
 
-        `layout` is what there is of each GPU model; None for what the catalogue says. A catalogue that
-        `must_be_accepted` places nothing while another one is the accepted one.
+        Args:
+            database: the database.
+            catalogue: the suppliers.
+            layout: what there is of each GPU model; None for what the catalogue says.
+            admission: who takes what.
+            must_be_accepted: nothing is placed while another catalogue is the accepted one. Where none has to be, jobs
+                of a kind, simulated or real, that nobody in the catalogue takes are left alone.
         """
         self._database = database
         self._catalogue = catalogue
@@ -100,12 +106,23 @@ class Claims:
         self._floor: int | None = None
         self._next_sweep = 0.0
         self._layout = Layout.of(catalogue) if layout is None else layout
-        self._simulated = simulated
+        self._admission = admission or Admission()
         self._must_be_accepted = must_be_accepted
         # One from before this was recorded may be under way with either.
-        self._is_ours = or_(jobs.c.simulated.is_(None), jobs.c.simulated == simulated)
+        self._is_ours = (
+            true()
+            if must_be_accepted or (catalogue.has_real and catalogue.has_simulated)
+            else or_(jobs.c.simulated.is_(None), jobs.c.simulated == catalogue.has_simulated)
+        )
         Slots(database, self._layout).lay_out(self._may_place)
-        self._passes = Passes(database, catalogue, self._layout, simulated=simulated, may_place=self._may_place)
+        self._passes = Passes(
+            database,
+            catalogue,
+            self._layout,
+            is_agreed=must_be_accepted,
+            admission=self._admission,
+            may_place=self._may_place,
+        )
 
     def next_due(self, real_now: int) -> int | None:
         """Return the earliest time at which a job that nobody holds falls due; None where none will."""
@@ -206,9 +223,9 @@ class Claims:
         return len(due), claims
 
     def _waits(self, job: JobRecord) -> bool:
-        """Say whether a due job waits for its turn, like all that are not placed yet where GPUs are counted."""
+        """Say whether a due job waits for its turn, like all that are not placed yet where turns are taken."""
         is_placed = job.open_attempt or job.cancel_requested_at is not None
-        return not is_placed and job.simulated is not None and self._layout.counts(job.gpu)
+        return not is_placed and job.simulated is not None and self._layout.takes_turns(job.gpu)
 
     def _queue(
         self, connection: Connection, unplaced: Sequence[tuple[JobRecord, Sequence[ClosedAttempt]]], now: int
@@ -216,11 +233,15 @@ class Claims:
         """Have jobs wait: none is due before something changes for it by itself."""
         rows = []
         for job, history in unplaced:
-            wants, again_at = wants_of(job, history, self._catalogue, now)
+            wants, again_at = self._wants(job, history, now)
             rows.append({"of_seq": job.seq, "since": now, "queue": wants.queue, "again_at": again_at})
             self._passes.wake(job.gpu, is_new=not job.attempt)
         if rows:
             connection.execute(_QUEUE, rows)
+
+    def _wants(self, job: JobRecord, history: Sequence[ClosedAttempt], now: int) -> tuple[Wants, int | None]:
+        unable = self._admission.unable(job.image, has_command=job.has_command)
+        return wants_of(job, history, self._catalogue, now, unable)
 
     def _floor_at(self, connection: Connection, now: int) -> int | None:
         """Return the time before which nothing is due, as far as is known; None for a claim that looks at everything.
@@ -312,21 +333,24 @@ class Claims:
         rows: list[dict[str, Any]] = []
         entries: list[Entry] = []
         to_wait = []
-        without_hope = orphans(connection, [job for job, _ in unplaced], simulated=self._simulated)
+        without_hope = orphans(connection, [job for job, _ in unplaced], simulated=self._catalogue.has_simulated)
         for job, history in unplaced:
             if job.cancel_requested_at is not None:
                 ended.append(Step(job, [Change(to=JobStatus.CANCELLED, at=now, reason="requested")], None))
                 continue
-            wants, _ = wants_of(job, history, self._catalogue, now)
+            wants, _ = self._wants(job, history, now)
             requirements = wants.requirements(self._catalogue, circumstances, prefer_region=job.prefer_region)
-            offers = self._catalogue.offers(job.gpu) if job.id not in without_hope else ()
+            offers = self._catalogue.offers_for(job.gpu, simulated=job.is_simulated)
+            if job.id in without_hope:
+                offers = ()
             decision = routing.decide(offers, requirements)
             number = job.attempt + 1
             offer = decision.chosen
             if offer is None and decision.may_wait:
                 to_wait.append((job, history))
                 continue
-            rows.append(attempt_row(job.id, number, offer, now, decision))
+            retail = self._catalogue.retail_micros_per_gpu_hour(job.gpu, simulated=job.is_simulated)
+            rows.append(attempt_row(job.id, number, offer, now, decision, retail_rate=retail))
             if offer is None:
                 ended.append(Step(replace(job, attempt=number), [no_supplier(now, decision)], None, nowhere(now)))
                 continue

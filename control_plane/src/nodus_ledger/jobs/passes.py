@@ -15,18 +15,20 @@ from typing import Any
 from sqlalchemy import CTE, BigInteger, Connection, and_, bindparam, func, insert, select, text, tuple_, update
 
 from nodus_core.catalogue import Catalogue
-from nodus_core.routing import decide
+from nodus_core.routing import Decision, decide
 
 from ..database.database import Database
 from ..database.rows import JOB_FIELDS, JobRecord
 from ..database.schema import attempts, jobs, passes, turns
 from ..trust import job_entries, log
 from ..trust.log import Entry
+from . import admission as admissions
+from .admission import Admission
 from .capacity import Head, Layout, Room, kept_for, next_turn, pools_with_room, reservations
 from .outages import outages_now
 from .placements import attempt_row, no_supplier, nowhere
 from .settlement import Step, write_steps
-from .slots import Slots
+from .slots import Slots, free
 from .wants import WAITS_NO_MORE, Circumstances, Wants, of_queue
 
 SWEEP_SECONDS = 1.0
@@ -124,16 +126,28 @@ class Passes:
         catalogue: Catalogue,
         layout: Layout,
         *,
-        simulated: bool,
+        is_agreed: bool = False,
+        admission: Admission | None = None,
         may_place: Callable[[Connection], bool] = lambda _: True,
     ) -> None:
-        """Prepare for passes; `may_place` is asked in the transaction that would place something, or end it."""
+        """Prepare for passes.
+
+        Args:
+            database: the database.
+            catalogue: the suppliers.
+            layout: what there is of each GPU model.
+            is_agreed: all who place jobs go by this catalogue. Else jobs of a kind, simulated or real, that nobody in
+                it takes are left to others, who may have suppliers for them.
+            admission: who takes what.
+            may_place: asked in the transaction that would place something, or end it.
+        """
         self._may_place = may_place
         self._database = database
         self._catalogue = catalogue
         self._layout = layout
         self._slots = Slots(database, layout)
-        self._simulated = simulated
+        self._is_agreed = is_agreed
+        self._admission = admission or Admission()
         self._arrived: set[str] = set()
         self._news: set[str] = set()
         self._seen: dict[str, tuple[Circumstances, Room]] = {}
@@ -182,12 +196,12 @@ class Passes:
         return any(offer.supplier not in self._layout.pools for offer in self._catalogue.offers(gpu))
 
     def _run(self, gpu: str, circumstances: Circumstances, now: int, limit: int) -> int:
-        placed, room, hopeless = self._place(gpu, circumstances, now, limit)
+        placed, room, hopeless, is_stale = self._place(gpu, circumstances, now, limit)
         ended = self._end(gpu, hopeless, circumstances, now, limit)
         self._seen[gpu] = (circumstances, room)
         if placed:
             self._placed_last[gpu] = max(self._placed_last.values(), default=0) + 1
-        if placed >= limit or ended:
+        if placed >= limit or ended or is_stale:
             self._news.add(gpu)  # There may be more.
         return placed + ended
 
@@ -200,12 +214,12 @@ class Passes:
         with self._database.write() as connection:
             if not self._may_place(connection):
                 return 0
+            owners = self._admission.owners(connection)
             for queue in hopeless:
                 if len(ended) >= limit:
                     break
                 limits = {"of_gpu": gpu, "queue": queue, "at_most": limit - len(ended)}
-                requirements = of_queue(queue).requirements(self._catalogue, circumstances)
-                decision = decide(self._catalogue.offers(gpu), requirements)
+                decision = self._decide(gpu, of_queue(queue), circumstances, owners)
                 for row in connection.execute(_LOCK_OLDEST, limits):
                     job = JobRecord(*row)
                     number = job.attempt + 1
@@ -216,29 +230,40 @@ class Passes:
             write_steps(connection, ended, self._catalogue)
         return len(ended)
 
-    def _place(self, gpu: str, circumstances: Circumstances, now: int, limit: int) -> tuple[int, Room, list[str]]:
+    def _decide(
+        self, gpu: str, wants: Wants, circumstances: Circumstances, owners: Mapping[str, str], **more: Any
+    ) -> Decision:
+        """Ask the router; `more` is what `Wants.requirements` takes beside."""
+        requirements = wants.requirements(
+            self._catalogue, circumstances, anothers=admissions.anothers(owners, wants.customer), **more
+        )
+        return decide(self._catalogue.offers_for(gpu, simulated=wants.simulated is not False), requirements)
+
+    def _place(self, gpu: str, circumstances: Circumstances, now: int, limit: int) -> tuple[int, Room, list[str], bool]:
         """Place jobs while it is somebody's turn.
 
         Returns:
-            How many were, what is free then, and the queues of those that nobody will ever take.
+            How many were, what is free then, the queues of those that nobody will ever take, and whether all must be
+            judged anew, because a supplier has become somebody's.
         """
         with self._database.write() as connection:
             connection.execute(_BEGIN_MODEL, {"of_gpu": gpu})
             connection.execute(_LOCK_MODEL, {"of_gpu": gpu})
             room = self._slots.room(connection, gpu)
             if not self._may_place(connection):
-                return 0, room, []
-            waiting = self._queues(connection, gpu, circumstances)
-            work = _Pass(connection, gpu, room, self._slots.held(connection, gpu), now)
+                return 0, room, [], False
+            owners = self._admission.owners(connection)
+            waiting = self._queues(connection, gpu, circumstances, owners)
+            work = _Pass(connection, gpu, room, self._slots.held(connection, gpu), now, owners)
             work.read_turns({head.customer for head in waiting.heads.values()})
-            while len(work.entries) < limit:
+            while len(work.entries) < limit and not work.is_stale:
                 self._reserve(work, waiting)
                 turn = next_turn(list(waiting.heads.values()), work.room, work.held, work.turns)
                 if turn.head is None:
                     break
                 self._take_turn(work, waiting, turn.head, turn.skipped, circumstances)
             work.write(waiting)
-            return len(work.entries), work.room, waiting.hopeless
+            return len(work.entries), work.room, waiting.hopeless, work.is_stale
 
     def _reserve(self, work: _Pass, waiting: _Waiting) -> None:
         heads = list(waiting.heads.values())
@@ -260,10 +285,9 @@ class Passes:
             job = JobRecord(*row)
             with_room = pools_with_room(head, kept_for(waiting.heads.values()), work.room)
             full = [supplier for supplier, pool in self._layout.pools.items() if pool not in with_room]
-            requirements = of_queue(queue).requirements(
-                self._catalogue, circumstances, prefer_region=job.prefer_region, full=full
+            decision = self._decide(
+                work.gpu, of_queue(queue), circumstances, work.owners, prefer_region=job.prefer_region, full=full
             )
-            decision = decide(self._catalogue.offers(work.gpu), requirements)
             offer = decision.chosen
             assert offer is not None  # the head fits somewhere
             number = job.attempt + 1
@@ -282,11 +306,16 @@ class Passes:
                 if indices is None:
                     work.room = replace(work.room, free={**work.room.free, pool: 0})
                     return
+            if not self._is_for(work, offer.supplier, job.customer_id):
+                free(work.connection, [(job.id, number)])
+                return
+            if pool is not None:
                 work.took(pool, job)
                 for other in skipped:
                     if pool in other.pools and other.passed_over_at is None:
                         waiting.change(other.seq, passed_over_at=work.now)
-            work.rows.append(attempt_row(job.id, number, offer, work.now, decision, indices))
+            retail = self._catalogue.retail_micros_per_gpu_hour(work.gpu, simulated=offer.simulated)
+            work.rows.append(attempt_row(job.id, number, offer, work.now, decision, indices, retail))
             rate = offer.micros_per_gpu_hour
             work.entries.append(job_entries.attempted(job, number, offer.supplier, offer.region, rate, work.now))
             work.placed.append({"of_seq": job.seq, "to_attempt": number, "to_due_at": work.now})
@@ -295,19 +324,28 @@ class Passes:
         after = {"of_gpu": work.gpu, "queue": queue, "after_at": after_at, "after_seq": head.seq}
         waiting.advance(head, work.connection.execute(NEXT_IN_QUEUE, after).scalar())
 
-    def _queues(self, connection: Connection, gpu: str, circumstances: Circumstances) -> _Waiting:
+    def _is_for(self, work: _Pass, supplier: str, customer_id: str) -> bool:
+        """Say whether a supplier takes a customer, whose it is from now on if it takes one only and was nobody's."""
+        if supplier not in self._admission.one_customer or work.owners.get(supplier) == customer_id:
+            return True
+        work.is_stale = True
+        return admissions.take(work.connection, supplier, customer_id) == customer_id
+
+    def _queues(
+        self, connection: Connection, gpu: str, circumstances: Circumstances, owners: Mapping[str, str]
+    ) -> _Waiting:
         """Read the head of each queue, and judge where its jobs could go now."""
         marks = {row.seq: row for row in connection.execute(PASSED_OVER, {"of_gpu": gpu})}
         waiting = _Waiting(marks)
-        judged: dict[Wants, _Possible | None] = {}
+        judged: dict[tuple[Wants, frozenset[str]], _Possible | None] = {}
         for queue, seq in connection.execute(HEADS_OF_QUEUES, {"of_gpu": gpu}):
             wants = of_queue(queue)
-            if wants.simulated is not None and wants.simulated is not self._simulated:
+            if not self._is_agreed and not self._knows(wants.simulated):
                 continue
-            of_anybody = replace(wants, customer="")
-            if of_anybody not in judged:
-                judged[of_anybody] = self._judge(gpu, wants, circumstances)
-            possible = judged[of_anybody]
+            alike = (replace(wants, customer=""), admissions.anothers(owners, wants.customer))
+            if alike not in judged:
+                judged[alike] = self._judge(gpu, wants, circumstances, owners)
+            possible = judged[alike]
             if possible is None:
                 waiting.hopeless.append(queue)
             else:
@@ -315,9 +353,15 @@ class Passes:
                 waiting.put(queue, head)
         return waiting
 
-    def _judge(self, gpu: str, wants: Wants, circumstances: Circumstances) -> _Possible | None:
+    def _knows(self, simulated: bool | None) -> bool:
+        """Say whether anybody in the catalogue takes jobs of this kind."""
+        return self._catalogue.has_real if simulated is False else self._catalogue.has_simulated
+
+    def _judge(
+        self, gpu: str, wants: Wants, circumstances: Circumstances, owners: Mapping[str, str]
+    ) -> _Possible | None:
         """Say where a job could go now, the best first; None if it never can."""
-        decision = decide(self._catalogue.offers(gpu), wants.requirements(self._catalogue, circumstances))
+        decision = self._decide(gpu, wants, circumstances, owners)
         if decision.chosen is None and not decision.may_wait:
             return None
         pools = self._layout.pools
@@ -377,6 +421,8 @@ class _Pass:
     room: Room
     held: dict[str, int]
     now: int
+    owners: Mapping[str, str]
+    is_stale: bool = False
     turns: dict[str, int] = field(default_factory=dict)
     last_turn: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)

@@ -16,7 +16,7 @@ from nodus_core.lifecycle import Change, JobStatus
 from nodus_core.money import usd
 from nodus_core.routing import Decision
 
-from ..database.rows import JobRecord
+from ..database.rows import UNPRICED, JobRecord
 from ..database.schema import api_keys, attempts
 from .settlement import AttemptEnd
 from .wants import ClosedAttempt
@@ -45,9 +45,19 @@ def _decision_text(decision: Decision) -> str:
 
 
 def attempt_row(
-    job_id: str, number: int, offer: Offer | None, now: int, decision: Decision, indices: Sequence[int] | None = None
+    job_id: str,
+    number: int,
+    offer: Offer | None,
+    now: int,
+    decision: Decision,
+    indices: Sequence[int] | None = None,
+    retail_rate: int | None = None,
 ) -> dict[str, Any]:
-    """Return the columns of an attempt that begins now; of one that nobody takes, without an offer."""
+    """Return the columns of an attempt that begins now; of one that nobody takes, without an offer.
+
+    `retail_rate` is what retail is now, in micro-USD per GPU-hour; None where nobody knows. It stays what it was, like
+    the offer's own rate.
+    """
     return {
         "job_id": job_id,
         "attempt": number,
@@ -57,23 +67,21 @@ def attempt_row(
         "placed_at": now,
         "decision": _decision_text(decision),
         "gpu_indices": None if indices is None else ",".join(map(str, indices)),
+        "retail_rate": UNPRICED if retail_rate is None else retail_rate,
     }
 
 
 def no_supplier(now: int, decision: Decision) -> Change:
     """Return the end of a job that nobody can take."""
-    is_offered = any(each.rejected not in routing.NOT_OFFERED for each in decision.candidates)
-    return Change(
-        to=JobStatus.FAILED,
-        at=now,
-        error_code="no_supplier",
-        error_message=(
-            "Every supplier that offers this is out, was full, or has lost this job before."
-            if is_offered
-            else "No supplier offers this any more."
-        ),
-        reason="no_supplier",
-    )
+    rejections = {each.rejected for each in decision.candidates}.difference(routing.NOT_OFFERED)
+    code = "no_supplier"
+    message = "Every supplier that offers this is out, was full, or has lost this job before."
+    if not rejections:
+        message = "No supplier offers this any more."
+    elif rejections == {routing.CANNOT_RUN}:
+        code = "cannot_run"
+        message = "No supplier that offers this can run the job, or takes jobs of this customer."
+    return Change(to=JobStatus.FAILED, at=now, error_code=code, error_message=message, reason=code)
 
 
 def nowhere(now: int) -> AttemptEnd:

@@ -14,7 +14,7 @@ from nodus_core.catalogue import Catalogue
 from nodus_core.lifecycle import Change, JobState, JobStatus
 from nodus_core.money import cost_micros
 
-from ..database.rows import JobRecord, event_values, state_values
+from ..database.rows import UNPRICED, JobRecord, event_values, state_values
 from ..database.schema import attempts, events, jobs
 from ..keys import budgets
 from ..trust import job_entries, log
@@ -111,6 +111,9 @@ _UPDATE_ATTEMPT = (
     .where(attempts.c.job_id == bindparam("of_job"), attempts.c.attempt == bindparam("of_attempt"))
     .values({name: bindparam(f"to_{name}") for name in _NEWS_COLUMNS})
 )
+_RETAIL_RATES = select(attempts.c.job_id, attempts.c.attempt, attempts.c.retail_rate).where(
+    attempts.c.job_id.in_(bindparam("job_ids", expanding=True)), attempts.c.retail_rate.is_not(None)
+)
 _LAST_SUPPLIER = (
     select(attempts.c.supplier)
     .where(attempts.c.job_id == bindparam("job"), attempts.c.outcome.in_(outcomes.GONE))
@@ -139,6 +142,7 @@ def write_steps(
     released: Counter[str] = Counter()
     realised: Counter[tuple[str, str]] = Counter()
     news: list[dict[str, Any]] = []
+    retail_rates = _retail_rates(connection, steps, catalogue)
     for step in steps:
         job = step.job
         if step.news is not None:
@@ -167,7 +171,7 @@ def write_steps(
                 }
             )
             continue
-        values, history = _advance(step, catalogue)
+        values, history = _advance(step, retail_rates.get(job.id))
         recorded.extend(enumerate(history, start=len(entries)))
         entries.extend(job_entries.transitions(job, history))
         # Nobody runs it again: env and command have served their purpose.
@@ -221,8 +225,32 @@ def _webhook_event(connection: Connection, job: JobRecord, values: Mapping[str, 
     return payloads.ended(job, values, last_supplier)
 
 
-def _advance(step: Step, catalogue: Catalogue) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Apply a step's changes; return the job's new columns and the rows of its history."""
+def _retail_rates(connection: Connection, steps: Sequence[Step], catalogue: Catalogue) -> dict[str, int | None]:
+    """Return what retail was when the attempt was placed of which a job ends, in micro-USD per GPU-hour, by job id.
+
+    It is what retail is now for one from before that was recorded, and for a job that nobody has.
+    """
+    ending = [step.job for step in steps if step.changes and step.changes[-1].to.is_terminal]
+    placed = [job.id for job in ending if job.open_attempt]
+    recorded: dict[tuple[str, int], int] = {}
+    if placed:
+        for job_id, attempt, rate in connection.execute(_RETAIL_RATES, {"job_ids": placed}):
+            recorded[job_id, attempt] = rate
+    rates: dict[str, int | None] = {}
+    for job in ending:
+        rate = recorded.get((job.id, job.attempt))
+        if rate is None:
+            rates[job.id] = catalogue.retail_micros_per_gpu_hour(job.gpu, simulated=job.is_simulated)
+        else:
+            rates[job.id] = None if rate == UNPRICED else rate
+    return rates
+
+
+def _advance(step: Step, retail_rate: int | None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Apply a step's changes; return the job's new columns and the rows of its history.
+
+    `retail_rate` is what retail is for a job that ends; None where nobody knows.
+    """
     job = step.job
     state = job.state
     history: list[dict[str, Any]] = []
@@ -244,7 +272,6 @@ def _advance(step: Step, catalogue: Catalogue) -> tuple[dict[str, Any], list[dic
     }
     if state.status.is_terminal:
         duration_ms = lifecycle.running_milliseconds(state, job.max_runtime_seconds)
-        retail_rate = catalogue.retail_micros_per_gpu_hour(job.gpu)
         values.update(_settled(job, state, duration_ms, retail_rate))
     return values, history
 

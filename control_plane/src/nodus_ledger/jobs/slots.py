@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Integer, and_, bindparam, delete, exists, func, insert, select, update
@@ -128,13 +128,22 @@ class Slots:
 
     def room(self, connection: Connection, gpu: str) -> Room:
         """Return what is free of a GPU model."""
-        free = {(row.gpu, row.supplier): row.free for row in connection.execute(HOW_MANY_FREE, {"gpus": [gpu, PLACES]})}
+        return self.rooms(connection, [gpu])[gpu]
+
+    def rooms(self, connection: Connection, gpus: Collection[str]) -> dict[str, Room]:
+        """Return what is free of each of some GPU models."""
+        found = connection.execute(HOW_MANY_FREE, {"gpus": [*gpus, PLACES]})
+        free = {(row.gpu, row.supplier): row.free for row in found}
         layout = self._layout
-        return Room(
-            free={pool: free.get((gpu, pool), 0) for pool, model in layout.gpus if model == gpu},
-            total={pool: total for (pool, model), total in layout.gpus.items() if model == gpu},
-            places={pool: free.get((PLACES, pool), 0) for pool in layout.places},
-        )
+        places = {pool: free.get((PLACES, pool), 0) for pool in layout.places}
+        return {
+            gpu: Room(
+                free={pool: free.get((gpu, pool), 0) for pool, model in layout.gpus if model == gpu},
+                total={pool: total for (pool, model), total in layout.gpus.items() if model == gpu},
+                places=places,
+            )
+            for gpu in gpus
+        }
 
     def held(self, connection: Connection, gpu: str) -> dict[str, int]:
         """Return how many GPUs of a model each customer holds."""

@@ -97,7 +97,6 @@ class Submissions:
         ids: JobIds,
         admission: Admission,
         *,
-        simulated: bool,
         threshold: float,
         layout: Layout,
     ) -> None:
@@ -106,7 +105,6 @@ class Submissions:
         self._fingerprints = fingerprints
         self._catalogue = catalogue
         self._admission = admission
-        self._simulated = simulated
         self._threshold = threshold
         self._layout = layout
         self.ids = ids
@@ -136,20 +134,20 @@ class Submissions:
                 if not hmac.compare_digest(earlier.fingerprint, fingerprint):
                     raise IdempotencyKeyReused
                 return Submitted(earlier, replayed=True)
-        if key.is_test is not self._simulated:
-            raise SimulationsOnly if self._simulated else NothingSimulated
-        rate = self._reserved_rate(connection, spec)
-        self._admission.require(connection, key.customer_id, spec)
+        if not (self._catalogue.has_simulated if key.is_test else self._catalogue.has_real):
+            raise NothingSimulated if key.is_test else SimulationsOnly
+        rate = self._reserved_rate(connection, key, spec)
         reserved = cost_micros(rate, spec.gpu_count, spec.max_runtime_seconds * 1000)
         try:
             month = budgets.reserve(connection, key.id, reserved, now, month)
         except BudgetExceeded as exc:
             budget_events.refused(connection, key, exc, now)
             return exc
-        self._admission.settle(connection, key.customer_id)
         job_id = self.ids.new(now, lambda: _count(connection))
-        steering = {name: value for name, value in spec.env.items() if self._simulated and name.startswith(_STEERING)}
-        waits = self._layout.counts(spec.gpu)
+        steering = {name: value for name, value in spec.env.items() if key.is_test and name.startswith(_STEERING)}
+        waits = self._layout.takes_turns(spec.gpu)
+        unable = self._admission.unable(spec.image, has_command=bool(spec.command)) if waits else ()
+        wants = of_new_job(key.customer_id, spec, rate, simulated=key.is_test, unable=unable)
         values: dict[str, Any] = {
             "id": job_id,
             "customer_id": key.customer_id,
@@ -165,7 +163,8 @@ class Submissions:
             "created_at": now,
             "reserved": reserved,
             "reserved_rate": rate,
-            "simulated": self._simulated,
+            "has_command": bool(spec.command),
+            "simulated": key.is_test,
             "status": JobStatus.QUEUED.value,
             "placements": 0,
             "events": 1,
@@ -174,7 +173,7 @@ class Submissions:
             "due_at": now,
             # It stands in its queue at once: those who claim what is due may have much to do before.
             "waiting_since": now if waits else None,
-            "waiting_in": of_new_job(key.customer_id, spec, rate, simulated=self._simulated).queue if waits else None,
+            "waiting_in": wants.queue if waits else None,
             "generation": 0,
         }
         seq = _INSERT_JOB.insert(connection, values)
@@ -197,17 +196,20 @@ class Submissions:
             budget_events.reserved(connection, key, month, job_id, self._threshold, now)
         return Submitted(new_record({**values, "seq": seq}), replayed=False)
 
-    def _reserved_rate(self, connection: Connection, spec: JobSpec) -> int:
-        offers = self._catalogue.offers(spec.gpu)
-        rate = routing.ceiling_micros(offers, spec.require_tiers, spec.gpu_count)
-        if rate is None:
-            is_too_many = routing.ceiling_micros(offers, spec.require_tiers) is not None
-            raise NoSuchOffer(spec.gpu, self._catalogue.gpus, is_too_many=is_too_many)
-        out = outages_now(connection)
+    def _reserved_rate(self, connection: Connection, key: KeyRecord, spec: JobSpec) -> int:
+        """Return the highest rate of an offer that can be this job's."""
+        offers = self._catalogue.offers_for(spec.gpu, simulated=key.is_test)
         eligible = routing.eligible(offers, spec.require_tiers, spec.gpu_count)
-        if out and all(offer.supplier in out for offer in eligible):
+        if not eligible:
+            is_too_many = bool(routing.eligible(offers, spec.require_tiers))
+            raise NoSuchOffer(spec.gpu, self._catalogue.gpus_for(simulated=key.is_test), is_too_many=is_too_many)
+        owners = self._admission.owners(connection)
+        unable = self._admission.require(eligible, owners, key.customer_id, spec.image, has_command=bool(spec.command))
+        possible = [offer for offer in eligible if offer.supplier not in unable]
+        out = outages_now(connection)
+        if out and all(offer.supplier in out for offer in possible):
             raise NoSupplier
-        return rate
+        return max(offer.micros_per_gpu_hour for offer in possible)
 
 
 def _earlier(connection: Connection, key: KeyRecord, idempotency_key: str) -> JobRecord | None:

@@ -70,6 +70,7 @@ class Wants:
         lost: where it was lost, and how often.
         refused: where it was refused, for good.
         resting: where it could not be begun a short while ago.
+        unable: suppliers that can never run it.
     """
 
     customer: str
@@ -80,6 +81,7 @@ class Wants:
     lost: tuple[tuple[str, str, int], ...] = ()
     refused: tuple[Location, ...] = ()
     resting: tuple[Location, ...] = ()
+    unable: tuple[str, ...] = ()
 
     @property
     def queue(self) -> str:
@@ -93,8 +95,12 @@ class Wants:
         *,
         prefer_region: str | None = None,
         full: Collection[str] = (),
+        anothers: frozenset[str] = frozenset(),
     ) -> Requirements:
-        """Return what the router asks for; `full` are the suppliers that have no room for it now."""
+        """Return what the router asks for.
+
+        `full` are the suppliers that have no room for it now, `anothers` those that belong to another customer.
+        """
         again = {
             (name, region): count <= supplier.retry_after_loss
             for name, region, count in self.lost
@@ -113,13 +119,14 @@ class Wants:
             lost_before=frozenset(place for place, may_be in again.items() if may_be),
             resting=frozenset(self.resting),
             full=frozenset(full),
+            cannot_run=anothers.union(self.unable),
         )
 
 
 @lru_cache(maxsize=4096)
 def of_queue(name: str) -> Wants:
     """Read what the jobs of a queue want from its name."""
-    customer, simulated, gpu_count, tiers, ceiling, lost, refused, resting = json.loads(name)
+    customer, simulated, gpu_count, tiers, ceiling, lost, refused, resting, *more = json.loads(name)
     return Wants(
         customer,
         simulated,
@@ -129,20 +136,31 @@ def of_queue(name: str) -> Wants:
         tuple((supplier, region, count) for supplier, region, count in lost),
         tuple((supplier, region) for supplier, region in refused),
         tuple((supplier, region) for supplier, region in resting),
+        tuple(more[0]) if more else (),  # a queue of before has none
     )
 
 
-def of_new_job(customer_id: str, spec: JobSpec, ceiling: int, *, simulated: bool) -> Wants:
-    """Say what a job wants that is being submitted; `ceiling` is the rate that is reserved for it."""
-    return Wants(customer_id, simulated, spec.gpu_count, spec.require_tiers, ceiling)
+def of_new_job(
+    customer_id: str, spec: JobSpec, ceiling: int, *, simulated: bool, unable: tuple[str, ...] = ()
+) -> Wants:
+    """Say what a job wants that is being submitted.
+
+    `ceiling` is the rate that is reserved for it, and `unable` are the suppliers that can never run it.
+    """
+    return Wants(customer_id, simulated, spec.gpu_count, spec.require_tiers, ceiling, unable=unable)
 
 
 def of_job(
-    job: JobRecord, history: Sequence[ClosedAttempt], catalogue: Catalogue, now: int
+    job: JobRecord,
+    history: Sequence[ClosedAttempt],
+    catalogue: Catalogue,
+    now: int,
+    unable: tuple[str, ...] = (),
 ) -> tuple[Wants, int | None]:
     """Say what a job wants, and when that changes by itself, in Unix milliseconds; None for never.
 
-    A simulated supplier that refuses does so for good; another is asked again after a while.
+    A simulated supplier that refuses does so for good; another is asked again after a while. `unable` are the suppliers
+    that can never run it.
     """
     lost = Counter(attempt.location for attempt in history if attempt.outcome in outcomes.GONE)
     resting: dict[Location, int] = {}
@@ -164,5 +182,6 @@ def of_job(
         tuple(sorted((*place, count) for place, count in lost.items())),
         tuple(sorted(refused)),
         tuple(sorted(resting)),
+        unable,
     )
     return wants, min(resting.values(), default=None)

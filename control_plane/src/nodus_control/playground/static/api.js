@@ -1,6 +1,6 @@
 // The public API, called as the SDK calls it: bearer, idempotency key on every POST, signature for the agent's key.
 
-const settings = document.body.dataset;
+export const settings = document.body.dataset;
 export const isSimulated = settings.driver === "simulated";
 const encoder = new TextEncoder();
 

@@ -1,7 +1,7 @@
 // The page, put together: panels, the run that the address names, and starting over.
 
 import { $, button, fail, notify, plural, text } from "./dom.js";
-import { get, isSimulated, post } from "./api.js";
+import { get, isSimulated, post, settings } from "./api.js";
 import * as form from "./form.js";
 import * as ledger from "./ledger.js";
 import * as panels from "./panels.js";
@@ -41,9 +41,11 @@ async function openLinked() {
 		button(isFresh ? "Run it" : "Start over and run it…", () => repeat().catch(fail), { className: "primary" }));
 }
 
-text($("about"), isSimulated
-	? "Suppliers, prices and jobs are simulated: nothing runs, nothing is charged."
-	: "Commands run on this machine, as you. Suppliers and prices are simulated; images are not run.");
+text($("about"), {
+	simulated: "Suppliers, prices and jobs are simulated: nothing runs, nothing is charged.",
+	process: "Commands run on this machine, as you; images are not run.",
+	docker: "Images run, in containers.",
+}[settings.driver] ?? "Jobs run, at the suppliers of your file.");
 $("reset").onclick = async () => {
 	if (await panels.isConfirmed(GONE)) startOver({}).catch(fail);
 };

@@ -7,6 +7,7 @@ import { on, refresh, world } from "./world.js";
 const WHY = {
 	tier_not_allowed: "not in the required tiers",
 	outage: "out",
+	cannot_run: "cannot run this job",
 	already_lost: "lost this job before",
 	no_capacity: "turned this job down",
 	above_reserved_rate: "dearer than what was reserved",

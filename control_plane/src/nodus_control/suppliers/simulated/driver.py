@@ -135,7 +135,10 @@ class SimulatedDriver:
             return timeline.report
         if now >= timeline.started_at:
             return Report(PlacementState.RUNNING, started_at=timeline.started_at, next_poll_at=timeline.finished_at)
-        return Report(PlacementState.PROVISIONING, next_poll_at=timeline.started_at)
+        deadline = self._catalogue.suppliers[placement.supplier].start_deadline_seconds
+        late_at = math.inf if deadline is None else _milliseconds(placement.placed_at + deadline) + 0.001
+        next_poll_at = min(timeline.started_at, late_at) if now < late_at else timeline.started_at
+        return Report(PlacementState.PROVISIONING, next_poll_at=next_poll_at)
 
     def cancel(self, placement: Placement, now: float) -> None:
         """End the placement now."""

@@ -1,0 +1,60 @@
+"""What one customer could have now: what is free, by the rule of who places jobs, and which suppliers are closed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from ..database.database import Database
+from ..database.schema import jobs
+from .admission import Admission, anothers
+from .capacity import Layout, free_in
+from .heartbeats import unreachable_now
+from .outages import outages_now
+from .slots import Slots
+
+_RESERVED = select(jobs.c.gpu, jobs.c.reserves, jobs.c.gpu_count).where(
+    jobs.c.passed_over_at.is_not(None), jobs.c.reserves.is_not(None)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Available:
+    """How things stand for one customer.
+
+    Attributes:
+        free: how many GPUs a new job could have, by supplier and model; only where they are counted.
+        closed: the suppliers that give a new job nothing now, whatever is free: those that are out, that no worker
+            reaches, and that belong to another customer.
+    """
+
+    free: Mapping[tuple[str, str], int]
+    closed: frozenset[str]
+
+
+class Availability:
+    """Looks that up."""
+
+    def __init__(self, database: Database, layout: Layout, admission: Admission) -> None:
+        self._database = database
+        self._layout = layout
+        self._admission = admission
+        self._slots = Slots(database, layout)
+
+    def now(self, customer_id: str, gpus: Collection[str], *, real_now: int) -> Available:
+        """Say what a customer could have of these models; `real_now` is the real time, in Unix milliseconds."""
+        counted = {model for _, model in self._layout.gpus}.intersection(gpus)
+        with self._database.read() as connection:
+            closed = outages_now(connection) | unreachable_now(connection, real_now)
+            closed |= anothers(self._admission.owners(connection), customer_id)
+            rooms = self._slots.rooms(connection, counted) if counted else {}
+            kept = {(row.reserves, row.gpu): row.gpu_count for row in connection.execute(_RESERVED)} if counted else {}
+        free = {
+            (supplier, gpu): free_in(room, pool, kept.get((pool, gpu), 0))
+            for gpu, room in rooms.items()
+            for supplier, pool in self._layout.pools.items()
+            if pool in room.free
+        }
+        return Available(free, closed)
