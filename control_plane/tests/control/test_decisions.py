@@ -30,7 +30,7 @@ from nodus_control.suppliers.protocol import PlacementState, Report
 from nodus_core import lifecycle
 from nodus_core.lifecycle import JobStatus
 from nodus_ledger.database.rows import AttemptRecord, JobRecord, new_record
-from nodus_ledger.jobs.leases import Claim
+from nodus_ledger.jobs.claiming import Claim
 from nodus_ledger.jobs.settlement import AttemptNews, Step
 
 PLACED_AT = 1_000_000

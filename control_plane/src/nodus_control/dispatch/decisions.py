@@ -8,8 +8,8 @@ import math
 from nodus_core.lifecycle import Change, JobStatus
 from nodus_ledger.database.rows import AttemptRecord
 from nodus_ledger.jobs import outcomes
+from nodus_ledger.jobs.claiming import Claim
 from nodus_ledger.jobs.jobs import UNKNOWN
-from nodus_ledger.jobs.leases import Claim
 from nodus_ledger.jobs.settlement import AttemptEnd, AttemptNews, Step
 
 from ..suppliers.drivers import Terms
