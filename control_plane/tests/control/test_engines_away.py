@@ -519,6 +519,7 @@ def test_an_engine_that_was_another_is_served_once_it_is_the_right_one(
     monkeypatch.setattr(worker_module, "LOOK_SECONDS", 0.0)
     theirs = fleet.submit()
     fleet.worker.run_due()
+    fleet.worker.close()
     worker, _ = watched
     fleet.cheap.engine = lambda: "engine 2"
 

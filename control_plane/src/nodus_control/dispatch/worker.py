@@ -56,6 +56,7 @@ STOPPING_SECONDS = 5.0
 
 _ANOTHERS_MACHINE = "The machine that runs the jobs here does not isolate customers, and belongs to another one."
 _INVALID_REPORT = "What ran the job gave times for it that cannot be."
+_UNRECORDED = "The control plane could not record this job."
 _NO_ANSWER = "Its supplier does not answer at the moment."
 
 _logger = logging.getLogger(__name__)
@@ -288,7 +289,14 @@ class Worker:
         except Exception:
             _logger.exception("job %s: what became of it cannot be written; it ends as failed", claim.job.id)
             now = self._now()
-            failed = decisions.written_off(claim, now, "internal_error", "The control plane could not record this job.")
+            is_over = step.attempt_end is not None and step.attempt_end.is_confirmed
+            failed = decisions.written_off(
+                claim,
+                now,
+                "internal_error",
+                _UNRECORDED,
+                is_confirmed=is_over or not self._can_be_swept(claim.attempt.supplier),
+            )
             try:
                 self._claims.finish(self._owner, [failed], now=now)
             except DatabaseUnavailable:
@@ -392,7 +400,20 @@ class Worker:
             _logger.error("job %s, attempt %d: an impossible report: %s", job.id, job.attempt, exc)
             call.limit(CANCEL_SECONDS, changes_something=True)
             driver.cancel(placement, now / 1000)
-            return decisions.written_off(claim, now, "invalid_report", _INVALID_REPORT)
+            is_over = not driver.runs_commands or self._is_over(call, driver, placement, workload, now)
+            return decisions.written_off(claim, now, "invalid_report", _INVALID_REPORT, is_confirmed=is_over)
+
+    def _is_over(self, call: Call, driver: Driver, placement: Placement, workload: Workload, now: int) -> bool:
+        """Ask whether a placement has ended, whatever else is said of it."""
+        try:
+            return self._poll(call, driver, placement, workload, now).state in decisions.FINAL
+        except EngineUnavailable:
+            return False
+
+    def _can_be_swept(self, supplier: str) -> bool:
+        """Say whether anything may be running there, and is ended by a sweep."""
+        driver = self._drivers.of(supplier)
+        return driver is not None and driver.runs_commands
 
     def _poll(self, call: Call, driver: Driver, placement: Placement, workload: Workload, now: int) -> Report:
         call.limit(POLL_SECONDS, changes_something=False)

@@ -51,6 +51,12 @@ _ROWS = select(
 _OF_JOBS = _ROWS.where(slots.c.job_id.in_(bindparam("job_ids", expanding=True))).order_by(
     slots.c.supplier, slots.c.gpu, slots.c.index
 )
+_HELD_BY_ENDED = (
+    select(slots.c.job_id, slots.c.attempt)
+    .distinct()
+    .join(attempts, and_(attempts.c.job_id == slots.c.job_id, attempts.c.attempt == slots.c.attempt))
+    .where(attempts.c.outcome.is_not(None), attempts.c.supplier.in_(bindparam("suppliers", expanding=True)))
+)
 _WITHOUT_SLOTS = (
     select(jobs.c.id, jobs.c.customer_id, jobs.c.gpu, jobs.c.gpu_count, attempts.c.attempt, attempts.c.supplier)
     .join(attempts, and_(attempts.c.job_id == jobs.c.id, attempts.c.attempt == jobs.c.attempt))
@@ -58,7 +64,7 @@ _WITHOUT_SLOTS = (
         jobs.c.open_attempt,
         attempts.c.outcome.is_(None),
         attempts.c.supplier.in_(bindparam("suppliers", expanding=True)),
-        ~exists().where(slots.c.job_id == jobs.c.id),
+        ~exists().where(slots.c.job_id == jobs.c.id, slots.c.attempt == jobs.c.attempt),
     )
     .order_by(jobs.c.seq)
 )
@@ -154,6 +160,12 @@ class Slots:
         for model, indices in found.items():
             _take(connection, pool, model, indices, customer_id, job_id, attempt)
         return tuple(found[gpu])
+
+
+def held_by_what_ended(connection: Connection, suppliers: Sequence[str]) -> list[tuple[str, int]]:
+    """Return the attempts at suppliers that are over here and have kept what they had, by job id and number."""
+    found = connection.execute(_HELD_BY_ENDED, {"suppliers": list(suppliers)})
+    return [(row.job_id, row.attempt) for row in found]
 
 
 def free(connection: Connection, ended: Iterable[tuple[str, int]]) -> None:
