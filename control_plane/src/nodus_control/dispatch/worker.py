@@ -59,6 +59,8 @@ _INVALID_REPORT = "What ran the job gave times for it that cannot be."
 _UNRECORDED = "The control plane could not record this job."
 _NO_ANSWER = "Its supplier does not answer at the moment."
 
+_NEVER_BEGUN = frozenset({PlacementState.NOT_STARTED, PlacementState.LOST})
+
 _logger = logging.getLogger(__name__)
 
 
@@ -371,7 +373,9 @@ class Worker:
             try:
                 driver.submit(placement, workload, now / 1000, lambda: self._holds(claim))
             except CapacityRefused:
-                return decisions.refused(claim, now)
+                if claim.is_first or self._poll(call, driver, placement, workload, now).state in _NEVER_BEGUN:
+                    return decisions.refused(claim, now)
+                # An earlier submission arrived, whose answer did not: its program is there, whatever is full now.
             except SubmissionRefused as exc:
                 return decisions.impossible(claim, now, exc.code, exc.message)
             except EngineUnavailable as exc:

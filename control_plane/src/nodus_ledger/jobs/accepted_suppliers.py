@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 from nodus_core.catalogue import Catalogue
 
 from ..database.database import Database
-from ..database.schema import attempts, jobs, settings
+from ..database.schema import IS_OPEN, attempts, jobs, settings
 from ..database.settings import get, put
 from ..trust import log
 
@@ -18,10 +18,10 @@ SUPPLIERS_ACCEPTED = "operator.suppliers_accepted"
 _SETTING = "catalogue sha256"
 _MOST_NAMED = 5
 _ACCEPTED = select(settings.c.value).where(settings.c.name == _SETTING)
-_OPEN = (
+OPEN_ATTEMPTS = (
     select(attempts.c.supplier, attempts.c.job_id)
     .join(jobs, jobs.c.id == attempts.c.job_id)
-    .where(jobs.c.open_attempt, attempts.c.outcome.is_(None))
+    .where(IS_OPEN, attempts.c.outcome.is_(None))
     .order_by(attempts.c.supplier, jobs.c.seq)
 )
 
@@ -98,7 +98,7 @@ def is_accepted(connection: Connection, sha256: str) -> bool:
 def _jobs_elsewhere(connection: Connection, catalogue: Catalogue) -> dict[str, list[str]]:
     """Return the jobs that have an open attempt at a supplier which is not in a catalogue."""
     found: dict[str, list[str]] = {}
-    for supplier, job_id in connection.execute(_OPEN):
+    for supplier, job_id in connection.execute(OPEN_ATTEMPTS):
         if supplier not in catalogue.suppliers:
             found.setdefault(supplier, []).append(job_id)
     return found

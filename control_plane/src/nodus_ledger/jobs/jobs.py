@@ -239,7 +239,7 @@ class Jobs:
                     found[facts.job_id, facts.attempt] = facts
         return found
 
-    def held_by_what_ended(self, suppliers: Sequence[str]) -> list[tuple[str, int]]:
+    def held_by_what_ended(self, suppliers: Sequence[str]) -> Sequence[tuple[str, int]]:
         """Return the attempts at suppliers that are over, but not confirmed to be: they have kept their GPUs."""
         with self._database.read() as connection:
             return slots.held_by_what_ended(connection, suppliers)

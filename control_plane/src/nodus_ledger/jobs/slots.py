@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Integer, and_, bindparam, delete, exists, func, insert, select, update
 
 from ..database.database import Database
-from ..database.schema import attempts, jobs, slots
+from ..database.schema import IS_OPEN, attempts, jobs, slots
 from .capacity import PLACES, Layout, Room
 
 _KEY = and_(
@@ -57,11 +57,11 @@ _HELD_BY_ENDED = (
     .join(attempts, and_(attempts.c.job_id == slots.c.job_id, attempts.c.attempt == slots.c.attempt))
     .where(attempts.c.outcome.is_not(None), attempts.c.supplier.in_(bindparam("suppliers", expanding=True)))
 )
-_WITHOUT_SLOTS = (
+WITHOUT_SLOTS = (
     select(jobs.c.id, jobs.c.customer_id, jobs.c.gpu, jobs.c.gpu_count, attempts.c.attempt, attempts.c.supplier)
     .join(attempts, and_(attempts.c.job_id == jobs.c.id, attempts.c.attempt == jobs.c.attempt))
     .where(
-        jobs.c.open_attempt,
+        IS_OPEN,
         attempts.c.outcome.is_(None),
         attempts.c.supplier.in_(bindparam("suppliers", expanding=True)),
         ~exists().where(slots.c.job_id == jobs.c.id, slots.c.attempt == jobs.c.attempt),
@@ -69,7 +69,7 @@ _WITHOUT_SLOTS = (
     .order_by(jobs.c.seq)
 )
 # The rows of the jobs alone: nobody else ends one of them before it has its slots.
-_LOCKED_WITHOUT_SLOTS = _WITHOUT_SLOTS.with_for_update(of=jobs)
+_LOCKED_WITHOUT_SLOTS = WITHOUT_SLOTS.with_for_update(of=jobs)
 
 
 class Slots:
@@ -89,7 +89,7 @@ class Slots:
         with self._database.read() as connection:
             present = {(row.supplier, row.gpu, row.at): row for row in connection.execute(_ROWS)}
             is_right = set(present) == set(self._layout.slots()) and not any(row.retired for row in present.values())
-            if is_right and not self._unrecorded(connection, _WITHOUT_SLOTS):
+            if is_right and not self._unrecorded(connection, WITHOUT_SLOTS):
                 return
         with self._database.write() as connection:
             if not may_place(connection):
