@@ -57,14 +57,19 @@ class Hanging:
             self.ended.set()
 
 
+def another_worker(fleet: Fleet, watch: Stopwatch) -> Worker:
+    """Make one, with eyes of its own for who the engines are."""
+    claims = Claims(fleet.plane.database, fleet.plane.catalogue, simulated=False)
+    drivers = Drivers({"cheap": fleet.cheap, "dear": fleet.dear})
+    engines = Engines(fleet.plane.settings)
+    return Worker(fleet.plane.jobs, claims, drivers, fleet.clock.now, engines=engines, monotonic=watch)
+
+
 @pytest.fixture
 def watched(fleet: Fleet) -> Iterator[tuple[Worker, Stopwatch]]:
     """A worker of the same suppliers, whose calls take as long as a test says."""
     watch = Stopwatch()
-    claims = Claims(fleet.plane.database, fleet.plane.catalogue, simulated=False)
-    drivers = Drivers({"cheap": fleet.cheap, "dear": fleet.dear})
-    engines = Engines(fleet.plane.settings)
-    worker = Worker(fleet.plane.jobs, claims, drivers, fleet.clock.now, engines=engines, monotonic=watch)
+    worker = another_worker(fleet, watch)
     yield worker, watch
     worker.close()
     eventually(lambda: not calls_under_way())
@@ -169,8 +174,9 @@ def test_an_engine_that_was_another_is_served_once_it_is_the_right_one(
     """Nobody has to restart the worker; meanwhile it leaves alone what others have placed there."""
     monkeypatch.setattr(worker_module, "LOOK_SECONDS", 0.0)
     theirs = fleet.submit()
-    fleet.worker.run_due()
-    fleet.worker.close()
+    other = another_worker(fleet, Stopwatch())
+    other.run_due()
+    other.close()
     worker, _ = watched
     fleet.cheap.engine = lambda: "engine 2"
 
