@@ -16,7 +16,8 @@ from nodus_core.spec import parse_spec
 from nodus_core.suppliers_file import SupplierEntry
 from nodus_ledger.database.rows import JobRecord
 from nodus_ledger.database.schema import attempts, jobs, slots
-from nodus_ledger.jobs.leases import Claim, Claims
+from nodus_ledger.jobs.claiming import Claim
+from nodus_ledger.jobs.leases import Claims
 from nodus_ledger.jobs.settlement import AttemptEnd, Step
 from nodus_ledger.keys.keys import KeyRecord, PrincipalKind
 

@@ -11,7 +11,7 @@ from nodus_core.catalogue import Catalogue, default_catalogue
 from nodus_ledger.database.database import DATABASE_VARIABLE, Database, UnusableDatabase
 from nodus_ledger.errors import DatabaseUnavailable, UnknownJob
 from nodus_ledger.jobs.accepted_suppliers import AcceptedSuppliers
-from nodus_ledger.jobs.leases import Claim
+from nodus_ledger.jobs.claiming import Claim
 from nodus_ledger.jobs.resolving import NotUnknown, resolve
 from nodus_ledger.jobs.settlement import Step
 

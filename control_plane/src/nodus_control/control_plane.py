@@ -147,7 +147,8 @@ class ControlPlane:
             self.clock_watch = ClockWatch(self.database) if clock is None else None
             self.clock: Clock = self._own_clock(clock, accept_clock)
             self.seed = seed
-            self.agreement = self._agree(suppliers is not None, accept_suppliers, serves_earlier=PROCESS in kinds)
+            runs_here = any(service.driver == PROCESS for service in services.values())
+            self.agreement = self._agree(suppliers is not None, accept_suppliers, serves_earlier=runs_here)
             self.keys = Keys(self.database, SigningSecrets(sealer, redis), are_tests=simulated)
             signer = signer_for(self.database, sealer, os.environ.get(SIGNING_KEY_VARIABLE))
             origin = origin_for(self.database, os.environ.get(ORIGIN_VARIABLE), database_id=self.settings.database_id())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from entries import file_of, supplier
@@ -28,7 +28,7 @@ from nodus_control.suppliers.protocol import (
 )
 from nodus_core.spec import parse_spec
 from nodus_ledger.database.rows import JobRecord
-from nodus_ledger.database.schema import attempts
+from nodus_ledger.database.schema import attempts, slots
 from nodus_ledger.keys.keys import KeyRecord, PrincipalKind
 
 Holds = Callable[[], bool]
@@ -111,9 +111,12 @@ def give(stub: EngineStub, _context: DriverContext) -> Driver:
 
 
 class Fleet:
-    """A control plane without a thread of its own, of two suppliers with an engine each, and one live key."""
+    """A control plane without a thread of its own, of two suppliers with an engine each, and one live key.
 
-    def __init__(self, database_url: str, terms: Terms | None = None) -> None:
+    Where `gpus` says how many of each model, they are counted.
+    """
+
+    def __init__(self, database_url: str, terms: Terms | None = None, gpus: Mapping[str, int] | None = None) -> None:
         self.cheap, self.dear = EngineStub(), EngineStub()
         stubs = {"cheap": self.cheap, "dear": self.dear}
         services = {
@@ -121,7 +124,7 @@ class Fleet:
         }
         suppliers = file_of(
             *(
-                supplier(name, {"l40s": price, "a10g": price})
+                supplier(name, {"l40s": price, "a10g": price}, gpus)
                 for name, price in (("cheap", 1_000_000), ("dear", 2_000_000))
             )
         )
@@ -158,6 +161,12 @@ class Fleet:
     def advance(self, seconds: float) -> None:
         """Let so much time pass, and do what falls due in it."""
         self.plane.advance(seconds)
+
+    def holders(self, supplier: str) -> set[str]:
+        """Read which jobs have GPUs of a supplier."""
+        query = select(slots.c.job_id).where(slots.c.supplier == supplier, slots.c.job_id.is_not(None))
+        with self.plane.database.read() as connection:
+            return set(connection.execute(query).scalars())
 
     def outcomes(self, job_id: str) -> list[tuple[str, str | None]]:
         """Read where a job has been, and how that ended."""

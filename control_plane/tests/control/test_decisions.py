@@ -20,6 +20,7 @@ from nodus_control.dispatch.decisions import (
     Ending,
     ImpossibleReport,
     ending_of,
+    given_up,
     judge,
     never_sent,
     unavailable,
@@ -30,7 +31,7 @@ from nodus_control.suppliers.protocol import PlacementState, Report
 from nodus_core import lifecycle
 from nodus_core.lifecycle import JobStatus
 from nodus_ledger.database.rows import AttemptRecord, JobRecord, new_record
-from nodus_ledger.jobs.leases import Claim
+from nodus_ledger.jobs.claiming import Claim
 from nodus_ledger.jobs.settlement import AttemptNews, Step
 
 PLACED_AT = 1_000_000
@@ -157,9 +158,30 @@ def test_a_next_look_that_is_no_date_is_the_usual_one(next_poll_at: float) -> No
 def test_what_is_written_off_has_run_until_now() -> None:
     """Since its start, where that is on record, else since its placement."""
     for claim, began in ((make_claim(), PLACED_AT), (make_claim(started_at=1_020_000), 1_020_000)):
-        step = written_off(claim, NOW, "internal_error", "It could not be recorded.")
+        step = written_off(claim, NOW, "internal_error", "It could not be recorded.", is_confirmed=True)
         assert times(claim, step) == (began, NOW, NOW - began)
         assert step.changes[-1].error_code == "internal_error"
+
+
+@pytest.mark.parametrize("is_confirmed", [True, False])
+def test_what_is_written_off_is_over_only_if_its_engine_says_so(is_confirmed: bool) -> None:
+    """Its program may run on."""
+    step = written_off(make_claim(), NOW, "internal_error", "It could not be recorded.", is_confirmed=is_confirmed)
+
+    assert step.attempt_end is not None
+    assert step.attempt_end.is_confirmed is is_confirmed
+
+
+def test_what_a_grace_gives_up_may_run_on() -> None:
+    """Nobody has confirmed its end; what an operator says of it counts as that."""
+    claim = make_claim(1_020_000)
+    claim = replace(claim, attempt=replace(claim.attempt, unknown_since=NOW - 600_000))
+    by_time = unavailable(claim, "", Ending.NONE, NOW, Terms(unknown_grace_seconds=600))
+    by_operator = given_up(claim, Ending.NONE, NOW)
+
+    assert by_time.attempt_end is not None
+    assert by_operator.attempt_end is not None
+    assert (by_time.attempt_end.is_confirmed, by_operator.attempt_end.is_confirmed) == (False, True)
 
 
 def test_no_report_leaves_the_time_in_which_the_job_was_here() -> None:

@@ -296,6 +296,17 @@ def test_an_engine_that_hangs_costs_the_others_nothing(fleet: Fleet, monkeypatch
     assert fleet.worker.unreachable == frozenset()
 
 
+def test_a_submission_without_a_connection_counts_against_its_engine(fleet: Fleet) -> None:
+    """After three of them nothing is placed there."""
+    fleet.cheap.on_submit = unsent
+    made = [fleet.submit() for _ in range(3)]
+    fleet.worker.run_due()
+    away = fleet.worker.unreachable
+
+    assert {fleet.job(job_id).supplier for job_id in made} == {"dear"}
+    assert away == {"cheap"}
+
+
 def test_an_engine_without_jobs_is_used_again_once_it_answers(fleet: Fleet) -> None:
     """Nothing is placed there meanwhile, and nothing has to be for it to be asked."""
     fleet.cheap.on_submit = unsent

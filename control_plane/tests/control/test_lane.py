@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import cast
 
+import pytest
 from patience import PATIENCE_SECONDS, eventually
 
 from nodus_control.dispatch.circuit import LONGEST_PAUSE_SECONDS, THRESHOLD
-from nodus_control.dispatch.lane import THREADS, Call, Dealt, Lane
-from nodus_ledger.jobs.leases import Claim
+from nodus_control.dispatch.lane import THREADS, Call, CallAbandoned, Dealt, Lane
+from nodus_ledger.jobs.claiming import Claim
 from nodus_ledger.jobs.settlement import Step
 
 
@@ -123,9 +125,47 @@ def test_a_call_is_abandoned_at_its_limit_and_what_it_says_later_is_dropped() ->
         assert holds(lambda: lane.free == THREADS)
 
         assert early == []
-        assert late == [Dealt(claim, None, answered=False, may_go_on=True)]
+        assert late == [Dealt(claim, None, answered=False, may_go_on=True, is_sent=True)]
         assert (free, held) == (THREADS - 1, [])
         assert lane.collect() == []
+
+
+@pytest.mark.parametrize("asked_before", [None, False, True])
+def test_what_an_abandoned_call_had_not_sent_it_never_sends(asked_before: bool | None) -> None:
+    """Whatever is said of what it had sent; that an earlier request may have begun something stays true."""
+    engine = Engine()
+    went_on: list[bool] = []
+
+    def deal(call: Call) -> Dealt:
+        if asked_before is not None:
+            call.limit(3, changes_something=asked_before)
+        dealt = engine.deal(call)
+        with contextlib.suppress(CallAbandoned):
+            call.limit(3, changes_something=True)
+            went_on.append(True)
+        return dealt
+
+    lane = Lane("lab", deal, lambda: None, lambda: engine.now, lambda: engine.now)
+    (claim,) = give(lane, 1)
+    assert holds(lambda: bool(engine.asked))
+    engine.now = 3.0
+    late = lane.collect()
+    engine.lets_go.set()
+    assert holds(lambda: lane.free == THREADS)
+    lane.close(0)
+
+    assert late == [Dealt(claim, None, answered=False, may_go_on=False, is_sent=bool(asked_before))]
+    assert went_on == []
+
+
+def test_a_request_that_did_not_leave_was_not_sent() -> None:
+    """As whoever made it knows."""
+    call = Call(None, lambda: 0.0)
+    call.limit(3, changes_something=True)
+    was_sent = call.is_sent
+    call.nothing_was_sent()
+
+    assert (was_sent, call.is_sent) == (True, False)
 
 
 def test_an_engine_that_holds_every_thread_is_unreachable() -> None:

@@ -126,6 +126,65 @@ def test_the_database_is_read_after_the_engine(fleet: Fleet) -> None:
     assert fleet.cheap.cancelled == []
 
 
+def impossible(placement: Placement, now: float) -> Report:
+    """Say that it runs, since a time that is none."""
+    return Report(PlacementState.RUNNING, started_at=9e15)
+
+
+@pytest.mark.both_engines
+def test_what_ended_without_its_engines_word_keeps_its_gpus_until_a_sweep(database_url: str) -> None:
+    """Its report is impossible: the job is over, and its program runs on for a while."""
+    fleet = Fleet(database_url, gpus={"l40s": 4, "a10g": 4})
+    control_plane = fleet.plane
+    ours = (control_plane.settings.database_id(), control_plane.settings.incarnation())
+    fleet.cheap.reports = impossible
+    fleet.cheap.cancel = lambda placement, now: None  # type: ignore[method-assign]
+    fleet.cheap.on_list = lambda: [Found(first, 1, *ours, 0.0, is_running=True)]
+    first, second = fleet.submit(), fleet.submit()
+    fleet.worker.run_due()
+    over = [fleet.job(job_id).error_code for job_id in (first, second)]
+    kept = fleet.holders("cheap")
+    control_plane.sweeper.sweep("cheap", fleet.cheap)
+    still_kept = fleet.holders("cheap")
+    fleet.cheap.on_list = lambda: [Found(first, 1, *ours, 0.0, is_running=False)]
+    control_plane.sweeper.sweep("cheap", fleet.cheap)
+    free = fleet.holders("cheap")
+    fleet.plane.close()
+
+    assert over == ["invalid_report", "invalid_report"]
+    assert kept == {first, second}
+    assert still_kept == {first}
+    assert free == set()
+
+
+@pytest.mark.both_engines
+def test_what_is_open_keeps_its_gpus_whatever_its_engine_lists(database_url: str) -> None:
+    """Its worker hears of its end."""
+    fleet = Fleet(database_url, gpus={"l40s": 4, "a10g": 4})
+    job_id = fleet.submit()
+    fleet.worker.run_due()
+    fleet.plane.sweeper.sweep("cheap", fleet.cheap)
+    kept = fleet.holders("cheap")
+    fleet.plane.close()
+
+    assert kept == {job_id}
+
+
+@pytest.mark.parametrize(("finished_at", "message"), [(9e15, ""), (None, "\ud800")])
+def test_what_its_engine_says_has_ended_frees_its_gpus_at_once(finished_at: float | None, message: str) -> None:
+    """Whenever that was, and however it says so."""
+    fleet = Fleet("sqlite://", gpus={"l40s": 4, "a10g": 4})
+    fleet.cheap.reports = lambda placement, now: Report(
+        PlacementState.FAILED, placement.placed_at, finished_at, "nonzero_exit", message
+    )
+    job_id = fleet.submit()
+    fleet.worker.run_due()
+    held, ended = fleet.holders("cheap"), fleet.job(job_id)
+    fleet.plane.close()
+
+    assert (ended.error_code, held) == ("internal_error" if message else "invalid_report", set())
+
+
 def test_another_engine_is_not_swept() -> None:
     """What it holds may be somebody else's under our names."""
     fleet = Fleet("sqlite://")

@@ -17,7 +17,9 @@ from nodus_ledger.database.schema import jobs
 from nodus_ledger.errors import NoSuchOffer
 from nodus_ledger.jobs import passes
 from nodus_ledger.jobs.capacity import RESERVES_AFTER_MS
-from nodus_ledger.jobs.settlement import SUBMITTING
+from nodus_ledger.jobs.claiming import Claim
+from nodus_ledger.jobs.leases import LEFT_TO_OTHERS_MS
+from nodus_ledger.jobs.settlement import SUBMITTING, Step
 from nodus_ledger.jobs.wants import REST_MS, WAITING_FOR_CAPACITY, Wants
 from nodus_ledger.verification.verify import verify
 
@@ -282,6 +284,78 @@ def test_a_pass_places_no_more_than_is_asked_for(yard: Yard) -> None:
 
     assert counts == [(True, 3), (True, 1), (False, 0)]
     assert {yard.job(job_id).attempt for job_id in made} == {1}
+
+
+def claim_as(yard: Yard, owner: str, **how_things_stand: frozenset[str]) -> list[Claim]:
+    """Claim once, for one worker of several."""
+    now = yard.clock.now()
+    return yard.claims.claim(owner, now=now, real_now=now, lease_ms=1, limit=64, **how_things_stand)[1]
+
+
+@pytest.mark.both_engines
+def test_what_a_worker_places_it_has_at_once(yard: Yard) -> None:
+    """No other can take it for its own, which might not reach that engine."""
+    job_id = yard.submit()
+    (claim,) = claim_as(yard, "one")
+
+    assert claim_as(yard, "other") == []
+    assert (claim.job.id, claim.is_first, claim.attempt.gpu_indices) == (job_id, True, "0")
+    assert yard.claims.holds("one", claim.job, real_now=yard.clock.now())
+    assert yard.job(job_id).phase == SUBMITTING
+
+
+@pytest.mark.both_engines
+@pytest.mark.parametrize("how", ["unreachable", "busy"])
+def test_what_was_placed_and_not_sent_is_left_to_those_who_can_send_it(yard: Yard, how: str) -> None:
+    """For a while: if none of them does, it can as well go elsewhere."""
+    lab = frozenset({"lab"})
+    yard.submit()
+    by_one_with_full_hands = claim_as(yard, "one", busy=lab)
+    placed = yard.slots()
+    by_one_who_cannot = claim_as(yard, "other", **{how: lab})
+    yard.pass_time(LEFT_TO_OTHERS_MS)
+    (later,) = claim_as(yard, "other", **{how: lab})
+
+    assert (by_one_with_full_hands, by_one_who_cannot) == ([], [])
+    assert list(placed.values()).count(later.job.id) == 1
+    assert later.is_first
+
+
+@pytest.mark.both_engines
+def test_what_was_placed_and_not_sent_can_be_cancelled_by_all(yard: Yard) -> None:
+    """Its supplier need not be asked."""
+    lab = frozenset({"lab"})
+    job_id = yard.submit()
+    claim_as(yard, "one", busy=lab)
+    yard.control_plane.jobs.request_cancel(yard.key("acme"), job_id, yard.clock.now())
+
+    assert [claim.job.id for claim in claim_as(yard, "other", unreachable=lab)] == [job_id]
+
+
+@pytest.mark.both_engines
+def test_what_may_have_been_sent_is_left_to_those_who_serve_its_supplier(yard: Yard) -> None:
+    """However long that takes; whoever cannot reach it at the moment says so of the job."""
+    lab = frozenset({"lab"})
+    job_id = yard.submit()
+    (claim,) = claim_as(yard, "one")
+    yard.claims.finish("one", [Step(claim.job, (), yard.clock.now(), phase="unreachable")], now=yard.clock.now())
+    yard.pass_time(10 * LEFT_TO_OTHERS_MS)
+    by_one_who_does_not = claim_as(yard, "other", busy=lab)
+    (by_one_who_does,) = claim_as(yard, "other", unreachable=lab)
+
+    assert by_one_who_does_not == []
+    assert (by_one_who_does.job.id, by_one_who_does.is_first) == (job_id, False)
+
+
+@pytest.mark.both_engines
+def test_what_is_given_back_unasked_is_as_it_was(yard: Yard) -> None:
+    """No driver has heard of it, whoever claims it next."""
+    yard.submit()
+    (claim,) = claim_as(yard, "one")
+    yard.claims.give_back("one", claim, due_at=yard.clock.now())
+    (again,) = claim_as(yard, "other")
+
+    assert (again.job.id, again.is_first) == (claim.job.id, True)
 
 
 @pytest.mark.both_engines

@@ -16,7 +16,8 @@ from yard import H100, Yard, open_yard, supplier
 
 from nodus_core.lifecycle import JobStatus
 from nodus_ledger.database.schema import attempts, jobs, slots
-from nodus_ledger.jobs.leases import Claim, Claims
+from nodus_ledger.jobs.claiming import Claim
+from nodus_ledger.jobs.leases import Claims
 from nodus_ledger.verification.verify import verify
 
 WORKERS = 4

@@ -4,9 +4,9 @@ There are few threads, because more would only wait for each other. They are sha
 a request gets one, its customer is looked up: in what earlier requests left behind (`callers`), which is believed for
 this purpose alone, or else in the database.
 
-What is brief, and asks nothing but an SQLite database, has two threads of its own (`lanes`): one does all lookups that
-wait on one connection, the other all that is to be written in one transaction. There a thread for each request would
-cost more than the request.
+What is brief, and asks nothing but an SQLite database, has two threads of its own (`BatchExecutor`): one does all
+lookups that wait on one connection, the other all that is to be written in one transaction. There a thread for each
+request would cost more than the request.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from nodus_ledger.keys.keys import KeyRecord, Keys
 from ..access.client_address import UNKNOWN, client_address
 from ..access.rate_limiter import RateLimiter
 from ..access.recent_callers import Caller, Callers, bearer_key
-from ..concurrency.lanes import Lane, TurnDidNotCome
+from ..concurrency.batch_executor import BatchExecutor, TurnDidNotCome
 from ..concurrency.threads import run_in_thread
 from ..concurrency.turns import Turns
 from ..concurrency.wakeups import loop_here
@@ -44,7 +44,7 @@ THREADS = 16
 """So many for requests that only read, and so many again for those that write: writers may wait for each other."""
 
 MOST_THREADS = 2 * THREADS + 2
-"""Of one control plane, with those of its lanes."""
+"""Of one control plane, with those of its executors."""
 
 LONGEST_WAIT_SECONDS = 5.0
 BUSY_RETRY_SECONDS = 2
@@ -103,13 +103,13 @@ class _Threads:
     def __init__(self, parts: Parts) -> None:
         reading, writing = _Places(THREADS), _Places(THREADS)
         self._places = {Work.READS: reading, Work.LOOKS_UP: reading, Work.WRITES: writing, Work.RECORDS: writing}
-        self._lanes: dict[Work, Lane] = {}
+        self._executors: dict[Work, BatchExecutor] = {}
         # Elsewhere work waits for locks, and for answers over a network: one piece would hold up the others.
         if not parts.database.is_server and not parts.asks_others:
             database = parts.database
-            self._lanes = {
-                Work.LOOKS_UP: Lane(database.lent, LONGEST_WAIT_SECONDS),
-                Work.RECORDS: Lane(database.together, LONGEST_WAIT_SECONDS),
+            self._executors = {
+                Work.LOOKS_UP: BatchExecutor(database.lent, LONGEST_WAIT_SECONDS),
+                Work.RECORDS: BatchExecutor(database.together, LONGEST_WAIT_SECONDS),
             }
 
     async def run(
@@ -120,11 +120,11 @@ class _Threads:
         Raises:
             ApiError: 503 `busy`.
         """
-        lane = self._lanes.get(work)
-        if lane is None:
+        executor = self._executors.get(work)
+        if executor is None:
             return await _in_turn(self._places[work], flow, function, *args)
         try:
-            return await lane.do(flow, function, *args)
+            return await executor.do(flow, function, *args)
         except TurnDidNotCome:
             raise _busy() from None
 

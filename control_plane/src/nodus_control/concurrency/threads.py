@@ -71,7 +71,7 @@ def thread_starter() -> Callable[[Callable[[], object]], None]:
                 pass
             else:
                 return
-        threading.Thread(target=function, name="nodus-lane", daemon=True).start()
+        threading.Thread(target=function, name="nodus-batch", daemon=True).start()
 
     return start
 

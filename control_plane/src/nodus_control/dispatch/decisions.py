@@ -9,8 +9,8 @@ from dataclasses import replace
 from nodus_core.lifecycle import Change, JobStatus
 from nodus_ledger.database.rows import AttemptRecord
 from nodus_ledger.jobs import outcomes
+from nodus_ledger.jobs.claiming import Claim
 from nodus_ledger.jobs.jobs import UNKNOWN
-from nodus_ledger.jobs.leases import Claim
 from nodus_ledger.jobs.settlement import AttemptEnd, AttemptNews, Step
 
 from ..suppliers.drivers import Terms
@@ -37,6 +37,9 @@ LONGEST_START_MS = 7_200_000
 
 PROOF_GRAIN_MS = 10_000
 """How old the last proof of life on record may be while newer ones come."""
+
+FINAL = frozenset(PlacementState) - {PlacementState.PROVISIONING, PlacementState.RUNNING}
+"""The states in which, by its engine's word, a program does not run and will not."""
 
 UNREACHABLE = "unreachable"
 """The phase of a job whose engine cannot be asked at the moment."""
@@ -116,7 +119,7 @@ def unavailable(claim: Claim, detail: str, ending: Ending, now: int, terms: Term
     if since is None and (is_silent or ending is Ending.LATE):
         since = now
     if since is not None and 0 < terms.unknown_grace_seconds * 1000 <= now - since:
-        return given_up(claim, ending, now)
+        return unconfirmed(given_up(claim, ending, now))
     news = AttemptNews(attempt.engine_ref, since, attempt.seen_at, attempt.progress_at)
     return Step(
         job,
@@ -150,11 +153,21 @@ def impossible(claim: Claim, now: int, code: str, message: str) -> Step:
     return Step(claim.job, [change], due_at=None, attempt_end=AttemptEnd(JobStatus.FAILED.value, None, now))
 
 
-def written_off(claim: Claim, now: int, code: str, message: str) -> Step:
-    """Nothing that is known of this job can be used: it fails, and has run until now for all that anybody knows."""
+def unconfirmed(step: Step) -> Step:
+    """Have the attempt keep what it has of its supplier: its program may be running all the same."""
+    end = step.attempt_end
+    return step if end is None else replace(step, attempt_end=replace(end, is_confirmed=False))
+
+
+def written_off(claim: Claim, now: int, code: str, message: str, *, is_confirmed: bool) -> Step:
+    """Nothing that is known of this job can be used: it fails, and has run until now for all that anybody knows.
+
+    Whether it has ended is another matter: `is_confirmed` says that its engine has said so.
+    """
     began = claim.attempt.placed_at if claim.job.started_at is None else claim.job.started_at
     seconds = min(began, now) / 1000, now / 1000
-    return judge(claim, Report(PlacementState.FAILED, *seconds, code, message), Ending.NONE, now)
+    step = judge(claim, Report(PlacementState.FAILED, *seconds, code, message), Ending.NONE, now)
+    return step if is_confirmed else unconfirmed(step)
 
 
 def judge(claim: Claim, report: Report, ending: Ending, now: int) -> Step:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 
 from nodus_ledger.database.settings import Settings
 
@@ -23,6 +24,7 @@ class Engines:
         self._settings = settings
         self._lock = threading.Lock()
         self._identities: dict[str, str | None] = {}
+        self._doubts: Counter[str] = Counter()
         self._others: set[str] = set()
 
     @property
@@ -32,20 +34,24 @@ class Engines:
             return frozenset(self._others)
 
     def is_own(self, supplier: str, driver: Driver) -> bool:
-        """Say whether the engine that is reached here is the supplier's. The engine is asked once, and after a doubt.
+        """Say whether the engine that is reached here is the supplier's.
 
-        What is on record is read each time: an operator may have had it replaced.
+        The engine is asked once, after a doubt, and as long as it is another. What is on record is read each time: an
+        operator may have had it replaced.
 
         Raises:
             EngineUnavailable: it cannot be asked now.
         """
         with self._lock:
-            is_known = supplier in self._identities
+            is_known = supplier in self._identities and supplier not in self._others
             identity = self._identities.get(supplier)
+            doubts = self._doubts[supplier]
         if not is_known:
             identity = driver.identity()
         pinned = identity if identity is None else self._settings.engine_of(supplier, identity)
         with self._lock:
+            if doubts != self._doubts[supplier]:
+                return identity == pinned  # as it was before the doubt, perhaps long ago
             self._identities[supplier] = identity
             if identity == pinned:
                 self._others.discard(supplier)
@@ -64,4 +70,5 @@ class Engines:
     def doubt(self, supplier: str) -> None:
         """Have the engine asked again who it is: it did not answer, and may come back as another."""
         with self._lock:
+            self._doubts[supplier] += 1
             self._identities.pop(supplier, None)

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nodus_ledger.jobs.leases import Claim
+from nodus_ledger.jobs.claiming import Claim
 from nodus_ledger.jobs.settlement import Step
 
 from .circuit import Circuit
@@ -32,35 +32,66 @@ class Dealt:
         answered: whether the engine answered; None where it was not asked anything.
         may_go_on: whether a call that was abandoned may still begin something, so that nobody else must have the claim
             before its lease is over.
+        is_sent: whether anything that may begin something was sent before a call was abandoned. Where it was not,
+            nothing will be any more.
     """
 
     claim: Claim | None
     step: Step | None
     answered: bool | None
     may_go_on: bool = False
+    is_sent: bool = False
+
+
+class CallAbandoned(Exception):
+    """Nobody waits for what this call would still say, and it must not ask for anything more."""
 
 
 class Call:
     """The dealing with one claim, or with a probe, which has none; it may ask the engine several things.
 
     `limit` is told before each of them.
+
+    Attributes:
+        claim: which.
+        is_abandoned: whether its limit has passed, and it was given up.
+        may_go_on: whether what it asks now may begin something.
+        is_sent: whether that may be said of anything that it has asked.
     """
 
     def __init__(self, claim: Claim | None, monotonic: Callable[[], float]) -> None:
         self.claim = claim
         self.is_abandoned = False
         self.may_go_on = False
+        self.is_sent = False
         self._monotonic = monotonic
         self._until = float("inf")
+        # What is abandoned as unsent is never sent: of asking and abandoning one comes first.
+        self._lock = threading.Lock()
 
     def limit(self, seconds: float, *, changes_something: bool) -> None:
-        """Say that the engine is asked now, how long it may take, and whether it may begin something by that."""
-        self.may_go_on = changes_something
-        self._until = self._monotonic() + seconds
+        """Say that the engine is asked now, how long it may take, and whether it may begin something by that.
 
-    def is_over(self, now: float) -> bool:
-        """Whether its limit has passed."""
-        return now >= self._until
+        Raises:
+            CallAbandoned: it was given up meanwhile.
+        """
+        with self._lock:
+            if self.is_abandoned:
+                raise CallAbandoned
+            self.may_go_on = changes_something
+            self.is_sent = self.is_sent or changes_something
+            self._until = self._monotonic() + seconds
+
+    def nothing_was_sent(self) -> None:
+        """Say that what was asked last did not leave this machine."""
+        with self._lock:
+            self.is_sent = False
+
+    def abandon_if_over(self, now: float) -> bool:
+        """Give it up if its limit has passed; say whether that is so."""
+        with self._lock:
+            self.is_abandoned = self.is_abandoned or now >= self._until
+            return self.is_abandoned
 
 
 class Lane:
@@ -133,14 +164,14 @@ class Lane:
         with self._changed:
             self._begin(claim)
 
-    def probe(self) -> None:
+    def probe(self, *, is_due: bool = False) -> None:
         """Ask after an engine that has been left alone for long enough: it may have no job that would be asked about.
 
-        Nothing is placed there before it has answered.
+        Nothing is placed there before it has answered. Where it `is_due`, one that answers is asked too.
         """
         with self._changed:
-            is_left_alone = self._circuit.is_open and not self._waiting and not self._is_stuck
-            if is_left_alone and self._circuit.admits(self._now()):
+            is_wanted = is_due or self._circuit.is_open
+            if is_wanted and not self._waiting and not self._is_stuck and self._circuit.admits(self._now()):
                 self._begin(None)
 
     def _begin(self, claim: Claim | None) -> None:
@@ -155,12 +186,13 @@ class Lane:
         """Return what is done, what was not asked for, and what has been abandoned since the last time."""
         now = self._monotonic()
         with self._changed:
-            for call in [call for call in self._running if call.is_over(now)]:
+            for call in [call for call in self._running if call.abandon_if_over(now)]:
                 self._running.discard(call)
-                call.is_abandoned = True
                 self._abandoned += 1
                 self._circuit = self._circuit.failed(self._now())
-                self._done.append(Dealt(call.claim, None, answered=False, may_go_on=call.may_go_on))
+                self._done.append(
+                    Dealt(call.claim, None, answered=False, may_go_on=call.may_go_on, is_sent=call.is_sent)
+                )
             self._refuse_what_waits()
             done, self._done = self._done, []
         return done

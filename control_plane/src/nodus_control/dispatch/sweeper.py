@@ -1,4 +1,7 @@
-"""Clears away what engines hold of attempts that are over, and ends what runs there although nobody knows of it."""
+"""Clears away what engines hold of attempts that are over, and ends what runs there although nobody knows of it.
+
+What an attempt has kept whose end nobody could confirm is free once its engine says that it does not run.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +71,11 @@ class Sweeper:
         if not self._engines.is_own(supplier, driver):
             return fates
         us = self._us()
+        # Read before the engine is asked: what it does not run by then has ended.
+        unconfirmed = self._jobs.held_by_what_ended(self._drivers.suppliers_of(driver) or [supplier])
         everything = driver.list_placements()
+        running = {(found.job_id, found.attempt) for found in everything if found.is_running}
+        self._jobs.confirm_ends([attempt for attempt in unconfirmed if attempt not in running])
         known = self._jobs.placements([(found.job_id, found.attempt) for found in everything])
         for found in everything:
             if self._stopping.is_set():

@@ -17,8 +17,9 @@ from dataclasses import replace
 from nodus_core.lifecycle import JobStatus
 from nodus_ledger.errors import DatabaseUnavailable
 from nodus_ledger.jobs.admission import ANOTHERS
+from nodus_ledger.jobs.claiming import Claim
 from nodus_ledger.jobs.jobs import Jobs
-from nodus_ledger.jobs.leases import Claim, Claims
+from nodus_ledger.jobs.leases import Claims
 from nodus_ledger.jobs.settlement import Step
 
 from ..suppliers.drivers import Drivers
@@ -35,7 +36,7 @@ from ..suppliers.protocol import (
 from . import decisions
 from .decisions import Ending
 from .engines import Engines
-from .lane import Call, Dealt, Lane
+from .lane import Call, CallAbandoned, Dealt, Lane
 
 LEASE_MS = 15_000
 BATCH = 64
@@ -48,11 +49,17 @@ CANCEL_SECONDS = 15.0
 TOGETHER_SECONDS = 0.02
 """How long a pass waits for what it has just asked, so that quick answers are written together."""
 
+LOOK_SECONDS = 5.0
+"""How often, in real seconds, an engine that is not the supplier's is asked who it is."""
+
 STOPPING_SECONDS = 5.0
 """How long the calls under way may take when the worker stops."""
 
 _INVALID_REPORT = "What ran the job gave times for it that cannot be."
+_UNRECORDED = "The control plane could not record this job."
 _NO_ANSWER = "Its supplier does not answer at the moment."
+
+_NEVER_BEGUN = frozenset({PlacementState.NOT_STARTED, PlacementState.LOST})
 
 _logger = logging.getLogger(__name__)
 
@@ -68,6 +75,7 @@ class Worker:
         real_time: in Unix seconds; leases go by it.
         before_batch: called before each pass.
         engines: which engine each supplier's is; without, none is checked.
+        monotonic: real time, in seconds: how long a call of a driver may take.
     """
 
     def __init__(
@@ -79,6 +87,7 @@ class Worker:
         real_time: Callable[[], float] = time.time,
         before_batch: Callable[[], None] = lambda: None,
         engines: Engines | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._jobs = jobs
         self._claims = claims
@@ -87,11 +96,14 @@ class Worker:
         self._real_time = real_time
         self._before_batch = before_batch
         self._engines = engines
+        self._monotonic = monotonic
         self._owner = secrets.token_hex(8)
         self._passing = threading.Lock()
         self._lanes: dict[str, Lane] = {}
         self._ready = threading.Event()
+        self._without_driver: set[str] = set()
         self._renew_at = 0.0
+        self._look_at = 0.0
         self.on_ready: Callable[[], None] = lambda: None
         """Called, in any thread, when there is something to write."""
 
@@ -103,8 +115,14 @@ class Worker:
     @property
     def unreachable(self) -> frozenset[str]:
         """The suppliers whose engines do not answer this worker, or are not the ones that they should be."""
-        silent = {name for name, lane in list(self._lanes.items()) if lane.is_unreachable}
-        return frozenset(silent if self._engines is None else silent | self._engines.others)
+        silent = frozenset(name for name, lane in list(self._lanes.items()) if lane.is_unreachable)
+        return silent | self._unserved
+
+    @property
+    def _unserved(self) -> frozenset[str]:
+        """The suppliers that this worker does not serve: other workers may."""
+        others = frozenset() if self._engines is None else self._engines.others
+        return others | frozenset(self._without_driver)
 
     def run_due(self) -> int:
         """Do everything that is due now, and what falls due in the course of it; return how many steps that took."""
@@ -119,19 +137,17 @@ class Worker:
         with self._passing:
             done = self._collect()
             self._renew()
-            for lane in self._lanes.values():
-                lane.probe()
-            unreachable = self.unreachable
-            others = frozenset() if self._engines is None else self._engines.others
-            full = {name for name, lane in self._lanes.items() if lane.free <= 0 and not lane.is_unreachable}
+            self._probe()
+            lanes = self._lanes.items()
+            full = frozenset(name for name, lane in lanes if lane.free <= 0 and not lane.is_unreachable)
             count, claims = self._claims.claim(
                 self._owner,
                 now=self._now(),
                 real_now=self._real_now(),
                 lease_ms=LEASE_MS,
                 limit=BATCH,
-                busy=frozenset(full | others),
-                unreachable=unreachable,
+                busy=full | self._unserved,
+                unreachable=self.unreachable,
             )
             self._ask(claims)
             return count + done + (self._collect() if claims else 0)
@@ -153,7 +169,7 @@ class Worker:
             waiting = [claim for lane in self._lanes.values() for claim in lane.close(until - time.monotonic())]
             try:
                 for claim in waiting:
-                    self._claims.postpone(self._owner, claim.job, due_at=self._now())
+                    self._claims.give_back(self._owner, claim, due_at=self._now())
                 self._collect()
             except DatabaseUnavailable as exc:
                 # Their leases run out, and they are claimed again.
@@ -167,9 +183,10 @@ class Worker:
             supplier = claim.attempt.supplier
             driver = self._drivers.of(supplier)
             if driver is None:
-                at_once.append((claim, decisions.unserved(claim, self._now())))
+                self._without_driver.add(supplier)
+                at_once.append((claim, self._unserved_step(claim)))
             elif not driver.runs_commands:
-                dealt = self._deal_with(Call(claim, time.monotonic), claim, driver)
+                dealt = self._deal_with(Call(claim, self._monotonic), claim, driver)
                 if dealt.step is not None:
                     at_once.append((claim, dealt.step))
             else:
@@ -182,6 +199,11 @@ class Worker:
             self._ready.wait(left)
             self._ready.clear()
 
+    def _unserved_step(self, claim: Claim) -> Step:
+        """Say what becomes of a claim whose supplier this worker does not serve."""
+        now = self._now()
+        return decisions.never_sent(claim, now) if claim.is_first else decisions.unserved(claim, now)
+
     def _lane(self, supplier: str, driver: Driver) -> Lane:
         lane = self._lanes.get(supplier)
         if lane is None:
@@ -190,7 +212,7 @@ class Worker:
                 lambda call: self._answer(call, supplier, driver),
                 self._say_ready,
                 lambda: self._now() / 1000,
-                time.monotonic,
+                self._monotonic,
             )
             self._lanes[supplier] = lane
         return lane
@@ -207,6 +229,15 @@ class Worker:
             self._ready.clear()
             return True
         return not all(lane.is_empty for lane in lanes)
+
+    def _probe(self) -> None:
+        """Ask after engines that nothing else is asked of: those that did not answer, and those that are others'."""
+        now = time.monotonic()
+        others = frozenset() if self._engines is None or now < self._look_at else self._engines.others
+        if others:
+            self._look_at = now + LOOK_SECONDS
+        for supplier, lane in self._lanes.items():
+            lane.probe(is_due=supplier in others)
 
     def _renew(self) -> None:
         """Extend the leases of what is being dealt with, but for calls that were abandoned."""
@@ -225,6 +256,7 @@ class Worker:
             for dealt in lane.collect():
                 if dealt.step is None and dealt.answered is False:
                     _logger.warning("supplier %s did not answer in time", lane.supplier)
+                    self._doubt(lane.supplier)
                 if dealt.claim is None or (dealt.step is None and dealt.may_go_on):
                     continue  # The lease runs out: what goes on may still begin it.
                 steps.append((dealt.claim, dealt.step or self._unasked(dealt.claim, dealt, lane.supplier)))
@@ -232,12 +264,11 @@ class Worker:
         return len(steps)
 
     def _unasked(self, claim: Claim, dealt: Dealt, supplier: str) -> Step:
-        """Say what becomes of a claim of which the engine has said nothing."""
+        """Say what becomes of a claim of which the engine has said nothing, and will begin nothing."""
         now, terms = self._now(), self._drivers.terms(supplier)
-        ending = decisions.ending_of(claim, now, terms)
-        if dealt.answered is None and claim.is_first and ending is Ending.NONE:
+        if claim.is_first and not dealt.is_sent:
             return decisions.never_sent(claim, now)
-        return decisions.unavailable(claim, _NO_ANSWER, ending, now, terms)
+        return decisions.unavailable(claim, _NO_ANSWER, decisions.ending_of(claim, now, terms), now, terms)
 
     def _write(self, steps: Sequence[tuple[Claim, Step]]) -> None:
         """Write what became of a batch. Where that fails, each job's step is written by itself, and fails alone."""
@@ -260,7 +291,14 @@ class Worker:
         except Exception:
             _logger.exception("job %s: what became of it cannot be written; it ends as failed", claim.job.id)
             now = self._now()
-            failed = decisions.written_off(claim, now, "internal_error", "The control plane could not record this job.")
+            is_over = step.attempt_end is not None and step.attempt_end.is_confirmed
+            failed = decisions.written_off(
+                claim,
+                now,
+                "internal_error",
+                _UNRECORDED,
+                is_confirmed=is_over or not self._can_be_swept(claim.attempt.supplier),
+            )
             try:
                 self._claims.finish(self._owner, [failed], now=now)
             except DatabaseUnavailable:
@@ -269,13 +307,23 @@ class Worker:
                 _logger.warning("job %s: that cannot be written either (%s)", claim.job.id, type(exc).__name__)
                 self._claims.postpone(self._owner, claim.job, due_at=now + decisions.UNWRITABLE_RETRY_MS)
 
+    def _doubt(self, supplier: str) -> None:
+        """Have an engine that did not answer say who it is before anything else is asked of it."""
+        if self._engines is not None:
+            self._engines.doubt(supplier)
+
     def _answer(self, call: Call, supplier: str, driver: Driver) -> Dealt:
-        """Ask a driver about a claim, or after its engine alone."""
-        if call.claim is not None:
-            return self._deal_with(call, call.claim, driver)
+        """Ask a driver about a claim, or after its engine alone. In any thread."""
         try:
+            if call.claim is not None:
+                return self._deal_with(call, call.claim, driver)
             call.limit(CANCEL_SECONDS, changes_something=False)
-            driver.identity()
+            if self._engines is None:
+                driver.identity()
+            else:
+                self._engines.is_own(supplier, driver)
+        except CallAbandoned:
+            return Dealt(call.claim, None, answered=None)
         except EngineUnavailable:
             return Dealt(None, None, answered=False)
         except Exception:
@@ -284,30 +332,34 @@ class Worker:
         return Dealt(None, None, answered=True)
 
     def _deal_with(self, call: Call, claim: Claim, driver: Driver) -> Dealt:
-        """Ask a driver about a claim. In any thread."""
+        """Ask a driver about a claim."""
         supplier = claim.attempt.supplier
         terms = self._drivers.terms(supplier)
         ending = decisions.ending_of(claim, self._now(), terms)
-        # What no driver has heard of, and may wait as well elsewhere.
-        is_unsent = claim.is_first and ending is Ending.NONE
+        if claim.is_first and ending is not Ending.NONE:
+            return Dealt(claim, decisions.never_sent(claim, self._now()), answered=None)
+        is_known = self._engines is None or not driver.runs_commands
         try:
-            if self._engines is not None and driver.runs_commands:
+            if self._engines is not None and not is_known:
                 call.limit(CANCEL_SECONDS, changes_something=False)
                 if not self._engines.is_own(supplier, driver):
-                    now = self._now()
-                    step = decisions.never_sent(claim, now) if is_unsent else decisions.unserved(claim, now)
-                    return Dealt(claim, step, answered=True)
-            is_unsent = False
+                    return Dealt(claim, self._unserved_step(claim), answered=True)
+                is_known = True
             return Dealt(claim, self._call_driver(call, claim, driver, ending), answered=True)
+        except CallAbandoned:
+            raise
         except EngineUnavailable as exc:
-            if self._engines is not None:
-                self._engines.doubt(supplier)
+            self._doubt(supplier)
             now = self._now()
             step = decisions.unavailable(claim, exc.detail, ending, now, terms)
+            is_unsent = claim.is_first and not call.is_sent
             return Dealt(claim, decisions.never_sent(claim, now) if is_unsent else step, answered=False)
         except Exception:
             _logger.exception("job %s, attempt %d: the driver failed; asking again", claim.job.id, claim.job.attempt)
-            return Dealt(claim, decisions.asked_again(claim, self._now()), answered=None)
+            now = self._now()
+            is_unsent = claim.is_first and not is_known
+            step = decisions.never_sent(claim, now) if is_unsent else decisions.asked_again(claim, now)
+            return Dealt(claim, step, answered=None)
 
     def _call_driver(self, call: Call, claim: Claim, driver: Driver, ending: Ending) -> Step:
         now = self._now()
@@ -321,12 +373,14 @@ class Worker:
             try:
                 driver.submit(placement, workload, now / 1000, lambda: self._holds(claim))
             except CapacityRefused:
-                return decisions.refused(claim, now)
+                if claim.is_first or self._poll(call, driver, placement, workload, now).state in _NEVER_BEGUN:
+                    return decisions.refused(claim, now)
+                # An earlier submission arrived, whose answer did not: its program is there, whatever is full now.
             except SubmissionRefused as exc:
                 return decisions.impossible(claim, now, exc.code, exc.message)
             except EngineUnavailable as exc:
-                if exc.never_sent and claim.is_first:
-                    return decisions.never_sent(claim, now)
+                if exc.never_sent:
+                    call.nothing_was_sent()
                 raise
             placement = replace(placement, is_accepted=True)
         report: Report | None = None
@@ -350,7 +404,20 @@ class Worker:
             _logger.error("job %s, attempt %d: an impossible report: %s", job.id, job.attempt, exc)
             call.limit(CANCEL_SECONDS, changes_something=True)
             driver.cancel(placement, now / 1000)
-            return decisions.written_off(claim, now, "invalid_report", _INVALID_REPORT)
+            is_over = not driver.runs_commands or self._is_over(call, driver, placement, workload, now)
+            return decisions.written_off(claim, now, "invalid_report", _INVALID_REPORT, is_confirmed=is_over)
+
+    def _is_over(self, call: Call, driver: Driver, placement: Placement, workload: Workload, now: int) -> bool:
+        """Ask whether a placement has ended, whatever else is said of it."""
+        try:
+            return self._poll(call, driver, placement, workload, now).state in decisions.FINAL
+        except EngineUnavailable:
+            return False
+
+    def _can_be_swept(self, supplier: str) -> bool:
+        """Say whether anything may be running there, and is ended by a sweep."""
+        driver = self._drivers.of(supplier)
+        return driver is not None and driver.runs_commands
 
     def _poll(self, call: Call, driver: Driver, placement: Placement, workload: Workload, now: int) -> Report:
         call.limit(POLL_SECONDS, changes_something=False)

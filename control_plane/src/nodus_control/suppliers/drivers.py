@@ -162,6 +162,10 @@ class Drivers:
             found.setdefault(id(driver), (supplier, driver))
         return list(found.values())
 
+    def suppliers_of(self, driver: Driver) -> list[str]:
+        """Return the suppliers that a driver serves by name."""
+        return [supplier for supplier, each in self._by_supplier.items() if each is driver]
+
     @property
     def name(self) -> str:
         """The name of the driver, or of all of them, by comma."""

@@ -217,6 +217,8 @@ Index(
     postgresql_where=text("passed_over_at IS NOT NULL"),
 )
 Index("jobs_open", jobs.c.gpu, sqlite_where=text("open_attempt"), postgresql_where=text("open_attempt"))
+IS_OPEN = text("jobs.open_attempt")
+"""Whether a supplier has a job, as its index says it, which does not find the `= 1` that SQLite would be told."""
 
 attempts = Table(
     "attempts",

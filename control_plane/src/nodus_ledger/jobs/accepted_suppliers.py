@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 from nodus_core.catalogue import Catalogue
 
 from ..database.database import Database
-from ..database.schema import attempts, jobs, settings
+from ..database.schema import IS_OPEN, attempts, jobs, settings
 from ..database.settings import get, put
 from ..trust import log
 
@@ -18,10 +18,10 @@ SUPPLIERS_ACCEPTED = "operator.suppliers_accepted"
 _SETTING = "catalogue sha256"
 _MOST_NAMED = 5
 _ACCEPTED = select(settings.c.value).where(settings.c.name == _SETTING)
-_OPEN = (
+OPEN_ATTEMPTS = (
     select(attempts.c.supplier, attempts.c.job_id, jobs.c.simulated)
     .join(jobs, jobs.c.id == attempts.c.job_id)
-    .where(jobs.c.open_attempt, attempts.c.outcome.is_(None))
+    .where(IS_OPEN, attempts.c.outcome.is_(None))
     .order_by(attempts.c.supplier, jobs.c.seq)
 )
 
@@ -109,7 +109,7 @@ def _jobs_elsewhere(connection: Connection, catalogue: Catalogue, *, serves_earl
     may be under way with either, and is left out where what was begun then is served here.
     """
     found: dict[str, list[str]] = {}
-    query = _OPEN.where(jobs.c.simulated.is_not(None)) if serves_earlier else _OPEN
+    query = OPEN_ATTEMPTS.where(jobs.c.simulated.is_not(None)) if serves_earlier else OPEN_ATTEMPTS
     for supplier, job_id, simulated in connection.execute(query):
         entry = catalogue.suppliers.get(supplier)
         if entry is None or (simulated is not None and entry.is_simulated is not simulated):

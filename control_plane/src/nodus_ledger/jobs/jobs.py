@@ -23,7 +23,7 @@ from ..database.sealing import Sealer
 from ..errors import UnknownJob
 from ..keys.keys import KeyRecord
 from ..keys.thresholds import DEFAULT_FRACTION
-from . import outcomes
+from . import outcomes, slots
 from .admission import Admission, owner_of
 from .capacity import Layout
 from .job_secrets import Secrets, open_secrets
@@ -236,6 +236,17 @@ class Jobs:
                 for facts in (PlacementFacts(*row) for row in connection.execute(query)):
                     found[facts.job_id, facts.attempt] = facts
         return found
+
+    def held_by_what_ended(self, suppliers: Sequence[str]) -> Sequence[tuple[str, int]]:
+        """Return the attempts at suppliers that are over, but not confirmed to be: they have kept their GPUs."""
+        with self._database.read() as connection:
+            return slots.held_by_what_ended(connection, suppliers)
+
+    def confirm_ends(self, ended: Sequence[tuple[str, int]]) -> None:
+        """Give back the GPUs of attempts, by job id and number: their engine has confirmed that they are over."""
+        if ended:
+            with self._database.write() as connection:
+                slots.free(connection, ended)
 
     def placement_of(self, job_id: str, attempt: int) -> tuple[JobRecord, PlacementFacts] | None:
         """Return a job, of any customer, with one of its attempts; None if there is none."""

@@ -8,10 +8,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, insert, or_, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    true,
+    update,
+)
 
 from nodus_core import routing
 from nodus_core.catalogue import Catalogue
@@ -25,6 +38,7 @@ from ..trust.log import Entry
 from .accepted_suppliers import is_accepted
 from .admission import Admission
 from .capacity import Layout
+from .claiming import Claim, Standing
 from .outages import outages_now
 from .passes import Passes
 from .placements import attempt_row, closed_attempts, no_supplier, nowhere, orphans
@@ -35,6 +49,8 @@ from .wants import of_job as wants_of
 
 SWEEP_SECONDS = 2.0
 MARGIN_MS = 1000
+LEFT_TO_OTHERS_MS = 15_000
+"""How long what was placed at a supplier that a worker cannot ask is left to those who perhaps can."""
 
 _CLAIM = (
     update(jobs)
@@ -61,19 +77,6 @@ _QUEUE = (
         due_at=bindparam("again_at"),
     )
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A job that this worker holds for a while, with the attempt that its driver has, or is about to get.
-
-    `is_first`: nobody has held it with this attempt before, so no driver can have heard of it.
-    """
-
-    job: JobRecord
-    attempt: AttemptRecord
-    supplier_is_out: bool
-    is_first: bool = False
 
 
 class Claims:
@@ -164,18 +167,16 @@ class Claims:
         Returns:
             How many jobs were dealt with, and which of them a driver must be asked about.
         """
-        stand = _Standing(owner, now, real_now + lease_ms, busy, unreachable, drained)
+        stand = Standing(owner, now, real_now + lease_ms, busy, unreachable, drained)
         dealt_with, claims = self._lease(stand, real_now, limit)
-        placed = self._passes.run_due(now=now, limit=limit, unreachable=unreachable, drained=drained)
-        if placed and len(claims) < limit:
-            claims += self._lease(stand, real_now, limit - len(claims))[1]
-        return dealt_with + placed, claims
+        placed, theirs = self._passes.run_due(stand, limit=limit)
+        return dealt_with + placed, claims + theirs
 
     def _may_place(self, connection: Connection) -> bool:
         """Say whether this process goes by the suppliers that all processes of the database agreed on."""
         return not self._must_be_accepted or is_accepted(connection, self._catalogue.sha256)
 
-    def _lease(self, stand: _Standing, real_now: int, limit: int) -> tuple[int, list[Claim]]:
+    def _lease(self, stand: Standing, real_now: int, limit: int) -> tuple[int, list[Claim]]:
         """Claim due jobs; return how many were due, and the claims."""
         now = stand.now
         with self._database.write() as connection:
@@ -320,6 +321,16 @@ class Claims:
                 .values(lease_owner=None, lease_until=None, due_at=due_at)
             )
 
+    def give_back(self, owner: str, claim: Claim, *, due_at: int) -> None:
+        """Give a claim back of which nobody has been asked anything: the job is what it was before."""
+        job = claim.job
+        with self._database.write() as connection:
+            connection.execute(
+                update(jobs)
+                .where(jobs.c.seq == job.seq, jobs.c.lease_owner == owner, jobs.c.generation == job.generation)
+                .values(lease_owner=None, lease_until=None, due_at=due_at, phase=job.phase)
+            )
+
     def _dispatch(
         self,
         connection: Connection,
@@ -381,12 +392,15 @@ class Claims:
         limit: int,
         floor: int | None,
         busy: frozenset[str] = frozenset(),
+        unreachable: frozenset[str] = frozenset(),
         *,
         may_place: bool = True,
     ) -> Select[Any]:
         """Return the query of the jobs that are due and nobody's, longest due first, not before a floor.
 
-        Those that busy suppliers have accepted are left out, and where nothing may be placed, those that would be.
+        Those of busy suppliers are left out, and where nothing may be placed, those that would be. What has just been
+        placed, and not been sent yet, is left out as well where its supplier is unreachable; not for long, and not once
+        it is to be cancelled: then it can be placed elsewhere, or end, without its supplier.
         """
         query = (
             select(*JOB_FIELDS)
@@ -398,6 +412,22 @@ class Claims:
         )
         if busy:
             query = query.where(or_(jobs.c.supplier.is_(None), jobs.c.supplier.not_in(sorted(busy))))
+        if busy or unreachable:
+            # One that no supplier has accepted yet has its supplier in its attempt alone.
+            is_sent = and_(jobs.c.phase.is_not(None), attempts.c.supplier.in_(sorted(busy)))
+            is_unsent = and_(
+                jobs.c.phase.is_(None),
+                jobs.c.cancel_requested_at.is_(None),
+                attempts.c.placed_at > now - LEFT_TO_OTHERS_MS,
+            )
+            is_left = exists().where(
+                attempts.c.job_id == jobs.c.id,
+                attempts.c.attempt == jobs.c.attempt,
+                attempts.c.supplier.in_(sorted(busy | unreachable)),
+                or_(is_sent, is_unsent),
+            )
+            is_queued = jobs.c.status == JobStatus.QUEUED.value
+            query = query.where(~and_(jobs.c.open_attempt, is_queued, is_left))
         if not may_place:
             query = query.where(or_(jobs.c.open_attempt, jobs.c.cancel_requested_at.is_not(None)))
         return query if floor is None else query.where(jobs.c.due_at >= floor)
@@ -407,22 +437,11 @@ class Claims:
         return first
 
     def _due(
-        self, connection: Connection, now: int, real_now: int, limit: int, floor: int | None, stand: _Standing
+        self, connection: Connection, now: int, real_now: int, limit: int, floor: int | None, stand: Standing
     ) -> list[JobRecord]:
-        query = self.due_query(now, real_now, limit, floor, stand.busy, may_place=self._may_place(connection))
+        may_place = self._may_place(connection)
+        query = self.due_query(now, real_now, limit, floor, stand.busy, stand.unreachable, may_place=may_place)
         return [JobRecord(*row) for row in connection.execute(query)]
-
-
-@dataclass(frozen=True, slots=True)
-class _Standing:
-    """Who claims, when, until when, and how things stand."""
-
-    owner: str
-    now: int
-    until: int
-    busy: frozenset[str]
-    unreachable: frozenset[str]
-    drained: frozenset[str]
 
 
 def _is_nobodys(real_now: int) -> ColumnElement[bool]:

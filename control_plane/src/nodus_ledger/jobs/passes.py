@@ -1,8 +1,10 @@
 """Placing jobs that wait: one pass for each GPU model, which reads one job of each queue, however long the queues are.
 
 A pass is due where a job has begun to wait, something has become free, or a supplier is out or back; in any case all
-are gone through every `SWEEP_SECONDS`, in case another process knows of something that this one does not. It only puts
-the attempt on record: workers claim it like everything that is due.
+are gone through every `SWEEP_SECONDS`, in case another process knows of something that this one does not.
+
+What a pass places is claimed by the worker that runs it, in the same transaction: another one might not reach that
+engine. Only where that worker has its hands full is it left to whoever can.
 """
 
 from __future__ import annotations
@@ -14,20 +16,21 @@ from typing import Any
 
 from sqlalchemy import CTE, BigInteger, Connection, and_, bindparam, func, insert, select, text, tuple_, update
 
-from nodus_core.catalogue import Catalogue
+from nodus_core.catalogue import Catalogue, Offer
 from nodus_core.routing import Decision, decide
 
 from ..database.database import Database
-from ..database.rows import JOB_FIELDS, JobRecord
+from ..database.rows import JOB_FIELDS, AttemptRecord, JobRecord
 from ..database.schema import attempts, jobs, passes, turns
 from ..trust import job_entries, log
 from ..trust.log import Entry
 from . import admission as admissions
 from .admission import Admission
 from .capacity import Head, Layout, Room, kept_for, next_turn, pools_with_room, reservations
+from .claiming import Claim, Standing
 from .outages import outages_now
 from .placements import attempt_row, no_supplier, nowhere
-from .settlement import Step, write_steps
+from .settlement import SUBMITTING, Step, write_steps
 from .slots import Slots, free
 from .wants import WAITS_NO_MORE, Circumstances, Wants, of_queue
 
@@ -82,7 +85,10 @@ _PLACE = (
         attempt=bindparam("to_attempt"),
         open_attempt=True,
         due_at=bindparam("to_due_at"),
-        **WAITS_NO_MORE,
+        generation=bindparam("to_generation"),
+        lease_owner=bindparam("to_owner"),
+        lease_until=bindparam("to_until"),
+        **{**WAITS_NO_MORE, "phase": bindparam("to_phase")},
     )
 )
 _BEGIN_MODEL = text("INSERT INTO passes (gpu) VALUES (:of_gpu) ON CONFLICT DO NOTHING")
@@ -158,17 +164,18 @@ class Passes:
         """Say that a job of a model has begun to wait; a new one can only be placed, another may have lost its hope."""
         (self._arrived if is_new else self._news).add(gpu)
 
-    def run_due(self, *, now: int, limit: int, unreachable: frozenset[str], drained: frozenset[str]) -> int:
+    def run_due(self, stand: Standing, *, limit: int) -> tuple[int, list[Claim]]:
         """Place what waits, as far as there is room, `limit` jobs at most.
 
         Returns:
-            How many jobs were placed, or ended because nobody will ever take them.
+            How many jobs were placed, or ended because nobody will ever take them; and those that are claimed.
         """
+        claims: list[Claim] = []
         with self._database.read() as connection:
             models = connection.execute(MODELS_WAITED_FOR).scalars().all()
             if not models:
-                return 0
-            circumstances = Circumstances(outages_now(connection), drained, unreachable)
+                return 0, claims
+            circumstances = Circumstances(outages_now(connection), stand.drained, stand.unreachable)
             rooms = {gpu: self._slots.room(connection, gpu) for gpu in models}
         is_sweep = time.monotonic() >= self._next_sweep
         if is_sweep:
@@ -181,11 +188,12 @@ class Passes:
             gpu = min(due, key=lambda gpu: (self._placed_last.get(gpu, 0), gpu))
             self._arrived.discard(gpu)
             self._news.discard(gpu)
-            count = self._run(gpu, circumstances, now, min(at_once, limit - done))
+            count, found = self._run(gpu, circumstances, stand, min(at_once, limit - done))
             done += count
+            claims += found
             if count < at_once:
                 due.remove(gpu)
-        return done
+        return done, claims
 
     def _is_due(self, gpu: str, circumstances: Circumstances, room: Room, *, is_sweep: bool) -> bool:
         if gpu in self._news or self._seen.get(gpu) != (circumstances, room):
@@ -195,15 +203,16 @@ class Passes:
     def _is_unlimited(self, gpu: str) -> bool:
         return any(offer.supplier not in self._layout.pools for offer in self._catalogue.offers(gpu))
 
-    def _run(self, gpu: str, circumstances: Circumstances, now: int, limit: int) -> int:
-        placed, room, hopeless, is_stale = self._place(gpu, circumstances, now, limit)
-        ended = self._end(gpu, hopeless, circumstances, now, limit)
+    def _run(self, gpu: str, circumstances: Circumstances, stand: Standing, limit: int) -> tuple[int, Sequence[Claim]]:
+        work, hopeless = self._place(gpu, circumstances, stand, limit)
+        placed, room, is_stale = len(work.entries), work.room, work.is_stale
+        ended = self._end(gpu, hopeless, circumstances, stand.now, limit)
         self._seen[gpu] = (circumstances, room)
         if placed:
             self._placed_last[gpu] = max(self._placed_last.values(), default=0) + 1
         if placed >= limit or ended or is_stale:
             self._news.add(gpu)  # There may be more.
-        return placed + ended
+        return placed + ended, work.claims
 
     def _end(self, gpu: str, hopeless: Sequence[str], circumstances: Circumstances, now: int, limit: int) -> int:
         """End jobs that no supplier takes, or will: in a transaction of its own, which locks their keys."""
@@ -239,22 +248,21 @@ class Passes:
         )
         return decide(self._catalogue.offers_for(gpu, simulated=wants.simulated is not False), requirements)
 
-    def _place(self, gpu: str, circumstances: Circumstances, now: int, limit: int) -> tuple[int, Room, list[str], bool]:
+    def _place(self, gpu: str, circumstances: Circumstances, stand: Standing, limit: int) -> tuple[_Pass, list[str]]:
         """Place jobs while it is somebody's turn.
 
         Returns:
-            How many were, what is free then, the queues of those that nobody will ever take, and whether all must be
-            judged anew, because a supplier has become somebody's.
+            What was done, and the queues of those that nobody will ever take.
         """
         with self._database.write() as connection:
             connection.execute(_BEGIN_MODEL, {"of_gpu": gpu})
             connection.execute(_LOCK_MODEL, {"of_gpu": gpu})
             room = self._slots.room(connection, gpu)
+            work = _Pass(connection, gpu, room, self._slots.held(connection, gpu), stand)
             if not self._may_place(connection):
-                return 0, room, [], False
-            owners = self._admission.owners(connection)
-            waiting = self._queues(connection, gpu, circumstances, owners)
-            work = _Pass(connection, gpu, room, self._slots.held(connection, gpu), now, owners)
+                return work, []
+            work.owners = self._admission.owners(connection)
+            waiting = self._queues(connection, gpu, circumstances, work.owners)
             work.read_turns({head.customer for head in waiting.heads.values()})
             while len(work.entries) < limit and not work.is_stale:
                 self._reserve(work, waiting)
@@ -263,7 +271,7 @@ class Passes:
                     break
                 self._take_turn(work, waiting, turn.head, turn.skipped, circumstances)
             work.write(waiting)
-            return len(work.entries), work.room, waiting.hopeless, work.is_stale
+            return work, waiting.hopeless
 
     def _reserve(self, work: _Pass, waiting: _Waiting) -> None:
         heads = list(waiting.heads.values())
@@ -315,11 +323,7 @@ class Passes:
                     if pool in other.pools and other.passed_over_at is None:
                         waiting.change(other.seq, passed_over_at=work.now)
             retail = self._catalogue.retail_micros_per_gpu_hour(work.gpu, simulated=offer.simulated)
-            work.rows.append(attempt_row(job.id, number, offer, work.now, decision, indices, retail))
-            rate = offer.micros_per_gpu_hour
-            work.entries.append(job_entries.attempted(job, number, offer.supplier, offer.region, rate, work.now))
-            work.placed.append({"of_seq": job.seq, "to_attempt": number, "to_due_at": work.now})
-            work.turns[job.customer_id] = work.next_turn()
+            work.places(job, offer, attempt_row(job.id, number, offer, work.now, decision, indices, retail))
         after_at = work.connection.execute(_CREATED_AT, {"of_seq": head.seq}).scalar()
         after = {"of_gpu": work.gpu, "queue": queue, "after_at": after_at, "after_seq": head.seq}
         waiting.advance(head, work.connection.execute(NEXT_IN_QUEUE, after).scalar())
@@ -420,14 +424,20 @@ class _Pass:
     gpu: str
     room: Room
     held: dict[str, int]
-    now: int
-    owners: Mapping[str, str]
+    stand: Standing
+    owners: Mapping[str, str] = field(default_factory=dict)
     is_stale: bool = False
     turns: dict[str, int] = field(default_factory=dict)
     last_turn: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     placed: list[dict[str, Any]] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
+
+    @property
+    def now(self) -> int:
+        """The time of all that it does, in Unix milliseconds."""
+        return self.stand.now
 
     def read_turns(self, customers: set[str]) -> None:
         """Read whose turn it was when."""
@@ -450,6 +460,41 @@ class _Pass:
             places={**room.places, pool: room.places[pool] - 1} if pool in room.places else room.places,
         )
         self.held[job.customer_id] = self.held.get(job.customer_id, 0) + job.gpu_count
+
+    def places(self, job: JobRecord, offer: Offer, row: Mapping[str, Any]) -> None:
+        """Count a job that is placed, and claim it, unless the worker has its hands full there."""
+        stand = self.stand
+        number, rate = row["attempt"], offer.micros_per_gpu_hour
+        is_claimed = offer.supplier not in stand.busy
+        generation = job.generation + is_claimed
+        self.rows.append(dict(row))
+        self.entries.append(job_entries.attempted(job, number, offer.supplier, offer.region, rate, self.now))
+        self.placed.append(
+            {
+                "of_seq": job.seq,
+                "to_attempt": number,
+                "to_due_at": self.now,
+                "to_generation": generation,
+                "to_owner": stand.owner if is_claimed else None,
+                "to_until": stand.until if is_claimed else None,
+                "to_phase": SUBMITTING if is_claimed else None,
+            }
+        )
+        self.turns[job.customer_id] = self.next_turn()
+        if is_claimed:
+            opened = replace(
+                job,
+                attempt=number,
+                open_attempt=True,
+                generation=generation,
+                lease_owner=stand.owner,
+                phase=None,
+                phase_detail=None,
+            )
+            attempt = AttemptRecord(
+                job.id, number, offer.supplier, offer.region, rate, self.now, gpu_indices=row["gpu_indices"]
+            )
+            self.claims.append(Claim(opened, attempt, supplier_is_out=False, is_first=True))
 
     def write(self, waiting: _Waiting) -> None:
         """Write what is on record of jobs that go on waiting, and of those that were placed; the ledger last."""

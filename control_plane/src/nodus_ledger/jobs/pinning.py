@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import and_, select, text
+from sqlalchemy import and_, select
 
 from ..database.database import Database
-from ..database.schema import attempts, jobs
+from ..database.schema import IS_OPEN, attempts, jobs
 from ..database.settings import forget_engine
 
 _MOST_NAMED = 10
-_OPEN = (
+OPEN_JOBS = (
     select(jobs.c.id)
     .join(attempts, and_(attempts.c.job_id == jobs.c.id, attempts.c.attempt == jobs.c.attempt))
-    .where(text("jobs.open_attempt"), attempts.c.outcome.is_(None))  # as the index says it
+    .where(IS_OPEN, attempts.c.outcome.is_(None))
     .order_by(jobs.c.seq)
     .limit(_MOST_NAMED)
 )
@@ -29,7 +29,7 @@ def repin(database: Database, supplier: str) -> None:
         EngineInUse: something is open there, which another engine would know nothing of.
     """
     with database.write() as connection:
-        found = connection.execute(_OPEN.where(attempts.c.supplier == supplier)).scalars().all()
+        found = connection.execute(OPEN_JOBS.where(attempts.c.supplier == supplier)).scalars().all()
         if found:
             raise EngineInUse(f"supplier {supplier} has open jobs, such as {', '.join(found)}: let them end first")
         forget_engine(connection, supplier)

@@ -14,7 +14,7 @@ from ..database.rows import ATTEMPT_FIELDS, JOB_FIELDS, AttemptRecord, JobRecord
 from ..database.schema import attempts, jobs
 from ..errors import UnknownJob
 from ..trust.log import OPERATOR, Entry
-from .leases import Claim
+from .claiming import Claim
 from .settlement import Step, write_steps
 
 RESOLVED = "operator.attempt_resolved"

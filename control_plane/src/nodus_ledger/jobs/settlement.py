@@ -28,11 +28,20 @@ SUBMITTING = "submitting"
 
 @dataclass(frozen=True, slots=True)
 class AttemptEnd:
-    """How an attempt ended: one of `nodus_ledger.jobs.outcomes`, or the job's terminal status. Unix milliseconds."""
+    """How an attempt ended. Times are Unix milliseconds.
+
+    Attributes:
+        outcome: one of `nodus_ledger.jobs.outcomes`, or the job's terminal status.
+        started_at: when its program began, where that is known.
+        ended_at: when it was over.
+        is_confirmed: whether its engine, or an operator, says that its program does not run. Else it keeps what it has
+            of its supplier until a sweep finds that.
+    """
 
     outcome: str
     started_at: int | None
     ended_at: int
+    is_confirmed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +152,7 @@ def write_steps(
     realised: Counter[tuple[str, str]] = Counter()
     news: list[dict[str, Any]] = []
     retail_rates = _retail_rates(connection, steps, catalogue)
+    over: list[tuple[str, int]] = []
     for step in steps:
         job = step.job
         if step.news is not None:
@@ -158,8 +168,10 @@ def write_steps(
                     "to_ended_at": step.attempt_end.ended_at,
                 }
             )
+            end = step.attempt_end
+            if end.is_confirmed:
+                over.append((job.id, job.attempt))
             if job.open_attempt:
-                end = step.attempt_end
                 entries.append(job_entries.attempt_ended(job, end.outcome, end.started_at, end.ended_at))
         elif not step.changes:
             rescheduled.append(
@@ -187,7 +199,7 @@ def write_steps(
     budgets.settle(connection, released, realised)
     outbox.publish(connection, [_webhook_event(connection, *each) for each in settled])
     meter_events.record(connection, settled)
-    slots.free(connection, [(row["of_job"], row["of_attempt"]) for row in attempt_rows])
+    slots.free(connection, over)
     positions = log.append_all(connection, entries)
     for number, row in terminal.items():
         row.update(to_ledger_seq=positions[number].seq, to_ledger_hash=positions[number].leaf_hash)

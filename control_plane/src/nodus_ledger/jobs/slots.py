@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Integer, and_, bindparam, delete, exists, func, insert, select, update
 
 from ..database.database import Database
-from ..database.schema import attempts, jobs, slots
+from ..database.schema import IS_OPEN, attempts, jobs, slots
 from .capacity import PLACES, Layout, Room
 
 _KEY = and_(
@@ -51,19 +51,25 @@ _ROWS = select(
 _OF_JOBS = _ROWS.where(slots.c.job_id.in_(bindparam("job_ids", expanding=True))).order_by(
     slots.c.supplier, slots.c.gpu, slots.c.index
 )
-_WITHOUT_SLOTS = (
+_HELD_BY_ENDED = (
+    select(slots.c.job_id, slots.c.attempt)
+    .distinct()
+    .join(attempts, and_(attempts.c.job_id == slots.c.job_id, attempts.c.attempt == slots.c.attempt))
+    .where(attempts.c.outcome.is_not(None), attempts.c.supplier.in_(bindparam("suppliers", expanding=True)))
+)
+WITHOUT_SLOTS = (
     select(jobs.c.id, jobs.c.customer_id, jobs.c.gpu, jobs.c.gpu_count, attempts.c.attempt, attempts.c.supplier)
     .join(attempts, and_(attempts.c.job_id == jobs.c.id, attempts.c.attempt == jobs.c.attempt))
     .where(
-        jobs.c.open_attempt,
+        IS_OPEN,
         attempts.c.outcome.is_(None),
         attempts.c.supplier.in_(bindparam("suppliers", expanding=True)),
-        ~exists().where(slots.c.job_id == jobs.c.id),
+        ~exists().where(slots.c.job_id == jobs.c.id, slots.c.attempt == jobs.c.attempt),
     )
     .order_by(jobs.c.seq)
 )
 # The rows of the jobs alone: nobody else ends one of them before it has its slots.
-_LOCKED_WITHOUT_SLOTS = _WITHOUT_SLOTS.with_for_update(of=jobs)
+_LOCKED_WITHOUT_SLOTS = WITHOUT_SLOTS.with_for_update(of=jobs)
 
 
 class Slots:
@@ -83,7 +89,7 @@ class Slots:
         with self._database.read() as connection:
             present = {(row.supplier, row.gpu, row.at): row for row in connection.execute(_ROWS)}
             is_right = set(present) == set(self._layout.slots()) and not any(row.retired for row in present.values())
-            if is_right and not self._unrecorded(connection, _WITHOUT_SLOTS):
+            if is_right and not self._unrecorded(connection, WITHOUT_SLOTS):
                 return
         with self._database.write() as connection:
             if not may_place(connection):
@@ -163,6 +169,12 @@ class Slots:
         for model, indices in found.items():
             _take(connection, pool, model, indices, customer_id, job_id, attempt)
         return tuple(found[gpu])
+
+
+def held_by_what_ended(connection: Connection, suppliers: Sequence[str]) -> list[tuple[str, int]]:
+    """Return the attempts at suppliers that are over here and have kept what they had, by job id and number."""
+    found = connection.execute(_HELD_BY_ENDED, {"suppliers": list(suppliers)})
+    return [(row.job_id, row.attempt) for row in found]
 
 
 def free(connection: Connection, ended: Iterable[tuple[str, int]]) -> None:

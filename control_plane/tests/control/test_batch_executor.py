@@ -1,4 +1,4 @@
-"""A lane's thread does all that waits at a time, and hands the outcomes back at a time."""
+"""An executor's thread does all that waits at a time, and hands the outcomes back at a time."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import anyio.to_thread
 import pytest
 from patience import PATIENCE_SECONDS, eventually
 
-from nodus_control.concurrency.lanes import Lane, TurnDidNotCome
+from nodus_control.concurrency.batch_executor import BatchExecutor, TurnDidNotCome
 
 
 class Batches:
-    """What a lane's pieces are done in; it may fail at its end."""
+    """What an executor's pieces are done in; it may fail at its end."""
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
@@ -48,7 +48,7 @@ async def until(condition: Callable[[], bool]) -> None:
 async def test_what_comes_together_is_done_together() -> None:
     """In a thread, for all of it the same; each has its own outcome."""
     batches = Batches()
-    lane = Lane(batches, PATIENCE_SECONDS, most=8)
+    executor = BatchExecutor(batches, PATIENCE_SECONDS, most=8)
     answers: dict[int, object] = {}
     threads = set()
 
@@ -60,7 +60,7 @@ async def test_what_comes_together_is_done_together() -> None:
 
     async def ask(number: int) -> None:
         try:
-            answers[number] = await lane.do("a", work, number)
+            answers[number] = await executor.do("a", work, number)
         except ZeroDivisionError as exc:
             answers[number] = exc.args[0]
 
@@ -79,12 +79,12 @@ async def test_nobody_is_answered_before_the_end_of_the_batch() -> None:
     """What fails there fails for all that was done in it, and for nobody else."""
     batches = Batches()
     batches.may_end.clear()
-    lane = Lane(batches, PATIENCE_SECONDS)
+    executor = BatchExecutor(batches, PATIENCE_SECONDS)
     outcomes: list[object] = []
 
     async def ask() -> None:
         try:
-            outcomes.append(await lane.do("a", batches.piece, "done"))
+            outcomes.append(await executor.do("a", batches.piece, "done"))
         except ConnectionError as exc:
             outcomes.append(str(exc))
 
@@ -98,7 +98,7 @@ async def test_nobody_is_answered_before_the_end_of_the_batch() -> None:
     assert outcomes == ["it is gone"] * 3
 
     batches.fails = False
-    assert await lane.do("a", batches.piece, "done") == "done"
+    assert await executor.do("a", batches.piece, "done") == "done"
 
 
 @pytest.mark.anyio
@@ -106,18 +106,18 @@ async def test_flows_take_turns() -> None:
     """One flow's many do not keep another's one waiting for all of them."""
     batches = Batches()
     batches.may_end.clear()
-    lane = Lane(batches, PATIENCE_SECONDS, most=2)
+    executor = BatchExecutor(batches, PATIENCE_SECONDS, most=2)
     order: list[str] = []
 
     async def ask(flow: str) -> None:
-        await lane.do(flow, order.append, flow)
+        await executor.do(flow, order.append, flow)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(ask, "a")
         await until(lambda: order == ["a"])
         for flow in "aaaaaab":
             tasks.start_soon(ask, flow)
-        await until(lambda: lane.waiting == 7)
+        await until(lambda: executor.waiting == 7)
         batches.may_end.set()
 
     # Which of the flows came first differs with the event loop.
@@ -129,19 +129,19 @@ async def test_whose_turn_does_not_come_is_told() -> None:
     """What had begun by then has its own outcome."""
     batches = Batches()
     batches.may_end.clear()
-    lane = Lane(batches, 0.05)
+    executor = BatchExecutor(batches, 0.05)
     done: list[str] = []
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(lane.do, "a", done.append, "first")
+        tasks.start_soon(executor.do, "a", done.append, "first")
         await until(lambda: done == ["first"])
         for _ in range(2):
             with pytest.raises(TurnDidNotCome):
-                await lane.do("a", done.append, "second")
+                await executor.do("a", done.append, "second")
         batches.may_end.set()
 
     assert done == ["first"]
-    await lane.do("a", done.append, "third")
+    await executor.do("a", done.append, "third")
     assert done == ["first", "third"]
 
 
@@ -150,13 +150,13 @@ async def test_who_is_cancelled_leaves_the_queue_or_waits_for_the_end() -> None:
     """Nothing can stop what has begun."""
     batches = Batches()
     batches.may_end.clear()
-    lane = Lane(batches, PATIENCE_SECONDS)
+    executor = BatchExecutor(batches, PATIENCE_SECONDS)
     done: list[str] = []
     over: list[str] = []
 
     async def ask(name: str, scope: anyio.CancelScope) -> None:
         with scope:
-            await lane.do("a", done.append, name)
+            await executor.do("a", done.append, name)
         over.append(name)
 
     async with anyio.create_task_group() as tasks:
@@ -164,7 +164,7 @@ async def test_who_is_cancelled_leaves_the_queue_or_waits_for_the_end() -> None:
         tasks.start_soon(ask, "begun", scopes[0])
         await until(lambda: done == ["begun"])
         tasks.start_soon(ask, "waiting", scopes[1])
-        await until(lambda: lane.waiting == 1)
+        await until(lambda: executor.waiting == 1)
         for scope in scopes:
             scope.cancel()
         await until(lambda: over == ["waiting"])
@@ -177,7 +177,7 @@ async def test_who_is_cancelled_leaves_the_queue_or_waits_for_the_end() -> None:
 @pytest.mark.anyio
 async def test_a_lane_that_nobody_uses_has_no_thread() -> None:
     """What comes later is done by another, or by one that the event loop keeps."""
-    lane = Lane(Batches(), PATIENCE_SECONDS)
+    executor = BatchExecutor(Batches(), PATIENCE_SECONDS)
     for _ in range(3):
-        thread = await lane.do("a", threading.current_thread)
+        thread = await executor.do("a", threading.current_thread)
         await until(lambda thread=thread: not thread.is_alive())  # type: ignore[misc]

@@ -1,7 +1,7 @@
-"""A lane: one thread does short pieces of blocking work for the tasks of an event loop, all that wait at a time.
+"""A batch executor: one thread does short pieces of blocking work for tasks of an event loop, all that wait at a time.
 
 A thread for each piece would cost more than the piece: each has to be woken, and to wait for the interpreter, on its
-way there and on its way back. The thread of a lane is woken once for all pieces that have come, and wakes the event
+way there and on its way back. The executor's thread is woken once for all pieces that have come, and wakes the event
 loop once for all that are done.
 """
 
@@ -56,7 +56,7 @@ class _Piece(Generic[_Result]):
         return self.values[0]
 
 
-class Lane:
+class BatchExecutor:
     """One thread at a time for the tasks of one event loop; none where nothing waits.
 
     Args:
@@ -86,7 +86,7 @@ class Lane:
     async def do(
         self, flow: str, function: Callable[[Unpack[_Arguments]], _Result], *args: Unpack[_Arguments]
     ) -> _Result:
-        """Have a function called in the lane's thread, when it is the turn of its flow; return what it returns.
+        """Have a function called in the executor's thread, when it is the turn of its flow; return what it returns.
 
         Cancelling takes back what has not begun, and waits for the end of what has, because nothing can stop it.
 
