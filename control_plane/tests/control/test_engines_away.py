@@ -8,12 +8,14 @@ from collections.abc import Iterator
 import pytest
 from control.engines import EngineStub, Fleet, Holds, running, silent, unsent
 from patience import PATIENCE_SECONDS, eventually
+from sqlalchemy import update
 
 from nodus_control.dispatch import worker as worker_module
 from nodus_control.dispatch.engines import Engines
 from nodus_control.dispatch.worker import LEASE_MS, Worker
 from nodus_control.suppliers.drivers import Drivers, Terms
-from nodus_control.suppliers.protocol import Found, Placement, PlacementState, Report
+from nodus_control.suppliers.protocol import EngineUnavailable, Found, Placement, PlacementState, Report
+from nodus_ledger.database.schema import jobs
 from nodus_ledger.jobs.leases import Claims
 
 pytestmark = pytest.mark.both_engines
@@ -48,6 +50,26 @@ def test_a_submission_that_never_left_goes_elsewhere_at_once(fleet: Fleet) -> No
     assert (waiting["status"], waiting["phase"]) == ("queued", "waiting_for_capacity")
     assert (fleet.job(job_id).status, fleet.job(job_id).supplier) == ("running", "cheap")
     assert fleet.outcomes(job_id) == [("cheap", "not_started"), ("dear", "lost"), ("cheap", None)]
+
+
+def test_a_worker_that_is_too_slow_to_submit_leaves_the_job_where_it_is(fleet: Fleet) -> None:
+    """Its claim is over, which says nothing of the engine: the place is not left alone for that."""
+
+    def slow(placement: Placement, holds: Holds) -> None:
+        with fleet.plane.database.write() as connection:
+            connection.execute(update(jobs).values(lease_until=0))
+        assert not holds()
+        raise EngineUnavailable("Another worker has taken over.", never_sent=True)
+
+    fleet.cheap.on_submit = slow
+    job_id = fleet.submit()
+    fleet.worker.run_batch()
+    eventually(lambda: fleet.worker.run_batch() >= 0 and bool(fleet.cheap.submitted))
+    fleet.cheap.on_submit = EngineStub().on_submit
+    fleet.advance(60)
+
+    assert fleet.view(job_id)["status"] == "running"
+    assert fleet.outcomes(job_id) == [("cheap", None)]
 
 
 def test_a_submission_that_may_have_arrived_is_made_again_under_its_name(fleet: Fleet) -> None:

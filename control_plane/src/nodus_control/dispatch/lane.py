@@ -64,6 +64,7 @@ class Call:
         self.is_abandoned = False
         self.may_go_on = False
         self.is_sent = False
+        self.came_too_late = False
         self._monotonic = monotonic
         self._until = float("inf")
         # What is abandoned as unsent is never sent: of asking and abandoning one comes first.

@@ -371,7 +371,7 @@ class Worker:
                 return decisions.impossible(claim, now, "cannot_run", ANOTHERS)
             call.limit(SUBMIT_SECONDS, changes_something=True)
             try:
-                driver.submit(placement, workload, now / 1000, lambda: self._holds(claim))
+                driver.submit(placement, workload, now / 1000, lambda: self._holds(call, claim))
             except CapacityRefused:
                 if claim.is_first or self._poll(call, driver, placement, workload, now).state in _NEVER_BEGUN:
                     return decisions.refused(claim, now)
@@ -379,6 +379,8 @@ class Worker:
             except SubmissionRefused as exc:
                 return decisions.impossible(claim, now, exc.code, exc.message)
             except EngineUnavailable as exc:
+                if call.came_too_late:
+                    return decisions.asked_again(claim, now)
                 if exc.never_sent:
                     call.nothing_was_sent()
                 raise
@@ -423,8 +425,11 @@ class Worker:
         call.limit(POLL_SECONDS, changes_something=False)
         return driver.poll(placement, workload, now / 1000)
 
-    def _holds(self, claim: Claim) -> bool:
-        return self._claims.holds(self._owner, claim.job, real_now=self._real_now())
+    def _holds(self, call: Call, claim: Claim) -> bool:
+        """Say whether a claim is this worker's still. If not, the worker was slow, and the engine is none the worse."""
+        is_held = self._claims.holds(self._owner, claim.job, real_now=self._real_now())
+        call.came_too_late = not is_held
+        return is_held
 
     def _real_now(self) -> int:
         return int(self._real_time() * 1000)
