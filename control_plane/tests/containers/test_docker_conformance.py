@@ -82,6 +82,7 @@ class DockerSubject(Subject):
     incarnation = "first"
     missing_gpus = (1,)
     gpu_indices = (0,)
+    wait_seconds = 6.0
 
     def __init__(self, engine: ContainerEngine, registry: Registry, image: str, folder: Path) -> None:
         super().__init__()

@@ -15,8 +15,6 @@ from .subject import UNFINISHED, Subject, essence
 
 EXIT_CODES = (3, 97, 255)
 LIMIT_SECONDS = 2
-WAIT_TOLERANCES = 3.0
-"""How many times as long as the tolerance a placement is let wait."""
 LONG = 3000.0
 _OVER_LIMIT_SECONDS = 15.0
 _NEVER_RAN = (PlacementState.CANCELLED, PlacementState.NOT_STARTED, PlacementState.LOST)
@@ -104,7 +102,7 @@ class EndingChecks:
 
     def test_a_wait_in_the_engine_is_not_billed(self, subject: Subject) -> None:
         """Queues, pulls and machines that start are no run time."""
-        if not subject.delay_starts(WAIT_TOLERANCES * subject.tolerance_seconds):
+        if not subject.delay_starts(subject.wait_seconds):
             pytest.skip("nothing waits in this engine, or that cannot be brought about")
         trial = subject.trial(Program(seconds=1)).submit()
         waited_until = asked_at = subject.now()

@@ -40,6 +40,7 @@ class Subject(abc.ABC):
         missing_gpus: indices of GPUs that the engine does not have, where it is asked for indices.
         patience_seconds: how long something may take before it counts as never happening.
         tolerance_seconds: how far the engine's reading of the time may be from the true beginning and end.
+        wait_seconds: how long a placement is made to wait in the engine; longer than `tolerance_seconds`.
     """
 
     runs_programs: ClassVar[bool] = True
@@ -50,6 +51,7 @@ class Subject(abc.ABC):
     missing_gpus: ClassVar[tuple[int, ...]] = ()
     patience_seconds: ClassVar[float] = 120.0
     tolerance_seconds: ClassVar[float] = 2.0
+    wait_seconds: ClassVar[float] = 30.0
 
     supplier: ClassVar[str] = "supplier"
     region: ClassVar[str] = "region"
