@@ -16,9 +16,14 @@ from nodus_control.suppliers.slurm.driver import SlurmDriver
 class Gate:
     """Stands for a program on the nodes, and lets nobody through until it is opened."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
         self._folder = folder
-        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+    @property
+    def path(self) -> str:
+        """The variable `PATH` of whoever is to be held."""
+        return f"{self._folder}:{os.environ['PATH']}"
 
     def hold(self, program: str) -> None:
         """Hold whoever calls it from now on."""
@@ -42,7 +47,9 @@ class Gate:
 @pytest.fixture
 def gate(slurm: SlurmCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gate:
     """Holds a script of the cluster where it calls a program."""
-    return Gate(tmp_path, monkeypatch)
+    made = Gate(tmp_path)
+    monkeypatch.setenv("PATH", made.path)
+    return made
 
 
 @pytest.fixture
