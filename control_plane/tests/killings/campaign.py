@@ -65,7 +65,7 @@ class Extent:
     is_hasty: bool
 
 
-SHORT = Extent(40, 20.0, 4, 6.0, is_hasty=True)
+SHORT = Extent(40, 20.0, 5, 6.0, is_hasty=True)
 LONG = Extent(200, 300.0, 20, 30.0, is_hasty=False)
 
 
@@ -167,12 +167,16 @@ class Campaign:
         return Victim("worker", kill, start)
 
     def _kill(self, victims: Sequence[Victim], extent: Extent) -> None:
-        """Kill one or several at once, and start them again in another order, until it is over."""
+        """Kill one or several at once, each of them as often, and start them again in another order."""
+        turns: list[Victim] = []
         until, rounds = time.monotonic() + extent.seconds, 0
         while time.monotonic() < until or rounds < extent.least_rounds:
             rounds += 1
             self._is_over.wait(self._kills_by.uniform(0.1, LONGEST_PEACE_SECONDS))
-            chosen = self._kills_by.sample(victims, self._kills_by.choice([1, 1, 1, 2, 3]))
+            count = self._kills_by.choice([1, 1, 1, 2, 3])
+            if not turns:
+                turns = self._kills_by.sample(victims, len(victims))
+            chosen, turns = turns[:count], turns[count:]
             for victim in chosen:
                 self._kills[victim.name] += 1
                 victim.kill()

@@ -77,9 +77,11 @@ class Witness(Protocol):
 
     def mark(self, word: str) -> str:
         """Return the shell's command that leaves a mark."""
+        ...
 
     def marks(self) -> list[Mark]:
         """Return those that were left so far."""
+        ...
 
 
 class FileWitness:

@@ -89,15 +89,19 @@ class Site(Protocol):
 
     def look(self) -> None:
         """See what the engine says of what has ended, before it may forget it."""
+        ...
 
     def runs(self) -> Mapping[Key, Run]:
         """Return what the engine said of every program that was started."""
+        ...
 
     def running(self) -> list[str]:
         """Return the names of what runs there."""
+        ...
 
     def everything(self) -> list[str]:
         """Return the names of all that the engine holds of jobs."""
+        ...
 
 
 class ContainerSite:

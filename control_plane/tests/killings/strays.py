@@ -23,6 +23,8 @@ from nodus_control.suppliers.services import services_of
 from nodus_core.catalogue import Catalogue
 
 STRAY = "stray"
+ENDING_SECONDS = 15.0
+"""How long what is over may take to leave its engine before it counts as a stray."""
 SAID = "is over, and its program still runs: it is ended"
 
 
@@ -58,6 +60,9 @@ def clear_away(here: ControlPlane, site: Site, suppliers: Path, caplog: pytest.L
     """
     with drivers_of(here, suppliers) as drivers:
         ((supplier, driver),) = drivers.one_of_each()
+        until = time.monotonic() + ENDING_SECONDS
+        while site.running() and time.monotonic() < until:
+            site.look()
         us = Owner(here.settings.database_id(), here.settings.incarnation())
         sweeper = Sweeper(here.jobs, drivers, Engines(here.settings), lambda: us, here.clock.now)
         placement = Placement(STRAY, 1, supplier, "", time.time(), is_accepted=True, gpu_indices=(0,))
