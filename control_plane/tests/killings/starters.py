@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 from collections import Counter
@@ -55,9 +54,11 @@ class Starters:
             found: str = post(client, "/v1/jobs", spec).raise_for_status().json()["id"]
         return found
 
-    def await_standstill(self, worker: subprocess.Popen[bytes]) -> None:
-        """Wait until a worker has stopped itself."""
-        eventually(lambda: state_of(worker.pid) == "T", lambda: f"it goes on: {self._hosted.output()}")
+    def stop(self, worker: subprocess.Popen[bytes]) -> None:
+        """Let a worker stand still, whatever it is doing, but for writing: SQLite has one writer at a time."""
+        with self._here.database.write():
+            worker.send_signal(signal.SIGSTOP)
+            eventually(lambda: state_of(worker.pid) == "T")
 
     def completed(self, job_id: str) -> None:
         """Wait until a job has completed."""
@@ -108,9 +109,3 @@ class Starters:
 def state_of(pid: int) -> str:
     """Return the state of a process, `T` for one that was stopped."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-
-
-def stop(worker: subprocess.Popen[bytes]) -> None:
-    """Let a worker stand still, wherever it is."""
-    os.kill(worker.pid, signal.SIGSTOP)
-    eventually(lambda: state_of(worker.pid) == "T")

@@ -10,9 +10,10 @@ from hosted.processes import Hosted
 from killings.programs import NetworkWitness
 from killings.sites import ContainerSite
 from killings.starters import Starters
-from killings.workers import worker_program
+from killings.workers import Hold, worker_program
 from servers.container_engines import DOCKER, ContainerEngine
 from servers.registry import Registry
+from slurm.conftest import Gate
 
 from nodus_control.control_plane import ControlPlane
 
@@ -37,17 +38,22 @@ def starters(
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("is_hasty", [True, pytest.param(False, marks=pytest.mark.soak)])
-def test_starters_that_stop_past_their_leases(starters: Starters, *, is_hasty: bool) -> None:
+def test_starters_that_stop_past_their_leases(starters: Starters, tmp_path: Path, *, is_hasty: bool) -> None:
     """Each at another step, all at once; a fourth worker takes over what they have, and then they go on."""
-    stopped, job_ids = [], []
-    for step in STEPS:
-        worker = starters.work(worker_program(is_hasty=is_hasty, stops_before=step))
+    stopped, gates, job_ids = [], [], []
+    for number, step in enumerate(STEPS):
+        gate = Gate(tmp_path / str(number))
+        worker = starters.work(worker_program(is_hasty=is_hasty, hold=Hold(step, str(gate.folder))))
         job_ids.append(starters.submit())
-        starters.await_standstill(worker)
+        gate.await_somebody()
+        starters.stop(worker)
         stopped.append(worker)
+        gates.append(gate)
     starters.work(worker_program(is_hasty=is_hasty))
     for job_id in job_ids:
         starters.completed(job_id)
+    for gate in gates:
+        gate.open()
     starters.end(*stopped)
 
     starters.check(*job_ids)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hosted.processes import Hosted
 from killings.sites import ClusterSite
-from killings.starters import Starters, stop
+from killings.starters import Starters
 from killings.workers import worker_program
 from servers.slurm import SlurmCluster
 from slurm.conftest import Gate
@@ -33,7 +33,7 @@ def test_starters_that_stop_past_their_leases(starters: Starters, tmp_path: Path
     first = starters.work(worker_program(is_hasty=True), PATH=queue.path)
     job_id = starters.submit()
     queue.await_somebody()
-    stop(first)
+    starters.stop(first)
     starters.work(worker_program(is_hasty=True), PATH=claim.path)
     claim.await_somebody()
     queue.open()

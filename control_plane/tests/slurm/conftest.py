@@ -18,30 +18,30 @@ class Gate:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
-        self._folder = folder
+        self.folder = folder
 
     @property
     def path(self) -> str:
         """The variable `PATH` of whoever is to be held."""
-        return f"{self._folder}:{os.environ['PATH']}"
+        return f"{self.folder}:{os.environ['PATH']}"
 
     def hold(self, program: str) -> None:
         """Hold whoever calls it from now on."""
-        stand_in = self._folder / program
+        stand_in = self.folder / program
         stand_in.write_text(
-            f"#!/bin/sh\n: >'{self._folder}/reached'\n"
-            f"while [ -d '{self._folder}' ] && [ ! -e '{self._folder}/open' ]; do sleep 0.05; done\n"
+            f"#!/bin/sh\n: >'{self.folder}/reached'\n"
+            f"while [ -d '{self.folder}' ] && [ ! -e '{self.folder}/open' ]; do sleep 0.05; done\n"
             f'PATH={os.defpath}\nexec {program} "$@"\n'
         )
         stand_in.chmod(0o755)
 
     def await_somebody(self) -> None:
         """Wait until somebody is held."""
-        eventually((self._folder / "reached").exists, lambda: "nobody calls the program")
+        eventually((self.folder / "reached").exists, lambda: "nobody calls the program")
 
     def open(self) -> None:
         """Let everybody through."""
-        (self._folder / "open").touch()
+        (self.folder / "open").touch()
 
 
 @pytest.fixture
