@@ -59,8 +59,17 @@ sys.exit(not get("Py_ENABLE_SHARED") or not os.path.exists(os.path.join(get("LIB
 """PyInstaller puts that library into the programs that it makes."""
 
 ENGINES = {
-    "containers": ["tests/containers"],
-    "clusters": ["tests/slurm", "tests/hosted/test_real_engines.py"],
+    "containers": [
+        "tests/containers",
+        "tests/killings/test_docker_killings.py",
+        "tests/killings/test_docker_starters.py",
+    ],
+    "clusters": [
+        "tests/slurm",
+        "tests/hosted/test_real_engines.py",
+        "tests/killings/test_slurm_killings.py",
+        "tests/killings/test_slurm_starters.py",
+    ],
 }
 """The tests that run jobs on real engines, by kind."""
 WITHOUT_ENGINES = [f"--ignore={path}" for paths in ENGINES.values() for path in paths]

@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -70,9 +70,11 @@ class Hosted:
         started = [self._start("serve", "--port", "0", *_without_limit(())) for _ in range(count)]
         return [self._until(process, output, r"serving (http://\S+)\n") for process, output in started]
 
-    def work(self, *options: str) -> subprocess.Popen[bytes]:
-        """Start a worker."""
-        process, output = self._start("worker", *_with_suppliers(options))
+    def work(
+        self, *options: str, program: str = _PROGRAM, environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Start a worker; `program` may be another one that runs `nodus-control`, `environment` has more variables."""
+        process, output = self._start("worker", *_with_suppliers(options), program=program, environment=environment)
         self._until(process, output, r"(working)\n")
         return process
 
@@ -108,12 +110,14 @@ class Hosted:
             for process in self.processes:
                 process.kill()
 
-    def _start(self, *arguments: str) -> tuple[subprocess.Popen[bytes], Path]:
+    def _start(
+        self, *arguments: str, program: str = _PROGRAM, environment: Mapping[str, str] | None = None
+    ) -> tuple[subprocess.Popen[bytes], Path]:
         path = self._directory / f"hosted-{len(self.processes)}.txt"
         with path.open("wb") as file:
             process = subprocess.Popen(
-                [sys.executable, "-u", "-c", _PROGRAM, *arguments],
-                env=self._environment,
+                [sys.executable, "-u", "-c", program, *arguments],
+                env={**self._environment, **(environment or {})},
                 stdout=file,
                 stderr=subprocess.STDOUT,
             )

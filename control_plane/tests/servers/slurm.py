@@ -155,6 +155,10 @@ class SlurmCluster:
                     server.start()
         self._await_nodes()
 
+    def bring_back_nodes(self) -> None:
+        """Let nodes take jobs again that the controller has taken out, as an administrator does after a failure."""
+        self._are_usable()
+
     def empty(self) -> None:
         """End every job, and what one left behind."""
         if self._ids_repeat:

@@ -16,33 +16,40 @@ from nodus_control.suppliers.slurm.driver import SlurmDriver
 class Gate:
     """Stands for a program on the nodes, and lets nobody through until it is opened."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._folder = folder
-        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        self.folder = folder
+
+    @property
+    def path(self) -> str:
+        """The variable `PATH` of whoever is to be held."""
+        return f"{self.folder}:{os.environ['PATH']}"
 
     def hold(self, program: str) -> None:
         """Hold whoever calls it from now on."""
-        stand_in = self._folder / program
+        stand_in = self.folder / program
         stand_in.write_text(
-            f"#!/bin/sh\n: >'{self._folder}/reached'\n"
-            f"while [ -d '{self._folder}' ] && [ ! -e '{self._folder}/open' ]; do sleep 0.05; done\n"
+            f"#!/bin/sh\n: >'{self.folder}/reached'\n"
+            f"while [ -d '{self.folder}' ] && [ ! -e '{self.folder}/open' ]; do sleep 0.05; done\n"
             f'PATH={os.defpath}\nexec {program} "$@"\n'
         )
         stand_in.chmod(0o755)
 
     def await_somebody(self) -> None:
         """Wait until somebody is held."""
-        eventually((self._folder / "reached").exists, lambda: "nobody calls the program")
+        eventually((self.folder / "reached").exists, lambda: "nobody calls the program")
 
     def open(self) -> None:
         """Let everybody through."""
-        (self._folder / "open").touch()
+        (self.folder / "open").touch()
 
 
 @pytest.fixture
 def gate(slurm: SlurmCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gate:
     """Holds a script of the cluster where it calls a program."""
-    return Gate(tmp_path, monkeypatch)
+    made = Gate(tmp_path)
+    monkeypatch.setenv("PATH", made.path)
+    return made
 
 
 @pytest.fixture

@@ -1,0 +1,7 @@
+"""Campaigns on real engines."""
+
+from __future__ import annotations
+
+from hosted.conftest import here, hosted
+
+__all__ = ["here", "hosted"]

@@ -1,0 +1,175 @@
+"""What must be true after a campaign: pure, from what is on record here, what the engine says, and programs' marks."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from killings.programs import BEGIN, Mark, Program
+
+MICROS_PER_GPU_MILLISECOND = 1
+"""What a GPU costs in a campaign: $3.60 an hour."""
+
+DURATION_SECONDS = 1.0
+"""By how much what is billed may differ from what the engine says."""
+
+CLOCK_SECONDS = 0.05
+"""By how much two programs on one GPU may seem to overlap: engines round."""
+
+ENDED = ("completed", "failed", "cancelled")
+PASSED_ON = ("lost", "not_started", "refused", "outage")
+NEVER_RAN = ("not_started", "refused")
+
+Key = tuple[str, int]
+"""A job's id, and the number of an attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobFacts:
+    """A job, as it is on record."""
+
+    id: str
+    status: str
+    attempt: int
+    duration_ms: int
+    cost: int
+    error_code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFacts:
+    """An attempt, as it is on record; `outcome` is None while it is open."""
+
+    job_id: str
+    attempt: int
+    outcome: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What the engine says of a program that ran: from when to when, on which GPUs, with which exit status.
+
+    `seconds` is None where it does not say how long.
+    """
+
+    began_at: float
+    seconds: float | None
+    gpus: tuple[str, ...]
+    status: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Everything:
+    """All that is known after a campaign."""
+
+    programs: Mapping[str, Program]
+    jobs: Sequence[JobFacts]
+    attempts: Sequence[AttemptFacts]
+    marks: Sequence[Mark]
+    runs: Mapping[Key, Run]
+    gpus: int
+
+
+def faults(known: Everything) -> list[str]:
+    """Return everything that is wrong."""
+    return [
+        *_of_submissions(known),
+        *_of_attempts(known),
+        *(fault for job in known.jobs for fault in _of_job(job, known)),
+        *_of_gpus(known),
+    ]
+
+
+def differences(known: Everything) -> dict[str, float]:
+    """Return by how many seconds a job's duration differs from its engine's, where the engine says how long it ran."""
+    return {
+        job.id: abs(job.duration_ms / 1000 - run.seconds)
+        for job in known.jobs
+        if (run := known.runs.get((job.id, job.attempt))) is not None and run.seconds is not None
+    }
+
+
+def most_at_once(known: Everything) -> int:
+    """Return how many GPUs were in use at once."""
+    changes: list[tuple[float, int]] = []
+    for run in known.runs.values():
+        changes.append((run.began_at, len(run.gpus)))
+        changes.append((run.began_at + max((run.seconds or 0) - CLOCK_SECONDS, 0), -len(run.gpus)))
+    most = now = 0
+    for _, change in sorted(changes):
+        now += change
+        most = max(most, now)
+    return most
+
+
+def _of_submissions(known: Everything) -> Iterator[str]:
+    """Nothing is lost or doubled."""
+    if {job.id for job in known.jobs} != known.programs.keys() or len(known.jobs) != len(known.programs):
+        yield f"there are {len(known.jobs)} jobs of {len(known.programs)} submissions"
+
+
+def _of_attempts(known: Everything) -> Iterator[str]:
+    """Each program ran once, or its attempt is shown not to have, and then the next one did."""
+    begun = Counter((mark.job_id, mark.attempt) for mark in known.marks if mark.word == BEGIN)
+    outcomes = {(each.job_id, each.attempt): each.outcome for each in known.attempts}
+    for key in begun.keys() - outcomes.keys():
+        yield f"attempt {key} ran, and nobody knows of it"
+    for key, outcome in outcomes.items():
+        times = begun[key]
+        if outcome is None:
+            yield f"attempt {key} is open"
+        elif times > 1:
+            yield f"attempt {key} is {outcome} and ran {times} times"
+        elif outcome in NEVER_RAN and times:
+            yield f"attempt {key} is {outcome} and ran"
+        elif outcome == "completed" and not times:
+            yield f"attempt {key} is {outcome} and did not run"
+        is_last = (key[0], key[1] + 1) not in outcomes
+        if not is_last and outcome not in PASSED_ON:
+            yield f"attempt {key} is {outcome}, and there was another one after it"
+
+
+def _of_job(job: JobFacts, known: Everything) -> Iterator[str]:
+    program = known.programs.get(job.id)
+    if program is None:
+        return
+    expected = "failed" if program.status else "completed"
+    if job.status not in ENDED:
+        yield f"job {job.id} is {job.status}"
+    elif job.status != expected and not (program.is_cancelled and job.status == "cancelled"):
+        yield f"job {job.id} is {job.status} ({job.error_code}), and its program exits with {program.status}"
+    elif job.status == "failed" and job.error_code != "nonzero_exit":
+        yield f"job {job.id} failed with {job.error_code}, and its program exits with {program.status}"
+    run = known.runs.get((job.id, job.attempt))
+    if run is None and job.status != "cancelled":
+        yield f"job {job.id} is {job.status}, and its engine knows nothing of its last attempt"
+    elif run is not None:
+        difference = differences(known).get(job.id)
+        if difference is None:
+            yield f"job {job.id} is {job.status}, and its engine does not say how long it ran"
+        elif difference >= DURATION_SECONDS:
+            yield f"job {job.id} took {job.duration_ms} ms, and {run.seconds} s by its engine"
+        if job.status != "cancelled" and run.status != program.status:
+            yield f"job {job.id}: the engine says that its program exited with {run.status}, not {program.status}"
+    if job.cost != job.duration_ms * program.gpu_count * MICROS_PER_GPU_MILLISECOND:
+        yield f"job {job.id} took {job.duration_ms} ms on {program.gpu_count} GPUs and cost {job.cost}"
+
+
+def _of_gpus(known: Everything) -> Iterator[str]:
+    """Every program had its GPUs for itself, and there were never more of them than there are."""
+    by_gpu: defaultdict[str, list[tuple[float, float, Key]]] = defaultdict(list)
+    for key, run in known.runs.items():
+        program = known.programs.get(key[0])
+        if program is not None and len(run.gpus) != program.gpu_count:
+            yield f"attempt {key} had the GPUs {run.gpus}, and asked for {program.gpu_count}"
+        for gpu in run.gpus:
+            by_gpu[gpu].append((run.began_at, run.began_at + (run.seconds or 0), key))
+    for gpu, uses in by_gpu.items():
+        uses.sort()
+        for (_, until, first), (began_at, _, second) in itertools.pairwise(uses):
+            if began_at < until - CLOCK_SECONDS:
+                yield f"attempts {first} and {second} had GPU {gpu} at once, for {until - began_at:.2f} s"
+    if most_at_once(known) > known.gpus:
+        yield f"{most_at_once(known)} GPUs were in use at once, and there are {known.gpus}"
