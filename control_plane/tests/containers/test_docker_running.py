@@ -49,9 +49,12 @@ def test_a_command_replaces_the_images_and_its_entrypoint_stays(jobs: ContainerJ
 
 
 def test_output_is_kept_byte_for_byte(jobs: ContainerJobs) -> None:
-    """5 MB that are no text, and the last byte is no line break."""
+    """5 MB that are no text, and the last byte is no line break.
+
+    All of it on one stream: engines copy the two side by side, and keep no order between them.
+    """
     printing = "head -c 5000000 /dev/urandom > /tmp/x; cat /tmp/x; printf '\\n\\r\\n\\0'"
-    job = jobs.run(f"{printing}; sha256sum /tmp/x | head -c 64 >&2")
+    job = jobs.run(f"{printing}; sha256sum /tmp/x | head -c 64")
     output = job.output()
 
     assert output[5_000_000:5_000_004] == b"\n\r\n\0"
