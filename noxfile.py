@@ -91,14 +91,15 @@ def stand_on_development(session: nox.Session) -> None:
 
     What is installed beside that goes first. Only modules are found so (`python -m pytest`), not programs.
     """
-    found = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    (below,) = (
-        folder for pattern in ("lib/python*/site-packages", "Lib/site-packages") for folder in VENV.glob(pattern)
-    )
-    own = session.run("python", "-c", found, silent=True)
-    if isinstance(own, str):  # nox runs nothing where it only lists
-        line = f"import site; site.addsitedir({str(below)!r})\n"
-        Path(own.strip(), "development.pth").write_text(line, encoding="utf-8")
+    line = f"import site; site.addsitedir({str(packages_of(VENV))!r})\n"
+    place = packages_of(Path(session.virtualenv.location).resolve())
+    (place / "development.pth").write_text(line, encoding="utf-8")
+
+
+def packages_of(environment: Path) -> Path:
+    """The folder of an environment's packages."""
+    (folder,) = environment.glob("Lib/site-packages" if os.name == "nt" else "lib/python*/site-packages")
+    return folder
 
 
 def run_here(session: nox.Session, *arguments: str) -> None:
