@@ -277,7 +277,7 @@ def build(session: nox.Session) -> None:
     wheels = [str(wheel) for name in DISTRIBUTIONS for wheel in (work / "dist").glob(f"{name}-*.whl")]
     session.run("python", "-m", "venv", "--clear", str(work / "fresh"))
     scripts = work / "fresh" / ("Scripts" if sys.platform == "win32" else "bin")
-    session.run(str(scripts / "python"), "-m", "pip", "install", "--quiet", *wheels, external=True)
+    session.run(str(scripts / "python"), "-m", "pip", "install", "--quiet", "--no-compile", *wheels, external=True)
     with session.chdir(work):
         check = "import nodus; nodus.Client, nodus.AsyncClient; print(nodus.__file__)"
         session.run(str(scripts / "python"), "-I", "-c", check, external=True)
