@@ -50,7 +50,9 @@ PYTHONS = sorted({*nox.project.python_versions(PYPROJECT), CURRENT}, key=lambda 
 OLDEST = next(version for version in PYTHONS if version == CURRENT or is_here(version))
 NEWEST = next(version for version in reversed(PYTHONS) if version == CURRENT or is_here(version))
 ENDS = list(dict.fromkeys([NEWEST, OLDEST]))
+BETWEEN = [version for version in PYTHONS if version not in ENDS and (version == CURRENT or is_here(version))]
 
+FROZEN = "tests/cli/test_frozen.py"
 HAS_SHARED_LIBRARY = """
 import os, sys
 from sysconfig import get_config_var as get
@@ -88,8 +90,25 @@ def install(session: nox.Session, *requirements: str) -> None:
     stamp = Path(session.virtualenv.location) / "installed"
     if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
         stamp.unlink(missing_ok=True)
-        session.install(*requirements)
+        if requirements:
+            session.install(*requirements)
         stamp.write_text(wanted, encoding="utf-8")
+
+
+def stand_on_development(session: nox.Session) -> None:
+    """Let an environment of this Python have all that the development environment has, which is not installed again.
+
+    What is installed beside that goes first. Only modules are found so (`python -m pytest`), not programs.
+    """
+    line = f"import site; site.addsitedir({str(packages_of(VENV))!r})\n"
+    place = packages_of(Path(session.virtualenv.location).resolve())
+    (place / "development.pth").write_text(line, encoding="utf-8")
+
+
+def packages_of(environment: Path) -> Path:
+    """The folder of an environment's packages."""
+    (folder,) = environment.glob("Lib/site-packages" if os.name == "nt" else "lib/python*/site-packages")
+    return folder
 
 
 def run_here(session: nox.Session, *arguments: str) -> None:
@@ -112,7 +131,18 @@ def lowest(project: dict[str, object], *extras: str) -> list[str]:
     return [re.sub(r">=([\d.]+).*", r"==\1", requirement) for requirement in required]
 
 
-# What takes the longest begins first. Engines are waited for more than computed with.
+# What takes the longest begins first. Two halves, each with servers of its own, and engines are waited for more than
+# computed with.
+@nox.session(tags=["test"], python=False)
+@nox.parametrize("half", [nox.param("1", id="1"), nox.param("2", id="2")])
+def control_plane(session: nox.Session, half: str) -> None:
+    """One half of the control plane's tests."""
+    if session.posargs:
+        session.skip("the arguments are for the SDK's tests")
+    with session.chdir("control_plane"):
+        run_here(session, "pytest", "--ignore=tests/browser", *WITHOUT_ENGINES, "--share", f"{half}/2")
+
+
 @nox.session(tags=["test"], python=False)
 @nox.parametrize("kind", [nox.param(kind, id=kind) for kind in ENGINES])
 def engines(session: nox.Session, kind: str) -> None:
@@ -125,32 +155,39 @@ def engines(session: nox.Session, kind: str) -> None:
 
 @nox.session(tags=["test"], python=[*ENDS, *(version for version in PYTHONS if version not in ENDS)])
 def tests(session: nox.Session) -> None:
-    """The SDK's tests: all on the oldest and the newest Python here, between them half of what waits, on asyncio.
+    """The SDK's tests: all on the newest Python here, half on the oldest, and between them the other half.
 
-    What they cover is measured on the newest. A program is frozen on one of the two, the oldest if it can.
+    So each runs on the newest and on an older one: what breaks by age breaks in all of many tests. The session with
+    the oldest dependencies, on the oldest Python too, takes a quarter that is not in that half. What they cover is
+    measured on the newest. A program is frozen on one of the two, the oldest if it can.
     """
-    freezer = next((version for version in [OLDEST, NEWEST] if is_here(version, HAS_SHARED_LIBRARY)), None)
-    freezes = session.python == freezer
-    install(session, *SDK, *group("test"), *group("receivers"), *(group("freeze") if freezes else ()))
+    version = str(session.python)
+    freezer = next((each for each in [OLDEST, NEWEST] if is_here(each, HAS_SHARED_LIBRARY)), None)
+    freezes = version == freezer
+    if version in BETWEEN and version == CURRENT:
+        stand_on_development(session)
+    requirements = () if version in BETWEEN and version == CURRENT else (*SDK, *group("test"), *group("receivers"))
+    install(session, *requirements, *(group("freeze") if freezes else ()))
     session.env["NODUS_TEST_FREEZES"] = "1" if freezes else ""
-    chosen = [] if WHOLE or session.python in ENDS else ["tests/_async", "-k", "not trio", *share("1/2")]
-    if session.python == NEWEST:
+    if version == NEWEST:
         for stale in ROOT.glob(".coverage.*"):
             stale.unlink()
         session.run("coverage", "run", "-m", "pytest", *session.posargs)
-    else:
-        session.run("pytest", *(session.posargs or chosen))
+        return
+    chosen = part_of(version)
+    if freezes and chosen and not session.posargs:  # Whichever half it is in.
+        session.run("pytest", FROZEN)
+        chosen += [f"--ignore={FROZEN}"]
+    session.run("python", "-m", "pytest", *(session.posargs or chosen))
 
 
-# Two runs, each with servers of its own, wait beside each other.
-@nox.session(tags=["test"], python=False)
-@nox.parametrize("half", [nox.param("1", id="1"), nox.param("2", id="2")])
-def control_plane(session: nox.Session, half: str) -> None:
-    """One half of the control plane's tests."""
-    if session.posargs:
-        session.skip("the arguments are for the SDK's tests")
-    with session.chdir("control_plane"):
-        run_here(session, "pytest", "--ignore=tests/browser", *WITHOUT_ENGINES, "--share", f"{half}/2")
+def part_of(version: str) -> list[str]:
+    """The option that leaves a run its part of the SDK's tests, by its Python."""
+    if not BETWEEN or version == NEWEST:
+        return []
+    if version == OLDEST:
+        return share("1/2")
+    return share(f"{2 * BETWEEN.index(version) + 2}/{2 * len(BETWEEN)}")
 
 
 @nox.session(tags=["test"])
@@ -158,9 +195,10 @@ def browser(session: nox.Session) -> None:
     """The playground's page, in a real browser."""
     if session.posargs:
         session.skip("the arguments are for the SDK's tests")
-    install(session, *SDK, *CONTROL_PLANE, *group("test"), *group("browser"))
+    stand_on_development(session)
+    install(session, *group("browser"))
     with session.chdir("control_plane"):
-        session.run("pytest", "tests/browser")
+        session.run("python", "-m", "pytest", "tests/browser")
 
 
 @nox.session(name="control-plane-oldest-dependencies", python=OLDEST, tags=["test"])
@@ -174,11 +212,21 @@ def control_plane_with_oldest_dependencies(session: nox.Session) -> None:
         session.run("pytest", "--ignore=tests/browser", *([] if WHOLE else WITHOUT_ENGINES), *share("1/8"))
 
 
+@nox.session(tags=["checks"])
+def typing(session: nox.Session) -> None:
+    """The types, as two checkers see them, and whether the public ones are complete."""
+    stand_on_development(session)
+    install(session, *group("typing"))
+    session.run("python", "-m", "mypy")
+    session.run("python", "-m", "pyright")
+    session.run("python", "-m", "pyright", "--verifytypes", "nodus", "--ignoreexternal")
+
+
 @nox.session(name="tests-oldest-dependencies", python=OLDEST, tags=["test"])
 def tests_with_oldest_dependencies(session: nox.Session) -> None:
     """The SDK's tests with the lowest versions that it says it works with."""
     install(session, *SDK, *group("test"), *lowest(PYPROJECT["project"], "trio"))
-    session.run("pytest", *(session.posargs or share("1/4")))
+    session.run("pytest", *(session.posargs or share("2/4")))
 
 
 @nox.session(name="tests-http-successors", tags=["test"])
@@ -189,10 +237,11 @@ def tests_with_http_successors(session: nox.Session) -> None:
     """
     if session.posargs:
         session.skip("the arguments are for the tests that run on httpx")
-    install(session, *SDK, *group("test"), "httpx2>=2.16", "httpcore2>=2.16")
+    stand_on_development(session)
+    install(session, "httpx2>=2.16", "httpcore2>=2.16")
     subjects = ("pool*", "prox*", "fault*", "retr*", "failures", "connecting", "injected_clients", "event_loops")
     files = {path for each in subjects for path in (ROOT / "tests").glob(f"**/test_{each}.py")}
-    session.run("pytest", *map(str, sorted(files)), *share("1/3"), env={"NODUS_TEST_HTTPX2": "1"})
+    session.run("python", "-m", "pytest", *map(str, sorted(files)), *share("1/3"), env={"NODUS_TEST_HTTPX2": "1"})
 
 
 @nox.session(tags=["coverage"], python=False)
@@ -219,15 +268,6 @@ def lint(session: nox.Session) -> None:
     run_here(session, "ruff", "format", "--check", ".")
 
 
-@nox.session(tags=["checks"])
-def typing(session: nox.Session) -> None:
-    """The types, as two checkers see them, and whether the public ones are complete."""
-    install(session, *SDK, *CONTROL_PLANE, *group("typing"))
-    session.run("mypy")
-    session.run("pyright")
-    session.run("pyright", "--verifytypes", "nodus", "--ignoreexternal")
-
-
 @nox.session(tags=["checks"], python=False)
 def drift(session: nox.Session) -> None:
     """Whether the generated code is what its sources give."""
@@ -237,14 +277,16 @@ def drift(session: nox.Session) -> None:
 @nox.session(tags=["checks"])
 def build(session: nox.Session) -> None:
     """Both distributions: built, installed into a fresh environment, used from another folder."""
-    install(session, *group("build"))
+    # What the distributions are built with, and nothing else: a fresh environment for each step would hold the same.
+    systems = [each["build-system"]["requires"] for each in (PYPROJECT, CONTROL_PLANE_PYPROJECT)]
+    install(session, *group("build"), *dict.fromkeys(each for system in systems for each in system))
     work = Path(session.create_tmp()).resolve()
     for folder in DISTRIBUTIONS.values():
-        session.run("python", "-m", "build", "--outdir", str(work / "dist"), folder, silent=True)
+        session.run("python", "-m", "build", "--no-isolation", "--outdir", str(work / "dist"), folder, silent=True)
     wheels = [str(wheel) for name in DISTRIBUTIONS for wheel in (work / "dist").glob(f"{name}-*.whl")]
     session.run("python", "-m", "venv", "--clear", str(work / "fresh"))
     scripts = work / "fresh" / ("Scripts" if sys.platform == "win32" else "bin")
-    session.run(str(scripts / "python"), "-m", "pip", "install", "--quiet", *wheels, external=True)
+    session.run(str(scripts / "python"), "-m", "pip", "install", "--quiet", "--no-compile", *wheels, external=True)
     with session.chdir(work):
         check = "import nodus; nodus.Client, nodus.AsyncClient; print(nodus.__file__)"
         session.run(str(scripts / "python"), "-I", "-c", check, external=True)

@@ -275,7 +275,7 @@ class TestCommands:
         installs: list[bool] = []
         monkeypatch.delenv("CI", raising=False)
         monkeypatch.setattr(dev, "prepare", lambda may_install: installs.append(may_install) or "python")
-        monkeypatch.setattr(dev, "sessions_of", lambda nox, tag: [f"{tag}-1"])
+        monkeypatch.setattr(dev, "sessions_of", lambda nox, tags: [f"{tag}-1" for tag in tags])
         monkeypatch.setattr(dev, "run_all", lambda commands: ran.update(commands) or 0)
         monkeypatch.setattr(system_packages, "install_servers", lambda root: None)
 
@@ -373,4 +373,4 @@ def test_the_tasks_that_are_written_about_exist(page: str) -> None:
     assert named
     assert named <= sessions | {*dev.PROGRAMS, *dev.STAGES, "setup"}
     assert [name for name in dev.PROGRAMS.values() if not (ROOT / name).exists()] == []
-    assert all(f'tags=["{tag}"]' in noxfile for tags in dev.STAGES.values() for tag in tags)
+    assert all(f'tags=["{tag}"]' in noxfile for stages in dev.STAGES.values() for tags in stages for tag in tags)

@@ -1,7 +1,8 @@
 """Everything a developer runs, from a fresh clone on: `python3 tools/dev.py demo`, `python3 tools/dev.py test`.
 
 It makes `.venv`, with the project and its tools in it, and runs sessions of noxfile.py there: `checks` and `test` run
-several, three more at once than there are cores, because tests wait for much of their time. `setup` makes `.venv` only.
+several, three more at once than there are cores, because tests wait for much of their time; `test --checks` runs both,
+side by side. `setup` makes `.venv` only.
 Any other task is a session: `dev.py --list` names them. As root on Debian, `--install` (or CI=true) installs missing
 system packages too. Standard library only; what stands above the first check is read by old Pythons as well.
 """
@@ -38,8 +39,12 @@ ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 REQUIREMENTS = ["--editable", ".[trio]", "--editable", "./control_plane[postgres,redis]", "--group", "dev"]
 PROGRAMS = {"demo": "examples/demo.py", "generate": "tools/unasync_build.py"}
-STAGES = {"checks": ["checks"], "test": ["test", "coverage"]}
-"""The tags of the sessions of a task: those of one tag run side by side, and the next only if none of them failed."""
+STAGES = {
+    "checks": [["checks"]],
+    "test": [["test"], ["coverage"]],
+    "test --checks": [["checks", "test"], ["coverage"]],
+}
+"""The tags of the sessions of a task, stage by stage: those of one run side by side, the next only if none failed."""
 KEYS = [getattr(signal, name) for name in ("SIGINT", "SIGQUIT") if hasattr(signal, name)]
 """The signals that a terminal sends to all that share it."""
 ENDINGS = [*KEYS, *(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))]
@@ -55,10 +60,12 @@ def main(arguments: list[str]) -> int:
         print(f"usage: python3 tools/dev.py [--install] TASK [ARGUMENTS FOR IT ...]\n\n{__doc__}")
         return 0 if arguments else 2
     task, *rest = arguments
+    if task == "test" and rest[:1] == ["--checks"]:
+        task, *rest = f"{task} {rest[0]}", *rest[1:]
     rest = rest[1:] if rest[:1] == ["--"] else rest
     with alone():
         python = prepare(may_install)
-        if may_install and task in ("test", "soak"):
+        if may_install and task in ("test", "test --checks", "soak"):
             system_packages.install_servers(ROOT)
     if task == "setup":
         return 0
@@ -72,7 +79,7 @@ def main(arguments: list[str]) -> int:
             if not (configuration.parent / "installed").exists():  # A run was killed while it made this one.
                 shutil.rmtree(configuration.parent)
         status = 0
-        for names in [sessions_of(nox, tag) for tag in STAGES[task]] if task in STAGES else [[task]]:
+        for names in [sessions_of(nox, tags) for tags in STAGES[task]] if task in STAGES else [[task]]:
             arguments = ["--", *rest] if rest else []
             status = status or run_all({name: [*nox, "--session", name, *arguments] for name in names})
         return status
@@ -163,9 +170,14 @@ def run_quietly(command: Sequence[str]) -> None:
 
 
 def environment() -> dict[str, str]:
-    """This process's variables, with the programs of `.venv` found first, and Pythons that pyenv or uv keeps at all."""
+    """This process's variables, with the programs of `.venv` found first, and Pythons that pyenv or uv keeps at all.
+
+    And without one that containers often set: sessions, and the hundreds of programs that tests start, would each
+    compile anew what another has compiled.
+    """
     scripts = str(VENV / ("Scripts" if os.name == "nt" else "bin"))
-    return {**os.environ, "PATH": os.pathsep.join([scripts, os.environ.get("PATH", os.defpath), *kept_pythons()])}
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PATH": os.pathsep.join([scripts, os.environ.get("PATH", os.defpath), *kept_pythons()])}
 
 
 @functools.lru_cache(maxsize=1)
@@ -189,9 +201,9 @@ def cores() -> int:
     return max(usable, 1)
 
 
-def sessions_of(nox: list[str], tag: str) -> list[str]:
-    """The names of the sessions that have a tag, in the order of the noxfile."""
-    command = [*nox, "--list", "--json", "--tags", tag]
+def sessions_of(nox: list[str], tags: list[str]) -> list[str]:
+    """The names of the sessions that have one of the tags, in the order of the noxfile."""
+    command = [*nox, "--list", "--json", "--tags", *tags]
     listed = subprocess.run(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, check=True)
     return [session["session"] for session in json.loads(listed.stdout)]
 

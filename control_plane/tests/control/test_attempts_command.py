@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 
+import forked
 import pytest
 from control.engines import Fleet, silent
-from patience import PATIENCE_SECONDS
 from sqlalchemy import select
 
 from nodus_control.suppliers.protocol import PlacementState, Report
@@ -20,8 +18,6 @@ from nodus_ledger.trust.log import OPERATOR
 from nodus_ledger.verification.verify import verify
 
 UNKNOWN_AFTER_SECONDS = 300
-_PROGRAM = "from nodus_control.cli import main; main()"
-
 
 SUPPLIERS = "".join(
     f"""\
@@ -42,14 +38,11 @@ image_command = ["run", "--nv", "{{env}}", "{{image}}"]
 
 def resolve(url: str, *arguments: str, suppliers: str = SUPPLIERS) -> tuple[int, str]:
     """Run the command; return its exit status, and all that it printed."""
-    command = [sys.executable, "-c", _PROGRAM, "attempts", "resolve", "--db", url, *arguments]
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
         file.write(suppliers)
         file.flush()
         environment = {**os.environ, "NODUS_SUPPLIERS": file.name if suppliers else ""}
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False, env=environment
-        )
+        done = forked.run("control", "attempts", "resolve", "--db", url, *arguments, env=environment)
     return done.returncode, done.stdout + done.stderr
 
 

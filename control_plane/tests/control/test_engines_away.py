@@ -236,7 +236,7 @@ def test_what_makes_progress_may_take_longer_but_not_for_ever(fleet: Fleet) -> N
     """Two hours, and no longer than two minutes without."""
 
     def pulling(placement: Placement, now: float) -> Report:
-        return Report(PlacementState.PROVISIONING, next_poll_at=now + 10, phase="pulling", progress_at=now)
+        return Report(PlacementState.PROVISIONING, next_poll_at=now + 60, phase="pulling", progress_at=now)
 
     fleet.cheap.reports = pulling
     job_id = fleet.submit()

@@ -15,6 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import forked
 import httpx
 import pytest
 from patience import PATIENCE_SECONDS
@@ -32,12 +33,10 @@ class Started:
         self.runs_commands = "process" in options
         self.ready_file = directory / "ready.json"
         self.output = directory / "output.txt"
-        command = [sys.executable, "-m", "nodus_control.playground", "--port", "0"]
-        command += ["--ready-file", str(self.ready_file), *options, *([] if has_browser else ["--no-browser"])]
+        more = ["--ready-file", str(self.ready_file), *options, *([] if has_browser else ["--no-browser"])]
         with self.output.open("wb") as file:
-            self.process = subprocess.Popen(
-                command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, **(env or {})}
-            )
+            environment = {**os.environ, **(env or {})}
+            self.process = forked.start("playground", "--port", "0", *more, stdout=file, stderr=file, env=environment)
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not self.ready_file.exists():
             assert self.process.poll() is None, self.output.read_text()
@@ -287,13 +286,7 @@ def test_a_signal_ends_it_cleanly(tmp_path: Path, how: signal.Signals) -> None:
 )
 def test_what_it_cannot_start_with_is_said_in_a_line(options: list[str], status: int, message: str) -> None:
     """An exit status that scripts can tell apart, and no traceback."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "nodus_control.playground", "--no-browser", *options],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        check=False,
-    )
+    ended = forked.run("playground", "--no-browser", *options)
 
     assert ended.returncode == status
     assert message in ended.stderr
@@ -324,13 +317,7 @@ def test_keys_that_others_can_read_are_not_used(tmp_path: Path) -> None:
     started.client.close()
     started.end(signal.SIGTERM)
     (tmp_path / "nodus.db.playground.json").chmod(0o644)
-    ended = subprocess.run(
-        [sys.executable, "-m", "nodus_control.playground", "--no-browser", "--port", "0", *options],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        check=False,
-    )
+    ended = forked.run("playground", "--no-browser", "--port", "0", *options)
 
     assert ended.returncode == 3
     assert "nodus.db.playground.json" in ended.stderr
@@ -343,13 +330,14 @@ def test_another_key_than_the_databases_is_noticed(tmp_path: Path) -> None:
     first = Started(tmp_path, "--db", database)
     first.client.close()
     first.end(signal.SIGINT)
-    ended = subprocess.run(
-        [sys.executable, "-m", "nodus_control.playground", "--no-browser", "--port", "0", "--db", database],
+    ended = forked.run(
+        "playground",
+        "--no-browser",
+        "--port",
+        "0",
+        "--db",
+        database,
         env={**os.environ, "NODUS_KEY_ENCRYPTION_KEY": "00" * 32},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        check=False,
     )
 
     assert ended.returncode == 3
@@ -359,13 +347,11 @@ def test_another_key_than_the_databases_is_noticed(tmp_path: Path) -> None:
 def test_operator_commands_name_both_ways_to_a_database() -> None:
     """Without a database the command exits with status 3, and says both."""
     for command in ("serve", "worker"):
-        ended = subprocess.run(
-            [sys.executable, "-c", "from nodus_control.cli import main; main()", command, *SIMULATIONS],
+        ended = forked.run(
+            "control",
+            command,
+            *SIMULATIONS,
             env={name: value for name, value in os.environ.items() if name != "NODUS_DATABASE_URL"},
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_SECONDS,
-            check=False,
         )
         assert ended.returncode == 3
         assert "--db" in ended.stderr
@@ -381,13 +367,8 @@ def test_operator_commands_have_no_default_suppliers(
     command: str, options: list[str], status: int, tmp_path: Path
 ) -> None:
     """Nobody hosts simulations without having said so; where to begin is said, and nothing is made."""
-    ended = subprocess.run(
-        [sys.executable, "-c", "from nodus_control.cli import main; main()", command, *options],
-        env={**os.environ, "NODUS_DATABASE_URL": f"sqlite:///{tmp_path / 'nodus.db'}"},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        check=False,
+    ended = forked.run(
+        "control", command, *options, env={**os.environ, "NODUS_DATABASE_URL": f"sqlite:///{tmp_path / 'nodus.db'}"}
     )
 
     assert ended.returncode == status

@@ -6,12 +6,12 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import forked
 import httpx
 import pytest
 from patience import PATIENCE_SECONDS, eventually
@@ -38,17 +38,16 @@ class Playground:
         self.directory = directory
         self.driver = driver
         self.options = options
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: forked.Program | None = None
         self.client = httpx.Client(trust_env=False, timeout=PATIENCE_SECONDS)
 
     def start(self) -> None:
         """Start it; back once it answers."""
         ready = self.directory / "ready.json"
         ready.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "nodus_control.playground", "--port", "0", "--no-browser"]
-        command += ["--db", f"sqlite:///{self.directory / 'nodus.db'}", "--driver", self.driver, *self.options]
-        command += ["--ready-file", str(ready)]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        options = ["--port", "0", "--no-browser", "--db", f"sqlite:///{self.directory / 'nodus.db'}"]
+        options += ["--driver", self.driver, *self.options, "--ready-file", str(ready)]
+        self.process = forked.start("playground", *options)
         eventually(ready.exists)
         content = json.loads(ready.read_text())
         self.client.base_url = content["base_url"]

@@ -6,13 +6,12 @@ import functools
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import anyio
+import forked
 import pytest
-from patience import PATIENCE_SECONDS
 from supplier_files import SHIPPED
 
 from nodus_control.control_plane import ControlPlane
@@ -43,15 +42,7 @@ memory_gib = 2
 
 def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
-    return subprocess.run(
-        [sys.executable, "-c", "from nodus_control.cli import main; main()", *arguments],
-        cwd=cwd,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        check=False,
-    )
+    return forked.run("control", *arguments, cwd=cwd, env={**os.environ, **environment})
 
 
 def test_the_example_is_a_suppliers_file() -> None:
@@ -253,11 +244,8 @@ def test_a_playground_takes_a_suppliers_file(tmp_path: Path) -> None:
     """With the drivers of the file, and no other."""
     (tmp_path / "s.toml").write_text(PROCESS, encoding="utf-8")
     options = ["--suppliers", "s.toml", "--no-browser", "--port", "0"]
-    program = [sys.executable, "-m", "nodus_control.playground", *options]
     refused = [
-        subprocess.run(
-            [*program, *more], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
-        )
+        forked.run("playground", *options, *more, cwd=tmp_path)
         for more in (
             ["--driver", "process"],
             ["--speed", "60"],

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+import forked
 import httpx
 from patience import PATIENCE_SECONDS, eventually
 from supplier_files import SIMULATIONS
@@ -19,6 +20,7 @@ from typing_extensions import Self
 from nodus_ledger.database.sealing import KEY_VARIABLE
 
 _PROGRAM = "from nodus_control.cli import main; main()"
+Process = subprocess.Popen[bytes] | forked.Program
 
 
 def _with_suppliers(options: Sequence[str]) -> Sequence[str]:
@@ -47,8 +49,13 @@ def post(client: httpx.Client, path: str, content: object = None) -> httpx.Respo
 class Hosted:
     """Starts `nodus-control serve` and `worker` on one database; ends by a signal what is left of them."""
 
-    def __init__(self, database_url: str, directory: Path, *, state: Path | None = None) -> None:
-        """Their output goes into `directory`, and what they remember too, unless `state` is where."""
+    def __init__(
+        self, database_url: str, directory: Path, *, state: Path | None = None, is_executed: bool = False
+    ) -> None:
+        """Their output goes into `directory`, and what they remember too, unless `state` is where.
+
+        They are started by forking, unless `is_executed`: for tests that look at processes from outside.
+        """
         remembered = str(state or directory)
         self._environment = {
             **os.environ,
@@ -58,7 +65,8 @@ class Hosted:
         if key := os.environ.get(KEY_VARIABLE):
             self._environment[KEY_VARIABLE] = _in_a_file(directory / "hosted-key", key)
         self._directory = directory
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self._is_executed = is_executed
+        self.processes: list[Process] = []
 
     def serve(self, *options: str) -> str:
         """Start answering requests on a free port; return where."""
@@ -70,9 +78,7 @@ class Hosted:
         started = [self._start("serve", "--port", "0", *_without_limit(())) for _ in range(count)]
         return [self._until(process, output, r"serving (http://\S+)\n") for process, output in started]
 
-    def work(
-        self, *options: str, program: str = _PROGRAM, environment: Mapping[str, str] | None = None
-    ) -> subprocess.Popen[bytes]:
+    def work(self, *options: str, program: str = _PROGRAM, environment: Mapping[str, str] | None = None) -> Process:
         """Start a worker; `program` may be another one that runs `nodus-control`, `environment` has more variables."""
         process, output = self._start("worker", *_with_suppliers(options), program=program, environment=environment)
         self._until(process, output, r"(working)\n")
@@ -112,19 +118,20 @@ class Hosted:
 
     def _start(
         self, *arguments: str, program: str = _PROGRAM, environment: Mapping[str, str] | None = None
-    ) -> tuple[subprocess.Popen[bytes], Path]:
+    ) -> tuple[Process, Path]:
         path = self._directory / f"hosted-{len(self.processes)}.txt"
-        with path.open("wb") as file:
-            process = subprocess.Popen(
-                [sys.executable, "-u", "-c", program, *arguments],
-                env={**self._environment, **(environment or {})},
-                stdout=file,
-                stderr=subprocess.STDOUT,
-            )
+        variables = {**self._environment, **(environment or {})}
+        process: Process
+        with path.open("ab") as file:
+            if self._is_executed or program != _PROGRAM:
+                command = [sys.executable, "-u", "-c", program, *arguments]
+                process = subprocess.Popen(command, env=variables, stdout=file, stderr=subprocess.STDOUT)
+            else:
+                process = forked.start("control", *arguments, stdout=file, stderr=file, env=variables)
         self.processes.append(process)
         return process, path
 
-    def _until(self, process: subprocess.Popen[bytes], output: Path, pattern: str) -> str:
+    def _until(self, process: Process, output: Path, pattern: str) -> str:
         eventually(lambda: process.poll() is not None or re.search(pattern, output.read_text()) is not None)
         found = re.search(pattern, output.read_text())
         assert found is not None, output.read_text()

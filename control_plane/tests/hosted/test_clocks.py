@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import forked
 import pytest
 from hosted.processes import Hosted
 from patience import PATIENCE_SECONDS, eventually
@@ -200,14 +199,7 @@ def test_the_command_line_says_it_in_a_line(tmp_path: Path, command: str) -> Non
     url = f"sqlite:///{tmp_path / 'n.db'}"
     submit_at(url, DAY)
     port = ["--port", "0"] if command == "serve" else []
-    ended = subprocess.run(
-        [sys.executable, "-c", "from nodus_control.cli import main; main()", command, *COMMANDS, *port],
-        env={**os.environ, "NODUS_DATABASE_URL": url},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE_SECONDS,
-    )
+    ended = forked.run("control", command, *COMMANDS, *port, env={**os.environ, "NODUS_DATABASE_URL": url})
 
     assert ended.returncode == 3
     assert "behind the newest row of the ledger" in ended.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hosted.processes import Hosted, post
+from hosted.processes import Hosted, Process, post
 from hosted.test_self_hosted import client_of
 from patience import eventually
 from servers.container_engines import ContainerEngine
@@ -67,7 +66,7 @@ class Site:
     suppliers: tuple[str, str]
     image: str
     client: httpx.Client
-    worker: subprocess.Popen[bytes]
+    worker: Process
 
     def submit(self, script: str | None, **changes: Any) -> str:
         """Submit a job that runs a script of the shell, or the image's own command; return its id."""

@@ -141,7 +141,7 @@ def test_a_self_hosted_control_plane_gives_nothing_away(tmp_path: Path) -> None:
         is_test=False,
     )
     control_plane.close()
-    with Hosted(database, tmp_path) as hosted:
+    with Hosted(database, tmp_path, is_executed=True) as hosted:
         options = (*COMMANDS, "--webhook-allow", "127.0.0.1")
         url = hosted.serve(*options)
         hosted.work(*options)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import forked
 import httpx
 import pytest
 from hosted.processes import Hosted, post
@@ -213,14 +213,8 @@ def test_what_it_cannot_start_with_is_said_in_a_line(
 ) -> None:
     """With exit status 3, and without a traceback."""
     options = [*SIMULATIONS, *(["--workers", "2", "--port", "0"] if command == "serve" else [])]
-    ended = subprocess.run(
-        [sys.executable, "-c", "from nodus_control.cli import main; main()", command, *options],
-        env={**os.environ, "NODUS_DATABASE_URL": url.format(url=postgres_url), **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE_SECONDS,
-    )
+    variables = {**os.environ, "NODUS_DATABASE_URL": url.format(url=postgres_url), **environment}
+    ended = forked.run("control", command, *options, env=variables)
 
     assert ended.returncode == 3
     assert message in ended.stderr

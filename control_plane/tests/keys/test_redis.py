@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from keys.callers import SPEC, Caller, Minted, admin, code_of, mint
 from patience import PATIENCE_SECONDS
@@ -258,9 +258,7 @@ def test_a_redis_that_keeps_silent_is_not_waited_for_by_everybody(monkeypatch: p
 def test_serving_needs_a_redis_that_answers(tmp_path: Path, url: str) -> None:
     """Exit status 3; the message shows no password."""
     place = ["--db", f"sqlite:///{tmp_path / 'nodus.db'}", "--redis", url, *SIMULATIONS]
-    done = subprocess.run(
-        [sys.executable, "-c", SERVE, "serve", "--port", "0", *place], capture_output=True, text=True, check=False
-    )
+    done = forked.run("control", "serve", "--port", "0", *place)
 
     assert done.returncode == 3
     assert re.search(r"^Error: Redis ", done.stderr, re.MULTILINE)
@@ -334,9 +332,7 @@ def test_serve_does_not_start_with_a_redis_that_may_evict(kept_database_url: str
         owner.config_set("maxmemory", "100mb")
         owner.config_set("maxmemory-policy", "allkeys-lru")
         try:
-            ended = subprocess.run(
-                [sys.executable, "-c", SERVE, "serve", *options], capture_output=True, text=True, check=False
-            )
+            ended = forked.run("control", "serve", *options)
         finally:
             owner.config_set("maxmemory", "0")
             owner.config_set("maxmemory-policy", "noeviction")

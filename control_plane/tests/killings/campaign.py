@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import subprocess
 import threading
 import time
 from collections import Counter
@@ -16,7 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hosted.processes import Hosted
+from hosted.processes import Hosted, Process
 from killings.programs import Program, make_programs
 from killings.seeds import SEED_VARIABLE
 from killings.sites import Site, Victim
@@ -94,8 +93,8 @@ class Campaign:
         self._keys = [_mint(here, customer) for customer in CUSTOMERS]
         self._programs: dict[str, Program] = {}
         self._base_url = ""
-        self._server: subprocess.Popen[bytes] | None = None
-        self._workers: list[subprocess.Popen[bytes] | None] = [None] * WORKERS
+        self._server: Process | None = None
+        self._workers: list[Process | None] = [None] * WORKERS
         self._is_over = threading.Event()
         self._kills: Counter[str] = Counter()
 
@@ -296,6 +295,6 @@ def _mint(here: ControlPlane, customer: str) -> str:
     return minted.api_key
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
+def _kill(process: Process) -> None:
     process.kill()
     process.wait()

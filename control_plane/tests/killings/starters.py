@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import httpx
-from hosted.processes import Hosted, post
+from hosted.processes import Hosted, Process, post
 from hosted.test_self_hosted import client_of
 from killings.programs import BEGIN, END
 from killings.sites import Site
@@ -32,9 +31,9 @@ class Starters:
         self._site = site
         self._options = ("--suppliers", str(path))
         self._base_url = hosted.serve(*self._options)
-        self._workers: list[subprocess.Popen[bytes]] = []
+        self._workers: list[Process] = []
 
-    def work(self, program: str, **environment: str) -> subprocess.Popen[bytes]:
+    def work(self, program: str, **environment: str) -> Process:
         """Start a worker."""
         worker = self._hosted.work(*self._options, program=program, environment=environment)
         self._workers.append(worker)
@@ -54,7 +53,7 @@ class Starters:
             found: str = post(client, "/v1/jobs", spec).raise_for_status().json()["id"]
         return found
 
-    def stop(self, worker: subprocess.Popen[bytes]) -> None:
+    def stop(self, worker: Process) -> None:
         """Let a worker stand still, whatever it is doing, but for writing: SQLite has one writer at a time."""
         with self._here.database.write():
             worker.send_signal(signal.SIGSTOP)
@@ -68,7 +67,7 @@ class Starters:
                 lambda: f"it does not complete: {self._told()}",
             )
 
-    def end(self, *stopped: subprocess.Popen[bytes]) -> None:
+    def end(self, *stopped: Process) -> None:
         """Let workers go on that stood still, and end all of them when they have come to rest."""
         for worker in stopped:
             worker.send_signal(signal.SIGCONT)

@@ -168,9 +168,9 @@ class SlurmCluster:
         for pid in self._pids_of_jobs():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        # A node that is down has no jobs: nobody need wait until it has said that what a test killed is gone.
+        # A node that is down has no jobs: nobody need wait until it has said that what a test killed is gone. It may be
+        # back by itself before it is told to be.
         self.command("scontrol", "update", f"NodeName={','.join(NODES)}", "State=DOWN", "Reason=tests")
-        self._await_nodes()
         eventually(lambda: not self._open_jobs(), lambda: f"jobs are left: {self.jobs()}")
         self._await_nodes()
 

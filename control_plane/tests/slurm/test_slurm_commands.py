@@ -84,7 +84,8 @@ def test_a_starter_that_comes_late_leaves_no_secret(
         cluster.prepare(NAME, incarnation="1", script=script, secret=secret_text(["true"], {"PASSWORD": secret}))
 
     start()
-    gate = Gate(tmp_path, monkeypatch)
+    gate = Gate(tmp_path / "gate")
+    monkeypatch.setenv("PATH", gate.path)
     gate.hold("wc")
     late = threading.Thread(target=start)
     late.start()
