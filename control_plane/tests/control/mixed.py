@@ -61,6 +61,7 @@ class Mixed:
             services=services,
             process=process,
             is_alone=is_alone,
+            accept_suppliers="serve",
         )
         self._keys: dict[tuple[str, bool], KeyRecord] = {}
 

@@ -263,3 +263,23 @@ def test_what_nobody_takes_any_more_ends(make: Make) -> None:
 
     assert (mixed.job(waiting).status, mixed.job(waiting).error_code) == ("failed", "no_supplier")
     assert tried == [""]
+
+
+def test_a_job_that_waits_goes_only_where_it_can_run_by_a_later_file(make: Make) -> None:
+    """A supplier has come that could not run it, and is the cheapest."""
+    job_id = make(LAB).submit(command=None)
+    later = make(LAB, DESK, is_alone=False)
+    later.plane.worker.run_due()
+
+    assert later.job(job_id).supplier == "lab"
+    assert later.rejected(job_id) == {"lab": None, "desk": "cannot_run"}
+
+
+def test_a_job_that_waits_goes_where_a_later_file_lets_it(make: Make) -> None:
+    """The supplier that could run it has left, and another one takes its registry now."""
+    picky = replace(LAB, options=DockerOptions(UnixEndpoint("/nowhere"), registries=("ghcr.io",)))
+    job_id = make(picky, replace(LAB, name="rack")).submit()
+    later = make(LAB, is_alone=False)
+    later.plane.worker.run_due()
+
+    assert (later.job(job_id).status, later.job(job_id).supplier) == ("running", "lab")

@@ -90,8 +90,8 @@ def test_both_say_at_the_start_what_runs(hosted: Hosted, suppliers: tuple[str, s
     eventually(lambda: hosted.output().count(said) == 2, hosted.output)
 
 
-def test_a_worker_leaves_jobs_of_the_other_kind_alone(hosted: Hosted, here: ControlPlane, tmp_path: Path) -> None:
-    """Once suppliers really run jobs, those that were to be simulated are neither simulated nor run."""
+def test_a_job_that_nobody_simulates_any_more_never_runs(hosted: Hosted, here: ControlPlane, tmp_path: Path) -> None:
+    """Once all suppliers really run jobs, those that were to be simulated end as what nobody takes."""
     simulated = hosted.serve()
     with client_of(here, simulated) as test:
         waiting = submit(test, 1)[0]
@@ -99,12 +99,12 @@ def test_a_worker_leaves_jobs_of_the_other_kind_alone(hosted: Hosted, here: Cont
         hosted.work(*COMMANDS)
         with client_of(here, real, is_test=False) as live:
             submit_commands(live, tmp_path / "ran", 1)
-            eventually(lambda: counts(here).get("completed") == 1, hosted.output)
+            eventually(lambda: counts(here) == {"completed": 1, "failed": 1}, hosted.output)
             seen = [(each["status"], each["simulated"]) for each in live.get("/v1/jobs").json()["jobs"]]
-            cancelled = post(test, f"/v1/jobs/{waiting}/cancel").json()
+            ended = test.get(f"/v1/jobs/{waiting}").json()
 
-    assert seen == [("completed", False), ("queued", True)]
-    assert (cancelled["status"], cancelled["simulated"]) == ("cancelled", True)
+    assert seen == [("completed", False), ("failed", True)]
+    assert (ended["error_code"], ended["cost_usd"], ended["supplier"]) == ("no_supplier", 0, None)
     assert verify(here.database).is_sound
 
 

@@ -91,6 +91,7 @@ _PLACE = (
         **{**WAITS_NO_MORE, "phase": bindparam("to_phase")},
     )
 )
+_MOVE = update(jobs).where(jobs.c.seq == bindparam("of_seq")).values(waiting_in=bindparam("to_queue"))
 _BEGIN_MODEL = text("INSERT INTO passes (gpu) VALUES (:of_gpu) ON CONFLICT DO NOTHING")
 _LOCK_MODEL = select(passes.c.gpu).where(passes.c.gpu == bindparam("of_gpu")).with_for_update()
 _TURNS = select(turns.c.customer_id, turns.c.turn).where(
@@ -229,8 +230,10 @@ class Passes:
                     break
                 limits = {"of_gpu": gpu, "queue": queue, "at_most": limit - len(ended)}
                 decision = self._decide(gpu, of_queue(queue), circumstances, owners)
-                for row in connection.execute(_LOCK_OLDEST, limits):
-                    job = JobRecord(*row)
+                for job in [JobRecord(*row) for row in connection.execute(_LOCK_OLDEST, limits)]:
+                    if self._moves(connection, job, queue):
+                        self._news.add(gpu)
+                        continue
                     number = job.attempt + 1
                     ended.append(Step(replace(job, attempt=number), [no_supplier(now, decision)], None, nowhere(now)))
                     rows.append(attempt_row(job.id, number, None, now, decision))
@@ -291,6 +294,9 @@ class Passes:
         row = work.connection.execute(_LOCK_JOB, {"of_seq": head.seq}).first()
         if row is not None:
             job = JobRecord(*row)
+            if self._moves(work.connection, job, queue):
+                work.is_stale = True
+                return
             with_room = pools_with_room(head, kept_for(waiting.heads.values()), work.room)
             full = [supplier for supplier, pool in self._layout.pools.items() if pool not in with_room]
             decision = self._decide(
@@ -327,6 +333,15 @@ class Passes:
         after_at = work.connection.execute(_CREATED_AT, {"of_seq": head.seq}).scalar()
         after = {"of_gpu": work.gpu, "queue": queue, "after_at": after_at, "after_seq": head.seq}
         waiting.advance(head, work.connection.execute(NEXT_IN_QUEUE, after).scalar())
+
+    def _moves(self, connection: Connection, job: JobRecord, queue: str) -> bool:
+        """Move a job to another queue if other suppliers can run it than when it began to wait; say whether it was."""
+        wants = of_queue(queue)
+        unable = self._admission.unable(job.image, has_command=job.has_command)
+        if unable == wants.unable:
+            return False
+        connection.execute(_MOVE, {"of_seq": job.seq, "to_queue": replace(wants, unable=unable).queue})
+        return True
 
     def _is_for(self, work: _Pass, supplier: str, customer_id: str) -> bool:
         """Say whether a supplier takes a customer, whose it is from now on if it takes one only and was nobody's."""
