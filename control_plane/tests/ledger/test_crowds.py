@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from job_rows import row
@@ -28,7 +29,13 @@ def crowded_yard(database_url: str, count: int) -> Iterator[tuple[Yard, list[Cla
         yard.submit("many")
     claims = yard.claim()
     queue = Wants("many", False, 1, (), 1_000_000).queue
-    waiting = {"customer_id": "many", "gpu": H100, "status": "queued", "finished_at": None, "simulated": False}
+    waiting: dict[str, Any] = {
+        "customer_id": "many",
+        "gpu": H100,
+        "status": "queued",
+        "finished_at": None,
+        "simulated": False,
+    }
     waiting |= {"reserved_rate": 1_000_000, "due_at": None, "waiting_since": 1, "waiting_in": queue}
     with yard.control_plane.database.write() as connection:
         for first in range(0, count, AT_ONCE):
