@@ -186,6 +186,7 @@ class Siege:
         realised = dict.fromkeys([key.id for key in self.keys], 0)
         for job in ended:
             assert job.finished_at is not None
+            assert job.cost is not None
             assert job.cost == cost_micros(job.rate or 0, job.gpu_count, job.duration_ms or 0)
             assert job.created_at <= (job.started_at or job.finished_at) <= job.finished_at <= self.clock.now()
             assert 0 <= (job.duration_ms or 0) <= job.finished_at - (job.placed_at or job.finished_at)

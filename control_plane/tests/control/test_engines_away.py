@@ -367,7 +367,8 @@ def test_a_driver_can_ask_whether_its_claim_still_holds(fleet: Fleet) -> None:
         fleet.plane.jobs, claims, Drivers({"cheap": fleet.cheap}), fleet.clock.now, real_time=lambda: real_time
     )
     fleet.submit()
-    worker.run_due()
+    worker.run_batch()
+    eventually(lambda: len(held) == 2)
     worker.close()
 
     assert held == [True, False]

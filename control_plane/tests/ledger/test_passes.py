@@ -219,10 +219,11 @@ def test_an_engine_that_refused_is_asked_again_too_where_nothing_is_counted(yard
     job_id = yard.submit()
     yard.end(*yard.claim(), outcome="refused")
     nowhere = yard.places()
-    phase = yard.job(job_id).phase
+    waiting = yard.job(job_id)
     yard.pass_time(REST_MS)
 
-    assert (nowhere, phase) == ({}, WAITING_FOR_CAPACITY)
+    assert (nowhere, waiting.phase) == ({}, WAITING_FOR_CAPACITY)
+    assert waiting.phase_detail == "Could not be begun at cluster, which will be tried again in a few minutes."
     assert yard.places() == {job_id: "cluster"}
     assert (yard.column(job_id, "waiting_since"), yard.job(job_id).phase) == (None, SUBMITTING)
 

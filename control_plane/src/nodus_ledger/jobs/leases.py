@@ -44,7 +44,7 @@ from .passes import Passes
 from .placements import attempt_row, closed_attempts, no_supplier, nowhere, orphans
 from .settlement import SUBMITTING, Step, write_steps
 from .slots import Slots
-from .wants import WAITING_FOR_CAPACITY, WAITS_NO_MORE, Circumstances, ClosedAttempt, Wants
+from .wants import WAITING_FOR_CAPACITY, WAITS_NO_MORE, Circumstances, ClosedAttempt, Wants, detail_of
 from .wants import of_job as wants_of
 
 SWEEP_SECONDS = 2.0
@@ -74,6 +74,7 @@ _QUEUE = (
         waiting_since=func.coalesce(jobs.c.waiting_since, bindparam("since")),
         waiting_in=bindparam("queue"),
         phase=WAITING_FOR_CAPACITY,
+        phase_detail=bindparam("detail"),
         due_at=bindparam("again_at"),
     )
 )
@@ -235,7 +236,15 @@ class Claims:
         rows = []
         for job, history in unplaced:
             wants, again_at = self._wants(job, history, now)
-            rows.append({"of_seq": job.seq, "since": now, "queue": wants.queue, "again_at": again_at})
+            rows.append(
+                {
+                    "of_seq": job.seq,
+                    "since": now,
+                    "queue": wants.queue,
+                    "again_at": again_at,
+                    "detail": detail_of(wants),
+                }
+            )
             self._passes.wake(job.gpu, is_new=not job.attempt)
         if rows:
             connection.execute(_QUEUE, rows)

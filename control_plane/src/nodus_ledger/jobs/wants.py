@@ -123,6 +123,12 @@ class Wants:
         )
 
 
+def detail_of(wants: Wants) -> str | None:
+    """Say what its customer is told of a waiting job: which suppliers could not begin it a short while ago."""
+    names = sorted({supplier for supplier, _ in wants.resting})
+    return f"Could not be begun at {', '.join(names)}, which will be tried again in a few minutes." if names else None
+
+
 @lru_cache(maxsize=4096)
 def of_queue(name: str) -> Wants:
     """Read what the jobs of a queue want from its name."""
