@@ -41,7 +41,7 @@ from .options import resolve
 from .references import FINAL, WHAT_IS_WRONG, InvalidReference, is_allowed, parse_reference
 from .references import Reference as ImageReference
 from .starting import GPU_MISSING, GPU_NOT_ATTACHED, Starter, refusal
-from .state import CANCELLED, MAX_RUNTIME, Container, Stage, lacks_gpus, report_end, report_refused
+from .state import CANCELLED, MAX_RUNTIME, Container, Stage, lacks_gpus, read_time, report_end, report_refused
 
 GRACE_SECONDS = 5
 CLAIM_SECONDS = 60.0
@@ -267,26 +267,26 @@ class DockerDriver:
         self._end_seen_at.pop(attempt.folder, None)
 
     def list_placements(self) -> Sequence[Found]:
-        """Return all containers of this project, whoever's they are.
+        """Return all attempts of which the engine has a container, or a network without one, whoever's they are.
 
         Raises:
             EngineUnavailable: it cannot be asked now.
         """
-        found = []
-        for document in self._containers.all():
+        # In this order: a network is made first, and goes last. Whoever dies in between leaves nothing else.
+        networks = [(each, read_time(each["Created"]) or 0.0, False) for each in self._containers.networks()]
+        containers = [
+            (each, float(each["Created"]), each["State"] in ("running", "paused", "restarting", "stopping"))
+            for each in self._containers.all()
+        ]
+        found: dict[tuple[str, str, str, int], Found] = {}
+        for document, created_at, is_running in [*networks, *containers]:
             owner = owner_of(document.get("Labels") or {})
             if owner is not None:
-                found.append(
-                    Found(
-                        owner.job_id,
-                        owner.attempt,
-                        owner.database_id,
-                        owner.incarnation,
-                        float(document["Created"]),
-                        document["State"] in ("running", "paused", "restarting", "stopping"),
-                    )
-                )
-        return found
+                it = Found(owner.job_id, owner.attempt, owner.database_id, owner.incarnation, created_at, is_running)
+                whose = owner.database_id, owner.incarnation, owner.job_id, owner.attempt
+                if whose not in found or not found[whose].is_running:
+                    found[whose] = it
+        return list(found.values())
 
     def close(self) -> None:
         """Stop copying outputs and fetching images; programs run on."""
