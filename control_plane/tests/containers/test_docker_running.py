@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from typing import TYPE_CHECKING
 
 import pytest
+from containers.test_docker_once import CREATE, dead_at_start
+from patience import PATIENCE_SECONDS
 from servers.registry import Registry
 
 from nodus_control.suppliers.protocol import PlacementState, SubmissionRefused
@@ -178,6 +181,22 @@ def test_images_of_other_registries_are_refused(jobs: ContainerJobs, image: str,
         jobs.make(["true"], image=image, driver=driver).submit()
 
     assert refused.value.code == "cannot_run"
+
+
+def test_a_network_without_a_container_is_found_and_removed(jobs: ContainerJobs) -> None:
+    """Whoever made it died before the container was made."""
+    jobs.run("true")
+    driver = jobs.new_driver(network="bridge")
+    job = jobs.shell("true", driver=driver)
+    dead_at_start(driver, job, CREATE)
+    made = jobs.engine.networks()
+    (found,) = [each for each in driver.list_placements() if each.job_id == job.placement.job_id]
+    driver.forget(job.placement)
+
+    assert len(made) == 1
+    assert (found.attempt, found.database_id, found.is_running) == (1, jobs.database_id, False)
+    assert abs(found.created_at - time.time()) < PATIENCE_SECONDS
+    assert jobs.engine.networks() == []
 
 
 def test_each_placement_has_a_network_of_its_own_which_goes_with_it(jobs: ContainerJobs) -> None:

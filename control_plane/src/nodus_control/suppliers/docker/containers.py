@@ -115,6 +115,16 @@ class Containers:
         )
         return [each for each in found if owner_of(each.get("Labels") or {}) is not None]
 
+    def networks(self) -> list[dict[str, Any]]:
+        """Return the descriptions of all networks of this project, also of those that no container uses.
+
+        Raises:
+            EngineUnavailable: it cannot be asked now.
+        """
+        filters = json.dumps({"label": [JOB]})
+        answer = self._engine.ask("GET", "/networks", params={"filters": filters}, seconds=CHANGE_SECONDS).require(200)
+        return list(answer.document())
+
     def foreign(self) -> list[Owner]:
         """Return whose containers are there that are another control plane's, and run or may yet run.
 

@@ -49,6 +49,7 @@ from .state import (
     Witness,
     lacks_gpus,
     needs_witness,
+    read_time,
     report_end,
     report_refused,
 )
@@ -301,26 +302,26 @@ class DockerDriver:
 
     @within(lambda limits: limits.tidy_seconds)
     def list_placements(self) -> Sequence[Found]:
-        """Return all containers of this project, whoever's they are.
+        """Return all attempts of which the engine has a container, or a network without one, whoever's they are.
 
         Raises:
             EngineUnavailable: it cannot be asked now.
         """
-        found = []
-        for document in self._containers.all():
+        # In this order: a network is made first, and goes last. Whoever dies in between leaves nothing else.
+        networks = [(each, read_time(each["Created"]) or 0.0, False) for each in self._containers.networks()]
+        containers = [
+            (each, float(each["Created"]), each["State"] in ("running", "paused", "restarting", "stopping"))
+            for each in self._containers.all()
+        ]
+        found: dict[tuple[str, str, str, int], Found] = {}
+        for document, created_at, is_running in [*networks, *containers]:
             owner = owner_of(document.get("Labels") or {})
             if owner is not None:
-                found.append(
-                    Found(
-                        owner.job_id,
-                        owner.attempt,
-                        owner.database_id,
-                        owner.incarnation,
-                        float(document["Created"]),
-                        document["State"] in ("running", "paused", "restarting", "stopping"),
-                    )
-                )
-        return found
+                it = Found(owner.job_id, owner.attempt, owner.database_id, owner.incarnation, created_at, is_running)
+                whose = owner.database_id, owner.incarnation, owner.job_id, owner.attempt
+                if whose not in found or not found[whose].is_running:
+                    found[whose] = it
+        return list(found.values())
 
     def close(self) -> None:
         """Stop copying outputs and fetching images; programs run on."""
