@@ -52,7 +52,7 @@ def work(*, is_hasty: bool, hold: Hold | None) -> None:
         hold: where it is held.
     """
     # There is one place only, and nothing is wrong with it.
-    wants.REST_MS = REST_MS
+    wants.RESTS_MS = (REST_MS,)
     if is_hasty:
         docker.CLAIM_SECONDS = CLAIM_SECONDS
         slurm.SlurmDriver = functools.partial(slurm.SlurmDriver, pace=PACE, lost_seconds=LOST_SECONDS)  # type: ignore[assignment,misc]

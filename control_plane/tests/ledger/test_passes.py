@@ -20,7 +20,7 @@ from nodus_ledger.jobs.capacity import RESERVES_AFTER_MS
 from nodus_ledger.jobs.claiming import Claim
 from nodus_ledger.jobs.leases import LEFT_TO_OTHERS_MS
 from nodus_ledger.jobs.settlement import SUBMITTING, Step
-from nodus_ledger.jobs.wants import REST_MS, WAITING_FOR_CAPACITY, Wants
+from nodus_ledger.jobs.wants import RESTS_MS, WAITING_FOR_CAPACITY, Wants
 from nodus_ledger.verification.verify import verify
 
 LAB = supplier("lab", 1, {H100: 4})
@@ -220,10 +220,10 @@ def test_an_engine_that_refused_is_asked_again_too_where_nothing_is_counted(yard
     yard.end(*yard.claim(), outcome="refused")
     nowhere = yard.places()
     waiting = yard.job(job_id)
-    yard.pass_time(REST_MS)
+    yard.pass_time(RESTS_MS[0])
 
     assert (nowhere, waiting.phase) == ({}, WAITING_FOR_CAPACITY)
-    assert waiting.phase_detail == "Could not be begun at cluster, which will be tried again in a few minutes."
+    assert waiting.phase_detail == "Could not be begun at cluster, which will be tried again."
     assert yard.places() == {job_id: "cluster"}
     assert (yard.column(job_id, "waiting_since"), yard.job(job_id).phase) == (None, SUBMITTING)
 
@@ -231,7 +231,7 @@ def test_an_engine_that_refused_is_asked_again_too_where_nothing_is_counted(yard
 @pytest.mark.both_engines
 @pytest.mark.parametrize("yard", [[LAB, RACK]], indirect=True, ids=["_"])
 @pytest.mark.parametrize("outcome", ["refused", "not_started"])
-def test_a_place_that_could_not_begin_is_asked_again_after_ten_minutes(yard: Yard, outcome: str) -> None:
+def test_a_place_that_could_not_begin_is_asked_again_after_a_while(yard: Yard, outcome: str) -> None:
     """Others meanwhile; where there are none the job waits, however often it happens."""
     job_id = yard.submit()
     tried = []
@@ -240,7 +240,7 @@ def test_a_place_that_could_not_begin_is_asked_again_after_ten_minutes(yard: Yar
         tried.append(claim.attempt.supplier)
         yard.end(claim, outcome=outcome)
     nothing = yard.places()
-    yard.pass_time(REST_MS - 1)
+    yard.pass_time(RESTS_MS[0] - 1)
     nothing.update(yard.places())
     yard.pass_time(1)
 

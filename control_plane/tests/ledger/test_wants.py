@@ -14,7 +14,7 @@ from yard import H100, supplier
 from nodus_core.routing import Requirements
 from nodus_core.suppliers_file import DriverName
 from nodus_ledger.database.rows import JobRecord, new_record
-from nodus_ledger.jobs.wants import REST_MS, Circumstances, ClosedAttempt, Wants, of_job, of_queue
+from nodus_ledger.jobs.wants import RESTS_MS, Circumstances, ClosedAttempt, Wants, of_job, of_queue
 
 NOW = 10**9
 CATALOGUE = catalogue_of(
@@ -65,11 +65,18 @@ def test_the_name_of_a_queue_of_before_is_read() -> None:
 
 
 def test_a_place_that_could_not_begin_rests() -> None:
-    """Until ten minutes after the last time; which is when the job wants something else."""
+    """For longer each time; when that is over the job wants something else."""
     wants, changes_at = after(("lab", "not_started", 5000), ("lab", "refused", 1000))
 
-    assert (wants.resting, wants.refused, changes_at) == ((("lab", "here"),), (), NOW - 1000 + REST_MS)
-    assert after(("lab", "not_started", REST_MS)) == after()
+    assert (wants.resting, wants.refused, changes_at) == ((("lab", "here"),), (), NOW - 1000 + RESTS_MS[1])
+    assert after(("lab", "not_started", RESTS_MS[0])) == after()
+
+
+def test_a_place_that_never_begins_a_job_rests_no_longer_than_the_longest() -> None:
+    """However often it was tried: some day it may be well again."""
+    often = [("lab", "not_started", 1000 * number) for number in range(1, 20)]
+
+    assert after(*often)[1] == NOW - 1000 + RESTS_MS[-1]
 
 
 def test_a_simulated_supplier_refuses_for_good() -> None:

@@ -11,28 +11,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import CTE, BigInteger, Connection, and_, bindparam, func, insert, select, text, tuple_, update
 
-from nodus_core.catalogue import Catalogue, Offer
+from nodus_core.catalogue import Catalogue
 from nodus_core.routing import Decision, decide
 
 from ..database.database import Database
-from ..database.rows import JOB_FIELDS, AttemptRecord, JobRecord
-from ..database.schema import attempts, jobs, passes, turns
-from ..trust import job_entries, log
-from ..trust.log import Entry
+from ..database.rows import JOB_FIELDS, JobRecord
+from ..database.schema import attempts, jobs, passes
 from . import admission as admissions
 from .admission import Admission
 from .capacity import Head, Layout, Room, kept_for, next_turn, pools_with_room, reservations
 from .claiming import Claim, Standing
+from .one_pass import OnePass, Possible, WaitingHeads
 from .outages import outages_now
 from .placements import attempt_row, no_supplier, nowhere
-from .settlement import SUBMITTING, Step, write_steps
+from .settlement import Step, write_steps
 from .slots import Slots, free
-from .wants import WAITS_NO_MORE, Circumstances, Wants, of_queue
+from .wants import Circumstances, Wants, of_queue
 
 SWEEP_SECONDS = 1.0
 
@@ -63,45 +62,12 @@ _LOCK_OLDEST = (
     .limit(bindparam("at_most"))
     .with_for_update(skip_locked=True)
 )
-# Without waiting for a row: whoever has one is about to end that job.
-_LOCK_WAITING = (
-    select(jobs.c.seq)
-    .where(jobs.c.seq.in_(bindparam("seqs", expanding=True)), jobs.c.waiting_since.is_not(None))
-    .order_by(jobs.c.seq)
-    .with_for_update(skip_locked=True)
-)
 PASSED_OVER = select(jobs.c.seq, jobs.c.passed_over_at, jobs.c.reserves).where(
     jobs.c.gpu == bindparam("of_gpu"), jobs.c.passed_over_at.is_not(None)
-)
-_NOTE = (
-    update(jobs)
-    .where(jobs.c.seq == bindparam("of_seq"))
-    .values(passed_over_at=bindparam("to_passed_over_at"), reserves=bindparam("to_reserves"))
-)
-_PLACE = (
-    update(jobs)
-    .where(jobs.c.seq == bindparam("of_seq"))
-    .values(
-        attempt=bindparam("to_attempt"),
-        open_attempt=True,
-        due_at=bindparam("to_due_at"),
-        generation=bindparam("to_generation"),
-        lease_owner=bindparam("to_owner"),
-        lease_until=bindparam("to_until"),
-        **{**WAITS_NO_MORE, "phase": bindparam("to_phase")},
-    )
 )
 _MOVE = update(jobs).where(jobs.c.seq == bindparam("of_seq")).values(waiting_in=bindparam("to_queue"))
 _BEGIN_MODEL = text("INSERT INTO passes (gpu) VALUES (:of_gpu) ON CONFLICT DO NOTHING")
 _LOCK_MODEL = select(passes.c.gpu).where(passes.c.gpu == bindparam("of_gpu")).with_for_update()
-_TURNS = select(turns.c.customer_id, turns.c.turn).where(
-    turns.c.gpu == bindparam("of_gpu"), turns.c.customer_id.in_(bindparam("customers", expanding=True))
-)
-_LAST_TURN = select(func.max(turns.c.turn)).where(turns.c.gpu == bindparam("of_gpu"))
-_PUT_TURN = text(
-    "INSERT INTO turns (gpu, customer_id, turn) VALUES (:gpu, :customer_id, :turn) "
-    "ON CONFLICT (gpu, customer_id) DO UPDATE SET turn = excluded.turn"
-)
 
 
 def _leaps(column: Any, *conditions: Any) -> CTE:
@@ -251,7 +217,7 @@ class Passes:
         )
         return decide(self._catalogue.offers_for(gpu, simulated=wants.simulated is not False), requirements)
 
-    def _place(self, gpu: str, circumstances: Circumstances, stand: Standing, limit: int) -> tuple[_Pass, list[str]]:
+    def _place(self, gpu: str, circumstances: Circumstances, stand: Standing, limit: int) -> tuple[OnePass, list[str]]:
         """Place jobs while it is somebody's turn.
 
         Returns:
@@ -261,7 +227,7 @@ class Passes:
             connection.execute(_BEGIN_MODEL, {"of_gpu": gpu})
             connection.execute(_LOCK_MODEL, {"of_gpu": gpu})
             room = self._slots.room(connection, gpu)
-            work = _Pass(connection, gpu, room, self._slots.held(connection, gpu), stand)
+            work = OnePass(connection, gpu, room, self._slots.held(connection, gpu), stand)
             if not self._may_place(connection):
                 return work, []
             work.owners = self._admission.owners(connection)
@@ -276,15 +242,15 @@ class Passes:
             work.write(waiting)
             return work, waiting.hopeless
 
-    def _reserve(self, work: _Pass, waiting: _Waiting) -> None:
+    def _reserve(self, work: OnePass, waiting: WaitingHeads) -> None:
         heads = list(waiting.heads.values())
         for seq, pool in reservations(heads, work.room, work.now).items():
             waiting.change(seq, reserves=pool)
 
     def _take_turn(
         self,
-        work: _Pass,
-        waiting: _Waiting,
+        work: OnePass,
+        waiting: WaitingHeads,
         head: Head,
         skipped: Sequence[Head],
         circumstances: Circumstances,
@@ -343,7 +309,7 @@ class Passes:
         connection.execute(_MOVE, {"of_seq": job.seq, "to_queue": replace(wants, unable=unable).queue})
         return True
 
-    def _is_for(self, work: _Pass, supplier: str, customer_id: str) -> bool:
+    def _is_for(self, work: OnePass, supplier: str, customer_id: str) -> bool:
         """Say whether a supplier takes a customer, whose it is from now on if it takes one only and was nobody's."""
         if supplier not in self._admission.one_customer or work.owners.get(supplier) == customer_id:
             return True
@@ -352,11 +318,11 @@ class Passes:
 
     def _queues(
         self, connection: Connection, gpu: str, circumstances: Circumstances, owners: Mapping[str, str]
-    ) -> _Waiting:
+    ) -> WaitingHeads:
         """Read the head of each queue, and judge where its jobs could go now."""
         marks = {row.seq: row for row in connection.execute(PASSED_OVER, {"of_gpu": gpu})}
-        waiting = _Waiting(marks)
-        judged: dict[tuple[Wants, frozenset[str]], _Possible | None] = {}
+        waiting = WaitingHeads(marks)
+        judged: dict[tuple[Wants, frozenset[str]], Possible | None] = {}
         for queue, seq in connection.execute(HEADS_OF_QUEUES, {"of_gpu": gpu}):
             wants = of_queue(queue)
             if not self._is_agreed and not self._knows(wants.simulated):
@@ -378,164 +344,17 @@ class Passes:
 
     def _judge(
         self, gpu: str, wants: Wants, circumstances: Circumstances, owners: Mapping[str, str]
-    ) -> _Possible | None:
+    ) -> Possible | None:
         """Say where a job could go now, the best first; None if it never can."""
         decision = self._decide(gpu, wants, circumstances, owners)
         if decision.chosen is None and not decision.may_wait:
             return None
         pools = self._layout.pools
         possible = [candidate.offer.supplier for candidate in decision.candidates if candidate.rejected is None]
-        return _Possible(
+        return Possible(
             tuple(dict.fromkeys(pools[supplier] for supplier in possible if supplier in pools)),
             any(supplier not in pools for supplier in possible),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Possible:
-    """Where a job could go now: in which pools, and whether also where nobody counts."""
-
-    pools: tuple[str, ...]
-    is_unlimited: bool
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """The queues of one model in the course of a pass: heads by their number, and what is on record of some jobs."""
-
-    marks: Mapping[int, Any]
-    heads: dict[int, Head] = field(default_factory=dict)
-    queues: dict[int, str] = field(default_factory=dict)
-    hopeless: list[str] = field(default_factory=list)
-    changed: set[int] = field(default_factory=set)
-
-    def put(self, queue: str, head: Head) -> None:
-        """Add the head of a queue, with what is on record of it."""
-        mark = self.marks.get(head.seq)
-        if mark is not None:
-            head = replace(head, passed_over_at=mark.passed_over_at, reserves=mark.reserves)
-        self.heads[head.seq] = head
-        self.queues[head.seq] = queue
-
-    def change(self, seq: int, **changes: Any) -> None:
-        """Change what is on record of a head."""
-        self.heads[seq] = replace(self.heads[seq], **changes)
-        self.changed.add(seq)
-
-    def advance(self, head: Head, seq: int | None) -> None:
-        """Let the next job of a queue be its head."""
-        queue = self.queues.pop(head.seq)
-        del self.heads[head.seq]
-        self.changed.discard(head.seq)
-        if seq is not None:
-            self.put(queue, replace(head, seq=seq, passed_over_at=None, reserves=None))
-
-
-@dataclass(slots=True)
-class _Pass:
-    """What a pass has done so far."""
-
-    connection: Connection
-    gpu: str
-    room: Room
-    held: dict[str, int]
-    stand: Standing
-    owners: Mapping[str, str] = field(default_factory=dict)
-    is_stale: bool = False
-    turns: dict[str, int] = field(default_factory=dict)
-    last_turn: int = 0
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    entries: list[Entry] = field(default_factory=list)
-    placed: list[dict[str, Any]] = field(default_factory=list)
-    claims: list[Claim] = field(default_factory=list)
-
-    @property
-    def now(self) -> int:
-        """The time of all that it does, in Unix milliseconds."""
-        return self.stand.now
-
-    def read_turns(self, customers: set[str]) -> None:
-        """Read whose turn it was when."""
-        of_model = {"of_gpu": self.gpu}
-        found = self.connection.execute(_TURNS, {**of_model, "customers": sorted(customers)})
-        self.turns.update((row.customer_id, row.turn) for row in found)
-        self.last_turn = self.connection.execute(_LAST_TURN, of_model).scalar() or 0
-
-    def next_turn(self) -> int:
-        """Count one more placement."""
-        self.last_turn += 1
-        return self.last_turn
-
-    def took(self, pool: str, job: JobRecord) -> None:
-        """Count what a job has been given."""
-        room = self.room
-        self.room = replace(
-            room,
-            free={**room.free, pool: room.free[pool] - job.gpu_count},
-            places={**room.places, pool: room.places[pool] - 1} if pool in room.places else room.places,
-        )
-        self.held[job.customer_id] = self.held.get(job.customer_id, 0) + job.gpu_count
-
-    def places(self, job: JobRecord, offer: Offer, row: Mapping[str, Any]) -> None:
-        """Count a job that is placed, and claim it, unless the worker has its hands full there."""
-        stand = self.stand
-        number, rate = row["attempt"], offer.micros_per_gpu_hour
-        is_claimed = offer.supplier not in stand.busy
-        generation = job.generation + is_claimed
-        self.rows.append(dict(row))
-        self.entries.append(job_entries.attempted(job, number, offer.supplier, offer.region, rate, self.now))
-        self.placed.append(
-            {
-                "of_seq": job.seq,
-                "to_attempt": number,
-                "to_due_at": self.now,
-                "to_generation": generation,
-                "to_owner": stand.owner if is_claimed else None,
-                "to_until": stand.until if is_claimed else None,
-                "to_phase": SUBMITTING if is_claimed else None,
-            }
-        )
-        self.turns[job.customer_id] = self.next_turn()
-        if is_claimed:
-            opened = replace(
-                job,
-                attempt=number,
-                open_attempt=True,
-                generation=generation,
-                lease_owner=stand.owner,
-                phase=None,
-                phase_detail=None,
-            )
-            attempt = AttemptRecord(
-                job.id, number, offer.supplier, offer.region, rate, self.now, gpu_indices=row["gpu_indices"]
-            )
-            self.claims.append(Claim(opened, attempt, supplier_is_out=False, is_first=True))
-
-    def write(self, waiting: _Waiting) -> None:
-        """Write what is on record of jobs that go on waiting, and of those that were placed; the ledger last."""
-        connection = self.connection
-        if waiting.changed:
-            locked = set(connection.execute(_LOCK_WAITING, {"seqs": sorted(waiting.changed)}).scalars())
-            notes = [
-                {"of_seq": head.seq, "to_passed_over_at": head.passed_over_at, "to_reserves": head.reserves}
-                for head in waiting.heads.values()
-                if head.seq in locked
-            ]
-            if notes:
-                connection.execute(_NOTE, notes)
-        if not self.placed:
-            return
-        connection.execute(_PLACE, self.placed)
-        connection.execute(insert(attempts), self.rows)
-        customers = {entry.customer_id for entry in self.entries}
-        connection.execute(
-            _PUT_TURN,
-            [
-                {"gpu": self.gpu, "customer_id": customer, "turn": self.turns[customer]}
-                for customer in sorted(customers)
-            ],
-        )
-        log.append_all(connection, self.entries)
 
 
 def _has_something(room: Room) -> bool:

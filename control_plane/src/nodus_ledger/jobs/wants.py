@@ -27,8 +27,9 @@ WAITS_NO_MORE: dict[str, None] = dict.fromkeys(
 )
 """What the row of a job says that has been placed."""
 
-REST_MS = 600_000
-"""How long a place that could not begin a job is left alone."""
+RESTS_MS: Sequence[int] = (15_000, 60_000, 240_000, 600_000)
+"""How long a place that could not begin a job is left alone: after the first time, the second, and so on; then always
+as long as after the last."""
 
 _NOT_BEGUN = (outcomes.REFUSED, outcomes.NOT_STARTED)
 
@@ -126,7 +127,7 @@ class Wants:
 def detail_of(wants: Wants) -> str | None:
     """Say what its customer is told of a waiting job: which suppliers could not begin it a short while ago."""
     names = sorted({supplier for supplier, _ in wants.resting})
-    return f"Could not be begun at {', '.join(names)}, which will be tried again in a few minutes." if names else None
+    return f"Could not be begun at {', '.join(names)}, which will be tried again." if names else None
 
 
 @lru_cache(maxsize=4096)
@@ -169,7 +170,8 @@ def of_job(
     that can never run it.
     """
     lost = Counter(attempt.location for attempt in history if attempt.outcome in outcomes.GONE)
-    resting: dict[Location, int] = {}
+    failures: Counter[Location] = Counter()
+    latest: dict[Location, int] = {}
     refused: set[Location] = set()
     for attempt in history:
         if attempt.outcome not in _NOT_BEGUN:
@@ -177,8 +179,11 @@ def of_job(
         supplier = catalogue.suppliers.get(attempt.supplier)
         if attempt.outcome == outcomes.REFUSED and supplier is not None and supplier.is_simulated:
             refused.add(attempt.location)
-        elif attempt.ended_at + REST_MS > now:
-            resting[attempt.location] = max(attempt.ended_at + REST_MS, resting.get(attempt.location, 0))
+        else:
+            failures[attempt.location] += 1
+            latest[attempt.location] = max(attempt.ended_at, latest.get(attempt.location, 0))
+    ends = {place: at + _rest_ms(failures[place]) for place, at in latest.items()}
+    resting = {place: end for place, end in ends.items() if end > now}
     wants = Wants(
         job.customer_id,
         job.simulated,
@@ -191,3 +196,7 @@ def of_job(
         unable,
     )
     return wants, min(resting.values(), default=None)
+
+
+def _rest_ms(failures: int) -> int:
+    return RESTS_MS[min(failures, len(RESTS_MS)) - 1]
