@@ -157,9 +157,9 @@ def engines(session: nox.Session, kind: str) -> None:
 def tests(session: nox.Session) -> None:
     """The SDK's tests: all on the newest Python here, half on the oldest, and between them the other half.
 
-    So each runs on the newest and on an older one: what breaks by age breaks in all of many tests. The session with
-    the oldest dependencies, on the oldest Python too, takes a quarter that is not in that half. What they cover is
-    measured on the newest. A program is frozen on one of the two, the oldest if it can.
+    So each runs on the newest and on an older one: what breaks by age breaks in all of many tests. Of the half on the
+    oldest, the session with the oldest dependencies takes one part in two. What they cover is measured on the newest.
+    A program is frozen on one of the two, the oldest if it can.
     """
     version = str(session.python)
     freezer = next((each for each in [OLDEST, NEWEST] if is_here(each, HAS_SHARED_LIBRARY)), None)
@@ -186,7 +186,7 @@ def part_of(version: str) -> list[str]:
     if not BETWEEN or version == NEWEST:
         return []
     if version == OLDEST:
-        return share("1/2")
+        return share("1/4")
     return share(f"{2 * BETWEEN.index(version) + 2}/{2 * len(BETWEEN)}")
 
 
@@ -226,7 +226,7 @@ def typing(session: nox.Session) -> None:
 def tests_with_oldest_dependencies(session: nox.Session) -> None:
     """The SDK's tests with the lowest versions that it says it works with."""
     install(session, *SDK, *group("test"), *lowest(PYPROJECT["project"], "trio"))
-    session.run("pytest", *(session.posargs or share("2/4")))
+    session.run("pytest", *(session.posargs or share("3/4")))
 
 
 @nox.session(name="tests-http-successors", tags=["test"])

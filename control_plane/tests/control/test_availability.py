@@ -101,10 +101,11 @@ def test_a_supplier_that_no_worker_reaches_is_closed(make: Make, kept_database_u
     job_id = mixed.submit()
     mixed.plane.worker.run_due()
     stub = mixed.stubs["lab"]
-    before, stub.reports = stub.reports, silent
+    before = stub.reports, stub.engine
+    stub.reports = stub.engine = silent
     mixed.plane.advance(600)
     away = closed(api)
-    stub.reports = before
+    stub.reports, stub.engine = before
     mixed.plane.advance(600)
 
     assert mixed.job(job_id).status in ("running", "failed")

@@ -14,7 +14,14 @@ from nodus_control.dispatch import worker as worker_module
 from nodus_control.dispatch.engines import Engines
 from nodus_control.dispatch.worker import LEASE_MS, Worker
 from nodus_control.suppliers.drivers import Drivers, Terms
-from nodus_control.suppliers.protocol import EngineUnavailable, Found, Placement, PlacementState, Report
+from nodus_control.suppliers.protocol import (
+    EngineUnavailable,
+    Found,
+    Placement,
+    PlacementState,
+    Report,
+    SubmissionRefused,
+)
 from nodus_ledger.database.schema import jobs
 from nodus_ledger.jobs.leases import Claims
 
@@ -52,20 +59,43 @@ def test_a_submission_that_never_left_goes_elsewhere_at_once(fleet: Fleet) -> No
     assert fleet.outcomes(job_id) == [("cheap", "not_started"), ("dear", "lost"), ("cheap", None)]
 
 
-def test_a_worker_that_is_too_slow_to_submit_leaves_the_job_where_it_is(fleet: Fleet) -> None:
-    """Its claim is over, which says nothing of the engine: the place is not left alone for that."""
+@pytest.mark.parametrize("says_so", [True, False])
+def test_a_worker_that_is_too_slow_to_submit_leaves_the_job_where_it_is(fleet: Fleet, says_so: bool) -> None:
+    """Its claim is over, which says nothing of the engine: the place is not left alone for that.
+
+    Whether its driver says so, or returns and would see to it that nobody begins what it finds unbegun.
+    """
 
     def slow(placement: Placement, holds: Holds) -> None:
         with fleet.plane.database.write() as connection:
             connection.execute(update(jobs).values(lease_until=0))
         assert not holds()
-        raise EngineUnavailable("Another worker has taken over.", never_sent=True)
+        if says_so:
+            raise EngineUnavailable("Another worker has taken over.", never_sent=True)
+        fleet.cheap.reports = lambda placement, now: Report(PlacementState.NOT_STARTED)
 
     fleet.cheap.on_submit = slow
     job_id = fleet.submit()
     fleet.worker.run_batch()
     eventually(lambda: fleet.worker.run_batch() >= 0 and bool(fleet.cheap.submitted))
-    fleet.cheap.on_submit = EngineStub().on_submit
+    fleet.worker.run_due()
+    fleet.cheap.on_submit, fleet.cheap.reports = EngineStub().on_submit, running
+    fleet.advance(60)
+
+    assert fleet.view(job_id)["status"] == "running"
+    assert fleet.outcomes(job_id) == [("cheap", None)]
+
+
+def test_a_repeated_submission_that_is_refused_leaves_what_the_first_began(fleet: Fleet) -> None:
+    """A worker that was started again with other images allowed: its program runs, whatever is allowed now."""
+
+    def refused(placement: Placement, holds: Holds) -> None:
+        raise SubmissionRefused("cannot_run", "The image is not allowed here.")
+
+    fleet.cheap.on_submit = silent
+    job_id = fleet.submit()
+    fleet.worker.run_due()
+    fleet.cheap.on_submit = refused
     fleet.advance(60)
 
     assert fleet.view(job_id)["status"] == "running"

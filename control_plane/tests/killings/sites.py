@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -165,7 +166,8 @@ class ClusterSite:
 
     def __init__(self, cluster: SlurmCluster, folder: Path) -> None:
         self._cluster = cluster
-        self._folder = cluster.folder / "nodus"
+        # One of its own: what other tests left on the cluster is nobody's here.
+        self._folder = cluster.folder / f"nodus-{secrets.token_hex(4)}"
         self.suppliers = _CLUSTER.format(folder=self._folder, image=CLUSTER_IMAGE)
         self.witness = FileWitness(folder / "marks", "SLURMD_NODENAME", "SLURM_JOB_GPUS")
         nodes = [

@@ -70,7 +70,7 @@ def test_they_are_found_by_their_own_index(database: Database, engine: str, quer
 
     assert "jobs_open" in plan, plan
     if engine == POSTGRESQL:
-        assert plan.count('"Seq Scan"') == plan.count('"Relation Name": "slots"'), plan
+        assert plan.count('"Seq Scan"') <= plan.count('"Relation Name": "slots"'), plan
     else:
         assert "SCAN attempts" not in plan, plan
         assert "SCAN jobs USING INDEX jobs_open" in plan or "SEARCH jobs USING INDEX jobs_open" in plan, plan

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from job_rows import row
 from servers.engines import POSTGRESQL
-from sqlalchemy import Connection, Executable, insert
+from sqlalchemy import Connection, Executable, insert, update
 from yard import H100, Yard, open_yard, supplier
 
 from nodus_ledger.database.database import Database
@@ -20,7 +21,7 @@ from nodus_ledger.jobs.capacity import RESERVES_AFTER_MS
 from nodus_ledger.jobs.claiming import Claim
 from nodus_ledger.jobs.leases import LEFT_TO_OTHERS_MS
 from nodus_ledger.jobs.settlement import SUBMITTING, Step
-from nodus_ledger.jobs.wants import RESTS_MS, WAITING_FOR_CAPACITY, Wants
+from nodus_ledger.jobs.wants import RESTS_MS, WAITING_FOR_CAPACITY, Wants, of_queue
 from nodus_ledger.verification.verify import verify
 
 LAB = supplier("lab", 1, {H100: 4})
@@ -443,3 +444,27 @@ def most_rows(part: Any) -> int:
         own = part.get("Actual Loops", 1) * (part.get("Actual Rows", 0) + part.get("Rows Removed by Filter", 0))
         return max([int(own), *(most_rows(inner) for inner in part.values())])
     return max((most_rows(inner) for inner in part), default=0) if isinstance(part, list) else 0
+
+
+@pytest.mark.both_engines
+@pytest.mark.parametrize("yard", [[LAB]], indirect=True, ids=["_"])
+def test_jobs_that_must_change_their_queue_hold_up_nobody(yard: Yard) -> None:
+    """As after an upgrade, or with other suppliers that can run them: they move in one pass, and others are placed."""
+    yard.submit("first", 4)
+    (running,) = yard.claim()
+    crowd = [yard.submit() for _ in range(30)]
+    other = yard.submit("other")
+    yard.claim()
+    before = replace(of_queue(yard.column(crowd[0], "waiting_in")), unable=("nobody",)).queue
+    with yard.control_plane.database.write() as connection:
+        connection.execute(update(jobs).where(jobs.c.id.in_(crowd)).values(waiting_in=before))
+    yard.end(running)
+    now = yard.clock.now()
+    placed = {
+        claim.job.id
+        for _ in range(2)
+        for claim in yard.claims.claim("me", now=now, real_now=now, lease_ms=10**6, limit=64)[1]
+    }
+
+    assert {yard.column(job_id, "waiting_in") == before for job_id in crowd} == {False}
+    assert other in placed

@@ -52,3 +52,15 @@ def test_a_worker_notices_that_its_engine_was_replaced(fleet: Fleet) -> None:
     assert (before, taken) == (True, True)
     assert not engines.is_own("cheap", fleet.cheap)
     assert engines.others == {"cheap"}
+
+
+def test_a_worker_that_goes_on_puts_no_engine_on_record_from_memory(fleet: Fleet) -> None:
+    """It is asked anew: since the operator had it replaced, another one may answer there."""
+    engines = Engines(fleet.plane.settings)
+    before = engines.is_own("cheap", fleet.cheap)
+    fleet.cheap.engine = lambda: "engine 2"
+    repin(fleet.plane.database, "cheap")
+    after = engines.is_own("cheap", fleet.cheap)
+
+    assert (before, after) == (True, True)
+    assert fleet.plane.settings.recorded_engine("cheap") == "engine 2"

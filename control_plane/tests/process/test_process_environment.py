@@ -236,7 +236,7 @@ def test_a_system_without_posix_processes_is_refused(tmp_path: pathlib.Path, mon
     """At construction, with what to do instead."""
     monkeypatch.setattr("nodus_control.suppliers.process.driver.os", type("os", (), {"name": "nt"}))
 
-    with pytest.raises(RuntimeError, match="give the supplier another one"):
+    with pytest.raises(RuntimeError, match="name another one"):
         ProcessDriver(tmp_path, secret=b"")
 
 

@@ -36,19 +36,23 @@ class Engines:
     def is_own(self, supplier: str, driver: Driver) -> bool:
         """Say whether the engine that is reached here is the supplier's.
 
-        The engine is asked once, after a doubt, and as long as it is another. What is on record is read each time: an
-        operator may have had it replaced.
+        The engine is asked once, after a doubt, as long as it is another, and where none is on record. That is read
+        each time: an operator may have had it replaced, and nothing is put on record that was heard before.
 
         Raises:
             EngineUnavailable: it cannot be asked now.
         """
+        on_record = self._settings.recorded_engine(supplier)
         with self._lock:
             is_known = supplier in self._identities and supplier not in self._others
             identity = self._identities.get(supplier)
             doubts = self._doubts[supplier]
-        if not is_known:
+        if not is_known or (identity is not None and on_record is None):
             identity = driver.identity()
-        pinned = identity if identity is None else self._settings.engine_of(supplier, identity)
+        if identity is None:
+            pinned = None
+        else:
+            pinned = self._settings.engine_of(supplier, identity) if on_record is None else on_record
         with self._lock:
             if doubts != self._doubts[supplier]:
                 return identity == pinned  # as it was before the doubt, perhaps long ago

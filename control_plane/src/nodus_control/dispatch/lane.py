@@ -57,6 +57,7 @@ class Call:
         is_abandoned: whether its limit has passed, and it was given up.
         may_go_on: whether what it asks now may begin something.
         is_sent: whether that may be said of anything that it has asked.
+        came_too_late: whether its claim was found to be over just before something would have begun.
     """
 
     def __init__(self, claim: Claim | None, monotonic: Callable[[], float]) -> None:

@@ -140,6 +140,7 @@ class Sweeper:
                 self.sweep(supplier, driver)
                 trouble.is_over()
             except EngineUnavailable as exc:
+                self._engines.doubt(supplier)
                 _logger.debug("supplier %s: cannot be swept now: %s", supplier, exc.detail)
             except Exception as exc:
                 trouble.say(exc)

@@ -367,23 +367,28 @@ class Worker:
         placement = placement_of(claim)
         workload = open_workload(self._jobs, claim)
         if ending is Ending.NONE and job.status == JobStatus.QUEUED.value:
-            if self._jobs.is_anothers(placement.supplier, job.customer_id):
+            if claim.is_first and self._jobs.is_anothers(placement.supplier, job.customer_id):
                 return decisions.impossible(claim, now, "cannot_run", ANOTHERS)
             call.limit(SUBMIT_SECONDS, changes_something=True)
             try:
                 driver.submit(placement, workload, now / 1000, lambda: self._holds(call, claim))
-            except CapacityRefused:
+            except (CapacityRefused, SubmissionRefused) as exc:
+                if call.came_too_late:
+                    return decisions.asked_again(claim, now)
                 if claim.is_first or self._poll(call, driver, placement, workload, now).state in _NEVER_BEGUN:
+                    if isinstance(exc, SubmissionRefused):
+                        return decisions.impossible(claim, now, exc.code, exc.message)
                     return decisions.refused(claim, now)
-                # An earlier submission arrived, whose answer did not: its program is there, whatever is full now.
-            except SubmissionRefused as exc:
-                return decisions.impossible(claim, now, exc.code, exc.message)
+                # An earlier submission arrived, whose answer did not: its program is there, whatever is refused now.
             except EngineUnavailable as exc:
                 if call.came_too_late:
                     return decisions.asked_again(claim, now)
                 if exc.never_sent:
                     call.nothing_was_sent()
                 raise
+            if call.came_too_late:
+                # Whoever has it now may be about to begin it, which some drivers prevent when they are asked about it.
+                return decisions.asked_again(claim, now)
             placement = replace(placement, is_accepted=True)
         report: Report | None = None
         if ending is Ending.LATE:

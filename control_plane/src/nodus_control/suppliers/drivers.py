@@ -193,7 +193,8 @@ def _of_earlier_versions(processes: Driver | None) -> Mapping[str, Driver]:
     from .process.driver import ProcessDriver
     from .process.earlier import EarlierDriver
 
-    assert isinstance(processes, ProcessDriver)
+    if not isinstance(processes, ProcessDriver):
+        return {}  # It never had another version's records.
     return dict.fromkeys(default_catalogue().suppliers, EarlierDriver(processes))
 
 

@@ -129,8 +129,6 @@ class AttemptRecord:
         unknown_since: since when nobody can say whether it runs; None while that is known.
         seen_at: its last proof of life; None before the first.
         progress_at: when what it waits for last made progress; None where that cannot be told.
-        retail_rate: what retail was when it was placed, in micro-USD per GPU-hour: `UNPRICED` where nobody knew; None
-            for one from before that was recorded.
     """
 
     job_id: str
@@ -144,7 +142,6 @@ class AttemptRecord:
     unknown_since: int | None = None
     seen_at: int | None = None
     progress_at: int | None = None
-    retail_rate: int | None = None
 
 
 ATTEMPT_FIELDS = tuple(attempts.c[each.name] for each in fields(AttemptRecord))

@@ -61,6 +61,10 @@ class Settings:
         """Return the database's own name, whatever address it is reached under."""
         return self._get(_DATABASE_ID) or self.put(_DATABASE_ID, secrets.token_hex(8), replace=False)
 
+    def recorded_engine(self, supplier: str) -> str | None:
+        """Return the identity that is on record of a supplier's engine; None before it has been reached."""
+        return self._get(_ENGINE + supplier)
+
     def engine_of(self, supplier: str, identity: str) -> str:
         """Return the identity of a supplier's engine; the first that is given for it is that for ever."""
         return self._get(_ENGINE + supplier) or self.put(_ENGINE + supplier, identity, replace=False)

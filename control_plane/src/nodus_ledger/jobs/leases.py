@@ -33,6 +33,7 @@ from nodus_core.lifecycle import Change, JobStatus
 from ..database.database import Database
 from ..database.rows import ATTEMPT_FIELDS, JOB_FIELDS, AttemptRecord, JobRecord
 from ..database.schema import attempts, jobs
+from ..errors import DatabaseUnavailable
 from ..trust import job_entries
 from ..trust.log import Entry
 from .accepted_suppliers import is_accepted
@@ -170,7 +171,12 @@ class Claims:
         """
         stand = Standing(owner, now, real_now + lease_ms, busy, unreachable, drained)
         dealt_with, claims = self._lease(stand, real_now, limit)
-        placed, theirs = self._passes.run_due(stand, limit=limit)
+        try:
+            placed, theirs = self._passes.run_due(stand, limit=limit)
+        except DatabaseUnavailable:
+            if not claims:
+                raise
+            placed, theirs = 0, []  # What is claimed is dealt with; the next claim will say.
         return dealt_with + placed, claims + theirs
 
     def _may_place(self, connection: Connection) -> bool:

@@ -105,6 +105,7 @@ class OnePass:
     stand: Standing
     owners: Mapping[str, str] = field(default_factory=dict)
     is_stale: bool = False
+    moved: int = 0
     turns: dict[str, int] = field(default_factory=dict)
     last_turn: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)

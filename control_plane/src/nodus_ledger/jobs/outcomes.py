@@ -12,7 +12,7 @@ OUTAGE = "outage"
 """Its supplier was declared out, and it was ended there."""
 
 NOT_STARTED = "not_started"
-"""The program never ran and never will: nothing counts against the supplier, which may have it again later."""
+"""The program never ran and never will: that is no loss, and the supplier may have it again after a while."""
 
 GONE = (LOST, OUTAGE)
 """Those that a supplier had, and has no more."""

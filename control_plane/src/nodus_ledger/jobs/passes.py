@@ -9,6 +9,7 @@ engine. Only where that worker has its hands full is it left to whoever can.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +23,7 @@ from nodus_core.routing import Decision, decide
 from ..database.database import Database
 from ..database.rows import JOB_FIELDS, JobRecord
 from ..database.schema import attempts, jobs, passes
+from ..errors import DatabaseUnavailable
 from . import admission as admissions
 from .admission import Admission
 from .capacity import Head, Layout, Room, kept_for, next_turn, pools_with_room, reservations
@@ -34,6 +36,8 @@ from .slots import Slots, free
 from .wants import Circumstances, Wants, of_queue
 
 SWEEP_SECONDS = 1.0
+
+_logger = logging.getLogger(__name__)
 
 _OF_MODEL = and_(jobs.c.waiting_since.is_not(None), jobs.c.gpu == bindparam("of_gpu"))
 _OF_QUEUE = and_(_OF_MODEL, jobs.c.waiting_in == bindparam("queue"))
@@ -155,9 +159,16 @@ class Passes:
             gpu = min(due, key=lambda gpu: (self._placed_last.get(gpu, 0), gpu))
             self._arrived.discard(gpu)
             self._news.discard(gpu)
-            count, found = self._run(gpu, circumstances, stand, min(at_once, limit - done))
+            try:
+                count = self._run(gpu, circumstances, stand, min(at_once, limit - done), claims)
+            except DatabaseUnavailable:
+                if not claims:
+                    raise
+                break  # What is claimed is dealt with; the next pass will say.
+            except Exception:
+                _logger.exception("jobs that wait for %s cannot be placed; others are", gpu)
+                count = 0
             done += count
-            claims += found
             if count < at_once:
                 due.remove(gpu)
         return done, claims
@@ -170,21 +181,25 @@ class Passes:
     def _is_unlimited(self, gpu: str) -> bool:
         return any(offer.supplier not in self._layout.pools for offer in self._catalogue.offers(gpu))
 
-    def _run(self, gpu: str, circumstances: Circumstances, stand: Standing, limit: int) -> tuple[int, Sequence[Claim]]:
+    def _run(self, gpu: str, circumstances: Circumstances, stand: Standing, limit: int, claims: list[Claim]) -> int:
+        """Place and end jobs of a model, and add what is claimed; return how many were dealt with."""
         work, hopeless = self._place(gpu, circumstances, stand, limit)
-        placed, room, is_stale = len(work.entries), work.room, work.is_stale
-        ended = self._end(gpu, hopeless, circumstances, stand.now, limit)
-        self._seen[gpu] = (circumstances, room)
+        claims += work.claims
+        placed = len(work.entries)
+        self._seen[gpu] = (circumstances, work.room)
         if placed:
             self._placed_last[gpu] = max(self._placed_last.values(), default=0) + 1
-        if placed >= limit or ended or is_stale:
+        if placed >= limit or work.is_stale or work.moved:
             self._news.add(gpu)  # There may be more.
-        return placed + ended, work.claims
+        if ended := self._end(gpu, hopeless, circumstances, stand.now, limit):
+            self._news.add(gpu)
+        return placed + work.moved + ended
 
     def _end(self, gpu: str, hopeless: Sequence[str], circumstances: Circumstances, now: int, limit: int) -> int:
         """End jobs that no supplier takes, or will: in a transaction of its own, which locks their keys."""
         if not hopeless:
             return 0
+        moved = 0
         ended: list[Step] = []
         rows: list[dict[str, Any]] = []
         with self._database.write() as connection:
@@ -192,13 +207,13 @@ class Passes:
                 return 0
             owners = self._admission.owners(connection)
             for queue in hopeless:
-                if len(ended) >= limit:
+                if len(ended) + moved >= limit:
                     break
-                limits = {"of_gpu": gpu, "queue": queue, "at_most": limit - len(ended)}
+                limits = {"of_gpu": gpu, "queue": queue, "at_most": limit - len(ended) - moved}
                 decision = self._decide(gpu, of_queue(queue), circumstances, owners)
                 for job in [JobRecord(*row) for row in connection.execute(_LOCK_OLDEST, limits)]:
                     if self._moves(connection, job, queue):
-                        self._news.add(gpu)
+                        moved += 1
                         continue
                     number = job.attempt + 1
                     ended.append(Step(replace(job, attempt=number), [no_supplier(now, decision)], None, nowhere(now)))
@@ -206,7 +221,7 @@ class Passes:
             if rows:
                 connection.execute(insert(attempts), rows)
             write_steps(connection, ended, self._catalogue)
-        return len(ended)
+        return len(ended) + moved
 
     def _decide(
         self, gpu: str, wants: Wants, circumstances: Circumstances, owners: Mapping[str, str], **more: Any
@@ -233,7 +248,7 @@ class Passes:
             work.owners = self._admission.owners(connection)
             waiting = self._queues(connection, gpu, circumstances, work.owners)
             work.read_turns({head.customer for head in waiting.heads.values()})
-            while len(work.entries) < limit and not work.is_stale:
+            while len(work.entries) + work.moved < limit and not work.is_stale:
                 self._reserve(work, waiting)
                 turn = next_turn(list(waiting.heads.values()), work.room, work.held, work.turns)
                 if turn.head is None:
@@ -258,11 +273,10 @@ class Passes:
         """Place the job whose turn it is, if nobody has it in hands, and let the next of its queue come forward."""
         queue = waiting.queues[head.seq]
         row = work.connection.execute(_LOCK_JOB, {"of_seq": head.seq}).first()
-        if row is not None:
-            job = JobRecord(*row)
-            if self._moves(work.connection, job, queue):
-                work.is_stale = True
-                return
+        job = None if row is None else JobRecord(*row)
+        if job is not None and self._moves(work.connection, job, queue):
+            work.moved += 1
+        elif job is not None:
             with_room = pools_with_room(head, kept_for(waiting.heads.values()), work.room)
             full = [supplier for supplier, pool in self._layout.pools.items() if pool not in with_room]
             decision = self._decide(

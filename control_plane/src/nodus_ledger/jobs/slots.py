@@ -31,7 +31,12 @@ _TAKE = (
     .where(_KEY)
     .values(job_id=bindparam("to_job"), attempt=bindparam("to_attempt"), customer_id=bindparam("to_customer"))
 )
-_FREE_EACH = update(slots).where(_KEY).values(job_id=None, attempt=None, customer_id=None)
+# Not by its place alone: since it was read, somebody else may have freed it and given it to another job.
+_FREE_EACH = (
+    update(slots)
+    .where(_KEY, slots.c.job_id == bindparam("of_job"), slots.c.attempt == bindparam("of_attempt"))
+    .values(job_id=None, attempt=None, customer_id=None)
+)
 _RETIRE = update(slots).where(_KEY).values(retired=True)
 _BRING_BACK = update(slots).where(_KEY).values(retired=False)
 _REMOVE = delete(slots).where(_KEY, slots.c.job_id.is_(None))
@@ -185,7 +190,13 @@ def free(connection: Connection, ended: Iterable[tuple[str, int]]) -> None:
     found = connection.execute(_OF_JOBS, {"job_ids": sorted({job_id for job_id, _ in over})})
     theirs = [row for row in found if (row.job_id, row.attempt) in over]
     if theirs:
-        connection.execute(_FREE_EACH, [_key(row.supplier, row.gpu, row.at) for row in theirs])
+        connection.execute(
+            _FREE_EACH,
+            [
+                {**_key(row.supplier, row.gpu, row.at), "of_job": row.job_id, "of_attempt": row.attempt}
+                for row in theirs
+            ],
+        )
     if gone := [_key(row.supplier, row.gpu, row.at) for row in theirs if row.retired]:
         connection.execute(_REMOVE, gone)
 
