@@ -28,7 +28,13 @@ class Beginnings(JoinedServer):
     """Hears programs say, over the network of the host, that they have begun: each says its name in a line."""
 
     def __init__(self) -> None:
-        super().__init__(_Beginning)
+        hear = self.hear
+
+        class Beginning(LineHandler):
+            def hear(self, line: str) -> None:
+                hear(line)
+
+        super().__init__(Beginning)
         self._lock = threading.Lock()
         self._heard: Counter[str] = Counter()
 
@@ -45,14 +51,6 @@ class Beginnings(JoinedServer):
         """Return how often that name was said."""
         with self._lock:
             return self._heard[name]
-
-
-class _Beginning(LineHandler):
-    server: Beginnings
-
-    def hear(self, line: str) -> None:
-        """Count it."""
-        self.server.hear(line)
 
 
 class DockerSubject(Subject):

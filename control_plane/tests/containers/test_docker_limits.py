@@ -42,23 +42,20 @@ class SlowEngine(JoinedUnixServer):
     """Answers each question with an empty list, after a while."""
 
     def __init__(self, path: Path, answers_after: float) -> None:
-        super().__init__(path, _SlowAnswer)
-        self.answers_after = answers_after
         self.asked: list[str] = []
         self.is_over = threading.Event()
+        asked, is_over = self.asked, self.is_over
 
+        class SlowAnswer(QuietHandler):
+            def answer(self) -> None:
+                asked.append(self.path)
+                is_over.wait(answers_after)
+                self.send_response(404)
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"[]")
 
-class _SlowAnswer(QuietHandler):
-    server: SlowEngine
-
-    def answer(self) -> None:
-        """Say that it is not there."""
-        self.server.asked.append(self.path)
-        self.server.is_over.wait(self.server.answers_after)
-        self.send_response(404)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"[]")
+        super().__init__(path, SlowAnswer)
 
 
 @pytest.fixture
