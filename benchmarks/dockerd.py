@@ -102,7 +102,7 @@ def client(socket: Path) -> httpx.Client:
 
 @contextlib.contextmanager
 def running() -> Iterator[Dockerd]:
-    """Run an engine until the block ends, with the image; its containers go with it."""
+    """Run an engine until the block ends, however it does, with the image; its containers end with it."""
     program = _program("dockerd")
     assert program is not None
     # Its own folder, and a short name: the path of a socket may have 107 bytes.
@@ -117,8 +117,8 @@ def running() -> Iterator[Dockerd]:
             engine = Dockerd(folder / "s", process.pid)
             _import_image(engine.client)
             yield engine
-            engine.remove_all()
         finally:
+            # Without `live-restore` its containers end with it.
             process.terminate()
             process.wait()
     finally:
@@ -136,7 +136,6 @@ def _configuration(folder: Path) -> Path:
         "iptables": False,
         "ip-forward": False,
         "ip-masq": False,
-        "live-restore": True,
     }
     path.write_text(json.dumps(settings), encoding="utf-8")
     return path

@@ -41,6 +41,8 @@ def measure(*, quick: bool = False) -> Table:
         print(f"not measured: engines, because {skipped}", file=sys.stderr)
         return table
     starts, seconds, rounds = (10, 10.0, 5) if quick else (50, 30.0, 9)
+    # What the machine does besides, before any of this adds to it.
+    load, cores = os.getloadavg()[0], os.cpu_count()
     with dockerd.running() as engine:
         took = start_times(engine, starts)
         engine.remove_all()
@@ -48,10 +50,9 @@ def measure(*, quick: bool = False) -> Table:
         engine.remove_all()
         with dockerd.running() as other:
             beside = times_beside_another(engine, other, rounds)
-    load, cores = os.getloadavg()[0], os.cpu_count()
     table.note = (
         "A container is timed to its own start, on a Docker Engine of the benchmark's own: image present, no network. "
-        f"Other work went on meanwhile: the load of the machine was {load:.0f} on {cores} cores."
+        f"The load of the machine was {load:.1f} on {cores} cores before the first measurement."
     )
     table.add("by hand: create and start", took["hand"], 1, of="Docker Engine")
     table.add("job, worker in one process", took["together"], took["together"] / took["hand"], of="nodus")

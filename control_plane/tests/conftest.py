@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import forked  # noqa: F401  # before any fixture changes the environment
 import pytest
 from hypothesis import HealthCheck, settings
 from sampling import pytest_addoption, pytest_collection_modifyitems, pytest_configure

@@ -26,6 +26,9 @@ from typing_extensions import Self
 
 Name = Literal["control", "playground"]
 
+_ENVIRONMENT = dict(os.environ)
+"""Of the fork server, which outlives every test: without what the fixtures of the one that starts it have set."""
+
 
 class Program:
     """A program that runs, or has ended: what tests use of `subprocess.Popen`."""
@@ -135,6 +138,7 @@ def _server() -> socket.socket:
     here, there = socket.socketpair()
     process = subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("fork_server.py")), str(there.fileno())],
+        env=_ENVIRONMENT,
         stdin=subprocess.DEVNULL,
         pass_fds=[there.fileno()],
     )

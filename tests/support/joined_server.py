@@ -1,4 +1,4 @@
-"""The base of every stub that stands on `http.server`: when it is left, nothing of it runs any more.
+"""The base of every stub that serves: when it is left, nothing of it runs any more.
 
 The server of the standard library leaves the threads of its connections to themselves, and prints what went wrong in
 them: a client that hangs up in the middle, as those of these tests do all the time, then fails whichever test happens
@@ -13,9 +13,13 @@ import socket
 import ssl
 import sys
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from socketserver import StreamRequestHandler, TCPServer, ThreadingMixIn
 from types import TracebackType
 from typing import Any
+
+from typing_extensions import Self
 
 
 class QuietHandler(BaseHTTPRequestHandler):
@@ -43,26 +47,28 @@ class QuietHandler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-class JoinedServer(ThreadingHTTPServer):
-    """Serves on a free port of loopback, inside `with`.
+class LineHandler(StreamRequestHandler):
+    """A handler of connections on each of which one line is said, and nothing answered."""
 
-    Args:
-        handler: what answers.
-        tls: the context to speak TLS with.
+    def handle(self) -> None:
+        """Hear it."""
+        if line := self.rfile.readline():
+            self.hear(line.decode().rstrip("\r\n"))
 
-    Attributes:
-        port: where it listens.
-    """
+    def hear(self, line: str) -> None:
+        """Take a line."""
+        raise NotImplementedError
+
+
+class _Joined(ThreadingMixIn, TCPServer):
+    """Serves inside `with`, each connection in a thread of its own, and is over when that is left."""
 
     daemon_threads = False
     block_on_close = True
+    request_queue_size = 64
 
-    def __init__(self, handler: type[BaseHTTPRequestHandler], *, tls: ssl.SSLContext | None = None) -> None:
-        super().__init__(("127.0.0.1", 0), handler)
-        if tls is not None:
-            # The handshake is left to the connection's own thread: one that stalls must hold up nobody else.
-            self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
-        self.port: int = self.server_address[1]
+    def __init__(self, address: Any, handler: type[StreamRequestHandler]) -> None:
+        super().__init__(address, handler)
         self._connections: set[socket.socket] = set()
         self._mutex = threading.Lock()
         self._errors: list[BaseException] = []
@@ -86,7 +92,7 @@ class JoinedServer(ThreadingHTTPServer):
         if error is not None and not isinstance(error, OSError):
             self._errors.append(error)
 
-    def __enter__(self) -> JoinedServer:
+    def __enter__(self) -> Self:
         self._accepting.start()
         return self
 
@@ -103,3 +109,36 @@ class JoinedServer(ThreadingHTTPServer):
         self.server_close()
         if self._errors and exc is None:
             raise self._errors[0]
+
+
+class JoinedServer(_Joined, HTTPServer):
+    """Serves on a free port of loopback, inside `with`.
+
+    Args:
+        handler: what answers.
+        tls: the context to speak TLS with.
+
+    Attributes:
+        port: where it listens.
+    """
+
+    def __init__(self, handler: type[StreamRequestHandler], *, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(("127.0.0.1", 0), handler)
+        if tls is not None:
+            # The handshake is left to the connection's own thread: one that stalls must hold up nobody else.
+            self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+        self.port: int = self.server_address[1]
+
+
+class JoinedUnixServer(_Joined):
+    """Serves on a socket of this machine, inside `with`.
+
+    Args:
+        path: where it listens; nothing is there yet.
+        handler: what answers.
+    """
+
+    address_family = socket.AF_UNIX
+
+    def __init__(self, path: Path, handler: type[StreamRequestHandler]) -> None:
+        super().__init__(str(path), handler)

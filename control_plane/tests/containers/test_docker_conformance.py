@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socketserver
 import threading
 import uuid
 from collections import Counter
@@ -11,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from joined_server import JoinedServer, LineHandler
 from servers.container_engines import ContainerEngine
 from servers.registry import Registry
 
@@ -24,25 +24,23 @@ DEVICES = ("/dev/null", "/dev/nodus-none")
 """What stands for the two GPUs of the supplier, of which the second is not there."""
 
 
-_HOST = "127.0.0.1"
-
-
-class Beginnings(socketserver.ThreadingTCPServer):
+class Beginnings(JoinedServer):
     """Hears programs say, over the network of the host, that they have begun: each says its name in a line."""
 
-    daemon_threads = True
-    request_queue_size = 64
-
     def __init__(self) -> None:
-        super().__init__((_HOST, 0), _Beginning)
+        hear = self.hear
+
+        class Beginning(LineHandler):
+            def hear(self, line: str) -> None:
+                hear(line)
+
+        super().__init__(Beginning)
         self._lock = threading.Lock()
         self._heard: Counter[str] = Counter()
-        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05})
-        self._thread.start()
 
     def saying(self, name: str) -> str:
         """Return what a program runs to be heard."""
-        return f"echo {name} | nc {_HOST} {self.server_address[1]}"
+        return f"echo {name} | nc 127.0.0.1 {self.port}"
 
     def hear(self, name: str) -> None:
         """Count one."""
@@ -54,19 +52,6 @@ class Beginnings(socketserver.ThreadingTCPServer):
         with self._lock:
             return self._heard[name]
 
-    def close(self) -> None:
-        """Hear no more."""
-        self.shutdown()
-        self._thread.join()
-        self.server_close()
-
-
-class _Beginning(socketserver.StreamRequestHandler):
-    server: Beginnings
-
-    def handle(self) -> None:
-        self.server.hear(self.rfile.readline().decode().strip())
-
 
 class DockerSubject(Subject):
     """Real containers.
@@ -76,6 +61,7 @@ class DockerSubject(Subject):
         registry: from which it fetches images.
         image: what is run, with a shell in it.
         folder: where outputs and records of attempts are kept.
+        beginnings: hears which programs have begun.
     """
 
     database_id = "conformance"
@@ -84,14 +70,16 @@ class DockerSubject(Subject):
     gpu_indices = (0,)
     wait_seconds = 6.0
 
-    def __init__(self, engine: ContainerEngine, registry: Registry, image: str, folder: Path) -> None:
+    def __init__(
+        self, engine: ContainerEngine, registry: Registry, image: str, folder: Path, beginnings: Beginnings
+    ) -> None:
         super().__init__()
         self._engine = engine
         self._registry = registry
         self._image = image
         self._folder = folder
         self._drivers: list[DockerDriver] = []
-        self._beginnings = Beginnings()
+        self._beginnings = beginnings
         self._resuming: threading.Timer | None = None
 
     def make_driver(self) -> Driver:
@@ -159,7 +147,6 @@ class DockerSubject(Subject):
         for driver in self._drivers:
             driver.close()
         self._engine.empty()
-        self._beginnings.close()
 
 
 def _name(placement: Placement) -> str:
@@ -174,6 +161,7 @@ class TestDocker(DriverChecks):
         self, container_engine: ContainerEngine, image_registry: Registry, busybox: str, tmp_path: Path
     ) -> Iterator[Subject]:
         """Make one for each check."""
-        made = DockerSubject(container_engine, image_registry, busybox, tmp_path / "store")
-        yield made
-        made.close()
+        with Beginnings() as beginnings:
+            made = DockerSubject(container_engine, image_registry, busybox, tmp_path / "store", beginnings)
+            yield made
+            made.close()

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import shutil
 import socket
-import socketserver
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from joined_server import JoinedUnixServer, QuietHandler
 from patience import PATIENCE_SECONDS, eventually
 
 from nodus_control.dispatch.worker import CANCEL_SECONDS, POLL_SECONDS, SUBMIT_SECONDS
@@ -39,36 +38,24 @@ CALLS: dict[str, Callable[[DockerDriver], object]] = {
 }
 
 
-class SlowEngine(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+class SlowEngine(JoinedUnixServer):
     """Answers each question with an empty list, after a while."""
 
-    daemon_threads = True
-    request_queue_size = 64
-
     def __init__(self, path: Path, answers_after: float) -> None:
-        super().__init__(str(path), _SlowAnswer)
-        self.answers_after = answers_after
         self.asked: list[str] = []
         self.is_over = threading.Event()
+        asked, is_over = self.asked, self.is_over
 
+        class SlowAnswer(QuietHandler):
+            def answer(self) -> None:
+                asked.append(self.path)
+                is_over.wait(answers_after)
+                self.send_response(404)
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"[]")
 
-class _SlowAnswer(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: SlowEngine
-
-    def do_GET(self) -> None:
-        self.server.asked.append(self.path)
-        self.server.is_over.wait(self.server.answers_after)
-        self.send_response(404)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"[]")
-
-    def address_string(self) -> str:
-        return ""
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
+        super().__init__(path, SlowAnswer)
 
 
 @pytest.fixture
@@ -121,14 +108,10 @@ def test_an_engine_that_accepts_and_never_answers_is_given_up_at_the_limit(call:
 def test_the_questions_of_one_call_have_one_limit_together(folder: Path) -> None:
     """An engine that takes most of it for each of them answers only the first."""
     with SlowEngine(folder / "s", answers_after=1.5) as engine:
-        serving = threading.Thread(target=engine.serve_forever)
-        serving.start()
         driver = driver_at(folder / "s", folder, Limits(poll_seconds=2.0))
         with pytest.raises(EngineUnavailable):
             driver.poll(PLACEMENT, WORKLOAD, 0.0)
         engine.is_over.set()
-        engine.shutdown()
-        serving.join()
         driver.close()
 
     assert len(engine.asked) <= 2  # by the names of the container, of which it has neither

@@ -119,15 +119,16 @@ class Campaign:
         self._site.look()
         settled = time.monotonic()
         strays = clear_away(self._here, self._site, self._suppliers, caplog) - 1
-        known = self._check()
+        known = self._check(strays)
         seconds = f"{killed - began:.0f} s of killing, {settled - killed:.0f} s until all jobs were over"
         return f"{seconds}; {self._told(known)}; {strays} strays"
 
-    def _check(self) -> Everything:
+    def _check(self, strays: int) -> Everything:
         """See that everything is right; return what is known."""
         site = self._site
         marks, runs = site.witness.marks(), site.runs()
-        known = Everything(self._programs, self._jobs(), self._attempts(), marks, runs, site.gpus)
+        jobs, attempts_of = self._jobs(), self._attempts()
+        known = Everything(self._programs, jobs, attempts_of, marks, runs, site.gpus, strays, site.may_lose)
         found = [*faults(known), *self._faults_of_tables(), *self._faults_of_outputs()]
         assert not found, "\n".join([self._seed_told, *found, *self._said_of(found)])
         assert verify(self._here.database).is_sound

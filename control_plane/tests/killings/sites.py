@@ -19,6 +19,7 @@ from servers.slurm import GPUS_OF_A_NODE, NODES, SlurmCluster
 
 CLUSTER_IMAGE = "registry.example/none:1"
 SLOTS = 8
+GIVEN_UP = "lost"
 
 _CONTAINERS = """\
 [[supplier]]
@@ -73,6 +74,7 @@ class Site(Protocol):
         gpu_counts: how many a job may ask for, the usual ones several times.
         witness: takes the marks of programs.
         victims: what of it is killed.
+        may_lose: what tells of a program's end may be killed with it.
     """
 
     @property
@@ -87,6 +89,8 @@ class Site(Protocol):
     def witness(self) -> Witness: ...
     @property
     def victims(self) -> Sequence[Victim]: ...
+    @property
+    def may_lose(self) -> bool: ...
 
     def look(self) -> None:
         """See what the engine says of what has ended, before it may forget it."""
@@ -110,6 +114,7 @@ class ContainerSite:
 
     gpus = SLOTS
     gpu_counts = (1, 1, 1, 2)
+    may_lose = False
 
     def __init__(self, engine: ContainerEngine, image: str, folder: Path, witness: NetworkWitness) -> None:
         self._engine = engine
@@ -162,6 +167,7 @@ class ClusterSite:
 
     gpus = GPUS_OF_A_NODE * len(NODES)
     gpu_counts = (2,)
+    may_lose = True
     image = CLUSTER_IMAGE
 
     def __init__(self, cluster: SlurmCluster, folder: Path) -> None:
@@ -193,13 +199,15 @@ class ClusterSite:
             if started[:1] == ["run"]:
                 _, _, job_and_attempt = folder.name.split("-", 2)
                 job_id, attempt = job_and_attempt.rsplit("-", 1)
-                ended = _words(folder / "ended")
+                ended, alive = _words(folder / "ended"), _words(folder / "alive")
                 key = (job_id, int(attempt))
                 found[key] = Run(
                     float(started[2]),
                     int(ended[3]) / 100 if ended else None,
                     gpus.get(key, ()),
-                    int(ended[1]) if ended else None,
+                    # Who gives an attempt up has seen no exit.
+                    int(ended[1]) if ended and ended[0] != GIVEN_UP else None,
+                    (int(alive[0]) - int(started[3])) / 100 if alive else None,
                 )
         return found
 

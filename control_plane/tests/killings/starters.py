@@ -67,11 +67,13 @@ class Starters:
                 lambda: f"it does not complete: {self._told()}",
             )
 
-    def end(self, *stopped: Process) -> None:
-        """Let workers go on that stood still, and end all of them when they have come to rest."""
+    def go_on(self, *stopped: Process) -> None:
+        """Let workers go on that stood still."""
         for worker in stopped:
             worker.send_signal(signal.SIGCONT)
-        # What they were about to do, they do before they end.
+
+    def end(self) -> None:
+        """End all workers when they have come to rest: what they were about to do, they do before they end."""
         statuses = self._hosted.stop()
         assert set(statuses) == {0}, self._hosted.output()
 

@@ -23,7 +23,7 @@ from nodus_control.suppliers.services import services_of
 from nodus_core.catalogue import Catalogue
 
 STRAY = "stray"
-ENDING_SECONDS = 15.0
+ENDING_SECONDS = 60.0
 """How long what is over may take to leave its engine before it counts as a stray."""
 SAID = "is over, and its program still runs: it is ended"
 

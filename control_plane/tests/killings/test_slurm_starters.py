@@ -39,6 +39,7 @@ def test_starters_that_stop_past_their_leases(starters: Starters, tmp_path: Path
     queue.open()
     starters.completed(job_id)
     claim.open()
-    starters.end(first)
+    starters.go_on(first)
+    starters.end()
 
     starters.check(job_id)

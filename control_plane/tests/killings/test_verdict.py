@@ -6,29 +6,54 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from killings.programs import BEGIN, Mark, Program
+from killings.programs import BEGIN, END, Mark, Program
 from killings.verdict import AttemptFacts, Everything, JobFacts, Run, differences, faults, most_at_once
 
 PROGRAM = Program(0, seconds=1.0, status=0, lines=1, gpu_count=1, is_cancelled=False)
 JOB = JobFacts("a", "completed", 1, 1000, 1000, None)
 ATTEMPT = AttemptFacts("a", 1, "completed")
-MARK = Mark(BEGIN, "a", 1)
+MARKS = [Mark(BEGIN, "a", 1), Mark(END, "a", 1)]
 RUN = Run(100.0, 1.0, ("gpu0",), 0)
-SOUND = Everything({"a": PROGRAM}, [JOB], [ATTEMPT], [MARK], {("a", 1): RUN}, gpus=1)
+KILLED = Run(90.0, None, ("gpu0",), None, lived_seconds=4.0)
+"""What told of its end was killed."""
+
+SOUND = Everything({"a": PROGRAM}, [JOB], [ATTEMPT], MARKS, {("a", 1): RUN}, gpus=1)
 
 
 def after(
-    *outcomes: str, marks: Sequence[int] = (1,), status: str = "completed", run: Run = RUN, **changes: object
+    *outcomes: str,
+    marks: Sequence[int] = (1,),
+    ends: Sequence[int] | None = None,
+    status: str = "completed",
+    run: Run | None = RUN,
+    first: Run | None = None,
+    **changes: object,
 ) -> Everything:
-    """One job after attempts that ended so, with marks of the attempts that are given."""
+    """One job after attempts that ended so, with marks of the attempts that are given, on an engine that may lose.
+
+    The last one has come to its end unless `ends` says which have.
+    """
     last = len(outcomes)
+    runs = {("a", 1): first, ("a", last): run}
+    ended = ends if ends is not None else [number for number in marks if number == last]
     return replace(
         SOUND,
         jobs=[replace(JOB, status=status, attempt=last, **changes)],  # type: ignore[arg-type]
         attempts=[AttemptFacts("a", number, outcome) for number, outcome in enumerate(outcomes, start=1)],
-        marks=[Mark(BEGIN, "a", number) for number in marks],
-        runs={("a", last): run},
+        marks=[*(Mark(BEGIN, "a", number) for number in marks), *(Mark(END, "a", number) for number in ended)],
+        runs={key: each for key, each in runs.items() if each is not None},
+        may_lose=True,
     )
+
+
+def cancelled(known: Everything) -> Everything:
+    """The same, of a program that its customer cancels."""
+    return replace(known, programs={"a": replace(PROGRAM, is_cancelled=True)})
+
+
+def lost(first: Run | None, **more: object) -> Everything:
+    """A job whose first attempt began and was lost, and whose second one completed."""
+    return after("lost", "completed", marks=[1, 2], first=first, **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -36,10 +61,16 @@ def after(
     [
         SOUND,
         after("not_started", "completed", marks=[2]),
-        after("lost", "completed", marks=[1, 2]),
+        lost(KILLED),
+        lost(replace(KILLED, seconds=4.0)),
+        lost(KILLED, ends=[1, 2]),
+        after("lost", "completed", marks=[2]),
+        replace(lost(KILLED), strays=1),
         after("lost", "refused", "completed", marks=[3]),
         after("completed", run=replace(RUN, seconds=1.9)),
-        replace(after("cancelled", marks=[], status="cancelled"), programs={"a": replace(PROGRAM, is_cancelled=True)}),
+        cancelled(after("cancelled", marks=[], status="cancelled")),
+        cancelled(after("cancelled", marks=[], status="cancelled", run=replace(RUN, gpus=()))),
+        cancelled(after("cancelled", marks=[], status="cancelled", run=None, duration_ms=0, cost=0)),
     ],
 )
 def test_nothing_is_wrong(known: Everything) -> None:
@@ -56,6 +87,15 @@ def test_nothing_is_wrong(known: Everything) -> None:
         (after("completed", marks=[]), "did not run"),
         (after("not_started", "completed", marks=[1, 2]), "is not_started and ran"),
         (after("lost", "completed", marks=[1, 1, 2]), "is lost and ran 2 times"),
+        (lost(None), "is lost and began, and its engine knows nothing of it"),
+        (lost(replace(KILLED, seconds=1.0, status=0)), "is lost, and its engine says that it exited with 0"),
+        (lost(None, ends=[1, 2]), "is lost, and its program came to its end"),
+        (lost(replace(KILLED, lived_seconds=None), ends=[1, 2]), "is lost, and its program came to its end"),
+        (replace(lost(KILLED), may_lose=False), "by an engine that loses nothing"),
+        (lost(replace(KILLED, lived_seconds=None)), "does not end, and there was another one after it"),
+        (lost(replace(KILLED, lived_seconds=10.5)), "ran at once, for 0.50 s"),
+        (replace(lost(KILLED), strays=2), "2 programs still ran"),
+        (replace(SOUND, strays=1), "1 programs still ran"),
         (after("completed", marks=[1, 2]), "nobody knows of it"),
         (after("completed", "completed", marks=[1, 2]), "there was another one after it"),
         (replace(SOUND, attempts=[replace(ATTEMPT, outcome=None)]), "is open"),
@@ -64,6 +104,10 @@ def test_nothing_is_wrong(known: Everything) -> None:
         (after("completed", run=replace(RUN, seconds=2.1)), "took 1000 ms, and 2.1 s by its engine"),
         (after("completed", run=replace(RUN, seconds=None)), "does not say how long"),
         (after("completed", run=replace(RUN, status=137)), "exited with 137"),
+        (after("completed", run=replace(RUN, seconds=0.1), duration_ms=100, cost=100), "its program takes 1.00 s"),
+        (after("completed", ends=[]), "did not come to its end"),
+        (cancelled(after("cancelled", marks=[], status="cancelled", run=None)), "its engine knows nothing of it"),
+        (cancelled(after("cancelled", ends=[], status="cancelled", run=replace(RUN, gpus=()))), "asked for 1"),
         (after("completed", cost=999), "cost 999"),
         (replace(SOUND, runs={}), "knows nothing of its last attempt"),
         (after("completed", run=replace(RUN, gpus=("gpu0", "gpu1"))), "asked for 1"),
@@ -81,6 +125,15 @@ def test_two_programs_on_one_gpu_are_found() -> None:
 
     assert any("had GPU gpu0 at once, for 0.50 s" in fault for fault in faults(known))
     assert any("2 GPUs were in use at once, and there are 1" in fault for fault in faults(known))
+
+
+def test_a_program_that_does_not_end_keeps_its_gpu() -> None:
+    """For all that is known."""
+    endless, other = replace(RUN, seconds=None), replace(RUN, began_at=900.0)
+    known = replace(SOUND, runs={("a", 1): endless, ("b", 1): other})
+
+    assert any("had GPU gpu0 at once" in fault for fault in faults(known))
+    assert most_at_once(known) == 2
 
 
 def test_how_many_gpus_were_in_use_is_counted() -> None:

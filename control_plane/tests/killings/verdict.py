@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from killings.programs import BEGIN, Mark, Program
+from killings.programs import BEGIN, END, Mark, Program
 
 MICROS_PER_GPU_MILLISECOND = 1
 """What a GPU costs in a campaign: $3.60 an hour."""
@@ -51,18 +52,41 @@ class AttemptFacts:
 class Run:
     """What the engine says of a program that ran: from when to when, on which GPUs, with which exit status.
 
-    `seconds` is None where it does not say how long.
+    Attributes:
+        began_at: when it began, in Unix seconds.
+        seconds: for how long it ran; None where the engine does not say that.
+        gpus: their names.
+        status: its exit status; None for one that was not seen to exit.
+        lived_seconds: for how long it showed that it lived, where whatever would have told of its end was killed.
     """
 
     began_at: float
     seconds: float | None
     gpus: tuple[str, ...]
     status: int | None
+    lived_seconds: float | None = None
+
+    @property
+    def until(self) -> float:
+        """When it ended: never, where nothing tells of it."""
+        seconds = self.lived_seconds if self.seconds is None else self.seconds
+        return math.inf if seconds is None else self.began_at + seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Everything:
-    """All that is known after a campaign."""
+    """All that is known after a campaign.
+
+    Attributes:
+        programs: what was submitted, by job.
+        jobs: those on record.
+        attempts: those on record.
+        marks: what programs left.
+        runs: what the engine says.
+        gpus: how many it has.
+        strays: how many programs still ran that were over by the record.
+        may_lose: what tells of a program's end may be killed with the engine, so that an attempt may be lost.
+    """
 
     programs: Mapping[str, Program]
     jobs: Sequence[JobFacts]
@@ -70,6 +94,8 @@ class Everything:
     marks: Sequence[Mark]
     runs: Mapping[Key, Run]
     gpus: int
+    strays: int = 0
+    may_lose: bool = False
 
 
 def faults(known: Everything) -> list[str]:
@@ -77,6 +103,8 @@ def faults(known: Everything) -> list[str]:
     return [
         *_of_submissions(known),
         *_of_attempts(known),
+        *_of_lost(known),
+        *_of_successors(known),
         *(fault for job in known.jobs for fault in _of_job(job, known)),
         *_of_gpus(known),
     ]
@@ -96,7 +124,8 @@ def most_at_once(known: Everything) -> int:
     changes: list[tuple[float, int]] = []
     for run in known.runs.values():
         changes.append((run.began_at, len(run.gpus)))
-        changes.append((run.began_at + max((run.seconds or 0) - CLOCK_SECONDS, 0), -len(run.gpus)))
+        if run.until < math.inf:
+            changes.append((max(run.until - CLOCK_SECONDS, run.began_at), -len(run.gpus)))
     most = now = 0
     for _, change in sorted(changes):
         now += change
@@ -131,6 +160,37 @@ def _of_attempts(known: Everything) -> Iterator[str]:
             yield f"attempt {key} is {outcome}, and there was another one after it"
 
 
+def _of_lost(known: Everything) -> Iterator[str]:
+    """An attempt is lost only where its engine can lose one, and none whose program is known to have ended."""
+    lost = {(each.job_id, each.attempt) for each in known.attempts if each.outcome == "lost"}
+    begun, ended = ({(mark.job_id, mark.attempt) for mark in known.marks if mark.word == word} for word in (BEGIN, END))
+    for key in sorted(lost):
+        run = known.runs.get(key)
+        if not known.may_lose:
+            yield f"attempt {key} is lost, by an engine that loses nothing"
+        if run is None and key in begun:
+            yield f"attempt {key} is lost and began, and its engine knows nothing of it"
+        if run is not None and run.status is not None:
+            yield f"attempt {key} is lost, and its engine says that it exited with {run.status}"
+        # What was killed after the program's end, and before it could tell of that, has lost it indeed.
+        elif key in ended and (run is None or run.until == math.inf):
+            yield f"attempt {key} is lost, and its program came to its end"
+    if known.strays > (len(lost) if known.may_lose else 0):
+        yield f"{known.strays} programs still ran that were over, and {len(lost)} attempts were lost"
+
+
+def _of_successors(known: Everything) -> Iterator[str]:
+    """A program has ended before the next attempt's begins."""
+    for first, second in itertools.pairwise(sorted(known.runs)):
+        if first[0] != second[0]:
+            continue
+        run, after_it = known.runs[first], known.runs[second]
+        if run.until == math.inf:
+            yield f"attempt {first} does not end, and there was another one after it"
+        elif after_it.began_at < run.until - CLOCK_SECONDS:
+            yield f"attempts {first} and {second} ran at once, for {run.until - after_it.began_at:.2f} s"
+
+
 def _of_job(job: JobFacts, known: Everything) -> Iterator[str]:
     program = known.programs.get(job.id)
     if program is None:
@@ -142,15 +202,22 @@ def _of_job(job: JobFacts, known: Everything) -> Iterator[str]:
         yield f"job {job.id} is {job.status} ({job.error_code}), and its program exits with {program.status}"
     elif job.status == "failed" and job.error_code != "nonzero_exit":
         yield f"job {job.id} failed with {job.error_code}, and its program exits with {program.status}"
-    run = known.runs.get((job.id, job.attempt))
+    key = (job.id, job.attempt)
+    run = known.runs.get(key)
+    if job.status != "cancelled" and Mark(END, *key) not in {replace(mark, rest=()) for mark in known.marks}:
+        yield f"job {job.id} is {job.status}, and its program did not come to its end"
     if run is None and job.status != "cancelled":
         yield f"job {job.id} is {job.status}, and its engine knows nothing of its last attempt"
+    elif run is None and job.duration_ms:
+        yield f"job {job.id} took {job.duration_ms} ms, and its engine knows nothing of it"
     elif run is not None:
         difference = differences(known).get(job.id)
         if difference is None:
             yield f"job {job.id} is {job.status}, and its engine does not say how long it ran"
         elif difference >= DURATION_SECONDS:
             yield f"job {job.id} took {job.duration_ms} ms, and {run.seconds} s by its engine"
+        if job.status != "cancelled" and run.seconds is not None and run.seconds < program.seconds - CLOCK_SECONDS:
+            yield f"job {job.id} ran for {run.seconds} s by its engine, and its program takes {program.seconds:.2f} s"
         if job.status != "cancelled" and run.status != program.status:
             yield f"job {job.id}: the engine says that its program exited with {run.status}, not {program.status}"
     if job.cost != job.duration_ms * program.gpu_count * MICROS_PER_GPU_MILLISECOND:
@@ -159,13 +226,16 @@ def _of_job(job: JobFacts, known: Everything) -> Iterator[str]:
 
 def _of_gpus(known: Everything) -> Iterator[str]:
     """Every program had its GPUs for itself, and there were never more of them than there are."""
+    marked = {(mark.job_id, mark.attempt) for mark in known.marks}
     by_gpu: defaultdict[str, list[tuple[float, float, Key]]] = defaultdict(list)
     for key, run in known.runs.items():
         program = known.programs.get(key[0])
-        if program is not None and len(run.gpus) != program.gpu_count:
+        # On a cluster only marks tell of GPUs, and a program may be ended before its first one.
+        is_told = bool(run.gpus) or key in marked
+        if program is not None and is_told and len(run.gpus) != program.gpu_count:
             yield f"attempt {key} had the GPUs {run.gpus}, and asked for {program.gpu_count}"
         for gpu in run.gpus:
-            by_gpu[gpu].append((run.began_at, run.began_at + (run.seconds or 0), key))
+            by_gpu[gpu].append((run.began_at, run.until, key))
     for gpu, uses in by_gpu.items():
         uses.sort()
         for (_, until, first), (began_at, _, second) in itertools.pairwise(uses):

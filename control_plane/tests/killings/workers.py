@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from nodus_control.cli import main
 from nodus_control.suppliers.docker import driver as docker
-from nodus_control.suppliers.docker.engine import Answer, Engine
 from nodus_control.suppliers.slurm import driver as slurm
 from nodus_control.suppliers.slurm.script import Pace
 from nodus_ledger.jobs import wants
@@ -31,7 +32,8 @@ class Hold:
 
     Attributes:
         path_end: how the path ends.
-        folder: it makes the file `reached` here when it is there, and goes on when there is a file `open`.
+        folder: it makes the file `reached` here when it is there, goes on when there is a file `open`, and writes into
+            the file `passed` with which status the engine has answered.
     """
 
     path_end: str
@@ -62,14 +64,21 @@ def work(*, is_hasty: bool, hold: Hold | None) -> None:
 
 
 def _hold(hold: Hold) -> None:
-    ask = Engine.ask
-    reached, opened = Path(hold.folder, "reached"), Path(hold.folder, "open")
+    """Hold a request below all that bounds it: its own limit was set before, and begins when it is sent."""
+    send = httpx.Client.send
+    folder = Path(hold.folder)
+    reached, opened = folder / "reached", folder / "open"
 
-    def holding(self: Engine, method: str, path: str, **more: Any) -> Answer:
-        if method == "POST" and path.endswith(hold.path_end) and not reached.exists():
-            reached.touch()
-            while not opened.exists() and reached.exists():
-                time.sleep(0.05)
-        return ask(self, method, path, **more)
+    def holding(self: httpx.Client, request: httpx.Request, **more: Any) -> httpx.Response:
+        if request.method != "POST" or not request.url.path.endswith(hold.path_end) or reached.exists():
+            return send(self, request, **more)
+        reached.touch()
+        while not opened.exists() and reached.exists():
+            time.sleep(0.05)
+        answer = send(self, request, **more)
+        # Whoever waits for the file finds all of it.
+        (folder / "passing").write_text(str(answer.status_code))
+        (folder / "passing").replace(folder / "passed")
+        return answer
 
-    Engine.ask = holding  # type: ignore[method-assign]
+    httpx.Client.send = holding  # type: ignore[method-assign]

@@ -155,12 +155,16 @@ class DockerEngine(ContainerEngine):
     @contextlib.contextmanager
     def without_live_restore(self) -> Iterator[None]:
         """Restart it as one that ends its containers when it is stopped, and as the usual one after the block."""
-        for lets_live in (False, True):
-            self.stop()
-            self._lets_live = lets_live
-            self.start_again()
-            if not lets_live:
-                yield
+        self._restart(lets_live=False)
+        try:
+            yield
+        finally:
+            self._restart(lets_live=True)
+
+    def _restart(self, *, lets_live: bool) -> None:
+        self.stop()
+        self._lets_live = lets_live
+        self.start_again()
 
     def _make_folder(self, name: str) -> Path:
         folder = self._folder / name
