@@ -256,7 +256,7 @@ class DockerDriver:
             return attempt.end(_without_gpus(container))
         reason, witness = attempt.ending(), Witness.SAW_IT
         if needs_witness(container, reason) and not self.is_podman():
-            witness = self._containers.witness(container)
+            witness = self._containers.witness(container, at)
         has_output = attempt.output.size > 0
         return attempt.end(report_end(container, workload, reason, has_output=has_output, witness=witness))
 
