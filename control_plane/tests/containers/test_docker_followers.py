@@ -29,9 +29,8 @@ def framed(line: bytes) -> bytes:
 class Said:
     """An answer that comes at once."""
 
-    status = 200
-
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, status: int, content: bytes) -> None:
+        self.status = status
         self._content = content
 
     def parts(self, size: int | None) -> Iterator[bytes]:
@@ -45,6 +44,9 @@ class FakeEngine(Engine):
         super().__init__(DockerOptions(UnixEndpoint("/none")))
         self.lines: dict[str, bytes] = {}
         self.is_running = True
+        self.is_broken = False
+        self.statuses: list[int] = []
+        self.questions = 0
 
     def ask(self, method: str, path: str, **more: Any) -> Answer:
         described = b"""{"Id": "c", "Name": "/c", "Created": "2026-01-01T00:00:00Z", "Config": {}, "HostConfig": {},
@@ -56,7 +58,9 @@ class FakeEngine(Engine):
     def output(self, path: str, *, params: Mapping[str, str], silence_seconds: float | None) -> Iterator[Any]:
         stamped = params.get("timestamps") == "true"
         lines = [(at.encode() + b" " if stamped else b"") + line for at, line in self.lines.items()]
-        yield Said(b"".join(map(framed, lines)))
+        self.questions += 1
+        broken = b"\x03" + framed(b"unexpected EOF")[1:] if self.is_broken else b""
+        yield Said(self.statuses.pop(0) if self.statuses else 200, b"".join(map(framed, lines)) + broken)
 
 
 def followed(engine: FakeEngine, output: StoredOutput, *, can_follow: bool = True) -> bytes:
@@ -111,6 +115,36 @@ def test_what_comes_behind_what_was_dropped_is_copied_once(tmp_path: Path) -> No
     engine.is_running = False
 
     assert followed(engine, output) == b"one\n" + DROPPED_MARKER + b"eight\nnine\n"
+
+
+@pytest.mark.parametrize("can_follow", [True, False])
+def test_what_comes_before_what_the_engine_cannot_read_is_kept(tmp_path: Path, *, can_follow: bool) -> None:
+    """However often it is asked: a log that is damaged gives no more than that."""
+    engine, output = FakeEngine(), StoredOutput(tmp_path)
+    engine.lines = {"1": b"one\n", "2": b"two\n"}
+    engine.is_broken, engine.is_running = True, False
+    followers = Followers(engine, Troubles("lab"), lambda: can_follow)
+    followers.ensure("c", output)
+    eventually(lambda: not followers._threads)
+    followers.close()
+
+    assert output.read(0, 1 << 20) == b"one\ntwo\n"
+    assert not output.is_complete()
+
+
+def test_an_engine_that_fails_holds_no_less_than_before(tmp_path: Path) -> None:
+    """An error is no sign that it has dropped what it held, which would all be copied a second time."""
+    engine, output = FakeEngine(), StoredOutput(tmp_path)
+    engine.lines = {"1": b"one\n"}
+    copied(engine, output, tmp_path, size=4)
+    engine.is_running, engine.statuses = False, [500]
+    followers = Followers(engine, Troubles("lab"), lambda: True)
+    followers.ensure("c", output)
+    eventually(lambda: not followers._threads)
+    followers.close()
+
+    assert not output.is_complete()
+    assert followed(engine, output) == b"one\n"
 
 
 def test_an_engine_that_keeps_little_says_so_in_the_output(

@@ -158,6 +158,21 @@ def test_a_stream_that_is_cut_has_broken_off(pair: tuple[socket.socket, socket.s
     cutting.join(PATIENCE_SECONDS)
 
 
+@pytest.mark.parametrize("size", [None, 1000])
+def test_what_came_before_a_stream_broke_off_is_kept(
+    pair: tuple[socket.socket, socket.socket], size: int | None
+) -> None:
+    """An answer that always breaks off at one place is all that will ever come of an output."""
+    pair[1].sendall(CHUNKED + b"5\r\nprint")
+    pair[1].shutdown(socket.SHUT_WR)
+    found: list[bytes] = []
+    parts = opened(pair[0]).parts(size)
+    with pytest.raises(EngineUnavailable, match="broke off"):
+        found.extend(parts)
+
+    assert b"".join(found) == b"print"
+
+
 def test_an_engine_may_not_be_silent_for_ever(pair: tuple[socket.socket, socket.socket]) -> None:
     """Where it has all that is asked for."""
     pair[1].sendall(CHUNKED)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from ..protocol import EngineUnavailable
 from .engine import Engine
 from .output import DROPPED_MARKER, Beginning, Fenced, Frames, StoredOutput, Writer
+from .output_stream import OutputStream
 from .state import Stage, read_container
 from .troubles import Troubles
 
@@ -182,10 +183,8 @@ class _Copy:
         params = {"stdout": "true", "stderr": "true", "follow": "true" if follow else "false"}
         silence = None if follow else _SILENCE_SECONDS
         with self._engine.output(self._path, params=params, silence_seconds=silence) as stream:
-            if stream.status == 404:
+            if not _has_output(stream):
                 return
-            if stream.status != 200:
-                raise EngineUnavailable(f"the supplier's engine answered with status {stream.status}")
             # Where nobody waits for a line, many are kept at a time.
             for data in stream.parts(None if follow else _PART_BYTES):
                 held += frames.feed(data)
@@ -198,6 +197,7 @@ class _Copy:
                         self._note(Beginning(printed_at, 0))
                 if self._writer.is_full or self._closing.is_set():
                     return
+                frames.require_whole()
         if self._last_line == (begins_at, held):
             self._keep(begins_at, held)
         self._last_line = begins_at, held
@@ -229,10 +229,11 @@ class _Copy:
         frames, found = Frames(), b""
         params = {"stdout": "true", "stderr": "true", "timestamps": "true", "follow": "false"}
         with self._engine.output(self._path, params=params, silence_seconds=_SILENCE_SECONDS) as stream:
-            for data in stream.parts(None) if stream.status == 200 else ():
+            for data in stream.parts(None) if _has_output(stream) else ():
                 found += frames.feed(data)
                 if b" " in found:
                     return found.partition(b" ")[0].decode("ascii", "replace")
+                frames.require_whole()
         return None
 
     def _keep(self, begins_at: int, printed: bytes) -> None:
@@ -240,3 +241,14 @@ class _Copy:
         new = printed[max(0, self._writer.position - begins_at) :]
         if new and not self._writer.is_full:
             self._writer.append(new)
+
+
+def _has_output(stream: OutputStream) -> bool:
+    """Say whether the engine gives an output; it has none of a container that is not there.
+
+    Raises:
+        EngineUnavailable: it says neither.
+    """
+    if stream.status not in (200, 404):
+        raise EngineUnavailable(f"the supplier's engine answered with status {stream.status}")
+    return stream.status == 200

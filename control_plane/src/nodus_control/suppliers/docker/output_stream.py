@@ -171,7 +171,12 @@ class OutputStream:
                 found = b""
                 if size is None:
                     time.sleep(BATCH_SECONDS)
-            found += self._read()
+            try:
+                found += self._read()
+            except EngineUnavailable:
+                if found:
+                    yield found  # It came, and might not come again.
+                raise
         if found:
             yield found
 
