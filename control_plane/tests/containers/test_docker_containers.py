@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from nodus_control.suppliers.docker.containers import Containers
-from nodus_control.suppliers.docker.engine import LATE, LOOK_SECONDS, Answer, Engine
+from nodus_control.suppliers.docker.engine import LOOK_SECONDS, Answer, Engine
 from nodus_control.suppliers.docker.names import ATTEMPT, DATABASE, JOB
 from nodus_control.suppliers.docker.state import Witness
+from nodus_control.suppliers.docker.streams import LATE
 from nodus_control.suppliers.protocol import EngineUnavailable, Placement
 from nodus_core.suppliers_file import DockerOptions, UnixEndpoint
 

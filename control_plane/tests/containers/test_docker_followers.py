@@ -55,7 +55,7 @@ class FakeEngine(Engine):
         return Answer(200, described % (b"running" if self.is_running else b"exited"), 0.0)
 
     @contextlib.contextmanager
-    def output(self, path: str, *, params: Mapping[str, str], silence_seconds: float | None) -> Iterator[Any]:
+    def stream(self, method: str, path: str, *, params: Mapping[str, str], **more: Any) -> Iterator[Any]:
         stamped = params.get("timestamps") == "true"
         lines = [(at.encode() + b" " if stamped else b"") + line for at, line in self.lines.items()]
         self.questions += 1

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from ..protocol import EngineUnavailable
 from .engine import Engine
 from .output import DROPPED_MARKER, Beginning, Fenced, Frames, StoredOutput, Writer
-from .output_stream import OutputStream
 from .state import Stage, read_container
+from .streams import Stream, status_is
 from .troubles import Troubles
 
 BEAT_SECONDS = 2.0
@@ -182,7 +182,7 @@ class _Copy:
         first = begins_at
         params = {"stdout": "true", "stderr": "true", "follow": "true" if follow else "false"}
         silence = None if follow else _SILENCE_SECONDS
-        with self._engine.output(self._path, params=params, silence_seconds=silence) as stream:
+        with self._engine.stream("GET", self._path, params=params, silence_seconds=silence) as stream:
             if not _has_output(stream):
                 return
             # Where nobody waits for a line, many are kept at a time.
@@ -228,7 +228,7 @@ class _Copy:
         """Return when the first line that the engine holds was printed; None where it holds none."""
         frames, found = Frames(), b""
         params = {"stdout": "true", "stderr": "true", "timestamps": "true", "follow": "false"}
-        with self._engine.output(self._path, params=params, silence_seconds=_SILENCE_SECONDS) as stream:
+        with self._engine.stream("GET", self._path, params=params, silence_seconds=_SILENCE_SECONDS) as stream:
             for data in stream.parts(None) if _has_output(stream) else ():
                 found += frames.feed(data)
                 if b" " in found:
@@ -243,12 +243,12 @@ class _Copy:
             self._writer.append(new)
 
 
-def _has_output(stream: OutputStream) -> bool:
+def _has_output(stream: Stream) -> bool:
     """Say whether the engine gives an output; it has none of a container that is not there.
 
     Raises:
         EngineUnavailable: it says neither.
     """
     if stream.status not in (200, 404):
-        raise EngineUnavailable(f"the supplier's engine answered with status {stream.status}")
+        raise EngineUnavailable(status_is(stream.status))
     return stream.status == 200

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..protocol import EngineUnavailable, Placement
-from .engine import LATE, LOOK_SECONDS, Engine
+from .engine import LOOK_SECONDS, Engine
 from .names import DATABASE, SUPPLIER
 from .state import Container
+from .streams import LATE
 
 FRESH_SECONDS = 1.0
 """How old a list, or that there was none, may be when somebody asks: what is older says nothing of the engine now."""
