@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from patience import eventually
 
 from nodus_control.suppliers.docker import container as containers
 from nodus_control.suppliers.docker.engine import Answer, Engine
-from nodus_control.suppliers.docker.followers import Followers
+from nodus_control.suppliers.docker.followers import LONGEST_REST_SECONDS, SHORTEST_REST_SECONDS, Followers
 from nodus_control.suppliers.docker.output import DROPPED_MARKER, StoredOutput
 from nodus_control.suppliers.docker.troubles import Troubles
 from nodus_control.suppliers.protocol import PlacementState
@@ -47,6 +48,7 @@ class FakeEngine(Engine):
         self.is_broken = False
         self.statuses: list[int] = []
         self.questions = 0
+        self.copies_for: Callable[[], None] = lambda: None
 
     def ask(self, method: str, path: str, **more: Any) -> Answer:
         described = b"""{"Id": "c", "Name": "/c", "Created": "2026-01-01T00:00:00Z", "Config": {}, "HostConfig": {},
@@ -59,6 +61,7 @@ class FakeEngine(Engine):
         stamped = params.get("timestamps") == "true"
         lines = [(at.encode() + b" " if stamped else b"") + line for at, line in self.lines.items()]
         self.questions += 1
+        self.copies_for()
         broken = b"\x03" + framed(b"unexpected EOF")[1:] if self.is_broken else b""
         yield Said(self.statuses.pop(0) if self.statuses else 200, b"".join(map(framed, lines)) + broken)
 
@@ -130,6 +133,54 @@ def test_what_comes_before_what_the_engine_cannot_read_is_kept(tmp_path: Path, *
 
     assert output.read(0, 1 << 20) == b"one\ntwo\n"
     assert not output.is_complete()
+
+
+def test_an_output_that_cannot_be_copied_is_tried_less_and_less_often(tmp_path: Path) -> None:
+    """Each attempt makes a file; and what broke off for once is taken up soon."""
+    engine, output, now = FakeEngine(), StoredOutput(tmp_path), [0.0]
+    engine.lines, engine.is_broken, engine.is_running = {"1": b"one\n"}, True, False
+    followers = Followers(engine, Troubles("lab"), lambda: True, lambda: now[0])
+    tried_at: list[float] = []
+    for _ in range(240):
+        before = len(list(tmp_path.glob("output-*")))
+        followers.ensure("c", output)
+        eventually(lambda: not followers._threads)
+        if len(list(tmp_path.glob("output-*"))) > before:
+            tried_at.append(now[0])
+        now[0] += SHORTEST_REST_SECONDS / 2
+    engine.is_broken = False
+    now[0] += LONGEST_REST_SECONDS
+    followers.ensure("c", output)
+    eventually(output.is_complete)
+    followers.close()
+
+    rests = [after - before for before, after in pairwise(tried_at)]
+    assert rests == [1.0, 2.0, 4.0, 8.0, 16.0, LONGEST_REST_SECONDS, LONGEST_REST_SECONDS]
+    assert output.read(0, 1 << 20) == b"one\n"
+
+
+def test_an_output_that_was_copied_for_long_rests_shortly(tmp_path: Path) -> None:
+    """However often its engine was restarted before."""
+    engine, output, now = FakeEngine(), StoredOutput(tmp_path), [0.0]
+    engine.is_broken, engine.is_running = True, False
+    followers = Followers(engine, Troubles("lab"), lambda: True, lambda: now[0])
+
+    def broke_off(rested: float) -> bool:
+        now[0] += rested
+        before = engine.questions
+        followers.ensure("c", output)
+        eventually(lambda: not followers._threads)
+        return engine.questions > before
+
+    begun = [broke_off(rested) for rested in (0.0, 1.0, 1.0, 1.0)]
+    engine.copies_for = lambda: now.__setitem__(0, now[0] + LONGEST_REST_SECONDS)
+    long = broke_off(LONGEST_REST_SECONDS)
+    engine.copies_for = lambda: None
+    after = broke_off(SHORTEST_REST_SECONDS)
+    followers.close()
+
+    assert begun == [True, True, False, True]
+    assert (long, after) == (True, True)
 
 
 def test_an_engine_that_fails_holds_no_less_than_before(tmp_path: Path) -> None:

@@ -301,6 +301,9 @@ class DockerDriver:
         attempt = self._attempt(placement)
         attempt.withdraw()
         self._containers.remove_all(placement)
+        claimed_by = attempt.claimed_by()
+        if claimed_by is not None:
+            self._followers.forget(claimed_by)
         self._no_longer_watched(attempt)
 
     @within(lambda limits: limits.tidy_seconds)
