@@ -10,10 +10,7 @@ from typing import Any
 from ..protocol import EngineUnavailable, Placement
 from .engine import CHANGE_SECONDS, LOOK_SECONDS, Engine
 from .names import ATTEMPT, DATABASE, JOB, Owner, labels_of, names_of, owner_of
-from .state import Container, Witness, read_container
-
-_OVER = frozenset({"exited", "stopped", "dead", "removing"})
-"""In which no container of this project ever runs again: none is started twice."""
+from .state import OVER, Container, Witness, read_container
 
 _EVENTS = 256
 _CLOCK_STEP_SECONDS = 1.0
@@ -143,7 +140,7 @@ class Containers:
         Raises:
             EngineUnavailable: it cannot be asked now.
         """
-        owners = [owner_of(each.get("Labels") or {}) for each in self.all() if each.get("State") not in _OVER]
+        owners = [owner_of(each.get("Labels") or {}) for each in self.all() if each.get("State") not in OVER]
         return [owner for owner in owners if owner is not None and owner.database_id != self._database_id]
 
     def remove(self, container_id: str) -> bool:

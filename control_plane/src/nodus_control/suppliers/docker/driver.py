@@ -48,6 +48,7 @@ from .state import (
     Stage,
     Witness,
     lacks_gpus,
+    may_run,
     needs_witness,
     read_time,
     report_end,
@@ -315,10 +316,7 @@ class DockerDriver:
         """
         # In this order: a network is made first, and goes last. Whoever dies in between leaves nothing else.
         networks = [(each, read_time(each["Created"]) or 0.0, False) for each in self._containers.networks()]
-        containers = [
-            (each, float(each["Created"]), each["State"] in ("running", "paused", "restarting", "stopping"))
-            for each in self._containers.all()
-        ]
+        containers = [(each, float(each["Created"]), may_run(each["State"])) for each in self._containers.all()]
         found: dict[tuple[str, str, str, int], Found] = {}
         for document, created_at, is_running in [*networks, *containers]:
             owner = owner_of(document.get("Labels") or {})
