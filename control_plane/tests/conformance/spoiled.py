@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from conformance.memory import Container, MemoryDriver
+from conformance.memory import Container, MemoryDriver, MemoryEngine
 
 from nodus_control.suppliers.protocol import (
     EngineUnavailable,
@@ -315,6 +315,27 @@ class TakesSilenceForAnEnd(MemoryDriver):
             return Report(PlacementState.LOST, placement.started_at, now)
 
 
+class RemembersTooLong(MemoryDriver):
+    """Says of what ran that it runs, for a minute after the engine last said so."""
+
+    def __init__(self, engine: MemoryEngine, **more: str) -> None:
+        super().__init__(engine, **more)
+        self._said: dict[str, tuple[Report, float]] = {}
+
+    def poll(self, placement: Placement, workload: Workload, now: float) -> Report:
+        """Say it again."""
+        try:
+            report = super().poll(placement, workload, now)
+        except EngineUnavailable:
+            said, said_at = self._said.get(placement.job_id, (None, 0.0))
+            if said is None or now - said_at > 60.0:
+                raise
+            return said
+        if report.state is PlacementState.RUNNING:
+            self._said[placement.job_id] = report, now
+        return report
+
+
 class ChangesItsMind(MemoryDriver):
     """Reports the end as of now, whenever that is."""
 
@@ -428,6 +449,7 @@ FAULTS: dict[type[MemoryDriver], frozenset[str]] = {
     SplitsArguments: frozenset({"test_arguments_reach_the_program_as_they_are"}),
     RunsWithoutItsGpu: frozenset({"test_a_gpu_that_is_not_there_is_not_gone_without"}),
     TakesSilenceForAnEnd: frozenset({"test_an_engine_that_is_away_is_not_an_end"}),
+    RemembersTooLong: frozenset({"test_an_engine_that_is_away_is_not_an_end"}),
     ChangesItsMind: frozenset({"test_a_report_of_the_end_stays"}),
     CompletesTooSoon: frozenset({"test_output_is_complete_at_the_end_and_not_before"}),
     ShowsOutputAtTheEnd: frozenset({"test_output_is_followed_while_the_program_runs"}),

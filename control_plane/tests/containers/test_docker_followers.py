@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from patience import eventually
 
 from nodus_control.suppliers.docker import container as containers
 from nodus_control.suppliers.docker.engine import Answer, Engine
-from nodus_control.suppliers.docker.followers import Followers
+from nodus_control.suppliers.docker.followers import LONGEST_REST_SECONDS, SHORTEST_REST_SECONDS, Followers
 from nodus_control.suppliers.docker.output import DROPPED_MARKER, StoredOutput
 from nodus_control.suppliers.docker.troubles import Troubles
 from nodus_control.suppliers.protocol import PlacementState
@@ -29,9 +30,8 @@ def framed(line: bytes) -> bytes:
 class Said:
     """An answer that comes at once."""
 
-    status = 200
-
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, status: int, content: bytes) -> None:
+        self.status = status
         self._content = content
 
     def parts(self, size: int | None) -> Iterator[bytes]:
@@ -45,6 +45,10 @@ class FakeEngine(Engine):
         super().__init__(DockerOptions(UnixEndpoint("/none")))
         self.lines: dict[str, bytes] = {}
         self.is_running = True
+        self.is_broken = False
+        self.statuses: list[int] = []
+        self.questions = 0
+        self.copies_for: Callable[[], None] = lambda: None
 
     def ask(self, method: str, path: str, **more: Any) -> Answer:
         described = b"""{"Id": "c", "Name": "/c", "Created": "2026-01-01T00:00:00Z", "Config": {}, "HostConfig": {},
@@ -53,10 +57,13 @@ class FakeEngine(Engine):
         return Answer(200, described % (b"running" if self.is_running else b"exited"), 0.0)
 
     @contextlib.contextmanager
-    def output(self, path: str, *, params: Mapping[str, str], silence_seconds: float | None) -> Iterator[Any]:
+    def stream(self, method: str, path: str, *, params: Mapping[str, str], **more: Any) -> Iterator[Any]:
         stamped = params.get("timestamps") == "true"
         lines = [(at.encode() + b" " if stamped else b"") + line for at, line in self.lines.items()]
-        yield Said(b"".join(map(framed, lines)))
+        self.questions += 1
+        self.copies_for()
+        broken = b"\x03" + framed(b"unexpected EOF")[1:] if self.is_broken else b""
+        yield Said(self.statuses.pop(0) if self.statuses else 200, b"".join(map(framed, lines)) + broken)
 
 
 def followed(engine: FakeEngine, output: StoredOutput, *, can_follow: bool = True) -> bytes:
@@ -111,6 +118,84 @@ def test_what_comes_behind_what_was_dropped_is_copied_once(tmp_path: Path) -> No
     engine.is_running = False
 
     assert followed(engine, output) == b"one\n" + DROPPED_MARKER + b"eight\nnine\n"
+
+
+@pytest.mark.parametrize("can_follow", [True, False])
+def test_what_comes_before_what_the_engine_cannot_read_is_kept(tmp_path: Path, *, can_follow: bool) -> None:
+    """However often it is asked: a log that is damaged gives no more than that."""
+    engine, output = FakeEngine(), StoredOutput(tmp_path)
+    engine.lines = {"1": b"one\n", "2": b"two\n"}
+    engine.is_broken, engine.is_running = True, False
+    followers = Followers(engine, Troubles("lab"), lambda: can_follow)
+    followers.ensure("c", output)
+    eventually(lambda: not followers._threads)
+    followers.close()
+
+    assert output.read(0, 1 << 20) == b"one\ntwo\n"
+    assert not output.is_complete()
+
+
+def test_an_output_that_cannot_be_copied_is_tried_less_and_less_often(tmp_path: Path) -> None:
+    """Each attempt makes a file; and what broke off for once is taken up soon."""
+    engine, output, now = FakeEngine(), StoredOutput(tmp_path), [0.0]
+    engine.lines, engine.is_broken, engine.is_running = {"1": b"one\n"}, True, False
+    followers = Followers(engine, Troubles("lab"), lambda: True, lambda: now[0])
+    tried_at: list[float] = []
+    for _ in range(240):
+        before = len(list(tmp_path.glob("output-*")))
+        followers.ensure("c", output)
+        eventually(lambda: not followers._threads)
+        if len(list(tmp_path.glob("output-*"))) > before:
+            tried_at.append(now[0])
+        now[0] += SHORTEST_REST_SECONDS / 2
+    engine.is_broken = False
+    now[0] += LONGEST_REST_SECONDS
+    followers.ensure("c", output)
+    eventually(output.is_complete)
+    followers.close()
+
+    rests = [after - before for before, after in pairwise(tried_at)]
+    assert rests == [1.0, 2.0, 4.0, 8.0, 16.0, LONGEST_REST_SECONDS, LONGEST_REST_SECONDS]
+    assert output.read(0, 1 << 20) == b"one\n"
+
+
+def test_an_output_that_was_copied_for_long_rests_shortly(tmp_path: Path) -> None:
+    """However often its engine was restarted before."""
+    engine, output, now = FakeEngine(), StoredOutput(tmp_path), [0.0]
+    engine.is_broken, engine.is_running = True, False
+    followers = Followers(engine, Troubles("lab"), lambda: True, lambda: now[0])
+
+    def broke_off(rested: float) -> bool:
+        now[0] += rested
+        before = engine.questions
+        followers.ensure("c", output)
+        eventually(lambda: not followers._threads)
+        return engine.questions > before
+
+    begun = [broke_off(rested) for rested in (0.0, 1.0, 1.0, 1.0)]
+    engine.copies_for = lambda: now.__setitem__(0, now[0] + LONGEST_REST_SECONDS)
+    long = broke_off(LONGEST_REST_SECONDS)
+    engine.copies_for = lambda: None
+    after = broke_off(SHORTEST_REST_SECONDS)
+    followers.close()
+
+    assert begun == [True, True, False, True]
+    assert (long, after) == (True, True)
+
+
+def test_an_engine_that_fails_holds_no_less_than_before(tmp_path: Path) -> None:
+    """An error is no sign that it has dropped what it held, which would all be copied a second time."""
+    engine, output = FakeEngine(), StoredOutput(tmp_path)
+    engine.lines = {"1": b"one\n"}
+    copied(engine, output, tmp_path, size=4)
+    engine.is_running, engine.statuses = False, [500]
+    followers = Followers(engine, Troubles("lab"), lambda: True)
+    followers.ensure("c", output)
+    eventually(lambda: not followers._threads)
+    followers.close()
+
+    assert not output.is_complete()
+    assert followed(engine, output) == b"one\n"
 
 
 def test_an_engine_that_keeps_little_says_so_in_the_output(

@@ -1,4 +1,4 @@
-"""One question for all containers that run, however many there are, and nothing old for whoever asks again."""
+"""One question for all containers that run, however many there are, and no old answer to anybody."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from patience import PATIENCE_SECONDS
 
 from nodus_control.suppliers.docker.driver import DockerDriver
 from nodus_control.suppliers.docker.engine import Answer, Engine
-from nodus_control.suppliers.docker.listing import Listing
+from nodus_control.suppliers.docker.listing import FRESH_SECONDS, Listing
 from nodus_control.suppliers.docker.names import ATTEMPT, DATABASE, JOB
 from nodus_control.suppliers.docker.output import StoredOutput
 from nodus_control.suppliers.docker.state import Container, Stage
@@ -24,6 +24,17 @@ from nodus_core.suppliers_file import NO_DEVICES, DockerOptions, UnixEndpoint
 
 ENGINE_TIME = 1_700_000_100.0
 WORKLOAD = Workload("busybox", "h100", 0, 3600, None, {})
+
+
+class Clock:
+    """Moves on a little at each look, and as far as a test says."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        self.now += FRESH_SECONDS / 1000
+        return self.now
 
 
 class FakeEngine(Engine):
@@ -96,18 +107,24 @@ def engine() -> FakeEngine:
 
 
 @pytest.fixture
-def listing(engine: FakeEngine) -> Listing:
-    return Listing(engine, database_id="db", supplier="lab")
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture
-def driver(engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DockerDriver:
+def listing(engine: FakeEngine, clock: Clock) -> Listing:
+    return Listing(engine, database_id="db", supplier="lab", monotonic=clock)
+
+
+@pytest.fixture
+def driver(engine: FakeEngine, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DockerDriver:
     options = DockerOptions(UnixEndpoint("/none"), gpu_devices=NO_DEVICES, network="none")
     made = DockerDriver(
         options, supplier="lab", gpus={"h100": 8}, database_id="db", incarnation="1", directory=tmp_path
     )
     # Nobody copies output here.
     monkeypatch.setattr(made._followers, "ensure", lambda *_: None)
+    monkeypatch.setattr(made._listing, "_monotonic", clock)
     for holder in (made._containers, made._listing, made._starter):
         monkeypatch.setattr(holder, "_engine", engine)
     return made
@@ -187,6 +204,77 @@ def test_an_engine_that_is_away_is_not_taken_for_an_end(listing: Listing, engine
     assert asked == 1
     assert listing.still_running(placed(1)) is not None
     assert listing.still_running(placed(2)) is not None
+
+
+def test_an_old_failure_is_not_told(listing: Listing, engine: FakeEngine, clock: Clock) -> None:
+    """Whether the engine was away a minute ago says nothing of what it says now, to any of its containers."""
+    placements = {f"c{number}": placed(number) for number in range(20)}
+    engine.running = dict(placements)
+    for id_, placement in placements.items():
+        listing.note(placement, described(id_))
+    engine.is_away = True
+    with pytest.raises(EngineUnavailable):
+        listing.still_running(placements["c0"])
+    engine.is_away = False
+    clock.now += 60.0
+    found = [listing.still_running(placement) for id_, placement in placements.items() if id_ != "c0"]
+
+    assert all(each is not None for each in found)
+
+
+def test_an_old_list_is_no_proof_of_life(listing: Listing, engine: FakeEngine, clock: Clock) -> None:
+    """What ran a while ago may have ended since, or its engine with it."""
+    for number in range(3):
+        engine.running[f"c{number}"] = placed(number)
+        listing.note(placed(number), described(f"c{number}"))
+    first = listing.still_running(placed(0))
+    clock.now += FRESH_SECONDS
+    del engine.running["c1"]
+    ended = listing.still_running(placed(1))
+    clock.now += FRESH_SECONDS
+    engine.is_away = True
+
+    assert first is not None
+    assert ended is None
+    with pytest.raises(EngineUnavailable):
+        listing.still_running(placed(2))
+
+
+def test_a_list_that_was_waited_for_is_shared_however_long_it_took(
+    listing: Listing, engine: FakeEngine, clock: Clock
+) -> None:
+    """An engine that takes its time is not asked once by each of those who wait."""
+    engine.running = {"c0": placed(0), "c1": placed(1)}
+    for number in range(2):
+        listing.note(placed(number), described(f"c{number}"))
+    entered, let_go, looked = threading.Event(), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        entered.set()
+        let_go.wait(PATIENCE_SECONDS)
+
+    engine.before_list = hold
+    asking = threading.Thread(target=lambda: listing.still_running(placed(0)))
+    asking.start()
+    assert entered.wait(PATIENCE_SECONDS)
+    clock.now += 2 * FRESH_SECONDS
+    wait = listing._changed.wait
+
+    def waiting(timeout: float | None = None) -> bool:
+        looked.set()
+        return wait(PATIENCE_SECONDS)
+
+    listing._changed.wait = waiting  # type: ignore[method-assign]
+    found: list[object] = []
+    waiter = threading.Thread(target=lambda: found.append(listing.still_running(placed(1))))
+    waiter.start()
+    assert looked.wait(PATIENCE_SECONDS)
+    let_go.set()
+    for thread in (asking, waiter):
+        thread.join(PATIENCE_SECONDS)
+
+    assert found[0] is not None
+    assert len(engine.asked) == 1
 
 
 def test_of_all_who_ask_at_once_one_asks_the_engine(listing: Listing, engine: FakeEngine) -> None:

@@ -74,18 +74,16 @@ def test_each_stream_has_lines_of_its_own() -> None:
 
 @pytest.mark.parametrize("size", [3, 8, 100])
 def test_what_the_engine_says_of_its_own_is_not_kept(size: int) -> None:
-    """In a stream of its own it says that it cannot read on: no program printed that."""
+    """In a stream of its own it says that it cannot read on: no program printed that, but all that came before."""
     frames = Frames()
     stream = framed(b"printed") + b"\x03" + framed(b"Error grabbing logs: unexpected EOF")[1:]
-    taken = bytearray()
+    frames.require_whole()
+    taken = b"".join(frames.feed(stream[at : at + size]) for at in range(0, len(stream), size))
 
-    def take() -> None:
-        for at in range(0, len(stream), size):
-            taken.extend(frames.feed(stream[at : at + size]))
-
-    with pytest.raises(EngineUnavailable):
-        take()
-    assert b"printed".startswith(taken)
+    assert taken == b"printed"
+    assert frames.feed(framed(b"more")) == b""
+    with pytest.raises(EngineUnavailable, match="the rest"):
+        frames.require_whole()
 
 
 def test_an_output_is_read_from_anywhere(tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ import pytest
 from nodus_control.suppliers.docker.state import (
     CANCELLED,
     MAX_RUNTIME,
+    OVER,
     Stage,
     Witness,
     lacks_gpus,
+    may_run,
     needs_witness,
     read_container,
     read_time,
@@ -200,3 +202,15 @@ def test_a_program_that_ran_when_podmans_host_was_restarted_is_lost() -> None:
     report = report_end(read_container(inspected("created", ended=NEVER)), WORKLOAD, None, has_output=False)
 
     assert (report.state, report.error_code, report.finished_at) == (PlacementState.LOST, "engine_restarted", None)
+
+
+@pytest.mark.parametrize(
+    ("status", "may"),
+    [
+        *[(status, True) for status in ("running", "paused", "restarting", "stopping", "a word of tomorrow")],
+        *[(status, False) for status in ("created", "configured", "initialized", *OVER)],
+    ],
+)
+def test_what_may_run_is_known_by_what_does_not(status: str, may: bool) -> None:
+    """So that a word that nobody knows yet leaves no program running unseen."""
+    assert may_run(status) is may

@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from nodus_control.suppliers.docker.driver import DockerDriver
 from nodus_control.suppliers.docker.followers import Followers
 from nodus_control.suppliers.docker.options import BRIDGE
 from nodus_control.suppliers.docker.output import Writer
+from nodus_control.suppliers.docker.state import Container
 from nodus_control.suppliers.protocol import CapacityRefused, EngineUnavailable, Found, PlacementState
 from nodus_core.suppliers_file import UnixEndpoint
 
@@ -283,13 +285,15 @@ def test_an_output_is_waited_for_from_when_its_end_is_seen(
     """A program may have ended long before, while no worker was there to copy anything."""
     job = ended_unseen(jobs, "echo lost")
     monkeypatch.setattr(Followers, "ensure", lambda *_: None)
-    monkeypatch.setattr(drivers, "OUTPUT_SECONDS", 2.0)
-    ended_at = time.monotonic()
-    eventually(lambda: time.monotonic() - ended_at > 4)
-    late = jobs.new_driver()
+    late, at = jobs.new_driver(), [time.time() + 10 * drivers.OUTPUT_SECONDS]
+    find: Callable[..., tuple[Container | None, float]] = late._containers.find
+    monkeypatch.setattr(late._containers, "find", lambda *what, **more: (find(*what, **more)[0], at[0]))
+    states = []
+    for waited in (0.0, drivers.OUTPUT_SECONDS - 1, 1.0):
+        at[0] += waited
+        states.append(job.poll(late).state)
 
-    assert job.poll(late).state is PlacementState.RUNNING
-    eventually(lambda: job.poll(late).state is PlacementState.COMPLETED)
+    assert states == [PlacementState.RUNNING, PlacementState.RUNNING, PlacementState.COMPLETED]
 
 
 def test_many_lines_of_a_program_that_has_ended_are_kept_in_few_writes(

@@ -13,6 +13,7 @@ from slurm.cluster_jobs import IMAGE, Whose, options_of
 from nodus_control.suppliers.conformance import Subject
 from nodus_control.suppliers.protocol import Driver, Placement
 from nodus_control.suppliers.slurm.driver import SlurmDriver
+from nodus_control.suppliers.slurm.shared import LATE_SECONDS
 from nodus_control.suppliers.slurm.transport import ShellTransport
 from nodus_core.suppliers_file import SshEndpoint
 
@@ -29,6 +30,7 @@ class SlurmSubject(Subject):
     incarnation = "first"
     image = IMAGE
     # An answer about the queue or the records may be as old as this, on a busy machine.
+    stale_seconds: ClassVar[float] = LATE_SECONDS
     tolerance_seconds: ClassVar[float] = 6.0
     wait_seconds: ClassVar[float] = 8.0
 

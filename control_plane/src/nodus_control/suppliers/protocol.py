@@ -204,6 +204,9 @@ class Driver(Protocol):
     def poll(self, placement: Placement, workload: Workload, now: float) -> Report:
         """Report the state of the placement. Never blocks for longer than a look at files or one request.
 
+        What it says of a placement that has not ended may be what the engine said a second ago, to whoever asked, or as
+        long ago as the driver's own documentation says.
+
         Raises:
             EngineUnavailable: it cannot be asked now: the placement is where it was.
         """

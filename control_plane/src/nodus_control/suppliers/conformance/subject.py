@@ -39,6 +39,7 @@ class Subject(abc.ABC):
         incarnation: likewise.
         missing_gpus: indices of GPUs that the engine does not have, where it is asked for indices.
         patience_seconds: how long something may take before it counts as never happening.
+        stale_seconds: how old what the driver says of a placement may be.
         tolerance_seconds: how far the engine's reading of the time may be from the true beginning and end.
         wait_seconds: how long a placement is made to wait in the engine; longer than `tolerance_seconds`.
     """
@@ -50,6 +51,7 @@ class Subject(abc.ABC):
     incarnation: str = ""
     missing_gpus: ClassVar[tuple[int, ...]] = ()
     patience_seconds: ClassVar[float] = 120.0
+    stale_seconds: ClassVar[float] = 1.0
     tolerance_seconds: ClassVar[float] = 2.0
     wait_seconds: ClassVar[float] = 30.0
 
@@ -251,12 +253,18 @@ class Trial:
         """Poll until the driver says that it cannot ask its engine, which is away; it says of no end meanwhile.
 
         Raises:
-            AssertionError: it answers for ever, or tells of an end.
+            AssertionError: it answers with what is older than the driver's answers may be, or tells of an end.
         """
+        away_at = self.subject.now()
 
         def is_unavailable() -> bool:
+            away_seconds = self.subject.now() - away_at
             if not self._is_told():
                 return True
+            limit = self.subject.stale_seconds
+            assert away_seconds <= limit, (
+                f"{away_seconds:g} s after the engine was away it is told what was known before"
+            )
             report = self.reports[-1]
             assert report.state in UNFINISHED, f"it is said to have ended ({_said(report)}) while the engine was away"
             return False

@@ -170,6 +170,9 @@ def _run(engine: Engine, name: str, image: str, network: str, targets: Sequence[
             return None
         engine.ask("POST", f"{path}/wait", seconds=START_SECONDS).require(200)
         params = {"stdout": "true", "stderr": "true"}
-        return Frames().feed(engine.ask("GET", f"{path}/logs", params=params, seconds=CHANGE_SECONDS).content)
+        frames = Frames()
+        said = frames.feed(engine.ask("GET", f"{path}/logs", params=params, seconds=CHANGE_SECONDS).content)
+        frames.require_whole()
+        return said
     finally:
         engine.ask("DELETE", path, params={"v": "true", "force": "true"}, seconds=CHANGE_SECONDS)

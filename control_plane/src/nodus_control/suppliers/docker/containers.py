@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import secrets
-import time
 from collections.abc import Mapping
 from typing import Any
 
 from ..protocol import EngineUnavailable, Placement
 from .engine import CHANGE_SECONDS, LOOK_SECONDS, Engine
 from .names import ATTEMPT, DATABASE, JOB, Owner, labels_of, names_of, owner_of
-from .state import Container, Witness, read_container
-
-_OVER = frozenset({"exited", "stopped", "dead", "removing"})
-"""In which no container of this project ever runs again: none is started twice."""
+from .state import OVER, Container, Witness, read_container
 
 _EVENTS = 256
+_CLOCK_STEP_SECONDS = 1.0
+"""Of the times in an engine's answers: its clock may be so much further."""
 
 
 class Containers:
@@ -81,16 +79,27 @@ class Containers:
             except ValueError as exc:
                 raise EngineUnavailable("the supplier's engine describes a container in a way that is unknown") from exc
             if self._is_of(placement, container.labels):
-                return container, container.created_at if answer.at is None else answer.at
+                if answer.at is None:
+                    raise EngineUnavailable(
+                        "the supplier's engine does not say what time it is, as the header Date does"
+                    )
+                return container, answer.at
         return None, 0.0
 
-    def witness(self, container: Container) -> Witness:
+    def witness(self, container: Container, at: float) -> Witness:
         """Return what Docker remembers of the end of a container: its last 256 events since it was started itself.
+
+        It leaves out what is later than it is asked about, and answers when that time has come, both by its own clock.
+
+        Args:
+            container: one that has ended.
+            at: the engine's time when it said so, rounded down to a second.
 
         Raises:
             EngineUnavailable: it cannot be asked now.
         """
-        answer = self._engine.ask("GET", "/events", params={"since": "0", "until": str(time.time())}).require(200)
+        params = {"since": "0", "until": str(at + _CLOCK_STEP_SECONDS)}
+        answer = self._engine.ask("GET", "/events", params=params).require(200)
         count = 0
         for line in answer.content.splitlines():
             try:
@@ -131,7 +140,7 @@ class Containers:
         Raises:
             EngineUnavailable: it cannot be asked now.
         """
-        owners = [owner_of(each.get("Labels") or {}) for each in self.all() if each.get("State") not in _OVER]
+        owners = [owner_of(each.get("Labels") or {}) for each in self.all() if each.get("State") not in OVER]
         return [owner for owner in owners if owner is not None and owner.database_id != self._database_id]
 
     def remove(self, container_id: str) -> bool:

@@ -48,6 +48,7 @@ from .state import (
     Stage,
     Witness,
     lacks_gpus,
+    may_run,
     needs_witness,
     read_time,
     report_end,
@@ -57,9 +58,10 @@ from .troubles import Troubles
 
 GRACE_SECONDS = 5
 CLAIM_SECONDS = 60.0
-"""How long a container that was claimed may stand there before its program is seen to have started, and none ever will.
+"""How long a container is left to whoever claimed it before its program is seen to have started, and none ever will.
 
-By the engine's clock, and longer than any worker holds an attempt without showing that it lives.
+From when the claim was first seen here, by the engine's clock: longer than any worker holds an attempt without showing
+that it lives.
 """
 
 OUTPUT_SECONDS = 900.0
@@ -141,6 +143,7 @@ class DockerDriver:
         )
         self._background = Background(self._troubles)
         self._end_seen_at: dict[Path, float] = {}
+        self._claim_seen_at: dict[Path, float] = {}
         self._is_podman: bool | None = None
         self._engine_folder: str | None = None
 
@@ -218,7 +221,7 @@ class DockerDriver:
         attempt = self._attempt(placement)
         ended = attempt.ended()
         if ended is not None:
-            self._end_seen_at.pop(attempt.folder, None)
+            self._no_longer_watched(attempt)
             return ended
         if attempt.is_withdrawn():
             return self._report_withdrawn(attempt, now)
@@ -234,7 +237,8 @@ class DockerDriver:
         if container is None:
             return self._report_absent(placement, workload, attempt, now)
         if container.stage is Stage.CREATED:
-            return self._report_created(placement, workload, attempt, container, at - container.created_at, now)
+            return self._report_created(placement, workload, attempt, container, at, now)
+        self._claim_seen_at.pop(attempt.folder, None)
         # Whoever started it, and wherever that was recorded: it is not started again.
         attempt.claim(container.id)
         if container.stage is Stage.REFUSED:
@@ -256,7 +260,7 @@ class DockerDriver:
             return attempt.end(_without_gpus(container))
         reason, witness = attempt.ending(), Witness.SAW_IT
         if needs_witness(container, reason) and not self.is_podman():
-            witness = self._containers.witness(container)
+            witness = self._containers.witness(container, at)
         has_output = attempt.output.size > 0
         return attempt.end(report_end(container, workload, reason, has_output=has_output, witness=witness))
 
@@ -298,7 +302,10 @@ class DockerDriver:
         attempt = self._attempt(placement)
         attempt.withdraw()
         self._containers.remove_all(placement)
-        self._end_seen_at.pop(attempt.folder, None)
+        claimed_by = attempt.claimed_by()
+        if claimed_by is not None:
+            self._followers.forget(claimed_by)
+        self._no_longer_watched(attempt)
 
     @within(lambda limits: limits.tidy_seconds)
     def list_placements(self) -> Sequence[Found]:
@@ -309,10 +316,7 @@ class DockerDriver:
         """
         # In this order: a network is made first, and goes last. Whoever dies in between leaves nothing else.
         networks = [(each, read_time(each["Created"]) or 0.0, False) for each in self._containers.networks()]
-        containers = [
-            (each, float(each["Created"]), each["State"] in ("running", "paused", "restarting", "stopping"))
-            for each in self._containers.all()
-        ]
+        containers = [(each, float(each["Created"]), may_run(each["State"])) for each in self._containers.all()]
         found: dict[tuple[str, str, str, int], Found] = {}
         for document, created_at, is_running in [*networks, *containers]:
             owner = owner_of(document.get("Labels") or {})
@@ -338,6 +342,10 @@ class DockerDriver:
     def _attempt(self, placement: Placement) -> Attempt:
         names_of(self._database_id, placement)  # what can be part of a name can be a folder's
         return Attempt(self._directory / placement.job_id / str(placement.attempt))
+
+    def _no_longer_watched(self, attempt: Attempt) -> None:
+        for seen_at in (self._end_seen_at, self._claim_seen_at):
+            seen_at.pop(attempt.folder, None)
 
     def _image(self, workload: Workload) -> ImageReference:
         try:
@@ -398,7 +406,7 @@ class DockerDriver:
         )
 
     def _report_created(
-        self, placement: Placement, workload: Workload, attempt: Attempt, container: Container, age: float, now: float
+        self, placement: Placement, workload: Workload, attempt: Attempt, container: Container, at: float, now: float
     ) -> Report:
         """There is a container whose program has not been started yet."""
         claimed_by = attempt.claimed_by()
@@ -409,7 +417,8 @@ class DockerDriver:
                 self._containers.remove(container.id)
                 return self._report_withdrawn(attempt, now)
             return _starting(now)
-        if age < CLAIM_SECONDS:
+        seen_at = self._claim_seen_at.setdefault(attempt.folder, at)
+        if at - max(container.created_at, seen_at) < CLAIM_SECONDS:
             return _starting(now)
         # Whoever claimed it is gone, or stands still. Without its network it cannot be started; without itself neither.
         if self._containers.remove_networks(placement) and self._containers.remove(container.id):

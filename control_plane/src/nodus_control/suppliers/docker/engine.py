@@ -24,7 +24,7 @@ from nodus_core.suppliers_file import DockerOptions, Reference, TcpEndpoint, Uni
 
 from ..protocol import EngineUnavailable
 from .options import resolve
-from .output_stream import OutputStream
+from .streams import BROKEN, LATE, Stream, cut, status_is
 from .tunnel import Tunnel
 
 API_VERSION = "v1.41"
@@ -36,8 +36,6 @@ CHANGE_SECONDS = 30.0
 """How long it may take to make or to remove something."""
 
 START_SECONDS = 60.0
-
-LATE = "the supplier's engine does not answer in time"
 
 _LONGEST_ANSWER_BYTES = 32 << 20
 
@@ -91,44 +89,8 @@ class Answer:
             EngineUnavailable: it is another.
         """
         if self.status not in statuses:
-            raise EngineUnavailable(f"the supplier's engine answered with status {self.status}")
+            raise EngineUnavailable(status_is(self.status))
         return self
-
-
-class Stream:
-    """A body that comes bit by bit, and that another thread may cut off."""
-
-    def __init__(self, response: httpx.Response) -> None:
-        self._response = response
-        self.status = response.status_code
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Yield what comes, as it comes.
-
-        Raises:
-            EngineUnavailable: it broke off.
-        """
-        try:
-            yield from self._response.iter_raw()
-        except (httpx.HTTPError, httpx.StreamError, OSError) as exc:
-            raise _unavailable(exc) from exc
-
-    def read(self) -> bytes:
-        """Return all that is left, up to a bound."""
-        found = b""
-        for part in self:
-            found += part
-            if len(found) > _LONGEST_ANSWER_BYTES:
-                break
-        return found
-
-    def cut(self) -> None:
-        """End it, whoever waits for it."""
-        stream = self._response.extensions.get("network_stream")
-        found = None if stream is None else stream.get_extra_info("socket")
-        if found is not None:
-            with contextlib.suppress(OSError):
-                found.shutdown(socket.SHUT_RDWR)
 
 
 class _Limit(threading.local):
@@ -159,7 +121,8 @@ class Engine:
         self._tunnel: Tunnel | None = None
         self._socket: str | None = None
         self._lock = threading.Lock()
-        self._streams: set[Stream | OutputStream] = set()
+        self._connections: set[socket.socket] = set()
+        self._is_closed = False
         self._tcp: tuple[TcpEndpoint, ssl.SSLContext] | None = None
         self._host = "engine"
         self._limit = _Limit()
@@ -252,65 +215,55 @@ class Engine:
         method: str,
         path: str,
         *,
-        params: Mapping[str, str] | None = None,
+        params: Mapping[str, str],
         headers: Mapping[str, str] | None = None,
+        answer_seconds: float = CHANGE_SECONDS,
         silence_seconds: float | None,
     ) -> Iterator[Stream]:
-        """Send a request whose answer comes bit by bit.
+        """Send a request whose answer comes bit by bit, on a connection of its own.
 
         Args:
             method: of HTTP.
             path: below the version.
             params: the query.
-            headers: more of them.
-            silence_seconds: how long nothing may come; None for as long as it takes.
+            headers: more header fields.
+            answer_seconds: how long the beginning of the answer may take.
+            silence_seconds: how long nothing may come after it; None for as long as it takes.
 
         Raises:
-            EngineUnavailable: there was no answer, or it broke off.
+            EngineUnavailable: there was no answer, it broke off, or this engine is closed.
         """
-        self._open()
-        timeout = httpx.Timeout(CHANGE_SECONDS, connect=CONNECT_SECONDS, read=silence_seconds)
-        try:
-            with self._client.stream(method, path, params=params, headers=headers, timeout=timeout) as response:
-                stream = Stream(response)
-                with self._lock:
-                    self._streams.add(stream)
-                try:
-                    yield stream
-                finally:
-                    with self._lock:
-                        self._streams.discard(stream)
-        except (httpx.HTTPError, httpx.StreamError, OSError) as exc:
-            raise _unavailable(exc) from exc
-
-    @contextlib.contextmanager
-    def output(self, path: str, *, params: Mapping[str, str], silence_seconds: float | None) -> Iterator[OutputStream]:
-        """Ask for what a program printed, on a connection of its own.
-
-        Args:
-            path: below the version.
-            params: the query.
-            silence_seconds: how long nothing may come; None for as long as it takes.
-
-        Raises:
-            EngineUnavailable: there was no answer, or it broke off.
-        """
-        with contextlib.closing(self._connect()) as connection:
-            stream = OutputStream(
+        with contextlib.closing(self._connect()) as connection, self._cut_at_the_close(connection):
+            yield Stream(
                 connection,
+                method=method,
                 host=self._host,
                 target=f"/{API_VERSION}{path}",
                 params=params,
+                headers=headers,
+                answer_seconds=answer_seconds,
                 silence_seconds=silence_seconds,
-                answer_seconds=CHANGE_SECONDS,
             )
+
+    @contextlib.contextmanager
+    def _cut_at_the_close(self, connection: socket.socket) -> Iterator[None]:
+        """Let `close` cut off a connection: no thread may wait for it any longer then.
+
+        Raises:
+            EngineUnavailable: it is closed already.
+        """
+        with self._lock:
+            self._require_open()
+            self._connections.add(connection)
+        try:
+            yield
+        finally:
             with self._lock:
-                self._streams.add(stream)
-            try:
-                yield stream
-            finally:
-                with self._lock:
-                    self._streams.discard(stream)
+                self._connections.discard(connection)
+
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise EngineUnavailable("the connections to the supplier's engine are closed", never_sent=True)
 
     def _connect(self) -> socket.socket:
         """Return a new connection.
@@ -318,6 +271,7 @@ class Engine:
         Raises:
             EngineUnavailable: there is none to be had.
         """
+        self._require_open()
         if self._tunnel is not None:
             self._tunnel.open()
         try:
@@ -328,7 +282,6 @@ class Engine:
             try:
                 for option in _KEEPALIVE:
                     plain.setsockopt(*option)
-                plain.settimeout(CHANGE_SECONDS)
                 return context.wrap_socket(plain, server_hostname=endpoint.host)
             except BaseException:
                 plain.close()
@@ -350,17 +303,19 @@ class Engine:
         return connection
 
     def close(self) -> None:
-        """Cut all streams and close all connections."""
+        """Cut all streams and close all connections; there are no others from now on."""
         with self._lock:
-            streams = tuple(self._streams)
-        for stream in streams:
-            stream.cut()
+            self._is_closed = True
+            connections = tuple(self._connections)
+        for connection in connections:
+            cut(connection)
         self._client.close()
         if self._tunnel is not None:
             self._tunnel.close()
 
     def _open(self) -> None:
         """Make sure that somebody listens: httpcore leaves a socket behind for each that it cannot connect."""
+        self._require_open()
         wait = max(0.0, min(self._limit.left, CONNECT_SECONDS))
         if self._tunnel is not None:
             self._tunnel.open(wait)
@@ -376,7 +331,7 @@ def _unavailable(exc: Exception) -> EngineUnavailable:
         return EngineUnavailable("the supplier's engine cannot be reached", never_sent=True)
     if isinstance(exc, httpx.TimeoutException):
         return EngineUnavailable(LATE)
-    return EngineUnavailable("the connection to the supplier's engine broke off")
+    return EngineUnavailable(BROKEN)
 
 
 def _date(response: httpx.Response) -> float | None:

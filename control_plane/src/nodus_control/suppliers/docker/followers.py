@@ -7,17 +7,24 @@ read again and again from the beginning, which is exact but for the last line, w
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from ..protocol import EngineUnavailable
 from .engine import Engine
 from .output import DROPPED_MARKER, Beginning, Fenced, Frames, StoredOutput, Writer
 from .state import Stage, read_container
+from .streams import Stream, status_is
 from .troubles import Troubles
 
 BEAT_SECONDS = 2.0
+SHORTEST_REST_SECONDS = 1.0
+LONGEST_REST_SECONDS = 30.0
+"""Between two attempts to copy an output that cannot be copied. A rest is twice as long as the one before."""
+
 COPY = "copy the output of"
 
 _NOT_KEPT = "what it prints cannot be kept at the moment"
@@ -30,6 +37,14 @@ _PART_BYTES = 64 << 10
 _logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """How long an output rests that could not be copied, and until when, by the monotonic clock."""
+
+    seconds: float
+    until: float
+
+
 class Followers:
     """The followers of this process.
 
@@ -37,28 +52,39 @@ class Followers:
         engine: whose containers print.
         troubles: where it is noted what goes wrong.
         can_follow: asks whether what it says as it comes is what was printed.
+        monotonic: real time, in seconds.
     """
 
-    def __init__(self, engine: Engine, troubles: Troubles, can_follow: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        troubles: Troubles,
+        can_follow: Callable[[], bool],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._engine = engine
         self._troubles = troubles
         self._can_follow = can_follow
+        self._monotonic = monotonic
         self._lock = threading.Lock()
         self._threads: dict[str, threading.Thread] = {}
         self._writers: set[Writer] = set()
-        self._broken_off: set[str] = set()
+        self._rests: dict[str, _Rest] = {}
         self._beating: threading.Thread | None = None
         self._closing = threading.Event()
 
     def ensure(self, container_id: str, output: StoredOutput) -> None:
         """See to it that somebody copies the output of this container: this process, unless another one does."""
         with self._lock:
-            if container_id in self._threads or self._closing.is_set():
+            rest = self._rests.get(container_id)
+            is_resting = rest is not None and self._monotonic() < rest.until
+            if is_resting or container_id in self._threads or self._closing.is_set():
                 return
         try:
             writer = output.begin()
         except OSError as exc:
             self._troubles.note(COPY, container_id[:12], _NOT_KEPT, str(exc))
+            self._rest(container_id)
             return
         if writer is None:
             return
@@ -66,12 +92,21 @@ class Followers:
             target=self._run, args=(container_id, writer), name="nodus-docker-output", daemon=True
         )
         with self._lock:
+            if self._closing.is_set():
+                # `close` may have counted the threads that it waits for.
+                writer.close()
+                return
             self._threads[container_id] = thread
             self._writers.add(writer)
             if self._beating is None:
                 self._beating = threading.Thread(target=self._beat, name="nodus-docker-beat", daemon=True)
                 self._beating.start()
         thread.start()
+
+    def forget(self, container_id: str) -> None:
+        """Know nothing more of a container, which is gone."""
+        with self._lock:
+            self._rests.pop(container_id, None)
 
     def stop(self) -> None:
         """Begin no more, and let those that run end soon."""
@@ -86,21 +121,23 @@ class Followers:
             thread.join()
 
     def _run(self, container_id: str, writer: Writer) -> None:
+        began_at = self._monotonic()
         try:
             self._follow(container_id, writer)
-            self._broken_off.discard(container_id)
+            self.forget(container_id)
             self._troubles.over(COPY, container_id[:12])
         except Fenced:
             pass
-        # The next poll sees to it that somebody goes on.
+        # A later poll sees to it that somebody goes on.
         except EngineUnavailable as exc:
             # Once, it is an engine that is restarted, which is not about this output.
-            if container_id in self._broken_off:
+            if self._rest(container_id, began_at) > SHORTEST_REST_SECONDS:
                 self._troubles.note(COPY, container_id[:12], exc.detail)
-            self._broken_off.add(container_id)
         except OSError as exc:
+            self._rest(container_id, began_at)
             self._troubles.note(COPY, container_id[:12], _NOT_KEPT, str(exc))
         except Exception as exc:
+            self._rest(container_id, began_at)
             if self._troubles.note(COPY, container_id[:12], _NOT_KEPT, type(exc).__name__):
                 _logger.exception("the output of container %s cannot be kept", container_id[:12])
         finally:
@@ -109,6 +146,23 @@ class Followers:
                 self._writers.discard(writer)
                 # Under the lock, so that nobody shows that it lives after it was given up.
                 writer.close()
+
+    def _rest(self, container_id: str, began_at: float = math.inf) -> float:
+        """Leave an output alone that could not be copied, and return for how long.
+
+        Args:
+            container_id: whose it is.
+            began_at: when its copying began, by the monotonic clock: one that went well for long is not to blame.
+        """
+        with self._lock:
+            now = self._monotonic()
+            last = self._rests.get(container_id)
+            if last is None or now - began_at >= LONGEST_REST_SECONDS:
+                seconds = SHORTEST_REST_SECONDS
+            else:
+                seconds = min(2 * last.seconds, LONGEST_REST_SECONDS)
+            self._rests[container_id] = _Rest(seconds, now + seconds)
+        return seconds
 
     def _follow(self, container_id: str, writer: Writer) -> None:
         can_follow = self._can_follow()
@@ -181,11 +235,9 @@ class _Copy:
         first = begins_at
         params = {"stdout": "true", "stderr": "true", "follow": "true" if follow else "false"}
         silence = None if follow else _SILENCE_SECONDS
-        with self._engine.output(self._path, params=params, silence_seconds=silence) as stream:
-            if stream.status == 404:
+        with self._engine.stream("GET", self._path, params=params, silence_seconds=silence) as stream:
+            if not _has_output(stream):
                 return
-            if stream.status != 200:
-                raise EngineUnavailable(f"the supplier's engine answered with status {stream.status}")
             # Where nobody waits for a line, many are kept at a time.
             for data in stream.parts(None if follow else _PART_BYTES):
                 held += frames.feed(data)
@@ -198,6 +250,7 @@ class _Copy:
                         self._note(Beginning(printed_at, 0))
                 if self._writer.is_full or self._closing.is_set():
                     return
+                frames.require_whole()
         if self._last_line == (begins_at, held):
             self._keep(begins_at, held)
         self._last_line = begins_at, held
@@ -228,11 +281,12 @@ class _Copy:
         """Return when the first line that the engine holds was printed; None where it holds none."""
         frames, found = Frames(), b""
         params = {"stdout": "true", "stderr": "true", "timestamps": "true", "follow": "false"}
-        with self._engine.output(self._path, params=params, silence_seconds=_SILENCE_SECONDS) as stream:
-            for data in stream.parts(None) if stream.status == 200 else ():
+        with self._engine.stream("GET", self._path, params=params, silence_seconds=_SILENCE_SECONDS) as stream:
+            for data in stream.parts(None) if _has_output(stream) else ():
                 found += frames.feed(data)
                 if b" " in found:
                     return found.partition(b" ")[0].decode("ascii", "replace")
+                frames.require_whole()
         return None
 
     def _keep(self, begins_at: int, printed: bytes) -> None:
@@ -240,3 +294,14 @@ class _Copy:
         new = printed[max(0, self._writer.position - begins_at) :]
         if new and not self._writer.is_full:
             self._writer.append(new)
+
+
+def _has_output(stream: Stream) -> bool:
+    """Say whether the engine gives an output; it has none of a container that is not there.
+
+    Raises:
+        EngineUnavailable: it says neither.
+    """
+    if stream.status not in (200, 404):
+        raise EngineUnavailable(status_is(stream.status))
+    return stream.status == 200

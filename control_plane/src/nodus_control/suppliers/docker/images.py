@@ -33,6 +33,7 @@ SILENCE_SECONDS = 120.0
 
 FETCH = "fetch the image"
 
+_LONGEST_MESSAGE_BYTES = 1 << 20
 _DOCKER_HUB_ADDRESS = "https://index.docker.io/v1/"
 
 _logger = logging.getLogger(__name__)
@@ -200,23 +201,30 @@ class Images:
         name = f"{reference.registry}/{reference.path}"
         params = {"fromImage": name, "tag": reference.digest or reference.tag or "latest"}
         with self._engine.stream(
-            "POST", "/images/create", params=params, headers=self._headers(reference), silence_seconds=SILENCE_SECONDS
+            "POST",
+            "/images/create",
+            params=params,
+            headers=self._headers(reference),
+            answer_seconds=SILENCE_SECONDS,
+            silence_seconds=SILENCE_SECONDS,
         ) as stream:
             if stream.status != 200:
-                return self._failed(reference, stream.status, stream.read().decode("utf-8", "replace"))
+                return self._failed(
+                    reference, stream.status, stream.read(_LONGEST_MESSAGE_BYTES).decode("utf-8", "replace")
+                )
             left = b""
-            for data in stream:
+            for data in stream.parts(None):
                 *lines, left = (left + data).split(b"\n")
                 for line in lines:
-                    said = _read_line(line)
-                    if "error" in said:
+                    document = _read_line(line)
+                    if "error" in document:
                         # Podman says so in the middle of an answer that began as a success.
-                        return self._failed(reference, 200, str(said["error"]))
-                    if pull.progress.note(said):
+                        return self._failed(reference, 200, str(document["error"]))
+                    if pull.progress.note(document):
                         pull.progress_at, pull.detail = self._clock(), str(pull.progress)
-            said = _read_line(left)
-            if "error" in said:
-                return self._failed(reference, 200, str(said["error"]))
+            document = _read_line(left)
+            if "error" in document:
+                return self._failed(reference, 200, str(document["error"]))
         return None if self.is_there(reference) else IMAGE_PULL_FAILED
 
     def _failed(self, reference: Reference, status: int, message: str) -> str:

@@ -13,9 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..protocol import EngineUnavailable, Placement
-from .engine import LATE, LOOK_SECONDS, Engine
+from .engine import LOOK_SECONDS, Engine
 from .names import DATABASE, SUPPLIER
 from .state import Container
+from .streams import LATE
+
+FRESH_SECONDS = 1.0
+"""How old a list, or that there was none, may be when somebody asks: what is older says nothing of the engine now."""
 
 _RUNNING = "running"
 
@@ -103,15 +107,17 @@ class Listing:
         return known.container, listed.at + max(0.0, self._monotonic() - listed.asked_at)
 
     def _after(self, moment: float) -> Listed:
-        """Return a list that was asked for after a moment; of all who want one, one asks."""
+        """Return a list that was asked for after a moment, and is fresh; of all who want one, one asks."""
         with self._changed:
+            oldest = max(moment, self._monotonic() - FRESH_SECONDS)
             while True:
-                if self._last is not None and self._asked_at > moment:
+                if self._last is not None and self._asked_at > oldest:
                     return _require(self._last)
                 if not self._is_asking:
                     break
                 if not self._changed.wait(max(0.0, min(LOOK_SECONDS, self._engine.seconds_left))):
                     raise EngineUnavailable(LATE)
+                oldest = moment  # What was waited for is as fresh as can be, however long the engine took.
             self._is_asking = True
         asked_at = self._monotonic()
         said: Listed | EngineUnavailable = EngineUnavailable("the supplier's engine was not asked to the end")

@@ -24,10 +24,10 @@ _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The names of one attempt's container, before and after somebody has claimed its start; the network has the first.
+    """The names of one attempt's container, before and after somebody has claimed its start.
 
     Attributes:
-        made: the container that nobody has claimed yet.
+        made: the container that nobody has claimed yet; with `-` and eight hexadecimal digits, a network of it.
         claimed: the container that whoever renamed it starts.
     """
 

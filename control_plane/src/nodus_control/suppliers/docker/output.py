@@ -58,16 +58,22 @@ class Frames:
         self._taken = 0
         self.last_begins_at = 0
         """At which byte of what was printed the frame begins that came last."""
+        self._is_broken = False
 
-    def feed(self, data: bytes) -> bytes:
-        """Return what a program printed, of what came.
+    def require_whole(self) -> None:
+        """Check that there is nothing missing in what came.
 
         Raises:
-            EngineUnavailable: the engine says, in a stream of its own, that it cannot give the rest.
+            EngineUnavailable: the engine has said, in a stream of its own, that it cannot give the rest.
         """
+        if self._is_broken:
+            raise EngineUnavailable("the supplier's engine cannot give the rest of an output")
+
+    def feed(self, data: bytes) -> bytes:
+        """Return what a program printed, of what came. Nothing is, from where the engine says that it has no more."""
         found = bytearray()
         view = memoryview(data)
-        while view:
+        while view and not self._is_broken:
             if not self._left:
                 wanted = _FRAME_HEAD_BYTES - len(self._head)
                 self._head += bytes(view[:wanted])
@@ -76,7 +82,8 @@ class Frames:
                     break
                 self._stream, self._size = self._head[0], int.from_bytes(self._head[4:], "big")
                 if self._stream == _ENGINE_ERROR:
-                    raise EngineUnavailable("the supplier's engine cannot give the rest of an output")
+                    self._is_broken = True
+                    break
                 self._left = self._size
                 self._head = b""
                 if self._stream in self._lost_break or (self._of_lines and not self._size):

@@ -16,9 +16,11 @@ CANCELLED = "cancelled"
 MAX_RUNTIME = "max_runtime"
 ENGINE_RESTARTED = "engine_restarted"
 
+OVER = frozenset({"exited", "stopped", "dead", "removing"})
+"""The engine's words for a container that never runs again: of this project's none is started twice."""
+
 _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)")
 _WAITING = frozenset({"created", "configured", "initialized"})
-_OVER = frozenset({"exited", "stopped", "dead", "removing"})
 _KILLED = 128 + signal.SIGKILL
 _STOPPED = frozenset({128 + signal.SIGTERM, _KILLED})
 _UNKNOWN_EXIT = 255
@@ -100,6 +102,11 @@ def read_container(document: Mapping[str, Any]) -> Container:
         )
     except (KeyError, TypeError, AttributeError) as exc:
         raise ValueError(f"not a description of a container: {exc!r}") from exc
+
+
+def may_run(status: str) -> bool:
+    """Say whether a program may be running in a container of which an engine gives this word."""
+    return status not in OVER and status not in _WAITING
 
 
 def read_time(written: str) -> float | None:
@@ -212,7 +219,7 @@ def _exit(code: int) -> str:
 
 
 def _stage(status: str, started_at: float | None, error: str) -> Stage:
-    if status in _OVER:
+    if status in OVER:
         return Stage.REFUSED if started_at is None else Stage.ENDED
     if status in _WAITING:
         # Where a start fails, Docker leaves the container as it was, and says why.

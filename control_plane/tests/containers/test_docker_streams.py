@@ -1,4 +1,4 @@
-"""Output is read as it comes, many lines at a time, and what broke off is not taken for the end."""
+"""An answer is read as it comes, many lines at a time, and what broke off is not taken for the end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from patience import PATIENCE_SECONDS
 
-from nodus_control.suppliers.docker.output_stream import Body, OutputStream
+from nodus_control.suppliers.docker.streams import Body, Stream, cut
 from nodus_control.suppliers.protocol import EngineUnavailable
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -97,8 +97,8 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield ours, engines
 
 
-def opened(connection: socket.socket, silence_seconds: float | None = PATIENCE_SECONDS) -> OutputStream:
-    return OutputStream(
+def opened(connection: socket.socket, silence_seconds: float | None = PATIENCE_SECONDS) -> Stream:
+    return Stream(
         connection,
         host="engine",
         target="/logs",
@@ -151,11 +151,26 @@ def test_a_stream_that_is_cut_has_broken_off(pair: tuple[socket.socket, socket.s
     """Whoever waits for it goes on at once."""
     pair[1].sendall(CHUNKED)
     stream = opened(pair[0], None)
-    cutting = threading.Timer(0.0, stream.cut)
+    cutting = threading.Timer(0.0, cut, (pair[0],))
     cutting.start()
     with pytest.raises(EngineUnavailable):
         list(stream.parts(None))
     cutting.join(PATIENCE_SECONDS)
+
+
+@pytest.mark.parametrize("size", [None, 1000])
+def test_what_came_before_a_stream_broke_off_is_kept(
+    pair: tuple[socket.socket, socket.socket], size: int | None
+) -> None:
+    """An answer that always breaks off at one place is all that will ever come of an output."""
+    pair[1].sendall(CHUNKED + b"5\r\nprint")
+    pair[1].shutdown(socket.SHUT_WR)
+    found: list[bytes] = []
+    parts = opened(pair[0]).parts(size)
+    with pytest.raises(EngineUnavailable, match="broke off"):
+        found.extend(parts)
+
+    assert b"".join(found) == b"print"
 
 
 def test_an_engine_may_not_be_silent_for_ever(pair: tuple[socket.socket, socket.socket]) -> None:

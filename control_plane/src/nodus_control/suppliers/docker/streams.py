@@ -1,7 +1,7 @@
-"""The answer to a question for output, read from the connection itself: all that has come at once.
+"""An answer that comes bit by bit, read from the connection itself: all that has come at once.
 
-Docker sends each line as a chunk of its own. A client for HTTP hands these over one by one, which costs far more than
-what is done with the line.
+Docker sends each line of an output as a chunk of its own. A client for HTTP hands these over one by one, which costs
+far more than what is done with the line; and none of it can be ended from outside before an answer has begun.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ READ_BYTES = 256 << 10
 BATCH_SECONDS = 0.002
 """How long more is let come before it is read, where somebody waits for it: little, since a socket holds few lines."""
 
-_BROKEN = "the connection to the supplier's engine broke off"
+LATE = "the supplier's engine does not answer in time"
+BROKEN = "the connection to the supplier's engine broke off"
+
 _LONGEST_HEAD_BYTES = 64 << 10
 _LONGEST_SIZE_BYTES = 1 << 10
 
@@ -119,14 +121,16 @@ class Body:
         return b"".join(found)
 
 
-class OutputStream:
-    """One answer, which another thread may cut off.
+class Stream:
+    """One answer, which another thread may `cut` off, from before it has begun.
 
     Args:
         connection: on which nothing has been sent yet; it is closed by whoever made it.
-        host: of the request.
+        method: of the request, which has no body.
+        host: to whom it goes.
         target: its path.
         params: its query.
+        headers: more of its header fields.
         silence_seconds: how long nothing may come; None for as long as it takes.
         answer_seconds: how long the beginning of the answer may take.
 
@@ -138,20 +142,26 @@ class OutputStream:
         self,
         connection: socket.socket,
         *,
+        method: str = "GET",
         host: str,
         target: str,
         params: Mapping[str, str],
+        headers: Mapping[str, str] | None = None,
         silence_seconds: float | None,
         answer_seconds: float,
     ) -> None:
         self._connection = connection
         self._body = Body()
-        request = f"GET {target}?{urlencode(params)} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        fields = {"Host": host, "Connection": "close", **(headers or {})}
+        if method != "GET":
+            fields["Content-Length"] = "0"
+        head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+        request = f"{method} {target}?{urlencode(params)} HTTP/1.1\r\n{head}\r\n"
         connection.settimeout(answer_seconds)
         try:
             connection.sendall(request.encode("ascii"))
         except OSError as exc:
-            raise EngineUnavailable(_BROKEN) from exc
+            raise EngineUnavailable(BROKEN) from exc
         self._first = b""
         while self._body.status is None:
             self._first += self._read()
@@ -171,14 +181,27 @@ class OutputStream:
                 found = b""
                 if size is None:
                     time.sleep(BATCH_SECONDS)
-            found += self._read()
+            try:
+                found += self._read()
+            except EngineUnavailable:
+                if found:
+                    yield found  # It came, and might not come again.
+                raise
         if found:
             yield found
 
-    def cut(self) -> None:
-        """End it, whoever waits for it."""
-        with contextlib.suppress(OSError):
-            self._connection.shutdown(socket.SHUT_RDWR)
+    def read(self, limit: int) -> bytes:
+        """Return all that comes, or somewhat more than `limit` bytes of it.
+
+        Raises:
+            EngineUnavailable: it broke off.
+        """
+        found = bytearray()
+        for part in self.parts(None):
+            found += part
+            if len(found) > limit:
+                break
+        return bytes(found)
 
     def _read(self) -> bytes:
         try:
@@ -187,10 +210,22 @@ class OutputStream:
                 return self._body.feed(data)
             self._body.end()
         except TimeoutError as exc:
-            raise EngineUnavailable("the supplier's engine does not answer in time") from exc
+            raise EngineUnavailable(LATE) from exc
         except (OSError, ValueError) as exc:
-            raise EngineUnavailable(_BROKEN) from exc
+            raise EngineUnavailable(BROKEN) from exc
         return b""
+
+
+def cut(connection: socket.socket) -> None:
+    """End what comes on a connection, whoever waits for it; who made the connection closes it."""
+    with contextlib.suppress(OSError):
+        # Not as TLS would end it: that takes from under whoever reads what they read with.
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+
+def status_is(status: int) -> str:
+    """Say that an engine answered with a status that means nothing here."""
+    return f"the supplier's engine answered with status {status}"
 
 
 def _count(written: bytes, base: int) -> int:

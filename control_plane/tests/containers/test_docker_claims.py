@@ -1,0 +1,88 @@
+"""A container that was claimed is left to whoever claimed it for a while, however long ago it was made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nodus_control.suppliers.docker.containers import Containers
+from nodus_control.suppliers.docker.driver import CLAIM_SECONDS, DockerDriver
+from nodus_control.suppliers.docker.names import names_of
+from nodus_control.suppliers.docker.state import Container, Stage
+from nodus_control.suppliers.protocol import Placement, PlacementState, Workload
+from nodus_core.suppliers_file import NO_DEVICES, DockerOptions, UnixEndpoint
+
+PLACEMENT = Placement("job", 1, "lab", "here", 0.0, is_accepted=True)
+WORKLOAD = Workload("busybox", "h100", 0, 3600, None, {})
+MADE_AT = 1_700_000_000.0
+CLAIMED_AT = MADE_AT + 10 * CLAIM_SECONDS
+
+
+class Made:
+    """What the engine has of the attempt: a container that was claimed long after it was made."""
+
+    def __init__(self) -> None:
+        self.at = CLAIMED_AT
+        self.removed: list[str] = []
+        self.container = Container(
+            id="c",
+            name=names_of("db", PLACEMENT).claimed,
+            stage=Stage.CREATED,
+            created_at=MADE_AT,
+            started_at=None,
+            finished_at=None,
+            exit_code=0,
+            ran_out_of_memory=False,
+            error="",
+            is_connected=True,
+            gpus=frozenset(),
+            labels={},
+        )
+
+    def find(self, *_: object, **__: object) -> tuple[Container, float]:
+        return self.container, self.at
+
+    def remove(self, *_: object) -> bool:
+        self.removed.append("container")
+        return True
+
+    def remove_networks(self, *_: object) -> bool:
+        self.removed.append("networks")
+        return True
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> Made:
+    made = Made()
+    for name in ("find", "remove", "remove_networks"):
+        monkeypatch.setattr(Containers, name, staticmethod(getattr(made, name)))
+    return made
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> DockerDriver:
+    options = DockerOptions(UnixEndpoint("/none"), gpu_devices=NO_DEVICES, network="none")
+    return DockerDriver(
+        options, supplier="lab", gpus={"h100": 8}, database_id="db", incarnation="1", directory=tmp_path
+    )
+
+
+def test_a_starter_at_work_keeps_its_container(made: Made, driver: DockerDriver) -> None:
+    """The container may have been made by another, which died before it claimed it, long ago."""
+    states = []
+    for waited in (0.0, CLAIM_SECONDS / 2, CLAIM_SECONDS - 1):
+        made.at = CLAIMED_AT + waited
+        states.append(driver.poll(PLACEMENT, WORKLOAD, made.at).state)
+
+    assert (states, made.removed) == ([PlacementState.PROVISIONING] * 3, [])
+
+
+def test_a_starter_that_died_is_given_up(made: Made, driver: DockerDriver) -> None:
+    """It had recorded its claim, and never got to the start."""
+    driver._attempt(PLACEMENT).claim("c")
+    driver.poll(PLACEMENT, WORKLOAD, made.at)
+    made.at = CLAIMED_AT + CLAIM_SECONDS
+    report = driver.poll(PLACEMENT, WORKLOAD, made.at)
+
+    assert (report.state, made.removed) == (PlacementState.NOT_STARTED, ["networks", "container"])
