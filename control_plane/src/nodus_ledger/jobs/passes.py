@@ -303,7 +303,7 @@ class Passes:
     def _moves(self, connection: Connection, job: JobRecord, queue: str) -> bool:
         """Move a job to another queue if other suppliers can run it than when it began to wait; say whether it was."""
         wants = of_queue(queue)
-        unable = self._admission.unable(job.image, has_command=job.has_command)
+        unable = self._admission.unable_of(job)
         if unable == wants.unable:
             return False
         connection.execute(_MOVE, {"of_seq": job.seq, "to_queue": replace(wants, unable=unable).queue})
