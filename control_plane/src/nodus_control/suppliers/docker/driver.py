@@ -369,7 +369,7 @@ class DockerDriver:
             return attempt.end(lost)
         if not placement.is_accepted:
             return self._report_withdrawn(attempt, now) if attempt.withdraw() else _starting(now)
-        image = self._image(workload)
+        image = require_acceptable(workload, self._options)
         if self._images.is_there(image):
             return self._begin_later(placement, workload, attempt, image, now)
         pull = self._images.pull(image, names_of(self._database_id, placement).made)
@@ -393,7 +393,7 @@ class DockerDriver:
         claimed_by = attempt.claimed_by()
         if claimed_by is None and container.name == names_of(self._database_id, placement).made:
             if placement.is_accepted:
-                return self._begin_later(placement, workload, attempt, self._image(workload), now)
+                return self._begin_later(placement, workload, attempt, require_acceptable(workload, self._options), now)
             if attempt.withdraw():
                 self._containers.remove(container.id)
                 return self._report_withdrawn(attempt, now)
