@@ -15,6 +15,7 @@ from sqlalchemy import update
 
 from nodus_control.testing import LocalControlPlane
 from nodus_ledger.database.schema import jobs
+from nodus_ledger.keys.keys import PrincipalKind
 
 pytestmark = pytest.mark.anyio
 Spec = dict[str, Any]
@@ -69,7 +70,11 @@ async def test_what_really_ran_is_not_made_up(
     path = await finished(client, control_plane, spec)
     with control_plane.plane.database.write() as connection:
         connection.execute(update(jobs).values(simulated=False))
-    read = [await client.get(path), await client.get(path, params={"follow": "true"})]
+    live = control_plane.plane.keys.mint(
+        customer_id="playground", label="", principal_kind=PrincipalKind.HUMAN, now=0, is_test=False
+    )
+    headers = {"Authorization": f"Bearer {live.api_key}"}
+    read = [await client.get(path, headers=headers, params=params) for params in ({}, {"follow": "true"})]
 
     assert [(each.status_code, each.text) for each in read] == [(200, "")] * 2
 
