@@ -40,6 +40,7 @@ ANOTHERS = (
 )
 
 _OWNERS = Prepared(select(owners.c.supplier, owners.c.customer_id))
+_KEPT_OWNERS = Prepared(select(owners.c.supplier, owners.c.customer_id).with_for_update(read=True))
 _OWNER = select(owners.c.customer_id).where(owners.c.supplier == bindparam("of_supplier"))
 _TAKE = text("INSERT INTO owners (supplier, customer_id) VALUES (:supplier, :customer_id) ON CONFLICT DO NOTHING")
 
@@ -58,11 +59,14 @@ class Admission:
     one_customer: frozenset[str] = frozenset()
     sealer: Sealer | None = None
 
-    def owners(self, connection: Connection) -> dict[str, str]:
-        """Return whose the suppliers are that take one customer; those that have not taken any are left out."""
+    def owners(self, connection: Connection, *, keep: bool = False) -> dict[str, str]:
+        """Return whose the suppliers are that take one customer; those that have not taken any are left out.
+
+        With `keep` they stay theirs until the caller's transaction ends: for whoever places jobs there.
+        """
         if not self.one_customer:
             return {}
-        found = _OWNERS.all(connection, {})
+        found = (_KEPT_OWNERS if keep else _OWNERS).all(connection, {})
         return {supplier: customer for supplier, customer in found if supplier in self.one_customer}
 
     def unable(self, program: Program) -> tuple[str, ...]:

@@ -230,7 +230,7 @@ class Passes:
             work = OnePass(connection, gpu, room, self._slots.held(connection, gpu), stand)
             if not self._may_place(connection):
                 return work, []
-            work.owners = self._admission.owners(connection)
+            work.owners = self._admission.owners(connection, keep=True)
             waiting = self._queues(connection, gpu, circumstances, work.owners)
             work.read_turns({head.customer for head in waiting.heads.values()})
             while len(work.entries) < limit and not work.is_stale:
