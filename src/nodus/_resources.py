@@ -63,6 +63,8 @@ class RoutingCandidate(_Resource):
         score: how good the offer is, higher being better; None if it was rejected before it was scored.
         rejected: why the offer was not eligible, such as `"outage"`; None if it was.
         has_room: whether it had room for the job then; None if the control plane does not say.
+        simulated: True if the supplier is simulated: nothing runs there, and nothing is charged; None if the control
+            plane does not say.
     """
 
     supplier: str
@@ -72,6 +74,7 @@ class RoutingCandidate(_Resource):
     score: float | None = None
     rejected: str | None = None
     has_room: bool | None = None
+    simulated: bool | None = None
 
 
 class Routing(_Resource):
@@ -107,8 +110,8 @@ class Offer(_Resource):
         gpu: the GPU model.
         usd_per_gpu_hour: its price, in US dollars per GPU and hour.
         free_gpus: how many are free at the supplier; None where nobody counts them, and for an agent's key.
-        available: whether a job of one GPU could be placed there now: it is not out and not full; whether its engine
-            answers is not looked at. None if the server does not say.
+        available: whether a job of one GPU could be placed there now: the supplier is not out, not full, within reach
+            of a worker, and not another customer's. None if the server does not say.
         simulated: True if the supplier is simulated: nothing runs there, and nothing is charged.
     """
 

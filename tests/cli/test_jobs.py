@@ -295,6 +295,19 @@ def test_an_amount_that_nobody_pays_has_the_word_beside_it(
     assert "simulated" not in real
 
 
+@pytest.mark.parametrize("show", [show_tab_separated, lambda output, view: show_rows(output, [view])])
+def test_every_simulated_job_of_a_listing_says_so(
+    show: Callable[[Output, JobView], None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Before it costs anything, too."""
+    show(Output(), Simulated.model_validate(job(status="queued")))
+    made_up = capfd.readouterr().out
+    show(Output(), JobView.model_validate(job(status="queued")))
+
+    assert "(simulated)" in made_up
+    assert "simulated" not in capfd.readouterr().out
+
+
 def test_a_running_job_shows_its_price_cost_and_phase(capfd: pytest.CaptureFixture[str]) -> None:
     """Until it is over, and the cost is final."""
     going_on = {"cost_so_far_usd": 1.5, "usd_per_gpu_hour": 2, "phase": "unknown", "phase_detail": "It is silent."}

@@ -64,6 +64,11 @@ class Hosting:
     accepts_rollback: bool = False
     limits: RateLimitOptions = field(default_factory=RateLimitOptions)
 
+    @property
+    def driver_of(self) -> dict[str, str]:
+        """The driver of each supplier."""
+        return {entry.name: entry.driver.value for entry in self.suppliers.suppliers}
+
 
 def _with_database(command: Callable[..., Any]) -> Callable[..., Any]:
     command = no_driver_option(suppliers_option(command))
@@ -156,7 +161,7 @@ def serve(
     with catching_interrupts() as interrupts:
         try:
             listening = bind(host, port)
-            said = f"serving {base_url_of(host, listening)}\n{what_runs(hosting.drivers)}"
+            said = f"serving {base_url_of(host, listening)}\n{what_runs(hosting.driver_of)}"
             say_ready = functools.partial(asyncclick.echo, said)
             if workers == 1:
                 _answer(hosting, listening, say_ready, interrupts, _say_aside)
@@ -194,7 +199,7 @@ def worker(
         )
         control_plane = _open(hosting, "worker")
         control_plane.start_worker()
-        asyncclick.echo(f"working\n{what_runs(hosting.drivers)}")
+        asyncclick.echo(f"working\n{what_runs(hosting.driver_of)}")
         interrupts.wait()
         control_plane.close()
     return OK

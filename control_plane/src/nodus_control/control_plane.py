@@ -157,6 +157,7 @@ class ControlPlane:
             admission = Admission(
                 {name: service.why_not for name, service in services.items() if service.why_not is not None},
                 frozenset(name for name, service in services.items() if service.one_customer),
+                sealer,
             )
             places = {name: process.at_once for name, service in services.items() if service.driver == PROCESS}
             layout = Layout.of(self.catalogue, places, admission.one_customer)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from nodus_control.suppliers.docker.container import create_document, gpus_of, require_acceptable
+from nodus_control.suppliers.docker.acceptable import require_acceptable
+from nodus_control.suppliers.docker.container import create_document, gpus_of
 from nodus_control.suppliers.protocol import Placement, SubmissionRefused, Workload
 from nodus_core.suppliers_file import NO_DEVICES, NVIDIA, DockerOptions, UnixEndpoint
 
@@ -112,6 +113,6 @@ def test_gpus_are_asked_for_by_their_indices_or_paths() -> None:
 def test_what_no_engine_takes_is_refused_without_being_quoted(command: tuple[str, ...], env: dict[str, str]) -> None:
     """Before anything is sent."""
     with pytest.raises(SubmissionRefused) as refused:
-        require_acceptable(workload(command, **env))
+        require_acceptable(workload(command, **env), OPTIONS)
 
     assert refused.value.code == "invalid_command"

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from control.mixed import GPU, Mixed
+from control.test_mixed_suppliers import CAMPUS, DESK, LAB, MOCK
 from patience import PATIENCE_SECONDS
 
 import nodus
+from nodus_control.api.faults import FaultScript
+from nodus_control.api.requests import ApiRequest
+from nodus_control.playground.controls import get_state, read_draft
+from nodus_control.playground.endpoints import Control
+from nodus_control.playground.seeded import CUSTOMER_ID
 from nodus_control.testing import LocalControlPlane
 
 Spec = dict[str, Any]
+OTHER_MOCK = replace(MOCK, name="other", micros_per_gpu_hour={"t4": 1})
 
 
 @pytest.fixture
@@ -324,3 +334,52 @@ def test_a_kept_database_keeps_its_seed_and_epoch(tmp_path: Path) -> None:
             epochs.append(state["epoch"])
 
     assert epochs[0] == epochs[1]
+
+
+@pytest.fixture
+def mixed(kept_database_url: str) -> Iterator[Mixed]:
+    """A control plane of suppliers of every kind, one of which takes one customer."""
+    entries = (
+        MOCK,
+        DESK,
+        CAMPUS,
+        replace(LAB, micros_per_gpu_hour={GPU: 4_000_000, "a10g": 1}, gpus={GPU: 2, "a10g": 1}),
+    )
+    made = Mixed(kept_database_url, (*entries, OTHER_MOCK), one_customer=["desk"])
+    yield made
+    made.plane.close()
+
+
+def asked(mixed: Mixed, control: Callable[[Control], dict[str, Any]], **body: Any) -> dict[str, Any]:
+    """Ask a control."""
+    call = ApiRequest("POST", "/_dev/draft", "", [(b"host", b"x")], json.dumps(body).encode(), {})
+    return control(Control(mixed.plane, FaultScript(), call, None))
+
+
+def test_the_state_has_what_the_seeded_keys_can_use(mixed: Mixed) -> None:
+    """Where something really runs, nothing of what is simulated."""
+    state = asked(mixed, get_state)
+
+    assert state["gpus"] == ["a10g", GPU]
+    assert {each["name"] for each in state["suppliers"]} == {"desk", "campus", "lab"}
+
+
+def test_a_draft_goes_where_a_submission_would(mixed: Mixed) -> None:
+    """Not to what cannot run it, is another customer's, out, or full; the reservation is of what is left."""
+    spec = {"image": "x", "gpu": GPU, "gpu_count": 1, "max_runtime_seconds": 3600, "command": ["true"]}
+    mixed.submit("somebody")
+    mixed.plane.worker.run_due()
+    drafted = asked(mixed, read_draft, spec={**spec, "env": {"PWD": "/x"}})
+    rejected = {each["supplier"]: each["rejected"] for each in drafted["routing"]["candidates"]}
+    mixed.plane.set_outage("campus", on=True)
+    full = asked(mixed, read_draft, spec={**spec, "gpu_count": 2})
+    mixed.submit(CUSTOMER_ID)
+    mixed.plane.worker.run_due()
+    fuller = asked(mixed, read_draft, spec={**spec, "gpu_count": 2})
+
+    assert rejected == {"desk": "cannot_run", "campus": "cannot_run", "lab": None}
+    assert drafted["routing"]["chosen"]["supplier"] == "lab"
+    assert drafted["reserved_usd"] == 4
+    assert full["routing"]["chosen"]["supplier"] == "lab"
+    assert fuller["routing"]["chosen"] is None
+    assert fuller["routing"]["candidates"][0]["has_room"] is False

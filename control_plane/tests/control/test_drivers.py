@@ -10,7 +10,7 @@ from control.engines import EngineStub, Fleet
 
 from nodus_control.control_plane import ControlPlane
 from nodus_control.dispatch.worker import Worker
-from nodus_control.suppliers.drivers import DriverContext, Drivers, Service, Terms
+from nodus_control.suppliers.drivers import DriverContext, Drivers, Service, Terms, what_runs
 from nodus_control.suppliers.protocol import Driver, LogChunk, Placement, PlacementState, Report
 from nodus_ledger.jobs.leases import Claims
 
@@ -47,6 +47,32 @@ def test_output_is_read_where_the_job_ran(fleet: Fleet) -> None:
 
     assert [fleet.plane.drivers.logs(each, 0, 9).data for each in placements] == [b"", b"dear", b""]
     assert fleet.plane.drivers.logs(placements[2], 0, 9).complete
+
+
+@pytest.mark.parametrize(
+    ("runs_commands", "simulated", "is_read"),
+    [(True, False, True), (False, True, True), (False, False, False), (True, True, False), (False, None, True)],
+)
+def test_no_output_is_read_from_a_driver_of_the_other_kind(
+    runs_commands: bool, simulated: bool | None, is_read: bool
+) -> None:
+    """A name that ran jobs and is simulated now makes nothing up for those that ran."""
+    stub = EngineStub()
+    stub.runs_commands, stub.output = runs_commands, b"output"
+    chunk = Drivers.everywhere(stub).logs(Placement("job", 1, "lab", "here", 0.0), 0, 9, simulated=simulated)
+
+    assert chunk.data == (b"output" if is_read else b"")
+    assert chunk.complete or is_read
+
+
+def test_each_driver_of_a_mixed_file_is_named_with_its_suppliers() -> None:
+    """What is said of one is not said of all; where there is one, nothing else is."""
+    said = what_runs({"lab": "docker", "mock": "simulated", "rack": "docker"})
+
+    assert said.splitlines()[0].startswith("lab, rack: images really run")
+    assert said.splitlines()[1].startswith("mock: nothing runs there")
+    assert "only" not in said.casefold()
+    assert what_runs({"mock": "simulated"}).startswith("Nothing runs")
 
 
 def test_a_job_of_a_supplier_that_nobody_serves_waits_for_a_worker_that_does(fleet: Fleet) -> None:

@@ -409,8 +409,9 @@ async def test_routing_says_why(client: httpx.AsyncClient, control_plane: LocalC
 
     assert routing["chosen"]["supplier"] == "crusoe"
     assert routing["chosen"] == routing["candidates"][0]
-    names = {"supplier", "kind", "region", "usd_per_gpu_hour", "score", "rejected", "has_room"}
+    names = {"supplier", "kind", "region", "usd_per_gpu_hour", "score", "rejected", "has_room", "simulated"}
     assert set(routing["chosen"]) == names
+    assert all(one["simulated"] is True for one in routing["candidates"])
     assert {one["supplier"] for one in routing["candidates"] if one["rejected"] == "tier_not_allowed"} == {
         "aws",
         "gcp",

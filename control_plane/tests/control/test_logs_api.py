@@ -11,8 +11,11 @@ from typing import Any
 import httpx
 import pytest
 from patience import PATIENCE_SECONDS
+from sqlalchemy import update
 
 from nodus_control.testing import LocalControlPlane
+from nodus_ledger.database.schema import jobs
+from nodus_ledger.keys.keys import PrincipalKind
 
 pytestmark = pytest.mark.anyio
 Spec = dict[str, Any]
@@ -58,6 +61,22 @@ async def test_a_range_resumes_by_byte_offset(
     assert part.headers["content-range"] == f"bytes 5-9/{len(whole)}"
     assert tail.content == whole[-7:]
     assert rest.headers["content-type"].startswith("text/plain")
+
+
+async def test_what_really_ran_is_not_made_up(
+    client: httpx.AsyncClient, control_plane: LocalControlPlane, spec: Spec
+) -> None:
+    """Where its supplier is simulated by now: its output is gone, followed or not."""
+    path = await finished(client, control_plane, spec)
+    with control_plane.plane.database.write() as connection:
+        connection.execute(update(jobs).values(simulated=False))
+    live = control_plane.plane.keys.mint(
+        customer_id="playground", label="", principal_kind=PrincipalKind.HUMAN, now=0, is_test=False
+    )
+    headers = {"Authorization": f"Bearer {live.api_key}"}
+    read = [await client.get(path, headers=headers, params=params) for params in ({}, {"follow": "true"})]
+
+    assert [(each.status_code, each.text) for each in read] == [(200, "")] * 2
 
 
 async def test_a_range_beyond_the_end_is_not_satisfiable(

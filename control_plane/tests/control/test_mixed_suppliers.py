@@ -233,8 +233,48 @@ def test_a_job_goes_where_its_image_can_run(make: Make) -> None:
     assert mixed.job(known).supplier == "campus"
     assert mixed.rejected(known) == {"campus": None, "desk": "cannot_run", "lab": "cannot_run"}
     assert mixed.job(allowed).supplier == "lab"
-    for part in ("give the job a `command`", "not among those that it knows", "registry docker.io"):
+    for part in ("desk: The supplier runs commands", "campus: The supplier runs no containers", "registry docker.io"):
         assert part in translate(caught.value).message
+
+
+@pytest.mark.parametrize("changes", [{"env": {"PWD": "/x"}}, {"env": {"SLURM_JOB_ID": "7"}}, {"command": ["", "x"]}])
+def test_a_job_goes_where_its_variables_and_command_can_be_handed_on(make: Make, changes: dict[str, Any]) -> None:
+    """A cluster takes fewer than a container, and is the cheapest: at submission, after a loss and by a later file."""
+    cheapest = replace(CAMPUS, micros_per_gpu_hour={GPU: 1})
+    mixed = make(cheapest, LAB)
+    job_id = mixed.submit(**changes)
+    mixed.plane.worker.run_due()
+    at_first = mixed.job(job_id).supplier, mixed.rejected(job_id)
+    mixed.plane.set_outage("lab", on=True)
+    mixed.plane.worker.run_due()
+    mixed.plane.set_outage("lab", on=False)
+    mixed.plane.worker.run_due()
+
+    assert at_first == ("lab", {"lab": None, "campus": "cannot_run"})
+    assert mixed.job(job_id).supplier in ("lab", None)
+    assert mixed.rejected(job_id)["campus"] == "cannot_run"
+
+
+def test_what_waits_is_judged_by_its_variables_when_a_supplier_comes(make: Make) -> None:
+    """They are known from the job as it was submitted."""
+    job_id = make(LAB).submit(env={"PWD": "/x"})
+    later = make(LAB, replace(CAMPUS, micros_per_gpu_hour={GPU: 1}), is_alone=False)
+    later.plane.worker.run_due()
+
+    assert later.job(job_id).supplier == "lab"
+    assert later.rejected(job_id) == {"lab": None, "campus": "cannot_run"}
+
+
+def test_a_submission_whose_variables_no_supplier_takes_names_each_and_no_value(make: Make) -> None:
+    """With what is to be changed at each."""
+    mixed = make(CAMPUS, replace(CAMPUS, name="castle"))
+    with pytest.raises(CannotRun) as caught:
+        mixed.submit(env={"PWD": "a secret"})
+    message = translate(caught.value).message
+
+    assert "campus: Env sets PWD" in message
+    assert "castle: Env sets PWD" in message
+    assert "a secret" not in message
 
 
 def test_a_lost_job_goes_on_only_where_it_can_run(make: Make) -> None:

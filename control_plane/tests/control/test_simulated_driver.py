@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from entries import catalogue_of, supplier
 
 from nodus_control.suppliers.protocol import Placement, PlacementState, Workload
-from nodus_control.suppliers.simulated.driver import SimulatedDriver
+from nodus_control.suppliers.simulated.driver import Recalled, SimulatedDriver
 from nodus_core.catalogue import default_catalogue
 
 WORKLOAD = Workload("image", "h100_80gb", 1, 3600, None, {"NODUS_SIM_DURATION_SECONDS": "600"})
@@ -45,3 +46,20 @@ def test_there_is_no_engine_to_be_told_from_others(driver: SimulatedDriver, plac
 
     assert driver.identity() is None
     assert list(driver.list_placements()) == []
+
+
+def test_a_supplier_that_left_the_file_or_runs_jobs_now_is_simulated_in_the_usual_way() -> None:
+    """Of what was placed there before, the output is still read."""
+    workload = Workload("image", "h100_80gb", 1, 3600, None, {"NODUS_SIM_DURATION_SECONDS": "10"})
+    driver = SimulatedDriver(
+        catalogue_of(supplier("lab", {"h100_80gb": 1})),
+        seed=0,
+        now=lambda: 2000.0,
+        recall=lambda placement: Recalled(workload, 1010.0),
+    )
+    for name in ("gone", "lab"):
+        placement = Placement("job-1", 1, name, "here", 1000.0)
+
+        assert driver.poll(placement, workload, 2000.0).state is PlacementState.COMPLETED
+        assert b"finished" in driver.logs(placement, 0, 100_000).data
+        assert driver.poll(placement, workload, 1000.0).state is PlacementState.RUNNING

@@ -140,6 +140,14 @@ def test_an_engine_is_replaced_where_nothing_is_open(tmp_path: Path) -> None:
     assert "NODUS_DATABASE_URL" in nowhere.stderr
 
 
+def test_a_supplier_is_released_to_the_next_customer(tmp_path: Path) -> None:
+    """Whose it was is said."""
+    released = run("suppliers", "release", "lab", "--db", f"sqlite:///{tmp_path}/nodus.db", cwd=tmp_path)
+
+    assert released.returncode == 0
+    assert released.stdout == "lab was nobody's, and is now whose job is placed there next\n"
+
+
 def test_what_cannot_stand_together_is_warned_of(tmp_path: Path) -> None:
     """Each supplier is right by itself: two that run commands would be one machine under two names."""
     (tmp_path / "s.toml").write_text(PROCESS + PROCESS.replace('"desk"', '"desk-2"'), encoding="utf-8")

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 from control.engines import EngineStub, Fleet
+from sqlalchemy import insert, update
 
 from nodus_control.dispatch.engines import Engines
-from nodus_ledger.jobs.pinning import EngineInUse, repin
+from nodus_ledger.database.schema import slots
+from nodus_ledger.jobs.admission import owner_of, take
+from nodus_ledger.jobs.pinning import EngineInUse, release, repin
 
 pytestmark = pytest.mark.both_engines
 
@@ -38,6 +41,31 @@ def test_another_engine_is_taken_once_nothing_is_open(fleet: Fleet) -> None:
     assert not before
     assert Engines(fleet.plane.settings).is_own("cheap", other)
     assert not Engines(fleet.plane.settings).is_own("cheap", fleet.cheap)
+
+
+def test_a_supplier_is_released_once_nothing_is_open_or_may_still_run(fleet: Fleet) -> None:
+    """Then it is nobody's, and whose it was is said; until then its jobs are named."""
+    database = fleet.plane.database
+    job_id = fleet.submit()
+    fleet.worker.run_due()
+    with database.write() as connection:
+        take(connection, "cheap", "acme")
+    with pytest.raises(EngineInUse, match=job_id):
+        release(database, "cheap")
+    fleet.cancel(job_id)
+    fleet.worker.run_due()
+    with database.write() as connection:
+        connection.execute(insert(slots).values(supplier="cheap", gpu="x", index=0, job_id=job_id, attempt=1))
+    with pytest.raises(EngineInUse, match=f"not confirmed the end of jobs such as {job_id}"):
+        release(database, "cheap")
+    with database.write() as connection:
+        connection.execute(update(slots).values(job_id=None, attempt=None))
+        before = owner_of(connection, "cheap")
+    released = release(database, "cheap")
+    with database.read() as connection:
+        after = owner_of(connection, "cheap")
+
+    assert (before, released, after, release(database, "cheap")) == ("acme", "acme", None, None)
 
 
 def test_a_worker_notices_that_its_engine_was_replaced(fleet: Fleet) -> None:

@@ -44,6 +44,15 @@ usd_per_gpu_hour = { h100_80gb = 1 }
 endpoint = "unix:///nowhere/docker.sock"
 """
 
+SIMULATED = """
+[[supplier]]
+name = "hyperbolic"
+kind = "neocloud"
+regions = ["here"]
+driver = "simulated"
+usd_per_gpu_hour = { h100_80gb = 1 }
+"""
+
 
 @contextmanager
 def opened(database: pathlib.Path, text: str) -> Iterator[ControlPlane]:
@@ -84,8 +93,9 @@ def test_what_an_earlier_version_ran_is_seen_to_its_end_and_what_it_simulated_is
         with control_plane.database.write() as connection:
             connection.execute(update(jobs).values(simulated=None, supplier="hyperbolic"))
             connection.execute(update(attempts).values(supplier="hyperbolic"))
-    with pytest.raises(SuppliersInUse, match=ran), opened(database, RACK):
-        pass
+    for text in (RACK, SIMULATED, DESK + SIMULATED):
+        with pytest.raises(SuppliersInUse, match=ran), opened(database, text):
+            pass
     (kept,) = tmp_path.rglob(f"{simulated}/1")
     apart = tmp_path / "apart"
     kept.rename(apart)

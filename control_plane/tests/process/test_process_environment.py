@@ -184,7 +184,7 @@ def test_a_command_that_cannot_start_fails_and_costs_nothing(
 @pytest.mark.parametrize("command", [None, ()])
 def test_a_job_without_a_command_is_refused(jobs: RealJobs, command: tuple[str, ...] | None) -> None:
     """There is no image to run."""
-    with pytest.raises(SubmissionRefused, match="give the job a command") as caught:
+    with pytest.raises(SubmissionRefused, match="give the job a `command`") as caught:
         jobs.make(command).submit()
     assert caught.value.code == "command_required"
 

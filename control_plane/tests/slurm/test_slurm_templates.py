@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 
 from nodus_control.suppliers.protocol import SubmissionRefused, Workload
-from nodus_control.suppliers.slurm.templates import GIVEN_BY_THE_CLUSTER, command_of, fill
+from nodus_control.suppliers.slurm.acceptable import GIVEN_BY_THE_CLUSTER
+from nodus_control.suppliers.slurm.templates import command_of, fill
 from nodus_core.suppliers_file import SlurmOptions
 
 TEMPLATE = ("podman", "run", "{env}", "--gpus=all", "--volume={work}:/w", "{image}")

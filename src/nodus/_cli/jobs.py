@@ -65,7 +65,7 @@ def _cells(view: JobView, show_time: Callable[[datetime], str]) -> list[str]:
         _gpu(view),
         view.supplier or "",
         view.region or "",
-        _cost(view),
+        _listed_cost(view),
         "" if view.created_at is None else show_time(view.created_at),
     ]
 
@@ -112,6 +112,11 @@ def _cost(view: JobView) -> str:
     """What it cost, or so far, and never an amount that nobody pays without the word."""
     amount = _dollars(view.cost_usd)
     return f"{amount} (simulated)" if amount and is_simulated(view) else amount or ""
+
+
+def _listed_cost(view: JobView) -> str:
+    """The cost, in a row that must say by itself that nothing ran, whatever has been charged so far."""
+    return _cost(view) or ("(simulated)" if is_simulated(view) else "")
 
 
 def _gpu(view: JobView) -> str:

@@ -167,7 +167,7 @@ class _LiveOutput(LiveResponse):
 def _read(parts: Parts, facts: PlacementFacts | None, offset: int, limit: int) -> LogChunk:
     if facts is None:
         return LogChunk(b"", offset, 0, complete=False)
-    return parts.drivers.logs(_placement(facts), offset, limit)
+    return parts.drivers.logs(_placement(facts), offset, limit, simulated=facts.simulated)
 
 
 def _placement(facts: PlacementFacts) -> Placement:

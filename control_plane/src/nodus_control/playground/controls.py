@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from nodus_core.money import cost_micros, usd
 from nodus_core.routing import Requirements, ceiling_micros, decide
 from nodus_core.times import timestamp
+from nodus_ledger.jobs.admission import Program
 from nodus_ledger.jobs.placements import decision_document
 
 from ..api.faults import ACTIONS, Fault
@@ -25,10 +27,16 @@ MIN_SPEED, MAX_SPEED = 0.01, 1_000_000
 MAX_SEED = 2**53 - 1
 
 
+def _simulates(control_plane: ControlPlane) -> bool:
+    """Whether the seeded keys' jobs are simulated: only where nothing really runs. They see the suppliers for these."""
+    return not control_plane.catalogue.has_real
+
+
 def get_state(control: Control) -> dict[str, Any]:
     """Get the state of the playground."""
     control_plane = control.control_plane
     out = control_plane.outages.names()
+    simulated = _simulates(control_plane)
     return {
         **_clock(control_plane),
         "seed": control_plane.seed,
@@ -36,10 +44,11 @@ def get_state(control: Control) -> dict[str, Any]:
         "ledger_size": control_plane.trust_ledger.size(CUSTOMER_ID),
         "webhooks": len(control_plane.webhooks.endpoints.of_customer(CUSTOMER_ID)),
         "driver": control_plane.drivers.name,
-        "gpus": list(control_plane.catalogue.gpus),
+        "gpus": list(control_plane.catalogue.gpus_for(simulated=simulated)),
         "suppliers": [
             {"name": supplier.name, "kind": supplier.kind.value, "outage": supplier.name in out}
             for supplier in control_plane.catalogue.suppliers.values()
+            if supplier.is_simulated is simulated
         ],
         "faults": [fault.view() for fault in control.faults.pending()],
     }
@@ -86,7 +95,7 @@ def read_draft(control: Control) -> dict[str, Any]:
         "spec": payload,
         "errors": errors,
         "code": code,
-        **_routing(control.control_plane, payload),
+        **_routing(control.control_plane, payload, errors),
     }
 
 
@@ -98,20 +107,28 @@ def _caller(control: Control, *, is_agent: bool) -> Caller:
     )
 
 
-def _routing(control_plane: ControlPlane, payload: Mapping[str, Any]) -> dict[str, Any]:
+def _routing(control_plane: ControlPlane, payload: Mapping[str, Any], errors: Collection[str]) -> dict[str, Any]:
     """Say where a job would go if it were submitted now, and what would be reserved for it."""
     tiers = tuple(sorted(payload.get("require_tiers", ())))
-    catalogue = control_plane.catalogue
-    # As for the seeded keys: simulated suppliers are theirs only where nothing really runs.
-    offers = catalogue.offers_for(payload.get("gpu", ""), simulated=not catalogue.has_real)
+    gpu = payload.get("gpu", "")
+    offers = control_plane.catalogue.offers_for(gpu, simulated=_simulates(control_plane))
     count, seconds = payload.get("gpu_count"), payload.get("max_runtime_seconds")
     needed = count or 1
-    ceiling = ceiling_micros(offers, tiers, needed)
+    stand = control_plane.availability.now(CUSTOMER_ID, (gpu,), real_now=int(time.time() * 1000))
+    cannot_run = stand.anothers
+    if not {"image", "command", "env"}.intersection(errors):
+        command = payload.get("command")
+        program = Program(payload["image"], None if command is None else tuple(command), payload.get("env") or {})
+        cannot_run |= control_plane.availability.unable(program)
+    ceiling = ceiling_micros([offer for offer in offers if offer.supplier not in cannot_run], tiers, needed)
     requirements = Requirements(
         require_tiers=tiers,
         gpu_count=needed,
         prefer_region=payload.get("prefer_region"),
-        outages=control_plane.outages.names(),
+        outages=stand.outages,
+        unreachable=stand.unreachable,
+        full=frozenset(name for (name, model), free in stand.free.items() if model == gpu and free < needed),
+        cannot_run=cannot_run,
         ceiling_micros=ceiling,
     )
     reserved = None if ceiling is None or not count or not seconds else usd(cost_micros(ceiling, count, seconds * 1000))

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncclick
 
@@ -15,13 +15,15 @@ from nodus_core.money import MICROS_PER_USD
 from nodus_core.suppliers_file import DockerOptions, DriverName, SlurmOptions, SupplierEntry, SuppliersFile
 from nodus_ledger.database.database import DATABASE_VARIABLE, Database, UnusableDatabase
 from nodus_ledger.errors import DatabaseUnavailable
-from nodus_ledger.jobs.pinning import EngineInUse, repin
+from nodus_ledger.jobs.pinning import EngineInUse, release, repin
 
 from ..exit_codes import OK, SOMETHING_WRONG, Misconfigured
 from .files import SUPPLIERS_VARIABLE, load_suppliers, require_runnable
 from .findings import Finding, Level
 
 EXAMPLE_FILE = "example.toml"
+
+_Changed = TypeVar("_Changed")
 
 
 def suppliers_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -129,19 +131,43 @@ def repin_engine(name: str, database_url: str | None) -> int:
     For an engine that was replaced: until then no worker serves that supplier, because another engine knows nothing of
     its jobs. Refused while the supplier has open jobs.
     """
+    _in_database(database_url, lambda database: repin(database, name))
+    asyncclick.echo(f"the next engine that answers for {name} is its engine")
+    return OK
+
+
+@suppliers.command(name="release")
+@asyncclick.argument("name")
+@asyncclick.option("--db", "database_url", metavar="URL", help=f"The database. By default, {DATABASE_VARIABLE}.")
+def release_supplier(name: str, database_url: str | None) -> int:
+    """Have the supplier NAME, which takes one customer, take the customer of the next job that is placed there.
+
+    Remove first what its customer has left on its machines. Refused while the supplier has open jobs, or has not
+    confirmed that all of them have ended.
+    """
+    customer = _in_database(database_url, lambda database: release(database, name))
+    was = "nobody" if customer is None else customer
+    asyncclick.echo(f"{name} was {was}'s, and is now whose job is placed there next")
+    return OK
+
+
+def _in_database(database_url: str | None, change: Callable[[Database], _Changed]) -> _Changed:
+    """Make a change in the database that a command was given, or that the environment names.
+
+    Raises:
+        Misconfigured: there is none, or the change is refused.
+    """
     url = database_url or os.environ.get(DATABASE_VARIABLE)
     if not url:
         raise Misconfigured(f"no database: give --db URL, or set {DATABASE_VARIABLE}")
     try:
         database = Database(url)
         try:
-            repin(database, name)
+            return change(database)
         finally:
             database.close()
     except (UnusableDatabase, DatabaseUnavailable, EngineInUse, ValueError) as exc:
         raise Misconfigured(str(exc)) from exc
-    asyncclick.echo(f"the next engine that answers for {name} is its engine")
-    return OK
 
 
 def example_text() -> str:

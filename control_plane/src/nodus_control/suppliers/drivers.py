@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,10 +28,24 @@ _WHAT_RUNS = {
     SLURM: "Jobs really run, on a Slurm cluster. Only live keys (nk_live_…) may submit.",
 }
 
+_WHAT_RUNS_THERE = {
+    SIMULATED: "nothing runs there: jobs and prices are simulated, for test keys (nk_test_…).",
+    PROCESS: "commands really run, on the worker's machine; images do not. For live keys (nk_live_…).",
+    DOCKER: "images really run, in containers of an engine. For live keys (nk_live_…).",
+    SLURM: "jobs really run, on a Slurm cluster. For live keys (nk_live_…).",
+}
 
-def what_runs(drivers: Iterable[str]) -> str:
-    """Return what an operator is told at the start: a line for each driver."""
-    return "\n".join(_WHAT_RUNS[driver] for driver in drivers)
+
+def what_runs(suppliers: Mapping[str, str]) -> str:
+    """Return what an operator is told at the start: a line for each driver, with its suppliers where there are several.
+
+    `suppliers` are the drivers, by supplier.
+    """
+    drivers = sorted(set(suppliers.values()))
+    if len(drivers) == 1:
+        return _WHAT_RUNS[drivers[0]]
+    names = {driver: [name for name, of_it in suppliers.items() if of_it == driver] for driver in drivers}
+    return "\n".join(f"{', '.join(names[driver])}: {_WHAT_RUNS_THERE[driver]}" for driver in drivers)
 
 
 @dataclass(frozen=True)
@@ -39,7 +53,7 @@ class DriverContext:
     """What a driver may look at of the control plane whose jobs it runs.
 
     Attributes:
-        catalogue: the suppliers that it simulates.
+        catalogue: all suppliers of the file, whoever serves them.
         jobs: the jobs, to recall those of before a restart.
         clock: what time it is for them.
         seed: what all simulated chance is derived from; None for 0.
@@ -176,10 +190,16 @@ class Drivers:
         """Whether commands from API callers really run at some supplier."""
         return any(driver.runs_commands for driver in self)
 
-    def logs(self, placement: Placement, offset: int, limit: int) -> LogChunk:
-        """Return up to `limit` bytes of what a placement printed; nothing where its supplier has no driver any more."""
+    def logs(self, placement: Placement, offset: int, limit: int, *, simulated: bool | None = None) -> LogChunk:
+        """Return up to `limit` bytes of what a placement printed.
+
+        Nothing where its supplier has no driver any more, or one of the other kind: what ran is not made up, and what
+        was made up is nowhere. `simulated` is what the job's row says; None where that was not recorded.
+        """
         driver = self.of(placement.supplier)
-        return LogChunk(b"", offset, 0, complete=True) if driver is None else driver.logs(placement, offset, limit)
+        if driver is None or (simulated is not None and driver.runs_commands is simulated):
+            return LogChunk(b"", offset, 0, complete=True)
+        return driver.logs(placement, offset, limit)
 
 
 def _of_earlier_versions(processes: Driver | None) -> Mapping[str, Driver]:

@@ -68,6 +68,25 @@ class Placement:
     engine_ref: str | None = None
 
 
+class Program(Protocol):
+    """Of a workload, what decides whether an engine can ever run it. `command` and `env` hold secrets."""
+
+    @property
+    def image(self) -> str:
+        """The image's name."""
+        ...
+
+    @property
+    def command(self) -> tuple[str, ...] | None:
+        """The words to run; None for the image's own."""
+        ...
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        """The variables."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Workload:
     """What is to run. `env` and `command` hold secrets: they never reach a log or a `repr`."""

@@ -6,6 +6,7 @@ A driver's own modules are imported when it is made: nobody loads what the file 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 
 from nodus_core.suppliers_file import (
@@ -20,7 +21,7 @@ from nodus_ledger.jobs.jobs import Jobs
 
 from .drivers import DOCKER, PROCESS, SIMULATED, SLURM, DriverContext, Service, Terms
 from .process.options import ProcessOptions
-from .protocol import Driver, Placement, Workload
+from .protocol import Driver, Placement, Program, SubmissionRefused, Workload
 from .simulated.driver import Recalled, SimulatedDriver
 
 
@@ -57,28 +58,29 @@ def _service_of(entry: SupplierEntry, process: ProcessOptions) -> Service:
     return Service(DOCKER, made, terms, why_not=why_not)
 
 
-def _why_not_a_command(_image: str, has_command: bool) -> str | None:
-    return None if has_command else "The supplier runs commands, and no images: give the job a `command`."
+def _why_not_a_command(program: Program) -> str | None:
+    from .process.acceptable import require_acceptable
+
+    return _refusal(lambda: require_acceptable(program))
 
 
-def _why_not_in_container(options: DockerOptions, image: str, _has_command: bool) -> str | None:
-    from .docker.references import InvalidReference, is_allowed, parse_reference
+def _why_not_in_container(options: DockerOptions, program: Program) -> str | None:
+    from .docker.acceptable import require_acceptable
 
+    return _refusal(lambda: require_acceptable(program, options))
+
+
+def _why_not_on_cluster(options: SlurmOptions, program: Program) -> str | None:
+    from .slurm.acceptable import require_acceptable
+
+    return _refusal(lambda: require_acceptable(program, options))
+
+
+def _refusal(require: Callable[[], object]) -> str | None:
     try:
-        reference = parse_reference(image)
-    except InvalidReference as exc:
-        return f"The image cannot be run: {exc}."
-    if not is_allowed(reference, options.registries):
-        return f"The supplier does not run images of the registry {reference.registry}."
-    return None
-
-
-def _why_not_on_cluster(options: SlurmOptions, image: str, has_command: bool) -> str | None:
-    if image in options.images:
-        is_empty = not options.images[image] and not has_command
-        return "The image stands for no program of its own here: give the job a `command`." if is_empty else None
-    if not options.image_command:
-        return "The supplier runs no containers, and the image is not among those that it knows: choose one of those."
+        require()
+    except SubmissionRefused as exc:
+        return exc.message
     return None
 
 

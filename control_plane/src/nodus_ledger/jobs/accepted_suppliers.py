@@ -105,14 +105,18 @@ def is_accepted(connection: Connection, sha256: str) -> bool:
 def _jobs_elsewhere(connection: Connection, catalogue: Catalogue, *, serves_earlier: bool) -> dict[str, list[str]]:
     """Return the jobs that have an open attempt at a supplier which is not in a catalogue as it was.
 
-    One that was simulated and runs something now is another, and so is the reverse; a job from before that was recorded
-    may be under way with either, and is left out where what was begun then is served here.
+    One that was simulated and runs something now is another, and so is the reverse. A job from before that was recorded
+    may really run, whatever its supplier is now: it has none here but where what was begun then is served, under names
+    that are not in the catalogue.
     """
     found: dict[str, list[str]] = {}
-    query = OPEN_ATTEMPTS.where(jobs.c.simulated.is_not(None)) if serves_earlier else OPEN_ATTEMPTS
-    for supplier, job_id, simulated in connection.execute(query):
+    for supplier, job_id, simulated in connection.execute(OPEN_ATTEMPTS):
         entry = catalogue.suppliers.get(supplier)
-        if entry is None or (simulated is not None and entry.is_simulated is not simulated):
+        if simulated is None:
+            is_elsewhere = not serves_earlier or entry is not None
+        else:
+            is_elsewhere = entry is None or entry.is_simulated is not simulated
+        if is_elsewhere:
             found.setdefault(supplier, []).append(job_id)
     return found
 

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from ..database.database import Database
 from ..database.schema import jobs
-from .admission import Admission, anothers
+from .admission import Admission, Program, anothers
 from .capacity import Layout, free_in
 from .heartbeats import unreachable_now
 from .outages import outages_now
@@ -26,12 +26,20 @@ class Available:
 
     Attributes:
         free: how many GPUs a new job could have, by supplier and model; only where they are counted.
-        closed: the suppliers that give a new job nothing now, whatever is free: those that are out, that no worker
-            reaches, and that belong to another customer.
+        outages: the suppliers that are out.
+        unreachable: those that no worker reaches.
+        anothers: those that belong to another customer.
     """
 
     free: Mapping[tuple[str, str], int]
-    closed: frozenset[str]
+    outages: frozenset[str] = frozenset()
+    unreachable: frozenset[str] = frozenset()
+    anothers: frozenset[str] = frozenset()
+
+    @property
+    def closed(self) -> frozenset[str]:
+        """The suppliers that give a new job nothing now, whatever is free."""
+        return self.outages | self.unreachable | self.anothers
 
 
 class Availability:
@@ -47,8 +55,9 @@ class Availability:
         """Say what a customer could have of these models; `real_now` is the real time, in Unix milliseconds."""
         counted = {model for _, model in self._layout.gpus}.intersection(gpus)
         with self._database.read() as connection:
-            closed = outages_now(connection) | unreachable_now(connection, real_now)
-            closed |= anothers(self._admission.owners(connection), customer_id)
+            outages = frozenset(outages_now(connection))
+            unreachable = unreachable_now(connection, real_now)
+            of_others = anothers(self._admission.owners(connection), customer_id)
             rooms = self._slots.rooms(connection, counted) if counted else {}
             kept = {(row.reserves, row.gpu): row.gpu_count for row in connection.execute(_RESERVED)} if counted else {}
         free = {
@@ -57,4 +66,8 @@ class Availability:
             for supplier, pool in self._layout.pools.items()
             if pool in room.free
         }
-        return Available(free, closed)
+        return Available(free, outages, unreachable, of_others)
+
+    def unable(self, program: Program) -> frozenset[str]:
+        """Return the suppliers that can never run a program, whoever's it is."""
+        return frozenset(self._admission.unable(program))

@@ -46,7 +46,8 @@ _PLACEMENT = select(
     attempts.c.region,
     attempts.c.placed_at,
     attempts.c.ended_at,
-)
+    jobs.c.simulated,
+).join(jobs, jobs.c.id == attempts.c.job_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,10 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class PlacementFacts:
-    """Which attempt ran where, and when, in Unix milliseconds; `ended_at` is None while it is open."""
+    """Which attempt ran where, and when, in Unix milliseconds; `ended_at` is None while it is open.
+
+    `simulated` is whether nothing ran, as the job's row says; None where that was not recorded.
+    """
 
     job_id: str
     attempt: int
@@ -67,6 +71,7 @@ class PlacementFacts:
     region: str
     placed_at: int
     ended_at: int | None
+    simulated: bool | None = None
 
 
 _NEVER_BEGUN = (outcomes.REFUSED, outcomes.NOT_STARTED)

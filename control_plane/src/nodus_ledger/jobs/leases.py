@@ -256,7 +256,7 @@ class Claims:
             connection.execute(_QUEUE, rows)
 
     def _wants(self, job: JobRecord, history: Sequence[ClosedAttempt], now: int) -> tuple[Wants, int | None]:
-        unable = self._admission.unable(job.image, has_command=job.has_command)
+        unable = self._admission.unable_of(job)
         return wants_of(job, history, self._catalogue, now, unable)
 
     def _floor_at(self, connection: Connection, now: int) -> int | None:

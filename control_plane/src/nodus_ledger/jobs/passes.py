@@ -245,7 +245,7 @@ class Passes:
             work = OnePass(connection, gpu, room, self._slots.held(connection, gpu), stand)
             if not self._may_place(connection):
                 return work, []
-            work.owners = self._admission.owners(connection)
+            work.owners = self._admission.owners(connection, keep=True)
             waiting = self._queues(connection, gpu, circumstances, work.owners)
             work.read_turns({head.customer for head in waiting.heads.values()})
             while len(work.entries) + work.moved < limit and not work.is_stale:
@@ -317,7 +317,7 @@ class Passes:
     def _moves(self, connection: Connection, job: JobRecord, queue: str) -> bool:
         """Move a job to another queue if other suppliers can run it than when it began to wait; say whether it was."""
         wants = of_queue(queue)
-        unable = self._admission.unable(job.image, has_command=job.has_command)
+        unable = self._admission.unable_of(job)
         if unable == wants.unable:
             return False
         connection.execute(_MOVE, {"of_seq": job.seq, "to_queue": replace(wants, unable=unable).queue})

@@ -33,6 +33,7 @@ def decision_document(decision: Decision) -> dict[str, Any]:
             "score": candidate.score,
             "rejected": candidate.rejected,
             "has_room": candidate.has_room,
+            "simulated": candidate.offer.simulated,
         }
         for candidate in decision.candidates
     ]

@@ -28,7 +28,7 @@ from ..keys import budget_events, budgets
 from ..keys.keys import KeyRecord
 from ..trust import job_entries, log
 from ..webhooks import outbox, payloads
-from .admission import Admission
+from .admission import Admission, Program
 from .capacity import Layout
 from .job_secrets import seal_secrets
 from .outages import outages_now
@@ -146,7 +146,7 @@ class Submissions:
         job_id = self.ids.new(now, lambda: _count(connection))
         steering = {name: value for name, value in spec.env.items() if key.is_test and name.startswith(_STEERING)}
         waits = self._layout.takes_turns(spec.gpu)
-        unable = self._admission.unable(spec.image, has_command=bool(spec.command)) if waits else ()
+        unable = self._admission.unable(_program(spec)) if waits else ()
         wants = of_new_job(key.customer_id, spec, rate, simulated=key.is_test, unable=unable)
         values: dict[str, Any] = {
             "id": job_id,
@@ -204,7 +204,7 @@ class Submissions:
             is_too_many = bool(routing.eligible(offers, spec.require_tiers))
             raise NoSuchOffer(spec.gpu, self._catalogue.gpus_for(simulated=key.is_test), is_too_many=is_too_many)
         owners = self._admission.owners(connection)
-        unable = self._admission.require(eligible, owners, key.customer_id, spec.image, has_command=bool(spec.command))
+        unable = self._admission.require(eligible, owners, key.customer_id, _program(spec))
         possible = [offer for offer in eligible if offer.supplier not in unable]
         out = outages_now(connection)
         if out and all(offer.supplier in out for offer in possible):
@@ -222,6 +222,10 @@ def _earlier(connection: Connection, key: KeyRecord, idempotency_key: str) -> Jo
     }
     row = _BY_IDEMPOTENCY_KEY.first(connection, wanted)
     return None if row is None else JobRecord(*row)
+
+
+def _program(spec: JobSpec) -> Program:
+    return Program(spec.image, spec.command, spec.env)
 
 
 def _count(connection: Connection) -> int:

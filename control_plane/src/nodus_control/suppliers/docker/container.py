@@ -18,25 +18,6 @@ of two bytes, line break included, which take 0.97 GB (in Podman, of four). Shor
 
 _OPEN_FILES = 16_384
 _PROCESSES = 16_384
-_BAD_CHARACTER = "\0"
-
-
-def require_acceptable(workload: Workload) -> None:
-    """Refuse what no engine takes, without quoting it.
-
-    Raises:
-        SubmissionRefused: `invalid_command`.
-    """
-    parts = [*(workload.command or ()), *workload.env, *workload.env.values()]
-    try:
-        for part in parts:
-            part.encode("utf-8")
-    except UnicodeEncodeError:
-        raise SubmissionRefused("invalid_command", "command or env holds a character that has no encoding") from None
-    if any(_BAD_CHARACTER in part for part in parts):
-        raise SubmissionRefused("invalid_command", "command or env holds a NUL character")
-    if any(not name or "=" in name for name in workload.env):
-        raise SubmissionRefused("invalid_command", "env holds a name that is empty or has a '='")
 
 
 def create_document(

@@ -23,13 +23,13 @@ from ..protocol import (
     Placement,
     PlacementState,
     Report,
-    SubmissionRefused,
     Workload,
     always,
 )
+from .acceptable import require_acceptable
 from .attempts import Attempt
 from .background import Background
-from .container import gpus_of, require_acceptable
+from .container import gpus_of
 from .containers import Containers
 from .engine import CHANGE_SECONDS, START_SECONDS, Engine
 from .followers import Followers
@@ -38,7 +38,7 @@ from .limits import LIMITS, Limits, within
 from .listing import Listing
 from .names import may_share, names_of, owner_of
 from .options import resolve
-from .references import FINAL, WHAT_IS_WRONG, InvalidReference, is_allowed, parse_reference
+from .references import FINAL, WHAT_IS_WRONG
 from .references import Reference as ImageReference
 from .starting import GPU_MISSING, GPU_NOT_ATTACHED, Starter, nothing_begun, refusal
 from .state import (
@@ -201,8 +201,7 @@ class DockerDriver:
             CapacityRefused: the disk is too full, or the engine is another control plane's too.
             SubmissionRefused: `invalid_command`, or `cannot_run` for an image or GPUs that are not to be had here.
         """
-        require_acceptable(workload)
-        image = self._image(workload)
+        image = require_acceptable(workload, self._options)
         gpus_of(placement, workload, self._options, self._gpus)
         attempt = self._attempt(placement)
         if attempt.claimed_by() is not None or attempt.is_withdrawn():
@@ -347,16 +346,6 @@ class DockerDriver:
         for seen_at in (self._end_seen_at, self._claim_seen_at):
             seen_at.pop(attempt.folder, None)
 
-    def _image(self, workload: Workload) -> ImageReference:
-        try:
-            image = parse_reference(workload.image)
-        except InvalidReference as exc:
-            raise SubmissionRefused("cannot_run", f"the image cannot be run: {exc}") from exc
-        if not is_allowed(image, self._options.registries):
-            message = f"the supplier does not run images of the registry {image.registry}"
-            raise SubmissionRefused("cannot_run", message)
-        return image
-
     def _require_room(self) -> None:
         """Check what would make every container here fail, before one is made."""
         self._directory.mkdir(0o700, parents=True, exist_ok=True)
@@ -388,7 +377,7 @@ class DockerDriver:
             return attempt.end(lost)
         if not placement.is_accepted:
             return self._report_withdrawn(attempt, now) if attempt.withdraw() else _starting(now)
-        image = self._image(workload)
+        image = require_acceptable(workload, self._options)
         if self._images.is_there(image):
             return self._begin_later(placement, workload, attempt, image, now)
         pull = self._images.pull(image, names_of(self._database_id, placement).made)
@@ -412,7 +401,7 @@ class DockerDriver:
         claimed_by = attempt.claimed_by()
         if claimed_by is None and container.name == names_of(self._database_id, placement).made:
             if placement.is_accepted:
-                return self._begin_later(placement, workload, attempt, self._image(workload), now)
+                return self._begin_later(placement, workload, attempt, require_acceptable(workload, self._options), now)
             if attempt.withdraw():
                 self._containers.remove(container.id)
                 return self._report_withdrawn(attempt, now)

@@ -41,7 +41,6 @@ from ..protocol import (
     Placement,
     PlacementState,
     Report,
-    SubmissionRefused,
     Workload,
     always,
 )
@@ -181,11 +180,6 @@ class ProcessDriver:
             CapacityRefused: no runner could be started, and none ever will be for this attempt.
             SubmissionRefused: `command_required`, or `invalid_command` for one that no operating system accepts.
         """
-        if not workload.command:
-            raise SubmissionRefused(
-                "command_required",
-                "the process driver runs commands on this machine, not images: give the job a command",
-            )
         require_acceptable(workload)
         self._require_disk(itself=True)
         self._warn_about_image(workload.image)

@@ -41,6 +41,7 @@ _DEFAULT_DURATION = (0.3, 0.9)
 _LONGEST_DURATION_SECONDS = 10 * 365 * 86_400.0
 _MAX_ERROR_LENGTH = 2000
 _MOST_CANCELLED = 65_536
+_USUAL = SimulatedOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,8 @@ class SimulatedDriver:
             return timeline.report
         if now >= timeline.started_at:
             return Report(PlacementState.RUNNING, started_at=timeline.started_at, next_poll_at=timeline.finished_at)
-        deadline = self._catalogue.suppliers[placement.supplier].start_deadline_seconds
+        entry = self._catalogue.suppliers.get(placement.supplier)
+        deadline = None if entry is None else entry.start_deadline_seconds
         late_at = math.inf if deadline is None else _milliseconds(placement.placed_at + deadline) + 0.001
         next_poll_at = min(timeline.started_at, late_at) if now < late_at else timeline.started_at
         return Report(PlacementState.PROVISIONING, next_poll_at=next_poll_at)
@@ -215,9 +217,9 @@ class SimulatedDriver:
         return _Timeline(started_at, finished_at, report)
 
     def _options(self, supplier: str) -> SimulatedOptions:
-        options = self._catalogue.suppliers[supplier].options
-        assert isinstance(options, SimulatedOptions)
-        return options
+        """Return how a supplier is simulated; in the usual way where it is not in the file any more, or runs jobs."""
+        entry = self._catalogue.suppliers.get(supplier)
+        return entry.options if entry is not None and isinstance(entry.options, SimulatedOptions) else _USUAL
 
     def _stream(self, purpose: str, placement: Placement) -> random.Random:
         return stream(
