@@ -54,9 +54,11 @@ def jobs(tmp_path: pathlib.Path) -> Iterator[RealJobs]:
     if subprocess.run(words, capture_output=True, check=False).returncode != 0:
         pytest.skip("this user may mount no file system")
     made = RealJobs(state)
-    yield made
-    made.end_all()
-    subprocess.run(["umount", "--lazy", state], capture_output=True, check=False)
+    try:
+        yield made
+        made.end_all()
+    finally:
+        subprocess.run(["umount", "--lazy", state], capture_output=True, check=False)
 
 
 def test_what_a_program_filled_the_disk_with_makes_room_for_how_it_ended(jobs: RealJobs) -> None:
