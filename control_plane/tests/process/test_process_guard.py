@@ -124,7 +124,7 @@ def require_lost(job: RealJob, *, is_contained: bool) -> float:
     report = job.finish()
     expected = (PlacementState.LOST, "lost") if is_contained else (PlacementState.FAILED, "runner_lost")
     assert (report.state, report.error_code) == expected
-    assert "could not write to the disk" in (report.error_message or "")
+    assert "could not show any more that it lives" in (report.error_message or "")
     assert report.started_at is not None
     assert report.finished_at is not None
     return report.finished_at - report.started_at
