@@ -119,7 +119,9 @@ def ask_about(control_plane: ControlPlane, job_id: str) -> None:
     def is_dealt_with() -> bool:
         control_plane.worker.run_due()
         with control_plane.database.read() as connection:
-            return connection.execute(select(jobs.c.due_at).where(jobs.c.id == job_id)).scalar_one() != 0
+            return (
+                connection.execute(select(jobs.c.due_at).where(jobs.c.id == job_id, jobs.c.due_at == 0)).first() is None
+            )
 
     eventually(is_dealt_with, lambda: "no worker deals with the job")
 
