@@ -55,6 +55,17 @@ def test_what_is_of_others_is_named_only(whose: dict[str, str], is_running: bool
     assert fate(replace(FOUND, is_running=is_running, **whose), None) is Fate.NAMED  # type: ignore[arg-type]
 
 
+def test_what_is_of_no_recorded_life_is_ours_if_we_know_of_it() -> None:
+    """An earlier version recorded none; what this database does not know can be from after the backup it came from."""
+    ended = replace(FOUND, is_running=False, incarnation="")
+    another = replace(ended, database_id="other")
+
+    assert fate(replace(ended, is_running=True), OPEN) is Fate.LEFT
+    assert fate(replace(ended, is_running=True), OVER) is Fate.ENDED
+    assert fate(ended, OVER) is Fate.FORGOTTEN
+    assert fate(ended, None) is fate(another, OVER) is Fate.NAMED
+
+
 @pytest.fixture
 def fleet(database_url: str) -> Iterator[Fleet]:
     """A control plane of two suppliers."""

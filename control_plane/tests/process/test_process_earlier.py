@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import pathlib
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 from patience import eventually
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from nodus_control.clock import RunningClock
 from nodus_control.control_plane import ControlPlane
 from nodus_core.spec import parse_spec
 from nodus_core.suppliers_reading import read_suppliers
-from nodus_ledger.database.schema import attempts, jobs
+from nodus_ledger.database.schema import IS_OPEN, attempts, jobs
 from nodus_ledger.jobs.accepted_suppliers import SuppliersInUse
 from nodus_ledger.keys.keys import PrincipalKind
 
@@ -71,28 +72,33 @@ def opened(database: pathlib.Path, text: str) -> Iterator[ControlPlane]:
         made.close()
 
 
+def begin(control_plane: ControlPlane, script: str, begun: Callable[[], bool], count: int = 1) -> list[str]:
+    """Begin jobs as an earlier version did, under a supplier that is simulated by now."""
+    minted = control_plane.keys.mint(customer_id="c", label="", principal_kind=PrincipalKind.AGENT, now=0)
+    key = control_plane.keys.find(minted.api_key)
+    assert key is not None
+    spec = parse_spec({"image": "x", "gpu": "h100_80gb", "command": ["sh", "-c", script]})
+    made = [control_plane.jobs.submit(key, spec, None, control_plane.clock.now()).job.id for _ in range(count)]
+
+    def have_begun() -> bool:
+        control_plane.worker.run_due()
+        return {control_plane.jobs.get("c", each).status for each in made} == {"running"} and begun()
+
+    eventually(have_begun, lambda: f"it is {control_plane.jobs.get('c', made[0])}")
+    with control_plane.database.write() as connection:
+        connection.execute(update(jobs).values(simulated=None, supplier="hyperbolic"))
+        connection.execute(update(attempts).values(supplier="hyperbolic"))
+    return made
+
+
 def test_what_an_earlier_version_ran_is_seen_to_its_end_and_what_it_simulated_is_not(tmp_path: pathlib.Path) -> None:
     """Both stand under suppliers that are simulated by now; who runs no commands here may not take them over."""
     database, count, go = tmp_path / "nodus.db", tmp_path / "count", tmp_path / "go"
     script = f"echo ran >> '{count}'; until test -e '{go}'; do sleep 0.05; done; exit 7"
     with opened(database, DESK) as control_plane:
-        minted = control_plane.keys.mint(customer_id="c", label="", principal_kind=PrincipalKind.AGENT, now=0)
-        key = control_plane.keys.find(minted.api_key)
-        assert key is not None
-        spec = parse_spec({"image": "x", "gpu": "h100_80gb", "command": ["sh", "-c", script]})
-        ran, simulated = (
-            control_plane.jobs.submit(key, spec, None, control_plane.clock.now()).job.id for _ in range(2)
+        ran, simulated = begin(
+            control_plane, script, lambda: count.exists() and count.read_text() == "ran\n" * 2, count=2
         )
-
-        def have_begun() -> bool:
-            control_plane.worker.run_due()
-            states = {control_plane.jobs.get("c", each).status for each in (ran, simulated)}
-            return states == {"running"} and count.exists() and count.read_text() == "ran\n" * 2
-
-        eventually(have_begun, lambda: f"it is {control_plane.jobs.get('c', ran)}")
-        with control_plane.database.write() as connection:
-            connection.execute(update(jobs).values(simulated=None, supplier="hyperbolic"))
-            connection.execute(update(attempts).values(supplier="hyperbolic"))
     for text in (RACK, SIMULATED, DESK + SIMULATED):
         with pytest.raises(SuppliersInUse, match=ran), opened(database, text):
             pass
@@ -113,3 +119,58 @@ def test_what_an_earlier_version_ran_is_seen_to_its_end_and_what_it_simulated_is
     assert "code 7" in (first.error_message or "")
     assert (second.status, second.error_code) == ("failed", "no_supplier")
     assert count.read_text() == "ran\n" * 2
+
+
+def ask_about(control_plane: ControlPlane, job_id: str) -> None:
+    """Have a worker deal with a job now."""
+    with control_plane.database.write() as connection:
+        connection.execute(update(jobs).where(jobs.c.id == job_id, IS_OPEN).values(due_at=0))
+
+    def is_dealt_with() -> bool:
+        control_plane.worker.run_due()
+        with control_plane.database.read() as connection:
+            return (
+                connection.execute(select(jobs.c.due_at).where(jobs.c.id == job_id, jobs.c.due_at == 0)).first() is None
+            )
+
+    eventually(is_dealt_with, lambda: "no worker deals with the job")
+
+
+def test_what_an_earlier_version_ran_is_not_lost_on_another_host(
+    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker there has no records of it, which says nothing of what goes on where they are."""
+    database, go = tmp_path / "nodus.db", tmp_path / "go"
+    script = f"until test -e '{go}'; do sleep 0.05; done; exit 7"
+    with opened(database, DESK) as control_plane:
+        (ran,) = begin(control_plane, script, lambda: True)
+    with opened(database, RACK + DESK) as control_plane:
+        ask_about(control_plane, ran)
+    (records,) = tmp_path.rglob(f"{ran}/1")
+    state, apart = records.parent.parent, tmp_path / "apart"
+    state.rename(apart)
+    with opened(database, RACK + DESK) as elsewhere:
+        with elsewhere.database.write() as connection:
+            connection.execute(update(jobs).where(IS_OPEN).values(due_at=0))
+
+        def is_refused() -> bool:
+            elsewhere.worker.run_due()
+            return "supplier hyperbolic: the engine that is reached here is not" in caplog.text
+
+        eventually(is_refused, lambda: f"it is {elsewhere.jobs.get('c', ran)}")
+        job = elsewhere.jobs.get("c", ran)
+    shutil.rmtree(state)
+    apart.rename(state)
+    with opened(database, RACK + DESK) as later:
+        go.touch()
+
+        def is_over() -> bool:
+            later.worker.run_due()
+            return later.jobs.get("c", ran).is_terminal
+
+        eventually(is_over, lambda: f"it is {later.jobs.get('c', ran)}")
+        ended = later.jobs.get("c", ran)
+
+    assert job.status == "running"
+    assert (ended.status, ended.error_code) == ("failed", "nonzero_exit")
+    assert "code 7" in (ended.error_message or "")

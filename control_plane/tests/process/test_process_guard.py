@@ -87,6 +87,24 @@ def test_what_has_ended_by_itself_was_not_ended() -> None:
     assert not silence.has_ended_it
 
 
+def test_time_in_which_nobody_looked_is_nobodys_silence() -> None:
+    """All of them may have been stopped: nobody is ended for that, and nobody has less time to end by it."""
+    program = Program()
+    silence = make_silence(program)
+    silence.look(150.0)
+    silence.paused(1000.0)
+    silence.look(1151.0)
+    silence.look(1160.0)
+    assert program.signals == []
+    silence.look(1161.0)
+    silence.paused(1000.0)
+    silence.look(2165.0)
+    assert program.signals == ["announced", "TERM"]
+    silence.look(2166.0)
+
+    assert program.signals == ["announced", "TERM", "KILL"]
+
+
 def driver_of(jobs: RealJobs) -> ProcessDriver:
     """A driver whose runners have little time."""
     return ProcessDriver(
@@ -106,7 +124,7 @@ def require_lost(job: RealJob, *, is_contained: bool) -> float:
     report = job.finish()
     expected = (PlacementState.LOST, "lost") if is_contained else (PlacementState.FAILED, "runner_lost")
     assert (report.state, report.error_code) == expected
-    assert "could not write to the disk" in (report.error_message or "")
+    assert "could not show any more that it lives" in (report.error_message or "")
     assert report.started_at is not None
     assert report.finished_at is not None
     return report.finished_at - report.started_at

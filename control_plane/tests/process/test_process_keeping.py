@@ -90,7 +90,7 @@ def is_running(ended: RealJob, running: RealJob) -> dict[str, bool]:
 
 
 def test_attempts_from_before_owners_were_recorded_are_of_no_life(jobs: RealJobs) -> None:
-    """They are this database's, since its directory is; a sweep that ends only its own life's passes them over."""
+    """They are this database's, since its directory is; a sweep deals with those that it knows, and names the rest."""
     job = jobs.start_shell("true")
     job.finish()
     (job.directory / "owner.json").unlink()

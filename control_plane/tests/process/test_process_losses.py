@@ -104,6 +104,21 @@ def test_a_runner_is_heard_of_for_as_long_as_it_gives_signs(tmp_path: pathlib.Pa
     assert heard == [True, True, True, True, False]
 
 
+def test_a_clock_that_is_set_back_silences_no_runner(tmp_path: pathlib.Path) -> None:
+    """What its program printed before stays the newer file of the two, for as long as the program prints nothing."""
+    clock = [0.0]
+    watch = Watch(120.0, clock=lambda: clock[0])
+    for name, at in ((attempt_files.CLAIM, 9000.0), (attempt_files.OUTPUT, 9000.0)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (at, at))
+    assert watch.is_heard(NAME, str(tmp_path), 0.0)
+    for seconds in (100.0, 200.0, 300.0):
+        clock[0] = seconds
+        os.utime(tmp_path / attempt_files.CLAIM, (5000.0 + seconds, 5000.0 + seconds))
+
+        assert watch.is_heard(NAME, str(tmp_path), seconds)
+
+
 @pytest.mark.parametrize(
     ("is_contained", "state", "code"),
     [(True, PlacementState.LOST, "lost"), (False, PlacementState.FAILED, "runner_lost")],

@@ -59,7 +59,8 @@ def test_what_cannot_be_reached_is_one_error(tmp_path: Path) -> None:
         ({"TaskPlugin": "task/affinity"}, "TaskPlugin"),
         ({"ConstrainDevices": "no"}, "ConstrainDevices"),
         ({"ProctrackType": "proctrack/linuxproc"}, "ProctrackType"),
-        ({"PreemptMode": "GANG,REQUEUE"}, "PreemptMode"),
+        ({"PreemptMode": "REQUEUE"}, "PreemptMode"),
+        ({"PreemptMode": "SUSPEND,GANG"}, "PreemptMode"),
     ],
 )
 def test_each_hazard_is_named_and_no_other(changes: dict[str, str], word: str) -> None:

@@ -109,3 +109,32 @@ def test_a_secret_that_was_cut_off_replaces_none(tmp_path: Path, size: int) -> N
 
     assert (folder / "secret").read_text() == "the secret"
     assert sorted(path.name for path in folder.iterdir()) == ["attempt", "script", "secret", "work"]
+
+
+@pytest.mark.parametrize("is_another", [False, True])
+def test_nothing_is_taken_back_where_the_file_system_is_not_mounted(tmp_path: Path, is_another: bool) -> None:
+    """The attempt may run, or have ended, by records that are only out of sight."""
+    shared, apart = tmp_path / "shared", tmp_path / "apart"
+    cluster = Cluster(ShellTransport(None), str(shared))
+    prepare(cluster, "secret")
+    shared.rename(apart)
+    shared.mkdir()
+    if is_another:
+        Cluster(ShellTransport(None), str(shared)).withdraw("nodus-db-other-1")
+    before = sorted(shared.rglob("*"))
+    for call in (
+        lambda: prepare(cluster, "secret"),
+        lambda: cluster.withdraw(NAME),
+        lambda: cluster.cancel(NAME),
+        lambda: cluster.forget(NAME),
+        lambda: cluster.look([NAME]),
+        cluster.list_attempts,
+    ):
+        with pytest.raises(EngineUnavailable, match="is that mounted"):
+            call()
+    assert sorted(shared.rglob("*")) == before
+    shared.rename(tmp_path / "other")
+    apart.rename(shared)
+    cluster.withdraw(NAME)
+
+    assert cluster.look([NAME])[NAME].withdrawn_at is not None

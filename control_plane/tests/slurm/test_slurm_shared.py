@@ -127,6 +127,27 @@ def test_that_there_is_no_answer_is_shared_too(source: Source) -> None:
     assert shared.get() == 2
 
 
+@pytest.mark.parametrize("is_peeking", [False, True])
+def test_a_host_without_threads_for_a_moment_can_ask_again(
+    source: Source, monkeypatch: pytest.MonkeyPatch, is_peeking: bool
+) -> None:
+    """Whoever needs an answer hears that there is none, and nobody waits for one that nobody fetches."""
+    shared = source.shared()
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        if is_peeking:
+            assert shared.peek() is None
+        with pytest.raises(EngineUnavailable, match="no thread"):
+            shared.get()
+    source.now = 5.0
+
+    assert shared.get() == 1
+
+
 def test_looking_without_waiting_sees_to_a_younger_answer(source: Source) -> None:
     """None before there is one."""
     shared = source.shared()

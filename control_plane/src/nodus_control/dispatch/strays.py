@@ -45,7 +45,9 @@ def fate_of(found: Found, known: PlacementFacts | None, us: Owner, now: int) -> 
         us: whose sweep this is.
         now: Unix milliseconds.
     """
-    if Owner(found.database_id, found.incarnation) != us:
+    # Versions up to 0.1 recorded no life: what this one knows of is its own. The rest may be from after a backup.
+    incarnation = us.incarnation if known is not None and not found.incarnation else found.incarnation
+    if Owner(found.database_id, incarnation) != us:
         return Fate.NAMED
     if known is not None and known.ended_at is None:
         return Fate.LEFT

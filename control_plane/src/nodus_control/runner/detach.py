@@ -11,7 +11,7 @@ from typing import NoReturn
 from nodus_control.runner import attempt_files, containment, processes
 from nodus_control.runner.attempt_files import Claim, Result
 from nodus_control.runner.specification import Specification
-from nodus_control.runner.supervise import Supervisor, install_signal_handlers
+from nodus_control.runner.supervise import Supervisor, install_signal_handlers, show_life
 
 CLAIMED = b"claimed"
 ALREADY_CLAIMED = b"already claimed"
@@ -83,7 +83,11 @@ def _run(specification: Specification, attempt: str, wakeup: int, is_contained: 
 
 
 def _record(attempt: str, result: Result, key: bytes) -> None:
-    """Record the result, however long a full disk takes to have room again; unless the directory is gone."""
+    """Record the result, however long a full disk takes to have room again; unless the directory is gone.
+
+    Nobody else knows how the program ended. So this goes on to show that it lives, and what the program has filled the
+    disk with makes room first.
+    """
     while True:
         try:
             attempt_files.publish(attempt, attempt_files.RESULT, attempt_files.result_document(result), key)
@@ -91,6 +95,8 @@ def _record(attempt: str, result: Result, key: bytes) -> None:
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError:
+            show_life(attempt)
+            attempt_files.remove_program_directories(attempt)
             time.sleep(_RECORD_AGAIN_SECONDS)
 
 

@@ -23,6 +23,9 @@ SILENT_SECONDS = 60.0
 """For how long a runner may be unable to show that it lives."""
 
 LOOK_SECONDS = 1.0
+_PAUSE_LOOKS = 3
+"""After how many times its length a wait counts as one in which this process did not run."""
+
 _TOLD_BYTES = 4096
 _MOST = 1024
 """Above the descriptors that a runner has."""
@@ -73,6 +76,16 @@ class Silence:
     def heard(self, now: float) -> None:
         """Take note that the runner has shown that it lives."""
         self._heard_at = now
+
+    def paused(self, seconds: float) -> None:
+        """Take note that whoever looks did not run for so long, which is nobody's silence.
+
+        What stops the guard, as a container that is paused, has likely stopped the runner and the program too. When
+        they go on, the program has its time to end, and its runner the time to be heard of.
+        """
+        self._heard_at += seconds
+        if self._kill_at is not None:
+            self._kill_at += seconds
 
     def look(self, now: float) -> None:
         """Do what is to be done now. Once it has begun to end the program, it goes on until nothing is left."""
@@ -152,7 +165,12 @@ def _watch(runner: int, heard: int, say: int, silent_seconds: float, grace_secon
         look_seconds = min(LOOK_SECONDS, silent_seconds / 4)
         is_told = False
         while True:
-            if poller.poll(look_seconds * 1000):
+            looked_at = time.monotonic()
+            is_heard = bool(poller.poll(look_seconds * 1000))
+            passed = time.monotonic() - looked_at
+            if silence is not None and passed > _PAUSE_LOOKS * look_seconds:
+                silence.paused(passed - look_seconds)
+            if is_heard:
                 lines = os.read(heard, _TOLD_BYTES).splitlines()
                 if not lines:
                     os._exit(0)  # The runner has ended.

@@ -98,6 +98,8 @@ class Supervisor:
             return attempt_files.cancel_requested(self._attempt, self._specification.key)
         except attempt_files.Forged:
             return False  # The driver deals with that.
+        except OSError:
+            return False  # It is asked again soon, and a disk that stays away is the guard's affair.
 
     def _make_directory(self, path: str) -> None:
         os.mkdir(path, 0o700)
@@ -139,7 +141,7 @@ class Supervisor:
             elif action is Action.KILL:
                 tree.kill()
             if now - last_heartbeat >= heartbeat_seconds:
-                if self._beat():
+                if show_life(self._attempt):
                     guard.tell(program.pid, keeper)
                 last_heartbeat = now
             wait_seconds = min(termination.seconds_until_next_look(now), heartbeat_seconds)
@@ -183,19 +185,20 @@ class Supervisor:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, 0)
 
-    def _beat(self) -> bool:
-        """Leave a sign of life, if that can be: if this runner is killed, the program is known to have run until now.
-
-        What has the claim's name is asked for in the file system: what is open would do where its disk is gone.
-        """
-        try:
-            os.utime(os.path.join(self._attempt, attempt_files.CLAIM), follow_symlinks=False)
-        except OSError:
-            return False
-        return True
-
     def _wall(self) -> float:
         return time.time() + self._specification.clock_offset
+
+
+def show_life(attempt: str) -> bool:
+    """Leave a sign of life, if that can be: if this runner is killed, the program is known to have run until now.
+
+    What has the claim's name is asked for in the file system: what is open would do where its disk is gone.
+    """
+    try:
+        os.utime(os.path.join(attempt, attempt_files.CLAIM), follow_symlinks=False)
+    except OSError:
+        return False
+    return True
 
 
 def _drain(descriptor: int, output: Output) -> bytes | None:

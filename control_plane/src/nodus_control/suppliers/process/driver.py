@@ -412,11 +412,12 @@ class ProcessDriver:
         result = self._watch.judge(
             _name(placement), directory, claim, program, placement.started_at, now, was_cancelled=was_cancelled
         )
+        # First, since what the program wrote may be what leaves no room for a record.
+        attempt_files.remove_program_directories(directory)
         try:
             attempt_files.publish(directory, attempt_files.RESULT, attempt_files.result_document(result), key)
         except (FileNotFoundError, NotADirectoryError, PermissionError) as exc:
             raise Forged("its directory is gone") from exc
-        attempt_files.remove_program_directories(directory)
         return attempt_files.read_result(directory, key)
 
     def _remember_tampering(self, placement: Placement, reason: str) -> None:

@@ -32,8 +32,15 @@ class EarlierDriver:
         """Yes."""
         return True
 
-    def identity(self) -> None:
-        """Return nothing: an earlier version knew of no engines that could be told apart."""
+    def identity(self) -> str:
+        """Return the driver's: what this machine does not know may run on the one that has the records.
+
+        An earlier version recorded none, so the first worker that goes on with its jobs is taken for that machine's.
+
+        Raises:
+            EngineUnavailable: the driver cannot say it now.
+        """
+        return self._driver.identity()
 
     def submit(self, placement: Placement, workload: Workload, now: float, holds: Callable[[], bool] = always) -> None:
         """Adopt what was begun before.

@@ -185,11 +185,15 @@ def own_directories(directory: str) -> tuple[str, ...]:
 
 def last_sign(directory: str) -> float:
     """When the runner was last known to be alive, by this machine's wall clock."""
-    signs = [0.0]
-    for name in (attempt_files.CLAIM, attempt_files.OUTPUT):
-        with contextlib.suppress(OSError):
-            signs.append(os.stat(os.path.join(directory, name), follow_symlinks=False).st_mtime)
-    return max(signs)
+    return max(_signs(directory), default=0.0)
+
+
+def sign_of_life(directory: str) -> str:
+    """What changes whenever the runner shows that it lives.
+
+    All of its signs are in it: once the wall clock was set back, one that is renewed can be older than one that is not.
+    """
+    return " ".join(map(str, _signs(directory)))
 
 
 def has_printed(directory: str, image: str) -> bool:
@@ -218,3 +222,12 @@ def _directories(state_directory: str) -> Iterator[tuple[str, int, str]]:
             for attempt in os.scandir(job.path):
                 if attempt.name.isascii() and attempt.name.isdigit() and attempt.is_dir(follow_symlinks=False):
                     yield job.name, int(attempt.name), attempt.path
+
+
+def _signs(directory: str) -> list[float]:
+    """When the runner wrote each of the files that it writes all along, by this machine's wall clock."""
+    signs = []
+    for name in (attempt_files.CLAIM, attempt_files.OUTPUT):
+        with contextlib.suppress(OSError):
+            signs.append(os.stat(os.path.join(directory, name), follow_symlinks=False).st_mtime)
+    return signs

@@ -21,7 +21,7 @@ from ...runner.attempt_files import Claim, Identity, Program, Result
 from ...runner.supervise import HEARTBEAT_SECONDS
 from ..life import SignsOfLife
 from .ending import kill_everything
-from .keeping import last_sign
+from .keeping import last_sign, sign_of_life
 
 LOST_SECONDS = 120.0
 """How long a runner is not heard of until its job is given up: its guard has ended the program long before."""
@@ -64,7 +64,7 @@ class Watch:
 
     def is_heard(self, name: Name, directory: str, now: float) -> bool:
         """Whether a runner that is there still shows that it lives, as it does every few seconds."""
-        sign = str(last_sign(directory))
+        sign = sign_of_life(directory)
         with self._lock:
             watched = self._watched.setdefault(name, _Watched())
             watched.life.hear(sign, self._clock())

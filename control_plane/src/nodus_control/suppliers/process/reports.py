@@ -18,8 +18,8 @@ SHORTEST_POLL_SECONDS = 0.05
 LONGEST_POLL_SECONDS = 1.0
 
 _SILENT = (
-    "the runner that watched over the program could not write to the disk of its records any more, so the program was "
-    "ended"
+    "the runner that watched over the program could not show any more that it lives (was the disk of its records full "
+    "or away, or the runner stopped?), so the program was ended"
 )
 
 

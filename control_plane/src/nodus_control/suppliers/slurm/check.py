@@ -119,7 +119,14 @@ def judge_configuration(settings: Mapping[str, str]) -> list[Finding]:
     if "cgroup" not in settings.get("ProctrackType", ""):
         text = "ProctrackType is not proctrack/cgroup: what a job detaches can go on after its end"
         found.append(Finding(Level.WARNING, text))
-    if "REQUEUE" in settings.get("PreemptMode", "").upper():
+    preemption = settings.get("PreemptMode", "").upper()
+    if "REQUEUE" in preemption:
         text = "PreemptMode requeues: a job that is preempted is given up here, and placed again"
+        found.append(Finding(Level.WARNING, text))
+    if "SUSPEND" in preemption or "GANG" in preemption:
+        text = (
+            "PreemptMode suspends: a job that is suspended for a minute or more ends when it goes on, or is given up "
+            "before, and is placed again; have our partition not be preempted (PreemptMode=OFF)"
+        )
         found.append(Finding(Level.WARNING, text))
     return found

@@ -24,6 +24,14 @@ ASK_SECONDS = 25.0
 
 _NO_FOLDER = 74
 
+# Makes nothing: where the shared file system is not mounted, there is another folder of that name, or none, and what is
+# not found there was not taken away. What follows is done where this has entered, whatever is mounted meanwhile.
+_ENTER_ALL = r"""
+umask 077
+cd "$1/attempts" 2>/dev/null || exit 74
+[ "$(cat ../identity 2>/dev/null)" = "$2" ] || exit 74
+shift 2
+"""
 # An attempt's folder stands below `attempts`, under its name.
 _ENTER = r"""
 umask 077
@@ -39,10 +47,9 @@ once() {
 }
 """
 _WITHDRAW = (
-    r"""
-umask 077
-mkdir -p "$1/attempts/$2" || exit 73
-cd "$1/attempts/$2" || exit 73
+    _ENTER_ALL
+    + r"""
+mkdir -p "$1" && cd "$1" || exit 73
 """
     + _ONCE
     + r"""
@@ -54,22 +61,23 @@ case $held in withdrawn*) : >secret; rm -f secret.new.* ;; esac
 
 # A connection that breaks off cuts its input short: only a whole secret is one. Its name is given once, and whoever has
 # no more use of it empties the file and leaves it there: a starter that comes late cannot bring it back.
-_PREPARE = r"""
-umask 077
-folder=$1; name=$2; owner=$3; script=$4
-mkdir -p "$folder/attempts/$name" || exit 73
-cd "$folder/attempts/$name" || exit 73
+_PREPARE = (
+    _ENTER_ALL
+    + r"""
+mkdir -p "$1" && cd "$1" || exit 73
+owner=$2; script=$3
 if [ -e claim ]; then exit 0; fi
 mkdir -p work || exit 73
 put() { cat >"$1.new.$$" && mv -f "$1.new.$$" "$1" || exit 73; }
 cat >"secret.new.$$" || exit 73
-if [ "$(wc -c <"secret.new.$$")" -ne "$5" ]; then rm -f "secret.new.$$"; exit 73; fi
+if [ "$(wc -c <"secret.new.$$")" -ne "$4" ]; then rm -f "secret.new.$$"; exit 73; fi
 ln "secret.new.$$" secret 2>/dev/null
 rm -f "secret.new.$$"
 [ -e secret ] || exit 73
 printf '%s' "$script" | put script || exit 73
 if [ ! -e attempt ]; then printf '%s %s\n' "$owner" "$(date +%s)" | put attempt || exit 73; fi
 """
+)
 
 _START = (
     _ENTER
@@ -88,14 +96,14 @@ _CANCEL = (
     _WITHDRAW
     + r"""
 case $held in
-withdrawn*) timeout 10 scancel --user="$(id -un)" --name="$2" >/dev/null 2>&1; exit 0 ;;
+withdrawn*) timeout 10 scancel --user="$(id -un)" --name="$1" >/dev/null 2>&1; exit 0 ;;
 esac
 if [ -e ended ]; then exit 0; fi
 : >cancel
 if [ ! -e told ]; then
-    timeout 10 scancel --user="$(id -un)" --batch --signal=TERM --state=RUNNING --name="$2" && : >told
+    timeout 10 scancel --user="$(id -un)" --batch --signal=TERM --state=RUNNING --name="$1" && : >told
 elif [ -n "$(find told -mmin +1)" ]; then
-    timeout 10 scancel --user="$(id -un)" --name="$2"
+    timeout 10 scancel --user="$(id -un)" --name="$1"
 fi
 """
 )
@@ -123,8 +131,9 @@ fi
 """
 )
 
-_LOOK = r"""
-cd "$1/attempts" 2>/dev/null || exit 74
+_LOOK = (
+    _ENTER_ALL
+    + r"""
 while IFS= read -r name; do
     for record in claim started alive ended; do
         if [ -e "$name/$record" ] && line= && { IFS= read -r line <"$name/$record" || :; } 2>/dev/null; then
@@ -134,6 +143,7 @@ while IFS= read -r name; do
 done
 printf '%s\n' 'end of records'
 """
+)
 
 _QUEUE = r"""
 squeue --user="$(id -un)" --noheader --states=all --format="$1" && printf '%s\n' 'end of queue'
@@ -150,8 +160,9 @@ rm -f attempt
 """
 )
 
-_LIST = r"""
-cd "$1/attempts" 2>/dev/null || exit 74
+_LIST = (
+    _ENTER_ALL
+    + r"""
 for name in nodus-*; do
     if [ -e "$name/attempt" ]; then
         owner= held= ended=no
@@ -162,6 +173,7 @@ for name in nodus-*; do
 done
 printf '%s\n' 'end of attempts'
 """
+)
 
 _LOGS = (
     _ENTER
@@ -175,7 +187,7 @@ tail -c "+$(($3 + 1))" output | head -c "$4"
 """
 )
 
-_IDENTITY = (
+_MARK = (
     r"""
 umask 077
 mkdir -p "$1/attempts" && cd "$1" || exit 73
@@ -183,6 +195,12 @@ mkdir -p "$1/attempts" && cd "$1" || exit 73
     + _ONCE
     + r"""
 if [ ! -s identity ]; then once identity "$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')"; fi
+"""
+)
+_READ_MARK = _MARK + "cat identity"
+_IDENTITY = (
+    _MARK
+    + r"""
 cluster=$(scontrol show config) || exit 75
 printf '%s\n' "$cluster" | sed -n 's/^ClusterName *= *//p'
 cat identity
@@ -233,6 +251,7 @@ class Cluster:
     def __init__(self, transport: Transport, folder: str) -> None:
         self._transport = transport
         self.folder = folder
+        self._mark: str | None = None
 
     def folder_of(self, name: str) -> str:
         """Return the folder of an attempt."""
@@ -241,7 +260,7 @@ class Cluster:
     def prepare(self, name: str, *, incarnation: str, script: str, secret: str) -> None:
         """Put everything into an attempt's folder that its script needs, unless it was claimed already."""
         given = secret.encode()
-        arguments = [self.folder, name, incarnation or "-", script, str(len(given))]
+        arguments = [*self._marked(), name, incarnation or "-", script, str(len(given))]
         self._require(self._transport.run(_PREPARE, arguments, seconds=LOOK_SECONDS, given=given))
 
     def start(self, name: str, options: Sequence[str]) -> str | None:
@@ -263,7 +282,7 @@ class Cluster:
 
     def cancel(self, name: str) -> None:
         """Take the attempt, so that it never runs; if it runs already, have its script end it."""
-        self._require(self._transport.run(_CANCEL, [self.folder, name], seconds=ASK_SECONDS))
+        self._require(self._transport.run(_CANCEL, [*self._marked(), name], seconds=ASK_SECONDS))
 
     def end_all(self, name: str) -> None:
         """Have Slurm end every job of a name, the script included."""
@@ -271,7 +290,7 @@ class Cluster:
 
     def withdraw(self, name: str) -> None:
         """Take the attempt, so that it never runs, unless somebody has it."""
-        self._require(self._transport.run(_WITHDRAW, [self.folder, name], seconds=LOOK_SECONDS))
+        self._require(self._transport.run(_WITHDRAW, [*self._marked(), name], seconds=LOOK_SECONDS))
 
     def give_up(self, name: str, reason: str, began_at: float, seconds: float) -> None:
         """Record the end of an attempt whose script is not heard of: of one that had not begun, that it never will."""
@@ -281,7 +300,7 @@ class Cluster:
     def look(self, names: Iterable[str]) -> dict[str, Records]:
         """Return what is on record of these attempts; of one that is missing there is nothing."""
         given = "".join(f"{name}\n" for name in names).encode()
-        outcome = self._transport.run(_LOOK, [self.folder], seconds=LOOK_SECONDS, given=given)
+        outcome = self._transport.run(_LOOK, self._marked(), seconds=LOOK_SECONDS, given=given)
         self._require(outcome)
         found = records.parse_records(outcome.text)
         if found is None:
@@ -298,13 +317,11 @@ class Cluster:
 
     def forget(self, name: str) -> None:
         """Remove everything of an attempt but its output, and the records by which no late copy of it ever runs."""
-        self._require(self._transport.run(_FORGET, [self.folder, name], seconds=ASK_SECONDS))
+        self._require(self._transport.run(_FORGET, [*self._marked(), name], seconds=ASK_SECONDS))
 
     def list_attempts(self) -> list[Listed]:
         """Return the attempts that were not forgotten, whoever's they are."""
-        outcome = self._transport.run(_LIST, [self.folder], seconds=ASK_SECONDS)
-        if outcome.status == _NO_FOLDER:
-            raise EngineUnavailable("the folder on the cluster's shared file system is not there")
+        outcome = self._transport.run(_LIST, self._marked(), seconds=ASK_SECONDS)
         self._require(outcome)
         lines = outcome.text.splitlines()
         if not lines or lines.pop() != "end of attempts":
@@ -330,6 +347,7 @@ class Cluster:
         lines = outcome.text.split()
         if outcome.status != 0 or len(lines) != 2:
             raise EngineUnavailable("the cluster cannot say which one it is")
+        self._mark = lines[1]
         return lines[0], lines[1]
 
     def configuration(self) -> str:
@@ -348,10 +366,18 @@ class Cluster:
         lines = outcome.text.splitlines()
         return "\n".join(lines[:-1]) if outcome.status == 0 and lines[-1:] == ["end of partitions"] else None
 
+    def _marked(self) -> list[str]:
+        """Return the folder, and what its random file holds, by which it is known again; made at the first use."""
+        if self._mark is None:
+            outcome = self._transport.run(_READ_MARK, [self.folder], seconds=LOOK_SECONDS)
+            self._require(outcome)
+            self._mark = outcome.text.strip()
+        return [self.folder, self._mark]
+
     @staticmethod
     def _require(outcome: Outcome) -> None:
         if outcome.status == _NO_FOLDER:
-            raise EngineUnavailable("the folder on the cluster's shared file system is not there")
+            raise EngineUnavailable("the folder on the cluster's shared file system is not there: is that mounted?")
         if outcome.status != 0:
             _logger.warning("a command failed on a cluster: %s", _last_line(outcome.complaint))
             raise EngineUnavailable("a command failed on the cluster; the control plane's log has its message")

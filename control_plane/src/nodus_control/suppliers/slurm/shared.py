@@ -63,6 +63,8 @@ class Shared(Generic[T]):
             wanted = self._begun + (1 if since_now or (not is_young and not self._is_fetching) else 0)
             while self._finished < wanted:
                 self._begin(wanted)
+                if self._finished >= wanted:
+                    break
                 if not self._changed.wait(max(0.0, deadline - time.monotonic())) and time.monotonic() >= deadline:
                     if not since_now and self._clock() - self._answer_begun_at < LATE_SECONDS:
                         break
@@ -86,7 +88,10 @@ class Shared(Generic[T]):
         self._is_fetching = True
         self._begun += 1
         self._begun_at = self._clock()
-        threading.Thread(target=self._run, name="slurm-query", daemon=True).start()
+        try:
+            threading.Thread(target=self._run, name="slurm-query", daemon=True).start()
+        except RuntimeError:
+            self._finish(EngineUnavailable("this host has no thread to ask the cluster with"))
 
     def _run(self) -> None:
         answer: T | EngineUnavailable = EngineUnavailable("the cluster cannot be asked: see the control plane's log")
@@ -96,8 +101,11 @@ class Shared(Generic[T]):
             answer = exc
         finally:
             with self._changed:
-                self._answer = answer
-                self._answer_begun_at = self._begun_at
-                self._is_fetching = False
-                self._finished = self._begun
-                self._changed.notify_all()
+                self._finish(answer)
+
+    def _finish(self, answer: T | EngineUnavailable) -> None:
+        self._answer = answer
+        self._answer_begun_at = self._begun_at
+        self._is_fetching = False
+        self._finished = self._begun
+        self._changed.notify_all()
