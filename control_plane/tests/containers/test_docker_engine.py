@@ -76,7 +76,7 @@ def streamed(engine: Engine) -> None:
 
 def ended(work: Callable[[], object]) -> bool:
     """Say whether it ends in time."""
-    thread = threading.Thread(target=work, daemon=True)
+    thread = threading.Thread(target=work)
     thread.start()
     thread.join(PATIENCE_SECONDS)
     return not thread.is_alive()
@@ -84,7 +84,7 @@ def ended(work: Callable[[], object]) -> bool:
 
 def test_a_stream_that_has_not_begun_is_cut(engine: Engine, silent: SilentEngine) -> None:
     """An engine sends nothing at all before the program prints something."""
-    waiting = threading.Thread(target=streamed, args=(engine,), daemon=True)
+    waiting = threading.Thread(target=streamed, args=(engine,))
     waiting.start()
     silent.take()
     engine.close()
