@@ -19,9 +19,6 @@ from typing import NoReturn, Protocol
 from nodus_control.runner import processes
 from nodus_control.runner.tree import Tree
 
-SILENT_SECONDS = 60.0
-"""For how long a runner may be unable to show that it lives."""
-
 LOOK_SECONDS = 1.0
 _PAUSE_LOOKS = 3
 """After how many times its length a wait counts as one in which this process did not run."""

@@ -15,6 +15,10 @@ class Account(NamedTuple):
     groups: Sequence[int]
 
 
+SILENT_SECONDS = 60.0
+"""For how long whoever watches over a program may be unable to show that it lives, before the program is ended."""
+
+
 class Specification(NamedTuple):
     """The program, its limits, and what it may not see. Durations in seconds, the output limit in bytes.
 
@@ -37,7 +41,7 @@ class Specification(NamedTuple):
     limits: Mapping[str, int] = {}
     hidden: Sequence[str] = ()
     account: Account | None = None
-    silent_seconds: float = 60.0
+    silent_seconds: float = SILENT_SECONDS
 
     def __repr__(self) -> str:
         return "Specification(<not shown>)"

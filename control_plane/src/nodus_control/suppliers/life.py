@@ -8,6 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..runner.specification import SILENT_SECONDS
+
+LOST_SECONDS = 2 * SILENT_SECONDS
+"""How long nothing is heard of whoever has an attempt until it is given up: its program has ended long before."""
+
 
 @dataclass
 class SignsOfLife:

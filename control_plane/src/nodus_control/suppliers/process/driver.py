@@ -30,9 +30,9 @@ from typing import TypeVar
 
 from ...runner import attempt_files, processes
 from ...runner.attempt_files import Claim, Forged, Program, Result
-from ...runner.guard import SILENT_SECONDS
 from ...runner.output import image_notice
-from ...runner.specification import Specification
+from ...runner.specification import SILENT_SECONDS, Specification
+from ..life import LOST_SECONDS
 from ..protocol import (
     CapacityRefused,
     EngineUnavailable,
@@ -61,7 +61,7 @@ from .keeping import (
     record_owner,
 )
 from .launch import LaunchError, launch
-from .losses import LOST_SECONDS, Watch
+from .losses import Watch
 from .options import ProcessOptions, find_account, require_reachable
 from .reports import SHORTEST_POLL_SECONDS, report_result, report_tampering, report_unfinished, report_withdrawn
 

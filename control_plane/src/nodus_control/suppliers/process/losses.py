@@ -23,9 +23,6 @@ from ..life import SignsOfLife
 from .ending import kill_everything
 from .keeping import last_sign, sign_of_life
 
-LOST_SECONDS = 120.0
-"""How long a runner is not heard of until its job is given up: its guard has ended the program long before."""
-
 _ALL_OF_IT_ENDED = "everything that it had started ended with the runner"
 _WHAT_WAS_FOUND_ENDED = "what was found of it has been ended, but a process that hides would not have been found"
 

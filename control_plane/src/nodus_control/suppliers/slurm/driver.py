@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 
 from nodus_core.suppliers_file import SlurmOptions
 
+from ..life import LOST_SECONDS
 from ..protocol import (
     CapacityRefused,
     EngineUnavailable,
@@ -49,9 +50,6 @@ LOOK_SECONDS = 1.0
 QUEUE_SECONDS = 5.0
 PATIENCE_SECONDS = 2.5
 """How long a poll waits for an answer that others wait for too."""
-
-LOST_SECONDS = 120.0
-"""How long a script that has an attempt is not heard of until it is given up: it ended its program long before."""
 
 END_SHARE = 0.75
 """After which part of that time a living controller is asked to end what it still has of it."""

@@ -22,6 +22,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from ...runner.specification import SILENT_SECONDS
+
 OUTPUT_LIMIT_BYTES = 64 * 1024 * 1024
 OUTPUT_BLOCK_BYTES = 512
 """The unit of `ulimit -f` in a POSIX shell."""
@@ -41,7 +43,7 @@ class Pace:
     """
 
     alive_seconds: int = 10
-    silent_seconds: int = 60
+    silent_seconds: int = int(SILENT_SECONDS)
 
 
 def quote(word: str) -> str:
