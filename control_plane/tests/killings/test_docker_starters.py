@@ -20,8 +20,11 @@ from nodus_control.control_plane import ControlPlane
 
 pytestmark = pytest.mark.parametrize("container_engine", [DOCKER], indirect=True)
 
-STEPS = {"/containers/create": (201, 409), "/rename": (404, 409), "/start": (404,)}
-"""With what the engine answers whoever comes so late: it may make one more container, that nobody starts."""
+STEPS = {"/containers/create": (201, 409), "/rename": (400, 404, 409), "/start": (404,)}
+"""With what the engine answers whoever comes so late: it may make one more container, that nobody starts.
+
+What has the name already that it is to be given is 400, as long as it is there.
+"""
 
 
 @pytest.fixture
