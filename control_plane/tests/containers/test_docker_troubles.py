@@ -60,8 +60,12 @@ def test_what_fails_in_the_background_is_known_until_it_is_done() -> None:
         count[0] += 1
         assert go_on.wait(PATIENCE_SECONDS)
 
-    for _ in range(3):
-        background.do("begin", "it does not answer", succeed)
+    def is_begun() -> bool:
+        background.do("begin", "it does not answer", succeed)  # no more than once, but not before the failure is over
+        return count[0] > 0
+
+    eventually(is_begun)
+    background.do("begin", "it does not answer", succeed)
     go_on.set()
     eventually(lambda: troubles.of("begin", "it does not answer") is None)
     background.stop()
