@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from typing import NoReturn
 
 import pytest
 from control.engines import EngineStub, Fleet, Holds, running, silent, unsent
@@ -84,6 +85,21 @@ def test_a_worker_that_is_too_slow_to_submit_leaves_the_job_where_it_is(fleet: F
 
     assert fleet.view(job_id)["status"] == "running"
     assert fleet.outcomes(job_id) == [("cheap", None)]
+
+
+def test_what_a_driver_refuses_when_it_is_asked_again_ends(fleet: Fleet) -> None:
+    """It would refuse for ever; its GPUs are kept until a sweep finds nothing of it."""
+
+    def refused(*_arguments: object) -> NoReturn:
+        raise SubmissionRefused("cannot_run", "The image is not allowed here.")
+
+    fleet.cheap.on_submit = silent
+    job_id = fleet.submit()
+    fleet.worker.run_due()
+    fleet.cheap.on_submit = fleet.cheap.reports = refused
+    fleet.advance(60)
+
+    assert (fleet.view(job_id)["status"], fleet.view(job_id)["error_code"]) == ("failed", "cannot_run")
 
 
 def test_a_repeated_submission_that_is_refused_leaves_what_the_first_began(fleet: Fleet) -> None:

@@ -354,6 +354,8 @@ class Worker:
             step = decisions.unavailable(claim, exc.detail, ending, now, terms)
             is_unsent = claim.is_first and not call.is_sent
             return Dealt(claim, decisions.never_sent(claim, now) if is_unsent else step, answered=False)
+        except SubmissionRefused as exc:
+            return Dealt(claim, self._refused_later(claim, driver, exc), answered=None)
         except Exception:
             _logger.exception("job %s, attempt %d: the driver failed; asking again", claim.job.id, claim.job.attempt)
             now = self._now()
@@ -413,6 +415,18 @@ class Worker:
             driver.cancel(placement, now / 1000)
             is_over = not driver.runs_commands or self._is_over(call, driver, placement, workload, now)
             return decisions.written_off(claim, now, "invalid_report", _INVALID_REPORT, is_confirmed=is_over)
+
+    def _refused_later(self, claim: Claim, driver: Driver, exc: SubmissionRefused) -> Step:
+        """Say what becomes of a job whose driver cannot run it any more, now that it is asked about it again.
+
+        What runs is asked about again: it began when its driver could. Anything else ends, but may have begun.
+        """
+        now = self._now()
+        if claim.job.status == JobStatus.RUNNING.value:
+            _logger.error("job %s cannot be asked about with this suppliers file: %s", claim.job.id, exc.message)
+            return decisions.asked_again(claim, now)
+        step = decisions.impossible(claim, now, exc.code, exc.message)
+        return decisions.unconfirmed(step) if driver.runs_commands else step
 
     def _is_over(self, call: Call, driver: Driver, placement: Placement, workload: Workload, now: int) -> bool:
         """Ask whether a placement has ended, whatever else is said of it."""

@@ -9,11 +9,13 @@ two of them ever wait for each other in a circle, every transaction takes its lo
 of one kind in the order of their key:
 
 1. a name (`lock_name`), where what is to be held has no row yet; the row of a GPU model in `passes`; then the
-   row of `settings` that says which suppliers are accepted, which claims and passes hold `FOR SHARE`;
+   row of `settings` that says which suppliers are accepted, which claims and passes hold `FOR SHARE`; then those of
+   `owners`, `FOR SHARE` by passes, `FOR UPDATE` by `release`;
 2. jobs, webhook endpoints, then deliveries; workers claim with `SKIP LOCKED`, and never wait here;
 3. keys, each with its `reservations` behind it, which guard everything about a month: `monthly_spend`, and the
    thresholds that were told;
-4. slots; who takes some skips what is locked, and never waits here; behind them `owners`, by passes alone;
+4. slots; who takes some skips what is locked, and never waits here; behind them a new row of `owners`, one in a
+   pass;
 5. heads of logs, and behind them the rows of `ledger` and `events`. That lock is held until the transaction commits,
    so positions become visible in their order; and it is what all of a customer's writers queue for, so it comes last.
 

@@ -37,7 +37,6 @@ class JobRecord:
     reserved: int
     reserved_rate: int
     simulated: bool | None
-    has_command: bool | None
     status: str
     placements: int
     supplier: str | None

@@ -146,7 +146,6 @@ jobs = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("reserved", BigInteger, nullable=False),
     Column("reserved_rate", BigInteger, nullable=False),
-    Column("has_command", Boolean),  # None for a job from before this was recorded
     Column("simulated", Boolean),  # None for a job from before this was recorded, which counts as simulated
     # What transitions change.
     Column("status", String, nullable=False),

@@ -47,7 +47,7 @@ class SuppliersInUse(Exception):
         named = "; ".join(f'"{supplier}" has {_named(ids)}' for supplier, ids in jobs.items())
         super().__init__(
             f"suppliers that are not in the file as they were have jobs: {named}; keep each of them, simulated or not "
-            "as it was, until those end"
+            "as it was, until those end (of jobs from version 0.1, see Upgrades in the guide to self-hosting)"
         )
         self.jobs = jobs
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from sqlalchemy import CTE, BigInteger, Connection, and_, bindparam, func, insert, select, text, tuple_, update
 
-from nodus_core.catalogue import Catalogue
+from nodus_core.catalogue import Catalogue, Offer
 from nodus_core.routing import Decision, decide
 
 from ..database.database import Database
@@ -127,6 +127,7 @@ class Passes:
         self._admission = admission or Admission()
         self._arrived: set[str] = set()
         self._news: set[str] = set()
+        self._failing: set[str] = set()
         self._seen: dict[str, tuple[Circumstances, Room]] = {}
         self._placed_last: dict[str, int] = {}
         self._next_sweep = 0.0
@@ -162,12 +163,17 @@ class Passes:
             try:
                 count = self._run(gpu, circumstances, stand, min(at_once, limit - done), claims)
             except DatabaseUnavailable:
+                self._news.add(gpu)
                 if not claims:
                     raise
                 break  # What is claimed is dealt with; the next pass will say.
             except Exception:
-                _logger.exception("jobs that wait for %s cannot be placed; others are", gpu)
+                if gpu not in self._failing:
+                    _logger.exception("jobs that wait for %s cannot be placed; others are, and it is tried again", gpu)
+                self._failing.add(gpu)
                 count = 0
+            else:
+                self._failing.discard(gpu)
             done += count
             if count < at_once:
                 due.remove(gpu)
@@ -273,46 +279,61 @@ class Passes:
         """Place the job whose turn it is, if nobody has it in hands, and let the next of its queue come forward."""
         queue = waiting.queues[head.seq]
         row = work.connection.execute(_LOCK_JOB, {"of_seq": head.seq}).first()
-        job = None if row is None else JobRecord(*row)
-        if job is not None and self._moves(work.connection, job, queue):
-            work.moved += 1
-        elif job is not None:
+        if row is not None:
+            job = JobRecord(*row)
+            wants = replace(of_queue(queue), unable=self._admission.unable_of(job))
             with_room = pools_with_room(head, kept_for(waiting.heads.values()), work.room)
             full = [supplier for supplier, pool in self._layout.pools.items() if pool not in with_room]
             decision = self._decide(
-                work.gpu, of_queue(queue), circumstances, work.owners, prefer_region=job.prefer_region, full=full
+                work.gpu, wants, circumstances, work.owners, prefer_region=job.prefer_region, full=full
             )
-            offer = decision.chosen
-            assert offer is not None  # the head fits somewhere
-            number = job.attempt + 1
-            pool = self._layout.pools.get(offer.supplier)
-            indices = None
-            if pool is not None:
-                indices = self._slots.take(
-                    work.connection,
-                    pool,
-                    work.gpu,
-                    job.gpu_count,
-                    customer_id=job.customer_id,
-                    job_id=job.id,
-                    attempt=number,
-                )
-                if indices is None:
-                    work.room = replace(work.room, free={**work.room.free, pool: 0})
-                    return
-            if not self._is_for(work, offer.supplier, job.customer_id):
-                free(work.connection, [(job.id, number)])
+            if decision.chosen is None:
+                # Other suppliers can run it than when it began to wait: from now on it waits for those.
+                self._moves(work.connection, job, queue)
+                work.moved += 1
+            elif not self._opens(work, waiting, job, decision, decision.chosen, skipped):
                 return
-            if pool is not None:
-                work.took(pool, job)
-                for other in skipped:
-                    if pool in other.pools and other.passed_over_at is None:
-                        waiting.change(other.seq, passed_over_at=work.now)
-            retail = self._catalogue.retail_micros_per_gpu_hour(work.gpu, simulated=offer.simulated)
-            work.places(job, offer, attempt_row(job.id, number, offer, work.now, decision, indices, retail))
         after_at = work.connection.execute(_CREATED_AT, {"of_seq": head.seq}).scalar()
         after = {"of_gpu": work.gpu, "queue": queue, "after_at": after_at, "after_seq": head.seq}
         waiting.advance(head, work.connection.execute(NEXT_IN_QUEUE, after).scalar())
+
+    def _opens(
+        self,
+        work: OnePass,
+        waiting: WaitingHeads,
+        job: JobRecord,
+        decision: Decision,
+        offer: Offer,
+        skipped: Sequence[Head],
+    ) -> bool:
+        """Open an attempt at an offer; False where somebody else has been faster, so that all must be judged anew."""
+        number = job.attempt + 1
+        pool = self._layout.pools.get(offer.supplier)
+        indices = None
+        if pool is not None:
+            indices = self._slots.take(
+                work.connection,
+                pool,
+                work.gpu,
+                job.gpu_count,
+                customer_id=job.customer_id,
+                job_id=job.id,
+                attempt=number,
+            )
+            if indices is None:
+                work.room = replace(work.room, free={**work.room.free, pool: 0})
+                return False
+        if not self._is_for(work, offer.supplier, job.customer_id):
+            free(work.connection, [(job.id, number)])
+            return False
+        if pool is not None:
+            work.took(pool, job)
+            for other in skipped:
+                if pool in other.pools and other.passed_over_at is None:
+                    waiting.change(other.seq, passed_over_at=work.now)
+        retail = self._catalogue.retail_micros_per_gpu_hour(work.gpu, simulated=offer.simulated)
+        work.places(job, offer, attempt_row(job.id, number, offer, work.now, decision, indices, retail))
+        return True
 
     def _moves(self, connection: Connection, job: JobRecord, queue: str) -> bool:
         """Move a job to another queue if other suppliers can run it than when it began to wait; say whether it was."""

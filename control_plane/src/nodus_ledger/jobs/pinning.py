@@ -45,6 +45,8 @@ def release(database: Database, supplier: str) -> str | None:
         customer: str | None = connection.execute(
             select(owners.c.customer_id).where(owners.c.supplier == supplier).with_for_update()
         ).scalar()
+        if customer is None:
+            return None  # No row of it can be held, and somebody may be about to be its first.
         _require_unused(connection, supplier)
         held = sorted({job_id for job_id, _ in held_by_what_ended(connection, [supplier])})
         if held:

@@ -163,7 +163,6 @@ class Submissions:
             "created_at": now,
             "reserved": reserved,
             "reserved_rate": rate,
-            "has_command": bool(spec.command),
             "simulated": key.is_test,
             "status": JobStatus.QUEUED.value,
             "placements": 0,
