@@ -25,6 +25,11 @@ from nodus_core.suppliers_file import DockerOptions, UnixEndpoint
 if TYPE_CHECKING:
     from containers.conftest import ContainerJobs
 
+SAYS_MORE_WHEN_TOLD = """seq 1000
+trap "trap '' USR1; seq 1000; exit" USR1
+while true; do sleep 0.1; done
+"""
+
 
 def framed(line: bytes) -> bytes:
     return b"\x01\0\0\0" + len(line).to_bytes(4, "big") + line
@@ -294,6 +299,7 @@ def test_a_program_that_has_ended_is_reported_with_all_that_it_printed(
     monkeypatch.setattr(followers_of, "SHORTEST_REST_SECONDS", 100 * PATIENCE_SECONDS)
     monkeypatch.setattr(followers_of, "LONGEST_REST_SECONDS", 100 * PATIENCE_SECONDS)
     monkeypatch.setattr(drivers, "OUTPUT_SECONDS", 100 * PATIENCE_SECONDS)
+    jobs.run("true")  # from now on the image is there
     driver = jobs.new_driver()
     with monkeypatch.context() as broken:
 
@@ -301,8 +307,16 @@ def test_a_program_that_has_ended_is_reported_with_all_that_it_printed(
             raise EngineUnavailable("it breaks off")
 
         broken.setattr(driver.engine, "stream", refuse)
-        job = jobs.shell("seq 1000; sleep 3; seq 1000", driver=driver).submit()
+        job = jobs.shell(SAYS_MORE_WHEN_TOLD, driver=driver).submit()
         eventually(lambda: job.poll() is not None and bool(driver._followers._rests))
+    (container,) = jobs.containers(job)
+
+    def is_over() -> bool:
+        # Until the program listens, the signal means nothing to it.
+        driver.engine.ask("POST", f"/containers/{container['Id']}/kill", params={"signal": "SIGUSR1"})
+        return bool(jobs.containers(job)[0]["State"] == "exited")
+
+    eventually(is_over)
     report = job.finish()
 
     assert report.state is PlacementState.COMPLETED
