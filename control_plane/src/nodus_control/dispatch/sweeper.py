@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from nodus_ledger.jobs.jobs import Jobs
 
+from ..concurrency.threads import begin_thread
 from ..suppliers.drivers import Drivers
 from ..suppliers.protocol import Driver, EngineUnavailable, Found, Placement
 from ..trouble import Trouble
@@ -50,10 +51,7 @@ class Sweeper:
         """Begin."""
         for supplier, driver in self._drivers.one_of_each():
             if driver.runs_commands:
-                name = f"nodus-sweep-{supplier}"
-                thread = threading.Thread(target=self._run, args=(supplier, driver), name=name, daemon=True)
-                thread.start()
-                self._threads.append(thread)
+                self._threads.append(begin_thread(f"nodus-sweep-{supplier}", self._run, supplier, driver))
 
     def stop(self) -> None:
         """Sweep no more, and wait a little for what is under way: an engine may hang."""
