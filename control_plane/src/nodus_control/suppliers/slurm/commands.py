@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ..protocol import CapacityRefused, EngineUnavailable
 from . import queue, records
 from .queue import Queue, Refusal
-from .records import Records
+from .records import Records, Silence
 from .transport import Outcome, Transport
 
 _logger = logging.getLogger(__name__)
@@ -133,11 +133,19 @@ fi
 """
 )
 
+_NOTE = (
+    _ENTER_ALL
+    + r"""
+cd "$1" || exit 74
+printf '%s\n' "$2" >"unheard.new.$$" && mv -f "unheard.new.$$" unheard || exit 73
+"""
+)
+
 _LOOK = (
     _ENTER_ALL
     + r"""
 while IFS= read -r name; do
-    for record in claim started alive ended; do
+    for record in claim started alive unheard ended; do
         if [ -e "$name/$record" ] && line= && { IFS= read -r line <"$name/$record" || :; } 2>/dev/null; then
             printf '%s %s %s\n' "$name" "$record" "$line"
         fi
@@ -300,6 +308,11 @@ class Cluster:
         """Record the end of an attempt whose script is not heard of: of one that had not begun, that it never will."""
         arguments = [self.folder, name, reason, f"{began_at:.2f}", str(round(seconds * 100))]
         self._require(self._transport.run(_GIVE_UP, arguments, seconds=LOOK_SECONDS))
+
+    def note_silence(self, name: str, silence: Silence) -> None:
+        """Have whoever looks at the attempt next know for how long nothing was heard of its script."""
+        arguments = [*self._marked(), name, silence.text]
+        self._require(self._transport.run(_NOTE, arguments, seconds=LOOK_SECONDS))
 
     def look(self, names: Iterable[str]) -> dict[str, Records]:
         """Return what is on record of these attempts; of one that is missing there is nothing."""
