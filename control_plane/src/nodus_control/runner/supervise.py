@@ -53,6 +53,8 @@ class Supervisor:
 
     def run(self) -> Result:
         """Run the program to its end; return how it ended. No process of it is left then."""
+        if self._is_given_up():
+            return Result(attempt_files.LOST, None, self._wall())
         if self._is_cancelled():
             return Result(attempt_files.CANCELLED, None, self._wall())
         specification = self._specification
@@ -101,6 +103,17 @@ class Supervisor:
         except OSError:
             return False  # It is asked again soon, and a disk that stays away is the guard's affair.
 
+    def _is_given_up(self) -> bool:
+        """Whether somebody else has recorded how the attempt ended, since nothing was heard of this runner.
+
+        It stood still, as in a container that is paused, where nobody could reach it and where no clock of its own
+        tells: the job may run elsewhere by now.
+        """
+        try:
+            return attempt_files.read_result(self._attempt, self._specification.key) is not None
+        except (attempt_files.Forged, OSError):
+            return False  # As with a request to end.
+
     def _make_directory(self, path: str) -> None:
         os.mkdir(path, 0o700)
         account = self._specification.account
@@ -133,6 +146,7 @@ class Supervisor:
                 alive=tree.is_alive() if exited or termination.reason is not None else True,
                 cancelled=self._is_cancelled(),
                 silent=guard.has_ended_it,
+                given_up=self._is_given_up(),
             )
             if action is Action.FINISH:
                 break
