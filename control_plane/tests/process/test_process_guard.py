@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import functools
 import os
 import pathlib
@@ -77,6 +79,30 @@ def test_a_silent_one_is_asked_to_end_and_then_not_asked() -> None:
     assert program.signals == ["announced", "TERM", "KILL", "KILL"]
     assert silence.has_ended_it
     assert silence.ended_at == 168.0
+
+
+@pytest.mark.parametrize("unseen", ["is_alive", "terminate", "kill"])
+def test_a_program_that_cannot_be_seen_now_is_ended_at_a_later_look(
+    monkeypatch: pytest.MonkeyPatch, unseen: str
+) -> None:
+    """No more files can be opened for a while: nothing of its end is left out by that."""
+    program = Program()
+    silence = make_silence(program)
+
+    def fail() -> bool:
+        raise OSError(errno.ENFILE, "Too many open files in system")
+
+    for now in (161.0, 166.0, 171.0):
+        with monkeypatch.context() as patch:
+            patch.setattr(program, unseen, fail)
+            with contextlib.suppress(OSError):
+                silence.look(now)
+        silence.look(now)
+
+    sent = [each for each in program.signals if each != "announced"]
+    assert sent[0] == "TERM"
+    assert "KILL" in sent
+    assert program.signals[0] == "announced"
 
 
 def test_what_has_ended_by_itself_was_not_ended() -> None:

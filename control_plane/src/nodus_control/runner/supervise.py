@@ -133,6 +133,7 @@ class Supervisor:
         if program.status is not None:
             poller.register(program.status, select.POLLIN)
         open_ended = True
+        is_to_be_asked = False
         heartbeat_seconds = min(HEARTBEAT_SECONDS, self._specification.silent_seconds / 4)
         last_heartbeat = time.monotonic()
         while True:
@@ -143,17 +144,21 @@ class Supervisor:
             action = termination.decide(
                 now,
                 exited=exited,
-                alive=tree.is_alive() if exited or termination.reason is not None else True,
+                alive=_may_be_alive(tree) if exited or termination.reason is not None else True,
                 cancelled=self._is_cancelled(),
                 silent=guard.has_ended_it,
                 given_up=self._is_given_up(),
             )
             if action is Action.FINISH:
                 break
-            if action is Action.TERMINATE:
-                tree.terminate()
-            elif action is Action.KILL:
-                tree.kill()
+            is_to_be_asked |= action is Action.TERMINATE
+            # Where the system cannot say now what there is of it, the next look is soon.
+            with contextlib.suppress(OSError):
+                if action is Action.KILL:
+                    tree.kill()
+                elif is_to_be_asked:
+                    tree.terminate()
+                    is_to_be_asked = False
             if now - last_heartbeat >= heartbeat_seconds:
                 if show_life(self._attempt):
                     guard.tell(program.pid, keeper)
@@ -213,6 +218,14 @@ def show_life(attempt: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def _may_be_alive(tree: Tree) -> bool:
+    """Whether any of it can still run, for all that the system says now."""
+    try:
+        return tree.is_alive()
+    except OSError:
+        return True
 
 
 def _drain(descriptor: int, output: Output) -> bytes | None:
