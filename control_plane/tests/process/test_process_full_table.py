@@ -163,3 +163,48 @@ def test_a_program_that_cannot_be_seen_is_asked_to_end_once_it_can(tmp_path: pat
     )
 
     assert (ran.stdout, ran.stderr) == ("max_runtime_exceeded 3 0\n", "")
+
+
+# A runner that cannot put its program on record, or cannot even make the pipes for that.
+CANNOT_BEGIN = """
+import errno, os, sys
+from nodus_control.runner import program, processes, supervise
+from nodus_control.runner.specification import Specification
+
+def fail(*arguments):
+    raise OSError(errno.ENFILE, "no file can be opened")
+
+def fail_later(made=[]):
+    made.append(pipe())
+    return made[-1] if len(made) < 6 else fail()
+
+pipe = os.pipe
+if sys.argv[2] == "record":
+    processes.identity_of = fail
+else:
+    os.pipe = fail_later
+specification = Specification(
+    command=("sh", "-c", "echo began"), environment=dict(os.environ), max_runtime_seconds=600.0, grace_seconds=0.3,
+    linger_seconds=0.2, output_limit_bytes=4096, clock_offset=0.0, key=b"key", state_directory=sys.argv[1],
+)
+processes.become_subreaper()
+supervisor = supervise.Supervisor(specification, sys.argv[1], supervise.install_signal_handlers())
+try:
+    supervisor.run()
+except OSError as exc:
+    print(exc.errno == errno.ENFILE, supervisor.started_at, os.path.getsize(os.path.join(sys.argv[1], "output.log")))
+"""
+
+
+@pytest.mark.parametrize("what", ["record", "pipes"])
+def test_a_program_that_was_never_told_to_begin_has_not_begun(tmp_path: pathlib.Path, what: str) -> None:
+    """So that it is placed anew, and nobody pays."""
+    ran = subprocess.run(
+        [sys.executable, "-c", CANNOT_BEGIN, tmp_path, what],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_SECONDS,
+    )
+
+    assert (ran.stdout, ran.stderr) == ("True None 0\n", "")

@@ -15,7 +15,7 @@ from nodus_control.runner.attempt_files import Result
 from nodus_control.runner.guard import Guard
 from nodus_control.runner.output import READ_SIZE, Output
 from nodus_control.runner.processes import NUDGE
-from nodus_control.runner.program import Started, StartError, start
+from nodus_control.runner.program import NeverBegan, Started, StartError, start
 from nodus_control.runner.specification import Specification
 from nodus_control.runner.termination import Action, Termination
 from nodus_control.runner.tree import Tree
@@ -52,7 +52,11 @@ class Supervisor:
         """When the program began, by the control plane's clock; None while it certainly has not."""
 
     def run(self) -> Result:
-        """Run the program to its end; return how it ended. No process of it is left then."""
+        """Run the program to its end; return how it ended. No process of it is left then.
+
+        Raises:
+            OSError: it could not be run, or not be watched any more; something of it may be left.
+        """
         if self._is_given_up():
             return Result(attempt_files.LOST, None, self._wall())
         if self._is_cancelled():
@@ -76,6 +80,9 @@ class Supervisor:
                 started_at=started_at,
                 is_contained=self._is_contained,
             )
+        except NeverBegan:
+            self.started_at = None
+            raise
         except StartError as exc:
             guard.stop()
             return Result(attempt_files.COULD_NOT_START, None, self._wall(), error=exc.error)
