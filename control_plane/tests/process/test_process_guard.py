@@ -223,14 +223,12 @@ def test_a_program_that_was_given_up_ends_once_its_runner_goes_on(jobs: RealJobs
     claim = claim_of(job)
     assert claim.runner is not None
     everything = [claim.runner.pid, *processes.descendants(claim.runner.pid)]
-    for pid in everything:
-        os.kill(pid, signal.SIGSTOP)
+    processes.send(everything, signal.SIGSTOP)
     given_up = attempt_files.Result(attempt_files.LOST, claim.at, claim.at + 1.0)
     document = attempt_files.result_document(given_up)
     assert attempt_files.publish(str(job.directory), attempt_files.RESULT, document, job.key)
     assert job.processes() != []
-    for pid in everything:
-        os.kill(pid, signal.SIGCONT)
+    processes.send(everything, signal.SIGCONT)
     eventually(lambda: job.processes() == [], lambda: "the program goes on beside its successor")
     eventually(lambda: not attempt_files.is_locked(str(job.directory), attempt_files.CLAIM))
 
