@@ -11,6 +11,7 @@ from control.engines import EngineStub, Fleet, silent
 from nodus_control.dispatch.engines import Engines
 from nodus_control.dispatch.strays import AGE_MS, KEPT_MS, Fate, Owner, fate_of
 from nodus_control.dispatch.sweeper import Sweeper
+from nodus_control.suppliers.drivers import Drivers
 from nodus_control.suppliers.protocol import EngineUnavailable, Found, Placement, PlacementState, Report
 from nodus_ledger.jobs.jobs import PlacementFacts
 from nodus_ledger.trust.sizes import LedgerSizes
@@ -166,6 +167,27 @@ def test_what_ended_without_its_engines_word_keeps_its_gpus_until_a_sweep(databa
     assert kept == {first, second}
     assert still_kept == {first}
     assert free == set()
+
+
+@pytest.mark.parametrize(("engine", "kept"), [("engine 1", False), ("engine 2", True)])
+def test_an_engine_confirms_ends_for_all_its_suppliers_and_for_nobody_elses(engine: str, kept: bool) -> None:
+    """One driver serves both here; one of them has another host's engine on record, which may go on running it."""
+    fleet = Fleet("sqlite://", gpus={"l40s": 4, "a10g": 4})
+    plane = fleet.plane
+    fleet.cheap.engine = lambda: engine
+    fleet.cheap.reports = impossible
+    fleet.cheap.cancel = lambda placement, now: None  # type: ignore[method-assign]
+    job_id = fleet.submit()
+    fleet.worker.run_due()
+    held = fleet.holders("cheap")
+    drivers = Drivers({"dear": fleet.dear, "cheap": fleet.dear})
+    us = Owner(plane.settings.database_id(), plane.settings.incarnation())
+    Sweeper(plane.jobs, drivers, Engines(plane.settings), lambda: us, fleet.clock.now).sweep("dear", fleet.dear)
+    still_held = fleet.holders("cheap")
+    plane.close()
+
+    assert held == {job_id}
+    assert still_held == ({job_id} if kept else set())
 
 
 @pytest.mark.both_engines
