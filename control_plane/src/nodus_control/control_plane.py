@@ -46,7 +46,7 @@ from .access.recent_callers import Callers
 from .clock import Clock
 from .clock_watch import ClockWatch
 from .concurrency.giving_way import GivingWay
-from .dispatch.engines import Engines
+from .dispatch.engine_identities import EngineIdentities
 from .dispatch.strays import KEPT_MS, Owner
 from .dispatch.sweeper import Sweeper
 from .dispatch.worker import Worker
@@ -213,7 +213,7 @@ class ControlPlane:
         self._working_thread: int | None = None
         self._is_closing = threading.Event()
         watch = self.clock_watch
-        self._engines = Engines(self.settings)
+        self._identities = EngineIdentities(self.settings)
         self.worker = Worker(
             self.jobs,
             self._claims,
@@ -221,9 +221,9 @@ class ControlPlane:
             self.clock.now,
             time.time if watch is None else watch.real_time,
             before_batch=self._before_batch,
-            engines=self._engines,
+            identities=self._identities,
         )
-        self.sweeper = Sweeper(self.jobs, self.drivers, self._engines, self._owner, self.clock.now)
+        self.sweeper = Sweeper(self.jobs, self.drivers, self._identities, self._owner, self.clock.now)
         self.output_watch = OutputWatch(self.drivers.logs)
         self._redis = redis
         agreement = self.agreement

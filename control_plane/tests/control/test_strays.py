@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from control.engines import EngineStub, Fleet, silent
 
-from nodus_control.dispatch.engines import Engines
+from nodus_control.dispatch.engine_identities import EngineIdentities
 from nodus_control.dispatch.strays import AGE_MS, KEPT_MS, Fate, Owner, fate_of
 from nodus_control.dispatch.sweeper import Sweeper
 from nodus_control.suppliers.protocol import EngineUnavailable, Found, Placement, PlacementState, Report
@@ -208,7 +208,7 @@ def test_another_engine_is_not_swept() -> None:
     sweeper = Sweeper(
         control_plane.jobs,
         control_plane.drivers,
-        Engines(control_plane.settings),
+        EngineIdentities(control_plane.settings),
         lambda: Owner(*ours),
         control_plane.clock.now,
     )

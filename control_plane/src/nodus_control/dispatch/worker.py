@@ -34,7 +34,7 @@ from ..suppliers.protocol import (
     Workload,
 )
 from . import next_steps
-from .engines import Engines
+from .engine_identities import EngineIdentities
 from .lane import Call, CallAbandoned, Dealt, Lane
 from .next_steps import Ending
 
@@ -74,7 +74,7 @@ class Worker:
         now: the control plane's clock, in Unix milliseconds.
         real_time: in Unix seconds; leases go by it.
         before_batch: called before each pass.
-        engines: which engine each supplier's is; without, none is checked.
+        identities: which engine each supplier's is; without, none is checked.
         monotonic: real time, in seconds: how long a call of a driver may take.
     """
 
@@ -86,7 +86,7 @@ class Worker:
         now: Callable[[], int],
         real_time: Callable[[], float] = time.time,
         before_batch: Callable[[], None] = lambda: None,
-        engines: Engines | None = None,
+        identities: EngineIdentities | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._jobs = jobs
@@ -95,7 +95,7 @@ class Worker:
         self._now = now
         self._real_time = real_time
         self._before_batch = before_batch
-        self._engines = engines
+        self._identities = identities
         self._monotonic = monotonic
         self._owner = secrets.token_hex(8)
         self._passing = threading.Lock()
@@ -121,7 +121,7 @@ class Worker:
     @property
     def _unserved(self) -> frozenset[str]:
         """The suppliers that this worker does not serve: other workers may."""
-        others = frozenset() if self._engines is None else self._engines.others
+        others = frozenset() if self._identities is None else self._identities.others
         return others | frozenset(self._without_driver)
 
     def run_due(self) -> int:
@@ -233,7 +233,7 @@ class Worker:
     def _probe(self) -> None:
         """Ask after engines that nothing else is asked of: those that did not answer, and those that are others'."""
         now = time.monotonic()
-        others = frozenset() if self._engines is None or now < self._look_at else self._engines.others
+        others = frozenset() if self._identities is None or now < self._look_at else self._identities.others
         if others:
             self._look_at = now + LOOK_SECONDS
         for supplier, lane in self._lanes.items():
@@ -309,8 +309,8 @@ class Worker:
 
     def _doubt(self, supplier: str) -> None:
         """Have an engine that did not answer say who it is before anything else is asked of it."""
-        if self._engines is not None:
-            self._engines.doubt(supplier)
+        if self._identities is not None:
+            self._identities.doubt(supplier)
 
     def _answer(self, call: Call, supplier: str, driver: Driver) -> Dealt:
         """Ask a driver about a claim, or after its engine alone. In any thread."""
@@ -318,10 +318,10 @@ class Worker:
             if call.claim is not None:
                 return self._deal_with(call, call.claim, driver)
             call.limit(CANCEL_SECONDS, changes_something=False)
-            if self._engines is None:
+            if self._identities is None:
                 driver.identity()
             else:
-                self._engines.is_own(supplier, driver)
+                self._identities.is_own(supplier, driver)
         except CallAbandoned:
             return Dealt(call.claim, None, answered=None)
         except EngineUnavailable:
@@ -338,11 +338,11 @@ class Worker:
         ending = next_steps.ending_of(claim, self._now(), terms)
         if claim.is_first and ending is not Ending.NONE:
             return Dealt(claim, next_steps.never_sent(claim, self._now()), answered=None)
-        is_known = self._engines is None or not driver.runs_commands
+        is_known = self._identities is None or not driver.runs_commands
         try:
-            if self._engines is not None and not is_known:
+            if self._identities is not None and not is_known:
                 call.limit(CANCEL_SECONDS, changes_something=False)
-                if not self._engines.is_own(supplier, driver):
+                if not self._identities.is_own(supplier, driver):
                     return Dealt(claim, self._unserved_step(claim), answered=True)
                 is_known = True
             return Dealt(claim, self._call_driver(call, claim, driver, ending), answered=True)
