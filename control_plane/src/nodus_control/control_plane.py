@@ -33,7 +33,12 @@ from nodus_ledger.jobs.leases import Claims
 from nodus_ledger.jobs.outages import Outages
 from nodus_ledger.jobs.submission import JobIds
 from nodus_ledger.keys.keys import Keys
-from nodus_ledger.keys.replays import Replays, ReplaysInDatabase, ReplaysInMemory, ReplaysInRedis
+from nodus_ledger.keys.replay_protection import (
+    ReplayProtection,
+    ReplayProtectionInDatabase,
+    ReplayProtectionInMemory,
+    ReplayProtectionInRedis,
+)
 from nodus_ledger.keys.signing_secrets import SigningSecrets
 from nodus_ledger.start_over import start_over
 from nodus_ledger.trust.origin import ORIGIN_VARIABLE, origin_for
@@ -229,7 +234,7 @@ class ControlPlane:
         agreement = self.agreement
         more = {} if agreement is None else {"suppliers": agreement.check}
         self.readiness = Readiness(self._workers, redis, more)
-        self.replays: Replays = _replays(self.database, redis, is_alone=is_alone)
+        self.replay_protection: ReplayProtection = _replay_protection(self.database, redis, is_alone=is_alone)
         self.is_reliable = is_reliable
         next_elsewhere = self.webhooks.deliverer.next_due
         self._loop = WorkerLoop(self.worker, self.clock, self._after_pass, next_elsewhere, self._may_work)
@@ -306,7 +311,7 @@ class ControlPlane:
         with self.worker.paused(), self.webhooks.deliverer.paused():
             start_over(self.database)
             self.trust_ledger.begin_anew()
-            self.replays.clear()
+            self.replay_protection.clear()
             self.webhooks.inbox.clear()
             if self.seed is not None:
                 self.seed = self.seed if seed is None else seed
@@ -443,8 +448,8 @@ class ControlPlane:
         self._stored_offset = offset
 
 
-def _replays(database: Database, redis: RedisStore | None, *, is_alone: bool) -> Replays:
+def _replay_protection(database: Database, redis: RedisStore | None, *, is_alone: bool) -> ReplayProtection:
     """Choose what remembers used signatures: all processes that answer for one database must share it."""
     if redis is not None:
-        return ReplaysInRedis(redis)
-    return ReplaysInMemory() if is_alone else ReplaysInDatabase(database)
+        return ReplayProtectionInRedis(redis)
+    return ReplayProtectionInMemory() if is_alone else ReplayProtectionInDatabase(database)
