@@ -23,7 +23,6 @@ from nodus_ledger.database.redis_store import RedisStore
 from nodus_ledger.database.sealing import KEY_VARIABLE, sealer_for
 from nodus_ledger.database.settings import RECORDS_SECRET, Settings
 from nodus_ledger.jobs.accepted_suppliers import AcceptedSuppliers
-from nodus_ledger.jobs.admission import Admission
 from nodus_ledger.jobs.availability import Availability
 from nodus_ledger.jobs.capacity import Layout
 from nodus_ledger.jobs.event_log import EventLog
@@ -32,6 +31,7 @@ from nodus_ledger.jobs.jobs import Jobs
 from nodus_ledger.jobs.leases import Claims
 from nodus_ledger.jobs.outages import Outages
 from nodus_ledger.jobs.submission import JobIds
+from nodus_ledger.jobs.supplier_eligibility import SupplierEligibility
 from nodus_ledger.keys.keys import Keys
 from nodus_ledger.keys.replay_protection import (
     ReplayProtection,
@@ -159,13 +159,13 @@ class ControlPlane:
             origin = origin_for(self.database, os.environ.get(ORIGIN_VARIABLE), database_id=self.settings.database_id())
             self.trust_ledger = TrustLedger(self.database, signer, origin)
             self.job_ids = JobIds(secrets.randbits, seed if simulated else None)
-            admission = Admission(
+            eligibility = SupplierEligibility(
                 {name: service.why_not for name, service in services.items() if service.why_not is not None},
                 frozenset(name for name, service in services.items() if service.one_customer),
                 sealer,
             )
             places = {name: process.at_once for name, service in services.items() if service.driver == PROCESS}
-            layout = Layout.of(self.catalogue, places, admission.one_customer)
+            layout = Layout.of(self.catalogue, places, eligibility.one_customer)
             self.jobs = Jobs(
                 self.database,
                 sealer,
@@ -173,7 +173,7 @@ class ControlPlane:
                 self.catalogue,
                 self.job_ids,
                 threshold=options.threshold,
-                admission=admission,
+                eligibility=eligibility,
                 layout=layout,
             )
             self.webhooks = WebhookService(self.database, sealer, fingerprints, self.clock, options, is_alone=is_alone)
@@ -181,12 +181,12 @@ class ControlPlane:
             self.limits = RateLimiter(limits, redis)
             self.callers = Callers()
             self.outages = Outages(self.database)
-            self.availability = Availability(self.database, layout, admission)
+            self.availability = Availability(self.database, layout, eligibility)
             self._claims = Claims(
                 self.database,
                 self.catalogue,
                 layout,
-                admission=admission,
+                eligibility=eligibility,
                 must_be_accepted=self.agreement is not None,
             )
             if is_alone:

@@ -10,8 +10,8 @@ from sqlalchemy import insert, update
 
 from nodus_control.dispatch.engine_identities import EngineIdentities
 from nodus_ledger.database.schema import slots
-from nodus_ledger.jobs.admission import owner_of, take
 from nodus_ledger.jobs.pinning import EngineInUse, release, repin
+from nodus_ledger.jobs.supplier_eligibility import owner_of, take
 
 pytestmark = pytest.mark.both_engines
 

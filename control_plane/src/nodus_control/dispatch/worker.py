@@ -16,11 +16,11 @@ from dataclasses import replace
 
 from nodus_core.lifecycle import JobStatus
 from nodus_ledger.errors import DatabaseUnavailable
-from nodus_ledger.jobs.admission import ANOTHERS
 from nodus_ledger.jobs.claiming import Claim
 from nodus_ledger.jobs.jobs import Jobs
 from nodus_ledger.jobs.leases import Claims
 from nodus_ledger.jobs.settlement import Step
+from nodus_ledger.jobs.supplier_eligibility import ANOTHERS
 
 from ..suppliers.drivers import Drivers
 from ..suppliers.protocol import (
