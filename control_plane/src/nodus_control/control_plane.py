@@ -52,7 +52,7 @@ from .clock import Clock
 from .clock_watch import ClockWatch
 from .concurrency.giving_way import GivingWay
 from .dispatch.engine_identities import EngineIdentities
-from .dispatch.strays import KEPT_MS, Owner
+from .dispatch.strays import KEPT_MS, DatabaseLife
 from .dispatch.sweeper import Sweeper
 from .dispatch.worker import Worker
 from .dispatch.worker_loop import WorkerLoop
@@ -228,7 +228,7 @@ class ControlPlane:
             before_batch=self._before_batch,
             identities=self._identities,
         )
-        self.sweeper = Sweeper(self.jobs, self.drivers, self._identities, self._owner, self.clock.now)
+        self.sweeper = Sweeper(self.jobs, self.drivers, self._identities, self._database_life, self.clock.now)
         self.output_watch = OutputWatch(self.drivers.logs)
         self._redis = redis
         agreement = self.agreement
@@ -346,8 +346,8 @@ class ControlPlane:
         if self._private_directory is not None:
             shutil.rmtree(self._private_directory, ignore_errors=True)
 
-    def _owner(self) -> Owner:
-        return Owner(self.settings.database_id(), self.settings.incarnation())
+    def _database_life(self) -> DatabaseLife:
+        return DatabaseLife(self.settings.database_id(), self.settings.incarnation())
 
     def _own_clock(self, clock: Clock | None, accept_clock: str | None) -> Clock:
         if self.clock_watch is not None:

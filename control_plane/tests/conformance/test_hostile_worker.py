@@ -22,7 +22,7 @@ from sqlalchemy import func, select
 from nodus_control.clock import ManualClock
 from nodus_control.control_plane import ControlPlane
 from nodus_control.dispatch.engine_identities import EngineIdentities
-from nodus_control.dispatch.strays import Owner
+from nodus_control.dispatch.strays import DatabaseLife
 from nodus_control.dispatch.sweeper import Sweeper
 from nodus_control.dispatch.worker import Worker
 from nodus_control.suppliers.conformance import Program
@@ -72,7 +72,7 @@ class Siege:
             for name in self.engines
         }
         self.plane = ControlPlane(database_url, clock=self.clock, suppliers=suppliers, services=services)
-        self.owner = Owner(self.plane.settings.database_id(), self.plane.settings.incarnation())
+        self.owner = DatabaseLife(self.plane.settings.database_id(), self.plane.settings.incarnation())
         self.workers = [self._worker(seed * 10 + number) for number in range(2)]
         self.keys = [self._key(f"customer {number}") for number in range(3)]
 

@@ -15,7 +15,7 @@ from ..suppliers.drivers import Drivers
 from ..suppliers.protocol import Driver, EngineUnavailable, Found, Placement
 from ..trouble import Trouble
 from .engine_identities import EngineIdentities
-from .strays import Fate, Owner, fate_of
+from .strays import DatabaseLife, Fate, fate_of
 
 SWEEP_SECONDS = 60.0
 STOPPING_SECONDS = 1.0
@@ -39,7 +39,7 @@ class Sweeper:
         jobs: Jobs,
         drivers: Drivers,
         identities: EngineIdentities,
-        us: Callable[[], Owner],
+        us: Callable[[], DatabaseLife],
         now: Callable[[], int],
     ) -> None:
         self._jobs = jobs
