@@ -253,7 +253,7 @@ class Passes:
                 return work, []
             work.owners = self._eligibility.owners(connection, keep=True)
             waiting = self._queues(connection, gpu, circumstances, work.owners)
-            work.read_turns({head.customer for head in waiting.heads.values()})
+            work.read_turns({head.share for head in waiting.heads.values()})
             while len(work.entries) + work.moved < limit and not work.is_stale:
                 self._reserve(work, waiting)
                 turn = next_turn(list(waiting.heads.values()), work.room, work.held, work.turns)
@@ -369,7 +369,14 @@ class Passes:
             if possible is None:
                 waiting.hopeless.append(queue)
             else:
-                head = Head(seq, wants.customer, wants.gpu_count, possible.pools, possible.is_unlimited)
+                head = Head(
+                    seq,
+                    wants.customer,
+                    wants.gpu_count,
+                    possible.pools,
+                    possible.is_unlimited,
+                    is_simulated=wants.simulated is not False,
+                )
                 waiting.put(queue, head)
         return waiting
 
