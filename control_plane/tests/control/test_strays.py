@@ -8,15 +8,15 @@ from dataclasses import replace
 import pytest
 from control.engines import EngineStub, Fleet, silent
 
-from nodus_control.dispatch.engines import Engines
-from nodus_control.dispatch.strays import AGE_MS, KEPT_MS, Fate, Owner, fate_of
+from nodus_control.dispatch.engine_identities import EngineIdentities
+from nodus_control.dispatch.strays import AGE_MS, KEPT_MS, DatabaseLife, Fate, fate_of
 from nodus_control.dispatch.sweeper import Sweeper
 from nodus_control.suppliers.drivers import Drivers
 from nodus_control.suppliers.protocol import EngineUnavailable, Found, Placement, PlacementState, Report
 from nodus_ledger.jobs.jobs import PlacementFacts
 from nodus_ledger.trust.sizes import LedgerSizes
 
-US = Owner("database", "life")
+US = DatabaseLife("database", "life")
 MADE_AT = 1_000_000
 FOUND = Found("job", 1, "database", "life", MADE_AT / 1000, is_running=True)
 OPEN = PlacementFacts("job", 1, "lab", "here", MADE_AT, None)
@@ -230,8 +230,8 @@ def test_another_engine_is_not_swept() -> None:
     sweeper = Sweeper(
         control_plane.jobs,
         control_plane.drivers,
-        Engines(control_plane.settings),
-        lambda: Owner(*ours),
+        EngineIdentities(control_plane.settings),
+        lambda: DatabaseLife(*ours),
         control_plane.clock.now,
     )
     fates = sweeper.sweep("cheap", wrong)

@@ -12,8 +12,8 @@ from killings.sites import Site
 from patience import PATIENCE_SECONDS, eventually
 
 from nodus_control.control_plane import ControlPlane
-from nodus_control.dispatch.engines import Engines
-from nodus_control.dispatch.strays import AGE_MS, KEPT_MS, Fate, Owner
+from nodus_control.dispatch.engine_identities import EngineIdentities
+from nodus_control.dispatch.strays import AGE_MS, KEPT_MS, DatabaseLife, Fate
 from nodus_control.dispatch.sweeper import Sweeper
 from nodus_control.suppliers.drivers import DriverContext, Drivers
 from nodus_control.suppliers.files import load_suppliers
@@ -62,8 +62,8 @@ def clear_away(here: ControlPlane, site: Site, suppliers: Path, lost: int, caplo
         until = time.monotonic() + PATIENCE_SECONDS
         while len(site.running()) > lost and time.monotonic() < until:
             site.look()
-        us = Owner(here.settings.database_id(), here.settings.incarnation())
-        sweeper = Sweeper(here.jobs, drivers, Engines(here.settings), lambda: us, here.clock.now)
+        us = DatabaseLife(here.settings.database_id(), here.settings.incarnation())
+        sweeper = Sweeper(here.jobs, drivers, EngineIdentities(here.settings), lambda: us, here.clock.now)
         placement = Placement(STRAY, 1, supplier, "", time.time(), is_accepted=True, gpu_indices=(0,))
         workload = Workload(site.image, "h100_80gb", 1, 600, ("sh", "-c", "sleep 600"), {})
         driver.submit(placement, workload, time.time())

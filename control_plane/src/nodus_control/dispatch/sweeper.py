@@ -15,8 +15,8 @@ from ..concurrency.threads import begin_thread
 from ..suppliers.drivers import Drivers
 from ..suppliers.protocol import Driver, EngineUnavailable, Found, Placement
 from ..trouble import Trouble
-from .engines import Engines
-from .strays import Fate, Owner, fate_of
+from .engine_identities import EngineIdentities
+from .strays import DatabaseLife, Fate, fate_of
 
 SWEEP_SECONDS = 60.0
 STOPPING_SECONDS = 1.0
@@ -30,17 +30,22 @@ class Sweeper:
     Args:
         jobs: what is known of attempts.
         drivers: whose engines.
-        engines: tells whether an engine is the supplier's; another one is not swept.
+        identities: tells whether an engine is the supplier's; another one is not swept.
         us: says whose things are cleared away; those of others are named.
         now: the control plane's clock, in Unix milliseconds.
     """
 
     def __init__(
-        self, jobs: Jobs, drivers: Drivers, engines: Engines, us: Callable[[], Owner], now: Callable[[], int]
+        self,
+        jobs: Jobs,
+        drivers: Drivers,
+        identities: EngineIdentities,
+        us: Callable[[], DatabaseLife],
+        now: Callable[[], int],
     ) -> None:
         self._jobs = jobs
         self._drivers = drivers
-        self._engines = engines
+        self._identities = identities
         self._us = us
         self._now = now
         self._stopping = threading.Event()
@@ -66,7 +71,7 @@ class Sweeper:
             EngineUnavailable: it does not answer.
         """
         fates = dict.fromkeys(Fate, 0)
-        if not self._engines.is_own(supplier, driver):
+        if not self._identities.is_own(supplier, driver):
             return fates
         us = self._us()
         # Read before the engine is asked: what it does not run by then has ended.
@@ -139,7 +144,7 @@ class Sweeper:
                 self.sweep(supplier, driver)
                 trouble.is_over()
             except EngineUnavailable as exc:
-                self._engines.doubt(supplier)
+                self._identities.doubt(supplier)
                 _logger.debug("supplier %s: cannot be swept now: %s", supplier, exc.detail)
             except Exception as exc:
                 trouble.say(exc)

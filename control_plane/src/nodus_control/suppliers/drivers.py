@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nodus_core.catalogue import Catalogue, default_catalogue
-from nodus_ledger.jobs.admission import WhyNot
 from nodus_ledger.jobs.jobs import Jobs
+from nodus_ledger.jobs.supplier_eligibility import WhyNot
 
 from ..clock import Clock
 from .protocol import Driver, LogChunk, Placement

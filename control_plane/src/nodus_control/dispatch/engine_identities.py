@@ -18,7 +18,7 @@ from ..suppliers.protocol import Driver
 _logger = logging.getLogger(__name__)
 
 
-class Engines:
+class EngineIdentities:
     """Checks the identities of engines. In any thread."""
 
     def __init__(self, settings: Settings) -> None:
