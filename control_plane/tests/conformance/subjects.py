@@ -10,7 +10,7 @@ from conformance.memory import MemoryDriver, MemoryEngine, MovedClock, program_c
 from nodus_control.runner.output import image_notice
 from nodus_control.suppliers.conformance import Program, Subject, Trial
 from nodus_control.suppliers.process.driver import ProcessDriver
-from nodus_control.suppliers.process.keeping import Owner
+from nodus_control.suppliers.process.keeping import AttemptOwner
 from nodus_control.suppliers.protocol import Driver, Placement, Workload
 from nodus_control.suppliers.simulated.driver import Recalled, SimulatedDriver
 from nodus_core.catalogue import default_catalogue
@@ -142,7 +142,7 @@ class ProcessSubject(OnSharedFiles):
         return ProcessDriver(
             self._directory / name,
             secret=b"what the records of these tests are authenticated with",
-            owner=Owner(self.database_id, self.incarnation),
+            owner=AttemptOwner(self.database_id, self.incarnation),
             grace_seconds=0.3,
             linger_seconds=0.2,
         )

@@ -181,8 +181,9 @@ def test_an_engine_confirms_ends_for_all_its_suppliers_and_for_nobody_elses(engi
     fleet.worker.run_due()
     held = fleet.holders("cheap")
     drivers = Drivers({"dear": fleet.dear, "cheap": fleet.dear})
-    us = Owner(plane.settings.database_id(), plane.settings.incarnation())
-    Sweeper(plane.jobs, drivers, Engines(plane.settings), lambda: us, fleet.clock.now).sweep("dear", fleet.dear)
+    us = DatabaseLife(plane.settings.database_id(), plane.settings.incarnation())
+    sweeper = Sweeper(plane.jobs, drivers, EngineIdentities(plane.settings), lambda: us, fleet.clock.now)
+    sweeper.sweep("dear", fleet.dear)
     still_held = fleet.holders("cheap")
     plane.close()
 

@@ -76,7 +76,7 @@ class Sweeper:
         us = self._us()
         # Read before the engine is asked: what it does not run by then has ended.
         served = self._drivers.suppliers_of(driver) or [supplier]
-        unconfirmed = self._jobs.held_by_what_ended(self._engines.of_the_same(supplier, served))
+        unconfirmed = self._jobs.held_by_what_ended(self._identities.of_the_same(supplier, served))
         everything = driver.list_placements()
         running = {(found.job_id, found.attempt) for found in everything if found.is_running}
         self._jobs.confirm_ends([attempt for attempt in unconfirmed if attempt not in running])

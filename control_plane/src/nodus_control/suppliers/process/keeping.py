@@ -35,7 +35,7 @@ _NO_LONGER_NEEDED = (attempt_files.PROGRAM, attempt_files.CANCEL)
 
 
 @dataclass(frozen=True)
-class Owner:
+class AttemptOwner:
     """Whose attempts a driver makes: a database, and which life of it, since a restore begins another."""
 
     database_id: str = ""
@@ -90,13 +90,13 @@ def read_machine_id() -> str:
     return ""
 
 
-def record_owner(directory: str, owner: Owner, key: bytes, now: float) -> None:
+def record_owner(directory: str, owner: AttemptOwner, key: bytes, now: float) -> None:
     """Put on record whose an attempt is, unless that is known."""
     document = {"database_id": owner.database_id, "incarnation": owner.incarnation, "at": now}
     attempt_files.publish(directory, OWNER, document, key)
 
 
-def find_attempts(state_directory: str, key_of: Callable[[str, int], bytes], default: Owner) -> Iterator[Found]:
+def find_attempts(state_directory: str, key_of: Callable[[str, int], bytes], default: AttemptOwner) -> Iterator[Found]:
     """Find the attempts that are not forgotten.
 
     Args:
@@ -108,12 +108,12 @@ def find_attempts(state_directory: str, key_of: Callable[[str, int], bytes], def
         key = key_of(job_id, attempt)
         if _forgotten_at(directory, key) is not None:
             continue
-        owner, made_at = Owner(default.database_id), 0.0
+        owner, made_at = AttemptOwner(default.database_id), 0.0
         is_running = True
         with contextlib.suppress(Forged, ValueError, KeyError, TypeError):
             document = attempt_files.read_record(directory, OWNER, key)
             if document is not None:
-                owner = Owner(str(document["database_id"]), str(document["incarnation"]))
+                owner = AttemptOwner(str(document["database_id"]), str(document["incarnation"]))
                 made_at = float(str(document["at"]))
         try:
             claim = attempt_files.read_claim(directory, key)

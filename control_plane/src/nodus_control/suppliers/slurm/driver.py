@@ -34,12 +34,12 @@ from ..protocol import (
 )
 from .commands import Cluster
 from .names import name_of, parse_name
-from .owner import Owner
 from .queue import Queue, Standing
 from .records import Records, Silence
 from .reports import report_end, report_queued, report_unfinished, report_withdrawn
 from .script import OUTPUT_LIMIT_BYTES, STOP_SECONDS, Pace, batch_script, secret_text
 from .shared import Shared
+from .submitting_database import SubmittingDatabase
 from .templates import command_of, fill
 from .transport import ShellTransport, Transport
 from .watching import Watched
@@ -83,7 +83,7 @@ class SlurmDriver:
     def __init__(
         self,
         options: SlurmOptions,
-        context: Owner,
+        context: SubmittingDatabase,
         *,
         transport: Transport | None = None,
         pace: Pace | None = None,
@@ -351,7 +351,7 @@ class SlurmDriver:
             return 0.0 if watched is None else watched.at_least_seconds(_SLACK_SECONDS)
 
 
-def make_slurm_driver(options: SlurmOptions, context: Owner) -> SlurmDriver:
+def make_slurm_driver(options: SlurmOptions, context: SubmittingDatabase) -> SlurmDriver:
     """Make the driver of a supplier.
 
     Args:
