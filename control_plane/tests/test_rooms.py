@@ -46,7 +46,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "runner": set(),
         "suppliers": {"clock", "concurrency", "exit_codes", "runner"},
         "streams": {"concurrency", "suppliers", "trouble"},
-        "dispatch": {"clock", "suppliers", "trouble"},
+        "dispatch": {"clock", "concurrency", "suppliers", "trouble"},
         "webhooks": {"clock", "concurrency", "trouble", "version"},
         "control_plane": {
             "access",

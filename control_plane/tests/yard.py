@@ -38,23 +38,24 @@ class Yard:
     control_plane: ControlPlane
     clock: ManualClock
     claims: Claims
-    keys: dict[str, KeyRecord] = field(default_factory=dict)
+    keys: dict[tuple[str, bool], KeyRecord] = field(default_factory=dict)
 
-    def key(self, customer: str) -> KeyRecord:
-        """Return the one key of a customer."""
-        if customer not in self.keys:
+    def key(self, customer: str, *, is_test: bool = False) -> KeyRecord:
+        """Return the one key of a customer of that kind."""
+        if (customer, is_test) not in self.keys:
             minted = self.control_plane.keys.mint(
-                customer_id=customer, label="", principal_kind=PrincipalKind.HUMAN, now=0
+                customer_id=customer, label="", principal_kind=PrincipalKind.HUMAN, now=0, is_test=is_test
             )
             found = self.control_plane.keys.find(minted.api_key)
             assert found is not None
-            self.keys[customer] = found
-        return self.keys[customer]
+            self.keys[customer, is_test] = found
+        return self.keys[customer, is_test]
 
-    def submit(self, customer: str = "acme", gpus: int = 1, **changes: Any) -> str:
-        """Submit a job; return its id."""
+    def submit(self, customer: str = "acme", gpus: int = 1, *, is_test: bool = False, **changes: Any) -> str:
+        """Submit a job, simulated with `is_test`; return its id."""
         spec = parse_spec({"image": "x", "gpu": H100, "gpu_count": gpus, **changes})
-        return self.control_plane.jobs.submit(self.key(customer), spec, None, self.clock.now()).job.id
+        key = self.key(customer, is_test=is_test)
+        return self.control_plane.jobs.submit(key, spec, None, self.clock.now()).job.id
 
     def claim(self, *, unreachable: frozenset[str] = frozenset(), drained: frozenset[str] = frozenset()) -> list[Claim]:
         """Claim until nothing is to be done."""

@@ -11,11 +11,11 @@ import pytest
 import nodus
 from nodus import __version__
 from nodus._cli import ownership
-from nodus._cli.ownership import Owner, classify_owners
+from nodus._cli.ownership import InstalledDistribution, classify_owners
 from tests.cli.conftest import Command
 
-OWN = Owner("nodus-sdk", __version__, has_package=True, has_command=True)
-OTHER = Owner("nodus-lang", "5.15.0", has_package=True, has_command=True)
+OWN = InstalledDistribution("nodus-sdk", __version__, has_package=True, has_command=True)
+OTHER = InstalledDistribution("nodus-lang", "5.15.0", has_package=True, has_command=True)
 
 
 def install(folder: Path, name: str, version: str, files: tuple[str, ...], *, command: bool = False) -> None:
@@ -42,7 +42,7 @@ def test_another_distribution_is_named() -> None:
 
 def test_a_strangers_distribution_of_our_name_is_found_by_its_version() -> None:
     """The installed version is not the one that runs."""
-    stranger = Owner("nodus_SDK", "0.2.0", has_package=False, has_command=False)
+    stranger = InstalledDistribution("nodus_SDK", "0.2.0", has_package=False, has_command=False)
     (conflict,) = classify_owners([stranger], stranger, package="/p", command=None).conflicts()
 
     assert "0.2.0 is installed" in conflict

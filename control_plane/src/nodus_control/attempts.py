@@ -16,7 +16,7 @@ from nodus_ledger.jobs.resolving import NotUnknown, resolve
 from nodus_ledger.jobs.settlement import Step
 
 from .clock_watch import ClockWatch
-from .dispatch import decisions
+from .dispatch import next_steps
 from .exit_codes import OK, Misconfigured
 from .suppliers.command import named_suppliers, suppliers_option
 from .suppliers.drivers import Terms
@@ -64,8 +64,8 @@ def resolve_attempt(
         now = ClockWatch(database).clock.now()
 
         def step_of(claim: Claim) -> Step:
-            ending = decisions.ending_of(claim, now, Terms(start_deadline_seconds=None))
-            return decisions.given_up(claim, ending, now)
+            ending = next_steps.ending_of(claim, now, Terms(start_deadline_seconds=None))
+            return next_steps.given_up(claim, ending, now)
 
         job = resolve(database, catalogue, job_id, never_ran=never_ran, step_of=step_of, now=now)
     except UnknownJob as exc:

@@ -23,7 +23,6 @@ from nodus_ledger.database.redis_store import RedisStore
 from nodus_ledger.database.sealing import KEY_VARIABLE, sealer_for
 from nodus_ledger.database.settings import RECORDS_SECRET, Settings
 from nodus_ledger.jobs.accepted_suppliers import AcceptedSuppliers
-from nodus_ledger.jobs.admission import Admission
 from nodus_ledger.jobs.availability import Availability
 from nodus_ledger.jobs.capacity import Layout
 from nodus_ledger.jobs.event_log import EventLog
@@ -32,8 +31,14 @@ from nodus_ledger.jobs.jobs import Jobs
 from nodus_ledger.jobs.leases import Claims
 from nodus_ledger.jobs.outages import Outages
 from nodus_ledger.jobs.submission import JobIds
+from nodus_ledger.jobs.supplier_eligibility import SupplierEligibility
 from nodus_ledger.keys.keys import Keys
-from nodus_ledger.keys.replays import Replays, ReplaysInDatabase, ReplaysInMemory, ReplaysInRedis
+from nodus_ledger.keys.replay_protection import (
+    ReplayProtection,
+    ReplayProtectionInDatabase,
+    ReplayProtectionInMemory,
+    ReplayProtectionInRedis,
+)
 from nodus_ledger.keys.signing_secrets import SigningSecrets
 from nodus_ledger.start_over import start_over
 from nodus_ledger.trust.origin import ORIGIN_VARIABLE, origin_for
@@ -46,8 +51,8 @@ from .access.recent_callers import Callers
 from .clock import Clock
 from .clock_watch import ClockWatch
 from .concurrency.giving_way import GivingWay
-from .dispatch.engines import Engines
-from .dispatch.strays import KEPT_MS, Owner
+from .dispatch.engine_identities import EngineIdentities
+from .dispatch.strays import KEPT_MS, DatabaseLife
 from .dispatch.sweeper import Sweeper
 from .dispatch.worker import Worker
 from .dispatch.worker_loop import WorkerLoop
@@ -154,13 +159,13 @@ class ControlPlane:
             origin = origin_for(self.database, os.environ.get(ORIGIN_VARIABLE), database_id=self.settings.database_id())
             self.trust_ledger = TrustLedger(self.database, signer, origin)
             self.job_ids = JobIds(secrets.randbits, seed if simulated else None)
-            admission = Admission(
+            eligibility = SupplierEligibility(
                 {name: service.why_not for name, service in services.items() if service.why_not is not None},
                 frozenset(name for name, service in services.items() if service.one_customer),
                 sealer,
             )
             places = {name: process.at_once for name, service in services.items() if service.driver == PROCESS}
-            layout = Layout.of(self.catalogue, places, admission.one_customer)
+            layout = Layout.of(self.catalogue, places, eligibility.one_customer)
             self.jobs = Jobs(
                 self.database,
                 sealer,
@@ -168,7 +173,7 @@ class ControlPlane:
                 self.catalogue,
                 self.job_ids,
                 threshold=options.threshold,
-                admission=admission,
+                eligibility=eligibility,
                 layout=layout,
             )
             self.webhooks = WebhookService(self.database, sealer, fingerprints, self.clock, options, is_alone=is_alone)
@@ -176,12 +181,12 @@ class ControlPlane:
             self.limits = RateLimiter(limits, redis)
             self.callers = Callers()
             self.outages = Outages(self.database)
-            self.availability = Availability(self.database, layout, admission)
+            self.availability = Availability(self.database, layout, eligibility)
             self._claims = Claims(
                 self.database,
                 self.catalogue,
                 layout,
-                admission=admission,
+                eligibility=eligibility,
                 must_be_accepted=self.agreement is not None,
             )
             if is_alone:
@@ -213,7 +218,7 @@ class ControlPlane:
         self._working_thread: int | None = None
         self._is_closing = threading.Event()
         watch = self.clock_watch
-        self._engines = Engines(self.settings)
+        self._identities = EngineIdentities(self.settings)
         self.worker = Worker(
             self.jobs,
             self._claims,
@@ -221,15 +226,15 @@ class ControlPlane:
             self.clock.now,
             time.time if watch is None else watch.real_time,
             before_batch=self._before_batch,
-            engines=self._engines,
+            identities=self._identities,
         )
-        self.sweeper = Sweeper(self.jobs, self.drivers, self._engines, self._owner, self.clock.now)
+        self.sweeper = Sweeper(self.jobs, self.drivers, self._identities, self._database_life, self.clock.now)
         self.output_watch = OutputWatch(self.drivers.logs)
         self._redis = redis
         agreement = self.agreement
         more = {} if agreement is None else {"suppliers": agreement.check}
         self.readiness = Readiness(self._workers, redis, more)
-        self.replays: Replays = _replays(self.database, redis, is_alone=is_alone)
+        self.replay_protection: ReplayProtection = _replay_protection(self.database, redis, is_alone=is_alone)
         self.is_reliable = is_reliable
         next_elsewhere = self.webhooks.deliverer.next_due
         self._loop = WorkerLoop(self.worker, self.clock, self._after_pass, next_elsewhere, self._may_work)
@@ -306,7 +311,7 @@ class ControlPlane:
         with self.worker.paused(), self.webhooks.deliverer.paused():
             start_over(self.database)
             self.trust_ledger.begin_anew()
-            self.replays.clear()
+            self.replay_protection.clear()
             self.webhooks.inbox.clear()
             if self.seed is not None:
                 self.seed = self.seed if seed is None else seed
@@ -341,8 +346,8 @@ class ControlPlane:
         if self._private_directory is not None:
             shutil.rmtree(self._private_directory, ignore_errors=True)
 
-    def _owner(self) -> Owner:
-        return Owner(self.settings.database_id(), self.settings.incarnation())
+    def _database_life(self) -> DatabaseLife:
+        return DatabaseLife(self.settings.database_id(), self.settings.incarnation())
 
     def _own_clock(self, clock: Clock | None, accept_clock: str | None) -> Clock:
         if self.clock_watch is not None:
@@ -443,8 +448,8 @@ class ControlPlane:
         self._stored_offset = offset
 
 
-def _replays(database: Database, redis: RedisStore | None, *, is_alone: bool) -> Replays:
+def _replay_protection(database: Database, redis: RedisStore | None, *, is_alone: bool) -> ReplayProtection:
     """Choose what remembers used signatures: all processes that answer for one database must share it."""
     if redis is not None:
-        return ReplaysInRedis(redis)
-    return ReplaysInMemory() if is_alone else ReplaysInDatabase(database)
+        return ReplayProtectionInRedis(redis)
+    return ReplayProtectionInMemory() if is_alone else ReplayProtectionInDatabase(database)

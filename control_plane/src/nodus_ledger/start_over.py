@@ -8,7 +8,7 @@ from .database import schema, trust_schema, webhook_schema
 from .database.database import Database
 from .database.settings import Settings
 from .jobs import slots
-from .jobs.admission import forget_owners
+from .jobs.supplier_eligibility import forget_owners
 from .trust import key_entries, origin
 
 

@@ -10,7 +10,7 @@ from conformance.memory import MemoryDriver, MemoryEngine, MovedClock, program_c
 from nodus_control.runner.output import image_notice
 from nodus_control.suppliers.conformance import Program, Subject, Trial
 from nodus_control.suppliers.process.driver import ProcessDriver
-from nodus_control.suppliers.process.keeping import Owner
+from nodus_control.suppliers.process.keeping import AttemptOwner
 from nodus_control.suppliers.protocol import Driver, Placement, Workload
 from nodus_control.suppliers.simulated.driver import Recalled, SimulatedDriver
 from nodus_core.catalogue import default_catalogue
@@ -90,26 +90,17 @@ class MemorySubject(OnMovedClock):
         return Workload(self.image, self.gpu, 1, max_runtime_seconds, program_command(program), dict(env or {}))
 
 
-class ProcessSubject(Subject):
-    """Real commands on this machine."""
+class OnSharedFiles(Subject):
+    """A subject whose programs leave a line in a file of this machine.
 
-    database_id = "db"
-    incarnation = "first"
-    image = "example/image:1"
+    Args:
+        directory: where the files are, in a directory of their own.
+    """
 
     def __init__(self, directory: pathlib.Path) -> None:
         super().__init__()
-        self._directory = directory
         self._traces = directory / "traces"
         self._traces.mkdir()
-
-    def make_driver(self) -> Driver:
-        """Make one on the one state directory."""
-        return self._driver("state")
-
-    def make_driver_elsewhere(self) -> Driver:
-        """Make one on another."""
-        return self._driver("elsewhere")
 
     def times_begun(self, placement: Placement) -> int:
         """Count the lines that its programs left."""
@@ -120,18 +111,38 @@ class ProcessSubject(Subject):
         """Leave a line."""
         return f"echo begun >> '{self._trace(placement)}'"
 
+    def _trace(self, placement: Placement) -> pathlib.Path:
+        return self._traces / f"{placement.job_id}-{placement.attempt}"
+
+
+class ProcessSubject(OnSharedFiles):
+    """Real commands on this machine."""
+
+    database_id = "db"
+    incarnation = "first"
+    image = "example/image:1"
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        super().__init__(directory)
+        self._directory = directory
+
+    def make_driver(self) -> Driver:
+        """Make one on the one state directory."""
+        return self._driver("state")
+
+    def make_driver_elsewhere(self) -> Driver:
+        """Make one on another."""
+        return self._driver("elsewhere")
+
     def preamble(self, workload: Workload) -> bytes:
         """Say that the image was not run."""
         return image_notice(workload.image).encode()
-
-    def _trace(self, placement: Placement) -> pathlib.Path:
-        return self._traces / f"{placement.job_id}-{placement.attempt}"
 
     def _driver(self, name: str) -> ProcessDriver:
         return ProcessDriver(
             self._directory / name,
             secret=b"what the records of these tests are authenticated with",
-            owner=Owner(self.database_id, self.incarnation),
+            owner=AttemptOwner(self.database_id, self.incarnation),
             grace_seconds=0.3,
             linger_seconds=0.2,
         )

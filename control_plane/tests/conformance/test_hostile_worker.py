@@ -21,8 +21,8 @@ from sqlalchemy import func, select
 
 from nodus_control.clock import ManualClock
 from nodus_control.control_plane import ControlPlane
-from nodus_control.dispatch.engines import Engines
-from nodus_control.dispatch.strays import Owner
+from nodus_control.dispatch.engine_identities import EngineIdentities
+from nodus_control.dispatch.strays import DatabaseLife
 from nodus_control.dispatch.sweeper import Sweeper
 from nodus_control.dispatch.worker import Worker
 from nodus_control.suppliers.conformance import Program
@@ -72,7 +72,7 @@ class Siege:
             for name in self.engines
         }
         self.plane = ControlPlane(database_url, clock=self.clock, suppliers=suppliers, services=services)
-        self.owner = Owner(self.plane.settings.database_id(), self.plane.settings.incarnation())
+        self.owner = DatabaseLife(self.plane.settings.database_id(), self.plane.settings.incarnation())
         self.workers = [self._worker(seed * 10 + number) for number in range(2)]
         self.keys = [self._key(f"customer {number}") for number in range(3)]
 
@@ -86,9 +86,9 @@ class Siege:
         )
         self.hostile.append(HostileDriver(mean, seed=seed, mood={}))
         drivers = Drivers({"mean": self.hostile[-1], "kind": kind})
-        plane, engines = self.plane, Engines(self.plane.settings)
+        plane, identities = self.plane, EngineIdentities(self.plane.settings)
         # It has seen its engines once before they turn against it.
-        assert all(engines.is_own(name, driver) for name, driver in drivers.one_of_each())
+        assert all(identities.is_own(name, driver) for name, driver in drivers.one_of_each())
         claims = Claims(plane.database, plane.catalogue)
         real_time = lambda: 1e9 + self.seconds  # noqa: E731
         worker = Worker(
@@ -97,10 +97,10 @@ class Siege:
             drivers,
             self.clock.now,
             real_time,
-            engines=engines,
+            identities=identities,
             monotonic=lambda: self.seconds,
         )
-        return worker, Sweeper(plane.jobs, drivers, engines, lambda: self.owner, self.clock.now), drivers
+        return worker, Sweeper(plane.jobs, drivers, identities, lambda: self.owner, self.clock.now), drivers
 
     def _key(self, customer: str) -> KeyRecord:
         minted = self.plane.keys.mint(customer_id=customer, label="", principal_kind=PrincipalKind.HUMAN, now=0)

@@ -6,21 +6,29 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
-from patience import eventually
+from patience import PATIENCE_SECONDS, eventually
+from scarcity import NO_THREAD, no_thread
 
 from nodus_control.suppliers.docker import container as containers
+from nodus_control.suppliers.docker import driver as drivers
+from nodus_control.suppliers.docker import followers as followers_of
 from nodus_control.suppliers.docker.engine import Answer, Engine
 from nodus_control.suppliers.docker.followers import LONGEST_REST_SECONDS, SHORTEST_REST_SECONDS, Followers
 from nodus_control.suppliers.docker.output import DROPPED_MARKER, StoredOutput
 from nodus_control.suppliers.docker.troubles import Troubles
-from nodus_control.suppliers.protocol import PlacementState
+from nodus_control.suppliers.protocol import EngineUnavailable, PlacementState
 from nodus_core.suppliers_file import DockerOptions, UnixEndpoint
 
 if TYPE_CHECKING:
     from containers.conftest import ContainerJobs
+
+SAYS_MORE_WHEN_TOLD = """seq 1000
+trap "trap '' USR1; seq 1000; exit" USR1
+while true; do sleep 0.1; done
+"""
 
 
 def framed(line: bytes) -> bytes:
@@ -128,7 +136,7 @@ def test_what_comes_before_what_the_engine_cannot_read_is_kept(tmp_path: Path, *
     engine.is_broken, engine.is_running = True, False
     followers = Followers(engine, Troubles("lab"), lambda: can_follow)
     followers.ensure("c", output)
-    eventually(lambda: not followers._threads)
+    eventually(lambda: not followers._copies)
     followers.close()
 
     assert output.read(0, 1 << 20) == b"one\ntwo\n"
@@ -144,7 +152,7 @@ def test_an_output_that_cannot_be_copied_is_tried_less_and_less_often(tmp_path: 
     for _ in range(240):
         before = len(list(tmp_path.glob("output-*")))
         followers.ensure("c", output)
-        eventually(lambda: not followers._threads)
+        eventually(lambda: not followers._copies)
         if len(list(tmp_path.glob("output-*"))) > before:
             tried_at.append(now[0])
         now[0] += SHORTEST_REST_SECONDS / 2
@@ -169,7 +177,7 @@ def test_an_output_that_was_copied_for_long_rests_shortly(tmp_path: Path) -> Non
         now[0] += rested
         before = engine.questions
         followers.ensure("c", output)
-        eventually(lambda: not followers._threads)
+        eventually(lambda: not followers._copies)
         return engine.questions > before
 
     begun = [broke_off(rested) for rested in (0.0, 1.0, 1.0, 1.0)]
@@ -191,7 +199,7 @@ def test_an_engine_that_fails_holds_no_less_than_before(tmp_path: Path) -> None:
     engine.is_running, engine.statuses = False, [500]
     followers = Followers(engine, Troubles("lab"), lambda: True)
     followers.ensure("c", output)
-    eventually(lambda: not followers._threads)
+    eventually(lambda: not followers._copies)
     followers.close()
 
     assert not output.is_complete()
@@ -217,3 +225,99 @@ def test_an_engine_that_keeps_little_says_so_in_the_output(
     assert printed.startswith(b"first\n")
     assert DROPPED_MARKER in printed
     assert printed.endswith(b"last\n")
+
+
+@pytest.mark.parametrize("which", ["nodus-docker-output", "nodus-docker-beat"])
+def test_an_output_for_which_there_is_no_thread_is_copied_by_a_later_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, which: str
+) -> None:
+    """After a rest, at once then: nobody believes that it is being copied."""
+    engine, output, now = FakeEngine(), StoredOutput(tmp_path), [0.0]
+    engine.lines, engine.is_running = {"1": b"one\n"}, False
+    followers = Followers(engine, Troubles("lab"), lambda: True, lambda: now[0])
+    with no_thread(which):
+        followers.ensure("c", output)
+    followers.ensure("c", output)
+    asked_before = engine.questions
+    now[0] += SHORTEST_REST_SECONDS
+    followers.ensure("c", output)
+    eventually(output.is_complete)
+    followers.close()
+
+    assert asked_before == 0
+    assert output.read(0, 1 << 20) == b"one\n"
+    assert NO_THREAD in caplog.text
+
+
+def test_the_rest_of_an_output_is_copied_at_once_when_its_end_is_seen(tmp_path: Path) -> None:
+    """However often it could not be copied before."""
+    engine, output = FakeEngine(), StoredOutput(tmp_path)
+    engine.lines, engine.is_broken = {"1": b"one\n"}, True
+    followers = Followers(engine, Troubles("lab"), lambda: True, lambda: 0.0)
+    followers.ensure("c", output)
+    eventually(lambda: not followers._copies)
+    engine.lines["2"] = b"two\n"
+    engine.is_broken, engine.is_running = False, False
+    followers.ensure("c", output)
+    before = output.read(0, 1 << 20)
+    followers.has_ended("c")
+    followers.ensure("c", output)
+    eventually(output.is_complete)
+    followers.close()
+
+    assert before == b"one\n"
+    assert output.read(0, 1 << 20) == b"one\ntwo\n"
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_an_output_that_is_read_seldom_is_read_when_its_program_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, here: bool
+) -> None:
+    """At once where the end is seen here, and soon where another worker sees it: not when it would be read again."""
+    engine, output = FakeEngine(), StoredOutput(tmp_path)
+    monkeypatch.setattr("nodus_control.suppliers.docker.followers._READ_SECONDS", 100 * PATIENCE_SECONDS)
+    if here:
+        monkeypatch.setattr("nodus_control.suppliers.docker.followers._LOOK_SECONDS", 100 * PATIENCE_SECONDS)
+    engine.lines = {"1": b"one\n", "2": b"two\n"}
+    followers = Followers(engine, Troubles("lab"), lambda: False)
+    followers.ensure("c", output)
+    eventually(lambda: output.size == 4)  # the last line may be half written
+    engine.lines["3"] = b"three\n"
+    engine.is_running = False
+    if here:
+        followers.has_ended("c")
+    eventually(output.is_complete)
+    followers.close()
+
+    assert output.read(0, 1 << 20) == b"one\ntwo\nthree\n"
+
+
+def test_a_program_that_has_ended_is_reported_with_all_that_it_printed(
+    jobs: ContainerJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although its output could not be copied while it ran, and would have been left alone for long."""
+    monkeypatch.setattr(followers_of, "SHORTEST_REST_SECONDS", 100 * PATIENCE_SECONDS)
+    monkeypatch.setattr(followers_of, "LONGEST_REST_SECONDS", 100 * PATIENCE_SECONDS)
+    monkeypatch.setattr(drivers, "OUTPUT_SECONDS", 100 * PATIENCE_SECONDS)
+    jobs.run("true")  # from now on the image is there
+    driver = jobs.new_driver()
+    with monkeypatch.context() as broken:
+
+        def refuse(*_: object, **__: object) -> NoReturn:
+            raise EngineUnavailable("it breaks off")
+
+        broken.setattr(driver.engine, "stream", refuse)
+        job = jobs.shell(SAYS_MORE_WHEN_TOLD, driver=driver).submit()
+        eventually(lambda: job.poll() is not None and bool(driver._followers._rests))
+    (container,) = jobs.containers(job)
+
+    def is_over() -> bool:
+        # Until the program listens, the signal means nothing to it.
+        driver.engine.ask("POST", f"/containers/{container['Id']}/kill", params={"signal": "SIGUSR1"})
+        return bool(jobs.containers(job)[0]["State"] == "exited")
+
+    eventually(is_over)
+    report = job.finish()
+
+    assert report.state is PlacementState.COMPLETED
+    assert job.output() == 2 * b"".join(b"%d\n" % number for number in range(1, 1001))

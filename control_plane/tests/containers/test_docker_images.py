@@ -5,12 +5,15 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+import pytest
 from patience import eventually
+from scarcity import no_thread
 
 from nodus_control.suppliers.docker.engine import Engine
 from nodus_control.suppliers.docker.images import FORGET_SECONDS, RETRY_SECONDS, Images, Progress, Pull
 from nodus_control.suppliers.docker.references import IMAGE_PULL_FAILED, WHAT_IS_WRONG, parse_reference
 from nodus_control.suppliers.docker.troubles import Troubles
+from nodus_control.suppliers.protocol import EngineUnavailable
 from nodus_core.suppliers_file import DockerOptions, UnixEndpoint
 
 
@@ -127,3 +130,19 @@ def test_a_fetch_that_failed_before_somebody_asked_says_nothing_to_them(tmp_path
     assert second is not first
     assert shared == [second, second]
     assert third is not second
+
+
+def test_a_fetch_for_which_there_is_no_thread_has_not_begun(tmp_path: Path) -> None:
+    """Whoever asks next begins it."""
+    engine = Engine(DockerOptions(UnixEndpoint(str(tmp_path / "none"))))
+    images = Images(engine, Troubles("lab"), {})
+    image = parse_reference("ghcr.io/acme/train:1")
+    with no_thread("nodus-docker-pull"), pytest.raises(EngineUnavailable) as unavailable:
+        images.pull(image, "job")
+    pull = images.pull(image, "job")
+    eventually(partial(has_ended, pull))
+    engine.close()
+    images.close()
+
+    assert unavailable.value.never_sent
+    assert pull.code == IMAGE_PULL_FAILED

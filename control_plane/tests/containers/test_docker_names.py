@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from nodus_control.suppliers.docker.names import Owner, labels_of, may_share, names_of, owner_of
+from nodus_control.suppliers.docker.names import ContainerOwner, labels_of, may_share, names_of, owner_of
 from nodus_control.suppliers.protocol import Placement
 
-OWNER = Owner("db", "2", "0198-job", 3, "lab", (0, 4))
+OWNER = ContainerOwner("db", "2", "0198-job", 3, "lab", (0, 4))
 
 
 def placement(job_id: str = "0198-job") -> Placement:
@@ -32,7 +32,7 @@ def test_what_could_lead_elsewhere_is_no_part_of_a_name(job_id: str) -> None:
 @pytest.mark.parametrize("indices", [(0, 4), (), None])
 def test_labels_are_read_as_they_were_written(indices: tuple[int, ...] | None) -> None:
     """The GPUs too: none is not the same as any."""
-    owner = Owner("db", "2", "0198-job", 3, "lab", indices)
+    owner = ContainerOwner("db", "2", "0198-job", 3, "lab", indices)
 
     assert owner_of({"other": "label", **labels_of(owner)}) == owner
 

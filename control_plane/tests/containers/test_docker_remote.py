@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from patience import eventually
+from patience import PATIENCE_SECONDS, eventually
+from scarcity import no_thread
 from servers.container_engines import DOCKER, DockerEngine
 from servers.ssh import SshServer
 
-from nodus_control.suppliers.docker.tunnel import Tunnel
+from nodus_control.suppliers.docker.tunnel import _NO_THREAD, _UNREACHABLE, Tunnel
 from nodus_control.suppliers.protocol import EngineUnavailable, PlacementState
 from nodus_core.suppliers_file import FileReference, SshEndpoint, TcpEndpoint, Tls, UnixEndpoint
 
@@ -106,3 +107,19 @@ def test_a_host_that_does_not_answer_is_waited_for_together(tmp_path: Path) -> N
 
     assert never_sent == [True] * 4
     assert (tmp_path / "tried").read_text() == "tried\n"
+
+
+def test_a_way_for_which_there_is_no_thread_is_opened_by_whoever_needs_it_next(tmp_path: Path) -> None:
+    """Nobody waits for an attempt that nobody makes, nor does its end."""
+    program = tmp_path / "ssh"
+    program.write_text("#!/bin/sh\nexit 255\n")
+    program.chmod(0o700)
+    tunnel = Tunnel(SshEndpoint("127.0.0.1"), program=str(program))
+    said = []
+    for scarce in (True, False):
+        with no_thread("nodus-docker-ssh" if scarce else "nobody's"), pytest.raises(EngineUnavailable) as unavailable:
+            tunnel.open(PATIENCE_SECONDS)
+        said.append((unavailable.value.detail, unavailable.value.never_sent))
+    tunnel.close()
+
+    assert said == [(_NO_THREAD, True), (_UNREACHABLE, True)]

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 from patience import PATIENCE_SECONDS, eventually
+from scarcity import no_thread
 
 from nodus_control.suppliers.docker.background import Background
 from nodus_control.suppliers.docker.troubles import LONGEST, Troubles
@@ -76,3 +77,19 @@ def test_what_fails_in_the_background_is_known_until_it_is_done() -> None:
     assert all(known)
     assert "no space" not in str(known)
     assert count == [1]
+
+
+def test_work_for_which_there_is_no_thread_is_done_once_when_it_is_asked_for_again() -> None:
+    """What was given up is not done as well, though a thread may come upon it later."""
+    troubles = Troubles("lab")
+    background = Background(troubles)
+    done: list[str] = []
+    with no_thread("nodus-docker"):
+        background.do("stop", "c1", lambda: done.append("given up"))
+        trouble = troubles.of("stop", "c1")
+    background.do("stop", "c1", lambda: done.append("stopped"))
+    eventually(lambda: troubles.of("stop", "c1") is None)
+    background.close()
+
+    assert trouble is not None
+    assert done == ["stopped"]

@@ -12,7 +12,7 @@ from patience import PATIENCE_SECONDS, eventually
 from sqlalchemy import update
 
 from nodus_control.dispatch import worker as worker_module
-from nodus_control.dispatch.engines import Engines
+from nodus_control.dispatch.engine_identities import EngineIdentities
 from nodus_control.dispatch.worker import LEASE_MS, Worker
 from nodus_control.suppliers.drivers import Drivers, Terms
 from nodus_control.suppliers.protocol import (
@@ -429,7 +429,9 @@ def test_another_engine_under_a_suppliers_name_gets_nothing(fleet: Fleet, caplog
     wrong.engine = lambda: "engine 2"
     claims = Claims(control_plane.database, control_plane.catalogue)
     drivers = Drivers({"cheap": wrong, "dear": fleet.dear})
-    other = Worker(control_plane.jobs, claims, drivers, fleet.clock.now, engines=Engines(control_plane.settings))
+    other = Worker(
+        control_plane.jobs, claims, drivers, fleet.clock.now, identities=EngineIdentities(control_plane.settings)
+    )
     fleet.clock.advance_to(fleet.clock.now() + 60_000)
     other.run_due()
     elsewhere = fleet.submit()

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from control.sse import opened
+from scarcity import NO_THREAD, no_thread
 from sqlalchemy import insert
 
 from nodus_control.control_plane import ControlPlane
@@ -159,3 +160,27 @@ class Racing(EventLog):
 
     def of_customer(self, customer_id: str, *, after: int, limit: int) -> list[EventRecord]:
         return self._log.of_customer(customer_id, after=after, limit=limit)
+
+
+def test_a_feed_that_has_no_thread_takes_nobody(kept_database_url: str) -> None:
+    """Who comes when there is one again is told what happens."""
+    with LocalControlPlane(database=kept_database_url, serve=False) as served, served.plane.worker.paused():
+        control_plane = served.plane
+        key = control_plane.keys.find(served.api_key)
+        assert key is not None
+        customer_id, key_id = key.customer_id, key.id
+
+        async def told() -> int:
+            with no_thread("nodus-events"), pytest.raises(RuntimeError, match=NO_THREAD):
+                control_plane.feed.subscribe(customer_id, key_id)
+            place = control_plane.feed.subscribe(customer_id, key_id, after=control_plane.feed.head(customer_id))
+            control_plane.jobs.submit(key, parse_spec({"image": "x", "gpu": "l40s"}), None, 0)
+            while True:
+                news = place.arm()
+                if found := control_plane.feed.recent(place):
+                    return len(found)
+                await news.wait()
+
+        count = asyncio.run(told())
+
+    assert count == 1

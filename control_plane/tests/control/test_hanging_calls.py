@@ -11,7 +11,7 @@ from control.engines import Fleet, running
 from patience import PATIENCE_SECONDS, eventually
 
 from nodus_control.dispatch import worker as worker_module
-from nodus_control.dispatch.engines import Engines
+from nodus_control.dispatch.engine_identities import EngineIdentities
 from nodus_control.dispatch.worker import Worker
 from nodus_control.suppliers.drivers import Drivers
 from nodus_ledger.jobs.leases import Claims
@@ -61,8 +61,8 @@ def another_worker(fleet: Fleet, watch: Stopwatch) -> Worker:
     """Make one, with eyes of its own for who the engines are."""
     claims = Claims(fleet.plane.database, fleet.plane.catalogue)
     drivers = Drivers({"cheap": fleet.cheap, "dear": fleet.dear})
-    engines = Engines(fleet.plane.settings)
-    return Worker(fleet.plane.jobs, claims, drivers, fleet.clock.now, engines=engines, monotonic=watch)
+    identities = EngineIdentities(fleet.plane.settings)
+    return Worker(fleet.plane.jobs, claims, drivers, fleet.clock.now, identities=identities, monotonic=watch)
 
 
 @pytest.fixture

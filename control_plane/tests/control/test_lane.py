@@ -10,6 +10,7 @@ from typing import cast
 
 import pytest
 from patience import PATIENCE_SECONDS, eventually
+from scarcity import no_thread
 
 from nodus_control.dispatch.circuit import LONGEST_PAUSE_SECONDS, THRESHOLD
 from nodus_control.dispatch.lane import THREADS, Call, CallAbandoned, Dealt, Lane
@@ -242,3 +243,37 @@ def test_closing_gives_back_what_has_not_begun() -> None:
         left = lane.close(0)
 
     assert left == claims[-1:]
+
+
+def test_what_no_thread_comes_for_is_given_back_as_not_asked() -> None:
+    """And threads are begun when they can be had again, however often they could not."""
+    engine = Engine()
+    engine.lets_go.set()
+    with opened(engine) as lane:
+        with no_thread("nodus-lab"):
+            claims = give(lane, 2 * THREADS)
+            refused = lane.collect()
+        was_free = lane.free
+        give(lane, 1)
+        dealt = collected(lane, 1)
+
+    assert refused == [Dealt(claim, None, answered=None) for claim in claims]
+    assert was_free == THREADS
+    assert [each.answered for each in dealt] == [True]
+
+
+def test_a_few_threads_do_the_work_of_many_until_there_are_more() -> None:
+    """What waits for them is not given back; it is all in other hands once there are threads."""
+    engine = Engine()
+    with opened(engine) as lane:
+        give(lane, 1)
+        assert holds(lambda: len(engine.asked) == 1)
+        with no_thread("nodus-lab"):
+            give(lane, 3)
+            meanwhile = lane.collect(), lane.free
+        assert holds(lambda: lane.collect() == [] and len(engine.asked) == 4)
+        engine.lets_go.set()
+        dealt = collected(lane, 4)
+
+    assert meanwhile == ([], THREADS - 4)
+    assert len(dealt) == 4

@@ -8,14 +8,15 @@ from dataclasses import replace
 import pytest
 from control.engines import EngineStub, Fleet, silent
 
-from nodus_control.dispatch.engines import Engines
-from nodus_control.dispatch.strays import AGE_MS, KEPT_MS, Fate, Owner, fate_of
+from nodus_control.dispatch.engine_identities import EngineIdentities
+from nodus_control.dispatch.strays import AGE_MS, KEPT_MS, DatabaseLife, Fate, fate_of
 from nodus_control.dispatch.sweeper import Sweeper
+from nodus_control.suppliers.drivers import Drivers
 from nodus_control.suppliers.protocol import EngineUnavailable, Found, Placement, PlacementState, Report
 from nodus_ledger.jobs.jobs import PlacementFacts
 from nodus_ledger.trust.sizes import LedgerSizes
 
-US = Owner("database", "life")
+US = DatabaseLife("database", "life")
 MADE_AT = 1_000_000
 FOUND = Found("job", 1, "database", "life", MADE_AT / 1000, is_running=True)
 OPEN = PlacementFacts("job", 1, "lab", "here", MADE_AT, None)
@@ -168,6 +169,28 @@ def test_what_ended_without_its_engines_word_keeps_its_gpus_until_a_sweep(databa
     assert free == set()
 
 
+@pytest.mark.parametrize(("engine", "kept"), [("engine 1", False), ("engine 2", True)])
+def test_an_engine_confirms_ends_for_all_its_suppliers_and_for_nobody_elses(engine: str, kept: bool) -> None:
+    """One driver serves both here; one of them has another host's engine on record, which may go on running it."""
+    fleet = Fleet("sqlite://", gpus={"l40s": 4, "a10g": 4})
+    plane = fleet.plane
+    fleet.cheap.engine = lambda: engine
+    fleet.cheap.reports = impossible
+    fleet.cheap.cancel = lambda placement, now: None  # type: ignore[method-assign]
+    job_id = fleet.submit()
+    fleet.worker.run_due()
+    held = fleet.holders("cheap")
+    drivers = Drivers({"dear": fleet.dear, "cheap": fleet.dear})
+    us = DatabaseLife(plane.settings.database_id(), plane.settings.incarnation())
+    sweeper = Sweeper(plane.jobs, drivers, EngineIdentities(plane.settings), lambda: us, fleet.clock.now)
+    sweeper.sweep("dear", fleet.dear)
+    still_held = fleet.holders("cheap")
+    plane.close()
+
+    assert held == {job_id}
+    assert still_held == ({job_id} if kept else set())
+
+
 @pytest.mark.both_engines
 def test_what_is_open_keeps_its_gpus_whatever_its_engine_lists(database_url: str) -> None:
     """Its worker hears of its end."""
@@ -208,8 +231,8 @@ def test_another_engine_is_not_swept() -> None:
     sweeper = Sweeper(
         control_plane.jobs,
         control_plane.drivers,
-        Engines(control_plane.settings),
-        lambda: Owner(*ours),
+        EngineIdentities(control_plane.settings),
+        lambda: DatabaseLife(*ours),
         control_plane.clock.now,
     )
     fates = sweeper.sweep("cheap", wrong)

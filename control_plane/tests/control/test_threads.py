@@ -10,8 +10,9 @@ from contextlib import contextmanager
 import anyio
 import pytest
 from patience import PATIENCE_SECONDS
+from scarcity import NO_THREAD, no_thread
 
-from nodus_control.concurrency.threads import keep_threads, release_threads, run_in_thread, thread_starter
+from nodus_control.concurrency.threads import begin_thread, keep_threads, release_threads, run_in_thread, thread_starter
 
 
 @contextmanager
@@ -126,3 +127,15 @@ def test_a_thread_is_begun_without_being_waited_for() -> None:
     assert first is second
     assert third is not first
     assert threading.current_thread() not in (first, third)
+
+
+def test_a_thread_that_cannot_be_had_is_none() -> None:
+    """One that can has begun, with what it was given."""
+    done: list[int] = []
+    with no_thread("test"), pytest.raises(RuntimeError, match=NO_THREAD):
+        begin_thread("test", done.append, 1)
+    thread = begin_thread("test", done.append, 2)
+    thread.join(PATIENCE_SECONDS)
+
+    assert (thread.name, thread.daemon) == ("test", True)
+    assert done == [2]

@@ -9,6 +9,7 @@ import anyio
 import anyio.to_thread
 import pytest
 from patience import PATIENCE_SECONDS
+from scarcity import NO_THREAD, no_thread
 
 from nodus_control.concurrency.wakeups import Sleeper, interleaved, wake_all, wake_in_turn
 from nodus_control.streams.output_watch import OutputWatch
@@ -94,3 +95,20 @@ async def test_output_is_looked_at_once_for_all_who_follow_it(monkeypatch: pytes
     assert set(asked) == {0}
     assert asked[0] <= LOOKS + 1
     assert watch._waiting == {}
+
+
+async def test_output_is_looked_at_once_there_is_a_thread_for_it() -> None:
+    """Whoever came when there was none is told, and waits for nothing."""
+    watch = OutputWatch(lambda _placement, offset, _limit: LogChunk(b"", offset, offset + 1, complete=False))
+    sleeper = Sleeper()
+    with no_thread("nodus-output"), pytest.raises(RuntimeError, match=NO_THREAD):  # noqa: SIM117
+        with watch.watching(sleeper, PLACEMENT, 10):
+            pass
+    waiting = dict(watch._waiting)
+    try:
+        with anyio.fail_after(PATIENCE_SECONDS), watch.watching(sleeper, PLACEMENT, 10):
+            await sleeper.arm().wait()
+    finally:
+        watch.close()
+
+    assert waiting == {}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 
+import pytest
 import sqlalchemy.exc
 from patience import PATIENCE_SECONDS
+from scarcity import NO_THREAD, no_thread
 
 from nodus_control.concurrency.watching import Watching
 from nodus_ledger.errors import DatabaseUnavailable
@@ -51,3 +53,17 @@ def test_it_begins_once_ends_and_can_begin_again() -> None:
 
     assert not looked.is_set()
     assert threads
+
+
+def test_it_can_begin_where_it_could_not_before() -> None:
+    """For want of a thread; and it can be ended in between."""
+    looked = threading.Event()
+    watching = Watching("test", looked.set, 0.001)
+    with no_thread("test"), pytest.raises(RuntimeError, match=NO_THREAD):
+        watching.start()
+    watching.stop()
+    watching.start()
+    has_looked = looked.wait(PATIENCE_SECONDS)
+    watching.stop()
+
+    assert has_looked

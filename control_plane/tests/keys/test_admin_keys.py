@@ -387,7 +387,7 @@ def test_a_database_that_cannot_be_written_is_told_in_a_line(
 ) -> None:
     """Exit status 3, without a traceback; another program holds its lock here."""
     minted = mint(run)
-    monkeypatch.setattr("nodus_ledger.database.engines.LOCK_SECONDS", 0)
+    monkeypatch.setattr("nodus_ledger.database.dialects.LOCK_SECONDS", 0)
     holder = sqlite3.connect(database, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     status = main(["revoke", minted["key_id"]])

@@ -118,7 +118,8 @@ class Campaign:
         self._settle()
         self._site.look()
         settled = time.monotonic()
-        strays = clear_away(self._here, self._site, self._suppliers, caplog) - 1
+        lost = sum(each.outcome == "lost" for each in self._attempts())
+        strays = clear_away(self._here, self._site, self._suppliers, lost, caplog) - 1
         known = self._check(strays)
         seconds = f"{killed - began:.0f} s of killing, {settled - killed:.0f} s until all jobs were over"
         return f"{seconds}; {self._told(known)}; {strays} strays"

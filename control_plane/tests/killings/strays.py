@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from killings.sites import Site
-from patience import eventually
+from patience import PATIENCE_SECONDS, eventually
 
 from nodus_control.control_plane import ControlPlane
-from nodus_control.dispatch.engines import Engines
-from nodus_control.dispatch.strays import AGE_MS, KEPT_MS, Fate, Owner
+from nodus_control.dispatch.engine_identities import EngineIdentities
+from nodus_control.dispatch.strays import AGE_MS, KEPT_MS, DatabaseLife, Fate
 from nodus_control.dispatch.sweeper import Sweeper
 from nodus_control.suppliers.drivers import DriverContext, Drivers
 from nodus_control.suppliers.files import load_suppliers
@@ -23,8 +23,6 @@ from nodus_control.suppliers.services import services_of
 from nodus_core.catalogue import Catalogue
 
 STRAY = "stray"
-ENDING_SECONDS = 60.0
-"""How long what is over may take to leave its engine before it counts as a stray."""
 SAID = "is over, and its program still runs: it is ended"
 
 
@@ -53,18 +51,19 @@ def drivers_of(here: ControlPlane, suppliers: Path) -> Iterator[Drivers]:
                 close()
 
 
-def clear_away(here: ControlPlane, site: Site, suppliers: Path, caplog: pytest.LogCaptureFixture) -> int:
+def clear_away(here: ControlPlane, site: Site, suppliers: Path, lost: int, caplog: pytest.LogCaptureFixture) -> int:
     """Have something run of which nobody knows, and sweep as if all were long over. Return how many strays there were.
 
-    Everything that was still running is ended, and named; then nothing is left of any job.
+    Only what runs for a lost attempt may be one for long. Everything that was still running is ended, and named; then
+    nothing is left of any job.
     """
     with drivers_of(here, suppliers) as drivers:
         ((supplier, driver),) = drivers.one_of_each()
-        until = time.monotonic() + ENDING_SECONDS
-        while site.running() and time.monotonic() < until:
+        until = time.monotonic() + PATIENCE_SECONDS
+        while len(site.running()) > lost and time.monotonic() < until:
             site.look()
-        us = Owner(here.settings.database_id(), here.settings.incarnation())
-        sweeper = Sweeper(here.jobs, drivers, Engines(here.settings), lambda: us, here.clock.now)
+        us = DatabaseLife(here.settings.database_id(), here.settings.incarnation())
+        sweeper = Sweeper(here.jobs, drivers, EngineIdentities(here.settings), lambda: us, here.clock.now)
         placement = Placement(STRAY, 1, supplier, "", time.time(), is_accepted=True, gpu_indices=(0,))
         workload = Workload(site.image, "h100_80gb", 1, 600, ("sh", "-c", "sleep 600"), {})
         driver.submit(placement, workload, time.time())

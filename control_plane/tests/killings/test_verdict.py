@@ -104,7 +104,7 @@ def test_nothing_is_wrong(known: Everything) -> None:
         (after("completed", run=replace(RUN, seconds=2.1)), "took 1000 ms, and 2.1 s by its engine"),
         (after("completed", run=replace(RUN, seconds=None)), "does not say how long"),
         (after("completed", run=replace(RUN, status=137)), "exited with 137"),
-        (after("completed", run=replace(RUN, seconds=0.1), duration_ms=100, cost=100), "its program takes 1.00 s"),
+        (replace(SOUND, programs={"a": replace(PROGRAM, seconds=2.5)}), "its program takes 2.50 s"),
         (after("completed", ends=[]), "did not come to its end"),
         (cancelled(after("cancelled", marks=[], status="cancelled", run=None)), "its engine knows nothing of it"),
         (cancelled(after("cancelled", ends=[], status="cancelled", run=replace(RUN, gpus=()))), "asked for 1"),

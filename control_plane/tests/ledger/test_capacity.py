@@ -6,16 +6,18 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 
 import pytest
-from entries import layout_of_one_machine
+from entries import catalogue_of, layout_of_one_machine, supplier
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nodus_core.catalogue import default_catalogue
+from nodus_core.suppliers_file import DriverName
 from nodus_ledger.jobs.capacity import (
     RESERVES_AFTER_MS,
     Head,
     Layout,
     Room,
+    Share,
     Turn,
     kept_for,
     next_turn,
@@ -23,6 +25,11 @@ from nodus_ledger.jobs.capacity import (
     reservations,
 )
 
+ENTRIES = {
+    "lab": supplier("lab", {"a10g": 1}, {"a10g": 8}),
+    "rack": supplier("rack", {"a10g": 1}, {"a10g": 4}),
+    "cluster": supplier("cluster", {"a10g": 1}),
+}
 LAB = Room({"lab": 8}, {"lab": 8})
 MINUTE = 60_000
 
@@ -34,7 +41,12 @@ def head(seq: int, customer: str = "a", gpus: int = 1, *pools: str, **more: obje
 def turn(
     *heads: Head, room: Room = LAB, held: dict[str, int] | None = None, turns: dict[str, int] | None = None
 ) -> Turn:
-    return next_turn(heads, room, held or {}, turns or {})
+    """Say whose turn it is, of those who want something real."""
+    return next_turn(heads, room, real(held or {}), real(turns or {}))
+
+
+def real(numbers: dict[str, int]) -> dict[Share, int]:
+    return {Share(customer, is_simulated=False): number for customer, number in numbers.items()}
 
 
 def test_whoever_holds_the_fewest_gpus_comes_first() -> None:
@@ -46,6 +58,20 @@ def test_of_those_who_hold_as_many_the_one_who_was_placed_longest_ago_comes_firs
     """And one who never was before everybody."""
     assert turn(head(1, "a"), head(2, "b"), turns={"a": 7, "b": 3}).head == head(2, "b")
     assert turn(head(1, "a"), head(2, "b"), turns={"a": 7}).head == head(2, "b")
+
+
+def test_what_is_simulated_counts_for_what_is_simulated_alone() -> None:
+    """Neither the GPUs that a customer holds there, nor its last turn, puts it behind others who want real ones."""
+    room = Room({"lab": 8, "mock": 8}, {"lab": 8, "mock": 8})
+    mine, theirs = Share("a", is_simulated=True), Share("b", is_simulated=False)
+
+    def simulated(seq: int, customer: str) -> Head:
+        return head(seq, customer, 1, "mock", is_simulated=True)
+
+    for alike in ({mine: 8, theirs: 1}, {mine: 8}, {}):
+        assert next_turn([head(1, "a"), head(2, "b")], room, alike, {mine: 7, theirs: 3}).head == head(1, "a")
+    assert next_turn([simulated(1, "a"), simulated(2, "b")], room, {mine: 8, theirs: 9}, {}).head == simulated(2, "b")
+    assert next_turn([simulated(1, "a"), simulated(2, "b")], room, {}, {mine: 7}).head == simulated(2, "b")
 
 
 def test_of_a_customer_the_oldest_job_that_fits_is_taken() -> None:
@@ -120,6 +146,15 @@ def test_a_layout_follows_the_catalogue() -> None:
     assert Layout.of(plain, one_customer=["aws"]).takes_turns("a10g")
 
 
+def test_a_layout_knows_what_is_simulated() -> None:
+    """Only what is counted is a pool."""
+    simulated = {name: replace(entry, driver=DriverName.SIMULATED) for name, entry in ENTRIES.items()}
+    mixed = catalogue_of(ENTRIES["lab"], simulated["rack"], simulated["cluster"])
+
+    assert Layout.of(mixed).simulated == {"rack"}
+    assert Layout.of(catalogue_of(*ENTRIES.values())).simulated == frozenset()
+
+
 @dataclass
 class Engine:
     """A model of all that decides: one GPU model, a few pools, jobs that run for a while, minute by minute."""
@@ -128,13 +163,13 @@ class Engine:
     now: int = 0
     waiting: list[Head] = field(default_factory=list)
     running: list[tuple[int, str, Head]] = field(default_factory=list)
-    turns: dict[str, int] = field(default_factory=dict)
+    turns: dict[Share, int] = field(default_factory=dict)
     placed_at: dict[int, int] = field(default_factory=dict)
 
-    def held(self) -> dict[str, int]:
-        found: dict[str, int] = {}
+    def held(self) -> dict[Share, int]:
+        found: dict[Share, int] = {}
         for _, _, job in self.running:
-            found[job.customer] = found.get(job.customer, 0) + job.gpus
+            found[job.share] = found.get(job.share, 0) + job.gpus
         return found
 
     def room(self) -> Room:
@@ -170,7 +205,7 @@ class Engine:
                     self.change(other.seq, passed_over_at=self.now)
             self.waiting = [other for other in self.waiting if other.seq != job.seq]
             self.running.append((self.now + lengths[job.seq] * MINUTE, pool, job))
-            self.turns[job.customer] = max(self.turns.values(), default=0) + 1
+            self.turns[job.share] = max(self.turns.values(), default=0) + 1
             self.placed_at[job.seq] = self.now
             assert min(self.room().free.values()) >= 0
 

@@ -28,7 +28,7 @@ from trust_ledger.history import key_of, make_history, submit
 
 from nodus_control.testing import LocalControlPlane
 from nodus_ledger import migrations
-from nodus_ledger.database import engines
+from nodus_ledger.database import dialects
 from nodus_ledger.database.database import Database, UnusableDatabase
 from nodus_ledger.database.rows import JOB_FIELDS, JobRecord
 from nodus_ledger.database.sealing import KEY_VARIABLE
@@ -346,7 +346,7 @@ def test_a_file_that_another_opens_just_now_is_waited_for(tmp_path: Path, monkey
     impatient = sqlite3.connect(path, timeout=0)
     other.execute("BEGIN EXCLUSIVE")
     monkeypatch.setattr(time, "sleep", lambda seconds: other.execute("COMMIT"))
-    engines._configure_sqlite(impatient, None)
+    dialects._configure_sqlite(impatient, None)
     modes = impatient.execute("PRAGMA journal_mode").fetchall()
     other.close()
     impatient.close()

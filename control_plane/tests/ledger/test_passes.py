@@ -30,9 +30,9 @@ CLUSTER = supplier("cluster", 3, None)
 
 
 @pytest.fixture
-def yard(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, database_url: str) -> Iterator[Yard]:
+def yard(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, kept_database_url: str) -> Iterator[Yard]:
     """The suppliers that a test names; else one with four GPUs."""
-    opened = open_yard(database_url, getattr(request, "param", [LAB]))
+    opened = open_yard(kept_database_url, getattr(request, "param", [LAB]))
     yield opened
     report = verify(opened.control_plane.database)
     opened.control_plane.close()
@@ -455,7 +455,7 @@ def test_jobs_that_must_change_their_queue_hold_up_nobody(yard: Yard) -> None:
     crowd = [yard.submit() for _ in range(30)]
     other = yard.submit("other")
     yard.claim()
-    before = replace(of_queue(yard.column(crowd[0], "waiting_in")), unable=("nobody",)).queue
+    before = replace(of_queue(yard.column(crowd[0], "waiting_in")), unable=("lab",)).queue
     with yard.control_plane.database.write() as connection:
         connection.execute(update(jobs).where(jobs.c.id.in_(crowd)).values(waiting_in=before))
     yard.end(running)

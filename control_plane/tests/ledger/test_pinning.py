@@ -8,10 +8,10 @@ import pytest
 from control.engines import EngineStub, Fleet
 from sqlalchemy import insert, update
 
-from nodus_control.dispatch.engines import Engines
+from nodus_control.dispatch.engine_identities import EngineIdentities
 from nodus_ledger.database.schema import slots
-from nodus_ledger.jobs.admission import owner_of, take
 from nodus_ledger.jobs.pinning import EngineInUse, release, repin
+from nodus_ledger.jobs.supplier_eligibility import owner_of, take
 
 pytestmark = pytest.mark.both_engines
 
@@ -35,12 +35,12 @@ def test_another_engine_is_taken_once_nothing_is_open(fleet: Fleet) -> None:
     repin(fleet.plane.database, "dear")
     fleet.cancel(job_id)
     fleet.worker.run_due()
-    before = Engines(fleet.plane.settings).is_own("cheap", other)
+    before = EngineIdentities(fleet.plane.settings).is_own("cheap", other)
     repin(fleet.plane.database, "cheap")
 
     assert not before
-    assert Engines(fleet.plane.settings).is_own("cheap", other)
-    assert not Engines(fleet.plane.settings).is_own("cheap", fleet.cheap)
+    assert EngineIdentities(fleet.plane.settings).is_own("cheap", other)
+    assert not EngineIdentities(fleet.plane.settings).is_own("cheap", fleet.cheap)
 
 
 def test_a_supplier_is_released_once_nothing_is_open_or_may_still_run(fleet: Fleet) -> None:
@@ -70,25 +70,25 @@ def test_a_supplier_is_released_once_nothing_is_open_or_may_still_run(fleet: Fle
 
 def test_a_worker_notices_that_its_engine_was_replaced(fleet: Fleet) -> None:
     """Also one that has worked with the former all the time: two must not have one supplier's jobs."""
-    engines = Engines(fleet.plane.settings)
+    identities = EngineIdentities(fleet.plane.settings)
     other = EngineStub()
     other.engine = lambda: "engine 2"
-    before = engines.is_own("cheap", fleet.cheap)
+    before = identities.is_own("cheap", fleet.cheap)
     repin(fleet.plane.database, "cheap")
-    taken = Engines(fleet.plane.settings).is_own("cheap", other)
+    taken = EngineIdentities(fleet.plane.settings).is_own("cheap", other)
 
     assert (before, taken) == (True, True)
-    assert not engines.is_own("cheap", fleet.cheap)
-    assert engines.others == {"cheap"}
+    assert not identities.is_own("cheap", fleet.cheap)
+    assert identities.others == {"cheap"}
 
 
 def test_a_worker_that_goes_on_puts_no_engine_on_record_from_memory(fleet: Fleet) -> None:
     """It is asked anew: since the operator had it replaced, another one may answer there."""
-    engines = Engines(fleet.plane.settings)
-    before = engines.is_own("cheap", fleet.cheap)
+    identities = EngineIdentities(fleet.plane.settings)
+    before = identities.is_own("cheap", fleet.cheap)
     fleet.cheap.engine = lambda: "engine 2"
     repin(fleet.plane.database, "cheap")
-    after = engines.is_own("cheap", fleet.cheap)
+    after = identities.is_own("cheap", fleet.cheap)
 
     assert (before, after) == (True, True)
     assert fleet.plane.settings.recorded_engine("cheap") == "engine 2"

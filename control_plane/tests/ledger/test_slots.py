@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
+import entries
 import pytest
 from entries import catalogue_of
 from sqlalchemy import delete, select, update
 from yard import H100, Yard, open_yard, supplier
 
+from nodus_core.suppliers_file import DriverName
 from nodus_ledger.database.schema import slots
-from nodus_ledger.jobs.capacity import Layout
+from nodus_ledger.jobs.capacity import Layout, Share
 from nodus_ledger.jobs.leases import Claims
 from nodus_ledger.jobs.slots import Slots, free
 
@@ -18,9 +21,9 @@ pytestmark = pytest.mark.both_engines
 
 
 @pytest.fixture
-def yard(monkeypatch: pytest.MonkeyPatch, database_url: str) -> Iterator[Yard]:
+def yard(monkeypatch: pytest.MonkeyPatch, kept_database_url: str) -> Iterator[Yard]:
     """One supplier with four GPUs of a model, and one of another."""
-    opened = open_yard(database_url, [supplier("lab", 1, {H100: 4, "l40s": 1})])
+    opened = open_yard(kept_database_url, [supplier("lab", 1, {H100: 4, "l40s": 1})])
     yield opened
     opened.control_plane.close()
 
@@ -81,7 +84,29 @@ def test_a_placement_takes_all_that_it_needs_or_nothing(yard: Yard) -> None:
         room, held = rows.room(connection, H100), rows.held(connection, H100)
 
     assert taken == [(0, 1, 2), None, (3,)]
-    assert (room.free, room.total, held) == ({"lab": 0}, {"lab": 4}, {"acme": 4})
+    assert (room.free, room.total, held) == ({"lab": 0}, {"lab": 4}, {Share("acme", is_simulated=False): 4})
+
+
+def test_what_is_held_is_counted_by_kind(yard: Yard) -> None:
+    """What a customer holds at a supplier that runs nothing is no GPU that others have to wait for."""
+    database = yard.control_plane.database
+    mixed = catalogue_of(
+        entries.supplier("lab", {H100: 1}, {H100: 4}),
+        replace(entries.supplier("mock", {H100: 1}, {H100: 8}), driver=DriverName.SIMULATED),
+    )
+    rows = Slots(database, Layout.of(mixed))
+    rows.lay_out()
+    with database.write() as connection:
+        for pool, gpus in (("lab", 1), ("lab", 2), ("mock", 5)):
+            rows.take(connection, pool, H100, gpus, customer_id="acme", job_id=f"{pool}-{gpus}", attempt=1)
+        rows.take(connection, "mock", H100, 1, customer_id="other", job_id="another", attempt=1)
+        held = rows.held(connection, H100)
+
+    assert held == {
+        Share("acme", is_simulated=False): 3,
+        Share("acme", is_simulated=True): 5,
+        Share("other", is_simulated=True): 1,
+    }
 
 
 def test_only_the_attempt_that_has_a_gpu_gives_it_back(yard: Yard) -> None:

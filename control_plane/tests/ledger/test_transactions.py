@@ -14,7 +14,7 @@ from servers.postgresql import PostgresServer
 from sqlalchemy import Connection, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
-from nodus_ledger.database import engines
+from nodus_ledger.database import dialects
 from nodus_ledger.database.database import Database, UnusableDatabase
 from nodus_ledger.database.schema import settings
 from nodus_ledger.errors import DatabaseUnavailable
@@ -384,9 +384,9 @@ def test_a_lock_that_another_holds_is_waited_for_no_longer_than_the_limit(
     kept_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever waits behind the one that waits is told with it, and nothing was done."""
-    for module in ("engines", "database"):
+    for module in ("dialects", "database"):
         monkeypatch.setattr(f"nodus_ledger.database.{module}.LOCK_SECONDS", 1)
-        monkeypatch.setattr(f"nodus_ledger.database.{module}.USUAL", engines.Limits(1000, 30_000))
+        monkeypatch.setattr(f"nodus_ledger.database.{module}.USUAL", dialects.Limits(1000, 30_000))
     database, holder = Database(kept_database_url), Database(kept_database_url)
     put(database, "here")
     outcomes: list[str] = []

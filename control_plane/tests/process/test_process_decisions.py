@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nodus_control.runner.attempt_files import CANCELLED, EXITED, MAX_RUNTIME_EXCEEDED
+from nodus_control.runner.attempt_files import CANCELLED, EXITED, LOST, MAX_RUNTIME_EXCEEDED
 from nodus_control.runner.specification import Specification
 from nodus_control.runner.termination import LOOK_AGAIN_SECONDS, Action, Termination
 
@@ -88,6 +88,21 @@ def test_a_cancelled_job_has_run_until_nothing_was_left_but_not_past_its_limit()
     assert early.finished(104.0) == 104.0
     assert late.finished(113.0) == 110.0
     assert late.seconds_until_next_look(112.0) == LOOK_AGAIN_SECONDS
+
+
+@pytest.mark.parametrize(("began_to_end", "reason"), [(False, LOST), (True, CANCELLED)])
+def test_what_was_given_up_is_killed_at_once(began_to_end: bool, reason: str) -> None:
+    """Another one may run by now; an end that is under way already is cut short."""
+    termination = make_course()
+    if began_to_end:
+        assert termination.decide(101.0, exited=False, alive=True, cancelled=True) is Action.TERMINATE
+    seen = [
+        termination.decide(now, exited=exited, alive=alive, cancelled=False, given_up=True)
+        for now, exited, alive in [(102.0, False, True), (102.1, True, True), (102.2, True, False)]
+    ]
+
+    assert seen == [Action.KILL, Action.KILL, Action.FINISH]
+    assert termination.reason == reason
 
 
 def test_a_program_that_is_gone_at_once_is_finished_at_once() -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import select, update
 
 from nodus_control.clock import RunningClock
 from nodus_control.control_plane import ControlPlane
+from nodus_core.catalogue import default_catalogue
 from nodus_core.spec import parse_spec
 from nodus_core.suppliers_reading import read_suppliers
 from nodus_ledger.database.schema import IS_OPEN, attempts, jobs
@@ -53,6 +54,10 @@ regions = ["here"]
 driver = "simulated"
 usd_per_gpu_hour = { h100_80gb = 1 }
 """
+
+
+EARLIER = sorted(default_catalogue().suppliers)
+"""What an earlier version's jobs stand under."""
 
 
 @contextmanager
@@ -174,3 +179,18 @@ def test_what_an_earlier_version_ran_is_not_lost_on_another_host(
     assert job.status == "running"
     assert (ended.status, ended.error_code) == ("failed", "nonzero_exit")
     assert "code 7" in (ended.error_message or "")
+
+
+def test_no_machine_becomes_the_engine_of_suppliers_that_only_an_earlier_version_had(tmp_path: pathlib.Path) -> None:
+    """One that is begun anew has nothing of theirs; a supplier of such a name may be another machine's one day."""
+    with opened(tmp_path / "nodus.db", DESK) as control_plane:
+        control_plane.worker.run_due()
+        swept = control_plane.drivers.one_of_each()
+        for supplier, driver in swept:
+            control_plane.sweeper.sweep(supplier, driver)
+        pinned = [name for name in ("desk", *EARLIER) if control_plane.settings.recorded_engine(name) is not None]
+        served = [control_plane.drivers.suppliers_of(driver) for _, driver in swept]
+
+        assert all(control_plane.drivers.of(name) is not None for name in EARLIER)
+    assert pinned == ["desk"]
+    assert served == [["desk", *EARLIER]]

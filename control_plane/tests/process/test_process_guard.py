@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import functools
 import os
+import pathlib
 import signal
+import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
 
 import pytest
-from patience import eventually
+from patience import PATIENCE_SECONDS, eventually
 from process.conftest import SECRET
 
-from nodus_control.runner import attempt_files
+from nodus_control.runner import attempt_files, processes
 from nodus_control.runner.guard import Silence
 from nodus_control.suppliers.process.driver import ProcessDriver
 from nodus_control.suppliers.protocol import PlacementState
@@ -75,6 +79,30 @@ def test_a_silent_one_is_asked_to_end_and_then_not_asked() -> None:
     assert program.signals == ["announced", "TERM", "KILL", "KILL"]
     assert silence.has_ended_it
     assert silence.ended_at == 168.0
+
+
+@pytest.mark.parametrize("unseen", ["is_alive", "terminate", "kill"])
+def test_a_program_that_cannot_be_seen_now_is_ended_at_a_later_look(
+    monkeypatch: pytest.MonkeyPatch, unseen: str
+) -> None:
+    """No more files can be opened for a while: nothing of its end is left out by that."""
+    program = Program()
+    silence = make_silence(program)
+
+    def fail() -> bool:
+        raise OSError(errno.ENFILE, "Too many open files in system")
+
+    for now in (161.0, 166.0, 171.0):
+        with monkeypatch.context() as patch:
+            patch.setattr(program, unseen, fail)
+            with contextlib.suppress(OSError):
+                silence.look(now)
+        silence.look(now)
+
+    sent = [each for each in program.signals if each != "announced"]
+    assert sent[0] == "TERM"
+    assert "KILL" in sent
+    assert program.signals[0] == "announced"
 
 
 def test_what_has_ended_by_itself_was_not_ended() -> None:
@@ -181,3 +209,61 @@ def test_a_runner_that_is_not_heard_of_is_given_up(jobs: RealJobs) -> None:
     assert job.processes() == []
     assert not attempt_files.is_locked(str(job.directory), attempt_files.CLAIM)
     assert job.poll() == report
+
+
+@on_linux
+def test_a_program_that_was_given_up_ends_once_its_runner_goes_on(jobs: RealJobs) -> None:
+    """All of it stood still, as in a container that is paused; meanwhile somebody who cannot reach it has placed anew.
+
+    It had time enough by its guard's clock, which stood still with it, and gets no time to end: another one runs.
+    """
+    driver = ProcessDriver(jobs.state_dir, secret=SECRET, grace_seconds=PATIENCE_SECONDS * 10)
+    job = jobs.start_shell("trap '' TERM; echo ready; while :; do sleep 1; done", driver=driver)
+    job.until_printed(b"ready")
+    claim = claim_of(job)
+    assert claim.runner is not None
+    everything = [claim.runner.pid, *processes.descendants(claim.runner.pid)]
+    processes.send(everything, signal.SIGSTOP)
+    given_up = attempt_files.Result(attempt_files.LOST, claim.at, claim.at + 1.0)
+    document = attempt_files.result_document(given_up)
+    assert attempt_files.publish(str(job.directory), attempt_files.RESULT, document, job.key)
+    assert job.processes() != []
+    processes.send(everything, signal.SIGCONT)
+    eventually(lambda: job.processes() == [], lambda: "the program goes on beside its successor")
+    eventually(lambda: not attempt_files.is_locked(str(job.directory), attempt_files.CLAIM))
+
+    assert attempt_files.read_result(str(job.directory), job.key) == given_up
+
+
+# A runner that was given up before it came to start anything.
+RUNS_TOO_LATE = """
+import os, sys
+from nodus_control.runner import attempt_files, processes, supervise
+from nodus_control.runner.specification import Specification
+
+directory = sys.argv[1]
+given_up = attempt_files.Result(attempt_files.LOST, None, 1.0)
+attempt_files.publish(directory, attempt_files.RESULT, attempt_files.result_document(given_up), b"key")
+specification = Specification(
+    command=("sh", "-c", "echo began"), environment=dict(os.environ), max_runtime_seconds=600.0, grace_seconds=0.3,
+    linger_seconds=0.2, output_limit_bytes=4096, clock_offset=0.0, key=b"key", state_directory=directory,
+)
+wakeup = supervise.install_signal_handlers()
+processes.become_subreaper()
+result = supervise.Supervisor(specification, directory, wakeup).run()
+print(result.reason, result.started_at, os.path.exists(os.path.join(directory, attempt_files.PROGRAM)))
+"""
+
+
+@on_linux
+def test_a_runner_that_was_given_up_starts_nothing(tmp_path: pathlib.Path) -> None:
+    """It stood still between its claim and its program, and another placement has been told that this one never ran."""
+    ran = subprocess.run(
+        [sys.executable, "-c", RUNS_TOO_LATE, tmp_path],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_SECONDS,
+    )
+
+    assert (ran.stdout, ran.stderr) == ("lost None False\n", "")

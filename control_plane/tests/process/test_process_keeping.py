@@ -13,12 +13,12 @@ from process.conftest import SECRET, RealJob, RealJobs
 
 from nodus_control.runner import attempt_files
 from nodus_control.suppliers.process.driver import ProcessDriver
-from nodus_control.suppliers.process.keeping import Owner, engine_identity, read_machine_id
+from nodus_control.suppliers.process.keeping import AttemptOwner, engine_identity, read_machine_id
 from nodus_control.suppliers.process.options import ProcessOptions
 from nodus_control.suppliers.protocol import EngineUnavailable, Found, PlacementState
 
 
-def make_driver(jobs: RealJobs, owner: Owner | None = None, secret: bytes = SECRET) -> ProcessDriver:
+def make_driver(jobs: RealJobs, owner: AttemptOwner | None = None, secret: bytes = SECRET) -> ProcessDriver:
     """Make a driver on the directory of these jobs."""
     return ProcessDriver(jobs.state_dir, secret=secret, owner=owner, grace_seconds=0.3, linger_seconds=0.2)
 
@@ -68,7 +68,7 @@ def test_a_damaged_record_is_never_replaced(jobs: RealJobs) -> None:
 
 def test_attempts_are_listed_with_their_owner(jobs: RealJobs) -> None:
     """Those that run and those that have ended, under the life of the database that began them."""
-    first, second = make_driver(jobs, Owner("db", "one")), make_driver(jobs, Owner("db", "two"))
+    first, second = make_driver(jobs, AttemptOwner("db", "one")), make_driver(jobs, AttemptOwner("db", "two"))
     ended = jobs.start_shell("true", driver=first)
     ended.finish()
     running = jobs.start_shell("echo ready; sleep 600", driver=second).until_printed(b"ready")
@@ -95,7 +95,7 @@ def test_attempts_from_before_owners_were_recorded_are_of_no_life(jobs: RealJobs
     job.finish()
     (job.directory / "owner.json").unlink()
 
-    (found,) = make_driver(jobs, Owner("db", "two")).list_placements()
+    (found,) = make_driver(jobs, AttemptOwner("db", "two")).list_placements()
     assert (found.database_id, found.incarnation) == ("db", "")
 
 

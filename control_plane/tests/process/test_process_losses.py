@@ -10,6 +10,7 @@ import pytest
 
 from nodus_control.runner import attempt_files, processes
 from nodus_control.runner.attempt_files import Claim, Identity, Program, Result
+from nodus_control.suppliers.process.keeping import sign_of_life
 from nodus_control.suppliers.process.losses import Watch
 from nodus_control.suppliers.process.reports import report_result
 from nodus_control.suppliers.protocol import PlacementState, Workload
@@ -96,12 +97,47 @@ def test_a_runner_is_heard_of_for_as_long_as_it_gives_signs(tmp_path: pathlib.Pa
     claim = tmp_path / attempt_files.CLAIM
     claim.touch()
     heard = []
-    for now, sign in ((0.0, 5.0), (100.0, 5.0), (119.0, 6.0), (238.0, 6.0), (239.0, 6.0)):
+    for now in (0.0, 30.0, 60.0, 90.0, 119.0, 149.0, 179.0, 209.0, 238.0, 239.0):
+        clock[0] = now
+        sign = 5.0 if now < 119.0 else 6.0
+        os.utime(claim, (sign, sign))
+        heard.append(watch.is_heard(NAME, str(tmp_path), now))
+
+    assert heard == [True] * 9 + [False]
+
+
+def test_a_runner_is_not_silent_while_nobody_looks(tmp_path: pathlib.Path) -> None:
+    """Whoever looks stood still, perhaps with the runner; that has time to be heard of when both go on."""
+    clock = [0.0]
+    watch = Watch(120.0, clock=lambda: clock[0])
+    claim = tmp_path / attempt_files.CLAIM
+    claim.touch()
+    heard = []
+    for now, sign in ((0.0, 5.0), (1.0, 5.0), (1000.0, 5.0), (1001.0, 6.0), (5000.0, 6.0), (5001.0, 7.0)):
         clock[0] = now
         os.utime(claim, (sign, sign))
         heard.append(watch.is_heard(NAME, str(tmp_path), now))
 
-    assert heard == [True, True, True, True, False]
+    assert heard == [True] * 6
+
+
+def test_whoever_stands_still_while_it_looks_takes_nobody_for_silent(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it has read is as old as its own sleep."""
+    clock = [0.0]
+    watch = Watch(120.0, clock=lambda: clock[0])
+
+    def read_and_sleep(directory: str) -> str:
+        sign = sign_of_life(directory)
+        clock[0] += 1000.0
+        return sign
+
+    (tmp_path / attempt_files.CLAIM).touch()
+    assert watch.is_heard(NAME, str(tmp_path), 0.0)
+    monkeypatch.setattr("nodus_control.suppliers.process.losses.sign_of_life", read_and_sleep)
+
+    assert watch.is_heard(NAME, str(tmp_path), 1000.0)
 
 
 def test_a_clock_that_is_set_back_silences_no_runner(tmp_path: pathlib.Path) -> None:

@@ -13,7 +13,7 @@ from psycopg import sql
 from sqlalchemy import Engine, event
 
 from nodus_ledger.database import database as databases
-from nodus_ledger.database import engines
+from nodus_ledger.database import dialects
 from nodus_ledger.database.database import Database
 from nodus_ledger.database.sealing import KEY_VARIABLE
 from nodus_ledger.database.webhook_schema import metadata
@@ -31,12 +31,12 @@ _PATIENT_MS = round(PATIENCE_SECONDS * 1000)
 _PATIENT = {
     "LOCK_SECONDS": int(PATIENCE_SECONDS),
     "STATEMENT_SECONDS": int(PATIENCE_SECONDS),
-    "USUAL": engines.Limits(_PATIENT_MS, _PATIENT_MS),
-    "THOROUGH": engines.Limits(_PATIENT_MS, 0),
+    "USUAL": dialects.Limits(_PATIENT_MS, _PATIENT_MS),
+    "THOROUGH": dialects.Limits(_PATIENT_MS, 0),
     "SYNCHRONOUS": "OFF",
-    "_POSTGRESQL_PARAMETERS": {**engines._POSTGRESQL_PARAMETERS, "connect_timeout": str(round(PATIENCE_SECONDS))},
+    "_POSTGRESQL_PARAMETERS": {**dialects._POSTGRESQL_PARAMETERS, "connect_timeout": str(round(PATIENCE_SECONDS))},
 }
-_USUAL = {name: getattr(engines, name) for name in _PATIENT}
+_USUAL = {name: getattr(dialects, name) for name in _PATIENT}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -83,7 +83,7 @@ def open_bare(url: str) -> Engine:
 
 
 def _limit(values: dict[str, object]) -> None:
-    for module in (engines, databases):
+    for module in (dialects, databases):
         for name in values.keys() & vars(module).keys():
             setattr(module, name, values[name])
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from patience import PATIENCE_SECONDS
+from patience import PATIENCE_SECONDS, eventually
 from typing_extensions import Self
 
 # The shell ends the server when its input ends: closed here, or because who started it is no more.
@@ -233,17 +233,32 @@ class Pausable(LocalServer):
 
     def pause(self) -> None:
         """Let it answer nothing until `resume`; who connects to it is let wait."""
-        os.kill(self._pid(), signal.SIGSTOP)
+        pid = self._pid()
+        os.kill(pid, signal.SIGSTOP)
+        # Its threads stop one after the other, and one that has not yet can still answer.
+        eventually(lambda: _states(pid) <= {"T"}, lambda: f"threads of {pid} are {_states(pid)}")
 
     def resume(self) -> None:
         """Let it go on."""
         os.kill(self._pid(), signal.SIGCONT)
 
     def _pid(self) -> int:
-        """Return the process that serves: whose arguments name its folder, and which is its program."""
+        """Return the process that serves: whose arguments name its folder, and which is its program.
+
+        Its children look the same until they run another program; it is the oldest.
+        """
         pattern = f"{self._program} .*{self._folder}.*"
-        found = subprocess.run(["pgrep", "-x", "-f", pattern], capture_output=True, text=True, check=True)
+        found = subprocess.run(["pgrep", "-o", "-x", "-f", pattern], capture_output=True, text=True, check=True)
         return int(found.stdout.split()[0])
+
+
+def _states(pid: int) -> set[str]:
+    """Return the letters that say what the threads of a process do, of those that are still there."""
+    found = set()
+    for status in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found.add(status.read_text(encoding="utf-8").rpartition(") ")[2][0])
+    return found
 
 
 def free_port() -> int:

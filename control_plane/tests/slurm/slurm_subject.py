@@ -7,18 +7,18 @@ import threading
 from pathlib import Path
 from typing import ClassVar
 
+from conformance.subjects import OnSharedFiles
 from servers.slurm import SlurmCluster
 from slurm.cluster_jobs import IMAGE, Whose, options_of
 
-from nodus_control.suppliers.conformance import Subject
-from nodus_control.suppliers.protocol import Driver, Placement
+from nodus_control.suppliers.protocol import Driver
 from nodus_control.suppliers.slurm.driver import SlurmDriver
 from nodus_control.suppliers.slurm.shared import LATE_SECONDS
 from nodus_control.suppliers.slurm.transport import ShellTransport
 from nodus_core.suppliers_file import SshEndpoint
 
 
-class SlurmSubject(Subject):
+class SlurmSubject(OnSharedFiles):
     """Reached as from afar: by a stand-in for `ssh`, whose other side is this host until it cannot be reached.
 
     Args:
@@ -35,9 +35,8 @@ class SlurmSubject(Subject):
     wait_seconds: ClassVar[float] = 8.0
 
     def __init__(self, cluster: SlurmCluster, folder: Path) -> None:
-        super().__init__()
+        super().__init__(folder)
         self._cluster = cluster
-        self._folder = folder
         self._away = folder / "away"
         self._ssh = folder / "ssh"
         self._ssh.write_text(
@@ -55,15 +54,6 @@ class SlurmSubject(Subject):
     def make_driver_elsewhere(self) -> Driver:
         """Make one on another folder of the cluster."""
         return self._driver("elsewhere")
-
-    def times_begun(self, placement: Placement) -> int:
-        """Count the lines that its programs left."""
-        trace = self._trace(placement)
-        return len(trace.read_bytes().splitlines()) if trace.exists() else 0
-
-    def opening(self, placement: Placement) -> str:
-        """Leave a line."""
-        return f"echo begun >> '{self._trace(placement)}'"
 
     def can_stop_engine(self) -> bool:
         """It can: what runs does not notice."""
@@ -90,9 +80,6 @@ class SlurmSubject(Subject):
         for timer in self._timers:
             timer.join()
         super().end_all()
-
-    def _trace(self, placement: Placement) -> Path:
-        return self._folder / f"{placement.job_id}-{placement.attempt}.trace"
 
     def _driver(self, folder: str) -> SlurmDriver:
         return SlurmDriver(

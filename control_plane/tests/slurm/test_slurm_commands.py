@@ -111,11 +111,24 @@ def test_a_secret_that_was_cut_off_replaces_none(tmp_path: Path, size: int) -> N
     assert sorted(path.name for path in folder.iterdir()) == ["attempt", "script", "secret", "work"]
 
 
+@pytest.fixture
+def controller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for a controller, which says which cluster it is."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    stand_in = folder / "scontrol"
+    stand_in.write_text("#!/bin/sh\necho 'ClusterName = here'\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+@pytest.mark.usefixtures("controller")
 @pytest.mark.parametrize("is_another", [False, True])
 def test_nothing_is_taken_back_where_the_file_system_is_not_mounted(tmp_path: Path, is_another: bool) -> None:
-    """The attempt may run, or have ended, by records that are only out of sight."""
+    """The attempt may run, or have ended, by records that are only out of sight; who it is, is asked after a doubt."""
     shared, apart = tmp_path / "shared", tmp_path / "apart"
     cluster = Cluster(ShellTransport(None), str(shared))
+    identity = cluster.identity()
     prepare(cluster, "secret")
     shared.rename(apart)
     shared.mkdir()
@@ -130,11 +143,31 @@ def test_nothing_is_taken_back_where_the_file_system_is_not_mounted(tmp_path: Pa
         lambda: cluster.look([NAME]),
         cluster.list_attempts,
     ):
-        with pytest.raises(EngineUnavailable, match="is that mounted"):
-            call()
+        for asked in (call, cluster.identity, call):
+            with pytest.raises(EngineUnavailable, match="is that mounted"):
+                asked()
     assert sorted(shared.rglob("*")) == before
     shared.rename(tmp_path / "other")
     apart.rename(shared)
-    cluster.withdraw(NAME)
 
+    assert cluster.identity() == identity
+    cluster.withdraw(NAME)
     assert cluster.look([NAME])[NAME].withdrawn_at is not None
+
+
+@pytest.mark.usefixtures("controller")
+def test_a_folder_in_which_nothing_was_asked_is_no_hindrance_to_the_right_one(tmp_path: Path) -> None:
+    """A worker that was started before the file system was mounted says who it is then, and later who it is really."""
+    shared, apart = tmp_path / "shared", tmp_path / "apart"
+    identity = Cluster(ShellTransport(None), str(shared)).identity()
+    shared.rename(apart)
+    early = Cluster(ShellTransport(None), str(shared))
+    assert early.identity() != identity
+    shared.rename(tmp_path / "other")
+    with pytest.raises(EngineUnavailable, match="is that mounted"):
+        early.identity()
+    assert not shared.exists()
+    apart.rename(shared)
+
+    assert early.identity() == identity
+    early.withdraw(NAME)

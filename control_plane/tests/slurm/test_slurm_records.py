@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodus_control.suppliers.slurm.records import END, Ended, Records, parse_records, read_records
+from nodus_control.suppliers.slurm.records import END, Ended, Records, Silence, parse_records, read_records
 
 CLAIM = "run 7.123.4567 7 node1"
 WHOLE = f"""a claim {CLAIM}
@@ -82,3 +82,15 @@ def test_an_attempt_whose_right_to_start_was_taken_has_not_started() -> None:
 def test_any_text_is_read_as_something(texts: dict[str, str]) -> None:
     """Nothing that stands in a record stops the reading of the others."""
     read_records(texts)
+
+
+def test_a_silence_is_read_as_it_is_noted() -> None:
+    """With its sign, or where there was none."""
+    for noted in (Silence("5067", 41.5), Silence("", 20.0)):
+        assert read_records({"unheard": noted.text}).unheard == noted
+
+
+@pytest.mark.parametrize("text", ["", "4150 x", "x 5067", "-1 5067", "1.5 5067", "1 2 3"])
+def test_what_is_no_silence_is_none(text: str) -> None:
+    """It begins anew."""
+    assert read_records({"unheard": text}).unheard == Silence()

@@ -12,6 +12,7 @@ from pathlib import Path
 import anyio
 import pytest
 from patience import PATIENCE_SECONDS
+from scarcity import no_thread
 from webhooks.certificates import make_certificates
 from webhooks.receiver import Answer, Receiver
 
@@ -19,6 +20,7 @@ import nodus
 from nodus_control.clock import ManualClock
 from nodus_control.control_plane import ControlPlane
 from nodus_control.webhooks.addresses import LOOPBACK, AddressRefused, Allowed, parse_allowed
+from nodus_control.webhooks.lookups import Lookups
 from nodus_control.webhooks.resolving import Destinations, NameNotResolved
 from nodus_control.webhooks.sending import Sender
 from nodus_control.webhooks.service import WebhookOptions
@@ -340,3 +342,14 @@ def test_signatures_are_made_at_real_time(receiver: Receiver) -> None:
             signature_header=request.signature,
             now=1_700_000_100,
         )
+
+
+async def test_a_lookup_for_which_there_is_no_thread_takes_no_place() -> None:
+    """However many there were: the places are for those that run."""
+    lookups = Lookups(ScriptedNames(["8.8.8.8"]), places=1, of_one=1)
+    with no_thread("nodus-lookup"):
+        found = [await lookups.find("acme", "hooks.example.com", 443, PATIENCE_SECONDS) for _ in range(3)]
+    later = await lookups.find("acme", "hooks.example.com", 443, PATIENCE_SECONDS)
+
+    assert found == [[], [], []]
+    assert later == ["8.8.8.8"]

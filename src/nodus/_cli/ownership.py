@@ -21,7 +21,7 @@ COMMAND = "nodus"
 
 
 @dataclass(frozen=True)
-class Owner:
+class InstalledDistribution:
     """A distribution that installed something of that name.
 
     Attributes:
@@ -53,8 +53,8 @@ class Ownership:
 
     package: str
     command: str | None
-    own: Owner | None
-    others: tuple[Owner, ...]
+    own: InstalledDistribution | None
+    others: tuple[InstalledDistribution, ...]
 
     def conflicts(self) -> list[str]:
         """Return what is wrong, a sentence each; none if all is as it should be."""
@@ -81,7 +81,9 @@ def find_ownership() -> Ownership:
     )
 
 
-def classify_owners(owners: Iterable[Owner], own: Owner | None, *, package: str, command: str | None) -> Ownership:
+def classify_owners(
+    owners: Iterable[InstalledDistribution], own: InstalledDistribution | None, *, package: str, command: str | None
+) -> Ownership:
     """Tell this project's distribution from others."""
     others = {owner.name: owner for owner in owners if _normalized(owner.name) != SDK}
     return Ownership(package, command, own, tuple(others.values()))
@@ -100,14 +102,14 @@ def explain_broken_import(error: ImportError) -> str | None:
 ADVICE = f"Install {SDK} into an environment of its own: two projects cannot share the name {PACKAGE!r} in one."
 
 
-def _own() -> Owner | None:
+def _own() -> InstalledDistribution | None:
     try:
         return _owner(distribution(SDK))
     except PackageNotFoundError:
         return None
 
 
-def _owner(installed: Distribution) -> Owner:
+def _owner(installed: Distribution) -> InstalledDistribution:
     try:
         name, version = installed.metadata["Name"], installed.version
     except (KeyError, TypeError):  # its metadata is damaged
@@ -116,7 +118,7 @@ def _owner(installed: Distribution) -> Owner:
     record = f"\n{installed.read_text('RECORD') or ''}"
     top_level = (installed.read_text("top_level.txt") or "").split()
     has_points = COMMAND in (installed.read_text("entry_points.txt") or "")
-    return Owner(
+    return InstalledDistribution(
         name=name or "a distribution without a name",
         version=version or "of no version",
         has_package=PACKAGE in top_level or f"\n{PACKAGE}/" in record,
@@ -125,7 +127,7 @@ def _owner(installed: Distribution) -> Owner:
     )
 
 
-def _things(owner: Owner) -> list[str]:
+def _things(owner: InstalledDistribution) -> list[str]:
     return [thing for thing, has in (("package", owner.has_package), ("command", owner.has_command)) if has]
 
 

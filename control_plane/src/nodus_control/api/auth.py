@@ -8,7 +8,7 @@ from typing import Protocol
 from nodus_core.spec import is_idempotency_key
 from nodus_ledger.database.redis_store import RedisUnavailable
 from nodus_ledger.keys.keys import KeyRecord, Keys
-from nodus_ledger.keys.replays import Replays
+from nodus_ledger.keys.replay_protection import ReplayProtection
 
 from ..access import signatures
 from ..access.rate_limiter import RateLimiter
@@ -28,7 +28,7 @@ class Parts(Protocol):
     clock: Clock
     keys: Keys
     limits: RateLimiter
-    replays: Replays
+    replay_protection: ReplayProtection
 
 
 def authenticate(parts: Parts, call: ApiRequest, *, tokens: int = 1) -> KeyRecord:
@@ -128,7 +128,7 @@ def _refuse_replay(parts: Parts, call: ApiRequest, key: KeyRecord, signature: st
     idempotency_key = call.idempotency_key()
     if idempotency_key is not None and not is_idempotency_key(idempotency_key):
         idempotency_key = None  # nothing is submitted under it
-    first_use = parts.replays.admit(key.id, signature, idempotency_key, real_now)
+    first_use = parts.replay_protection.admit(key.id, signature, idempotency_key, real_now)
     if first_use is None or call.method == "DELETE" or call.raw_path.endswith("/cancel"):
         return
     if call.raw_path == "/v1/jobs" and idempotency_key is not None and first_use.idempotency_key == idempotency_key:

@@ -25,6 +25,22 @@ _kept: RunVar[ThreadPoolExecutor | None] = RunVar("nodus_control_kept_threads", 
 """The threads that this event loop's server keeps."""
 
 
+def begin_thread(
+    name: str, work: Callable[[Unpack[_Arguments]], object], *args: Unpack[_Arguments]
+) -> threading.Thread:
+    """Return a thread that has begun to run blocking code, and does not keep its process alive.
+
+    What is said of a thread is said after this: one that did not begin would be waited for, or relied on, for ever.
+    Where the thread needs the same lock to undo it, both are done under that.
+
+    Raises:
+        RuntimeError: there are as many threads as there may be.
+    """
+    thread = threading.Thread(target=work, name=name, args=args, daemon=True)
+    thread.start()
+    return thread
+
+
 def keep_threads(most: int) -> None:
     """Keep up to so many threads for this event loop, which is asyncio's, until they are released."""
     _kept.set(ThreadPoolExecutor(most, thread_name_prefix="asyncio"))
@@ -71,7 +87,7 @@ def thread_starter() -> Callable[[Callable[[], object]], None]:
                 pass
             else:
                 return
-        threading.Thread(target=function, name="nodus-batch", daemon=True).start()
+        begin_thread("nodus-batch", function)
 
     return start
 

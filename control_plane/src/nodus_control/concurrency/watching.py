@@ -9,6 +9,8 @@ import sqlalchemy.exc
 
 from nodus_ledger.errors import DatabaseUnavailable
 
+from .threads import begin_thread
+
 
 class Watching:
     """Calls a function every so often, from `start` to `stop`.
@@ -33,8 +35,7 @@ class Watching:
         """Begin; no effect if it has begun."""
         if self._thread is None:
             self._stopping.clear()
-            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-            self._thread.start()
+            self._thread = begin_thread(self._name, self._run)
 
     def stop(self) -> None:
         """End, once a call that is under way is over; no effect if it never began."""

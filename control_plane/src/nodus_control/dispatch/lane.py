@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from nodus_ledger.jobs.claiming import Claim
 from nodus_ledger.jobs.settlement import Step
 
+from ..concurrency.threads import begin_thread
 from .circuit import Circuit
 
 THREADS = 8
@@ -126,7 +127,6 @@ class Lane:
         self._running: set[Call] = set()
         self._abandoned = 0
         self._done: list[Dealt] = []
-        self._idle = 0
         self._threads = 0
         self._closing = False
 
@@ -178,10 +178,7 @@ class Lane:
 
     def _begin(self, claim: Claim | None) -> None:
         self._waiting.append(claim)
-        self._refuse_what_waits()
-        if len(self._waiting) > self._idle and self._threads < THREADS:
-            self._threads += 1
-            threading.Thread(target=self._run, name=f"nodus-{self.supplier}", daemon=True).start()
+        self._see_to_what_waits()
         self._changed.notify_all()
 
     def collect(self) -> list[Dealt]:
@@ -195,7 +192,7 @@ class Lane:
                 self._done.append(
                     Dealt(call.claim, None, answered=False, may_go_on=call.may_go_on, is_sent=call.is_sent)
                 )
-            self._refuse_what_waits()
+            self._see_to_what_waits()
             done, self._done = self._done, []
         return done
 
@@ -215,10 +212,28 @@ class Lane:
     def _is_stuck(self) -> bool:
         return self._abandoned >= THREADS
 
+    def _see_to_what_waits(self) -> None:
+        """Have a thread come for what is not given back at once, as far as there may be more of them."""
+        self._refuse_what_waits()
+        if len(self._waiting) > self._threads - len(self._running) - self._abandoned and self._threads < THREADS:
+            try:
+                begin_thread(f"nodus-{self.supplier}", self._run)
+            except RuntimeError as exc:
+                # It is tried again at the next look; meanwhile those that there are come for it.
+                if self._threads <= self._abandoned:
+                    _logger.warning("supplier %s: its engine cannot be asked: %s", self.supplier, exc)
+                    self._give_back_what_waits()
+            else:
+                self._threads += 1
+
     def _refuse_what_waits(self) -> None:
         """Give back what the circuit does not admit, or no thread will come for."""
         while self._waiting and (self._is_stuck or not self._circuit.admits(self._now())):
             self._done.append(Dealt(self._waiting.popleft(), None, answered=None))
+
+    def _give_back_what_waits(self) -> None:
+        self._done += [Dealt(claim, None, answered=None) for claim in self._waiting]
+        self._waiting.clear()
 
     def _run(self) -> None:
         while (call := self._next()) is not None:
@@ -240,9 +255,7 @@ class Lane:
                 self._refuse_what_waits()
                 if self._waiting:
                     break
-                self._idle += 1
                 self._changed.wait()
-                self._idle -= 1
             call = Call(self._waiting.popleft(), self._monotonic)
             self._circuit = self._circuit.called()
             self._running.add(call)

@@ -29,14 +29,14 @@ class Fate(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
-    """Whose something is: a database, and which of its lives."""
+class DatabaseLife:
+    """Whose something is: a database, and which of its lives, since a restore begins another."""
 
     database_id: str
     incarnation: str
 
 
-def fate_of(found: Found, known: PlacementFacts | None, us: Owner, now: int) -> Fate:
+def fate_of(found: Found, known: PlacementFacts | None, us: DatabaseLife, now: int) -> Fate:
     """Decide about one thing that was found.
 
     Args:
@@ -47,7 +47,7 @@ def fate_of(found: Found, known: PlacementFacts | None, us: Owner, now: int) -> 
     """
     # Versions up to 0.1 recorded no life: what this one knows of is its own. The rest may be from after a backup.
     incarnation = us.incarnation if known is not None and not found.incarnation else found.incarnation
-    if Owner(found.database_id, incarnation) != us:
+    if DatabaseLife(found.database_id, incarnation) != us:
         return Fate.NAMED
     if known is not None and known.ended_at is None:
         return Fate.LEFT

@@ -11,11 +11,12 @@ from collections.abc import Callable
 
 from nodus_ledger.jobs.jobs import Jobs
 
+from ..concurrency.threads import begin_thread
 from ..suppliers.drivers import Drivers
 from ..suppliers.protocol import Driver, EngineUnavailable, Found, Placement
 from ..trouble import Trouble
-from .engines import Engines
-from .strays import Fate, Owner, fate_of
+from .engine_identities import EngineIdentities
+from .strays import DatabaseLife, Fate, fate_of
 
 SWEEP_SECONDS = 60.0
 STOPPING_SECONDS = 1.0
@@ -29,17 +30,22 @@ class Sweeper:
     Args:
         jobs: what is known of attempts.
         drivers: whose engines.
-        engines: tells whether an engine is the supplier's; another one is not swept.
+        identities: tells whether an engine is the supplier's; another one is not swept.
         us: says whose things are cleared away; those of others are named.
         now: the control plane's clock, in Unix milliseconds.
     """
 
     def __init__(
-        self, jobs: Jobs, drivers: Drivers, engines: Engines, us: Callable[[], Owner], now: Callable[[], int]
+        self,
+        jobs: Jobs,
+        drivers: Drivers,
+        identities: EngineIdentities,
+        us: Callable[[], DatabaseLife],
+        now: Callable[[], int],
     ) -> None:
         self._jobs = jobs
         self._drivers = drivers
-        self._engines = engines
+        self._identities = identities
         self._us = us
         self._now = now
         self._stopping = threading.Event()
@@ -50,10 +56,7 @@ class Sweeper:
         """Begin."""
         for supplier, driver in self._drivers.one_of_each():
             if driver.runs_commands:
-                name = f"nodus-sweep-{supplier}"
-                thread = threading.Thread(target=self._run, args=(supplier, driver), name=name, daemon=True)
-                thread.start()
-                self._threads.append(thread)
+                self._threads.append(begin_thread(f"nodus-sweep-{supplier}", self._run, supplier, driver))
 
     def stop(self) -> None:
         """Sweep no more, and wait a little for what is under way: an engine may hang."""
@@ -68,11 +71,12 @@ class Sweeper:
             EngineUnavailable: it does not answer.
         """
         fates = dict.fromkeys(Fate, 0)
-        if not self._engines.is_own(supplier, driver):
+        if not self._identities.is_own(supplier, driver):
             return fates
         us = self._us()
         # Read before the engine is asked: what it does not run by then has ended.
-        unconfirmed = self._jobs.held_by_what_ended(self._drivers.suppliers_of(driver) or [supplier])
+        served = self._drivers.suppliers_of(driver) or [supplier]
+        unconfirmed = self._jobs.held_by_what_ended(self._identities.of_the_same(supplier, served))
         everything = driver.list_placements()
         running = {(found.job_id, found.attempt) for found in everything if found.is_running}
         self._jobs.confirm_ends([attempt for attempt in unconfirmed if attempt not in running])
@@ -140,7 +144,7 @@ class Sweeper:
                 self.sweep(supplier, driver)
                 trouble.is_over()
             except EngineUnavailable as exc:
-                self._engines.doubt(supplier)
+                self._identities.doubt(supplier)
                 _logger.debug("supplier %s: cannot be swept now: %s", supplier, exc.detail)
             except Exception as exc:
                 trouble.say(exc)

@@ -1,7 +1,7 @@
 """The worker: claims due jobs, asks their drivers about them, and records what became of them.
 
 A claim and what becomes of it are two short transactions, and between them the driver is called: in the worker's own
-thread where that costs nothing, else in the lane of the supplier. What is decided is in `decisions.py`.
+thread where that costs nothing, else in the lane of the supplier. What is decided is in `next_steps.py`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from dataclasses import replace
 
 from nodus_core.lifecycle import JobStatus
 from nodus_ledger.errors import DatabaseUnavailable
-from nodus_ledger.jobs.admission import ANOTHERS
 from nodus_ledger.jobs.claiming import Claim
 from nodus_ledger.jobs.jobs import Jobs
 from nodus_ledger.jobs.leases import Claims
 from nodus_ledger.jobs.settlement import Step
+from nodus_ledger.jobs.supplier_eligibility import ANOTHERS
 
 from ..suppliers.drivers import Drivers
 from ..suppliers.protocol import (
@@ -33,10 +33,10 @@ from ..suppliers.protocol import (
     SubmissionRefused,
     Workload,
 )
-from . import decisions
-from .decisions import Ending
-from .engines import Engines
+from . import next_steps
+from .engine_identities import EngineIdentities
 from .lane import Call, CallAbandoned, Dealt, Lane
+from .next_steps import Ending
 
 LEASE_MS = 15_000
 BATCH = 64
@@ -74,7 +74,7 @@ class Worker:
         now: the control plane's clock, in Unix milliseconds.
         real_time: in Unix seconds; leases go by it.
         before_batch: called before each pass.
-        engines: which engine each supplier's is; without, none is checked.
+        identities: which engine each supplier's is; without, none is checked.
         monotonic: real time, in seconds: how long a call of a driver may take.
     """
 
@@ -86,7 +86,7 @@ class Worker:
         now: Callable[[], int],
         real_time: Callable[[], float] = time.time,
         before_batch: Callable[[], None] = lambda: None,
-        engines: Engines | None = None,
+        identities: EngineIdentities | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._jobs = jobs
@@ -95,7 +95,7 @@ class Worker:
         self._now = now
         self._real_time = real_time
         self._before_batch = before_batch
-        self._engines = engines
+        self._identities = identities
         self._monotonic = monotonic
         self._owner = secrets.token_hex(8)
         self._passing = threading.Lock()
@@ -121,7 +121,7 @@ class Worker:
     @property
     def _unserved(self) -> frozenset[str]:
         """The suppliers that this worker does not serve: other workers may."""
-        others = frozenset() if self._engines is None else self._engines.others
+        others = frozenset() if self._identities is None else self._identities.others
         return others | frozenset(self._without_driver)
 
     def run_due(self) -> int:
@@ -202,7 +202,7 @@ class Worker:
     def _unserved_step(self, claim: Claim) -> Step:
         """Say what becomes of a claim whose supplier this worker does not serve."""
         now = self._now()
-        return decisions.never_sent(claim, now) if claim.is_first else decisions.unserved(claim, now)
+        return next_steps.never_sent(claim, now) if claim.is_first else next_steps.unserved(claim, now)
 
     def _lane(self, supplier: str, driver: Driver) -> Lane:
         lane = self._lanes.get(supplier)
@@ -233,7 +233,7 @@ class Worker:
     def _probe(self) -> None:
         """Ask after engines that nothing else is asked of: those that did not answer, and those that are others'."""
         now = time.monotonic()
-        others = frozenset() if self._engines is None or now < self._look_at else self._engines.others
+        others = frozenset() if self._identities is None or now < self._look_at else self._identities.others
         if others:
             self._look_at = now + LOOK_SECONDS
         for supplier, lane in self._lanes.items():
@@ -267,8 +267,8 @@ class Worker:
         """Say what becomes of a claim of which the engine has said nothing, and will begin nothing."""
         now, terms = self._now(), self._drivers.terms(supplier)
         if claim.is_first and not dealt.is_sent:
-            return decisions.never_sent(claim, now)
-        return decisions.unavailable(claim, _NO_ANSWER, decisions.ending_of(claim, now, terms), now, terms)
+            return next_steps.never_sent(claim, now)
+        return next_steps.unavailable(claim, _NO_ANSWER, next_steps.ending_of(claim, now, terms), now, terms)
 
     def _write(self, steps: Sequence[tuple[Claim, Step]]) -> None:
         """Write what became of a batch. Where that fails, each job's step is written by itself, and fails alone."""
@@ -292,7 +292,7 @@ class Worker:
             _logger.exception("job %s: what became of it cannot be written; it ends as failed", claim.job.id)
             now = self._now()
             is_over = step.attempt_end is not None and step.attempt_end.is_confirmed
-            failed = decisions.written_off(
+            failed = next_steps.written_off(
                 claim,
                 now,
                 "internal_error",
@@ -305,12 +305,12 @@ class Worker:
                 raise
             except Exception as exc:
                 _logger.warning("job %s: that cannot be written either (%s)", claim.job.id, type(exc).__name__)
-                self._claims.postpone(self._owner, claim.job, due_at=now + decisions.UNWRITABLE_RETRY_MS)
+                self._claims.postpone(self._owner, claim.job, due_at=now + next_steps.UNWRITABLE_RETRY_MS)
 
     def _doubt(self, supplier: str) -> None:
         """Have an engine that did not answer say who it is before anything else is asked of it."""
-        if self._engines is not None:
-            self._engines.doubt(supplier)
+        if self._identities is not None:
+            self._identities.doubt(supplier)
 
     def _answer(self, call: Call, supplier: str, driver: Driver) -> Dealt:
         """Ask a driver about a claim, or after its engine alone. In any thread."""
@@ -318,10 +318,10 @@ class Worker:
             if call.claim is not None:
                 return self._deal_with(call, call.claim, driver)
             call.limit(CANCEL_SECONDS, changes_something=False)
-            if self._engines is None:
+            if self._identities is None:
                 driver.identity()
             else:
-                self._engines.is_own(supplier, driver)
+                self._identities.is_own(supplier, driver)
         except CallAbandoned:
             return Dealt(call.claim, None, answered=None)
         except EngineUnavailable:
@@ -335,14 +335,14 @@ class Worker:
         """Ask a driver about a claim."""
         supplier = claim.attempt.supplier
         terms = self._drivers.terms(supplier)
-        ending = decisions.ending_of(claim, self._now(), terms)
+        ending = next_steps.ending_of(claim, self._now(), terms)
         if claim.is_first and ending is not Ending.NONE:
-            return Dealt(claim, decisions.never_sent(claim, self._now()), answered=None)
-        is_known = self._engines is None or not driver.runs_commands
+            return Dealt(claim, next_steps.never_sent(claim, self._now()), answered=None)
+        is_known = self._identities is None or not driver.runs_commands
         try:
-            if self._engines is not None and not is_known:
+            if self._identities is not None and not is_known:
                 call.limit(CANCEL_SECONDS, changes_something=False)
-                if not self._engines.is_own(supplier, driver):
+                if not self._identities.is_own(supplier, driver):
                     return Dealt(claim, self._unserved_step(claim), answered=True)
                 is_known = True
             return Dealt(claim, self._call_driver(call, claim, driver, ending), answered=True)
@@ -351,16 +351,16 @@ class Worker:
         except EngineUnavailable as exc:
             self._doubt(supplier)
             now = self._now()
-            step = decisions.unavailable(claim, exc.detail, ending, now, terms)
+            step = next_steps.unavailable(claim, exc.detail, ending, now, terms)
             is_unsent = claim.is_first and not call.is_sent
-            return Dealt(claim, decisions.never_sent(claim, now) if is_unsent else step, answered=False)
+            return Dealt(claim, next_steps.never_sent(claim, now) if is_unsent else step, answered=False)
         except SubmissionRefused as exc:
             return Dealt(claim, self._refused_later(claim, driver, exc), answered=None)
         except Exception:
             _logger.exception("job %s, attempt %d: the driver failed; asking again", claim.job.id, claim.job.attempt)
             now = self._now()
             is_unsent = claim.is_first and not is_known
-            step = decisions.never_sent(claim, now) if is_unsent else decisions.asked_again(claim, now)
+            step = next_steps.never_sent(claim, now) if is_unsent else next_steps.asked_again(claim, now)
             return Dealt(claim, step, answered=None)
 
     def _call_driver(self, call: Call, claim: Claim, driver: Driver, ending: Ending) -> Step:
@@ -370,27 +370,27 @@ class Worker:
         workload = open_workload(self._jobs, claim)
         if ending is Ending.NONE and job.status == JobStatus.QUEUED.value:
             if claim.is_first and self._jobs.is_anothers(placement.supplier, job.customer_id):
-                return decisions.impossible(claim, now, "cannot_run", ANOTHERS)
+                return next_steps.impossible(claim, now, "cannot_run", ANOTHERS)
             call.limit(SUBMIT_SECONDS, changes_something=True)
             try:
                 driver.submit(placement, workload, now / 1000, lambda: self._holds(call, claim))
             except (CapacityRefused, SubmissionRefused) as exc:
                 if call.came_too_late:
-                    return decisions.asked_again(claim, now)
+                    return next_steps.asked_again(claim, now)
                 if claim.is_first or self._poll(call, driver, placement, workload, now).state in _NEVER_BEGUN:
                     if isinstance(exc, SubmissionRefused):
-                        return decisions.impossible(claim, now, exc.code, exc.message)
-                    return decisions.refused(claim, now)
+                        return next_steps.impossible(claim, now, exc.code, exc.message)
+                    return next_steps.refused(claim, now)
                 # An earlier submission arrived, whose answer did not: its program is there, whatever is refused now.
             except EngineUnavailable as exc:
                 if call.came_too_late:
-                    return decisions.asked_again(claim, now)
+                    return next_steps.asked_again(claim, now)
                 if exc.never_sent:
                     call.nothing_was_sent()
                 raise
             if call.came_too_late:
                 # Whoever has it now may be about to begin it, which some drivers prevent when they are asked about it.
-                return decisions.asked_again(claim, now)
+                return next_steps.asked_again(claim, now)
             placement = replace(placement, is_accepted=True)
         report: Report | None = None
         if ending is Ending.LATE:
@@ -408,13 +408,13 @@ class Worker:
             report = self._poll(call, driver, placement, workload, now)
         now = max(now, self._now())  # What a driver has just seen may be later than when it was asked.
         try:
-            return decisions.judge(claim, report, ending, now)
-        except decisions.ImpossibleReport as exc:
+            return next_steps.judge(claim, report, ending, now)
+        except next_steps.ImpossibleReport as exc:
             _logger.error("job %s, attempt %d: an impossible report: %s", job.id, job.attempt, exc)
             call.limit(CANCEL_SECONDS, changes_something=True)
             driver.cancel(placement, now / 1000)
             is_over = not driver.runs_commands or self._is_over(call, driver, placement, workload, now)
-            return decisions.written_off(claim, now, "invalid_report", _INVALID_REPORT, is_confirmed=is_over)
+            return next_steps.written_off(claim, now, "invalid_report", _INVALID_REPORT, is_confirmed=is_over)
 
     def _refused_later(self, claim: Claim, driver: Driver, exc: SubmissionRefused) -> Step:
         """Say what becomes of a job whose driver cannot run it any more, now that it is asked about it again.
@@ -424,14 +424,14 @@ class Worker:
         now = self._now()
         if claim.job.status == JobStatus.RUNNING.value:
             _logger.error("job %s cannot be asked about with this suppliers file: %s", claim.job.id, exc.message)
-            return decisions.asked_again(claim, now)
-        step = decisions.impossible(claim, now, exc.code, exc.message)
-        return decisions.unconfirmed(step) if driver.runs_commands else step
+            return next_steps.asked_again(claim, now)
+        step = next_steps.impossible(claim, now, exc.code, exc.message)
+        return next_steps.unconfirmed(step) if driver.runs_commands else step
 
     def _is_over(self, call: Call, driver: Driver, placement: Placement, workload: Workload, now: int) -> bool:
         """Ask whether a placement has ended, whatever else is said of it."""
         try:
-            return self._poll(call, driver, placement, workload, now).state in decisions.FINAL
+            return self._poll(call, driver, placement, workload, now).state in next_steps.FINAL
         except EngineUnavailable:
             return False
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 from ..clock import Clock
+from ..concurrency.threads import begin_thread
 from ..trouble import Trouble
 from .worker import BATCH, Worker
 
@@ -47,8 +48,7 @@ class WorkerLoop:
 
     def start(self) -> None:
         """Begin."""
-        self._thread = threading.Thread(target=self._run, name="nodus-worker", daemon=True)
-        self._thread.start()
+        self._thread = begin_thread("nodus-worker", self._run)
 
     def wake(self) -> None:
         """Say that something may have fallen due."""

@@ -9,8 +9,8 @@ from typing import Any
 from nodus_core.money import cost_micros, usd
 from nodus_core.routing import Requirements, ceiling_micros, decide
 from nodus_core.times import timestamp
-from nodus_ledger.jobs.admission import Program
 from nodus_ledger.jobs.placements import decision_document
+from nodus_ledger.jobs.supplier_eligibility import Program
 
 from ..api.faults import ACTIONS, Fault
 from ..clock import Pace, RunningClock

@@ -16,7 +16,8 @@ An attempt lives in `<state_dir>/<job_id>/<attempt>/` (directories 0700, files 0
 `program.json`  The program's pid and start, written by the child itself before it becomes the program. Without this
                 file the program has certainly never run; with it, it may have, and is never started again.
 `output.log`    What the program printed, stdout and stderr in the order of writing, byte for byte.
-`result.json`   How it ended. Written once, whole, and last.
+`result.json`   How it ended. Written once, whole, and last. A runner that finds another's kills its program: it stood
+                still for so long that it was given up.
 `forgotten`     Left when a driver forgot the attempt, which had ended. Owner, claim, result and output stay.
 `work/` `tmp/`  The program's directory and its `TMPDIR`; the second is removed at the end.
 =============== ===================================================================================================

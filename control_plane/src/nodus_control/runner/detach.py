@@ -18,7 +18,7 @@ ALREADY_CLAIMED = b"already claimed"
 
 INCOMPLETE_SPECIFICATION = 3
 
-_RECORD_AGAIN_SECONDS = 1.0
+_AGAIN_SECONDS = 1.0
 
 
 def main(attempt: str, policy: str) -> NoReturn:
@@ -75,11 +75,21 @@ def _run(specification: Specification, attempt: str, wakeup: int, is_contained: 
         while place is not None and place.tb_next is not None:
             place = place.tb_next
         line = "?" if place is None else place.tb_lineno
-        for pid in processes.descendants(os.getpid()) if processes.ON_LINUX else ():
-            processes.send([pid], signal.SIGKILL)
+        _kill_descendants(attempt)
         detail = f"{type(exc).__name__} (errno {getattr(exc, 'errno', None)}) at line {line}"
         now = time.time() + specification.clock_offset
         return Result(attempt_files.RUNNER_LOST, supervisor.started_at, now, detail=detail)
+
+
+def _kill_descendants(attempt: str) -> None:
+    """Kill what this runner has started, however long the system takes to say what that is."""
+    while processes.ON_LINUX:
+        try:
+            processes.send(processes.descendants(os.getpid()), signal.SIGKILL)
+            return
+        except OSError:
+            show_life(attempt)
+            time.sleep(_AGAIN_SECONDS)
 
 
 def _record(attempt: str, result: Result, key: bytes) -> None:
@@ -97,7 +107,7 @@ def _record(attempt: str, result: Result, key: bytes) -> None:
         except OSError:
             show_life(attempt)
             attempt_files.remove_program_directories(attempt)
-            time.sleep(_RECORD_AGAIN_SECONDS)
+            time.sleep(_AGAIN_SECONDS)
 
 
 def _read_all(descriptor: int) -> bytes:

@@ -85,13 +85,17 @@ class Silence:
             self._kill_at += seconds
 
     def look(self, now: float) -> None:
-        """Do what is to be done now. Once it has begun to end the program, it goes on until nothing is left."""
+        """Do what is to be done now. Once it has begun to end the program, it goes on until nothing is left.
+
+        Raises:
+            OSError: the system cannot say now what there is of the program; the next look goes on with it.
+        """
         if self._kill_at is None:
             # What has ended by itself has not been ended.
             if now - self._heard_at > self._silent_seconds and self._program.is_alive():
-                self._kill_at = now + self._grace_seconds
                 self._announce()
                 self._program.terminate()
+                self._kill_at = now + self._grace_seconds
         elif not self._program.is_alive():
             self.ended_at = now if self.ended_at is None else self.ended_at
         elif now >= self._kill_at:
@@ -184,7 +188,8 @@ def _watch(runner: int, heard: int, say: int, silent_seconds: float, grace_secon
                 silence.heard(time.monotonic())
             if silence is None:
                 continue
-            silence.look(time.monotonic())
+            with contextlib.suppress(OSError):
+                silence.look(time.monotonic())
             if silence.ended_at is not None and not is_told:
                 os.write(say, f"{silence.ended_at}\n".encode("ascii"))
                 is_told = True

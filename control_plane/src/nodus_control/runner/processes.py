@@ -2,11 +2,15 @@
 
 Everything here works best on Linux. Elsewhere there is no /proc, no subreaper and no parent-death signal: a tree is
 then only its process group, and an identity only its pid.
+
+Where the system cannot say something now, as when no more files can be opened, that is an `OSError`: nothing is known
+of any process by it, and it is to be asked again.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -29,6 +33,8 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _RUNNER_SCRIPT = b"/nodus_control/runner/__main__.py"
 _ENDED_STATES = frozenset("ZXx")
+SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""What a question fails with that the system can answer at another time."""
 
 
 class Entry(NamedTuple):
@@ -44,6 +50,20 @@ class Entry(NamedTuple):
     def is_alive(self) -> bool:
         """Whether it can still run: a zombie cannot."""
         return self.state not in _ENDED_STATES
+
+
+@contextlib.contextmanager
+def if_there() -> Iterator[None]:
+    """Go on after what the system does not say, as of a process that has gone or is another user's.
+
+    Raises:
+        OSError: it cannot say that now.
+    """
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno in SHORTAGES:
+            raise
 
 
 def become_subreaper() -> bool:
@@ -121,7 +141,7 @@ def runners_of(directory: str) -> set[int]:
     for entry in entries():
         if not entry.is_alive:
             continue
-        with contextlib.suppress(OSError), open(f"/proc/{entry.pid}/cmdline", "rb") as file:
+        with if_there(), open(f"/proc/{entry.pid}/cmdline", "rb") as file:
             arguments = file.read().split(b"\0")
             if os.fsencode(directory) in arguments and any(part.endswith(_RUNNER_SCRIPT) for part in arguments):
                 found.add(entry.pid)
@@ -196,11 +216,9 @@ def signal_same(identity: Identity, signum: signal.Signals) -> None:
 
 def boot_id() -> str | None:
     """The id of this start of the machine, or None if the system does not tell."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read().strip()
-    except OSError:
-        return None
+    with if_there(), open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
+    return None
 
 
 def _start_and_boot(pid: int) -> tuple[str | None, str | None]:
@@ -209,21 +227,19 @@ def _start_and_boot(pid: int) -> tuple[str | None, str | None]:
 
 
 def _environment(pid: int) -> list[bytes]:
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            return file.read().split(b"\0")
-    except OSError:
-        return []
+    with if_there(), open(f"/proc/{pid}/environ", "rb") as file:
+        return file.read().split(b"\0")
+    return []
 
 
 def _is_at_work_in(pid: int, directories: Sequence[str]) -> bool:
     """Whether a process stands in one of these directories, or runs or has open a file in one."""
     links = [f"/proc/{pid}/cwd", f"/proc/{pid}/exe"]
-    with contextlib.suppress(OSError):
+    with if_there():
         links += [f"/proc/{pid}/fd/{name}" for name in os.listdir(f"/proc/{pid}/fd")]
     prefixes = tuple(directory + os.sep for directory in directories)
     for link in links:
-        with contextlib.suppress(OSError):
+        with if_there():
             if (os.readlink(link) + os.sep).startswith(prefixes):
                 return True
     return False

@@ -33,6 +33,10 @@ class StartError(Exception):
         self.error = error
 
 
+class NeverBegan(OSError):
+    """The program was not let begin, since this system or disk has no room to do that safely; it never will."""
+
+
 class Started(NamedTuple):
     """The process that the runner waits for. `status`, if it is not the program itself, will hold its exit code."""
 
@@ -65,9 +69,12 @@ def start(
 
     Raises:
         StartError: there is no such command, or the system refuses it.
-        OSError: it could not be put on record.
+        NeverBegan: it could not be put on record.
     """
-    pipes = [os.pipe() for _ in range(4)]
+    try:
+        pipes = [os.pipe() for _ in range(4)]
+    except OSError as exc:
+        raise NeverBegan(exc.errno, exc.strerror) from exc
     (ready, ready_write), (go_read, go), (failure, failure_write), (status, status_write) = pipes
     runner = os.getpid()
     try:
@@ -90,6 +97,8 @@ def start(
         program = Program(processes.identity_of(pid), started_at)
         publish(attempt, PROGRAM, program_document(program), specification.key)
         os.write(go, _GO)
+    except OSError as exc:
+        raise NeverBegan(exc.errno, exc.strerror) from exc
     finally:
         os.close(ready)
         os.close(go)

@@ -15,7 +15,7 @@ from nodus_control.runner.attempt_files import Result
 from nodus_control.runner.guard import Guard
 from nodus_control.runner.output import READ_SIZE, Output
 from nodus_control.runner.processes import NUDGE
-from nodus_control.runner.program import Started, StartError, start
+from nodus_control.runner.program import NeverBegan, Started, StartError, start
 from nodus_control.runner.specification import Specification
 from nodus_control.runner.termination import Action, Termination
 from nodus_control.runner.tree import Tree
@@ -52,7 +52,13 @@ class Supervisor:
         """When the program began, by the control plane's clock; None while it certainly has not."""
 
     def run(self) -> Result:
-        """Run the program to its end; return how it ended. No process of it is left then."""
+        """Run the program to its end; return how it ended. No process of it is left then.
+
+        Raises:
+            OSError: it could not be run, or not be watched any more; something of it may be left.
+        """
+        if self._is_given_up():
+            return Result(attempt_files.LOST, None, self._wall())
         if self._is_cancelled():
             return Result(attempt_files.CANCELLED, None, self._wall())
         specification = self._specification
@@ -74,6 +80,9 @@ class Supervisor:
                 started_at=started_at,
                 is_contained=self._is_contained,
             )
+        except NeverBegan:
+            self.started_at = None
+            raise
         except StartError as exc:
             guard.stop()
             return Result(attempt_files.COULD_NOT_START, None, self._wall(), error=exc.error)
@@ -101,6 +110,17 @@ class Supervisor:
         except OSError:
             return False  # It is asked again soon, and a disk that stays away is the guard's affair.
 
+    def _is_given_up(self) -> bool:
+        """Whether somebody else has recorded how the attempt ended, since nothing was heard of this runner.
+
+        It stood still, as in a container that is paused, where nobody could reach it and where no clock of its own
+        tells: the job may run elsewhere by now.
+        """
+        try:
+            return attempt_files.read_result(self._attempt, self._specification.key) is not None
+        except (attempt_files.Forged, OSError):
+            return False  # As with a request to end.
+
     def _make_directory(self, path: str) -> None:
         os.mkdir(path, 0o700)
         account = self._specification.account
@@ -120,6 +140,7 @@ class Supervisor:
         if program.status is not None:
             poller.register(program.status, select.POLLIN)
         open_ended = True
+        is_to_be_asked = False
         heartbeat_seconds = min(HEARTBEAT_SECONDS, self._specification.silent_seconds / 4)
         last_heartbeat = time.monotonic()
         while True:
@@ -130,16 +151,21 @@ class Supervisor:
             action = termination.decide(
                 now,
                 exited=exited,
-                alive=tree.is_alive() if exited or termination.reason is not None else True,
+                alive=_may_be_alive(tree) if exited or termination.reason is not None else True,
                 cancelled=self._is_cancelled(),
                 silent=guard.has_ended_it,
+                given_up=self._is_given_up(),
             )
             if action is Action.FINISH:
                 break
-            if action is Action.TERMINATE:
-                tree.terminate()
-            elif action is Action.KILL:
-                tree.kill()
+            is_to_be_asked |= action is Action.TERMINATE
+            # Where the system cannot say now what there is of it, the next look is soon.
+            with contextlib.suppress(OSError):
+                if action is Action.KILL:
+                    tree.kill()
+                elif is_to_be_asked:
+                    tree.terminate()
+                    is_to_be_asked = False
             if now - last_heartbeat >= heartbeat_seconds:
                 if show_life(self._attempt):
                     guard.tell(program.pid, keeper)
@@ -199,6 +225,14 @@ def show_life(attempt: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def _may_be_alive(tree: Tree) -> bool:
+    """Whether any of it can still run, for all that the system says now."""
+    try:
+        return tree.is_alive()
+    except OSError:
+        return True
 
 
 def _drain(descriptor: int, output: Output) -> bytes | None:

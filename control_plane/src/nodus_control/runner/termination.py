@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from nodus_control.runner.attempt_files import CANCELLED, EXITED, MAX_RUNTIME_EXCEEDED, SILENT
+from nodus_control.runner.attempt_files import CANCELLED, EXITED, LOST, MAX_RUNTIME_EXCEEDED, SILENT
 
 LOOK_AGAIN_SECONDS = 0.02
 
@@ -24,7 +24,8 @@ class Termination:
     The reason is settled by what is seen first: the program's own end, the limit, a request, or that the runner could
     not show that it lives, for which its guard ends the program. Then whatever is
     alive gets SIGTERM, and after `grace_seconds` SIGKILL. What a program leaves behind when it ends by itself has
-    `linger_seconds` to finish (the `tee` of a shell's `> >(tee file)` still has to write) before that begins.
+    `linger_seconds` to finish (the `tee` of a shell's `> >(tee file)` still has to write) before that begins. A program
+    that was given up has no time at all: the job may run elsewhere by now.
     """
 
     def __init__(
@@ -38,12 +39,23 @@ class Termination:
         self._terminate_at = started
         self._kill_at: float | None = None
 
-    def decide(self, now: float, *, exited: bool, alive: bool, cancelled: bool, silent: bool = False) -> Action:
-        """What to do, given whether the main process has exited, anything is `alive`, an end was requested, and
-        its guard has begun to end the program (`silent`).
+    def decide(
+        self,
+        now: float,
+        *,
+        exited: bool,
+        alive: bool,
+        cancelled: bool,
+        silent: bool = False,
+        given_up: bool = False,
+    ) -> Action:
+        """What to do, given whether the main process has exited, anything is `alive`, an end was requested, its guard
+        has begun to end the program (`silent`), and somebody else has recorded how it ended (`given_up`).
 
         `alive` matters only once the program has exited or the reason is settled.
         """
+        if given_up:
+            self._give_up(now)
         if self.reason is None and not self._settle(now, exited=exited, cancelled=cancelled, silent=silent):
             return Action.WAIT
         if exited and not alive:
@@ -67,6 +79,11 @@ class Termination:
         """
         is_over_with_its_exit = self.reason == EXITED and self._kill_at is None
         return min(self._settled if is_over_with_its_exit else now, self.deadline)
+
+    def _give_up(self, now: float) -> None:
+        if self.reason is None:
+            self.reason, self._settled = LOST, now
+        self._kill_at = now if self._kill_at is None else min(self._kill_at, now)
 
     def _settle(self, now: float, *, exited: bool, cancelled: bool, silent: bool) -> bool:
         if silent:

@@ -14,6 +14,8 @@ class Tree:
     `keeper` is the first process of the program's namespace, where it has one: that stays for as long as anything else
     is left, and takes along what is left when it is killed. `root` is the runner, by default this process. `apart` is a
     descendant that is none of the program's.
+
+    Everything raises `OSError`, and has done nothing, where the system cannot say now what is there.
     """
 
     def __init__(

@@ -13,12 +13,12 @@ import os
 import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
+from ..concurrency.threads import begin_thread
 from .interrupts import Interrupts, catching_interrupts
 from .server import START_SECONDS, ServerFailed
 
@@ -104,7 +104,7 @@ class Processes:
 
 def _run(answer: Answer, listening: socket.socket, says_ready: Connection) -> None:
     with catching_interrupts() as interrupts:
-        threading.Thread(target=_end_with_parent, name="nodus-parent", daemon=True).start()
+        begin_thread("nodus-parent", _end_with_parent)
 
         def tell() -> None:
             # Nobody waits for a process that replaces another.

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from nodus_ledger.trust.sizes import LedgerSizes, Seen, WentBack
 
+from ..concurrency.threads import begin_thread
 from ..trouble import Trouble
 
 KEEPING_SECONDS = 10.0
@@ -89,8 +90,7 @@ class LedgerMemory:
 
     def start(self) -> None:
         """Begin to keep up with the ledgers, in a thread."""
-        self._thread = threading.Thread(target=self._run, name="nodus-ledgers", daemon=True)
-        self._thread.start()
+        self._thread = begin_thread("nodus-ledgers", self._run)
 
     def stop(self) -> None:
         """Stop, and remember what is there now."""

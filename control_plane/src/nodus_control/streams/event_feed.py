@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from nodus_ledger.jobs.event_log import EventLog, EventRecord
 
+from ..concurrency.threads import begin_thread
 from ..concurrency.wakeups import Sleeper, wake_all, wake_in_turn
 from ..trouble import Trouble
 from .event_text import encode
@@ -170,19 +171,19 @@ class EventFeed:
         Raises:
             TooManyOfKey: the key has as many streams as it may have.
             TooManyInAll: there are as many as there may be.
+            RuntimeError: there is no thread to be had.
         """
         subscription = Subscription(customer_id, key_id, job_id, after)
         with self._lock:
             if self._stopping.is_set():
                 subscription.is_closed = True
                 return subscription
+            if self._thread is None:
+                self._thread = begin_thread("nodus-events", self._run)
             displaced = self._slots.open(customer_id, key_id, subscription)
             if displaced is not None:
                 self._remove(displaced)
             self._logs.setdefault(customer_id, _Log()).subscriptions.add(subscription)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="nodus-events", daemon=True)
-                self._thread.start()
         if displaced is not None:
             wake_all([displaced])
         self._news.set()

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+from ..concurrency.threads import begin_thread
 from ..concurrency.wakeups import Sleeper, wake_in_turn
 from ..suppliers.protocol import LogChunk, Placement
 
@@ -41,12 +42,15 @@ class OutputWatch:
 
     @contextlib.contextmanager
     def watching(self, sleeper: Sleeper, placement: Placement, offset: int) -> Iterator[None]:
-        """Wake the sleeper when the placement has printed more than `offset` bytes, or will print no more."""
+        """Wake the sleeper when the placement has printed more than `offset` bytes, or will print no more.
+
+        Raises:
+            RuntimeError: there is no thread to be had.
+        """
         with self._lock:
-            self._waiting.setdefault(placement, {})[sleeper] = offset
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="nodus-output", daemon=True)
-                self._thread.start()
+                self._thread = begin_thread("nodus-output", self._run)
+            self._waiting.setdefault(placement, {})[sleeper] = offset
         self._somebody_waits.set()
         try:
             yield

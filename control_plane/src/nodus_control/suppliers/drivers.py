@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nodus_core.catalogue import Catalogue, default_catalogue
-from nodus_ledger.jobs.admission import WhyNot
 from nodus_ledger.jobs.jobs import Jobs
+from nodus_ledger.jobs.supplier_eligibility import WhyNot
 
 from ..clock import Clock
 from .protocol import Driver, LogChunk, Placement
@@ -105,6 +105,21 @@ class Service:
     why_not: WhyNot | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class GoingOn:
+    """What goes on with attempts from before there were suppliers files.
+
+    Attributes:
+        suppliers: what those stand under.
+        driver: it sees them to their end.
+        engine: the driver whose engine they are on.
+    """
+
+    suppliers: frozenset[str]
+    driver: Driver
+    engine: Driver
+
+
 class Drivers:
     """The drivers of a control plane, by supplier; one may serve several.
 
@@ -112,6 +127,7 @@ class Drivers:
         by_supplier: the driver of each.
         terms: the terms of each; the usual ones where it has none.
         others: the driver of every supplier that is not named.
+        earlier: what goes on with an earlier version's attempts, of suppliers that are not named.
     """
 
     def __init__(
@@ -120,10 +136,12 @@ class Drivers:
         terms: Mapping[str, Terms] | None = None,
         *,
         others: Driver | None = None,
+        earlier: GoingOn | None = None,
     ) -> None:
         self._by_supplier = dict(by_supplier)
         self._terms = dict(terms or {})
         self._others = others
+        self._earlier = earlier
 
     @classmethod
     def everywhere(cls, driver: Driver) -> Drivers:
@@ -146,16 +164,17 @@ class Drivers:
         others = next(iter(made.values())) if len(made) == 1 else None
         by_supplier = {name: made[service.make] for name, service in services.items()}
         processes = next((made[service.make] for service in services.values() if service.driver == PROCESS), None)
-        for name, driver in _of_earlier_versions(processes).items():
-            by_supplier.setdefault(name, driver)
         return cls(
             by_supplier,
             {name: service.terms for name, service in services.items()},
             others=others,
+            earlier=_of_earlier_versions(processes),
         )
 
     def of(self, supplier: str) -> Driver | None:
         """Return the driver of a supplier; None where it has none."""
+        if supplier not in self._by_supplier and self._earlier is not None and supplier in self._earlier.suppliers:
+            return self._earlier.driver
         return self._by_supplier.get(supplier, self._others)
 
     def terms(self, supplier: str) -> Terms:
@@ -170,15 +189,21 @@ class Drivers:
         return iter({id(driver): driver for driver in drivers}.values())
 
     def one_of_each(self) -> list[tuple[str, Driver]]:
-        """Return each driver that serves suppliers by name, with the first of them."""
+        """Return each driver that serves suppliers by name, with the first of them.
+
+        None that goes on with what another one has: that one's engine has it all, and has a supplier of its own.
+        """
         found: dict[int, tuple[str, Driver]] = {}
         for supplier, driver in self._by_supplier.items():
             found.setdefault(id(driver), (supplier, driver))
         return list(found.values())
 
     def suppliers_of(self, driver: Driver) -> list[str]:
-        """Return the suppliers that a driver serves by name."""
-        return [supplier for supplier, each in self._by_supplier.items() if each is driver]
+        """Return the suppliers that a driver serves by name, and those of an earlier version that its engine had."""
+        served = [supplier for supplier, each in self._by_supplier.items() if each is driver]
+        if self._earlier is not None and self._earlier.engine is driver:
+            served += sorted(self._earlier.suppliers - self._by_supplier.keys())
+        return served
 
     @property
     def name(self) -> str:
@@ -202,20 +227,20 @@ class Drivers:
         return driver.logs(placement, offset, limit)
 
 
-def _of_earlier_versions(processes: Driver | None) -> Mapping[str, Driver]:
-    """Return what goes on with commands from before there were suppliers files, by the suppliers that they stand under.
+def _of_earlier_versions(processes: Driver | None) -> GoingOn | None:
+    """Return what goes on with commands from before there were suppliers files, if anything does.
 
     Args:
         processes: what runs commands here, if anything does.
     """
     if processes is None:
-        return {}
+        return None
     from .process.driver import ProcessDriver
     from .process.earlier import EarlierDriver
 
     if not isinstance(processes, ProcessDriver):
-        return {}  # It never had another version's records.
-    return dict.fromkeys(default_catalogue().suppliers, EarlierDriver(processes))
+        return None  # It never had another version's records.
+    return GoingOn(frozenset(default_catalogue().suppliers), EarlierDriver(processes), processes)
 
 
 def state_directory() -> Path:

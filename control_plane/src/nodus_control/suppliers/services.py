@@ -97,14 +97,14 @@ def _make_simulated(is_reliable: bool, context: DriverContext) -> Driver:
 
 def _make_process(options: ProcessOptions, context: DriverContext) -> Driver:
     from .process.driver import ProcessDriver
-    from .process.keeping import Owner
+    from .process.keeping import AttemptOwner
 
     return ProcessDriver(
         _folder(context, PROCESS),
         secret=context.secret,
         options=options,
         state_files=context.state_files,
-        owner=Owner(context.database_id, context.incarnation),
+        owner=AttemptOwner(context.database_id, context.incarnation),
     )
 
 

@@ -24,6 +24,7 @@ from nodus_ledger.webhooks.deliveries import Deliveries, Outgoing, new_owner
 from nodus_ledger.webhooks.endpoints import Destination, Webhooks
 
 from ..clock import Clock
+from ..concurrency.threads import begin_thread
 from ..trouble import Trouble
 from .fair_share import InFlight, Limits, Waiting, share
 from .sending import Sender
@@ -87,8 +88,7 @@ class Deliverer:
 
     def start(self) -> None:
         """Start delivering, in a thread."""
-        self._thread = threading.Thread(target=self._run, name="nodus-webhooks", daemon=True)
-        self._thread.start()
+        self._thread = begin_thread("nodus-webhooks", self._run)
 
     def wake(self) -> None:
         """Say that something may have fallen due."""

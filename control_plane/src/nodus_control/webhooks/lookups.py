@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import anyio
 
+from ..concurrency.threads import begin_thread
 from ..concurrency.turns import Turns
 from ..concurrency.wakeups import Sleeper
 
@@ -58,18 +59,29 @@ class Lookups:
         return lookup.found
 
     def _begin(self, lookup: _Lookup) -> None:
-        threading.Thread(target=self._run, args=(lookup,), name="nodus-lookup", daemon=True).start()
+        following: _Lookup | None = lookup
+        try:
+            begin_thread("nodus-lookup", self._run, lookup)
+        except RuntimeError:
+            # As names that are not found in time; nobody waits for a place that no thread gives back.
+            while following is not None:
+                following = self._end(following)
 
-    def _run(self, lookup: _Lookup | None) -> None:
-        while lookup is not None:
+    def _run(self, lookup: _Lookup) -> None:
+        following: _Lookup | None = lookup
+        while following is not None:
             try:
-                lookup.found = self._resolve(lookup.name, lookup.port)
+                following.found = self._resolve(following.name, following.port)
             except OSError:
-                lookup.found = []
+                following.found = []
             finally:
-                lookup.call(lookup.news.set)
-                with self._lock:
-                    lookup = self._turns.release(lookup.customer_id)
+                following = self._end(following)
+
+    def _end(self, lookup: _Lookup) -> _Lookup | None:
+        """Give back the place of a lookup, tell whoever waits for it, and return the next one, which has the place."""
+        lookup.call(lookup.news.set)
+        with self._lock:
+            return self._turns.release(lookup.customer_id)
 
 
 class _Lookup(Sleeper):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..database.database import DATABASE_VARIABLE, Database
-from ..database.engines import parse
+from ..database.dialects import parse
 from ..database.redis_store import REDIS_VARIABLE, RedisStore
 from ..database.sealing import KEY_VARIABLE, sealer_for
 from ..database.settings import Settings

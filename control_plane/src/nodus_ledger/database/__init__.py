@@ -1,1 +1,1 @@
-"""The database itself: engines, transactions, tables and rows, sealing, settings, and Redis beside it."""
+"""The database itself: dialects, transactions, tables and rows, sealing, settings, and Redis beside it."""

@@ -19,8 +19,8 @@ of one kind in the order of their key:
 5. heads of logs, and behind them the rows of `ledger` and `events`. That lock is held until the transaction commits,
    so positions become visible in their order; and it is what all of a customer's writers queue for, so it comes last.
 
-Only this module and `engines` know which engine it is: statements elsewhere ask for row locks with `with_for_update`,
-which SQLite has no need of and leaves out.
+Only this module and `dialects` know which kind of database it is: statements elsewhere ask for row locks with
+`with_for_update`, which SQLite has no need of and leaves out.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from sqlalchemy import Connection, text
 from .. import migrations
 from ..errors import DatabaseUnavailable
 from .conditions import CONFLICTS, is_passing, may_have_committed, sqlstate_of
-from .engines import (
+from .dialects import (
     LOCK_SECONDS,
     PATIENT,
     POSTGRESQL,

@@ -272,7 +272,8 @@ Index(
 # Whoever places jobs of a GPU model holds its row here.
 passes = Table("passes", metadata, Column("gpu", String, primary_key=True))
 
-# Which placement of a GPU model was a customer's last, of all customers' counted together.
+# Which placement of a GPU model was a customer's last, of all customers' counted together. Those of simulated jobs are
+# counted by themselves, under a name of the model that no real one has.
 turns = Table(
     "turns",
     metadata,

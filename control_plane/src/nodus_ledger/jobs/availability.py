@@ -9,11 +9,11 @@ from sqlalchemy import select
 
 from ..database.database import Database
 from ..database.schema import jobs
-from .admission import Admission, Program, anothers
 from .capacity import Layout, free_in
 from .heartbeats import unreachable_now
 from .outages import outages_now
 from .slots import Slots
+from .supplier_eligibility import Program, SupplierEligibility, anothers
 
 _RESERVED = select(jobs.c.gpu, jobs.c.reserves, jobs.c.gpu_count).where(
     jobs.c.passed_over_at.is_not(None), jobs.c.reserves.is_not(None)
@@ -45,10 +45,10 @@ class Available:
 class Availability:
     """Looks that up."""
 
-    def __init__(self, database: Database, layout: Layout, admission: Admission) -> None:
+    def __init__(self, database: Database, layout: Layout, eligibility: SupplierEligibility) -> None:
         self._database = database
         self._layout = layout
-        self._admission = admission
+        self._eligibility = eligibility
         self._slots = Slots(database, layout)
 
     def now(self, customer_id: str, gpus: Collection[str], *, real_now: int) -> Available:
@@ -57,7 +57,7 @@ class Availability:
         with self._database.read() as connection:
             outages = frozenset(outages_now(connection))
             unreachable = unreachable_now(connection, real_now)
-            of_others = anothers(self._admission.owners(connection), customer_id)
+            of_others = anothers(self._eligibility.owners(connection), customer_id)
             rooms = self._slots.rooms(connection, counted) if counted else {}
             kept = {(row.reserves, row.gpu): row.gpu_count for row in connection.execute(_RESERVED)} if counted else {}
         free = {
@@ -70,4 +70,4 @@ class Availability:
 
     def unable(self, program: Program) -> frozenset[str]:
         """Return the suppliers that can never run a program, whoever's it is."""
-        return frozenset(self._admission.unable(program))
+        return frozenset(self._eligibility.unable(program))

@@ -1,13 +1,15 @@
 """Who is placed next where GPUs are counted: pure decisions, from what there is, what is free and who waits.
 
 The customer who holds the fewest GPUs of the model comes first, then the one who was placed longest ago, and of that
-customer the oldest job that fits. A job that was passed over for want of GPUs is in the end kept what comes free.
+customer the oldest job that fits. What is simulated counts apart from what is real. A job that was passed over for want
+of GPUs is in the end kept what comes free.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from nodus_core.catalogue import Catalogue
 
@@ -27,12 +29,14 @@ class Layout:
         gpus: how many GPUs there are, by pool and model.
         places: how many jobs run at once at most, by pool, where that is limited.
         exclusive: the models that suppliers offer who take one customer only.
+        simulated: the pools where nothing runs.
     """
 
     pools: Mapping[str, str] = field(default_factory=dict)
     gpus: Mapping[tuple[str, str], int] = field(default_factory=dict)
     places: Mapping[str, int] = field(default_factory=dict)
     exclusive: frozenset[str] = frozenset()
+    simulated: frozenset[str] = frozenset()
 
     @classmethod
     def of(
@@ -45,7 +49,8 @@ class Layout:
         counted = {name: supplier.gpus for name, supplier in catalogue.suppliers.items() if supplier.gpus is not None}
         gpus = {(name, gpu): count for name, has in counted.items() for gpu, count in has.items()}
         exclusive = {gpu for name in one_customer for gpu in catalogue.suppliers[name].micros_per_gpu_hour}
-        return cls({name: name for name in counted}, gpus, places or {}, frozenset(exclusive))
+        simulated = frozenset(name for name in counted if catalogue.suppliers[name].is_simulated)
+        return cls({name: name for name in counted}, gpus, places or {}, frozenset(exclusive), simulated)
 
     def slots(self) -> Iterator[tuple[str, str, int]]:
         """Yield pool, model and index of everything that there is."""
@@ -68,6 +73,13 @@ class Room:
     places: Mapping[str, int] = field(default_factory=dict)
 
 
+class Share(NamedTuple):
+    """What is counted together: a customer's simulated jobs, or all others of that customer."""
+
+    customer: str
+    is_simulated: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """The oldest of a customer's waiting jobs that can go to the same suppliers. `seq` is the order of submission.
@@ -78,6 +90,7 @@ class Head:
         gpus: how many it needs, in one pool.
         pools: where it can go, the best first.
         is_unlimited: it can also go where nobody counts.
+        is_simulated: it goes where nothing runs, and never elsewhere.
         passed_over_at: when another was first placed where there were too few GPUs for it.
         reserves: the pool that keeps GPUs for it.
     """
@@ -89,6 +102,12 @@ class Head:
     is_unlimited: bool = False
     passed_over_at: int | None = None
     reserves: str | None = None
+    is_simulated: bool = False
+
+    @property
+    def share(self) -> Share:
+        """What it is counted with."""
+        return Share(self.customer, self.is_simulated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +141,14 @@ def pools_with_room(head: Head, kept: Mapping[str, Head], room: Room) -> frozens
     return frozenset(pool for pool in room.free if free_in(room, pool, for_others(pool)) >= head.gpus)
 
 
-def next_turn(heads: Sequence[Head], room: Room, held: Mapping[str, int], turns: Mapping[str, int]) -> Turn:
+def next_turn(heads: Sequence[Head], room: Room, held: Mapping[Share, int], turns: Mapping[Share, int]) -> Turn:
     """Say who is placed next.
 
     Args:
         heads: of each customer the oldest jobs.
         room: what is free.
-        held: how many GPUs of the model a customer holds.
-        turns: which placement of the model was a customer's last: the greater, the later.
+        held: how many GPUs of the model a customer holds, simulated or real.
+        turns: which placement of the model was a customer's last, of that kind: the greater, the later.
     """
 
     kept = kept_for(heads)
@@ -147,13 +166,14 @@ def next_turn(heads: Sequence[Head], room: Room, held: Mapping[str, int], turns:
     for head in _by_patience(kept.values()):
         if fits(head):
             return Turn(head)
-    oldest: dict[str, int] = {}
+    oldest: dict[Share, int] = {}
     for head in heads:
-        oldest[head.customer] = min(head.seq, oldest.get(head.customer, head.seq))
+        share = head.share
+        oldest[share] = min(head.seq, oldest.get(share, head.seq))
 
     def order(head: Head) -> tuple[int, int, int, int]:
-        customer = head.customer
-        return (held.get(customer, 0), turns.get(customer, 0), oldest[customer], head.seq)
+        share = head.share
+        return (held.get(share, 0), turns.get(share, 0), oldest[share], head.seq)
 
     chosen = min(filter(fits, heads), key=order, default=None)
     if chosen is None:

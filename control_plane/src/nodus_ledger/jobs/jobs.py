@@ -24,12 +24,12 @@ from ..errors import UnknownJob
 from ..keys.keys import KeyRecord
 from ..keys.thresholds import DEFAULT_FRACTION
 from . import outcomes, slots
-from .admission import Admission, owner_of
 from .capacity import Layout
 from .job_secrets import Secrets, open_secrets
 from .permissions import require_own
 from .settlement import cancel_undispatched
 from .submission import JobIds, Submissions, Submitted
+from .supplier_eligibility import SupplierEligibility, owner_of
 
 UNKNOWN = "unknown"
 """The phase of a job of which nobody can say whether it runs."""
@@ -89,15 +89,15 @@ class Jobs:
         ids: JobIds,
         *,
         threshold: float = DEFAULT_FRACTION,
-        admission: Admission | None = None,
+        eligibility: SupplierEligibility | None = None,
         layout: Layout | None = None,
     ) -> None:
-        """`threshold` is the fraction of a key's cap at which subscribers are notified; `admission`: what is taken;
-        `layout`: what there is of each GPU model, as those know who place jobs.
+        """`threshold` is the fraction of a key's cap at which subscribers are notified; `eligibility`: which
+        suppliers can run what; `layout`: what there is of each GPU model, as those know who place jobs.
 
         Test keys submit to simulated suppliers, live keys to all others.
         """
-        self._admission = admission or Admission()
+        self._eligibility = eligibility or SupplierEligibility()
         self._database = database
         self._sealer = sealer
         self._cursors = Cursors(sealer, "jobs")
@@ -108,7 +108,7 @@ class Jobs:
             fingerprints,
             catalogue,
             ids,
-            self._admission,
+            self._eligibility,
             threshold=threshold,
             layout=layout or Layout(),
         )
@@ -187,7 +187,7 @@ class Jobs:
 
     def is_anothers(self, supplier: str, customer_id: str) -> bool:
         """Say whether a supplier runs no jobs of this customer, because it belongs to another one."""
-        if supplier not in self._admission.one_customer:
+        if supplier not in self._eligibility.one_customer:
             return False
         with self._database.read() as connection:
             return owner_of(connection, supplier) not in (None, customer_id)

@@ -37,7 +37,6 @@ from ..errors import DatabaseUnavailable
 from ..trust import job_entries
 from ..trust.log import Entry
 from .accepted_suppliers import is_accepted
-from .admission import Admission
 from .capacity import Layout
 from .claiming import Claim, Standing
 from .outages import outages_now
@@ -45,6 +44,7 @@ from .passes import Passes
 from .placements import attempt_row, closed_attempts, no_supplier, nowhere, orphans
 from .settlement import SUBMITTING, Step, write_steps
 from .slots import Slots
+from .supplier_eligibility import SupplierEligibility
 from .wants import WAITING_FOR_CAPACITY, WAITS_NO_MORE, Circumstances, ClosedAttempt, Wants, detail_of
 from .wants import of_job as wants_of
 
@@ -90,7 +90,7 @@ class Claims:
         catalogue: Catalogue,
         layout: Layout | None = None,
         *,
-        admission: Admission | None = None,
+        eligibility: SupplierEligibility | None = None,
         must_be_accepted: bool = False,
     ) -> None:
         """Prepare for handing out jobs.
@@ -99,7 +99,7 @@ class Claims:
             database: the database.
             catalogue: the suppliers.
             layout: what there is of each GPU model; None for what the catalogue says.
-            admission: who takes what.
+            eligibility: which suppliers can run what, and for whom.
             must_be_accepted: nothing is placed while another catalogue is the accepted one. Where none has to be, jobs
                 of a kind, simulated or real, that nobody in the catalogue takes are left alone.
         """
@@ -111,7 +111,7 @@ class Claims:
         self._floor: int | None = None
         self._next_sweep = 0.0
         self._layout = Layout.of(catalogue) if layout is None else layout
-        self._admission = admission or Admission()
+        self._eligibility = eligibility or SupplierEligibility()
         self._must_be_accepted = must_be_accepted
         # One from before this was recorded may be under way with either.
         self._is_ours = (
@@ -125,7 +125,7 @@ class Claims:
             catalogue,
             self._layout,
             is_agreed=must_be_accepted,
-            admission=self._admission,
+            eligibility=self._eligibility,
             may_place=self._may_place,
         )
 
@@ -256,7 +256,7 @@ class Claims:
             connection.execute(_QUEUE, rows)
 
     def _wants(self, job: JobRecord, history: Sequence[ClosedAttempt], now: int) -> tuple[Wants, int | None]:
-        unable = self._admission.unable_of(job)
+        unable = self._eligibility.unable_of(job)
         return wants_of(job, history, self._catalogue, now, unable)
 
     def _floor_at(self, connection: Connection, now: int) -> int | None:

@@ -14,7 +14,7 @@ from ..database.rows import AttemptRecord, JobRecord
 from ..database.schema import attempts, jobs, turns
 from ..trust import job_entries, log
 from ..trust.log import Entry
-from .capacity import Head, Room
+from .capacity import Head, Room, Share
 from .claiming import Claim, Standing
 from .settlement import SUBMITTING
 from .wants import WAITS_NO_MORE
@@ -101,13 +101,14 @@ class OnePass:
     connection: Connection
     gpu: str
     room: Room
-    held: dict[str, int]
+    held: dict[Share, int]
     stand: Standing
     owners: Mapping[str, str] = field(default_factory=dict)
     is_stale: bool = False
     moved: int = 0
-    turns: dict[str, int] = field(default_factory=dict)
+    turns: dict[Share, int] = field(default_factory=dict)
     last_turn: int = 0
+    served: set[Share] = field(default_factory=set)
     rows: list[dict[str, Any]] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     placed: list[dict[str, Any]] = field(default_factory=list)
@@ -118,12 +119,14 @@ class OnePass:
         """The time of all that it does, in Unix milliseconds."""
         return self.stand.now
 
-    def read_turns(self, customers: set[str]) -> None:
+    def read_turns(self, shares: set[Share]) -> None:
         """Read whose turn it was when."""
-        of_model = {"of_gpu": self.gpu}
-        found = self.connection.execute(_TURNS, {**of_model, "customers": sorted(customers)})
-        self.turns.update((row.customer_id, row.turn) for row in found)
-        self.last_turn = self.connection.execute(_LAST_TURN, of_model).scalar() or 0
+        for is_simulated in {share.is_simulated for share in shares}:
+            of_kind = {"of_gpu": _counted_as(self.gpu, is_simulated=is_simulated)}
+            customers = sorted(share.customer for share in shares if share.is_simulated is is_simulated)
+            found = self.connection.execute(_TURNS, {**of_kind, "customers": customers})
+            self.turns.update((Share(row.customer_id, is_simulated), row.turn) for row in found)
+            self.last_turn = max(self.last_turn, self.connection.execute(_LAST_TURN, of_kind).scalar() or 0)
 
     def next_turn(self) -> int:
         """Count one more placement."""
@@ -138,7 +141,8 @@ class OnePass:
             free={**room.free, pool: room.free[pool] - job.gpu_count},
             places={**room.places, pool: room.places[pool] - 1} if pool in room.places else room.places,
         )
-        self.held[job.customer_id] = self.held.get(job.customer_id, 0) + job.gpu_count
+        share = Share(job.customer_id, job.is_simulated)
+        self.held[share] = self.held.get(share, 0) + job.gpu_count
 
     def places(self, job: JobRecord, offer: Offer, row: Mapping[str, Any]) -> None:
         """Count a job that is placed, and claim it, unless the worker has its hands full there."""
@@ -159,7 +163,9 @@ class OnePass:
                 "to_phase": SUBMITTING if is_claimed else None,
             }
         )
-        self.turns[job.customer_id] = self.next_turn()
+        share = Share(job.customer_id, job.is_simulated)
+        self.turns[share] = self.next_turn()
+        self.served.add(share)
         if is_claimed:
             opened = replace(
                 job,
@@ -191,12 +197,20 @@ class OnePass:
             return
         connection.execute(_PLACE, self.placed)
         connection.execute(insert(attempts), self.rows)
-        customers = {entry.customer_id for entry in self.entries}
         connection.execute(
             _PUT_TURN,
             [
-                {"gpu": self.gpu, "customer_id": customer, "turn": self.turns[customer]}
-                for customer in sorted(customers)
+                {
+                    "gpu": _counted_as(self.gpu, is_simulated=share.is_simulated),
+                    "customer_id": share.customer,
+                    "turn": self.turns[share],
+                }
+                for share in sorted(self.served)
             ],
         )
         log.append_all(connection, self.entries)
+
+
+def _counted_as(gpu: str, *, is_simulated: bool) -> str:
+    """Return the name under which turns at a model are counted: simulated ones under one that no model can have."""
+    return f"{gpu} simulated" if is_simulated else gpu

@@ -24,8 +24,7 @@ from ..database.database import Database
 from ..database.rows import JOB_FIELDS, JobRecord
 from ..database.schema import attempts, jobs, passes
 from ..errors import DatabaseUnavailable
-from . import admission as admissions
-from .admission import Admission
+from . import supplier_eligibility
 from .capacity import Head, Layout, Room, kept_for, next_turn, pools_with_room, reservations
 from .claiming import Claim, Standing
 from .one_pass import OnePass, Possible, WaitingHeads
@@ -33,6 +32,7 @@ from .outages import outages_now
 from .placements import attempt_row, no_supplier, nowhere
 from .settlement import Step, write_steps
 from .slots import Slots, free
+from .supplier_eligibility import SupplierEligibility
 from .wants import Circumstances, Wants, of_queue
 
 SWEEP_SECONDS = 1.0
@@ -104,7 +104,7 @@ class Passes:
         layout: Layout,
         *,
         is_agreed: bool = False,
-        admission: Admission | None = None,
+        eligibility: SupplierEligibility | None = None,
         may_place: Callable[[Connection], bool] = lambda _: True,
     ) -> None:
         """Prepare for passes.
@@ -115,7 +115,7 @@ class Passes:
             layout: what there is of each GPU model.
             is_agreed: all who place jobs go by this catalogue. Else jobs of a kind, simulated or real, that nobody in
                 it takes are left to others, who may have suppliers for them.
-            admission: who takes what.
+            eligibility: which suppliers can run what, and for whom.
             may_place: asked in the transaction that would place something, or end it.
         """
         self._may_place = may_place
@@ -124,7 +124,7 @@ class Passes:
         self._layout = layout
         self._slots = Slots(database, layout)
         self._is_agreed = is_agreed
-        self._admission = admission or Admission()
+        self._eligibility = eligibility or SupplierEligibility()
         self._arrived: set[str] = set()
         self._news: set[str] = set()
         self._failing: set[str] = set()
@@ -211,7 +211,7 @@ class Passes:
         with self._database.write() as connection:
             if not self._may_place(connection):
                 return 0
-            owners = self._admission.owners(connection)
+            owners = self._eligibility.owners(connection)
             for queue in hopeless:
                 if len(ended) + moved >= limit:
                     break
@@ -234,7 +234,7 @@ class Passes:
     ) -> Decision:
         """Ask the router; `more` is what `Wants.requirements` takes beside."""
         requirements = wants.requirements(
-            self._catalogue, circumstances, anothers=admissions.anothers(owners, wants.customer), **more
+            self._catalogue, circumstances, anothers=supplier_eligibility.anothers(owners, wants.customer), **more
         )
         return decide(self._catalogue.offers_for(gpu, simulated=wants.simulated is not False), requirements)
 
@@ -251,9 +251,9 @@ class Passes:
             work = OnePass(connection, gpu, room, self._slots.held(connection, gpu), stand)
             if not self._may_place(connection):
                 return work, []
-            work.owners = self._admission.owners(connection, keep=True)
+            work.owners = self._eligibility.owners(connection, keep=True)
             waiting = self._queues(connection, gpu, circumstances, work.owners)
-            work.read_turns({head.customer for head in waiting.heads.values()})
+            work.read_turns({head.share for head in waiting.heads.values()})
             while len(work.entries) + work.moved < limit and not work.is_stale:
                 self._reserve(work, waiting)
                 turn = next_turn(list(waiting.heads.values()), work.room, work.held, work.turns)
@@ -281,7 +281,7 @@ class Passes:
         row = work.connection.execute(_LOCK_JOB, {"of_seq": head.seq}).first()
         if row is not None:
             job = JobRecord(*row)
-            wants = replace(of_queue(queue), unable=self._admission.unable_of(job))
+            wants = replace(of_queue(queue), unable=self._eligibility.unable_of(job))
             with_room = pools_with_room(head, kept_for(waiting.heads.values()), work.room)
             full = [supplier for supplier, pool in self._layout.pools.items() if pool not in with_room]
             decision = self._decide(
@@ -338,7 +338,7 @@ class Passes:
     def _moves(self, connection: Connection, job: JobRecord, queue: str) -> bool:
         """Move a job to another queue if other suppliers can run it than when it began to wait; say whether it was."""
         wants = of_queue(queue)
-        unable = self._admission.unable_of(job)
+        unable = self._eligibility.unable_of(job)
         if unable == wants.unable:
             return False
         connection.execute(_MOVE, {"of_seq": job.seq, "to_queue": replace(wants, unable=unable).queue})
@@ -346,10 +346,10 @@ class Passes:
 
     def _is_for(self, work: OnePass, supplier: str, customer_id: str) -> bool:
         """Say whether a supplier takes a customer, whose it is from now on if it takes one only and was nobody's."""
-        if supplier not in self._admission.one_customer or work.owners.get(supplier) == customer_id:
+        if supplier not in self._eligibility.one_customer or work.owners.get(supplier) == customer_id:
             return True
         work.is_stale = True
-        return admissions.take(work.connection, supplier, customer_id) == customer_id
+        return supplier_eligibility.take(work.connection, supplier, customer_id) == customer_id
 
     def _queues(
         self, connection: Connection, gpu: str, circumstances: Circumstances, owners: Mapping[str, str]
@@ -362,14 +362,21 @@ class Passes:
             wants = of_queue(queue)
             if not self._is_agreed and not self._knows(wants.simulated):
                 continue
-            alike = (replace(wants, customer=""), admissions.anothers(owners, wants.customer))
+            alike = (replace(wants, customer=""), supplier_eligibility.anothers(owners, wants.customer))
             if alike not in judged:
                 judged[alike] = self._judge(gpu, wants, circumstances, owners)
             possible = judged[alike]
             if possible is None:
                 waiting.hopeless.append(queue)
             else:
-                head = Head(seq, wants.customer, wants.gpu_count, possible.pools, possible.is_unlimited)
+                head = Head(
+                    seq,
+                    wants.customer,
+                    wants.gpu_count,
+                    possible.pools,
+                    possible.is_unlimited,
+                    is_simulated=wants.simulated is not False,
+                )
                 waiting.put(queue, head)
         return waiting
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Integer, and_, bindparam, delete, exists, fun
 
 from ..database.database import Database
 from ..database.schema import IS_OPEN, attempts, jobs, slots
-from .capacity import PLACES, Layout, Room
+from .capacity import PLACES, Layout, Room, Share
 
 _KEY = and_(
     slots.c.supplier == bindparam("of_supplier"), slots.c.gpu == bindparam("of_gpu"), slots.c.index == bindparam("at")
@@ -46,9 +46,9 @@ HOW_MANY_FREE = (
     .group_by(slots.c.gpu, slots.c.supplier)
 )
 _HELD = (
-    select(slots.c.customer_id, func.count().label("held"))
+    select(slots.c.customer_id, slots.c.supplier, func.count().label("held"))
     .where(slots.c.gpu == bindparam("of_gpu"), slots.c.job_id.is_not(None))
-    .group_by(slots.c.customer_id)
+    .group_by(slots.c.customer_id, slots.c.supplier)
 )
 _ROWS = select(
     slots.c.supplier, slots.c.gpu, slots.c.index.label("at"), slots.c.job_id, slots.c.attempt, slots.c.retired
@@ -156,9 +156,13 @@ class Slots:
             for gpu in gpus
         }
 
-    def held(self, connection: Connection, gpu: str) -> dict[str, int]:
-        """Return how many GPUs of a model each customer holds."""
-        return {row.customer_id: row.held for row in connection.execute(_HELD, {"of_gpu": gpu})}
+    def held(self, connection: Connection, gpu: str) -> dict[Share, int]:
+        """Return how many GPUs of a model each customer holds, simulated and real ones apart."""
+        found: dict[Share, int] = {}
+        for row in connection.execute(_HELD, {"of_gpu": gpu}):
+            share = Share(row.customer_id, row.supplier in self._layout.simulated)
+            found[share] = found.get(share, 0) + row.held
+        return found
 
     def take(
         self, connection: Connection, pool: str, gpu: str, count: int, *, customer_id: str, job_id: str, attempt: int

@@ -28,10 +28,10 @@ from ..keys import budget_events, budgets
 from ..keys.keys import KeyRecord
 from ..trust import job_entries, log
 from ..webhooks import outbox, payloads
-from .admission import Admission, Program
 from .capacity import Layout
 from .job_secrets import seal_secrets
 from .outages import outages_now
+from .supplier_eligibility import Program, SupplierEligibility
 from .wants import of_new_job
 
 SUBMIT_ENDPOINT = "POST /v1/jobs"
@@ -95,7 +95,7 @@ class Submissions:
         fingerprints: Fingerprints,
         catalogue: Catalogue,
         ids: JobIds,
-        admission: Admission,
+        eligibility: SupplierEligibility,
         *,
         threshold: float,
         layout: Layout,
@@ -104,7 +104,7 @@ class Submissions:
         self._sealer = sealer
         self._fingerprints = fingerprints
         self._catalogue = catalogue
-        self._admission = admission
+        self._eligibility = eligibility
         self._threshold = threshold
         self._layout = layout
         self.ids = ids
@@ -146,7 +146,7 @@ class Submissions:
         job_id = self.ids.new(now, lambda: _count(connection))
         steering = {name: value for name, value in spec.env.items() if key.is_test and name.startswith(_STEERING)}
         waits = self._layout.takes_turns(spec.gpu)
-        unable = self._admission.unable(_program(spec)) if waits else ()
+        unable = self._eligibility.unable(_program(spec)) if waits else ()
         wants = of_new_job(key.customer_id, spec, rate, simulated=key.is_test, unable=unable)
         values: dict[str, Any] = {
             "id": job_id,
@@ -202,8 +202,8 @@ class Submissions:
         if not eligible:
             is_too_many = bool(routing.eligible(offers, spec.require_tiers))
             raise NoSuchOffer(spec.gpu, self._catalogue.gpus_for(simulated=key.is_test), is_too_many=is_too_many)
-        owners = self._admission.owners(connection)
-        unable = self._admission.require(eligible, owners, key.customer_id, _program(spec))
+        owners = self._eligibility.owners(connection)
+        unable = self._eligibility.require(eligible, owners, key.customer_id, _program(spec))
         possible = [offer for offer in eligible if offer.supplier not in unable]
         out = outages_now(connection)
         if out and all(offer.supplier in out for offer in possible):

@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 from nodus_core.notes import Checkpoint
 
 from ..database.database import Database
-from ..database.engines import raw_rows
+from ..database.dialects import raw_rows
 from ..errors import DatabaseUnavailable
 from ..jobs.meter_events import identifier_of
 from ..trust.origin import FIRST_ORIGIN, kept_origin, origin_of

@@ -13,6 +13,7 @@ from .troubles import Troubles
 THREADS = 8
 
 _FAILED = "the worker cannot do its part of it; its log says why"
+_NO_THREAD = "the worker's host has no thread for it"
 
 _logger = logging.getLogger(__name__)
 
@@ -28,14 +29,17 @@ class Background:
         self._troubles = troubles
         self._threads = ThreadPoolExecutor(THREADS, "nodus-docker")
         self._lock = threading.Lock()
-        self._under_way: set[tuple[str, str]] = set()
+        self._under_way: dict[tuple[str, str], object] = {}
         self._is_closed = False
 
     def do(self, what: str, of: str, work: Callable[[], object]) -> None:
         """Do something, unless it is being done. Where it fails, whoever polls next asks for it again."""
-        key = what, of
+        key, turn = (what, of), object()
 
         def run() -> None:
+            with self._lock:
+                if self._under_way.get(key) is not turn:
+                    return
             try:
                 work()
             except EngineUnavailable as exc:
@@ -49,13 +53,18 @@ class Background:
                 self._troubles.over(what, of)
             finally:
                 with self._lock:
-                    self._under_way.discard(key)
+                    del self._under_way[key]
 
         with self._lock:
             if key in self._under_way or self._is_closed:
                 return
-            self._under_way.add(key)
-            self._threads.submit(run)
+            self._under_way[key] = turn
+            try:
+                self._threads.submit(run)
+            except RuntimeError:
+                # It may be queued all the same, for a thread that does not come; whoever asks again has another turn.
+                del self._under_way[key]
+                self._troubles.note(what, of, _NO_THREAD)
 
     def stop(self) -> None:
         """Begin nothing more."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..protocol import EngineUnavailable, Placement
 from .engine import CHANGE_SECONDS, LOOK_SECONDS, Engine
-from .names import ATTEMPT, DATABASE, JOB, Owner, labels_of, names_of, owner_of
+from .names import ATTEMPT, DATABASE, JOB, ContainerOwner, labels_of, names_of, owner_of
 from .state import OVER, Container, Witness, read_container
 
 _EVENTS = 256
@@ -46,7 +46,7 @@ class Containers:
     def labels(self, placement: Placement) -> dict[str, str]:
         """Return what a container, or a network, of an attempt is labelled with."""
         return labels_of(
-            Owner(
+            ContainerOwner(
                 self._database_id,
                 self._incarnation,
                 placement.job_id,
@@ -134,7 +134,7 @@ class Containers:
         answer = self._engine.ask("GET", "/networks", params={"filters": filters}, seconds=CHANGE_SECONDS).require(200)
         return list(answer.document())
 
-    def foreign(self) -> list[Owner]:
+    def foreign(self) -> list[ContainerOwner]:
         """Return whose containers are there that are another control plane's, and run or may yet run.
 
         Raises:

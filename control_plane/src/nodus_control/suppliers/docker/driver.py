@@ -243,6 +243,8 @@ class DockerDriver:
         if container.stage is Stage.REFUSED:
             _logger.warning("job %s, attempt %d: %s", placement.job_id, placement.attempt, container.error)
             return attempt.end(refusal(container, container.error))
+        if container.stage is not Stage.RUNNING and attempt.folder not in self._end_seen_at:
+            self._followers.has_ended(container.id)
         self._followers.ensure(container.id, attempt.output)
         if container.stage is Stage.RUNNING:
             self._listing.note(placement, container)

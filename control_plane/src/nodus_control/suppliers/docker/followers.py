@@ -6,6 +6,7 @@ read again and again from the beginning, which is exact but for the last line, w
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import threading
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ...concurrency.threads import begin_thread
 from ..protocol import EngineUnavailable
 from .engine import Engine
 from .output import DROPPED_MARKER, Beginning, Fenced, Frames, StoredOutput, Writer
@@ -30,6 +32,7 @@ COPY = "copy the output of"
 _NOT_KEPT = "what it prints cannot be kept at the moment"
 _PAUSE_SECONDS = 0.2
 _READ_SECONDS = 0.5
+_LOOK_SECONDS = 1.0
 _REST_FACTOR = 10
 _SILENCE_SECONDS = 60.0
 _PART_BYTES = 64 << 10
@@ -43,6 +46,14 @@ class _Rest:
 
     seconds: float
     until: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Copying:
+    """Who copies an output; they look at once whether the program has ended when they are told."""
+
+    thread: threading.Thread
+    told: threading.Event
 
 
 class Followers:
@@ -67,7 +78,7 @@ class Followers:
         self._can_follow = can_follow
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._threads: dict[str, threading.Thread] = {}
+        self._copies: dict[str, _Copying] = {}
         self._writers: set[Writer] = set()
         self._rests: dict[str, _Rest] = {}
         self._beating: threading.Thread | None = None
@@ -78,30 +89,40 @@ class Followers:
         with self._lock:
             rest = self._rests.get(container_id)
             is_resting = rest is not None and self._monotonic() < rest.until
-            if is_resting or container_id in self._threads or self._closing.is_set():
+            if is_resting or container_id in self._copies or self._closing.is_set():
                 return
         try:
             writer = output.begin()
-        except OSError as exc:
+            if writer is not None:
+                self._begin(container_id, writer)
+        except (OSError, RuntimeError) as exc:
             self._troubles.note(COPY, container_id[:12], _NOT_KEPT, str(exc))
             self._rest(container_id)
-            return
-        if writer is None:
-            return
-        thread = threading.Thread(
-            target=self._run, args=(container_id, writer), name="nodus-docker-output", daemon=True
-        )
+
+    def _begin(self, container_id: str, writer: Writer) -> None:
+        """Copy an output in a thread of its own.
+
+        Raises:
+            RuntimeError: there is no thread to be had.
+        """
+        with contextlib.ExitStack() as undo, self._lock:
+            undo.callback(writer.close)
+            # `close` may have counted the threads that it waits for.
+            if not self._closing.is_set():
+                if self._beating is None:
+                    self._beating = begin_thread("nodus-docker-beat", self._beat)
+                told = threading.Event()
+                thread = begin_thread("nodus-docker-output", self._run, container_id, writer, told)
+                self._copies[container_id] = _Copying(thread, told)
+                self._writers.add(writer)
+                undo.pop_all()
+
+    def has_ended(self, container_id: str) -> None:
+        """Say that a program was seen to have ended: the rest of its output is copied now, whatever went wrong."""
         with self._lock:
-            if self._closing.is_set():
-                # `close` may have counted the threads that it waits for.
-                writer.close()
-                return
-            self._threads[container_id] = thread
-            self._writers.add(writer)
-            if self._beating is None:
-                self._beating = threading.Thread(target=self._beat, name="nodus-docker-beat", daemon=True)
-                self._beating.start()
-        thread.start()
+            self._rests.pop(container_id, None)
+            if container_id in self._copies:
+                self._copies[container_id].told.set()
 
     def forget(self, container_id: str) -> None:
         """Know nothing more of a container, which is gone."""
@@ -110,20 +131,24 @@ class Followers:
 
     def stop(self) -> None:
         """Begin no more, and let those that run end soon."""
-        self._closing.set()
+        with self._lock:
+            self._closing.set()
+            for copying in self._copies.values():
+                copying.told.set()
 
     def close(self) -> None:
         """Stop, once the engine's streams are cut; whoever comes next goes on where these stopped."""
-        self._closing.set()
+        self.stop()
         with self._lock:
-            threads = [*self._threads.values(), *([] if self._beating is None else [self._beating])]
+            threads = [copying.thread for copying in self._copies.values()]
+            threads += [] if self._beating is None else [self._beating]
         for thread in threads:
             thread.join()
 
-    def _run(self, container_id: str, writer: Writer) -> None:
+    def _run(self, container_id: str, writer: Writer, told: threading.Event) -> None:
         began_at = self._monotonic()
         try:
-            self._follow(container_id, writer)
+            self._follow(container_id, writer, told)
             self.forget(container_id)
             self._troubles.over(COPY, container_id[:12])
         except Fenced:
@@ -142,7 +167,7 @@ class Followers:
                 _logger.exception("the output of container %s cannot be kept", container_id[:12])
         finally:
             with self._lock:
-                del self._threads[container_id]
+                del self._copies[container_id]
                 self._writers.discard(writer)
                 # Under the lock, so that nobody shows that it lives after it was given up.
                 writer.close()
@@ -164,9 +189,10 @@ class Followers:
             self._rests[container_id] = _Rest(seconds, now + seconds)
         return seconds
 
-    def _follow(self, container_id: str, writer: Writer) -> None:
+    def _follow(self, container_id: str, writer: Writer, told: threading.Event) -> None:
         can_follow = self._can_follow()
         copy = _Copy(self._engine, container_id, writer, self._closing, of_lines=can_follow)
+        read_at = -math.inf
         while not self._closing.is_set():
             # Asked first: what is printed between the two questions is in the copy that begins after the end.
             is_over = self._is_over(container_id)
@@ -175,16 +201,18 @@ class Followers:
                 copy.rest()
             elif can_follow:
                 copy.follow()
-            else:
+            elif began >= read_at:
                 copy.so_far()
+                ended = time.monotonic()
+                read_at = ended + max(_READ_SECONDS, _REST_FACTOR * (ended - began))
             if self._closing.is_set():
                 return
             if is_over or writer.is_full:
                 writer.complete()
                 return
-            self._closing.wait(
-                _PAUSE_SECONDS if can_follow else max(_READ_SECONDS, _REST_FACTOR * (time.monotonic() - began))
-            )
+            # Also where another worker sees the end, it is not waited for as long as an output takes to be read.
+            told.wait(_PAUSE_SECONDS if can_follow else min(max(0.0, read_at - time.monotonic()), _LOOK_SECONDS))
+            told.clear()
 
     def _is_over(self, container_id: str) -> bool:
         answer = self._engine.ask("GET", f"/containers/{container_id}/json")

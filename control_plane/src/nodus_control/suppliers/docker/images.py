@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from nodus_core.suppliers_file import Reference as SecretReference
 
+from ...concurrency.threads import begin_thread
 from ..protocol import EngineUnavailable
 from .engine import LOOK_SECONDS, Engine
 from .options import resolve
@@ -33,6 +34,7 @@ SILENCE_SECONDS = 120.0
 
 FETCH = "fetch the image"
 
+_NO_THREAD = "this host has no thread in which to fetch an image"
 _LONGEST_MESSAGE_BYTES = 1 << 20
 _DOCKER_HUB_ADDRESS = "https://index.docker.io/v1/"
 
@@ -138,6 +140,9 @@ class Images:
         Args:
             reference: the image.
             asker: who wants to know: of two fetches, each learns only of one that began after its first question.
+
+        Raises:
+            EngineUnavailable: it cannot begin now.
         """
         with self._lock:
             now = self._clock()
@@ -156,13 +161,14 @@ class Images:
                 pull = Pull(
                     now, found.progress_at, WHAT_IS_WRONG[found.code or IMAGE_PULL_FAILED], progress=found.progress
                 )
-            self._pulls[reference] = pull
             if not self._closing:
-                thread = threading.Thread(
-                    target=self._run, args=(reference, pull), name="nodus-docker-pull", daemon=True
-                )
-                self._threads.add(thread)
-                thread.start()
+                try:
+                    self._threads.add(begin_thread("nodus-docker-pull", self._run, reference, pull))
+                except RuntimeError as exc:
+                    if found is None:
+                        del self._first_asked[reference]
+                    raise EngineUnavailable(_NO_THREAD, never_sent=True) from exc
+            self._pulls[reference] = pull
         return pull
 
     def seconds_since_progress(self, pull: Pull) -> float:

@@ -36,7 +36,7 @@ class Names:
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
+class ContainerOwner:
     """Whose a container is, by its labels.
 
     Attributes:
@@ -64,7 +64,7 @@ def names_of(database_id: str, placement: Placement) -> Names:
     return Names(made, made + _STARTED)
 
 
-def labels_of(owner: Owner) -> dict[str, str]:
+def labels_of(owner: ContainerOwner) -> dict[str, str]:
     """Return the labels that say whose a container, or a network, is."""
     labels = {
         DATABASE: owner.database_id,
@@ -78,13 +78,13 @@ def labels_of(owner: Owner) -> dict[str, str]:
     return labels
 
 
-def owner_of(labels: Mapping[str, str]) -> Owner | None:
+def owner_of(labels: Mapping[str, str]) -> ContainerOwner | None:
     """Read what `labels_of` wrote; None for what is not ours, or not whole."""
     try:
         attempt = int(labels[ATTEMPT])
         written = labels.get(GPU_INDICES)
         indices = None if written is None else tuple(int(index) for index in written.split(",") if index)
-        return Owner(
+        return ContainerOwner(
             labels[DATABASE],
             labels[INCARNATION],
             labels[JOB],

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from nodus_core.suppliers_file import SshEndpoint
 
+from ...concurrency.threads import begin_thread
 from ..protocol import EngineUnavailable
 
 REMOTE_SOCKET = "/var/run/docker.sock"
@@ -21,6 +22,7 @@ _LOOK_SECONDS = 0.05
 _CLOSING_SECONDS = 5.0
 _NO_SSH = "ssh cannot be started on this host"
 _UNREACHABLE = "the supplier's host cannot be reached by ssh"
+_NO_THREAD = "this host has no thread in which to reach the supplier's host"
 _CLOSED = "the connection to the supplier's host is closed"
 
 
@@ -76,8 +78,12 @@ class Tunnel:
             if opening is None:
                 if self._is_open():
                     return
-                opening = self._opening = _Opening()
-                threading.Thread(target=self._open, args=(opening,), name="nodus-docker-ssh", daemon=True).start()
+                opening = _Opening()
+                try:
+                    begin_thread("nodus-docker-ssh", self._open, opening)
+                except RuntimeError as exc:
+                    raise EngineUnavailable(_NO_THREAD, never_sent=True) from exc
+                self._opening = opening
         if not opening.is_over.wait(max(0.0, opening.began_at + seconds - time.monotonic())):
             raise EngineUnavailable(_UNREACHABLE, never_sent=True)
         if opening.failure is not None:

@@ -50,7 +50,7 @@ from .disk import Disk
 from .ending import kill_everything
 from .environment import program_environment
 from .keeping import (
-    Owner,
+    AttemptOwner,
     Retention,
     engine_identity,
     find_attempts,
@@ -103,7 +103,7 @@ class ProcessDriver:
         lost_seconds: float = LOST_SECONDS,
         output_limit_bytes: int = OUTPUT_LIMIT_BYTES,
         wall_clock: Callable[[], float] = time.time,
-        owner: Owner | None = None,
+        owner: AttemptOwner | None = None,
     ) -> None:
         """Create `state_dir` if it is missing.
 
@@ -137,7 +137,7 @@ class ProcessDriver:
         self._silent_seconds = silent_seconds
         self._output_limit_bytes = output_limit_bytes
         self._wall_clock = wall_clock
-        self._owner = owner or Owner()
+        self._owner = owner or AttemptOwner()
         self._lock = threading.Lock()
         self._warned = False
         self._retention = Retention(self._state_dir, self._key_of, self._options.keep_days * 86_400)

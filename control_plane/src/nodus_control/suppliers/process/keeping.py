@@ -35,7 +35,7 @@ _NO_LONGER_NEEDED = (attempt_files.PROGRAM, attempt_files.CANCEL)
 
 
 @dataclass(frozen=True)
-class Owner:
+class AttemptOwner:
     """Whose attempts a driver makes: a database, and which life of it, since a restore begins another."""
 
     database_id: str = ""
@@ -56,13 +56,13 @@ def engine_identity(state_directory: str, key: bytes, machine: Callable[[], str]
             attempt_files.publish(state_directory, _ENGINE, {"name": secrets.token_hex(16)}, key)
             document = attempt_files.read_record(state_directory, _ENGINE, key) or {}
         name = str(document["name"])
+        machine_id = (machine or read_machine_id)()
     except Forged:
         raise EngineUnavailable(
             "the state directory of the process driver is another database's, or its record of itself was changed"
         ) from None
     except (OSError, KeyError):
         raise EngineUnavailable("the state directory of the process driver cannot be used") from None
-    machine_id = (machine or read_machine_id)()
     hashed = hashlib.sha256(f"nodus process driver\0{machine_id}".encode()).hexdigest()[:32]
     return f"{hashed if machine_id else 'unnamed'}:{name}"
 
@@ -78,21 +78,25 @@ def is_marked(state_directory: str, key: bytes, identity: str | None) -> bool:
 
 
 def read_machine_id() -> str:
-    """Return the id that the system gave this machine; empty where it gives none, as in some containers."""
+    """Return the id that the system gave this machine; empty where it gives none, as in some containers.
+
+    Raises:
+        OSError: it cannot be read now.
+    """
     for path in _MACHINE_IDS:
-        with contextlib.suppress(OSError), open(path, encoding="ascii", errors="replace") as file:
+        with processes.if_there(), open(path, encoding="ascii", errors="replace") as file:
             if text := file.read(256).strip():
                 return text
     return ""
 
 
-def record_owner(directory: str, owner: Owner, key: bytes, now: float) -> None:
+def record_owner(directory: str, owner: AttemptOwner, key: bytes, now: float) -> None:
     """Put on record whose an attempt is, unless that is known."""
     document = {"database_id": owner.database_id, "incarnation": owner.incarnation, "at": now}
     attempt_files.publish(directory, OWNER, document, key)
 
 
-def find_attempts(state_directory: str, key_of: Callable[[str, int], bytes], default: Owner) -> Iterator[Found]:
+def find_attempts(state_directory: str, key_of: Callable[[str, int], bytes], default: AttemptOwner) -> Iterator[Found]:
     """Find the attempts that are not forgotten.
 
     Args:
@@ -104,12 +108,12 @@ def find_attempts(state_directory: str, key_of: Callable[[str, int], bytes], def
         key = key_of(job_id, attempt)
         if _forgotten_at(directory, key) is not None:
             continue
-        owner, made_at = Owner(default.database_id), 0.0
+        owner, made_at = AttemptOwner(default.database_id), 0.0
         is_running = True
         with contextlib.suppress(Forged, ValueError, KeyError, TypeError):
             document = attempt_files.read_record(directory, OWNER, key)
             if document is not None:
-                owner = Owner(str(document["database_id"]), str(document["incarnation"]))
+                owner = AttemptOwner(str(document["database_id"]), str(document["incarnation"]))
                 made_at = float(str(document["at"]))
         try:
             claim = attempt_files.read_claim(directory, key)
@@ -218,7 +222,7 @@ def _directories(state_directory: str) -> Iterator[tuple[str, int, str]]:
     for job in os.scandir(state_directory):
         if job.name.startswith(".") or not job.is_dir(follow_symlinks=False):
             continue
-        with contextlib.suppress(OSError):  # One that goes meanwhile, or that a program has closed.
+        with processes.if_there():  # One that goes meanwhile, or that a program has closed.
             for attempt in os.scandir(job.path):
                 if attempt.name.isascii() and attempt.name.isdigit() and attempt.is_dir(follow_symlinks=False):
                     yield job.name, int(attempt.name), attempt.path

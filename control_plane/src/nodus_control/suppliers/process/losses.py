@@ -14,7 +14,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ...runner import attempt_files, processes
 from ...runner.attempt_files import Claim, Identity, Program, Result
@@ -40,7 +40,7 @@ class _Watched:
         was_running: whether something of its program was found that had lost its runner.
     """
 
-    life: SignsOfLife = field(default_factory=SignsOfLife)
+    life: SignsOfLife
     alive_at: float = 0.0
     was_running: bool = False
 
@@ -63,7 +63,7 @@ class Watch:
         """Whether a runner that is there still shows that it lives, as it does every few seconds."""
         sign = sign_of_life(directory)
         with self._lock:
-            watched = self._watched.setdefault(name, _Watched())
+            watched = self._of(name)
             watched.life.hear(sign, self._clock())
             is_heard = watched.life.silent_seconds(sign, self._clock()) < self._lost_seconds
             if is_heard:
@@ -74,7 +74,7 @@ class Watch:
         """Kill what can be found of an attempt; whether nothing that can be killed is left."""
         found = kill_everything(directory, runner, program)
         with self._lock:
-            self._watched.setdefault(name, _Watched()).was_running |= found.was_running
+            self._of(name).was_running |= found.was_running
         return found.is_over
 
     def judge(
@@ -108,7 +108,7 @@ class Watch:
             # It can have run, and have removed the record of it.
             started_at = claim.at
         with self._lock:
-            watched = self._watched.get(name, _Watched())
+            watched = self._watched.get(name) or self._new()
         finished_at = now
         if is_certain or not watched.was_running:
             last = last_sign(directory) + claim.clock_offset + HEARTBEAT_SECONDS
@@ -125,3 +125,9 @@ class Watch:
         """Forget an attempt that has ended."""
         with self._lock:
             self._watched.pop(name, None)
+
+    def _of(self, name: Name) -> _Watched:
+        return self._watched.setdefault(name, self._new())
+
+    def _new(self) -> _Watched:
+        return _Watched(SignsOfLife(longest_gap_seconds=self._lost_seconds / 4))

@@ -7,13 +7,14 @@ repeated, and may be cut off at any point.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..protocol import CapacityRefused, EngineUnavailable
 from . import queue, records
 from .queue import Queue, Refusal
-from .records import Records
+from .records import Records, Silence
 from .transport import Outcome, Transport
 
 _logger = logging.getLogger(__name__)
@@ -23,6 +24,7 @@ ASK_SECONDS = 25.0
 """A controller that is down lets its clients wait for 18 s before they say so."""
 
 _NO_FOLDER = 74
+_NOT_THERE = "the folder on the cluster's shared file system is not there, or is another one: is that mounted?"
 
 # Makes nothing: where the shared file system is not mounted, there is another folder of that name, or none, and what is
 # not found there was not taken away. What follows is done where this has entered, whatever is mounted meanwhile.
@@ -131,11 +133,19 @@ fi
 """
 )
 
+_NOTE = (
+    _ENTER_ALL
+    + r"""
+cd "$1" || exit 74
+printf '%s\n' "$2" >"unheard.new.$$" && mv -f "unheard.new.$$" unheard || exit 73
+"""
+)
+
 _LOOK = (
     _ENTER_ALL
     + r"""
 while IFS= read -r name; do
-    for record in claim started alive ended; do
+    for record in claim started alive unheard ended; do
         if [ -e "$name/$record" ] && line= && { IFS= read -r line <"$name/$record" || :; } 2>/dev/null; then
             printf '%s %s %s\n' "$name" "$record" "$line"
         fi
@@ -198,14 +208,14 @@ if [ ! -s identity ]; then once identity "$(od -An -N16 -tx1 /dev/urandom | tr -
 """
 )
 _READ_MARK = _MARK + "cat identity"
-_IDENTITY = (
-    _MARK
-    + r"""
+# Makes nothing either: see `_ENTER_ALL`.
+_IDENTITY = r"""
+cd "$1/attempts" 2>/dev/null && [ -s ../identity ] || exit 74
 cluster=$(scontrol show config) || exit 75
 printf '%s\n' "$cluster" | sed -n 's/^ClusterName *= *//p'
-cat identity
+cat ../identity
 """
-)
+_FIRST_IDENTITY = _MARK + _IDENTITY
 
 _CONFIGURATION = r"""
 umask 077
@@ -251,7 +261,9 @@ class Cluster:
     def __init__(self, transport: Transport, folder: str) -> None:
         self._transport = transport
         self.folder = folder
+        self._lock = threading.Lock()
         self._mark: str | None = None
+        self._is_used = False
 
     def folder_of(self, name: str) -> str:
         """Return the folder of an attempt."""
@@ -296,6 +308,11 @@ class Cluster:
         """Record the end of an attempt whose script is not heard of: of one that had not begun, that it never will."""
         arguments = [self.folder, name, reason, f"{began_at:.2f}", str(round(seconds * 100))]
         self._require(self._transport.run(_GIVE_UP, arguments, seconds=LOOK_SECONDS))
+
+    def note_silence(self, name: str, silence: Silence) -> None:
+        """Have whoever looks at the attempt next know for how long nothing was heard of its script."""
+        arguments = [*self._marked(), name, silence.text]
+        self._require(self._transport.run(_NOTE, arguments, seconds=LOOK_SECONDS))
 
     def look(self, names: Iterable[str]) -> dict[str, Records]:
         """Return what is on record of these attempts; of one that is missing there is nothing."""
@@ -342,13 +359,25 @@ class Cluster:
         return Output(data, max(int(size), offset + len(data) if data else 0), is_final=ended == "yes")
 
     def identity(self) -> tuple[str, str]:
-        """Return the cluster's name, and what a random file in the folder holds."""
-        outcome = self._transport.run(_IDENTITY, [self.folder], seconds=ASK_SECONDS)
+        """Return the cluster's name, and what a random file in the folder holds, which is made at the first question.
+
+        Once anything was asked or done in the folder, no other one is taken for it: one that has another file, or none,
+        stands where the shared file system is not mounted, and would know nothing of the attempts.
+        """
+        with self._lock:
+            script = _FIRST_IDENTITY if self._mark is None else _IDENTITY
+        outcome = self._transport.run(script, [self.folder], seconds=ASK_SECONDS)
+        if outcome.status == _NO_FOLDER:
+            raise EngineUnavailable(_NOT_THERE)
         lines = outcome.text.split()
         if outcome.status != 0 or len(lines) != 2:
             raise EngineUnavailable("the cluster cannot say which one it is")
-        self._mark = lines[1]
-        return lines[0], lines[1]
+        name, mark = lines
+        with self._lock:
+            if self._is_used and mark != self._mark:
+                raise EngineUnavailable(_NOT_THERE)
+            self._mark = mark
+        return name, mark
 
     def configuration(self) -> str:
         """Return Slurm's configuration as it prints it."""
@@ -367,17 +396,19 @@ class Cluster:
         return "\n".join(lines[:-1]) if outcome.status == 0 and lines[-1:] == ["end of partitions"] else None
 
     def _marked(self) -> list[str]:
-        """Return the folder, and what its random file holds, by which it is known again; made at the first use."""
-        if self._mark is None:
-            outcome = self._transport.run(_READ_MARK, [self.folder], seconds=LOOK_SECONDS)
-            self._require(outcome)
-            self._mark = outcome.text.strip()
-        return [self.folder, self._mark]
+        """Return the folder, and what its random file holds, by which it is known again from now on."""
+        with self._lock:
+            if self._mark is None:
+                outcome = self._transport.run(_READ_MARK, [self.folder], seconds=LOOK_SECONDS)
+                self._require(outcome)
+                self._mark = outcome.text.strip()
+            self._is_used = True
+            return [self.folder, self._mark]
 
     @staticmethod
     def _require(outcome: Outcome) -> None:
         if outcome.status == _NO_FOLDER:
-            raise EngineUnavailable("the folder on the cluster's shared file system is not there: is that mounted?")
+            raise EngineUnavailable(_NOT_THERE)
         if outcome.status != 0:
             _logger.warning("a command failed on a cluster: %s", _last_line(outcome.complaint))
             raise EngineUnavailable("a command failed on the cluster; the control plane's log has its message")

@@ -34,12 +34,12 @@ from ..protocol import (
 )
 from .commands import Cluster
 from .names import name_of, parse_name
-from .owner import Owner
 from .queue import Queue, Standing
-from .records import Records
+from .records import Records, Silence
 from .reports import report_end, report_queued, report_unfinished, report_withdrawn
 from .script import OUTPUT_LIMIT_BYTES, STOP_SECONDS, Pace, batch_script, secret_text
 from .shared import Shared
+from .submitting_database import SubmittingDatabase
 from .templates import command_of, fill
 from .transport import ShellTransport, Transport
 from .watching import Watched
@@ -83,7 +83,7 @@ class SlurmDriver:
     def __init__(
         self,
         options: SlurmOptions,
-        context: Owner,
+        context: SubmittingDatabase,
         *,
         transport: Transport | None = None,
         pace: Pace | None = None,
@@ -183,8 +183,11 @@ class SlurmDriver:
             self._cluster.withdraw(name)
             found = self._records.get(since_now=True).get(name, Records())
         if found.is_claimed and found.ended is None:
-            silent_seconds = self._silent_seconds(name, found)
+            silent_seconds, worth_noting = self._silent_seconds(name, found)
             if silent_seconds < self._lost_seconds:
+                if worth_noting is not None:
+                    with contextlib.suppress(EngineUnavailable):
+                        self._cluster.note_silence(name, worth_noting)
                 if silent_seconds >= END_SHARE * self._lost_seconds:
                     self._end_silent(name)
                 reference = placement.engine_ref or self._reference(name)
@@ -290,8 +293,9 @@ class SlurmDriver:
         found = self._cluster.look(names)
         now = self._clock()
         with self._lock:
-            for name, watched in self._watched.items():
-                watched.life.hear(found.get(name, Records()).alive, now)
+            for name in names:
+                if name in self._watched:
+                    self._watched[name].look(found.get(name, Records()), now)
         return found
 
     def _ask(self) -> Queue:
@@ -304,10 +308,13 @@ class SlurmDriver:
                     watched.see_running(before, after)
         return queue
 
-    def _silent_seconds(self, name: str, found: Records) -> float:
+    def _silent_seconds(self, name: str, found: Records) -> tuple[float, Silence | None]:
+        """For how long an attempt's script has not been heard of, and what of that is to be noted."""
         now = self._clock()
         with self._lock:
-            return self._watched.setdefault(name, Watched(now)).life.silent_seconds(found.alive, now)
+            watched = self._watched.setdefault(name, Watched(now))
+            silent_seconds = watched.silent_seconds(found, now, self._lost_seconds)
+            return silent_seconds, watched.worth_noting(silent_seconds, self._lost_seconds)
 
     def _end_silent(self, name: str) -> None:
         """Have a living controller end what it still has of an attempt whose script should have ended it by now."""
@@ -344,7 +351,7 @@ class SlurmDriver:
             return 0.0 if watched is None else watched.at_least_seconds(_SLACK_SECONDS)
 
 
-def make_slurm_driver(options: SlurmOptions, context: Owner) -> SlurmDriver:
+def make_slurm_driver(options: SlurmOptions, context: SubmittingDatabase) -> SlurmDriver:
     """Make the driver of a supplier.
 
     Args:

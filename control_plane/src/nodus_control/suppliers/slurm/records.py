@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 END = "end of records"
-NAMES = ("claim", "started", "alive", "ended")
 
 _TICKS = re.compile(r"[0-9]{1,15}")
 _TIME = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
@@ -31,6 +30,24 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
+class Silence:
+    """For how long a script was not heard of, by a clock of whoever noted it.
+
+    Attributes:
+        sign: the last sign of life, which there has been no other since; empty for none at all.
+        seconds: how long it stood there at least.
+    """
+
+    sign: str = ""
+    seconds: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """How it is noted."""
+        return f"{round(self.seconds * 100)} {self.sign}"
+
+
+@dataclass(frozen=True, slots=True)
 class Records:
     """What is on record of an attempt. What cannot be read as such was not written by us, and counts as missing.
 
@@ -40,6 +57,7 @@ class Records:
         started_at: when its program began, by the clock of its node.
         alive: changes for as long as its script lives.
         lived_seconds: from the program's start to its script's last sign of life, by a clock that nobody sets.
+        unheard: what the control plane noted of the script when it was not heard of.
         ended: how it ended.
     """
 
@@ -48,6 +66,7 @@ class Records:
     started_at: float | None = None
     alive: str = ""
     lived_seconds: float = 0.0
+    unheard: Silence = Silence()
     ended: Ended | None = None
 
 
@@ -77,8 +96,14 @@ def read_records(texts: Mapping[str, str]) -> Records:
         started_at=_time(started[2:3]) if started[:1] == ["run"] else None,
         alive=texts.get("alive", ""),
         lived_seconds=_lived_seconds(started, texts.get("alive", "")),
+        unheard=_silence(texts.get("unheard", "")),
         ended=_ended(texts.get("ended", "").split()),
     )
+
+
+def is_sign(text: str) -> bool:
+    """Whether a script wrote this as a sign of life, or nothing yet; anything else is not handed on."""
+    return not text or _TICKS.fullmatch(text) is not None
 
 
 def _ended(words: list[str]) -> Ended | None:
@@ -88,6 +113,11 @@ def _ended(words: list[str]) -> Ended | None:
     if began_at is None or len(words[1]) > 3 or len(words[3]) > 15:
         return None
     return Ended(words[0], int(words[1]), began_at, int(words[3]) / 100)
+
+
+def _silence(text: str) -> Silence:
+    ticks, _, sign = text.partition(" ")
+    return Silence(sign, int(ticks) / 100) if _TICKS.fullmatch(ticks) and is_sign(sign) else Silence()
 
 
 def _lived_seconds(started: list[str], alive: str) -> float:

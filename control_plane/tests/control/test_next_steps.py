@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from nodus_control.dispatch.decisions import (
+from nodus_control.dispatch.next_steps import (
     LONGEST_POLL_MS,
     LONGEST_START_MS,
     POLL_MS,

@@ -14,38 +14,39 @@ from nodus_ledger.database.database import Database
 from nodus_ledger.database.redis_store import RedisStore
 from nodus_ledger.database.schema import signature_uses
 from nodus_ledger.errors import DatabaseUnavailable
-from nodus_ledger.keys.replays import (
+from nodus_ledger.keys.replay_protection import (
     REMEMBERED_MS,
     FirstUse,
-    Replays,
-    ReplaysInDatabase,
-    ReplaysInMemory,
-    ReplaysInRedis,
+    ReplayProtection,
+    ReplayProtectionInDatabase,
+    ReplayProtectionInMemory,
+    ReplayProtectionInRedis,
 )
 
 NOW = 1_800_000_000.0
 SIGNATURE = f"v1={'5' * 64},ts=1800000000"
 KINDS = ["memory", "database", "redis"]
+Pair = tuple[ReplayProtection, ReplayProtection]
 
 
 @pytest.fixture
-def make(request: pytest.FixtureRequest, kept_database_url: str) -> Iterator[Callable[[str], tuple[Replays, Replays]]]:
+def make(request: pytest.FixtureRequest, kept_database_url: str) -> Iterator[Callable[[str], Pair]]:
     """Makes what two API processes would have; in memory, of which there is one process, the same twice."""
     with ExitStack() as closing:
 
-        def make(kind: str) -> tuple[Replays, Replays]:
+        def make(kind: str) -> Pair:
             if kind == "memory":
-                alone = ReplaysInMemory()
+                alone = ReplayProtectionInMemory()
                 return alone, alone
             if kind == "database":
                 databases = [Database(kept_database_url) for _ in range(2)]
                 for database in databases:
                     closing.callback(database.close)
-                return ReplaysInDatabase(databases[0]), ReplaysInDatabase(databases[1])
+                return ReplayProtectionInDatabase(databases[0]), ReplayProtectionInDatabase(databases[1])
             stores = [RedisStore(request.getfixturevalue("redis_url")) for _ in range(2)]
             for store in stores:
                 closing.callback(store.close)
-            return ReplaysInRedis(stores[0]), ReplaysInRedis(stores[1])
+            return ReplayProtectionInRedis(stores[0]), ReplayProtectionInRedis(stores[1])
 
         yield make
 
@@ -53,9 +54,7 @@ def make(request: pytest.FixtureRequest, kept_database_url: str) -> Iterator[Cal
 @pytest.mark.both_engines
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("came_with", [None, "", "-", "=", "a key"])
-def test_a_second_use_finds_the_first(
-    make: Callable[[str], tuple[Replays, Replays]], kind: str, came_with: str | None
-) -> None:
+def test_a_second_use_finds_the_first(make: Callable[[str], Pair], kind: str, came_with: str | None) -> None:
     """Whichever process has it, and what came with it is told as it was."""
     one, other = make(kind)
     first = one.admit("key", SIGNATURE, came_with, NOW)
@@ -67,7 +66,7 @@ def test_a_second_use_finds_the_first(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_another_key_or_signature_is_another_use(make: Callable[[str], tuple[Replays, Replays]], kind: str) -> None:
+def test_another_key_or_signature_is_another_use(make: Callable[[str], Pair], kind: str) -> None:
     """Nobody uses up another's signature."""
     one, other = make(kind)
 
@@ -78,7 +77,7 @@ def test_another_key_or_signature_is_another_use(make: Callable[[str], tuple[Rep
 
 @pytest.mark.both_engines
 @pytest.mark.parametrize("kind", KINDS)
-def test_of_many_at_once_one_is_the_first(make: Callable[[str], tuple[Replays, Replays]], kind: str) -> None:
+def test_of_many_at_once_one_is_the_first(make: Callable[[str], Pair], kind: str) -> None:
     """However close they come."""
     both = make(kind)
     together = threading.Barrier(8)
@@ -98,10 +97,10 @@ def test_of_many_at_once_one_is_the_first(make: Callable[[str], tuple[Replays, R
 
 def test_memory_holds_what_can_still_be_replayed() -> None:
     """Twice the tolerance, and no longer."""
-    replays = ReplaysInMemory()
-    replays.admit("key", SIGNATURE, None, NOW)
-    last = replays.admit("key", SIGNATURE, None, NOW + REMEMBERED_MS / 1000 - 1)
-    over = replays.admit("key", SIGNATURE, None, NOW + REMEMBERED_MS / 1000 + 1)
+    protection = ReplayProtectionInMemory()
+    protection.admit("key", SIGNATURE, None, NOW)
+    last = protection.admit("key", SIGNATURE, None, NOW + REMEMBERED_MS / 1000 - 1)
+    over = protection.admit("key", SIGNATURE, None, NOW + REMEMBERED_MS / 1000 + 1)
 
     assert (last, over) == (FirstUse(None), None)
 
@@ -110,12 +109,12 @@ def test_memory_holds_what_can_still_be_replayed() -> None:
 def test_the_database_holds_what_can_still_be_replayed(kept_database_url: str) -> None:
     """What is over goes with a later use; and no signature is there to be read."""
     database = Database(kept_database_url)
-    replays = ReplaysInDatabase(database)
-    replays.admit("key", SIGNATURE, "k", NOW)
-    replays.admit("key", "v1=…,ts=…", None, NOW + REMEMBERED_MS / 1000 - 1)
+    protection = ReplayProtectionInDatabase(database)
+    protection.admit("key", SIGNATURE, "k", NOW)
+    protection.admit("key", "v1=…,ts=…", None, NOW + REMEMBERED_MS / 1000 - 1)
     with database.read() as connection:
         before = connection.execute(signature_uses.select()).all()
-    replays.admit("key", "v1=……,ts=…", None, NOW + REMEMBERED_MS / 1000 + 61)
+    protection.admit("key", "v1=……,ts=…", None, NOW + REMEMBERED_MS / 1000 + 61)
     with database.read() as connection:
         after = connection.execute(signature_uses.select()).all()
     database.close()
@@ -132,7 +131,7 @@ def test_redis_holds_what_can_still_be_replayed(redis_url: str) -> None:
     import redis
 
     store = RedisStore(redis_url)
-    ReplaysInRedis(store).admit("key", SIGNATURE, "k", NOW)
+    ReplayProtectionInRedis(store).admit("key", SIGNATURE, "k", NOW)
     store.close()
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
         names = [str(name) for name in client.scan_iter()]

@@ -1,4 +1,4 @@
-"""The engines behind a database: how each is opened, and the few statements in which they differ."""
+"""SQLite and PostgreSQL: how each is opened, and the few statements in which they differ."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class UnusableDatabase(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How an engine begins its transactions, and gives locks by name."""
+    """How a kind of database begins its transactions, and gives locks by name."""
 
     begin_write: str
     begin_snapshot: str

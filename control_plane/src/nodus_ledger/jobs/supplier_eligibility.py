@@ -46,7 +46,7 @@ _TAKE = text("INSERT INTO owners (supplier, customer_id) VALUES (:supplier, :cus
 
 
 @dataclass(frozen=True, slots=True)
-class Admission:
+class SupplierEligibility:
     """Which suppliers can run what, and for whom.
 
     Attributes:

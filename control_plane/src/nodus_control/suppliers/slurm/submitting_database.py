@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 
-class Owner(Protocol):
+class SubmittingDatabase(Protocol):
     """Whose jobs a driver gives to the cluster."""
 
     @property

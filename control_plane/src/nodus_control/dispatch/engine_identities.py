@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
+from collections.abc import Iterable
 
 from nodus_ledger.database.settings import Settings
 
@@ -17,7 +18,7 @@ from ..suppliers.protocol import Driver
 _logger = logging.getLogger(__name__)
 
 
-class Engines:
+class EngineIdentities:
     """Checks the identities of engines. In any thread."""
 
     def __init__(self, settings: Settings) -> None:
@@ -70,6 +71,14 @@ class Engines:
                 supplier,
             )
         return False
+
+    def of_the_same(self, supplier: str, others: Iterable[str]) -> list[str]:
+        """Return the suppliers, of some that one driver serves, for whom the engine of `supplier` can speak.
+
+        It can for all but those that have another engine on record. Nothing is put on record by this.
+        """
+        engine = self._settings.recorded_engine(supplier)
+        return [name for name in others if self._settings.recorded_engine(name) in (None, engine)]
 
     def doubt(self, supplier: str) -> None:
         """Have the engine asked again who it is: it did not answer, and may come back as another."""

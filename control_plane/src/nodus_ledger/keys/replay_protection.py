@@ -1,4 +1,6 @@
-"""Remembers which signatures were used in the last ten minutes, each with the idempotency key that came with it.
+"""Protects against replays of signed requests: remembers the signatures of the last ten minutes.
+
+Each is kept with the idempotency key that came with it. That an idempotency key finds its job again is no part of this.
 
 All processes that answer requests must share this memory. A playground, which is one process, keeps it in memory; the
 self-hosted form in Redis, or, without Redis, in the database. Times are real, whatever the control plane's clock says.
@@ -49,8 +51,8 @@ class FirstUse:
     idempotency_key: str | None
 
 
-class Replays(Protocol):
-    """Remembers signatures."""
+class ReplayProtection(Protocol):
+    """Remembers the signatures that were used."""
 
     def admit(self, key_id: str, signature: str, idempotency_key: str | None, real_now: float) -> FirstUse | None:
         """Remember a signature; return its first use, or None if this is it. `real_now` is in Unix seconds.
@@ -65,7 +67,7 @@ class Replays(Protocol):
         ...
 
 
-class ReplaysInMemory:
+class ReplayProtectionInMemory:
     """The memory of one process, lost when it ends."""
 
     def __init__(self) -> None:
@@ -90,7 +92,7 @@ class ReplaysInMemory:
             self._seen.clear()
 
 
-class ReplaysInDatabase:
+class ReplayProtectionInDatabase:
     """Shared by all processes on one database. A use is on disk before its request is carried out."""
 
     def __init__(self, database: Database) -> None:
@@ -116,7 +118,7 @@ class ReplaysInDatabase:
         return None
 
 
-class ReplaysInRedis:
+class ReplayProtectionInRedis:
     """Shared by all processes that use the same Redis."""
 
     def __init__(self, redis: RedisStore) -> None:
