@@ -312,9 +312,9 @@ class TestSystemPackages:
     def test_only_programs_that_are_missing_are_installed(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A program of the right version that is on PATH counts."""
+        """A program of the right version that is on PATH counts. All at once: the lists are fetched for each call."""
         installed: list[str] = []
-        monkeypatch.setattr(system_packages, "install", installed.append)
+        monkeypatch.setattr(system_packages, "install", lambda *packages: installed.extend(packages))
         monkeypatch.setenv("PATH", str(tmp_path))
         script(tmp_path / "initdb", "exit 0")
         script(tmp_path / "postgres", "echo 'postgres (PostgreSQL) 99.1'")

@@ -63,10 +63,12 @@ def main(arguments: list[str]) -> int:
     if task == "test" and rest[:1] == ["--checks"]:
         task, *rest = f"{task} {rest[0]}", *rest[1:]
     rest = rest[1:] if rest[:1] == ["--"] else rest
-    with alone():
+    with alone(), ThreadPoolExecutor(1) as aside:  # Each waits for the network for much of its time.
+        needs_servers = may_install and task in ("test", "test --checks", "soak")
+        servers = aside.submit(system_packages.install_servers, ROOT) if needs_servers else None
         python = prepare(may_install)
-        if may_install and task in ("test", "test --checks", "soak"):
-            system_packages.install_servers(ROOT)
+        if servers is not None:
+            servers.result()
     if task == "setup":
         return 0
     if task in PROGRAMS:

@@ -17,18 +17,18 @@ def install_servers(root: Path) -> None:
     """Install those of the servers and the browser that tests start which are not here."""
     find = root / "control_plane/tests/servers/programs.py"
     done = subprocess.run([sys.executable, "-I", str(find)], capture_output=True, text=True, check=True)
-    for package in done.stdout.split():
-        install(package)
+    if packages := done.stdout.split():
+        install(*packages)
 
 
-def install(package: str) -> None:
-    """Install a Debian package, if this is root on such a system; where it fails, end with what was said."""
+def install(*packages: str) -> None:
+    """Install Debian packages, if this is root on such a system; where that fails, end with what was said."""
     if not hasattr(os, "geteuid") or os.geteuid() != 0 or shutil.which("apt-get") is None:
         return
-    print(f"Installing {package} ...", file=sys.stderr, flush=True)
-    # If only some lists could be fetched, the package may be in one of them.
+    print(f"Installing {', '.join(packages)} ...", file=sys.stderr, flush=True)
+    # If only some lists could be fetched, the packages may be in those.
     updated = apt_get("update")
-    installed = apt_get("install", "-y", "--no-install-recommends", package)
+    installed = apt_get("install", "-y", "--no-install-recommends", *packages)
     if installed.returncode != 0:
         said = "".join(each.stdout + each.stderr for each in (updated, installed) if each.returncode != 0)
         raise SystemExit(f"{said}tools/dev.py: `{' '.join(installed.args)}` failed.")

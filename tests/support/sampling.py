@@ -30,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave to `soak` what is not in a campaign's sample, and leave out what is in other shares."""
-    if os.environ.get(WHOLE_VARIABLE) != "whole":
+    if not runs_whole():
         leave_to_soak(items)
     share = config.getoption("--share")
     if share is not None:
@@ -39,6 +39,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=others)
         kept = set(items).difference(others)
         items[:] = [item for item in items if item in kept]
+
+
+def runs_whole() -> bool:
+    """Whether this run takes all cases, as one before a release does."""
+    return os.environ.get(WHOLE_VARIABLE) == "whole"
 
 
 def leave_to_soak(items: list[pytest.Item]) -> None:

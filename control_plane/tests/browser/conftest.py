@@ -9,13 +9,12 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import forked
 import httpx
 import pytest
 from patience import PATIENCE_SECONDS, eventually
@@ -59,11 +58,9 @@ class Playground:
         """Start it, and wait until it answers."""
         ready_file = self._directory / "ready.json"
         ready_file.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "nodus_control.playground", "--port", str(self._port), "--no-browser"]
+        words = ["--port", str(self._port), "--no-browser", "--ready-file", str(ready_file), *self._options]
         with (self._directory / "output.txt").open("ab") as output:
-            self._process = subprocess.Popen(
-                [*command, "--ready-file", str(ready_file), *self._options], stdout=output, stderr=subprocess.STDOUT
-            )
+            self._process = forked.start("playground", *words, stdout=output, stderr=output)
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not ready_file.exists():
             assert self._process.poll() is None, (self._directory / "output.txt").read_text()

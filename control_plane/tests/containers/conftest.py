@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from patience import eventually
-from servers.container_engines import ContainerEngine
+from sampling import function_of, runs_whole, share_of
+from servers.container_engines import DOCKER, PODMAN, ContainerEngine
 from servers.registry import Registry
 
 from nodus_control.suppliers.docker.driver import DockerDriver
@@ -20,6 +21,25 @@ from nodus_control.suppliers.docker.limits import LIMITS, Limits
 from nodus_control.suppliers.docker.options import NO_NETWORK
 from nodus_control.suppliers.protocol import Placement, PlacementState, Report, Workload, always
 from nodus_core.suppliers_file import NO_DEVICES, DockerOptions, UnixEndpoint
+
+
+# Before the marks are looked at, as with campaigns.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave to `soak`, of what both engines run, one test in two on Podman: nothing costs as much as its containers."""
+    if runs_whole():
+        return
+    on_both = {function_of(item.nodeid) for item in items if engine_of(item) == DOCKER}
+    for item in items:
+        if engine_of(item) == PODMAN and function_of(item.nodeid) in on_both and share_of(item.nodeid, 2) == 2:
+            item.add_marker("soak")
+
+
+def engine_of(item: pytest.Item) -> str | None:
+    """The engine that a test is given."""
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get("container_engine") if callspec else None
+
 
 UNFINISHED = (PlacementState.PROVISIONING, PlacementState.RUNNING)
 
