@@ -10,7 +10,12 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support.sampling import pytest_addoption, pytest_collection_modifyitems, pytest_configure
+from tests.support.sampling import (
+    pytest_addoption,
+    pytest_collection_modifyitems,
+    pytest_configure,
+    pytest_ignore_collect,
+)
 from tests.support.threads import threads_end
 
 # What a test finds must not depend on the run, nor on how busy the machine is.
@@ -67,4 +72,4 @@ def nothing_left_behind() -> Iterator[None]:
     gc.collect()
 
 
-__all__ = ["pytest_addoption", "pytest_collection_modifyitems", "pytest_configure"]
+__all__ = ["pytest_addoption", "pytest_collection_modifyitems", "pytest_configure", "pytest_ignore_collect"]

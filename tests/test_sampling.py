@@ -62,8 +62,23 @@ def test_the_whole_can_be_asked_for(collect: Collect) -> None:
     assert collect("-m", "not soak", whole=True) == collect()
 
 
-def test_each_test_is_in_one_share(collect: Collect) -> None:
+def test_each_test_is_in_one_share(collect: Collect, tmp_path: Path) -> None:
     """Shares do not overlap, and leave nothing out."""
+    for name in ("one", "two", "three", "four"):
+        (tmp_path / f"test_{name}.py").write_text(f"def test_of_{name}(): pass\n")
     shares = [collect("--share", f"{number}/3") for number in (1, 2, 3)]
 
     assert sorted(test for share in shares for test in share) == sorted(collect())
+    assert all(shares)
+
+
+def test_files_of_other_shares_are_not_imported(collect: Collect, tmp_path: Path) -> None:
+    """That would take longer than many tests."""
+    (tmp_path / "test_module.py").write_text(
+        "from pathlib import Path\nPath('imported').touch()\ndef test_one(): pass\n"
+    )
+    share = next(number for number in (1, 2) if not collect("--share", f"{number}/2"))
+
+    (tmp_path / "imported").unlink(missing_ok=True)
+    assert collect("--share", f"{share}/2") == []
+    assert not (tmp_path / "imported").exists()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import forked  # noqa: F401  # before any fixture changes the environment
 import pytest
 from hypothesis import HealthCheck, settings
-from sampling import pytest_addoption, pytest_collection_modifyitems, pytest_configure
+from sampling import pytest_addoption, pytest_collection_modifyitems, pytest_configure, pytest_ignore_collect
 from servers.engines import (
     database_url,
     empty_database_url,
@@ -64,6 +64,7 @@ __all__ = [
     "pytest_collection_modifyitems",
     "pytest_configure",
     "pytest_generate_tests",
+    "pytest_ignore_collect",
     "redis_server",
     "redis_url",
     "slurm",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -22,8 +23,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--share K/N` runs one of N shares of the tests; each test is in one of them, on every machine the same."""
-    parser.addoption("--share", metavar="K/N", help="run only the K-th of N shares of the tests, from 1 on")
+    """`--share K/N` runs one of N shares of the files; each is in one of them, on every machine the same."""
+    parser.addoption("--share", metavar="K/N", help="run only the K-th of N shares of the files with tests, from 1 on")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the files of other shares, which are not even imported: there are hundreds."""
+    share, path = config.getoption("--share"), collection_path
+    if share is None or not path.name.startswith("test_") or not path.is_relative_to(config.rootpath):
+        return None
+    number, count = map(int, str(share).split("/"))
+    return None if share_of(path.relative_to(config.rootpath).as_posix(), count) == number else True
 
 
 # Before the marks are looked at: what is left to `soak` here is deselected by `-m "not soak"`.
@@ -33,9 +43,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not runs_whole():
         leave_to_soak(items)
     share = config.getoption("--share")
-    if share is not None:
+    if share is not None:  # A file that was named is collected in any case.
         number, count = map(int, str(share).split("/"))
-        others = [item for item in items if share_of(item.nodeid, count) != number]
+        others = [item for item in items if share_of(file_of(item.nodeid), count) != number]
         config.hook.pytest_deselected(items=others)
         kept = set(items).difference(others)
         items[:] = [item for item in items if item in kept]
@@ -62,9 +72,14 @@ def leave_to_soak(items: list[pytest.Item]) -> None:
         seen[function] += 1
 
 
-def share_of(nodeid: str, count: int) -> int:
-    """The share that a test is in. A function's parameters stay together, and so do its event loops."""
-    return zlib.crc32(function_of(nodeid).encode()) % count + 1
+def share_of(name: str, count: int) -> int:
+    """The share that a file, or a function, is in."""
+    return zlib.crc32(name.encode()) % count + 1
+
+
+def file_of(nodeid: str) -> str:
+    """The file that a test is in."""
+    return nodeid.partition("::")[0]
 
 
 def function_of(nodeid: str) -> str:

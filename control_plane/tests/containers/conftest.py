@@ -31,7 +31,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return
     on_both = {function_of(item.nodeid) for item in items if engine_of(item) == DOCKER}
     for item in items:
-        if engine_of(item) == PODMAN and function_of(item.nodeid) in on_both and share_of(item.nodeid, 2) == 2:
+        if (
+            engine_of(item) == PODMAN
+            and function_of(item.nodeid) in on_both
+            and share_of(function_of(item.nodeid), 2) == 2
+        ):
             item.add_marker("soak")
 
 
