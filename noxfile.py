@@ -66,8 +66,8 @@ ENGINES = {
         "tests/killings/test_docker_killings.py",
         "tests/killings/test_docker_starters.py",
     ],
-    "clusters": [
-        "tests/slurm",
+    "clusters": ["tests/slurm"],
+    "both": [
         "tests/hosted/test_real_engines.py",
         "tests/killings/test_slurm_killings.py",
         "tests/killings/test_slurm_starters.py",
@@ -146,7 +146,7 @@ def control_plane(session: nox.Session, half: str) -> None:
 @nox.session(tags=["test"], python=False)
 @nox.parametrize("kind", [nox.param(kind, id=kind) for kind in ENGINES])
 def engines(session: nox.Session, kind: str) -> None:
-    """The control plane's tests on real engines: those for containers, or a cluster and what is served on either."""
+    """The control plane's tests on real engines: those for containers, a cluster, or what is served on both."""
     if session.posargs:
         session.skip("the arguments are for the SDK's tests")
     with session.chdir("control_plane"):
@@ -155,11 +155,11 @@ def engines(session: nox.Session, kind: str) -> None:
 
 @nox.session(tags=["test"], python=[*ENDS, *(version for version in PYTHONS if version not in ENDS)])
 def tests(session: nox.Session) -> None:
-    """The SDK's tests: all on the newest Python here, half on the oldest, and between them the other half.
+    """The SDK's tests: all on the newest Python here, half on the oldest, and a quarter on those between them.
 
-    So each runs on the newest and on an older one: what breaks by age breaks in all of many tests. Of the half on the
-    oldest, the session with the oldest dependencies takes one part in two. What they cover is measured on the newest,
-    by lines; in a whole run by branches, too. A program is frozen on one of the two, the oldest if it can.
+    What breaks by age breaks in all of many tests. Of the half on the oldest, the session with the oldest dependencies
+    takes one part in two. What they cover is measured on the newest, by lines; in a whole run by branches, too. A
+    program is frozen on one of the two, the oldest if it can.
     """
     version = str(session.python)
     freezer = next((each for each in [OLDEST, NEWEST] if is_here(each, HAS_SHARED_LIBRARY)), None)
@@ -191,7 +191,7 @@ def part_of(version: str) -> list[str]:
         return []
     if version == OLDEST:
         return share("1/4")
-    return share(f"{2 * BETWEEN.index(version) + 2}/{2 * len(BETWEEN)}")
+    return share(f"{4 * BETWEEN.index(version) + 2}/{4 * len(BETWEEN)}")
 
 
 @nox.session(tags=["test"])
@@ -213,7 +213,7 @@ def control_plane_with_oldest_dependencies(session: nox.Session) -> None:
     lows = lowest(CONTROL_PLANE_PYPROJECT["project"], "postgres", "redis")
     install(session, *SDK, *CONTROL_PLANE, *group("test"), *group("receivers"), *lows)
     with session.chdir("control_plane"):
-        session.run("pytest", "--ignore=tests/browser", *([] if WHOLE else WITHOUT_ENGINES), *share("1/8"))
+        session.run("pytest", "--ignore=tests/browser", *([] if WHOLE else WITHOUT_ENGINES), *share("9/16"))
 
 
 @nox.session(tags=["checks"])

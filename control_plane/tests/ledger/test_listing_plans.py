@@ -70,6 +70,7 @@ def test_a_page_is_found_by_an_index_and_reads_little_else(
         assert "SCAN jobs" not in plan, plan
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("after", [None, 2500])
 @pytest.mark.parametrize("statuses", [LIVE, (JobStatus.FAILED,), (JobStatus.RUNNING, JobStatus.CANCELLED), ()])
 @pytest.mark.parametrize("name", ["rare", "frequent", "nobody's"])
