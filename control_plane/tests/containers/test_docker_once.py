@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from patience import PATIENCE_SECONDS
+from patience import PATIENCE_SECONDS, eventually
 
 from nodus_control.suppliers.docker import driver as drivers
 from nodus_control.suppliers.docker.driver import DockerDriver
 from nodus_control.suppliers.docker.engine import Answer
 from nodus_control.suppliers.docker.options import BRIDGE, HOST
-from nodus_control.suppliers.protocol import PlacementState
+from nodus_control.suppliers.protocol import EngineUnavailable, PlacementState
 
 if TYPE_CHECKING:
     from containers.conftest import ContainerJob, ContainerJobs
@@ -193,6 +195,34 @@ def test_a_container_that_nobody_started_is_found_never_to_have_run(
 
     assert (report.state, report.started_at) == (PlacementState.NOT_STARTED, None)
     assert jobs.containers(job) == []
+
+
+def test_a_program_that_began_as_its_engine_was_killed_is_not_said_never_to_have_run(
+    jobs: ContainerJobs, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Docker had not written that down, and calls its container a new one while it runs on, and when it has ended."""
+    fetched(jobs)
+    monkeypatch.setattr(drivers, "CLAIM_SECONDS", 0.0)
+    with jobs.engine.hiding_starts():
+        job = jobs.shell(runs.script, driver=jobs.new_driver(network=HOST))
+
+        def submit() -> None:
+            with contextlib.suppress(EngineUnavailable):
+                job.submit()
+
+        starter = threading.Thread(target=submit)
+        starter.start()
+        eventually(lambda: runs.count == 1)
+        jobs.engine.kill()
+        starter.join()
+        jobs.engine.start_again()
+        job.placement = replace(job.placement, is_accepted=True)
+        report = job.finish()
+
+    assert (report.state, report.error_code) == (PlacementState.LOST, "start_unknown")
+    assert jobs.containers(job) == []
+    assert job.submit().finish() == report
+    assert runs.count == 1
 
 
 @pytest.mark.parametrize("step", [CREATE, RENAME, "holds"])

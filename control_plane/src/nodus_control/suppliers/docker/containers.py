@@ -87,9 +87,7 @@ class Containers:
         return None, 0.0
 
     def witness(self, container: Container, at: float) -> Witness:
-        """Return what Docker remembers of the end of a container: its last 256 events since it was started itself.
-
-        It leaves out what is later than it is asked about, and answers when that time has come, both by its own clock.
+        """Return what Docker remembers of the end of a container.
 
         Args:
             container: one that has ended.
@@ -98,6 +96,25 @@ class Containers:
         Raises:
             EngineUnavailable: it cannot be asked now.
         """
+        return self._witness("die", container, at)
+
+    def witness_of_making(self, container: Container, at: float) -> Witness:
+        """Return what Docker remembers of having made a container: it has not been restarted since if it does.
+
+        Args:
+            container: one that was there when the engine was asked, and may have been removed since.
+            at: the engine's time when it was there, rounded down to a second.
+
+        Raises:
+            EngineUnavailable: it cannot be asked now.
+        """
+        return self._witness("create", container, at)
+
+    def _witness(self, action: str, container: Container, at: float) -> Witness:
+        """Look for what happened to a container in Docker's memory: its last 256 events since it was started itself.
+
+        It leaves out what is later than it is asked about, and answers when that time has come, both by its own clock.
+        """
         params = {"since": "0", "until": str(at + _CLOCK_STEP_SECONDS)}
         answer = self._engine.ask("GET", "/events", params=params).require(200)
         count = 0
@@ -105,7 +122,7 @@ class Containers:
             try:
                 event = json.loads(line)
                 count += 1
-                if event["Type"] == "container" and event["Action"] == "die" and event["Actor"]["ID"] == container.id:
+                if (event["Type"], event["Action"], event["Actor"]["ID"]) == ("container", action, container.id):
                     return Witness.SAW_IT
             except (ValueError, KeyError, TypeError) as exc:
                 raise EngineUnavailable("the supplier's engine describes an event in a way that is unknown") from exc

@@ -51,8 +51,9 @@ from .state import (
     may_run,
     needs_witness,
     read_time,
+    report_created,
     report_end,
-    report_refused,
+    report_withdrawn,
 )
 from .troubles import Troubles
 
@@ -79,7 +80,6 @@ LEAST_FREE_IN_STORE = 0.05
 _ENGINE_VOLUME = "nodus-engine"
 _ENGINE_LABEL = "nodus.engine"
 _PODMAN = "Podman Engine"
-_NOT_STARTED = "the program was never started here"
 _REMOVED = "the job's container was removed from the supplier's engine; how the program ended is not known"
 
 _logger = logging.getLogger(__name__)
@@ -368,7 +368,7 @@ class DockerDriver:
     def _report_withdrawn(self, attempt: Attempt, now: float) -> Report:
         if attempt.ending() == CANCELLED:
             return attempt.end(Report(PlacementState.CANCELLED, finished_at=now))
-        return attempt.end(report_refused(None, "not_started", _NOT_STARTED))
+        return attempt.end(report_withdrawn())
 
     def _report_absent(self, placement: Placement, workload: Workload, attempt: Attempt, now: float) -> Report:
         """There is no container: not yet, not any more, or never."""
@@ -414,7 +414,10 @@ class DockerDriver:
         # Whoever claimed it is gone, or stands still. Without its network it cannot be started; without itself neither.
         if self._containers.remove_networks(placement) and self._containers.remove(container.id):
             if claimed_by == container.id:
-                return attempt.end(report_refused(container, "not_started", _NOT_STARTED))
+                # Asked last: it may be restarted at any time before.
+                is_told = self.is_podman()
+                witness = Witness.SAW_IT if is_told else self._containers.witness_of_making(container, at)
+                return attempt.end(report_created(container, witness))
             if not placement.is_accepted and attempt.withdraw():
                 return self._report_withdrawn(attempt, now)
         return _starting(now)

@@ -15,6 +15,8 @@ from ..protocol import PlacementState, Report, Workload
 CANCELLED = "cancelled"
 MAX_RUNTIME = "max_runtime"
 ENGINE_RESTARTED = "engine_restarted"
+NOT_STARTED = "not_started"
+START_UNKNOWN = "start_unknown"
 
 OVER = frozenset({"exited", "stopped", "dead", "removing"})
 """The engine's words for a container that never runs again: of this project's none is started twice."""
@@ -25,6 +27,11 @@ _KILLED = 128 + signal.SIGKILL
 _STOPPED = frozenset({128 + signal.SIGTERM, _KILLED})
 _UNKNOWN_EXIT = 255
 _RESTARTED = "the supplier's engine, or its host, was restarted while the program ran"
+_NEVER_STARTED = "the program was never started here"
+_START_UNKNOWN = (
+    "the supplier's engine was restarted while the program was to be started, or remembers nothing of it: whether the "
+    "program ran is not known; its container was removed"
+)
 
 
 class Stage(enum.Enum):
@@ -41,7 +48,7 @@ class Stage(enum.Enum):
 
 
 class Witness(enum.Enum):
-    """What an engine remembers of the end of a container, since it was itself started.
+    """What an engine remembers of the end of a container, or of having made it, since it was itself started.
 
     `FORGOT` if that may have been among what it no longer remembers.
     """
@@ -197,6 +204,27 @@ def report_refused(container: Container | None, code: str | None, message: str |
         error_message=message or "the supplier's engine could not start the container",
         engine_ref=None if container is None else container.id,
     )
+
+
+def report_created(container: Container, witness: Witness) -> Report:
+    """Say of a container that somebody was to start, and that was removed before its program was seen to begin.
+
+    Docker writes down that a program has begun when it has. One that was killed in between calls the container a new
+    one for ever, while the program may run on, or have ended: only one that has run ever since can say that it never
+    began.
+
+    Args:
+        container: the container, as it was before it was removed.
+        witness: what the engine remembered afterwards of having made it.
+    """
+    if witness is Witness.SAW_IT:
+        return report_refused(container, NOT_STARTED, _NEVER_STARTED)
+    return Report(PlacementState.LOST, error_code=START_UNKNOWN, error_message=_START_UNKNOWN, engine_ref=container.id)
+
+
+def report_withdrawn() -> Report:
+    """Say that nobody was to start the program any more before anybody was."""
+    return report_refused(None, NOT_STARTED, _NEVER_STARTED)
 
 
 def _lost(container: Container, finished_at: float | None) -> Report:
