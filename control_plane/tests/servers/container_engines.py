@@ -184,6 +184,13 @@ class DockerEngine(ContainerEngine):
         """Where it listens, with certificates."""
         return self._process.port
 
+    def kill_containerd(self) -> None:
+        """Kill with -9 the part of it that starts programs. It is started again by the rest."""
+        configuration = self._folder / "exec" / "containerd" / "containerd.toml"
+        pattern = f".*containerd --config {configuration}.*"
+        found = subprocess.run(["pgrep", "-x", "-f", pattern], capture_output=True, text=True, check=True)
+        os.kill(int(found.stdout), signal.SIGKILL)
+
     @contextlib.contextmanager
     def without_live_restore(self) -> Iterator[None]:
         """Restart it as one that ends its containers when it is stopped, and as the usual one after the block."""
