@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from patience import PATIENCE_SECONDS, eventually
+from servers.container_engines import DockerEngine
 
 from nodus_control.suppliers.docker import driver as drivers
 from nodus_control.suppliers.docker.driver import DockerDriver
@@ -200,29 +201,53 @@ def test_a_container_that_nobody_started_is_found_never_to_have_run(
 def test_a_program_that_began_as_its_engine_was_killed_is_not_said_never_to_have_run(
     jobs: ContainerJobs, runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Docker had not written that down, and calls its container a new one while it runs on, and when it has ended."""
+    """It had not written that down, and calls its container a new one while it runs on, and when it has ended."""
     fetched(jobs)
     monkeypatch.setattr(drivers, "CLAIM_SECONDS", 0.0)
     with jobs.engine.hiding_starts():
         job = jobs.shell(runs.script, driver=jobs.new_driver(network=HOST))
-
-        def submit() -> None:
-            with contextlib.suppress(EngineUnavailable):
-                job.submit()
-
-        starter = threading.Thread(target=submit)
-        starter.start()
-        eventually(lambda: runs.count == 1)
-        jobs.engine.kill()
-        starter.join()
+        with begun(job, runs):
+            jobs.engine.kill()
         jobs.engine.start_again()
-        job.placement = replace(job.placement, is_accepted=True)
         report = job.finish()
 
     assert (report.state, report.error_code) == (PlacementState.LOST, "start_unknown")
     assert jobs.containers(job) == []
     assert job.submit().finish() == report
     assert runs.count == 1
+
+
+def test_a_program_that_began_as_containerd_was_killed_is_not_said_never_to_have_run(
+    jobs: ContainerJobs, runs: Runs
+) -> None:
+    """Docker says that it could not start it, since it heard no more of that."""
+    if not isinstance(jobs.engine, DockerEngine):
+        pytest.skip("Podman has no containerd")
+    fetched(jobs)
+    with jobs.engine.hiding_starts():
+        job = jobs.shell(runs.script, driver=jobs.new_driver(network=HOST))
+        with begun(job, runs):
+            jobs.engine.kill_containerd()
+        report = job.finish()
+
+    assert (report.state, report.error_code) == (PlacementState.LOST, "start_unknown")
+    assert runs.count == 1
+
+
+@contextlib.contextmanager
+def begun(job: ContainerJob, runs: Runs) -> Iterator[None]:
+    """Submit, and let something happen as soon as the program has begun, before anybody has heard of that."""
+
+    def submit() -> None:
+        with contextlib.suppress(EngineUnavailable):
+            job.submit()
+
+    starter = threading.Thread(target=submit)
+    starter.start()
+    eventually(lambda: runs.count == 1)
+    yield
+    starter.join()
+    job.placement = replace(job.placement, is_accepted=True)
 
 
 @pytest.mark.parametrize("step", [CREATE, RENAME, "holds"])

@@ -18,6 +18,7 @@ from nodus_control.suppliers.docker.state import (
     read_container,
     read_time,
     report_end,
+    was_cut_off,
 )
 from nodus_control.suppliers.protocol import PlacementState, Workload
 
@@ -86,6 +87,23 @@ def test_what_is_no_time_is_refused(written: str) -> None:
 def test_each_status_of_each_engine_is_a_stage(document: dict[str, Any], expected: Stage) -> None:
     """Docker leaves a container that it could not start as it was, with an error; Podman one that ran as if new."""
     assert read_container(document).stage is expected
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("transport is closing: unavailable", True),
+        ("error reading from server: EOF: unavailable", True),
+        ("ttrpc: closed: unknown", True),
+        ('connection error: desc = "transport: Error while dialing: dial unix /c.sock": unavailable', False),
+        ("OCI runtime create failed: fork: resource temporarily unavailable: unknown", False),
+        ("OCI runtime create failed: waiting for init preliminary setup: EOF: unknown", False),
+        ("could not select device driver", False),
+    ],
+)
+def test_an_engine_that_did_not_hear_from_what_starts_programs_knows_nothing(said: str, expected: bool) -> None:
+    """Unless it could not ask at all."""
+    assert was_cut_off(said) is expected
 
 
 def test_what_is_no_description_is_refused() -> None:

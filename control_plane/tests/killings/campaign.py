@@ -129,7 +129,9 @@ class Campaign:
         site = self._site
         marks, runs = site.witness.marks(), site.runs()
         jobs, attempts_of = self._jobs(), self._attempts()
-        known = Everything(self._programs, jobs, attempts_of, marks, runs, site.gpus, strays, site.may_lose)
+        known = Everything(
+            self._programs, jobs, attempts_of, marks, runs, site.gpus, strays, site.may_lose, site.starts_cut
+        )
         found = [*faults(known), *self._faults_of_tables(), *self._faults_of_outputs()]
         assert not found, "\n".join([self._seed_told, *found, *self._said_of(found)])
         assert verify(self._here.database).is_sound
@@ -243,7 +245,8 @@ class Campaign:
         return [JobFacts(*row) for row in self._rows(select(*columns))]
 
     def _attempts(self) -> list[AttemptFacts]:
-        columns = (attempts.c.job_id, attempts.c.attempt, attempts.c.outcome)
+        c = attempts.c
+        columns = (c.job_id, c.attempt, c.outcome, c.placed_at, c.started_at)
         return [AttemptFacts(*row) for row in self._rows(select(*columns).where(attempts.c.supplier != ""))]
 
     def _rows(self, query: Any) -> list[Any]:

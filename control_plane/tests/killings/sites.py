@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -75,6 +76,7 @@ class Site(Protocol):
         witness: takes the marks of programs.
         victims: what of it is killed.
         may_lose: what tells of a program's end may be killed with it.
+        starts_cut: when it was killed, in Unix seconds, if it may not know afterwards what it was just starting.
     """
 
     @property
@@ -91,6 +93,8 @@ class Site(Protocol):
     def victims(self) -> Sequence[Victim]: ...
     @property
     def may_lose(self) -> bool: ...
+    @property
+    def starts_cut(self) -> Sequence[float]: ...
 
     def look(self) -> None:
         """See what the engine says of what has ended, before it may forget it."""
@@ -126,7 +130,12 @@ class ContainerSite:
         for device in self._devices:
             os.mknod(device, stat.S_IFCHR | 0o666, null)
         self.suppliers = _CONTAINERS.format(slots=SLOTS, endpoint=engine.endpoint, devices=self._devices)
-        self.victims = [Victim("dockerd", engine.kill, engine.start_again)]
+        self.victims = [Victim("dockerd", self._kill, engine.start_again)]
+        self.starts_cut: list[float] = []
+
+    def _kill(self) -> None:
+        self._engine.kill()
+        self.starts_cut.append(time.time())
 
     def look(self) -> None:
         """See what the engine says of what has ended, before it may forget it."""
@@ -168,6 +177,7 @@ class ClusterSite:
     gpus = GPUS_OF_A_NODE * len(NODES)
     gpu_counts = (2,)
     may_lose = True
+    starts_cut = ()
     image = CLUSTER_IMAGE
 
     def __init__(self, cluster: SlurmCluster, folder: Path) -> None:

@@ -51,6 +51,14 @@ def cancelled(known: Everything) -> Everything:
     return replace(known, programs={"a": replace(PROGRAM, is_cancelled=True)})
 
 
+def cut(**changes: object) -> Everything:
+    """A job whose first attempt was lost as its engine was killed, and whose second one completed."""
+    known = after("lost", "completed", marks=[1, 2], ends=[1, 2])
+    first, second = known.attempts
+    attempts = [replace(first, placed_at=50_000, **changes), replace(second, placed_at=99_000)]  # type: ignore[arg-type]
+    return replace(known, attempts=attempts, may_lose=False, starts_cut=[51.0])
+
+
 def lost(first: Run | None, **more: object) -> Everything:
     """A job whose first attempt began and was lost, and whose second one completed."""
     return after("lost", "completed", marks=[1, 2], first=first, **more)  # type: ignore[arg-type]
@@ -67,6 +75,8 @@ def lost(first: Run | None, **more: object) -> Everything:
         after("lost", "completed", marks=[2]),
         replace(lost(KILLED), strays=1),
         after("lost", "refused", "completed", marks=[3]),
+        cut(),
+        replace(cut(), marks=[replace(mark, attempt=2) for mark in MARKS]),
         after("completed", run=replace(RUN, seconds=1.9)),
         cancelled(after("cancelled", marks=[], status="cancelled")),
         cancelled(after("cancelled", marks=[], status="cancelled", run=replace(RUN, gpus=()))),
@@ -92,6 +102,10 @@ def test_nothing_is_wrong(known: Everything) -> None:
         (lost(None, ends=[1, 2]), "is lost, and its program came to its end"),
         (lost(replace(KILLED, lived_seconds=None), ends=[1, 2]), "is lost, and its program came to its end"),
         (replace(lost(KILLED), may_lose=False), "by an engine that loses nothing"),
+        (replace(cut(), starts_cut=[49.0, 99.5]), "by an engine that loses nothing"),
+        (cut(started_at=50_500), "by an engine that loses nothing"),
+        (replace(cut(), runs={("a", 1): KILLED, ("a", 2): RUN}), "by an engine that loses nothing"),
+        (replace(cut(), marks=[*MARKS, *cut().marks]), "is lost and ran 2 times"),
         (lost(replace(KILLED, lived_seconds=None)), "does not end, and there was another one after it"),
         (lost(replace(KILLED, lived_seconds=10.5)), "ran at once, for 0.50 s"),
         (replace(lost(KILLED), strays=2), "2 programs still ran"),

@@ -41,11 +41,13 @@ class JobFacts:
 
 @dataclass(frozen=True, slots=True)
 class AttemptFacts:
-    """An attempt, as it is on record; `outcome` is None while it is open."""
+    """An attempt, as it is on record; `outcome` is None while it is open. Times are Unix milliseconds."""
 
     job_id: str
     attempt: int
     outcome: str | None
+    placed_at: int = 0
+    started_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class Everything:
         gpus: how many it has.
         strays: how many programs still ran that were over by the record.
         may_lose: what tells of a program's end may be killed with the engine, so that an attempt may be lost.
+        starts_cut: when an engine was killed that may not know afterwards what it was just starting, in Unix seconds.
     """
 
     programs: Mapping[str, Program]
@@ -96,6 +99,7 @@ class Everything:
     gpus: int
     strays: int = 0
     may_lose: bool = False
+    starts_cut: Sequence[float] = ()
 
 
 def faults(known: Everything) -> list[str]:
@@ -166,6 +170,8 @@ def _of_lost(known: Everything) -> Iterator[str]:
     begun, ended = ({(mark.job_id, mark.attempt) for mark in known.marks if mark.word == word} for word in (BEGIN, END))
     for key in sorted(lost):
         run = known.runs.get(key)
+        if not known.may_lose and _was_cut_at_its_start(key, known):
+            continue
         if not known.may_lose:
             yield f"attempt {key} is lost, by an engine that loses nothing"
         if run is None and key in begun:
@@ -177,6 +183,15 @@ def _of_lost(known: Everything) -> Iterator[str]:
             yield f"attempt {key} is lost, and its program came to its end"
     if known.strays > (len(lost) if known.may_lose else 0):
         yield f"{known.strays} programs still ran that were over, and {len(lost)} attempts were lost"
+
+
+def _was_cut_at_its_start(key: Key, known: Everything) -> bool:
+    """Say whether an engine was killed that was never seen to run the attempt, before the next one was placed."""
+    attempts = {(each.job_id, each.attempt): each for each in known.attempts}
+    it, after_it = attempts[key], attempts.get((key[0], key[1] + 1))
+    until = math.inf if after_it is None else after_it.placed_at / 1000
+    was_killed = any(it.placed_at / 1000 <= killed_at <= until for killed_at in known.starts_cut)
+    return was_killed and it.started_at is None and key not in known.runs
 
 
 def _of_successors(known: Everything) -> Iterator[str]:

@@ -109,12 +109,7 @@ class ContainerEngine(Pausable):
 
     def cut_power(self) -> None:
         """Kill the engine and all that it runs with -9, as if its host had no power, and remove what is in memory."""
-        mine = [pid for pid in _pids() if self._is_mine(pid)]
-        mine += _descendants(mine)
-        for number in (signal.SIGSTOP, signal.SIGKILL):  # Nobody sees another one die.
-            for pid in mine:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, number)
+        self._kill_all()
         self._process.stop()
         deadline = time.monotonic() + PATIENCE_SECONDS
         while any(self._is_mine(pid) for pid in _pids()):
@@ -123,6 +118,14 @@ class ContainerEngine(Pausable):
         for name in self._in_memory:
             _unmount_below(self._folder / name)
             shutil.rmtree(self._folder / name, ignore_errors=True)
+
+    def _kill_all(self) -> None:
+        mine = [pid for pid in _pids() if self._is_mine(pid)]
+        mine += _descendants(mine)
+        for number in (signal.SIGSTOP, signal.SIGKILL):  # Nobody sees another one die.
+            for pid in mine:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
 
     @contextlib.contextmanager
     def hiding_starts(self) -> Iterator[None]:
@@ -154,6 +157,8 @@ class ContainerEngine(Pausable):
         """Remove its containers, stop it and remove everything."""
         if self._is_ready(0):
             self.empty()
+        self._process.stop()
+        self._kill_all()  # What it does not know of any more lives on.
         super().close()
         _unmount_below(self._folder)
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -183,6 +188,13 @@ class DockerEngine(ContainerEngine):
     def port(self) -> int:
         """Where it listens, with certificates."""
         return self._process.port
+
+    def kill_containerd(self) -> None:
+        """Kill with -9 the part of it that starts programs. It is started again by the rest."""
+        configuration = self._folder / "exec" / "containerd" / "containerd.toml"
+        pattern = f".*containerd --config {configuration}.*"
+        found = subprocess.run(["pgrep", "-x", "-f", pattern], capture_output=True, text=True, check=True)
+        os.kill(int(found.stdout), signal.SIGKILL)
 
     @contextlib.contextmanager
     def without_live_restore(self) -> Iterator[None]:

@@ -415,9 +415,17 @@ class DockerDriver:
         if self._containers.remove_networks(placement) and self._containers.remove(container.id):
             if claimed_by == container.id:
                 # Asked last: it may be restarted at any time before.
-                is_told = self.is_podman()
-                witness = Witness.SAW_IT if is_told else self._containers.witness_of_making(container, at)
-                return attempt.end(report_created(container, witness))
+                is_podman = self.is_podman()
+                witness = Witness.SAW_IT if is_podman else self._containers.witness_of_making(container, at)
+                report = report_created(container, witness)
+                if report.state is PlacementState.LOST:
+                    _logger.error(
+                        "job %s, attempt %d: container %s may have been started, which its engine does not know",
+                        placement.job_id,
+                        placement.attempt,
+                        container.id,
+                    )
+                return attempt.end(report)
             if not placement.is_accepted and attempt.withdraw():
                 return self._report_withdrawn(attempt, now)
         return _starting(now)

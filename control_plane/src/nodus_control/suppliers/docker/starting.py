@@ -23,7 +23,7 @@ from .engine import CHANGE_SECONDS, START_SECONDS, Answer, Engine
 from .images import Images
 from .names import names_of
 from .references import Reference
-from .state import Container, Stage, lacks_gpus, report_refused
+from .state import Container, Stage, lacks_gpus, report_refused, report_start_unknown, was_cut_off
 
 GPU_NOT_ATTACHED = "gpu_not_attached"
 GPU_MISSING = "the supplier's engine did not attach the GPUs that the job asked for, so it was not run"
@@ -211,6 +211,8 @@ def nothing_begun() -> Iterator[None]:
 
 def refusal(container: Container, said: str) -> Report:
     """Say that a container could not be started; what the engine said names things of its host, so it is not quoted."""
+    if was_cut_off(said):
+        return report_start_unknown(container)
     if "could not select device driver" in said or "nvidia" in said or "device information" in said:
         return report_refused(container, GPU_NOT_ATTACHED, GPU_MISSING)
     return report_refused(container, None)

@@ -29,9 +29,10 @@ _UNKNOWN_EXIT = 255
 _RESTARTED = "the supplier's engine, or its host, was restarted while the program ran"
 _NEVER_STARTED = "the program was never started here"
 _START_UNKNOWN = (
-    "the supplier's engine was restarted while the program was to be started, or remembers nothing of it: whether the "
-    "program ran is not known; its container was removed"
+    "the supplier's engine, or a part of it, was restarted as the program was to be started, or has forgotten that: "
+    "whether the program ran is not known"
 )
+_CUT_OFF = re.compile(r": unavailable$|transport is closing|ttrpc: closed|context canceled|context deadline exceeded")
 
 
 class Stage(enum.Enum):
@@ -66,6 +67,7 @@ class Container:
         is_connected: whether it is still connected to a network, as one is not whose end the engine has seen.
         gpus: the GPUs that are attached to it: indices as text, or paths of devices.
         error: what the engine said when it could not start it, which names things of the host.
+        has_process: whether there is, or was, a process for its program. Docker says so only of what it saw begin.
     """
 
     id: str
@@ -80,6 +82,7 @@ class Container:
     is_connected: bool
     gpus: frozenset[str]
     labels: Mapping[str, str]
+    has_process: bool = False
 
 
 def read_container(document: Mapping[str, Any]) -> Container:
@@ -106,6 +109,7 @@ def read_container(document: Mapping[str, Any]) -> Container:
             is_connected=_is_connected(document.get("NetworkSettings") or {}),
             gpus=_gpus(host),
             labels=dict(config.get("Labels") or {}),
+            has_process=bool(state.get("Pid")),
         )
     except (KeyError, TypeError, AttributeError) as exc:
         raise ValueError(f"not a description of a container: {exc!r}") from exc
@@ -209,17 +213,30 @@ def report_refused(container: Container | None, code: str | None, message: str |
 def report_created(container: Container, witness: Witness) -> Report:
     """Say of a container that somebody was to start, and that was removed before its program was seen to begin.
 
-    Docker writes down that a program has begun when it has. One that was killed in between calls the container a new
-    one for ever, while the program may run on, or have ended: only one that has run ever since can say that it never
-    began.
+    An engine writes down that a program has begun when it has. One that was killed in between calls the container a new
+    one for ever, while the program runs on, or has ended. Of Docker, only one that has run ever since can say that it
+    never began; Podman tells of the process, and ends it as it removes the container.
 
     Args:
         container: the container, as it was before it was removed.
-        witness: what the engine remembered afterwards of having made it.
+        witness: what Docker remembered afterwards of having made it; `SAW_IT` with Podman.
     """
-    if witness is Witness.SAW_IT:
+    if witness is Witness.SAW_IT and not container.has_process:
         return report_refused(container, NOT_STARTED, _NEVER_STARTED)
+    return report_start_unknown(container)
+
+
+def report_start_unknown(container: Container) -> Report:
+    """Say that a program may have run, or not, and was never seen to."""
     return Report(PlacementState.LOST, error_code=START_UNKNOWN, error_message=_START_UNKNOWN, engine_ref=container.id)
+
+
+def was_cut_off(said: str) -> bool:
+    """Say whether an engine that could not start a container says that it did not hear from a part of it.
+
+    As Docker does of containerd, which may have started the program, unless it could not be reached at all.
+    """
+    return _CUT_OFF.search(said.strip()) is not None and "while dialing" not in said.lower()
 
 
 def report_withdrawn() -> Report:
