@@ -52,7 +52,6 @@ NEWEST = next(version for version in reversed(PYTHONS) if version == CURRENT or 
 ENDS = list(dict.fromkeys([NEWEST, OLDEST]))
 BETWEEN = [version for version in PYTHONS if version not in ENDS and (version == CURRENT or is_here(version))]
 
-FROZEN = "tests/cli/test_frozen.py"
 HAS_SHARED_LIBRARY = """
 import os, sys
 from sysconfig import get_config_var as get
@@ -77,6 +76,9 @@ ENGINES = {
 WITHOUT_ENGINES = [f"--ignore={path}" for paths in ENGINES.values() for path in paths]
 
 WHOLE = os.environ.get("NODUS_TESTS") == "whole"
+"""Whether everything is asked for that runs leave out to be short."""
+
+SEEN_BY_USERS = ["src", "examples", "tests/typing"]
 
 
 def group(name: str) -> list[str]:
@@ -158,12 +160,12 @@ def tests(session: nox.Session) -> None:
     """The SDK's tests: all on the newest Python here, half on the oldest, and a quarter on those between them.
 
     What breaks by age breaks in all of many tests. Of the half on the oldest, the session with the oldest dependencies
-    takes one part in two. What they cover is measured on the newest, by lines; in a whole run by branches, too. A
-    program is frozen on one of the two, the oldest if it can.
+    takes one part in two. What they cover is measured on the newest, by lines. In a whole run all run on each, coverage
+    is of branches, too, and a program is frozen on the newest or the oldest, the latter if it can.
     """
     version = str(session.python)
     freezer = next((each for each in [OLDEST, NEWEST] if is_here(each, HAS_SHARED_LIBRARY)), None)
-    freezes = version == freezer
+    freezes = WHOLE and version == freezer
     if version in BETWEEN and version == CURRENT:
         stand_on_development(session)
     requirements = () if version in BETWEEN and version == CURRENT else (*SDK, *group("test"), *group("receivers"))
@@ -178,11 +180,7 @@ def tests(session: nox.Session) -> None:
         core = {"COVERAGE_CORE": "sysmon"} if is_cheap else None
         session.run("coverage", "run", *branches, "-m", "pytest", *session.posargs, env=core)
         return
-    chosen = part_of(version)
-    if freezes and chosen and not session.posargs:  # Whichever half it is in.
-        session.run("pytest", FROZEN)
-        chosen += [f"--ignore={FROZEN}"]
-    session.run("python", "-m", "pytest", *(session.posargs or chosen))
+    session.run("python", "-m", "pytest", *(session.posargs or part_of(version)))
 
 
 def part_of(version: str) -> list[str]:
@@ -218,11 +216,11 @@ def control_plane_with_oldest_dependencies(session: nox.Session) -> None:
 
 @nox.session(tags=["checks"])
 def typing(session: nox.Session) -> None:
-    """The types, as two checkers see them, and whether the public ones are complete."""
+    """The types, as mypy sees them, and pyright what users see; and whether the public ones are complete."""
     stand_on_development(session)
     install(session, *group("typing"))
     session.run("python", "-m", "mypy")
-    session.run("python", "-m", "pyright")
+    session.run("python", "-m", "pyright", *([] if WHOLE else SEEN_BY_USERS))
     session.run("python", "-m", "pyright", "--verifytypes", "nodus", "--ignoreexternal")
 
 

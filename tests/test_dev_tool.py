@@ -172,7 +172,7 @@ class TestCommands:
         meet = str(script(tmp_path / "meet", meets))
         skip = str(script(tmp_path / "skip", "echo 'nox > Session tests-3.99 skipped: Python interpreter not found'"))
         fail = str(script(tmp_path / "fail", "exit 3"))
-        monkeypatch.setattr(dev, "cores", lambda: 0)
+        monkeypatch.setattr(dev, "lanes", lambda: 3)
 
         status = dev.run_all({"a": [meet, "x", "y"], "b": [meet, "y", "x"], "c": [skip], "d": [fail]})
 
@@ -188,7 +188,7 @@ class TestCommands:
         """Programs get Ctrl-C, whichever it was; and what they started ends with them, whether it heeds that or not."""
         alive = tmp_path / "alive"
         os.mkfifo(alive)
-        monkeypatch.setattr(dev, "cores", lambda: -2)
+        monkeypatch.setattr(dev, "lanes", lambda: 1)
         stays = "trap '' HUP INT QUIT TERM; exec >\"$1\"; echo here; while :; do sleep 1; done"
         waits = f"import subprocess, sys; subprocess.call([{str(script(tmp_path / 'stays', stays))!r}, sys.argv[1]])"
         commands = {

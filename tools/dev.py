@@ -1,7 +1,7 @@
 """Everything a developer runs, from a fresh clone on: `python3 tools/dev.py demo`, `python3 tools/dev.py test`.
 
 It makes `.venv`, with the project and its tools in it, and runs sessions of noxfile.py there: `checks` and `test` run
-several, three more at once than there are cores, because tests wait for much of their time; `test --checks` runs both,
+several, five more at once than there are cores, because tests wait for much of their time; `test --checks` runs both,
 side by side. `setup` makes `.venv` only.
 Any other task is a session: `dev.py --list` names them. As root on Debian, `--install` (or CI=true) installs missing
 system packages too. Standard library only; what stands above the first check is read by old Pythons as well.
@@ -203,6 +203,11 @@ def cores() -> int:
     return max(usable, 1)
 
 
+def lanes() -> int:
+    """How many sessions run at once: they wait for much of their time, those on engines for most of it."""
+    return cores() + 5
+
+
 def sessions_of(nox: list[str], tags: list[str]) -> list[str]:
     """The names of the sessions that have one of the tags, in the order of the noxfile."""
     command = [*nox, "--list", "--json", "--tags", *tags]
@@ -275,11 +280,11 @@ def run_all(commands: dict[str, list[str]]) -> int:
         before[signal.SIGINT] = signal.signal(signal.SIGINT, lambda number, frame: None)
     left = list(commands)
     endings: dict[str, tuple[int, str]] = {}
-    with ThreadPoolExecutor(cores() + 3) as pool:
+    with ThreadPoolExecutor(lanes()) as pool:
         running: dict[Future[tuple[int, str, int]], str] = {}
         while running or (left and not signals):
             # By this thread alone, which acts on a signal before it goes on: one that a signal ended makes room, too.
-            while left and len(running) < cores() + 3 and not signals:
+            while left and len(running) < lanes() and not signals:
                 name = left.pop(0)
                 running[pool.submit(run, commands[name])] = name
             # In short waits: a signal that comes just before one begins is acted on only when it ends.

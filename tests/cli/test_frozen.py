@@ -50,7 +50,7 @@ def test_the_hook_is_announced() -> None:
 @pytest.mark.timeout(PATIENCE_SECONDS)
 @pytest.mark.skipif(
     not MUST_FREEZE and importlib.util.find_spec("PyInstaller") is None,
-    reason="PyInstaller is not installed here: one session of the tests has it, on a Python with a shared library",
+    reason="PyInstaller is not installed here: NODUS_TESTS=whole has it, on a Python with a shared library",
 )
 def test_a_frozen_command_has_its_commands(tmp_path: Path) -> None:
     """PyInstaller's hook includes all commands, those in groups too."""

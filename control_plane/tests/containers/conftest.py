@@ -26,16 +26,13 @@ from nodus_core.suppliers_file import NO_DEVICES, DockerOptions, UnixEndpoint
 # Before the marks are looked at, as with campaigns.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave to `soak`, of what both engines run, one test in two on Podman: nothing costs as much as its containers."""
+    """Leave to `soak`, of what both engines run, two tests in three on Podman: its containers cost the most of all."""
     if runs_whole():
         return
     on_both = {function_of(item.nodeid) for item in items if engine_of(item) == DOCKER}
+    left = {function for function in on_both if share_of(function, 3) > 1}
     for item in items:
-        if (
-            engine_of(item) == PODMAN
-            and function_of(item.nodeid) in on_both
-            and share_of(function_of(item.nodeid), 2) == 2
-        ):
+        if engine_of(item) == PODMAN and function_of(item.nodeid) in left:
             item.add_marker("soak")
 
 
