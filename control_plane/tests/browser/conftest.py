@@ -38,8 +38,8 @@ SWITCHES = [
     "--disable-sync",
 ]
 HAS_ASKED = "performance.getEntriesByName(`${location.origin}/v1/jobs?limit=1`).length > 0"
-# The page gives up on who does not answer in ten seconds, which a busy machine may need, and asks again: it has to do so
-# while a test still waits.
+# The page gives up on who does not answer in ten seconds, which a busy machine may need, and asks again: it has to do
+# so while a test still waits.
 PATIENT = """{
   const timeout = AbortSignal.timeout.bind(AbortSignal);
   AbortSignal.timeout = (ms) => timeout(4 * ms);
