@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from patience import PATIENCE_SECONDS, eventually
-from servers.container_engines import DockerEngine
+from servers.container_engines import DOCKER, DockerEngine
 
 from nodus_control.suppliers.docker import driver as drivers
 from nodus_control.suppliers.docker.driver import DockerDriver
@@ -217,12 +217,12 @@ def test_a_program_that_began_as_its_engine_was_killed_is_not_said_never_to_have
     assert runs.count == 1
 
 
+@pytest.mark.parametrize("container_engine", [DOCKER], indirect=True)
 def test_a_program_that_began_as_containerd_was_killed_is_not_said_never_to_have_run(
     jobs: ContainerJobs, runs: Runs
 ) -> None:
     """Docker says that it could not start it, since it heard no more of that."""
-    if not isinstance(jobs.engine, DockerEngine):
-        pytest.skip("Podman has no containerd")
+    assert isinstance(jobs.engine, DockerEngine)
     fetched(jobs)
     with jobs.engine.hiding_starts():
         job = jobs.shell(runs.script, driver=jobs.new_driver(network=HOST))

@@ -21,6 +21,7 @@ from servers.slurm import GPUS_OF_A_NODE, NODES, SlurmCluster
 CLUSTER_IMAGE = "registry.example/none:1"
 SLOTS = 8
 GIVEN_UP = "lost"
+SIGNALLED = "signalled"
 
 _CONTAINERS = """\
 [[supplier]]
@@ -145,7 +146,9 @@ class ContainerSite:
             known = self._runs.get(key)
             if container["State"] == "created" or (known is not None and known.seconds is not None):
                 continue
-            said = self._engine.inspect(container["Id"])
+            said = self._engine.find(container["Id"])
+            if said is None:  # It was being removed. If it ran and was never seen, the verdict says so.
+                continue
             began_at, ended_at = _seconds(said["State"]["StartedAt"]), _seconds(said["State"]["FinishedAt"])
             if began_at <= 0:
                 continue
@@ -215,8 +218,7 @@ class ClusterSite:
                     float(started[2]),
                     int(ended[3]) / 100 if ended else None,
                     gpus.get(key, ()),
-                    # Who gives an attempt up has seen no exit.
-                    int(ended[1]) if ended and ended[0] != GIVEN_UP else None,
+                    own_exit(ended),
                     (int(alive[0]) - int(started[3])) / 100 if alive else None,
                 )
         return found
@@ -234,6 +236,17 @@ class ClusterSite:
     def everything(self) -> list[str]:
         """Return the names of the attempts that were not forgotten."""
         return [each.parent.name for each in (self._folder / "attempts").glob("*/attempt")]
+
+
+def own_exit(ended: Sequence[str]) -> int | None:
+    """Return how a program ended by itself, by the words of its script's record.
+
+    Who gives an attempt up has seen no exit. A program that Slurm ended has not ended by itself, unless with 0: nodes
+    end what a controller has forgotten that was killed before it had written that down.
+    """
+    if not ended or ended[0] == GIVEN_UP or (ended[0] == SIGNALLED and int(ended[1]) != 0):
+        return None
+    return int(ended[1])
 
 
 def _words(path: Path) -> list[str]:

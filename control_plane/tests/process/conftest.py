@@ -46,6 +46,17 @@ class RealJob:
     def cancel(self) -> None:
         self.driver.cancel(self.placement, time.time())
 
+    def until_it_shows_life(self) -> None:
+        """Wait until its runner has shown several times, from now on, that it lives."""
+        claim = self.directory / attempt_files.CLAIM
+        signs: set[int] = set()
+
+        def has_given_signs() -> bool:
+            signs.add(claim.stat().st_mtime_ns)
+            return len(signs) > 3  # One is from before.
+
+        eventually(has_given_signs, lambda: f"the runner gives no sign of life: {signs}")
+
     @property
     def key(self) -> bytes:
         return attempt_files.attempt_key(SECRET, self.placement.job_id, self.placement.attempt)

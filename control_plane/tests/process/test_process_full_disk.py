@@ -11,7 +11,6 @@ import pytest
 from patience import PATIENCE_SECONDS, eventually
 from process.conftest import RealJobs
 
-from nodus_control.runner import attempt_files
 from nodus_control.suppliers.protocol import PlacementState
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc and a small file system")
@@ -77,15 +76,7 @@ def test_a_runner_that_waits_for_room_shows_that_it_lives(jobs: RealJobs) -> Non
     (job.directory / "work" / "go").touch()
     eventually(lambda: job.processes() == [], lambda: "the program has not ended")
     # The first can be from before the program's end.
-    claim = job.directory / attempt_files.CLAIM
-    signs: set[int] = set()
-
-    def has_given_signs() -> bool:
-        signs.add(claim.stat().st_mtime_ns)
-        return len(signs) > 3
-
-    # One can be from before the program's end.
-    eventually(has_given_signs, lambda: f"the runner gives no sign of life: {signs}")
+    job.until_it_shows_life()
     filler.unlink()
     report = job.finish()
 

@@ -109,14 +109,7 @@ def test_how_a_program_ended_is_not_lost_by_a_full_table(jobs: RealJobs) -> None
     resource.prlimit(runner, resource.RLIMIT_NOFILE, (4, before[1]))
     (jobs.scratch / "go").touch()
     eventually(lambda: job.processes() == [], lambda: "the program has not ended")
-    claim = job.directory / attempt_files.CLAIM
-    signs: set[int] = set()
-
-    def has_given_signs() -> bool:
-        signs.add(claim.stat().st_mtime_ns)
-        return len(signs) > 3
-
-    eventually(has_given_signs, lambda: f"the runner gives no sign of life: {signs}")
+    job.until_it_shows_life()
     assert not os.path.lexists(job.directory / attempt_files.RESULT)
     resource.prlimit(runner, resource.RLIMIT_NOFILE, before)
     report = job.finish()

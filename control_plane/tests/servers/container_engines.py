@@ -83,6 +83,12 @@ class ContainerEngine(Pausable):
             found: dict[str, Any] = client.get(f"/containers/{container_id}/json").raise_for_status().json()
             return found
 
+    def find(self, container_id: str) -> dict[str, Any] | None:
+        """Return what it says of one container; None if there is none of that id any more."""
+        with self.client() as client:
+            answer = client.get(f"/containers/{container_id}/json")
+            return None if answer.status_code == httpx.codes.NOT_FOUND else answer.raise_for_status().json()
+
     def networks(self) -> list[str]:
         """Return the names of all networks that the control plane made."""
         with self.client() as client:

@@ -58,6 +58,7 @@ def test_a_job_that_the_controller_has_forgotten_never_runs(slurm: SlurmCluster)
     report = waiting.over()
     # The nodes end what the controller does not know, and take no other job of the same id before.
     eventually(lambda: not any(processes_of(other) for other in others), lambda: "the nodes end nothing")
+    ends = [other.over().state for other in others]
     later = [ClusterJob(driver, slurm, ["sleep", "600"]).submit()]
     while slurm.command("squeue", "--noheader", f"--name={later[-1].name}", "--format=%A").strip() != reference:
         assert len(later) < 8, "no job gets the same id"
@@ -68,5 +69,6 @@ def test_a_job_that_the_controller_has_forgotten_never_runs(slurm: SlurmCluster)
     driver.forget(waiting.placement)
 
     assert report.state is PlacementState.NOT_STARTED
+    assert ends == [PlacementState.LOST] * 2
     assert later[-1].poll().state is PlacementState.RUNNING
     assert not (waiting.folder / "output").exists()
