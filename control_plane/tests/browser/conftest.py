@@ -22,7 +22,16 @@ from patience import PATIENCE_SECONDS, eventually
 
 pytest.importorskip("playwright", reason="the browser's tests need the dependency group `browser`")
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Route, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Route,
+    TimeoutError,
+    expect,
+    sync_playwright,
+)
 from servers.process import free_port
 from servers.programs import browser_program
 
@@ -38,6 +47,14 @@ SWITCHES = [
     "--disable-sync",
 ]
 HAS_ASKED = "performance.getEntriesByName(`${location.origin}/v1/jobs?limit=1`).length > 0"
+ASKED = """({
+  link: document.getElementById("link").textContent,
+  visibility: document.visibilityState,
+  now: performance.now(),
+  asked: performance.getEntriesByType("resource").map(
+    ({ name, startTime, responseEnd, responseStatus }) => [name, startTime, responseEnd, responseStatus]
+  ),
+})"""
 # The page gives up on who does not answer in ten seconds, which a busy machine may need, and asks again: it has to do
 # so while a test still waits.
 PATIENT = """{
@@ -102,6 +119,13 @@ class Playground:
         )
         assert answer.is_success, answer.text
         return answer.json()
+
+    def state(self) -> Any:
+        """Return what it says of itself, or why it does not."""
+        try:
+            return self.call("GET", "/_dev/state")
+        except (AssertionError, httpx.HTTPError) as exc:
+            return repr(exc)
 
     def pause(self) -> None:
         """Let the clock stand, so that a test says when things happen."""
@@ -203,7 +227,10 @@ def open_page(chromium: Browser) -> Iterator[Open]:
 def page(open_page: Open, playground: Playground) -> Page:
     """The playground's page, connected."""
     page = open_page(playground)
-    page.get_by_text("Live", exact=True).wait_for()
+    try:
+        page.get_by_text("Live", exact=True).wait_for()
+    except TimeoutError:
+        pytest.fail(f"the page never became live: {page.evaluate(ASKED)}; the server says {playground.state()}")
     # By then it may have to ask yet which job it is to show; what a test selects before that is written over.
     # (Playwright's own wait for an expression is forbidden by the page's policy, but for its first look.)
     eventually(lambda: bool(page.evaluate(HAS_ASKED)), lambda: "it never asked for the newest job")

@@ -19,7 +19,14 @@ from servers.registry import Registry
 from nodus_control.suppliers.docker.driver import DockerDriver
 from nodus_control.suppliers.docker.limits import LIMITS, Limits
 from nodus_control.suppliers.docker.options import NO_NETWORK
-from nodus_control.suppliers.protocol import Placement, PlacementState, Report, Workload, always
+from nodus_control.suppliers.protocol import (
+    EngineUnavailable,
+    Placement,
+    PlacementState,
+    Report,
+    Workload,
+    always,
+)
 from nodus_core.suppliers_file import NO_DEVICES, DockerOptions, UnixEndpoint
 
 
@@ -69,17 +76,32 @@ class ContainerJob:
     def output(self) -> bytes:
         return self.driver.logs(self.placement, 0, 1 << 30).data
 
+    def look(self) -> Report | None:
+        """Ask as a worker does, which asks again where the engine cannot answer."""
+        try:
+            return self.poll()
+        except EngineUnavailable:
+            return None
+
     def until(self, state: PlacementState) -> ContainerJob:
-        eventually(lambda: self.poll().state is state, lambda: f"it is {self.last}")
+        eventually(lambda: (seen := self.look()) is not None and seen.state is state, lambda: f"it is {self.last}")
         return self
 
     def until_printed(self, text: bytes) -> ContainerJob:
-        eventually(lambda: self.poll() is not None and text in self.output(), lambda: f"{self.last} {self.output()!r}")
+        eventually(lambda: self.look() is not None and text in self.output(), lambda: f"{self.last} {self.output()!r}")
         return self
 
     def finish(self) -> Report:
-        eventually(lambda: self.poll().state not in UNFINISHED, lambda: f"it is {self.last}")
-        return self.poll()
+        found: list[Report] = []
+
+        def is_finished() -> bool:
+            seen = self.look()
+            if seen is not None and seen.state not in UNFINISHED:
+                found.append(seen)
+            return bool(found)
+
+        eventually(is_finished, lambda: f"it is {self.last}")
+        return found[0]
 
 
 class ContainerJobs:

@@ -8,6 +8,7 @@ export const world = { state: null, jobs: [], tail: [], job: null, routing: null
 
 const STATE_MS = 1500;
 const TAIL = 200;
+const OPENING_MS = 30_000; // a stream that does not begin in so long never will: it is asked for again
 
 const listeners = {};
 const tasks = {};
@@ -150,8 +151,10 @@ async function readEvents(body, onEvent) {
 async function stream() {
 	const stopping = new AbortController();
 	stopStream = () => stopping.abort();
+	const opening = setTimeout(stopStream, OPENING_MS);
 	try {
 		const answer = await call("GET", `/v1/events?after=${lastEvent}`, undefined, "human", { signal: stopping.signal });
+		clearTimeout(opening);
 		isStreaming = true;
 		emit("link", "live");
 		refreshAll();
@@ -163,6 +166,7 @@ async function stream() {
 	} catch {
 		// Whatever ended it, it is opened again.
 	}
+	clearTimeout(opening);
 	isStreaming = false;
 }
 
