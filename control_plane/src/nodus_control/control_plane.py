@@ -45,6 +45,7 @@ from nodus_ledger.trust.origin import ORIGIN_VARIABLE, origin_for
 from nodus_ledger.trust.reader import TrustLedger
 from nodus_ledger.trust.row_times import RowTimes
 from nodus_ledger.trust.signing import SIGNING_KEY_VARIABLE, signer_for
+from nodus_ledger.trust.statements import Statements
 
 from .access.rate_limiter import RateLimiter, RateLimitOptions
 from .access.recent_callers import Callers
@@ -158,6 +159,7 @@ class ControlPlane:
             signer = signer_for(self.database, sealer, os.environ.get(SIGNING_KEY_VARIABLE))
             origin = origin_for(self.database, os.environ.get(ORIGIN_VARIABLE), database_id=self.settings.database_id())
             self.trust_ledger = TrustLedger(self.database, signer, origin)
+            self.statements = Statements(self.database, self.trust_ledger)
             self.job_ids = JobIds(secrets.randbits, seed if simulated else None)
             eligibility = SupplierEligibility(
                 {name: service.why_not for name, service in services.items() if service.why_not is not None},
