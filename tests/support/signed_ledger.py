@@ -122,7 +122,7 @@ def statement_of(
     totals = {
         **_sum(settled),
         "by_principal_kind": {kind: _sum([row for row in settled if row["principal_kind"] == kind]) for kind in kinds},
-        "simulated": _sum([row for row in settled if row["payload"]["simulated"]]),
+        "simulated": _sum([row for row in settled if row["payload"].get("simulated", True)]),
     }
     proof = None
     if first is not None and last is not None:
