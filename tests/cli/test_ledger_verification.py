@@ -241,7 +241,8 @@ def test_an_export_proves_no_more_than_it_can(nodus: Command, tmp_path: Path) ->
 
 
 STATEMENT_ROWS = statement_rows((1_000_000, 23, 456_000))
-STATEMENT = written(statement_of(STATEMENT_ROWS, 2, 7))
+LINES = statement_of(STATEMENT_ROWS, 2, 7)
+STATEMENT = written(LINES)
 
 
 def serve_statement(stub: Stub) -> None:
@@ -250,18 +251,20 @@ def serve_statement(stub: Stub) -> None:
 
 
 def test_a_statement_is_printed_or_saved_and_verified(stub: Stub, nodus: Command, tmp_path: Path) -> None:
-    """Byte for byte; what it says is shown, without a network."""
+    """The file byte for byte; what it says is shown, without a network."""
     serve_statement(stub)
     target = tmp_path / "january.ndjson"
     printed = nodus("ledger", "statement", "--month", "2026-01")
     saved = nodus("ledger", "statement", "--month", "2026-01", "--file", str(target))
+    for_programs = nodus("ledger", "statement", "--month", "2026-01", "--file", str(target), "--json")
     stub.requests.clear()
     words = ("ledger", "verify", "--file", str(target), "--public-key", key_of()["vkey"])
     shown, as_json = nodus(*words), nodus(*words, "--json")
 
-    assert printed.stdout.encode() == STATEMENT
+    assert [json.loads(line) for line in printed.stdout.split("\n")[:-1]] == LINES
     assert (saved.status, saved.stdout, target.read_bytes()) == (0, "", STATEMENT)
     assert f"nodus ledger verify --file {target}" in saved.stderr
+    assert json.loads(for_programs.stdout) == {"month": "2026-01", "file": str(target)}
     assert shown.stdout.splitlines()[:7] == [
         "statement     verified",
         "ledger        nodus.run/ledger/acme",

@@ -196,12 +196,14 @@ async def verify_command(
 @asyncclick.option(
     "--file", "target", metavar="FILE", help="Write it to this file, once it is whole. By default, print it."
 )
+@json_option
 @asyncclick.pass_obj
-async def statement_command(invocation: Invocation, /, month: str, target: str | None) -> int:
+async def statement_command(invocation: Invocation, /, month: str, target: str | None, as_json: bool) -> int:
     """Fetch the statement of a month.
 
     It has the rows of the month, the proof that these are all from the first to the last, and what they cost, as JSON,
-    one object a line. `nodus ledger verify --file` verifies it without the network. An agent's key gets none.
+    one object a line, with --json or without. `nodus ledger verify --file` verifies it without the network. A file has
+    it byte for byte; what is printed has characters escaped that could steer a terminal. An agent's key gets none.
     """
     async with invocation.client() as client:
         statement = client.ledger.statement(month)
@@ -210,11 +212,13 @@ async def statement_command(invocation: Invocation, /, month: str, target: str |
                 await statement.save(target)
             except OSError as exc:
                 raise asyncclick.UsageError(f"{target}: {exc.strerror or exc}.") from exc
+            if as_json:
+                invocation.output.json({"month": month, "file": target})
             invocation.output.note(f"Verify it with the key that you pinned: nodus ledger verify --file {target}")
             return exit_codes.OK
         async with statement:
             async for line in statement:
-                invocation.output.program_text(line + "\n")
+                invocation.output.json_text(line)
                 if invocation.output.reader_gone:
                     break
     return exit_codes.OK
