@@ -44,6 +44,7 @@ LAYERS = [
         "_replay",
         "_signing",
         "_sse",
+        "_statement",
     },
     {
         "_concurrency",

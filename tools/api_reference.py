@@ -83,10 +83,14 @@ PARTS: dict[str, tuple[str, ...]] = {
         "LedgerCheckpoint",
         "InclusionProof",
         "ConsistencyProof",
+        "Statement",
+        "AsyncStatement",
         "verify_ledger",
         "verify_inclusion",
         "verify_consistency",
         "LedgerReport",
+        "verify_statement",
+        "StatementReport",
     ),
 }
 
@@ -98,6 +102,7 @@ VARIABLES = {
     "InMemoryReplayGuard": "guard",
     "Webhooks": "client.webhooks",
     "Ledger": "client.ledger",
+    "Statement": "statement",
 }
 
 _SECTION = re.compile(r"(Args|Attributes|Returns|Raises):\Z")

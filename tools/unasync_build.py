@@ -82,6 +82,7 @@ RENAMES = {
     "AsyncScript": "Script",
     "AsyncSession": "Session",
     "AsyncSocket": "Socket",
+    "AsyncStatement": "Statement",
     "AsyncStreamPlaces": "StreamPlaces",
     "AsyncStreamedResponse": "StreamedResponse",
     "AsyncTLS": "TLS",

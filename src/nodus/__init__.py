@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ._async.job import AsyncJob
     from ._async.ledger import AsyncLedger
     from ._async.log_stream import AsyncLogStream
+    from ._async.statement import AsyncStatement
     from ._async.webhooks import AsyncWebhooks
     from ._enums import (
         GpuType,
@@ -87,11 +88,13 @@ if TYPE_CHECKING:
         WebhookSecret,
     )
     from ._signing import sign_request, verify_webhook
+    from ._statement import StatementReport, verify_statement
     from ._sync.client import Client
     from ._sync.event_stream import EventStream
     from ._sync.job import Job
     from ._sync.ledger import Ledger
     from ._sync.log_stream import LogStream
+    from ._sync.statement import Statement
     from ._sync.webhooks import Webhooks
 
 __all__ = [
@@ -103,6 +106,7 @@ __all__ = [
     "AsyncJob",
     "AsyncLedger",
     "AsyncLogStream",
+    "AsyncStatement",
     "AsyncWebhooks",
     "AuthenticationError",
     "BudgetExceeded",
@@ -148,6 +152,8 @@ __all__ = [
     "Routing",
     "RoutingCandidate",
     "SignatureError",
+    "Statement",
+    "StatementReport",
     "SupplierKind",
     "SupplierUnavailableError",
     "UnknownEvent",
@@ -162,6 +168,7 @@ __all__ = [
     "verify_consistency",
     "verify_inclusion",
     "verify_ledger",
+    "verify_statement",
     "verify_webhook",
 ]
 
@@ -173,6 +180,7 @@ _HOME = {
     "AsyncEventStream": "_async.event_stream",
     "AsyncJob": "_async.job",
     "AsyncLedger": "_async.ledger",
+    "AsyncStatement": "_async.statement",
     "AsyncLogStream": "_async.log_stream",
     "AsyncWebhooks": "_async.webhooks",
     "AuthenticationError": "_errors",
@@ -219,6 +227,8 @@ _HOME = {
     "Routing": "_resources",
     "RoutingCandidate": "_resources",
     "SignatureError": "_errors",
+    "Statement": "_sync.statement",
+    "StatementReport": "_statement",
     "SupplierKind": "_enums",
     "SupplierUnavailableError": "_errors",
     "UnknownEvent": "_events",
@@ -232,6 +242,7 @@ _HOME = {
     "verify_consistency": "_ledger",
     "verify_inclusion": "_ledger",
     "verify_ledger": "_ledger",
+    "verify_statement": "_statement",
     "verify_webhook": "_signing",
 }
 

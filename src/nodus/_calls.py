@@ -171,6 +171,10 @@ def ledger_checkpoint() -> Call:
     return Call("GET", "/v1/ledger/checkpoint")
 
 
+def ledger_statement(month: str) -> Call:
+    return Call("GET", "/v1/ledger/statement", query=urlencode({"month": _arguments.month(month)}))
+
+
 def ledger_proof(seq: int, *, size: int | None = None) -> Call:
     row = _arguments.whole_number("seq", seq, minimum=1)
     query = {} if size is None else {"size": str(_arguments.whole_number("size", size, minimum=row))}

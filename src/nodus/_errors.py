@@ -196,7 +196,7 @@ class LedgerError(NodusError):
 
     Codes: `ledger_malformed`, `ledger_leaf_mismatch`, `ledger_field_mismatch`, `ledger_gap`, `ledger_chain_broken`,
     `ledger_truncated`, `ledger_root_mismatch`, `ledger_history_rewritten`, `ledger_origin_mismatch`,
-    `ledger_signature_invalid`, `ledger_proof_invalid`.
+    `ledger_signature_invalid`, `ledger_proof_invalid`, `ledger_totals_mismatch`.
 
     Attributes:
         seq: the row that is wrong, or the first one that is missing; None if no single row is at fault.

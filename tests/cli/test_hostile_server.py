@@ -97,6 +97,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "webhooks replay": ("wh_1", "d_1"),
     "webhooks listen": ("--forward-to", "http://127.0.0.1:9/x"),
     "ledger entries": (),
+    "ledger statement": ("--month", "2026-01"),
     "ledger checkpoint": (),
     "ledger key": (),
     "ledger proof": ("1",),

@@ -18,6 +18,9 @@ from tests.support.signed_ledger import (
     key_of,
     leaf_hashes,
     rows,
+    statement_of,
+    statement_rows,
+    written,
 )
 
 ROWS = rows(5)
@@ -235,3 +238,72 @@ def test_an_export_proves_no_more_than_it_can(nodus: Command, tmp_path: Path) ->
     assert signed.stdout.startswith("ledger      verified\n")
     assert "the first 5 rows are verified" in kept.stdout
     assert "nothing shows who" in json.loads(nodus(*words, "--json").stdout)["finding"]
+
+
+STATEMENT_ROWS = statement_rows((1_000_000, 23, 456_000))
+LINES = statement_of(STATEMENT_ROWS, 2, 7)
+STATEMENT = written(LINES)
+
+
+def serve_statement(stub: Stub) -> None:
+    """Let the stub have the statement of a month."""
+    stub.answer("GET /v1/ledger/statement", Answer(200, STATEMENT.decode()))
+
+
+def test_a_statement_is_printed_or_saved_and_verified(stub: Stub, nodus: Command, tmp_path: Path) -> None:
+    """The file byte for byte; what it says is shown, without a network."""
+    serve_statement(stub)
+    target = tmp_path / "january.ndjson"
+    printed = nodus("ledger", "statement", "--month", "2026-01")
+    saved = nodus("ledger", "statement", "--month", "2026-01", "--file", str(target))
+    for_programs = nodus("ledger", "statement", "--month", "2026-01", "--file", str(target), "--json")
+    stub.requests.clear()
+    words = ("ledger", "verify", "--file", str(target), "--public-key", key_of()["vkey"])
+    shown, as_json = nodus(*words), nodus(*words, "--json")
+
+    assert [json.loads(line) for line in printed.stdout.split("\n")[:-1]] == LINES
+    assert (saved.status, saved.stdout, target.read_bytes()) == (0, "", STATEMENT)
+    assert f"nodus ledger verify --file {target}" in saved.stderr
+    assert json.loads(for_programs.stdout) == {"month": "2026-01", "file": str(target)}
+    assert shown.stdout.splitlines()[:7] == [
+        "statement     verified",
+        "ledger        nodus.run/ledger/acme",
+        "month         2026-01",
+        "rows          6, from 2 to 7",
+        "jobs settled  3",
+        "cost          $1.46",
+        "simulated     1 jobs, $0.456000",
+    ]
+    assert (json.loads(as_json.stdout)["cost_micros"], json.loads(as_json.stdout)["finding"]) == (1_456_023, "verified")
+    assert stub.requests == []
+
+
+def test_a_changed_statement_exits_9(nodus: Command, tmp_path: Path) -> None:
+    """A cost, and the signature; without the pinned key, nothing shows who made it."""
+    target = tmp_path / "january.ndjson"
+    target.write_bytes(STATEMENT.replace(b"1000000", b"1000001"))
+    dearer = nodus("ledger", "verify", "--file", str(target))
+    target.write_bytes(STATEMENT)
+    other_key = nodus("ledger", "verify", "--file", str(target), "--public-key", key_of(OTHER_PRIVATE)["vkey"])
+    no_key = nodus("ledger", "verify", "--file", str(target))
+
+    assert (dearer.status, other_key.status, no_key.status) == (9, 9, 0)
+    assert "nothing shows who made it" in no_key.stdout
+
+
+def test_what_a_statement_has_in_it_is_not_given_beside_it(nodus: Command, tmp_path: Path) -> None:
+    """An error of usage, like a file that is not there; a month that is none is an invalid argument."""
+    target, checkpoint = tmp_path / "january.ndjson", tmp_path / "checkpoint"
+    target.write_bytes(STATEMENT)
+    checkpoint.write_text(checkpoint_of(ROWS)["note"], encoding="utf-8")
+    refused = [
+        nodus("ledger", "verify", "--file", str(target), option, str(checkpoint))
+        for option in ("--checkpoint", "--known")
+    ]
+    missing = nodus("ledger", "verify", "--file", str(tmp_path / "missing"))
+    no_month = nodus("ledger", "statement", "--month", "January")
+
+    assert [each.status for each in refused] == [2, 2]
+    assert "has its checkpoint in it" in refused[0].stderr
+    assert missing.status == 2
+    assert no_month.status == 5

@@ -10,7 +10,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tests.support.merkle_definitions import root_of
+from tests.support.merkle_definitions import inclusion_proof, root_of
 
 ORIGIN = "nodus.run/ledger/acme"
 PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -96,3 +96,49 @@ def key_of(private: Ed25519PrivateKey = PRIVATE, origin: str = ORIGIN) -> dict[s
     key_id = sha256(origin.encode() + b"\n\x01" + public)[:4]
     vkey = f"{origin}+{key_id.hex()}+{base64_of(bytes([1]) + public)}"
     return {"origin": origin, "algorithm": "ed25519", "public_key": base64_of(public), "vkey": vkey}
+
+
+def statement_rows(costs: Sequence[int], *, before: int = 1, after: int = 1) -> list[Row]:
+    """Rows of January 2026 in which jobs are settled at these costs, among rows of the months beside it."""
+    kinds = ("human", "agent")
+    made = [{"at": "2025-12-31T23:59:59.999Z", "kind": "job.settled", "payload": {"cost_micros": 7}}] * before
+    for number, cost in enumerate(costs):
+        made.append({"at": "2026-01-31T23:59:59.999Z", "kind": "job.transition", "payload": {"note": "café \u2603"}})
+        payload = {"simulated": number % 3 == 2, "cost_micros": cost, "supplier": "caf\u00e9 \u2028"}
+        settled = {"at": "2026-01-01T00:00:00.000Z", "kind": "job.settled", "payload": payload}
+        made.append({**settled, "principal_kind": kinds[number % 2]})
+    made += [{"at": "2026-02-01T00:00:00.000Z", "kind": "job.settled", "payload": {"cost_micros": 9}}] * after
+    other = {"job_id": "job-1", "key_id": "key-1", "principal_kind": "human"}
+    return relink([{**other, **row} for row in made])
+
+
+def statement_of(
+    made: Sequence[Row], first: int | None, last: int | None, *, month: str = "2026-01", customer_id: str = "acme"
+) -> list[dict[str, Any]]:
+    """The lines of a statement, with the rows from `first` to `last`; None for a month without rows."""
+    of_month = [] if first is None or last is None else made[first - 1 : last]
+    settled = [row for row in of_month if row["kind"] == "job.settled" and row["at"].startswith(month)]
+    kinds = sorted({row["principal_kind"] for row in settled})
+    totals = {
+        **_sum(settled),
+        "by_principal_kind": {kind: _sum([row for row in settled if row["principal_kind"] == kind]) for kind in kinds},
+        "simulated": _sum([row for row in settled if row["payload"].get("simulated", True)]),
+    }
+    proof = None
+    if first is not None and last is not None:
+        paths = (inclusion_proof(leaf_hashes(made), seq - 1) for seq in (first, last))
+        proof = dict(zip(("first", "last"), ([each.hex() for each in path] for path in paths), strict=True))
+    return [
+        {"origin": ORIGIN, "customer_id": customer_id, "month": month, "first_seq": first, "last_seq": last},
+        *({"leaf": row["leaf"]} for row in of_month),
+        {"checkpoint": checkpoint_of(made), "proof": proof, "totals": totals, "final": True},
+    ]
+
+
+def written(lines: Sequence[object]) -> bytes:
+    """A statement as the server writes it."""
+    return b"".join(json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n" for line in lines)
+
+
+def _sum(settled: Sequence[Row]) -> dict[str, int]:
+    return {"jobs": len(settled), "cost_micros": sum(row["payload"]["cost_micros"] for row in settled)}

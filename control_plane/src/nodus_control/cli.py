@@ -339,6 +339,7 @@ def _open(hosting: Hosting, command: str) -> ControlPlane:
             limits=hosting.limits,
             suppliers=hosting.suppliers,
             accept_suppliers=command if hosting.accepts_suppliers else None,
+            requires_origin=True,
         )
         if answers_requests and control_plane.clock_watch is not None and control_plane.clock_watch.problem is not None:
             problem = control_plane.clock_watch.problem

@@ -45,6 +45,7 @@ from nodus_ledger.trust.origin import ORIGIN_VARIABLE, origin_for
 from nodus_ledger.trust.reader import TrustLedger
 from nodus_ledger.trust.row_times import RowTimes
 from nodus_ledger.trust.signing import SIGNING_KEY_VARIABLE, signer_for
+from nodus_ledger.trust.statements import Statements
 
 from .access.rate_limiter import RateLimiter, RateLimitOptions
 from .access.recent_callers import Callers
@@ -100,8 +101,10 @@ class ControlPlane:
             package.
         accept_suppliers: the name of the command whose operator makes these suppliers the accepted ones.
         services: how each supplier is served, in place of the drivers that the suppliers name.
+        requires_origin: the names of the logs must have been chosen where jobs run on machines of others.
 
     Raises:
+        UnusableOrigin: the logs cannot have the name that was given, or none was.
         UntrustedClock: real time is wrong.
         SuppliersDiffer: the database's processes agree on other suppliers.
         SuppliersInUse: a supplier that has jobs is not among them.
@@ -126,6 +129,7 @@ class ControlPlane:
         suppliers: SuppliersFile | None = None,
         accept_suppliers: str | None = None,
         services: Mapping[str, Service] | None = None,
+        requires_origin: bool = False,
     ) -> None:
         options = webhooks or WebhookOptions()
         self.database_trouble = Trouble(_logger, "answering requests")
@@ -156,8 +160,14 @@ class ControlPlane:
             self.agreement = self._agree(suppliers is not None, accept_suppliers, serves_earlier=runs_here)
             self.keys = Keys(self.database, SigningSecrets(sealer, redis), are_tests=simulated)
             signer = signer_for(self.database, sealer, os.environ.get(SIGNING_KEY_VARIABLE))
-            origin = origin_for(self.database, os.environ.get(ORIGIN_VARIABLE), database_id=self.settings.database_id())
+            origin = origin_for(
+                self.database,
+                os.environ.get(ORIGIN_VARIABLE),
+                database_id=self.settings.database_id(),
+                must_be_chosen=requires_origin and file.has_machines_of_others,
+            )
             self.trust_ledger = TrustLedger(self.database, signer, origin)
+            self.statements = Statements(self.database, self.trust_ledger)
             self.job_ids = JobIds(secrets.randbits, seed if simulated else None)
             eligibility = SupplierEligibility(
                 {name: service.why_not for name, service in services.items() if service.why_not is not None},

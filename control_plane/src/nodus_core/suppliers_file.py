@@ -267,3 +267,8 @@ class SuppliersFile:
 
     suppliers: tuple[SupplierEntry, ...]
     retail: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def has_machines_of_others(self) -> bool:
+        """Whether jobs really run on machines that are not the operator's own."""
+        return any(not entry.is_simulated and entry.kind is not SupplierKind.OWN for entry in self.suppliers)

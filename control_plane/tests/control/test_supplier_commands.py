@@ -248,6 +248,20 @@ def test_other_suppliers_are_refused_at_the_start(tmp_path: Path, command: str) 
     assert all(part in ended.stderr for part in ("--accept-suppliers", *hashes))
 
 
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_machines_of_others_need_a_name_for_the_ledgers(tmp_path: Path, command: str) -> None:
+    """Before anything is recorded under a name that means nothing elsewhere: exit status 3 and one line."""
+    text = PROCESS.replace('kind = "own"', 'kind = "neocloud"')
+    (tmp_path / "s.toml").write_text(text, encoding="utf-8")
+    place = {"NODUS_DATABASE_URL": f"sqlite:///{tmp_path / 'n.db'}", "XDG_STATE_HOME": str(tmp_path)}
+    port = ["--port", "0"] if command == "serve" else []
+    ended = run(command, *port, cwd=tmp_path, NODUS_SUPPLIERS="s.toml", NODUS_LEDGER_ORIGIN="", **place)
+
+    assert ended.returncode == 3
+    assert len(ended.stderr.splitlines()) == 1
+    assert "set NODUS_LEDGER_ORIGIN to a name of yours" in ended.stderr
+
+
 def test_a_playground_takes_a_suppliers_file(tmp_path: Path) -> None:
     """With the drivers of the file, and no other."""
     (tmp_path / "s.toml").write_text(PROCESS, encoding="utf-8")

@@ -39,6 +39,23 @@ CLOUD = replace(LAB, name="cloud", kind=SupplierKind.HYPERSCALER, gpus=None, mic
 FILE = SuppliersFile((LAB, CLOUD), {"rtx_4090": 500_000})
 
 
+@pytest.mark.parametrize(
+    ("kind", "driver", "expected"),
+    [
+        (SupplierKind.OWN, DriverName.SIMULATED, False),
+        (SupplierKind.OWN, DriverName.DOCKER, False),
+        (SupplierKind.HYPERSCALER, DriverName.SIMULATED, False),
+        (SupplierKind.NEOCLOUD, DriverName.SLURM, True),
+        (SupplierKind.TIER3, DriverName.DOCKER, True),
+    ],
+)
+def test_a_file_says_whether_jobs_run_on_machines_of_others(
+    kind: SupplierKind, driver: DriverName, expected: bool
+) -> None:
+    """Of any of its suppliers; what is simulated runs nowhere."""
+    assert SuppliersFile((CLOUD, replace(LAB, kind=kind, driver=driver))).has_machines_of_others is expected
+
+
 def test_the_shipped_suppliers_are_those_of_the_price_list() -> None:
     """Names, classes, places, chances and every price, to the micro-dollar."""
     shipped = {entry.name: entry for entry in shipped_suppliers().suppliers}

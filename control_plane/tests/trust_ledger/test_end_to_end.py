@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_SECONDS
 from sqlalchemy import update
 
 import nodus
@@ -166,3 +170,41 @@ def test_a_checkpoint_that_was_given_out_holds_the_operator_too(tmp_path: Path) 
         faults = [str(fault) for fault in verify(database).faults]
 
     assert faults == [f"playground: the checkpoint of {given[0][1]} rows was given out, and the rows are others now"]
+
+
+ENCODING = Path(__file__).resolve().parents[3] / "docs" / "reference" / "ledger-encoding.md"
+
+
+@pytest.mark.skipif(not ENCODING.exists(), reason="the documentation is not beside these tests")
+def test_a_stranger_verifies_a_statement_and_an_export(served: LocalControlPlane, tmp_path: Path) -> None:
+    """The program in the documentation, and the SDK, take what the server gives; sums are those of the jobs."""
+    with client_of(served) as client:
+        ran = run_jobs(served, client, 3)
+        month = client.ledger.entries()[-1].at[:7]
+        key, checkpoint, entries = client.ledger.key(), client.ledger.checkpoint(), client.ledger.entries()
+        client.ledger.statement(month).save(tmp_path / "statement")
+    (tmp_path / "rows").write_bytes(b"".join(entry.model_dump_json().encode() + b"\n" for entry in entries))
+    (tmp_path / "checkpoint").write_text(checkpoint.model_dump_json(), encoding="utf-8")
+    program = re.search(r"^```python\n(.*?)^```$", ENCODING.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    assert program is not None
+    (tmp_path / "verify.py").write_text(program[1], encoding="utf-8")
+    said = [
+        subprocess.run(
+            [sys.executable, "verify.py", key.vkey, *files],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE_SECONDS,
+        ).stdout
+        for files in (["statement"], ["rows", "checkpoint"])
+    ]
+    with (tmp_path / "statement").open("rb") as lines:
+        report = nodus.verify_statement(lines, public_key=key)
+    settled = [
+        entry.payload["cost_micros"] for entry in entries if entry.kind == "job.settled" and entry.at[:7] == month
+    ]
+
+    assert said == ["verified\n", "verified\n"]
+    assert len(ran) >= report.jobs == report.simulated_jobs == len(settled) > 0
+    assert report.cost_micros == sum(settled)

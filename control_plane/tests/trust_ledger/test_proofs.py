@@ -209,6 +209,33 @@ def test_rows_from_before_the_first_start_leave_the_choice(fresh: Database) -> N
     assert origin_for(fresh, None, database_id="d1") == ORIGIN
 
 
+@pytest.mark.both_engines
+def test_a_name_must_be_chosen_before_the_first_row_where_that_is_asked(fresh: Database) -> None:
+    """Whatever was taken while nothing was recorded; logs that have begun keep theirs."""
+
+    def name_of(given: str | None) -> str:
+        return origin_for(fresh, given, database_id="d1", must_be_chosen=True)
+
+    with pytest.raises(UnusableOrigin, match=f"set {ORIGIN_VARIABLE} to a name of yours"):
+        name_of(None)
+    assert origin_for(fresh, None, database_id="d1") == "localhost/d1"
+    with pytest.raises(UnusableOrigin, match=f"set {ORIGIN_VARIABLE} to a name of yours"):
+        name_of("")
+    record_something(fresh)
+
+    assert name_of(None) == name_of("localhost/d1") == "localhost/d1"
+
+
+def test_a_name_that_was_chosen_need_not_be_given_again(fresh: Database) -> None:
+    """By another process, say; of a key that was minted before, no checkpoint was given out."""
+    record_something(fresh)
+    with pytest.raises(UnusableOrigin, match="for good"):
+        origin_for(fresh, None, database_id="d1", must_be_chosen=True)
+    chosen = [origin_for(fresh, given, database_id="d1", must_be_chosen=True) for given in (ORIGIN, None)]
+
+    assert chosen == [ORIGIN, ORIGIN]
+
+
 @pytest.mark.parametrize("given", ["https://a.test", "a.test/", "a b", "a+b", "a.test//x", "A.test", "a.test/ü", "-a"])
 def test_a_name_must_be_one_that_a_signed_note_can_hold(fresh: Database, given: str) -> None:
     """An origin is a host name and a path."""

@@ -9,6 +9,7 @@ from .. import _arguments, _calls, _http
 from .._handles import ClientBound
 from .._resources import ConsistencyProof, InclusionProof, LedgerCheckpoint, LedgerEntry, LedgerKey, LedgerPage
 from .paging import AsyncPageIterator
+from .statement import AsyncStatement
 
 if TYPE_CHECKING:
     from .session import AsyncSession
@@ -90,6 +91,20 @@ class AsyncLedger(ClientBound):
             NodusError: the call failed.
         """
         return await self._session.call(_calls.ledger_key(), _read_key)
+
+    def statement(self, month: str) -> AsyncStatement:
+        """Fetch the statement of a month, as it is read: all of its rows, what proves them, and what they cost.
+
+        Save it with `save(path)`, or iterate over its lines, and verify it with `nodus.verify_statement`. Agents' keys
+        get none (`forbidden_principal`).
+
+        Args:
+            month: the calendar month in UTC, such as `"2026-10"`; that of today is one that is not final.
+
+        Raises:
+            ValidationError: (`invalid_argument`) it is no month.
+        """
+        return AsyncStatement(self._session, _calls.ledger_statement(month))
 
     async def proof(self, seq: int, *, size: int | None = None) -> InclusionProof:
         """Fetch the proof that a row is in the ledger.

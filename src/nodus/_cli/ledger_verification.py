@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import asyncclick
@@ -13,11 +14,12 @@ from .._checkpoints import open_checkpoint, read_key
 from .._enums import PrincipalKind
 from .._errors import ConfigurationError, LedgerError
 from .._ledger import LedgerReport, verify_consistency, verify_inclusion, verify_ledger
+from .._statement import is_statement, verify_statement
 from . import exit_codes
 from .checkpoint_store import compare_with_last
 from .invocation import Invocation
-from .options import read_body
-from .output import show_facts
+from .options import opened_lines, read_body
+from .output import dollars, show_facts
 
 if TYPE_CHECKING:
     from .._async.client import AsyncClient
@@ -56,10 +58,16 @@ async def verify(invocation: Invocation, evidence: Evidence, *, as_json: bool) -
     known = None if evidence.known is None else _read_checkpoint(invocation, evidence.known)
     is_pinned = evidence.key is not None
     if evidence.export is not None:
-        # Not `splitlines`, which breaks lines at characters that JSON leaves as they are, such as U+2028.
-        lines = [line for line in _read_text(invocation, evidence.export).split("\n") if line.strip()]
-        kept = None if evidence.checkpoint is None else _read_checkpoint(invocation, evidence.checkpoint)
-        report = _verify(invocation, lines, kept, known, evidence.key, is_pinned=is_pinned)
+        with opened_lines(evidence.export) as lines:
+            first = next(lines, b"")
+            lines = itertools.chain([first], lines)
+            if is_statement(first):
+                return _verify_statement(invocation, lines, evidence, as_json=as_json)
+            if is_pinned and evidence.checkpoint is None and known is None:
+                raise asyncclick.UsageError("--public-key verifies a checkpoint: give --checkpoint or --known too.")
+            kept = None if evidence.checkpoint is None else _read_checkpoint(invocation, evidence.checkpoint)
+            rows = _rows(lines, evidence.export)
+            report = _verify(invocation, rows, kept, known, evidence.key, is_pinned=is_pinned)
     else:
         async with invocation.client() as client:
             checkpoint = await client.ledger.checkpoint()
@@ -89,7 +97,7 @@ async def verify(invocation: Invocation, evidence: Evidence, *, as_json: bool) -
 
 def _verify(
     invocation: Invocation,
-    entries: list[LedgerEntry] | list[str],
+    entries: Iterable[LedgerEntry] | Iterable[str],
     checkpoint: LedgerCheckpoint | Mapping[str, object] | str | None,
     known: Mapping[str, object] | str | None,
     key: LedgerKey | str | None,
@@ -103,6 +111,48 @@ def _verify(
             raise
         invocation.output.note(f"The signature is not verified. {exc.message}")
         return verify_ledger(entries, checkpoint=checkpoint, known_checkpoint=known)
+
+
+def _rows(lines: Iterable[bytes], source: str) -> Iterator[str]:
+    for line in lines:
+        try:
+            text = line.decode()
+        except UnicodeDecodeError as exc:
+            raise asyncclick.UsageError(f"{source}: it is not UTF-8 text.") from exc
+        if text.strip():
+            yield text
+
+
+def _verify_statement(invocation: Invocation, lines: Iterable[bytes], evidence: Evidence, *, as_json: bool) -> int:
+    """Verify a month's statement, and show what was verified; return the exit status."""
+    for name, given in (("--checkpoint", evidence.checkpoint), ("--known", evidence.known)):
+        if given is not None:
+            raise asyncclick.UsageError(f"{name} is for entries: this is a statement, which has its checkpoint in it.")
+    report = verify_statement(lines, public_key=evidence.key)
+    found = "verified" if report.signature_verified else "consistent in itself; nothing shows who made it"
+    if as_json:
+        invocation.output.json({"finding": found, **dataclasses.asdict(report)})
+        return exit_codes.OK
+    rows = "none" if report.first_seq is None else f"{report.rows}, from {report.first_seq} to {report.last_seq}"
+    simulated = None
+    if report.simulated_jobs:
+        simulated = f"{report.simulated_jobs} jobs, {dollars(report.simulated_cost_micros / 1_000_000)}"
+    show_facts(
+        invocation.output,
+        [
+            ("statement", found),
+            ("ledger", report.origin),
+            ("month", report.month if report.is_final else f"{report.month}, not final"),
+            ("rows", rows),
+            ("jobs settled", str(report.jobs)),
+            ("cost", dollars(report.cost_micros / 1_000_000)),
+            ("simulated", simulated),
+            ("root", report.root_hash),
+            ("checkpoint", f"{report.checkpoint_size} rows"),
+            ("signature", _signature(report.signature_verified, is_pinned=True)),
+        ],
+    )
+    return exit_codes.OK
 
 
 def _show_own_rows(invocation: Invocation, report: OwnRowsReport, *, is_pinned: bool, as_json: bool) -> None:

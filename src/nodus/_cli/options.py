@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -188,6 +189,25 @@ def require_wait(context: asyncclick.Context) -> None:
     for name in ("timeout", "poll_seconds", "cancel_on_interrupt"):
         if context.params[name] not in (None, False):
             raise asyncclick.UsageError(f"--{name.replace('_', '-')} needs --wait.", context)
+
+
+@contextlib.contextmanager
+def opened_lines(source: str) -> Iterator[Iterator[bytes]]:
+    """Read a file, or stdin for `-`, line by line; only line feeds end a line.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    try:
+        if source != "-":
+            with Path(source).open("rb") as file:
+                yield file
+        elif sys.stdin is None:  # it was closed before the process began
+            raise asyncclick.UsageError("There is no standard input to read from: name a file.")
+        else:
+            yield sys.stdin.buffer
+    except OSError as exc:
+        raise asyncclick.UsageError(f"{source}: {exc.strerror or exc}.") from exc
 
 
 def read_body(source: str, output: Output) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import events, health, jobs, keys, ledger, logs, offers, webhooks
+from . import events, health, jobs, keys, ledger, logs, offers, statements, webhooks
 from .openapi import get_document
 from .operations import Access, Endpoint, OpenOperation, Operation
 from .requests import Work
@@ -32,6 +32,14 @@ OPERATIONS: tuple[Operation | OpenOperation, ...] = (
     Operation("GET", "/v1/ledger/checkpoint", ledger.get_checkpoint, work=Work.WRITES),
     Operation("GET", "/v1/ledger/consistency", ledger.get_consistency),
     Operation("GET", "/v1/ledger/{seq}/proof", ledger.get_proof),
+    Operation(
+        "GET",
+        "/v1/ledger/statement",
+        statements.get_statement,
+        Access.NO_AGENTS,
+        work=Work.WRITES,
+        refusal="read statements, which show what all keys of the customer did: ask for the rows of its own jobs",
+    ),
     _of_owners("POST", "/v1/webhooks", webhooks.create_webhook),
     Operation("GET", "/v1/webhooks", webhooks.list_webhooks),
     Operation("GET", "/v1/webhooks/{webhook_id}", webhooks.get_webhook),

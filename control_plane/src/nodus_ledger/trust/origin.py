@@ -45,16 +45,19 @@ def origin_of(origin: str, customer_id: str) -> str:
     return f"{origin}/{quote(customer_id, safe='')}"
 
 
-def origin_for(database: Database, environment: str | None, *, database_id: str) -> str:
+def origin_for(database: Database, environment: str | None, *, database_id: str, must_be_chosen: bool = False) -> str:
     """Return the name above the logs of a database, and keep it there.
 
     Args:
         database: where the logs are.
         environment: the value of `NODUS_LEDGER_ORIGIN`; None or empty where it is not set.
         database_id: what a name is made of where none was given.
+        must_be_chosen: whether logs that are still to begin must have a name that was given. Those that have begun
+            keep what they have.
 
     Raises:
-        UnusableOrigin: the name that was given is malformed, or the logs have rows under another.
+        UnusableOrigin: the name that was given is malformed, or the logs have rows under another; or none was given
+            where one must be.
     """
     given = environment or None
     if given is not None and not _ORIGIN.match(given):
@@ -63,7 +66,8 @@ def origin_for(database: Database, environment: str | None, *, database_id: str)
         )
     with database.read() as connection:
         kept = kept_origin(connection)
-    if kept is not None and given in (None, kept):
+    is_chosen = given is not None or (kept is not None and not kept.startswith(f"{_DEFAULT}/"))
+    if kept is not None and given in (None, kept) and (is_chosen or not must_be_chosen):
         return kept
     with database.write() as connection:
         # Of two processes that start on a new database, one is first; the other takes what it finds.
@@ -74,6 +78,11 @@ def origin_for(database: Database, environment: str | None, *, database_id: str)
             raise UnusableOrigin(
                 f"the ledger's logs are named {kept}, which stands in every checkpoint that was given out, and cannot "
                 f"become {given}: set {ORIGIN_VARIABLE} to {kept}, or leave it out"
+            )
+        if must_be_chosen and not is_chosen and not (kept is not None and has_rows):
+            raise UnusableOrigin(
+                f"set {ORIGIN_VARIABLE} to a name of yours, such as ledger.acme.com/nodus: it will stand in every "
+                "checkpoint that customers get, for good, and there are suppliers that are not your own machines"
             )
         origin = given or kept or f"{_DEFAULT}/{database_id}"
         connection.execute(_PUT, {"of_name": _NAME, "value": origin})

@@ -154,9 +154,10 @@ async def consistency_command(invocation: Invocation, /, from_size: int, to_size
     "--file",
     "export",
     metavar="FILE",
-    help="Verify this output of `nodus ledger entries --json` instead, without using the network; - is stdin.",
+    help="Verify this output of `nodus ledger entries --json`, or of `nodus ledger statement`, instead, without using "
+    "the network; - is stdin.",
 )
-@asyncclick.option("--checkpoint", metavar="FILE", help="With --file: the checkpoint that belongs to it.")
+@asyncclick.option("--checkpoint", metavar="FILE", help="With --file: the checkpoint of these entries.")
 @asyncclick.option(
     "--accept-rollback",
     is_flag=True,
@@ -178,22 +179,61 @@ async def verify_command(
 
     Every row must match its hash and follow the row before it, and all rows together must have the signed root. The
     ledger must also go on from the last checkpoint that this machine saw: it is remembered in $XDG_STATE_HOME/nodus
-    (~/.local/state/nodus by default; %LOCALAPPDATA%\\nodus on Windows). The
-    exit status is 9 if anything does not verify. Signatures need the package cryptography.
+    (~/.local/state/nodus by default; %LOCALAPPDATA%\\nodus on Windows). A statement has its checkpoint, and the proof
+    of its rows, in it. The exit status is 9 if anything does not verify. Signatures need the package cryptography.
     """
     from ..ledger_verification import Evidence, verify
 
     if checkpoint is not None and export is None:
         raise asyncclick.UsageError("--checkpoint needs --file.")
-    if key is not None and export is not None and checkpoint is None and known is None:
-        raise asyncclick.UsageError("--public-key verifies a checkpoint: give --checkpoint or --known too.")
     if accept_rollback and export is not None:
         raise asyncclick.UsageError("--accept-rollback is about the server's ledger, not about --file.")
     return await verify(invocation, Evidence(key, known, export, checkpoint, accept_rollback), as_json=as_json)
 
 
+@asyncclick.command("statement")
+@asyncclick.option("--month", required=True, metavar="YYYY-MM", help="The calendar month, in UTC.")
+@asyncclick.option(
+    "--file", "target", metavar="FILE", help="Write it to this file, once it is whole. By default, print it."
+)
+@json_option
+@asyncclick.pass_obj
+async def statement_command(invocation: Invocation, /, month: str, target: str | None, as_json: bool) -> int:
+    """Fetch the statement of a month.
+
+    It has the rows of the month, the proof that these are all from the first to the last, and what they cost, as JSON,
+    one object a line, with --json or without. `nodus ledger verify --file` verifies it without the network. A file has
+    it byte for byte; what is printed has characters escaped that could steer a terminal. An agent's key gets none.
+    """
+    async with invocation.client() as client:
+        statement = client.ledger.statement(month)
+        if target is not None:
+            try:
+                await statement.save(target)
+            except OSError as exc:
+                raise asyncclick.UsageError(f"{target}: {exc.strerror or exc}.") from exc
+            if as_json:
+                invocation.output.json({"month": month, "file": target})
+            invocation.output.note(f"Verify it with the key that you pinned: nodus ledger verify --file {target}")
+            return exit_codes.OK
+        async with statement:
+            async for line in statement:
+                invocation.output.json_text(line)
+                if invocation.output.reader_gone:
+                    break
+    return exit_codes.OK
+
+
 ledger_command = Subcommands(
     "ledger",
-    [entries_command, checkpoint_command, key_command, proof_command, consistency_command, verify_command],
+    [
+        entries_command,
+        statement_command,
+        checkpoint_command,
+        key_command,
+        proof_command,
+        consistency_command,
+        verify_command,
+    ],
     help="Read and verify the Trust Ledger.",
 )
