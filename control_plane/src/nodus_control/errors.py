@@ -12,6 +12,7 @@ from starlette.responses import Response
 from nodus_core.money import usd
 from nodus_core.spec import InvalidSpec
 from nodus_core.times import timestamp
+from nodus_core.usage import MAX_GROUPS
 from nodus_ledger import errors as ledger
 from nodus_ledger.errors import BudgetFigures
 
@@ -91,6 +92,11 @@ _ANSWERS: Mapping[type[ledger.Refused], tuple[int, str, str]] = {
         403,
         "forbidden_principal",
         "An agent's key may do this only to jobs that it submitted itself, and a test key only to simulated jobs.",
+    ),
+    ledger.TooManyGroups: (
+        400,
+        "too_many_groups",
+        f"That is more than {MAX_GROUPS:,} groups: ask for a shorter span, or group by less.",
     ),
     ledger.UnusableCursor: (
         400,
