@@ -22,7 +22,7 @@ CONTROL_PLANE = ROOT / "control_plane" / "src"
 
 # The SDK, from the bottom up. A module imports from its own layer and from those below it, and never in a circle.
 LAYERS = [
-    {"_deprecation", "_httpx", "_origin", "_printable", "_transport_errors", "_version"},
+    {"_deprecation", "_httpx", "_money", "_origin", "_printable", "_transport_errors", "_version"},
     {
         "_arguments",
         "_bodies",

@@ -10,6 +10,7 @@ from typing import Any
 from starlette.responses import Response
 
 from nodus_core.money import usd
+from nodus_core.shown_money import dollars
 from nodus_core.spec import InvalidSpec
 from nodus_core.times import timestamp
 from nodus_core.usage import MAX_GROUPS
@@ -124,8 +125,8 @@ def _budget_exceeded(estimated: int, figures: BudgetFigures) -> ApiError:
     return ApiError(
         402,
         "budget_exceeded",
-        f"This job could cost up to ${usd(estimated):.2f}; "
-        f"${usd(figures.headroom or 0):.2f} of the key's monthly cap are left.",
+        f"This job could cost up to {dollars(estimated)}; "
+        f"{dollars(figures.headroom or 0)} of the key's monthly cap are left.",
         extra={
             "estimated_cost_usd": usd(estimated),
             "month_to_date_usd": usd(figures.month_to_date),

@@ -231,12 +231,6 @@ def show_facts(output: Output, facts: Iterable[tuple[str, str | None]]) -> None:
         output.data(f"{name.ljust(width)}  {value}")
 
 
-def dollars(amount: float) -> str:
-    """Format an amount of US dollars with cents; small ones down to the millionth."""
-    digits = 2 if abs(amount) >= 1 or amount == 0 else 6
-    return f"{'-' if amount < 0 else ''}${abs(amount):,.{digits}f}"
-
-
 def local_time(when: datetime) -> str:
     """Format a time in the user's zone, to the second."""
     return when.astimezone().strftime("%Y-%m-%d %H:%M:%S")
