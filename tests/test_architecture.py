@@ -44,6 +44,7 @@ LAYERS = [
         "_replay",
         "_signing",
         "_sse",
+        "_usage",
     },
     {
         "_concurrency",
@@ -77,7 +78,7 @@ OUTSIDE_OF_SDK: dict[str, set[str]] = {
     "httpcore2": {"_httpx"},  # for the tests alone, like the other
     "httpx": {"_httpx", "_cli.listening"},
     "httpx2": {"_httpx"},
-    "pydantic": {"_bodies", "_http", "_models", "_resources"},
+    "pydantic": {"_bodies", "_http", "_models", "_resources", "_usage"},
 }
 # Who uses the HTTP libraries, by way of `_httpx`.
 USES_HTTP_LIBRARIES = {

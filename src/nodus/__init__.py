@@ -93,6 +93,7 @@ if TYPE_CHECKING:
     from ._sync.ledger import Ledger
     from ._sync.log_stream import LogStream
     from ._sync.webhooks import Webhooks
+    from ._usage import Usage, UsageAmounts, UsageGroup
 
 __all__ = [
     "APIConnectionError",
@@ -151,6 +152,9 @@ __all__ = [
     "SupplierKind",
     "SupplierUnavailableError",
     "UnknownEvent",
+    "Usage",
+    "UsageAmounts",
+    "UsageGroup",
     "ValidationError",
     "Webhook",
     "WebhookEvent",
@@ -222,6 +226,9 @@ _HOME = {
     "SupplierKind": "_enums",
     "SupplierUnavailableError": "_errors",
     "UnknownEvent": "_events",
+    "Usage": "_usage",
+    "UsageAmounts": "_usage",
+    "UsageGroup": "_usage",
     "ValidationError": "_errors",
     "Webhook": "_resources",
     "WebhookEvent": "_events",

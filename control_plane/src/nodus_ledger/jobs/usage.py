@@ -105,7 +105,7 @@ class Usage:
         query = sums(customer_id, question, key_id)
         with self._database.read() as connection:
             for row in connection.execute(query):
-                values = tuple(self._value(name, row._mapping[_COLUMNS[name]]) for name in question.group_by)
+                values = tuple(self._value(name, getattr(row, _COLUMNS[name])) for name in question.group_by)
                 amounts = Amounts(*(int(amount or 0) for amount in row[-6:]))
                 if not amounts.jobs:
                     continue  # where nothing is grouped, there is a row for no jobs too
