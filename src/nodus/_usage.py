@@ -127,9 +127,7 @@ def usage_query(
     if month is not None:
         if from_ is not None or to is not None:
             raise _invalid("`month` and `from_` or `to` exclude each other.")
-        if not isinstance(month, str) or not _MONTH.match(month):
-            raise _invalid(f"`month` must be a month such as '2026-10', not {month!r}.")
-        query.append(("month", month))
+        query.append(("month", _month(month)))
     query += [
         (name, _moment(f"{name}{mark}", value))
         for name, mark, value in (("from", "_", from_), ("to", "", to))
@@ -138,13 +136,24 @@ def usage_query(
     groups = [_grouping(each) for each in ([group_by] if isinstance(group_by, str) else group_by)]
     if groups:
         query.append(("group_by", ",".join(groups)))
-    for key, value in (labels or {}).items():
-        if not isinstance(key, str) or not (value is None or isinstance(value, str)):
-            raise _invalid("`labels` must map the keys of labels to their values, or to None for any value.")
-        query.append(("label", key if value is None else f"{key}:{value}"))
+    query += [("label", _label(key, value)) for key, value in (labels or {}).items()]
     if simulated is not None:
         query.append(("simulated", "true" if simulated else "false"))
     return query
+
+
+def _month(value: object) -> str:
+    if isinstance(value, str) and _MONTH.match(value):
+        return value
+    raise _invalid(f"`month` must be a month such as '2026-10', not {value!r}.")
+
+
+def _label(key: object, value: object) -> str:
+    if isinstance(key, str) and value is None:
+        return key
+    if isinstance(key, str) and isinstance(value, str):
+        return f"{key}:{value}"
+    raise _invalid("`labels` must map the keys of labels to their values, or to None for any value.")
 
 
 def _grouping(value: object) -> str:
