@@ -10,7 +10,8 @@ from collections.abc import Callable
 import pydantic
 
 from nodus._http import Response, parse, parse_page
-from nodus._models import JobPage, JobView
+from nodus._job_pages import JobPage
+from nodus._models import JobView
 
 from .report import Bar, Table
 from .rounds import interleaved

@@ -34,6 +34,7 @@ LAYERS = [
         "_events",
         "_fields",
         "_handles",
+        "_job_pages",
         "_hooks",
         "_ledger",
         "_logs",
@@ -71,14 +72,22 @@ LAYERS = [
 OUTSIDE_OF_SDK: dict[str, set[str]] = {
     # The command is the program that starts the event loop, and that receives signals on it.
     "PyInstaller": {"_pyinstaller.hooks"},
-    "anyio": {"_concurrency", "_happy_eyeballs", "_resolver", "_sockets", "_cli.event_loop", "_cli.listening"},
+    "anyio": {
+        "_concurrency",
+        "_happy_eyeballs",
+        "_resolver",
+        "_sockets",
+        "_cli.event_loop",
+        "_cli.listening",
+        "_cli.selection",
+    },
     "asyncclick": {"_cli"},
     "cryptography": {"_checkpoints"},
     "httpcore": {"_httpx"},
     "httpcore2": {"_httpx"},  # for the tests alone, like the other
     "httpx": {"_httpx", "_cli.listening"},
     "httpx2": {"_httpx"},
-    "pydantic": {"_bodies", "_http", "_models", "_resources", "_usage"},
+    "pydantic": {"_bodies", "_http", "_job_pages", "_models", "_resources", "_usage"},
 }
 # Who uses the HTTP libraries, by way of `_httpx`.
 USES_HTTP_LIBRARIES = {

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 import nodus
 from nodus import _bodies, _http
 from nodus._httpx import httpx
-from nodus._models import JobGlances, JobPage, JobView
+from nodus._job_pages import JobGlances, JobPage
+from nodus._models import JobView
 from nodus._resources import JobEvent, LedgerPage, Routing
 from tests.support.script import job
 

@@ -75,7 +75,8 @@ def refused(code: str, body: bytes, header: str | None, **options: Any) -> None:
 def test_each_event_has_its_type_and_its_extras(kind: str) -> None:
     """The manual's table, with the job and the principal beside it."""
     made, extras = EXTRAS[kind]
-    data = {"job_id": "0198", "name": "夜間", "principal_kind": "agent", **extras}
+    labels = {"team": "夜", "gpu-test": ""}
+    data = {"job_id": "0198", "name": "夜間", "labels": labels, "principal_kind": "agent", **extras}
 
     event = construct(body_of(kind, **data))
 

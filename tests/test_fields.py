@@ -72,9 +72,10 @@ def test_every_field_and_filter_is_an_option() -> None:
     filters = {option for parameter in list_command.params for option in parameter.opts}
 
     named = {f"--{name.replace('_', '-')}" for name in JOB.names}
-    assert named - options == {"--command", "--require-tiers"}
-    assert "--require-tier" in options
-    assert {f"--{name.replace('_', '-')}" for name in FILTERS.names} <= filters
+    assert named - options == {"--command", "--labels", "--require-tiers"}
+    assert {"--require-tier", "--label"} <= options
+    assert set(FILTERS.names) == {"status", "name", "labels", "created_after", "created_before"}
+    assert {"--status", "--name", "--label", "--since", "--until"} <= filters
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,8 @@ def test_a_wrong_name_is_the_error_that_python_gives(method: str, arguments: dic
 
 def test_a_filter_that_is_none_filters_nothing() -> None:
     """Nor does an empty list of statuses."""
-    assert filter_query({}) == filter_query({"status": None}) == filter_query({"status": []}) == {}
+    assert filter_query({}) == filter_query({"status": None}) == filter_query({"status": []}) == []
+    assert filter_query({"labels": None, "created_after": None}) == filter_query({"labels": {}}) == []
 
 
 def test_without_docstrings_everything_else_works() -> None:

@@ -6,7 +6,7 @@ import pydantic
 import pytest
 
 from nodus import JobStatus, JobView
-from nodus._models import JobGlance
+from nodus._job_pages import JobGlance
 
 ENDED = "2026-11-30T09:50:28Z"
 

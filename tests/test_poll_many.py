@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodus._enums import JobStatus
-from nodus._models import JobGlance, JobGlances
+from nodus._job_pages import JobGlance, JobGlances
 from nodus._poll_many import ENDED, LIVE, EndOrder, JobRequest, PageRequest, Round
 
 

@@ -30,6 +30,12 @@ SPECS = st.fixed_dictionaries(
         "prefer_region": st.none() | st.from_regex(r"[a-z0-9-]{1,20}", fullmatch=True),
         "idempotency_key": st.none() | st.from_regex(r"[!-~]{1,128}", fullmatch=True),
         "name": st.none() | st.text(min_size=1, max_size=128).filter(str.isprintable),
+        "labels": st.none()
+        | st.dictionaries(
+            st.from_regex(r"[a-z0-9]([a-z0-9_.-]{0,61}[a-z0-9])?", fullmatch=True),
+            st.text(max_size=128).filter(str.isprintable),
+            max_size=4,
+        ),
     },
 )
 
@@ -103,6 +109,20 @@ BAD = [
     {"name": "\ud800"},
     {"name": 7},
     {"name": b"a"},
+    {"labels": []},
+    {"labels": "team=search"},
+    {"labels": {f"k{number}": "" for number in range(17)}},
+    {"labels": {"": "x"}},
+    {"labels": {"Team": "x"}},
+    {"labels": {"team-": "x"}},
+    {"labels": {"a:b": "x"}},
+    {"labels": {"x" * 64: "x"}},
+    {"labels": {7: "x"}},
+    {"labels": {"team": None}},
+    {"labels": {"team": 7}},
+    {"labels": {"team": "x" * 129}},
+    {"labels": {"team": "a\nb"}},
+    {"labels": {"team": "\ud800"}},
     {"nonsense": 1},
 ]
 
@@ -129,6 +149,7 @@ def test_defaults_are_the_manuals() -> None:
         "prefer_region": None,
         "idempotency_key": None,
         "name": None,
+        "labels": None,
     }
     with pytest.raises(nodus.ValidationError, match="`image`"):
         nodus.JobSpec()  # type: ignore[call-arg]
@@ -147,6 +168,9 @@ def test_defaults_are_the_manuals() -> None:
         {"name": "x"},
         {"name": "\U0001f600" * 128},
         {"name": "nightly: 夜間 ночь ليل #7"},
+        {"labels": {}},
+        {"labels": {"team": "search", "gpu-test": "", "a.b_c-9": "夜間: ليل", "x" * 63: "\U0001f600" * 128}},
+        {"labels": {f"k{number}": "" for number in range(16)}},
         {"command": ["a", "", "-x"]},
         {"command": ("a", "b")},
         {"env": {}},

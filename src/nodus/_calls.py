@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
@@ -68,12 +68,12 @@ def get_job(job_id: str) -> Call:
     return Call("GET", f"/v1/jobs/{_segment(job_id)}")
 
 
-def list_jobs(*, limit: int, cursor: str | None = None, filters: Mapping[str, str] | None = None) -> Call:
+def list_jobs(*, limit: int, cursor: str | None = None, filters: Iterable[tuple[str, str]] = ()) -> Call:
     """`GET /v1/jobs`. The filters are parameters of the query, already checked."""
     query = {"limit": str(_arguments.whole_number("limit", limit, minimum=1))}
     if cursor is not None:
         query["cursor"] = cursor
-    return Call("GET", "/v1/jobs", query=urlencode({**query, **(filters or {})}))
+    return Call("GET", "/v1/jobs", query=urlencode([*query.items(), *filters]))
 
 
 def cancel_job(job_id: str) -> Call:

@@ -35,6 +35,7 @@ class WebhookEvent:
         data: the event's payload as received, including fields that this version has no attribute for.
         job_id: the job that it is about, or None.
         name: the name of the job that it is about; None if that has none.
+        labels: the labels of the job that it is about; empty if that has none.
         principal_kind: kind of principal whose key it concerns, or None.
         simulated: True if the job's supplier is simulated, so that nothing ran and nothing was charged; None if the
             event is not about a job, or an older server does not say.
@@ -46,6 +47,7 @@ class WebhookEvent:
     data: Mapping[str, object] = field(default_factory=dict, hash=False)
     job_id: str | None = None
     name: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
     principal_kind: PrincipalKind | None = None
     simulated: bool | None = None
 
@@ -311,6 +313,11 @@ def _time(value: object) -> datetime | None:
         return None
 
 
+def _labels(value: object) -> Mapping[str, str]:
+    given = value if isinstance(value, dict) else {}
+    return {key: labelled for key, labelled in given.items() if isinstance(labelled, str)}
+
+
 def _flag(value: object) -> bool | None:
     return value if isinstance(value, bool) else None
 
@@ -323,5 +330,6 @@ _READERS = {
     "str | None": _text,
     "float | None": _number,
     "bool | None": _flag,
+    "Mapping[str, str]": _labels,
     "PrincipalKind | None": _principal,
 }

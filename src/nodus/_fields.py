@@ -11,16 +11,26 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, datetime, timedelta, timezone
 from textwrap import dedent, indent
-from typing import Any, TypedDict, TypeVar, cast
+from typing import Any, Protocol, TypeAlias, TypedDict, TypeVar, cast
 
 from . import _arguments
 from ._enums import GpuType, JobStatus, SupplierKind
 from ._errors import ValidationError
 
 MAX_NAME_LENGTH = 128
+MAX_LABELS = 16
+MAX_LABEL_VALUE_LENGTH = 128
+
+_LABEL_KEY = re.compile(r"[a-z0-9](?:[a-z0-9_.-]{0,61}[a-z0-9])?")
+_LABEL_KEY_RULE = "1 to 63 characters of a-z, 0-9, '_', '.' and '-', with a letter or digit at either end"
+# RFC 3339, section 5.6, or its date alone.
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_TIME = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d+))?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 
 _Documented = TypeVar("_Documented", bound=Callable[..., object])
+_Value = TypeVar("_Value")
 
 
 class _RequiredJobFields(TypedDict):
@@ -41,6 +51,8 @@ class JobFields(_RequiredJobFields, total=False):
         prefer_region: a region to favour, but not to insist on.
         idempotency_key: 1 to 128 printable ASCII characters; submitting the same key twice returns the first job.
         name: what to call the job, 1 to 128 printable characters of any script; need not be unique.
+        labels: what to find the job and its cost by, at most 16 pairs. A key is 1 to 63 characters of a-z, 0-9, `_`,
+            `.` and `-`, with a letter or digit at either end; a value has at most 128 printable characters.
     """
 
     command: Sequence[str] | None
@@ -52,6 +64,7 @@ class JobFields(_RequiredJobFields, total=False):
     prefer_region: str | None
     idempotency_key: str | None
     name: str | None
+    labels: Mapping[str, str] | None
 
 
 class JobFilters(TypedDict, total=False):
@@ -60,10 +73,17 @@ class JobFilters(TypedDict, total=False):
     Attributes:
         status: only jobs in this status, or in one of these.
         name: only jobs with exactly this name.
+        labels: only jobs with all of these labels; None as a value stands for any.
+        created_after: only jobs that were submitted then or later: a `datetime` with a time zone, an RFC 3339 time, or
+            a date, which begins in UTC, as a `date` or a text.
+        created_before: only jobs that were submitted earlier; likewise.
     """
 
     status: JobStatus | str | Sequence[JobStatus | str] | None
     name: str | None
+    labels: Mapping[str, str | None] | None
+    created_after: date | str | None
+    created_before: date | str | None
 
 
 class Fields:
@@ -135,17 +155,36 @@ class Fields:
             yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=written)
 
 
-def filter_query(filters: JobFilters) -> dict[str, str]:
+Query: TypeAlias = Sequence[tuple[str, str]]
+"""Parameters of a query, of which some may occur several times."""
+
+
+class ListedJob(Protocol):
+    """What a listing is filtered by, as a job's view has it."""
+
+    @property
+    def name(self) -> str | None: ...
+    @property
+    def labels(self) -> Mapping[str, str]: ...
+    @property
+    def created_at(self) -> datetime | None: ...
+
+
+def filter_query(filters: JobFilters) -> Query:
     """Return filters as parameters of a query.
 
     Raises:
         ValidationError: (`invalid_argument`) no job can be found by one of them.
     """
-    given = ((name, read(filters.get(name))) for name, read in _READERS.items())
-    return {name: text for name, text in given if text}
+    return [
+        (parameter, text)
+        for name, (parameter, read) in _READERS.items()
+        if (value := filters.get(name)) is not None
+        for text in read(name, value)
+    ]
 
 
-def fits(job: object, query: Mapping[str, str]) -> bool:
+def fits(job: ListedJob, query: Query) -> bool:
     """Say whether a job of a listing is one that was asked for.
 
     A server ignores a filter that it does not know, and sends every job. Every server knows `status`.
@@ -154,14 +193,24 @@ def fits(job: object, query: Mapping[str, str]) -> bool:
         job: the view of the job.
         query: what `filter_query` returned.
     """
-    return all(getattr(job, name, None) == wanted for name, wanted in query.items() if name != "status")
+    return all(_FITS[name](job, wanted) for name, wanted in query if name in _FITS)
 
 
-def _statuses(status: object) -> str:
-    if status is None:
-        return ""
+def _has_label(job: ListedJob, label: str) -> bool:
+    key, colon, value = label.partition(":")
+    return key in job.labels and (not colon or job.labels[key] == value)
+
+
+def _submitted_at(job: ListedJob) -> datetime | None:
+    """Return when a job was submitted; a time without a zone is UTC, like all of the server's."""
+    at = job.created_at
+    return at.replace(tzinfo=timezone.utc) if at is not None and at.tzinfo is None else at
+
+
+def _statuses(name: str, status: object) -> list[str]:
     given = status if isinstance(status, Iterable) and not isinstance(status, (str, bytes)) else [status]
-    return ",".join(JobStatus(_arguments.word("status", one)).value for one in given)
+    text = ",".join(JobStatus(_arguments.word(name, one)).value for one in given)
+    return [text] if text else []
 
 
 def require_name(value: object) -> str:
@@ -175,11 +224,96 @@ def require_name(value: object) -> str:
     raise ValueError(f"must be 1 to {MAX_NAME_LENGTH} printable characters, so without line breaks and tabs")
 
 
-def _name(name: object) -> str:
+def require_labels(value: object, *, wildcards: bool = False) -> dict[str, Any]:
+    """Return a job's labels.
+
+    Args:
+        value: a mapping.
+        wildcards: whether a value may be None, which stands for any.
+
+    Raises:
+        ValueError: a key or a value is outside its limits, or there are more than 16.
+    """
+    if not isinstance(value, Mapping):
+        raise ValueError("must be a mapping of strings, such as {'team': 'search'}")
+    if len(value) > MAX_LABELS:
+        raise ValueError(f"must be at most {MAX_LABELS} pairs")
+    for key, labelled in value.items():
+        if not isinstance(key, str) or not _LABEL_KEY.fullmatch(key):
+            raise ValueError(f"must have keys of {_LABEL_KEY_RULE}")
+        if labelled is None and wildcards:
+            continue
+        if not isinstance(labelled, str) or len(labelled) > MAX_LABEL_VALUE_LENGTH or not labelled.isprintable():
+            raise ValueError(
+                f"must have, as the value of {key!r}, a string of at most {MAX_LABEL_VALUE_LENGTH} printable characters"
+            )
+    return dict(value)
+
+
+def _name(name: str, value: object) -> list[str]:
+    return [_checked(name, lambda: require_name(value))]
+
+
+def label_texts(name: str, value: object) -> list[str]:
+    """Return the labels that jobs are to have, as a query has them: `key:value`, or `key` for any value.
+
+    Raises:
+        ValidationError: (`invalid_argument`) the argument `name` is no such mapping.
+    """
+    labels = _checked(name, lambda: require_labels(value, wildcards=True))
+    return [key if labelled is None else f"{key}:{labelled}" for key, labelled in labels.items()]
+
+
+def time_texts(name: str, value: object) -> list[str]:
+    """Return a time as a query has it.
+
+    Raises:
+        ValidationError: (`invalid_argument`) the argument `name` is no time, or has no time zone.
+    """
+    if isinstance(value, datetime):
+        if value.utcoffset() is None:
+            raise ValidationError(
+                f"`{name}` must have a time zone, such as `datetime.now(timezone.utc)` has.", code="invalid_argument"
+            )
+        return [value.astimezone(timezone.utc).isoformat()]
+    if isinstance(value, date):
+        return [value.isoformat()]
     try:
-        return "" if name is None else require_name(name)
+        if isinstance(value, str):
+            read_time(value)
+            return [value]
+    except ValueError:
+        pass
+    raise ValidationError(
+        f"`{name}` must be a datetime with a time zone, or a text such as '2026-11-01T00:00:00Z' or '2026-11-01', "
+        f"not {value!r}.",
+        code="invalid_argument",
+    )
+
+
+def read_time(text: str) -> datetime:
+    """Read RFC 3339, to the microsecond, or a date, which begins in UTC.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if _DATE.fullmatch(text):
+        return datetime.fromisoformat(f"{text}T00:00:00+00:00")
+    found = _TIME.fullmatch(text)
+    if found is None:
+        raise ValueError("not a time of RFC 3339, nor a date")
+    day, time, fraction, offset = found.groups()
+    # What lies between two microseconds becomes the later one: all times of a listing are whole milliseconds.
+    whole, rest = (fraction or "").ljust(6, "0")[:6], (fraction or "")[6:]
+    at = datetime.fromisoformat(f"{day}T{time}.{whole}{'+00:00' if offset in 'Zz' else offset}")
+    return at + timedelta(microseconds=1) if rest.strip("0") else at
+
+
+def _checked(name: str, read: Callable[[], _Value]) -> _Value:
+    try:
+        return read()
     except ValueError as exc:
-        raise ValidationError(f"`name` {exc}.", code="invalid_argument") from None
+        raise ValidationError(f"`{name}` {exc}.", code="invalid_argument") from None
 
 
 def _source_of(annotation: object) -> str:
@@ -187,7 +321,20 @@ def _source_of(annotation: object) -> str:
     return str(getattr(annotation, "__forward_arg__", annotation))
 
 
-_READERS: Mapping[str, Callable[[object], str]] = {"status": _statuses, "name": _name}
+_READERS: Mapping[str, tuple[str, Callable[[str, object], list[str]]]] = {
+    "status": ("status", _statuses),
+    "name": ("name", _name),
+    "labels": ("label", label_texts),
+    "created_after": ("created_after", time_texts),
+    "created_before": ("created_before", time_texts),
+}
+# A job of which a server does not say when it was submitted is of no time.
+_FITS: Mapping[str, Callable[[ListedJob, str], bool]] = {
+    "name": lambda job, wanted: job.name == wanted,
+    "label": _has_label,
+    "created_after": lambda job, time: (at := _submitted_at(job)) is not None and at >= read_time(time),
+    "created_before": lambda job, time: (at := _submitted_at(job)) is not None and at < read_time(time),
+}
 
 JOB = Fields(JobFields, {"gpu": GpuType.H100_80GB, "gpu_count": 1, "max_runtime_seconds": 3600})
 FILTERS = Fields(JobFilters, {})

@@ -29,7 +29,8 @@ from ._errors import (
     SupplierUnavailableError,
     ValidationError,
 )
-from ._models import JobGlance, JobGlances, JobPage, JobView, bounded_list
+from ._job_pages import JobGlance, JobGlances, JobPage, bounded_list
+from ._models import JobView
 
 if TYPE_CHECKING:
     from ._calls import Call

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, field_validator
 
-from . import _arguments, _bodies, _fields
+from . import _arguments, _fields
 from ._enums import GpuType, JobStatus, OpenStrEnum, PrincipalKind, SupplierKind
 from ._errors import ValidationError
 
@@ -51,6 +51,7 @@ class JobSpec(BaseModel):
     prefer_region: Annotated[StrictStr, Field(min_length=1, max_length=128)] | None = None
     idempotency_key: StrictStr | None = None
     name: StrictStr | None = None
+    labels: dict[StrictStr, StrictStr] | None = None
 
     if TYPE_CHECKING:
 
@@ -154,6 +155,11 @@ class JobSpec(BaseModel):
     def _check_name(cls, name: str | None) -> str | None:
         return None if name is None else _fields.require_name(name)
 
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _check_labels(cls, labels: object) -> object:
+        return None if labels is None else _fields.require_labels(labels)
+
 
 class LedgerRow(BaseModel):
     """Where to find a job's terminal row in the customer's Trust Ledger.
@@ -191,6 +197,7 @@ class JobView(BaseModel):
         gpu_count: as submitted.
         max_runtime_seconds: as submitted, in seconds.
         name: as submitted; None if the job has none.
+        labels: as submitted; empty if the job has none.
         created_at: when the submission was accepted.
         started_at: when the job began to run at its last placement.
         finished_at: when the job became terminal.
@@ -225,6 +232,7 @@ class JobView(BaseModel):
     gpu_count: int | None = None
     max_runtime_seconds: int | None = None
     name: str | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
     created_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
@@ -236,6 +244,11 @@ class JobView(BaseModel):
     principal_kind: PrincipalKind | None = None
     simulated: bool | None = None
     ledger: LedgerRow | None = None
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _read_labels(cls, labels: object) -> object:
+        return {} if labels is None else labels
 
     @property
     def is_terminal(self) -> bool:
@@ -331,6 +344,11 @@ class JobAttributes:
         return self._view.name
 
     @property
+    def labels(self) -> dict[str, str]:
+        """Labels, as submitted; empty if the job has none."""
+        return self._view.labels
+
+    @property
     def created_at(self) -> datetime | None:
         """When the submission was accepted."""
         return self._view.created_at
@@ -392,51 +410,6 @@ class JobAttributes:
     def succeeded(self) -> bool:
         """Whether the job completed."""
         return self._view.succeeded
-
-
-class JobGlance(BaseModel):
-    """The part of a `JobView` that changes whenever anything does."""
-
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
-
-    id: str
-    status: JobStatus
-    supplier: str | None = None
-    attempts: int | None = None
-
-    def agrees_with(self, view: JobView) -> bool:
-        """Whether a view is still up to date."""
-        return (self.status, self.supplier, self.attempts) == (view.status, view.supplier, view.attempts)
-
-
-def bounded_list(item: type[BaseModel]) -> Any:
-    """The type of a list that is as long as a page may be; reading one stops at the first item that is wrong."""
-    kind: Any = Annotated[list[item], Field(max_length=_bodies.MAX_PAGE_ITEMS)]  # type: ignore[valid-type]  # made here
-    return Annotated[kind, pydantic.FailFast()] if hasattr(pydantic, "FailFast") else kind  # since pydantic 2.8
-
-
-class JobGlances(BaseModel):
-    """One page of a listing, at a glance."""
-
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
-
-    if TYPE_CHECKING:
-        jobs: list[JobGlance]
-    else:
-        jobs: bounded_list(JobGlance)
-    next_cursor: str | None = None
-
-
-class JobPage(BaseModel):
-    """One page of a listing."""
-
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
-
-    if TYPE_CHECKING:
-        jobs: list[JobView]
-    else:
-        jobs: bounded_list(JobView)
-    next_cursor: str | None = None
 
 
 def _choose(kind: type[_Choice], value: object, otherwise: str = "") -> _Choice:

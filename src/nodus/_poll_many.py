@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from ._enums import JobStatus
-from ._models import JobGlance, JobGlances
+from ._job_pages import JobGlance, JobGlances
 
 _Job = TypeVar("_Job")
 

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from . import _arguments
 from ._enums import GpuType, JobStatus, PrincipalKind, SupplierKind
 from ._errors import ValidationError
-from ._models import bounded_list
+from ._fields import label_texts, time_texts
+from ._job_pages import bounded_list
 
 GROUPINGS = ("principal_kind", "key", "supplier", "kind", "region", "gpu", "status", "day", "month")
 """What the server groups by, besides labels: `label:` and a key."""
@@ -128,15 +129,13 @@ def usage_query(
         if from_ is not None or to is not None:
             raise _invalid("`month` and `from_` or `to` exclude each other.")
         query.append(("month", _month(month)))
-    query += [
-        (name, _moment(f"{name}{mark}", value))
-        for name, mark, value in (("from", "_", from_), ("to", "", to))
-        if value is not None
-    ]
+    for name, parameter, value in (("from_", "from", from_), ("to", "to", to)):
+        if value is not None:
+            query += [(parameter, text) for text in time_texts(name, value)]
     groups = [_grouping(each) for each in ([group_by] if isinstance(group_by, str) else group_by)]
     if groups:
         query.append(("group_by", ",".join(groups)))
-    query += [("label", _label(key, value)) for key, value in (labels or {}).items()]
+    query += [("label", text) for text in label_texts("labels", labels or {})]
     if simulated is not None:
         query.append(("simulated", "true" if simulated else "false"))
     return query
@@ -148,14 +147,6 @@ def _month(value: object) -> str:
     raise _invalid(f"`month` must be a month such as '2026-10', not {value!r}.")
 
 
-def _label(key: object, value: object) -> str:
-    if isinstance(key, str) and value is None:
-        return key
-    if isinstance(key, str) and isinstance(value, str):
-        return f"{key}:{value}"
-    raise _invalid("`labels` must map the keys of labels to their values, or to None for any value.")
-
-
 def _grouping(value: object) -> str:
     name = _arguments.word("group_by", value)
     if name.startswith(LABEL) or name in GROUPINGS or "," in name:
@@ -163,18 +154,6 @@ def _grouping(value: object) -> str:
     raise _invalid(
         f"`group_by` must be one or several of {', '.join(GROUPINGS)}, or 'label:' and a key, not {value!r}."
     )
-
-
-def _moment(name: str, value: object) -> str:
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise _invalid(f"`{name}` must say its time zone, such as `tzinfo=timezone.utc`, not {value!r}.")
-        return value.isoformat()
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, str) and value:
-        return value
-    raise _invalid(f"`{name}` must be a date, or a time with a time zone, not {value!r}.")
 
 
 def _invalid(message: str) -> ValidationError:

@@ -41,6 +41,7 @@ async def test_run_sends_every_argument_by_its_name() -> None:
         "prefer_region": "us-east-1",
         "idempotency_key": "step-7",
         "name": "step 7 of 夜間",
+        "labels": {"team": "search", "gpu-test": ""},
     }
     async with scripted(script) as client:
         await client.run(**spec)

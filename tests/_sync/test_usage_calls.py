@@ -64,7 +64,7 @@ def test_the_answer_is_read() -> None:
         ({"from_": date(2026, 10, 1), "to": "2026-10-05"}, {"from": "2026-10-01", "to": "2026-10-05"}),
         (
             {"from_": datetime(2026, 10, 1, 8, tzinfo=timezone(timedelta(hours=2)))},
-            {"from": "2026-10-01T08:00:00+02:00"},
+            {"from": "2026-10-01T06:00:00+00:00"},
         ),
         ({"labels": {"team": "a:b"}, "simulated": False}, {"label": "team:a:b", "simulated": "false"}),
         ({"labels": {"team": None}, "simulated": True}, {"label": "team", "simulated": "true"}),

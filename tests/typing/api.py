@@ -24,6 +24,7 @@ def quick_start() -> None:
             prefer_region="us-west-2",
             idempotency_key="nightly-2026-11-24",
             name="nightly",
+            labels={"team": "search"},
         )
         assert_type(job, nodus.Job)
         client.run()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
@@ -78,6 +79,7 @@ def attributes(job: nodus.Job) -> None:
     assert_type(job.cost_usd, float | None)
     assert_type(job.error_message, str | None)
     assert_type(job.name, str | None)
+    assert_type(job.labels, dict[str, str])
     assert_type(job.is_terminal, bool)
     assert_type(job.succeeded, bool)
 

@@ -24,6 +24,8 @@ GPU_COUNT = (1, 8)
 MAX_RUNTIME_SECONDS = (60, 172_800)
 DEFAULT_MAX_RUNTIME_SECONDS = 3600
 MAX_NAME_LENGTH = 128
+MAX_LABELS = 16
+MAX_LABEL_VALUE_LENGTH = 128
 MAX_IDEMPOTENCY_KEY_LENGTH = 128
 
 # `json.dumps` would make one at every call.
@@ -34,6 +36,7 @@ _CANONICAL = json.JSONEncoder(
     default=dict,  # any other kind of mapping
 )
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
+_LABEL_KEY = re.compile(r"[a-z0-9](?:[a-z0-9_.-]{0,61}[a-z0-9])?")
 _IDEMPOTENCY_KEY = re.compile(rf"[\x20-\x7e]{{1,{MAX_IDEMPOTENCY_KEY_LENGTH}}}\Z")
 
 
@@ -60,10 +63,11 @@ class Field:
         is_secret: whether it may hold secrets. Then it is sealed, and neither echoed nor recorded; otherwise it has a
             column of its name in `jobs`, and stands in the ledger's `job.submitted` row.
         to_column: makes the column's value from what `JobSpec`, or the ledger's row, holds.
+        from_column: makes what is echoed and told from the column's value.
         is_echoed: whether it is in the `JobView`.
         is_told: whether it is in the data of webhooks about the job.
-        is_filter: whether a listing can be filtered by it. A listing takes an index over customer, field, status and
-            number for that.
+        is_filter: whether a listing can be filtered by its exact value. A listing takes an index over customer, field,
+            status and number for that.
         is_later: whether it is newer than 0.1. It is then part of the canonical text only if it was given, so that a
             retry is still the same submission after an upgrade; and rows of the ledger from before do not have it.
     """
@@ -72,6 +76,7 @@ class Field:
     schema: Mapping[str, Any]
     is_secret: bool = False
     to_column: Callable[[Any], Any] = _unchanged
+    from_column: Callable[[Any], Any] = _unchanged
     is_echoed: bool = False
     is_told: bool = False
     is_filter: bool = False
@@ -139,6 +144,29 @@ def _name(value: object) -> str | None:
     if not isinstance(value, str) or not 1 <= len(value) <= MAX_NAME_LENGTH or not value.isprintable():
         raise InvalidSpec(f"`name` must be a string of 1 to {MAX_NAME_LENGTH} printable characters.", field="name")
     return value
+
+
+def _labels(value: object) -> dict[str, str] | None:
+    if value is None or value == {}:
+        return None
+    if not isinstance(value, dict) or len(value) > MAX_LABELS:
+        raise InvalidSpec(f"`labels` must be an object of at most {MAX_LABELS} strings.", field="labels")
+    if not all(map(is_label_key, value)):
+        raise InvalidSpec(f"`labels` must have keys of {LABEL_KEY_RULE}.", field="labels")
+    for key, labelled in value.items():
+        if not is_label_value(labelled):
+            raise InvalidSpec(f"`labels[{key!r}]` must be {LABEL_VALUE_RULE}.", field="labels")
+    return cast("dict[str, str]", value)
+
+
+def _written_labels(labels: Mapping[str, str] | None) -> str | None:
+    return _CANONICAL.encode(labels) if labels else None
+
+
+def read_labels(column: str | None) -> dict[str, str]:
+    """Return the labels that a column holds; none where it holds nothing."""
+    read: dict[str, str] = json.loads(column) if column else {}
+    return read
 
 
 def _command(value: object) -> tuple[str, ...] | None:
@@ -281,6 +309,25 @@ class JobSpec:
         ),
     ] = None
 
+    labels: Annotated[
+        Mapping[str, str] | None,
+        Field(
+            _labels,
+            {
+                "type": ["object", "null"],
+                "maxProperties": MAX_LABELS,
+                "propertyNames": {"pattern": f"^{_LABEL_KEY.pattern}$"},
+                "additionalProperties": {"type": "string", "maxLength": MAX_LABEL_VALUE_LENGTH},
+                "description": "Values are printable characters of any script, and may be empty.",
+            },
+            to_column=_written_labels,
+            from_column=read_labels,
+            is_echoed=True,
+            is_told=True,
+            is_later=True,
+        ),
+    ] = None
+
     def canonical(self) -> bytes:
         """Return the canonical JSON of the default-filled spec: equal specs give equal bytes."""
         values = {name: getattr(self, name) for name in FIELDS}
@@ -344,6 +391,25 @@ def columns_of(recorded: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(
         FIELDS[name].to_column(recorded.get(name) if FIELDS[name].is_later else recorded[name]) for name in STORED
     )
+
+
+def shown(name: str, column: Any) -> Any:
+    """Return what callers see of a field that is echoed or told, from the value of its column."""
+    return FIELDS[name].from_column(column)
+
+
+LABEL_KEY_RULE = "1 to 63 characters of a-z, 0-9, '_', '.' and '-', with a letter or digit at either end"
+LABEL_VALUE_RULE = f"a string of at most {MAX_LABEL_VALUE_LENGTH} printable characters"
+
+
+def is_label_key(value: object) -> bool:
+    """Say whether a value can be the key of a label."""
+    return isinstance(value, str) and _LABEL_KEY.fullmatch(value) is not None
+
+
+def is_label_value(value: object) -> bool:
+    """Say whether a value can be a label's."""
+    return isinstance(value, str) and len(value) <= MAX_LABEL_VALUE_LENGTH and value.isprintable()
 
 
 def is_idempotency_key(value: object) -> bool:

@@ -3,40 +3,34 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+
+from .spec import LABEL_KEY_RULE, MAX_LABELS, is_label_key
+from .times import read_time
 
 MILLISECONDS_PER_DAY = 86_400_000
 
 GROUPINGS = ("principal_kind", "key", "supplier", "kind", "region", "gpu", "status", "day", "month")
-"""What jobs can be grouped by."""
+"""What jobs can be grouped by, besides their labels."""
+
+LABEL = "label:"
+"""What a label's key is written after, to group by its values."""
 
 MAX_GROUPS = 10_000
 """The most groups of one answer."""
 
-_LABEL = "label"
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MILLISECOND = timedelta(milliseconds=1)
 _MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])\Z")
-# RFC 3339, section 5.6: a `full-date`, alone or with a `full-time`; `T` and `Z` in lower case too.
-_TIME = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
-    r"(?:[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?(?:([Zz])|([+-])([0-9]{2}):([0-9]{2})))?\Z"
-)
 
 
 class InvalidQuestion(Exception):
-    """The question cannot be answered as it was asked.
+    """The question cannot be answered as it was asked; the message says which parameter is wrong."""
 
-    Attributes:
-        code: `labels_not_supported`; None where a parameter is malformed.
-        message: which parameter, and what it must be.
-    """
-
-    def __init__(self, message: str, *, code: str | None = None) -> None:
+    def __init__(self, message: str) -> None:
         super().__init__(message)
-        self.code = code
         self.message = message
 
 
@@ -47,17 +41,25 @@ class Question:
     Attributes:
         begins_at: only those that ended then or later. Unix milliseconds.
         ends_at: only those that ended before. Unix milliseconds.
-        group_by: of `GROUPINGS`, each once, in the order in which they were asked for.
+        group_by: of `GROUPINGS`, or `LABEL` and a label's key, each once, in the order in which they were asked for.
         simulated: simulated jobs, or all others: the two are never added up.
+        labels: only those with all of these, each a key with its value, or with None for any value.
     """
 
     begins_at: int
     ends_at: int
     group_by: tuple[str, ...] = ()
     simulated: bool = False
+    labels: tuple[tuple[str, str | None], ...] = ()
 
 
-def read_question(parameters: Mapping[str, str], now: int, *, simulated: bool = False) -> Question:
+def read_question(
+    parameters: Mapping[str, str],
+    now: int,
+    *,
+    simulated: bool = False,
+    labels: Sequence[tuple[str, str | None]] = (),
+) -> Question:
     """Read the parameters of a question.
 
     Args:
@@ -65,23 +67,26 @@ def read_question(parameters: Mapping[str, str], now: int, *, simulated: bool = 
             of this month.
         now: the time, in Unix milliseconds: which month it is.
         simulated: whether simulated jobs are meant where the question does not say.
+        labels: those that were asked for.
 
     Raises:
         InvalidQuestion: a parameter is malformed, or the span is empty.
     """
-    if _LABEL in parameters:
-        raise _no_labels()
     begins_at, ends_at = _span(parameters, now)
     group_by = tuple(dict.fromkeys(filter(None, parameters.get("group_by", "").split(","))))
     for name in group_by:
-        if name.startswith(f"{_LABEL}:"):
-            raise _no_labels()
-        if name not in GROUPINGS:
-            raise InvalidQuestion(f"`group_by` must be one or several, by comma, of {', '.join(GROUPINGS)}.")
+        if name not in GROUPINGS and not (name.startswith(LABEL) and is_label_key(name.removeprefix(LABEL))):
+            raise InvalidQuestion(
+                f"`group_by` must be one or several, by comma, of {', '.join(GROUPINGS)}, or {LABEL} and the key of a "
+                f"label, which is {LABEL_KEY_RULE}."
+            )
+    if len(group_by) - len(set(group_by) & set(GROUPINGS)) > MAX_LABELS:
+        raise InvalidQuestion(f"`group_by` may have {MAX_LABELS} labels: no job has more.")
     asked = parameters.get("simulated")
     if asked not in (None, "true", "false"):
         raise InvalidQuestion("`simulated` must be true or false.")
-    return Question(begins_at, ends_at, group_by, simulated if asked is None else asked == "true")
+    is_simulated = simulated if asked is None else asked == "true"
+    return Question(begins_at, ends_at, group_by, is_simulated, tuple(labels))
 
 
 def day_of(milliseconds: int) -> int:
@@ -133,22 +138,8 @@ def _month(year: int, month: int) -> tuple[int, int]:
 
 
 def _time(name: str, text: str) -> int:
-    """Read a time, or a date, which means its beginning. Jobs end at whole milliseconds: the next one is as good."""
-    found = _TIME.match(text)
     try:
-        if found is None:
-            raise ValueError(text)
-        year, month, day, hour, minute, second = (int(part or 0) for part in found.groups()[:6])
-        # Of the nanoseconds, what is less than a millisecond counts as a whole one.
-        fraction = int((found[7] or "0").ljust(9, "0"))
-        moment = datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc)
-        offset = timedelta(0)
-        if found[9] is not None:
-            hours, minutes = int(found[10]), int(found[11])
-            if hours > 23 or minutes > 59:
-                raise ValueError(text)
-            offset = timedelta(hours=hours, minutes=minutes) * (1 if found[9] == "+" else -1)
-        return _milliseconds(moment) - offset // _MILLISECOND - (-fraction // 1_000_000)
+        return read_time(text)
     except ValueError:
         raise InvalidQuestion(
             f"`{name}` must be a date such as 2026-10-01, or a time such as 2026-10-01T08:00:00Z (RFC 3339; a `+` of "
@@ -158,9 +149,3 @@ def _time(name: str, text: str) -> int:
 
 def _milliseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // _MILLISECOND
-
-
-def _no_labels() -> InvalidQuestion:
-    return InvalidQuestion(
-        "Jobs have no labels here: leave out `label`, and `label:…` in `group_by`.", code="labels_not_supported"
-    )

@@ -18,6 +18,7 @@ def start_over(database: Database) -> None:
     with database.write() as connection:
         for table in (
             schema.jobs,
+            schema.job_labels,
             schema.attempts,
             schema.events,
             schema.outages,

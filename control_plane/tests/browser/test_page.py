@@ -421,6 +421,24 @@ def test_faults_are_told_beside_their_field(page: Page, playground: Playground) 
     assert playground.call("GET", "/v1/jobs")["jobs"] == []
 
 
+def test_a_name_and_labels_are_given_and_shown(page: Page, playground: Playground) -> None:
+    """As they were written, on the job, and in what is told of it; a fault is told beside the field."""
+    page.get_by_label("name", exact=True).fill("nightly 夜間")
+    page.get_by_label("labels").fill("Team=search")
+    expect(page.locator("#e-labels")).to_contain_text("letter or digit at either end")
+    page.get_by_label("labels").fill("team=search: 夜\ngpu-test")
+    expect(page.locator("#e-labels")).to_have_text("key=value, one a line")
+    page.get_by_role("button", name="Register the inbox").click()
+    run_job(page)
+    expect(page.locator("#named")).to_have_text("nightly 夜間 · gpu-test · team=search: 夜")
+    told = page.locator("#deliveries li", has_text="job.placed")
+    told.locator("summary").click()
+    expect(told.locator("pre")).to_contain_text('"labels": {\n      "gpu-test": "",\n      "team": "search: 夜"')
+    (job,) = playground.call("GET", "/v1/jobs?label=team:search:%20%E5%A4%9C&label=gpu-test")["jobs"]
+
+    assert (job["name"], job["labels"]) == ("nightly 夜間", {"team": "search: 夜", "gpu-test": ""})
+
+
 def test_the_same_job_is_code_ready_to_copy(page: Page) -> None:
     """In four languages, chosen by mouse or arrow keys; what is copied is what the server wrote."""
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])

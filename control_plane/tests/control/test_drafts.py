@@ -42,6 +42,7 @@ AWKWARD: Spec = {
     "require_tiers": ["neocloud", "tier3"],
     "prefer_region": "-eu 'west'",
     "name": '-it\'s "夜間" $HOME `id` \\ #7',
+    "labels": {"team": '-it\'s = "夜" $HOME `id`', "gpu-test": "", "9": " "},
     "idempotency_key": 'it\'s -- \\ "awkward" $KEY',
 }
 
@@ -66,6 +67,12 @@ _specs = st.fixed_dictionaries(
         ),
         "prefer_region": st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=12),
         "name": st.text(min_size=1, max_size=12).filter(str.isprintable),
+        "labels": st.dictionaries(
+            st.from_regex(r"[a-z0-9]([a-z0-9_.-]{0,5}[a-z0-9])?", fullmatch=True),
+            st.text(max_size=12).filter(str.isprintable),
+            min_size=1,
+            max_size=4,
+        ),
     },
 )
 
@@ -190,6 +197,10 @@ def _run(command: list[str], environment: dict[str, str]) -> str:
         ("require_tiers", ["gold"], "must be a list of"),
         ("prefer_region", "x" * 129, "128"),
         ("name", "x" * 129, "128 printable"),
+        ("labels", "Team=x", "letter or digit at either end"),
+        ("labels", "=x", "letter or digit at either end"),
+        ("labels", "a=1\n\na=2", "Line 3 gives a label that is given before"),
+        ("labels", "a=" + "x" * 129, "128 printable"),
         ("idempotency_key", "x" * 129, "128 printable"),
         ("idempotency_key", "é", "printable ASCII"),
     ],

@@ -146,7 +146,7 @@ async def test_more_gpus_than_anybody_has_are_no_offer(lab: ControlPlane) -> Non
         submit(lab, key, gpu="l4", gpu_count=2)
     refused = translate(caught.value)
     submit(lab, key, gpu="rtx_4090", gpu_count=8)
-    placed = lab.jobs.list("acme", limit=1, cursor=None, statuses=[], matching={}).jobs[0]
+    placed = lab.jobs.list("acme", limit=1).jobs[0]
 
     assert (refused.status, refused.code) == (422, "no_such_offer")
     assert "so many" in refused.message

@@ -104,7 +104,7 @@ def test_the_document_has_the_limits_of_the_domain() -> None:
     assert group["status"]["enum"] == [status.value for status in JobStatus if status.is_terminal]
     assert SCHEMAS["Usage"]["properties"]["groups"]["maxItems"] == MAX_GROUPS
     asked = {each["name"]: each for each in document()["paths"]["/v1/usage"]["get"]["parameters"]}
-    assert asked["group_by"]["schema"]["items"]["enum"] == list(GROUPINGS)
+    assert asked["group_by"]["schema"]["items"]["anyOf"][0]["enum"] == list(GROUPINGS)
     assert job["image"]["maxLength"] == limits.MAX_IMAGE_LENGTH
     assert (job["gpu_count"]["minimum"], job["gpu_count"]["maximum"]) == limits.GPU_COUNT
     runtime = job["max_runtime_seconds"]

@@ -93,7 +93,7 @@ def test_a_worker_that_needs_isolation_runs_nothing_of_another_customer(make_con
     assert submit(generous, "bank") == (202, "")
     strict.worker.run_due()
     key = next(key for key in strict.keys.all("bank"))
-    job = strict.jobs.list(key.customer_id, limit=1, cursor=None, statuses=()).jobs[0]
+    job = strict.jobs.list(key.customer_id, limit=1).jobs[0]
 
     assert (job.status, job.error_code, job.cost) == ("failed", "cannot_run", 0)
 

@@ -339,7 +339,7 @@ def test_the_same_seed_and_submissions_give_the_same_transcript() -> None:
         for _ in range(40):
             control_plane.jobs.submit(key, spec, None, control_plane.clock.now())
         control_plane.advance(400_000)
-        page = control_plane.jobs.list("acme", limit=200, cursor=None, statuses=())
+        page = control_plane.jobs.list("acme", limit=200)
         control_plane.close()
         return [(job.status, job.supplier, job.region, job.duration_ms, job.placements) for job in page.jobs]
 

@@ -17,6 +17,7 @@ from nodus_core.spec import (
     columns_of,
     is_idempotency_key,
     parse_spec,
+    shown,
 )
 from nodus_ledger.database.schema import jobs
 
@@ -78,6 +79,20 @@ def test_any_payload_is_accepted_or_refused_clearly(changes: dict[str, Any]) -> 
         ({"name": "\ud800"}, "1 to 128 printable"),
         ({"name": "a\u202eb"}, "1 to 128 printable"),
         ({"name": 7}, "1 to 128 printable"),
+        ({"labels": []}, "`labels` must be an object of at most 16"),
+        ({"labels": {f"k{number}": "" for number in range(17)}}, "`labels` must be an object of at most 16"),
+        ({"labels": {"": "x"}}, "`labels` must have keys of 1 to 63"),
+        ({"labels": {"x" * 64: "x"}}, "`labels` must have keys of 1 to 63"),
+        ({"labels": {"Team": "x"}}, "`labels` must have keys of 1 to 63"),
+        ({"labels": {"-team": "x"}}, "letter or digit at either end"),
+        ({"labels": {"team.": "x"}}, "letter or digit at either end"),
+        ({"labels": {"team\n": "x"}}, "letter or digit at either end"),
+        ({"labels": {"a:b": "x"}}, "letter or digit at either end"),
+        ({"labels": {"team": None}}, r"`labels\['team'\]` must be a string of at most 128 printable"),
+        ({"labels": {"team": 7}}, r"`labels\['team'\]` must be"),
+        ({"labels": {"team": "x" * 129}}, r"`labels\['team'\]` must be"),
+        ({"labels": {"team": "a\nb"}}, r"`labels\['team'\]` must be"),
+        ({"labels": {"team": "\ud800"}}, r"`labels\['team'\]` must be"),
         ({"command": "python train.py"}, "`command` must be a list"),
         ({"command": []}, "at least one string"),
         ({"command": ["a", "b\0"]}, r"`command\[1\]` must not contain a NUL"),
@@ -119,6 +134,8 @@ def test_what_is_no_object_is_no_spec(payload: object) -> None:
         {"require_tiers": [SECRET]},
         {"prefer_region": SECRET * 20},
         {"name": SECRET * 20},
+        {"labels": {"token": SECRET * 20}},
+        {"labels": {SECRET * 20: "x"}},
         {f"{SECRET}": "x"},
     ],
 )
@@ -147,6 +164,8 @@ def test_a_spec_shows_neither_command_nor_env() -> None:
         {"idempotency_key": "k"},
         {"max_runtime_seconds": 3600, "prefer_region": None},
         {"name": None},
+        {"labels": None},
+        {"labels": {}},
     ],
 )
 def test_saying_a_default_changes_nothing(same: dict[str, Any]) -> None:
@@ -156,7 +175,15 @@ def test_saying_a_default_changes_nothing(same: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "other",
-    [{"gpu_count": 2}, {"env": {"A": ""}}, {"command": ["x"]}, {"prefer_region": "eu"}, {"gpu": "l40s"}, {"name": "a"}],
+    [
+        {"gpu_count": 2},
+        {"env": {"A": ""}},
+        {"command": ["x"]},
+        {"prefer_region": "eu"},
+        {"gpu": "l40s"},
+        {"name": "a"},
+        {"labels": {"a": ""}},
+    ],
 )
 def test_another_job_has_another_form(other: dict[str, Any]) -> None:
     """What runs, and where it may, is all part of it."""
@@ -207,10 +234,33 @@ def test_a_name_is_part_of_the_canonical_text_where_it_was_given() -> None:
     )
 
 
+def test_labels_are_up_to_16_pairs_and_kept_as_they_came() -> None:
+    """A value may be empty, and of any script; the column is one text whatever the order."""
+    labels = {"team": "search", "gpu-test": "", "a.b_c-9": "夜間: ночь", "9": "\U0001f600" * 128, "x" * 63: "y"}
+    full = {f"k{number}": "" for number in range(16)}
+    spec = parse_spec({**GOOD, "labels": labels})
+    column = spec.columns()["labels"]
+
+    assert spec.labels == labels
+    assert parse_spec({**GOOD, "labels": full}).labels == full
+    assert shown("labels", column) == labels
+    assert parse_spec({**GOOD, "labels": dict(reversed(labels.items()))}).columns()["labels"] == column
+    assert parse_spec(GOOD).columns()["labels"] is None
+    assert shown("labels", None) == {}
+
+
+def test_labels_are_part_of_the_canonical_text_where_they_were_given() -> None:
+    """In one order."""
+    assert parse_spec({**GOOD, "labels": {"team": "夜", "a": ""}}).canonical().decode() == (
+        '{"command":null,"env":{},"gpu":"h100_80gb","gpu_count":1,"image":"ghcr.io/acme/train:v3",'
+        '"labels":{"a":"","team":"夜"},"max_runtime_seconds":3600,"prefer_region":null,"require_tiers":[]}'
+    )
+
+
 def test_a_row_of_the_ledger_from_before_there_were_names_has_none() -> None:
     """Its columns are what they were."""
     recorded = parse_spec(GOOD).recorded()
-    del recorded["name"]
+    del recorded["name"], recorded["labels"]
 
     assert columns_of(recorded) == tuple(parse_spec(GOOD).columns().values())
     del recorded["image"]

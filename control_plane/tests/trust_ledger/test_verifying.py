@@ -200,6 +200,8 @@ SUMS = {
     "UPDATE jobs SET reserved = reserved - 1": "it is not what the ledger says was submitted",
     "UPDATE jobs SET image = 'other'": "it is not what the ledger says was submitted",
     "UPDATE jobs SET name = 'other'": "it is not what the ledger says was submitted",
+    "UPDATE jobs SET labels = '{}'": "it is not what the ledger says was submitted",
+    "INSERT INTO job_labels SELECT customer_id, 'a', seq, 'b' FROM jobs": "not found by the labels that it has",
     "UPDATE jobs SET status = 'completed' WHERE status = 'failed'": "in the ledger 'failed'",
     "UPDATE jobs SET ledger_seq = ledger_seq + 1": "it does not point to its terminal row",
     "DELETE FROM jobs WHERE cost > 0": "is in the ledger alone",

@@ -1,4 +1,4 @@
-"""Events about a job tell what it is called."""
+"""Events about a job tell what it is called, and its labels."""
 
 from __future__ import annotations
 
@@ -11,12 +11,18 @@ from nodus_control.testing import LocalControlPlane
 pytestmark = pytest.mark.both_engines
 
 
-def test_events_about_a_job_tell_its_name(
+def test_events_about_a_job_tell_its_name_and_labels(
     control_plane: LocalControlPlane, client: nodus.Client, receiver: Receiver
 ) -> None:
-    """When it is placed and when it ends; null where it has none."""
+    """When it is placed and when it ends; null, and an empty object, where it has none."""
     hook = client.webhooks.create(receiver.url, ["job.placed", "job.completed", "job.cancelled"])
-    client.run(image="a/b", name="夜間 1", env={"NODUS_SIM_DURATION_SECONDS": "60", "NODUS_SIM_OUTCOME": "completed"})
+    labels = {"team": "夜", "gpu-test": ""}
+    client.run(
+        image="a/b",
+        name="夜間 1",
+        labels=labels,
+        env={"NODUS_SIM_DURATION_SECONDS": "60", "NODUS_SIM_OUTCOME": "completed"},
+    )
     client.run(image="a/b").cancel()
     control_plane.advance(3600)
 
@@ -29,3 +35,4 @@ def test_events_about_a_job_tell_its_name(
         ("job.placed", "夜間 1"),
     ]
     assert all("name" in event.data for event in told)
+    assert all(event.data["labels"] == event.labels == (labels if event.name else {}) for event in told)

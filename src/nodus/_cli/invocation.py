@@ -110,7 +110,8 @@ class PendingWork:
         rerun: the command line that submits again with that key.
         job_id: the job that is waited for, once known.
         resume: the command line that continues where this command was, or None.
-        cancel: cancels the job and returns its status; set if an interrupt should do that.
+        cancel: cancels the job, or all of them, and returns its status; set if an interrupt should do that.
+        count: how many jobs are waited for, if they were chosen rather than named.
     """
 
     def __init__(self, output: Output) -> None:
@@ -120,17 +121,25 @@ class PendingWork:
         self.job_id: str | None = None
         self.resume: str | None = None
         self.cancel: Callable[[], Awaitable[str]] | None = None
+        self.count: int | None = None
 
     def begin(self, idempotency_key: str, rerun: list[str]) -> None:
         """Record a submission that is about to be sent."""
         self.idempotency_key = idempotency_key
         self.rerun = rerun
 
+    def about_all(self, count: int, resume: str) -> None:
+        """Record that many jobs are waited for, and the command line that waits for the same ones."""
+        self.count = count
+        self.resume = resume
+
     def announce(self, number: int) -> None:
         """Say what was interrupted and how to go on."""
         self._output.note(f"{_SIGNAL_NAMES.get(number, 'Stopped')}.")
         if self.cancel is not None:
             what = f"job {self.job_id}" if self.job_id else f"the job with idempotency key {self.idempotency_key}"
+            if self.count is not None:
+                what = "those of the jobs that are not over"
             self._output.note(f"Cancelling {what}. (Interrupt again to leave at once.)")
             return
         for line in self.advice():
@@ -143,22 +152,27 @@ class PendingWork:
         try:
             status = await self.cancel()
         except NodusError as exc:
-            self._output.note(f"The job could not be cancelled: {exc}")
+            what = "The job" if self.count is None else "One of the jobs"
+            self._output.note(f"{what} could not be cancelled: {exc}")
             for line in self.advice():
                 self._output.note(line)
         else:
-            self._output.note(f"Job {self.job_id} is {status}.")
+            self._output.note(f"Job {self.job_id} is {status}." if self.count is None else f"They are {status}.")
 
     def advice_after(self, error: NodusError) -> list[str]:
         """Return the lines that say how to go on after an error; none if it cannot have had any effect."""
         if self.job_id is not None:
             return self._about_job()
+        if self.count is not None:
+            return self._about_all()
         return self.advice() if error.outcome_unknown else []
 
     def advice(self) -> list[str]:
         """Return the lines that say how to go on from here."""
         if self.job_id is not None:
             return [f"Job {self.job_id} goes on.", *self._about_job()]
+        if self.count is not None:
+            return ["The jobs go on.", *self._about_all()]
         if self.resume is not None:
             return [f"  To go on from there:  {self.resume}"]
         if self.idempotency_key is not None:
@@ -168,6 +182,9 @@ class PendingWork:
                 *(f"  {line}" for line in self.rerun),
             ]
         return []
+
+    def _about_all(self) -> list[str]:
+        return [f"  To wait for them again:  {self.resume}"]
 
     def _about_job(self) -> list[str]:
         job_id = self.job_id or ""

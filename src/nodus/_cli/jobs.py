@@ -78,6 +78,7 @@ def _facts(view: JobView) -> list[tuple[str, str]]:
         ("phase", ": ".join(text for text in (view.phase, view.phase_detail) if text)),
         ("error", view.error_message or view.error_code),
         *_submitted_texts(view),
+        ("labels", " ".join(f"{key}={value}" for key, value in view.labels.items())),
         ("gpu", _gpu(view)),
         ("supplier", view.supplier),
         ("region", view.region),

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import asyncclick
 
+from .._fields import FILTERS, Fields
 from .output import Output
-
-if TYPE_CHECKING:
-    from .._fields import Fields
 
 DEFAULT_LIMIT = 50
 MAX_PAGE_SIZE = 200
 """The most that the control plane gives in one page."""
+
+_AGO = re.compile(r"([0-9]{1,6})([smhdw])")
+_UNITS = {
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+    "w": timedelta(weeks=1),
+}
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -134,6 +143,90 @@ def _plain_option(fields: Fields, name: str) -> Callable[[Any], Any]:
         help=meaning[:1].upper() + meaning[1:],
         **if_known,
     )
+
+
+def read_labels(given: Iterable[str], *, without_value: str | None) -> dict[str, str | None] | None:
+    """Read `KEY=VALUE` and `KEY`; None for none at all.
+
+    Args:
+        given: the values of `--label`.
+        without_value: what `KEY` alone has.
+
+    Raises:
+        UsageError: a key was given twice.
+    """
+    labels: dict[str, str | None] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if key in labels:
+            raise asyncclick.UsageError(f"--label {key} is given twice.")
+        labels[key] = value if equals else without_value
+    return labels or None
+
+
+def point_in_time(value: object) -> str:
+    """Read a time of the past as people give it: `90m`, `24h`, `7d` or `2w` ago, a date, or RFC 3339.
+
+    Raises:
+        BadParameter: it is something else.
+    """
+    from .._fields import read_time
+
+    text = str(value)
+    ago = _AGO.fullmatch(text)
+    try:
+        if ago is None:
+            read_time(text)
+            return text
+        before = datetime.now(timezone.utc) - int(ago[1]) * _UNITS[ago[2]]
+        return before.isoformat(timespec="seconds")
+    except (ValueError, OverflowError):
+        raise asyncclick.BadParameter(
+            f"{text!r} is neither how long ago (90m, 24h, 7d), nor a date (2026-11-01), nor a time "
+            "(2026-11-01T09:00:00Z)."
+        ) from None
+
+
+def filter_options(command: _Command) -> _Command:
+    """`--name`, `--label`, `--since` and `--until`: what chooses jobs."""
+    return field_options(FILTERS, {**LABELS_AND_TIMES, "status": []})(command)
+
+
+def read_filters(labels: Sequence[str], filters: Mapping[str, Any]) -> Any:
+    """Return what such options ask for, as the library takes it."""
+    return {**filters, "labels": read_labels(labels, without_value=None)}
+
+
+label_option = asyncclick.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="KEY[=VALUE]",
+    help="Only jobs with this label; KEY alone, with any value. Repeatable: all must match.",
+)
+
+LABELS_AND_TIMES: Mapping[str, Sequence[Callable[[Any], Any]]] = {
+    "labels": [label_option],
+    "created_after": [
+        asyncclick.option(
+            "--since",
+            "created_after",
+            type=point_in_time,
+            metavar="TIME",
+            help="Only jobs submitted then or later: so long ago (90m, 24h, 7d, 2w), a date, which begins in UTC, or a "
+            "time (2026-11-01T09:00:00Z).",
+        )
+    ],
+    "created_before": [
+        asyncclick.option(
+            "--until",
+            "created_before",
+            type=point_in_time,
+            metavar="TIME",
+            help="Only jobs submitted earlier; likewise.",
+        )
+    ],
+}
 
 
 def wait_option(command: _Command) -> _Command:

@@ -139,6 +139,17 @@ class Output:
         return _is_terminal(self._stdout)
 
     @property
+    def can_ask(self) -> bool:
+        """Whether a person sees what is asked on stderr, and can answer."""
+        return (
+            not self.for_programs and sys.stdin is not None and _is_terminal(sys.stdin) and _is_terminal(self._stderr)
+        )
+
+    def ask(self, question: str) -> None:
+        """Write a question to stderr, to be answered on the same line."""
+        self._note(printable(question))
+
+    @property
     def width(self) -> int:
         """The terminal's columns."""
         return shutil.get_terminal_size((100, 24)).columns

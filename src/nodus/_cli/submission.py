@@ -64,6 +64,9 @@ class Submission:
             elif name == "require_tiers":
                 for tier in value or ():
                     yield from ("--require-tier", tier)
+            elif name == "labels":
+                for key, labelled in (value or {}).items():
+                    yield from ("--label", f"{key}={labelled}")
             elif name not in ("command", "idempotency_key") and value is not None:
                 shown = value.value if isinstance(value, OpenStrEnum) else str(value)
                 yield from (f"--{name.replace('_', '-')}", shown)

@@ -13,8 +13,9 @@ from .._calls import Call
 from .._errors import Failure, ValidationError
 from .._handles import ClientBound
 from .._http import Response
+from .._job_pages import JobGlance, JobGlances
 from .._logs import logger
-from .._models import JobGlance, JobGlances, JobView
+from .._models import JobView
 from .._poll import GiveUp, Step, TimedOut, is_lagging
 from .._poll_many import LIVE, PAGE_SIZE, EndOrder, JobRequest, PageRequest, Round
 from .job import Job

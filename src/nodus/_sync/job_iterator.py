@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from .. import _calls, _fields, _http
 from .job import Job
@@ -20,7 +20,7 @@ class JobIterator(PageIterator[Job, str]):
         filters: what its jobs have in common, as parameters of the query.
     """
 
-    def __init__(self, session: Session, *, page_size: int, filters: Mapping[str, str]) -> None:
+    def __init__(self, session: Session, *, page_size: int, filters: _fields.Query) -> None:
         super().__init__()
         self._session = session
         self._page_size = page_size

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any, Protocol
 
+from starlette.datastructures import QueryParams
 from starlette.responses import Response
 
 from nodus_core.lifecycle import JobStatus
-from nodus_core.spec import FIELDS, FILTERS, InvalidSpec, parse_spec
+from nodus_core.spec import (
+    FIELDS,
+    LABEL_KEY_RULE,
+    LABEL_VALUE_RULE,
+    MAX_LABELS,
+    InvalidSpec,
+    is_idempotency_key,
+    is_label_key,
+    is_label_value,
+    parse_spec,
+)
+from nodus_core.times import read_time
 from nodus_ledger.database.rows import JobRecord
 from nodus_ledger.jobs.jobs import Jobs
+from nodus_ledger.jobs.listing import Filters
 from nodus_ledger.keys.keys import KeyRecord
 
 from ..clock import Clock
@@ -51,10 +64,9 @@ def list_jobs(parts: Parts, call: ApiRequest, key: KeyRecord) -> Response:
     parameters = call.parameters
     page = parts.jobs.list(
         key.customer_id,
+        read_filters(parameters),
         limit=read_limit(parameters.get("limit")),
         cursor=parameters.get("cursor") or None,
-        statuses=_statuses(parameters.get("status")),
-        matching=_matching(parameters),
     )
     return _json(page_view(page.jobs, page.next_cursor, parts.clock.now(), parts.jobs.last_seen(page.jobs)))
 
@@ -89,12 +101,31 @@ def read_limit(text: str | None) -> int:
     if _DIGITS.match(text):
         limit = int(text) if len(text) < 9 else MAX_LIMIT
     if limit < 1:
-        raise ApiError(422, "invalid_query", f"`limit` must be an integer, 1 or more; above {MAX_LIMIT} it is capped.")
+        raise _invalid(f"`limit` must be an integer, 1 or more; above {MAX_LIMIT} it is capped.")
     return min(limit, MAX_LIMIT)
 
 
 def _view(parts: Parts, job: JobRecord) -> dict[str, Any]:
     return job_view(job, parts.clock.now(), parts.jobs.last_seen([job]))
+
+
+def read_filters(parameters: QueryParams) -> Filters:
+    """Read the filters of a listing of jobs: a value that no job could have is refused.
+
+    Raises:
+        ApiError: 422 `invalid_query`.
+    """
+    idempotency_key = parameters.get("idempotency_key")
+    if idempotency_key is not None and not is_idempotency_key(idempotency_key):
+        raise _invalid("`idempotency_key` must be 1 to 128 printable ASCII characters.")
+    return Filters(
+        statuses=_statuses(parameters.get("status")),
+        name=_name(parameters.get("name")),
+        labels=read_labels(parameters.getlist("label")),
+        idempotency_key=idempotency_key,
+        created_after=_time("created_after", parameters.get("created_after")),
+        created_before=_time("created_before", parameters.get("created_before")),
+    )
 
 
 def _statuses(text: str | None) -> list[JobStatus]:
@@ -104,19 +135,46 @@ def _statuses(text: str | None) -> list[JobStatus]:
         return [JobStatus(part) for part in text.split(",")]
     except ValueError:
         known = ", ".join(status.value for status in JobStatus)
-        raise ApiError(422, "invalid_query", f"`status` must be one or several, by comma, of {known}.") from None
+        raise _invalid(f"`status` must be one or several, by comma, of {known}.") from None
 
 
-def _matching(parameters: Mapping[str, str]) -> dict[str, object]:
-    """Read the filters by a field of the spec: a value that none could have is refused.
+def _name(text: str | None) -> str | None:
+    try:
+        name: str | None = FIELDS["name"].read(text)
+    except InvalidSpec as exc:
+        raise _invalid(exc.message) from None
+    return name
+
+
+def read_labels(texts: Sequence[str]) -> list[tuple[str, str | None]]:
+    """Read the labels that jobs are to have: each a key with its value, or with None for any value.
 
     Raises:
         ApiError: 422 `invalid_query`.
     """
+    if len(texts) > MAX_LABELS:
+        raise _invalid(f"`label` may occur {MAX_LABELS} times.")
+    labels: list[tuple[str, str | None]] = []
+    for text in texts:
+        key, colon, value = text.partition(":")
+        if not is_label_key(key):
+            raise _invalid(f"`label` must be a key, or key:value; a key is {LABEL_KEY_RULE}.")
+        if not is_label_value(value):
+            raise _invalid(f"`label` must have, after its first colon, {LABEL_VALUE_RULE}.")
+        labels.append((key, value if colon else None))
+    return labels
+
+
+def _time(name: str, text: str | None) -> int | None:
     try:
-        return {name: FIELDS[name].read(parameters[name]) for name in FILTERS if name in parameters}
-    except InvalidSpec as exc:
-        raise ApiError(422, "invalid_query", exc.message) from None
+        return None if text is None else read_time(text)
+    except ValueError:
+        example = "such as 2026-11-01T00:00:00Z or 2026-11-01T02:00:00%2B02:00, or a date, which begins in UTC"
+        raise _invalid(f"`{name}` must be a time, {example}.") from None
+
+
+def _invalid(message: str) -> ApiError:
+    return ApiError(422, "invalid_query", message)
 
 
 def _json(content: dict[str, object], *, status: int = 200, headers: dict[str, str] | None = None) -> Response:

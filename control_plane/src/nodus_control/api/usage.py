@@ -15,6 +15,7 @@ from nodus_ledger.keys.keys import KeyRecord
 
 from ..clock import Clock
 from ..errors import ApiError
+from .jobs import read_labels
 from .requests import ApiRequest
 from .views import to_json
 
@@ -46,12 +47,16 @@ def get_usage(parts: Parts, call: ApiRequest, key: KeyRecord) -> Response:
 
 
 def _question(parts: Parts, call: ApiRequest) -> Question:
+    parameters = call.parameters
     try:
         # Where nothing really runs, simulated jobs are all that there are.
-        return read_question(call.parameters, parts.clock.now(), simulated=not parts.catalogue.has_real)
+        return read_question(
+            parameters,
+            parts.clock.now(),
+            simulated=not parts.catalogue.has_real,
+            labels=read_labels(parameters.getlist("label")),
+        )
     except InvalidQuestion as exc:
-        if exc.code is not None:
-            raise ApiError(400, exc.code, exc.message) from None
         raise ApiError(422, "invalid_query", exc.message) from None
 
 

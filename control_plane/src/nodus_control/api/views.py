@@ -9,7 +9,7 @@ from typing import Any
 
 from nodus_core.lifecycle import JobStatus, running_milliseconds
 from nodus_core.money import cost_micros, usd
-from nodus_core.spec import ECHOED
+from nodus_core.spec import ECHOED, shown
 from nodus_core.times import timestamp
 from nodus_ledger.database.rows import JobRecord
 from nodus_ledger.errors import BudgetFigures
@@ -41,7 +41,7 @@ def job_view(job: JobRecord, now: int, last_seen: Mapping[str, int]) -> dict[str
         "phase_detail": None if job.is_terminal else job.phase_detail,
         "error_code": job.error_code,
         "error_message": job.error_message,
-        **{name: getattr(job, name) for name in ECHOED},
+        **{name: shown(name, getattr(job, name)) for name in ECHOED},
         "created_at": timestamp(job.created_at),
         "started_at": _timestamp(job.started_at),
         "finished_at": _timestamp(job.finished_at),

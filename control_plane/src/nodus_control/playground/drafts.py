@@ -23,13 +23,14 @@ _VALID = {"image": "image", "gpu": "l40s"}
 
 def write_fields(payload: Mapping[str, Any]) -> Fields:
     """Return the form's text for a payload, whoever wrote it and whether it is valid or not."""
-    command, env = payload.get("command"), payload.get("env")
+    command, env, labels = payload.get("command"), payload.get("env"), payload.get("labels")
     tiers = payload.get("require_tiers")
     return {
         **{name: _text(payload, name, _default(name)) for name in _READERS},
         "command": join(map(str, command)) if isinstance(command, list) else "",
         "require_tiers": [str(tier) for tier in tiers] if isinstance(tiers, list) else [],
         "env": "\n".join(_setting(*pair) for pair in env.items()) if isinstance(env, dict) else "",
+        "labels": "\n".join(f"{key}={value}" for key, value in labels.items()) if isinstance(labels, dict) else "",
     }
 
 
@@ -90,6 +91,18 @@ def _read_env(text: object) -> dict[str, str] | None:
     return env or None
 
 
+def _read_labels(text: object) -> dict[str, str] | None:
+    labels: dict[str, str] = {}
+    for number, line in enumerate(str(text or "").split("\n"), start=1):
+        key, _, value = line.partition("=")
+        if not line.strip():
+            continue
+        if key.strip() in labels:
+            raise InvalidSpec(f"Line {number} gives a label that is given before.")
+        labels[key.strip()] = value
+    return labels or None
+
+
 def _unquoted(value: str, number: int) -> str:
     """Read a value; one in double quotes is JSON, which is how a line break gets in."""
     if not value.startswith('"'):
@@ -128,6 +141,7 @@ def _text(payload: Mapping[str, Any], name: str, default: str = "") -> str:
 _SPECIAL: Mapping[str, Callable[[object], object]] = {
     "command": _read_command,
     "env": _read_env,
+    "labels": _read_labels,
     "require_tiers": _read_tiers,
 }
 _READERS = {**{name: _reader(name) for name in FIELDS}, IDEMPOTENCY_KEY: _read_text}

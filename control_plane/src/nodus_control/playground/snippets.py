@@ -13,7 +13,7 @@ from nodus_core.suppliers_file import SupplierKind
 
 from .shell import join, quote
 
-_OTHER_OPTIONS = ("command", "env", "require_tiers")
+_OTHER_OPTIONS = ("command", "env", "require_tiers", "labels")
 _PLAIN_OPTIONS = (*(name for name in FIELDS if name not in _OTHER_OPTIONS), IDEMPOTENCY_KEY)
 
 
@@ -95,6 +95,8 @@ def _options(payload: Mapping[str, Any]) -> Iterator[str]:
             yield _option(name, payload[name])
     for name, setting in payload.get("env", {}).items():
         yield _option("env", f"{name}={setting}")
+    for key, value in payload.get("labels", {}).items():
+        yield _option("label", f"{key}={value}")
     for tier in payload.get("require_tiers", []):
         yield _option("require_tier", tier)
 

@@ -31,6 +31,7 @@ class JobRecord:
     require_tiers: str
     prefer_region: str | None
     name: str | None
+    labels: str | None
     sealed: bytes = field(repr=False)
     steering: bytes | None = field(repr=False)
     created_at: int

@@ -141,6 +141,7 @@ jobs = Table(
     Column("require_tiers", String, nullable=False),  # by comma
     Column("prefer_region", String),
     Column("name", String),
+    Column("labels", Text),  # as canonical JSON; None for none
     Column("sealed", LargeBinary, nullable=False),  # env and command; empty once terminal
     Column("steering", LargeBinary),  # what of env steers a simulated job, sealed: its output follows from that
     Column("created_at", BigInteger, nullable=False),
@@ -184,6 +185,7 @@ jobs = Table(
 )
 keep_room(jobs, 80)
 Index("jobs_by_customer", jobs.c.customer_id, jobs.c.seq)
+Index("jobs_by_time", jobs.c.customer_id, jobs.c.created_at, jobs.c.seq)
 Index("jobs_by_status", jobs.c.customer_id, jobs.c.status, jobs.c.seq)
 Index(
     "jobs_by_name",
@@ -239,6 +241,19 @@ Index(
 Index("jobs_open", jobs.c.gpu, sqlite_where=text("open_attempt"), postgresql_where=text("open_attempt"))
 IS_OPEN = text("jobs.open_attempt")
 """Whether a supplier has a job, as its index says it, which does not find the `= 1` that SQLite would be told."""
+
+# What is in the column `labels`, a row for each, to find jobs and add up their costs by.
+job_labels = Table(
+    "job_labels",
+    metadata,
+    Column("customer_id", String, nullable=False),
+    Column("key", String, nullable=False),
+    Column("seq", BigInteger, nullable=False),  # the job's
+    Column("value", String, nullable=False),
+    PrimaryKeyConstraint("customer_id", "key", "seq"),
+    sqlite_with_rowid=False,
+)
+Index("job_labels_by_value", job_labels.c.customer_id, job_labels.c.key, job_labels.c.value, job_labels.c.seq)
 
 attempts = Table(
     "attempts",

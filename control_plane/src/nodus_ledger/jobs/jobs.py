@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, bindparam, func, or_, select, union_all, update
+from sqlalchemy import bindparam, func, or_, select, update
 
 from nodus_core.catalogue import Catalogue
-from nodus_core.lifecycle import JobStatus
 from nodus_core.spec import JobSpec
 
 from ..database.cursors import Cursors
@@ -26,6 +25,7 @@ from ..keys.thresholds import DEFAULT_FRACTION
 from . import outcomes, slots
 from .capacity import Layout
 from .job_secrets import Secrets, open_secrets
+from .listing import ALL, Filters, read_page
 from .permissions import require_own
 from .settlement import cancel_undispatched
 from .submission import JobIds, Submissions, Submitted
@@ -131,29 +131,18 @@ class Jobs:
         """
         return _require(self._database.first(_ONE_BY_ID, {"job": job_id, "customer": customer_id}))
 
-    def list(
-        self,
-        customer_id: str,
-        *,
-        limit: int,
-        cursor: str | None,
-        statuses: Sequence[JobStatus],
-        matching: Mapping[str, object] | None = None,
-    ) -> Page:
-        """Return a page of a customer's jobs, newest first; `statuses` and `matching` as in `listing`.
+    def list(self, customer_id: str, filters: Filters = ALL, *, limit: int, cursor: str | None = None) -> Page:
+        """Return a page of a customer's jobs, newest first.
 
         Raises:
             UnusableCursor: no page of the same listing, by the same filters, gave this cursor.
         """
-        filters: dict[str, object] = dict(matching or {})
-        if statuses:
-            filters["status"] = sorted({status.value for status in statuses})
-        after = None if cursor is None else self._cursors.read(customer_id, cursor, filters)
-        query = listing(customer_id, limit=limit + 1, after=after, statuses=statuses, matching=matching)
+        told = filters.canonical()
+        after = None if cursor is None else self._cursors.read(customer_id, cursor, told)
         with self._database.read() as connection:
-            found = [JobRecord(*row) for row in connection.execute(query)]
+            found = read_page(connection, customer_id, filters, limit=limit + 1, after=after)
         page = found[:limit]
-        return Page(page, self._cursors.make(customer_id, page[-1].seq, filters) if len(found) > limit else None)
+        return Page(page, self._cursors.make(customer_id, page[-1].seq, told) if len(found) > limit else None)
 
     def request_cancel(self, key: KeyRecord, job_id: str, now: int) -> JobRecord:
         """Cancel a job that no driver has yet; request the end of one that a driver may have; ignore a terminal one.
@@ -264,37 +253,6 @@ class Jobs:
     def open_secrets(self, job: JobRecord) -> Secrets:
         """Open a job's sealed command and env, for the driver only; of a terminal job, what steered its simulation."""
         return open_secrets(self._sealer, job)
-
-
-def listing(
-    customer_id: str,
-    *,
-    limit: int,
-    after: int | None,
-    statuses: Sequence[JobStatus],
-    matching: Mapping[str, object] | None = None,
-) -> Select[tuple[Any, ...]]:
-    """Return the query of a page, newest first, which reads no more rows than it returns for each status.
-
-    Args:
-        customer_id: whose jobs.
-        limit: the most rows.
-        after: the row after which it begins; None for the newest.
-        statuses: only these; empty for all.
-        matching: only jobs whose columns of these names, filters of `nodus_core.spec`, have these values.
-    """
-    own = select(*JOB_FIELDS).where(jobs.c.customer_id == customer_id).order_by(jobs.c.seq.desc()).limit(limit)
-    if after is not None:
-        own = own.where(jobs.c.seq < after)
-    if not statuses and not matching:
-        return own
-    own = own.where(*(jobs.c[name] == value for name, value in (matching or {}).items()))
-    # Of several statuses at once an index gives no order: so the newest of each are found, and of those the newest.
-    # Each filter has an index by status too, so that neither alone can match many rows in vain.
-    wanted = dict.fromkeys(statuses or JobStatus)
-    newest = [select(own.where(jobs.c.status == status.value).subquery()) for status in wanted]
-    found = union_all(*newest).subquery()
-    return select(found).order_by(found.c.seq.desc()).limit(limit)
 
 
 def _require(row: Any) -> JobRecord:

@@ -28,6 +28,7 @@ from ..keys import budget_events, budgets
 from ..keys.keys import KeyRecord
 from ..trust import job_entries, log
 from ..webhooks import outbox, payloads
+from . import labels
 from .capacity import Layout
 from .job_secrets import seal_secrets
 from .outages import outages_now
@@ -176,6 +177,7 @@ class Submissions:
             "generation": 0,
         }
         seq = _INSERT_JOB.insert(connection, values)
+        labels.insert_rows(connection, key.customer_id, seq, spec.labels)
         outbox.publish(connection, [payloads.placed(values)])
         command_hmac = self._fingerprints.of_command(key.customer_id, spec.command)
         position = log.append_all(connection, [job_entries.submitted(values, spec, command_hmac)])[0]

@@ -11,13 +11,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, FromClause, Select, and_, func, select
 
 from nodus_core.catalogue import Catalogue
-from nodus_core.usage import MAX_GROUPS, MILLISECONDS_PER_DAY, Question, date_of, day_of
+from nodus_core.usage import LABEL, MAX_GROUPS, MILLISECONDS_PER_DAY, Question, date_of, day_of
 
 from ..database.database import Database
-from ..database.schema import jobs
+from ..database.schema import job_labels, jobs
 from ..errors import TooManyGroups
 
 # In the order of the index.
@@ -105,7 +105,9 @@ class Usage:
         query = sums(customer_id, question, key_id)
         with self._database.read() as connection:
             for row in connection.execute(query):
-                values = tuple(self._value(name, getattr(row, _COLUMNS[name])) for name in question.group_by)
+                values = tuple(
+                    self._value(name, getattr(row, _column_of(name, question))) for name in question.group_by
+                )
                 amounts = Amounts(*(int(amount or 0) for amount in row[-6:]))
                 if not amounts.jobs:
                     continue  # where nothing is grouped, there is a row for no jobs too
@@ -132,23 +134,40 @@ def sums(customer_id: str, question: Question, key_id: str | None = None) -> Sel
 
     Several rows may be of one group: the days of a month, and the suppliers of a kind.
     """
-    wanted = dict.fromkeys(_COLUMNS[name] for name in question.group_by)
-    # Whatever is asked for, rows are added up as they follow each other, with no need to sort them first.
-    deepest = max((_INDEXED.index(name) for name in wanted), default=-1)
-    runs = _runs(customer_id, question, key_id, _INDEXED[: deepest + 1])
-    if tuple(wanted) == _INDEXED[: deepest + 1]:
-        return _bounded(runs, question)
-    found = runs.subquery()
+    wanted = tuple(dict.fromkeys(_column_of(name, question) for name in question.group_by))
+    # Whatever is asked for, rows are added up as they follow each other, with no need to sort them first. Labels stand
+    # elsewhere, in no such order.
+    deepest = max((_INDEXED.index(name) for name in wanted if name in _INDEXED), default=-1)
+    in_order = _INDEXED[: deepest + 1]
+    if wanted == in_order or not set(wanted) <= set(_INDEXED):
+        return _bounded(_runs(customer_id, question, key_id, wanted), question)
+    found = _runs(customer_id, question, key_id, in_order).subquery()
     columns = [found.c[name] for name in wanted]
     amounts = [func.sum(found.c[name]).label(name) for name in ("jobs", "gpu_ms", "cost", "priced", "retail", "saved")]
     return _bounded(select(*columns, *amounts).group_by(*columns), question)
 
 
+def _column_of(name: str, question: Question) -> str:
+    """Return the column of a sum from which the value of a group is made."""
+    if name.startswith(LABEL):
+        return f"label_{question.group_by.index(name)}"
+    return _COLUMNS[name]
+
+
 def _runs(customer_id: str, question: Question, key_id: str | None, columns: Sequence[str]) -> Select[tuple[Any, ...]]:
-    grouped = [jobs.c[name] for name in columns]
+    # A job without the label is in a group of its own.
+    of_labels = {
+        _column_of(name, question): (job_labels.alias(_column_of(name, question)), name.removeprefix(LABEL))
+        for name in question.group_by
+        if name.startswith(LABEL)
+    }
+    found: FromClause = jobs
+    for table, label in of_labels.values():
+        found = found.outerjoin(table, _is_label_of_job(table, label))
+    grouped = [of_labels[name][0].c.value if name in of_labels else jobs.c[name] for name in columns]
     query = (
         select(
-            *grouped,
+            *(each.label(name) for each, name in zip(grouped, columns, strict=True)),
             func.count().label("jobs"),
             func.sum(jobs.c.gpu_count * jobs.c.duration_ms).label("gpu_ms"),
             func.sum(jobs.c.cost).label("cost"),
@@ -156,7 +175,8 @@ def _runs(customer_id: str, question: Question, key_id: str | None, columns: Seq
             func.sum(jobs.c.retail).label("retail"),
             func.sum(jobs.c.retail - jobs.c.cost).label("saved"),
         )
-        .where(jobs.c.customer_id == customer_id, *_span(question))
+        .select_from(found)
+        .where(jobs.c.customer_id == customer_id, *_span(question), *_labelled(question))
         .group_by(*grouped)
     )
     # A job from before that was recorded counts as simulated.
@@ -172,6 +192,17 @@ def _span(question: Question) -> Iterator[ColumnElement[bool]]:
         yield jobs.c.finished_at >= question.begins_at
     if question.ends_at % MILLISECONDS_PER_DAY:
         yield jobs.c.finished_at < question.ends_at
+
+
+def _labelled(question: Question) -> Iterator[ColumnElement[bool]]:
+    """Say which labels jobs have."""
+    for label, value in question.labels:
+        has_it = select(job_labels.c.seq).where(_is_label_of_job(job_labels, label))
+        yield (has_it if value is None else has_it.where(job_labels.c.value == value)).exists()
+
+
+def _is_label_of_job(table: FromClause, label: str) -> ColumnElement[bool]:
+    return and_(table.c.customer_id == jobs.c.customer_id, table.c.key == label, table.c.seq == jobs.c.seq)
 
 
 def _bounded(query: Select[tuple[Any, ...]], question: Question) -> Select[tuple[Any, ...]]:

@@ -24,6 +24,7 @@ class JobRow(NamedTuple):
     """What the jobs' table says of a job; `spec` are the columns of what was submitted."""
 
     spec: tuple[Any, ...]
+    seq: int
     id: str
     customer_id: str
     key_id: str

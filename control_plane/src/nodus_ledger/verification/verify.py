@@ -25,6 +25,7 @@ from ..jobs.meter_events import identifier_of
 from ..trust.origin import FIRST_ORIGIN, kept_origin, origin_of
 from ..trust.signing import open_checkpoint, public_key
 from . import sums
+from .labels import LABELS, IndexedLabels
 from .logs import MAX_FAULTS_PER_LOG, Fault, LogWalk, Row, StoredState
 from .sums import JobRow, KeyRow, MeterRow, Tally
 from .times import TimeWalk
@@ -170,9 +171,12 @@ class _Verification:
     def _sums(self) -> Iterator[Fault]:
         attempts = dict(self._rows(sums.ATTEMPTS))
         metered = {row.identifier: row for row in map(MeterRow._make, self._rows(sums.METER))}
+        labels = IndexedLabels(self._rows(LABELS))
         for job in map(JobRow.read, self._rows(sums.JOBS)):
+            yield from labels.compare_job(job)
             row = metered.pop(identifier_of(job.id), None)
             yield from self._tally.compare_job(job, attempts.get(job.id, 0), row)
+        yield from labels.compare_rest()
         for row in metered.values():
             yield Fault(row.customer_id, None, f"the meter event {row.identifier} is of no settled job")
         owners = {}

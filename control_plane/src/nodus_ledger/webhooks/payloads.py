@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from nodus_core.lifecycle import JobStatus
 from nodus_core.money import usd
-from nodus_core.spec import TOLD
+from nodus_core.spec import TOLD, shown
 from nodus_core.webhook_events import EventType
 
 from ..database.rows import JobRecord
@@ -42,7 +42,7 @@ def placed(job: Mapping[str, Any]) -> WebhookEvent:
         {
             "estimated_cost_usd": usd(job["reserved"]),
             "simulated": job["simulated"],
-            **{name: job[name] for name in TOLD},
+            **{name: shown(name, job[name]) for name in TOLD},
         },
         job["id"],
     )
@@ -64,7 +64,7 @@ def ended(job: JobRecord, values: Mapping[str, Any], last_supplier: str | None) 
         if kind is EventType.JOB_COMPLETED:
             data["duration_s"] = values["duration_ms"] / 1000
     data["simulated"] = job.is_simulated
-    data.update((name, getattr(job, name)) for name in TOLD)
+    data.update((name, shown(name, getattr(job, name))) for name in TOLD)
     return WebhookEvent(kind, job.customer_id, job.key_id, job.principal_kind, values["finished_at"], data, job.id)
 
 

@@ -13,11 +13,14 @@ from ..invocation import Invocation
 from ..jobs import show_job, show_rows, show_tab_separated
 from ..options import (
     DEFAULT_LIMIT,
+    LABELS_AND_TIMES,
     cancel_on_interrupt_option,
     field_options,
+    filter_options,
     json_option,
     listed,
     poll_option,
+    read_filters,
     require_wait,
     timeout_option,
     wait_option,
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from ..._resources import JobEvent
 
 _FILTERS = {
+    **LABELS_AND_TIMES,
     "status": [
         asyncclick.option(
             "--status",
@@ -38,7 +42,7 @@ _FILTERS = {
             type=asyncclick.Choice([status.value for status in JobStatus]),
             help="Only jobs in this status. Repeatable.",
         )
-    ]
+    ],
 }
 
 
@@ -51,7 +55,13 @@ _FILTERS = {
 @json_option
 @asyncclick.pass_obj
 async def list_command(
-    invocation: Invocation, /, limit: int | None, everything: bool, as_json: bool, **filters: Any
+    invocation: Invocation,
+    /,
+    limit: int | None,
+    everything: bool,
+    labels: tuple[str, ...],
+    as_json: bool,
+    **filters: Any,
 ) -> int:
     """List recent jobs, newest first.
 
@@ -64,7 +74,7 @@ async def list_command(
     table: list[JobView] = []
     shown = 0
     async with invocation.client() as client:
-        async for job in client.iter_jobs(page_size=page_size, **filters):
+        async for job in client.iter_jobs(page_size=page_size, **read_filters(labels, filters)):
             if for_people:
                 table.append(job.view)
             elif as_json:
@@ -115,7 +125,8 @@ async def get_command(
 
 
 @asyncclick.command("wait")
-@asyncclick.argument("job_id", metavar="ID")
+@asyncclick.argument("job_id", metavar="[ID]", required=False)
+@filter_options
 @timeout_option
 @poll_option
 @cancel_on_interrupt_option
@@ -124,32 +135,62 @@ async def get_command(
 async def wait_command(
     invocation: Invocation,
     /,
-    job_id: str,
+    job_id: str | None,
+    labels: tuple[str, ...],
     timeout: float | None,
     poll_seconds: float | None,
     cancel_on_interrupt: bool,
     as_json: bool,
+    **filters: Any,
 ) -> int:
-    """Wait until a job is over.
+    """Wait until a job, or all jobs that are chosen, are over.
 
     Prints the job's final state, and exits with status 0 only if it completed. A control plane that is down for a while
     does not end the waiting, and Ctrl-C does not end the job.
+
+    Without ID, waits for all jobs that match when it begins, prints each as it ends, as `nodus list` does, and exits
+    with status 0 only if all completed; those that are over already count too.
     """
+    from ..selection import chosen, wait_for_all
+
+    wanted = read_filters(labels, filters)
+    wait_options = WaitOptions(timeout, poll_seconds, cancel_on_interrupt, as_json)
+    several = chosen(job_id, wanted)
     async with invocation.client() as client:
-        wait_options = WaitOptions(timeout, poll_seconds, cancel_on_interrupt, as_json)
+        if several or job_id is None:
+            return await wait_for_all(invocation, client, wanted, wait_options)
         return await watch(invocation, client, client.job(job_id), wait_options)
 
 
 @asyncclick.command("cancel")
-@asyncclick.argument("job_id", metavar="ID")
+@asyncclick.argument("job_id", metavar="[ID]", required=False)
+@filter_options
+@asyncclick.option("--yes", "-y", is_flag=True, help="Do not ask before cancelling several jobs.")
 @json_option
 @asyncclick.pass_obj
-async def cancel_command(invocation: Invocation, /, job_id: str, as_json: bool) -> int:
-    """Cancel a job.
+async def cancel_command(
+    invocation: Invocation,
+    /,
+    job_id: str | None,
+    labels: tuple[str, ...],
+    yes: bool,
+    as_json: bool,
+    **filters: Any,
+) -> int:
+    """Cancel a job, or all jobs that are chosen.
 
     A running job is cancelled once its supplier confirms, usually within 10 s. A job that is over is left as it is.
+
+    Without ID, cancels all jobs that match and are not over, and prints each as `nodus list` does. Before it cancels
+    more than one, it shows them and asks, if it can: on a terminal, without --yes and --json.
     """
+    from ..selection import cancel_all, chosen
+
+    wanted = read_filters(labels, filters)
+    several = chosen(job_id, wanted)
     async with invocation.client() as client:
+        if several or job_id is None:
+            return await cancel_all(invocation, client, wanted, as_json=as_json, sure=yes)
         job = await client.job(job_id).cancel()
         show_job(invocation.output, job.view, as_json=as_json)
         if not job.is_terminal:

@@ -19,6 +19,7 @@ from ..options import (
     field_options,
     json_option,
     poll_option,
+    read_labels,
     require_wait,
     timeout_option,
     wait_option,
@@ -87,6 +88,15 @@ _SPECIAL = {
             help=f"Use only suppliers of this class: {', '.join(kind.value for kind in SupplierKind)}. Repeatable.",
         )
     ],
+    "labels": [
+        asyncclick.option(
+            "--label",
+            "labels",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="What to find the job and its cost by; KEY alone has an empty value. Repeatable, up to 16 times.",
+        )
+    ],
     "idempotency_key": [
         asyncclick.option(
             "--idempotency-key",
@@ -112,6 +122,7 @@ async def run_command(
     env: tuple[str, ...],
     env_file: tuple[str, ...],
     require_tiers: tuple[str, ...],
+    labels: tuple[str, ...],
     idempotency_key: str | None,
     wait: bool,
     timeout: float | None,
@@ -141,6 +152,7 @@ async def run_command(
         "command": argv or None,
         "env": variables or None,
         "require_tiers": require_tiers or None,
+        "labels": read_labels(labels, without_value=""),
         "idempotency_key": key,
     }
     wait_options = WaitOptions(timeout, poll_seconds, cancel_on_interrupt, as_json)

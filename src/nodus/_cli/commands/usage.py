@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import asyncclick
 
 from ..._money import dollars
 from .. import exit_codes
 from ..invocation import Invocation
-from ..options import json_option
+from ..options import json_option, label_option, read_labels
 from ..output import show_facts
 from ..usage import as_csv, row, span, table
-
-
-def _labels(texts: Iterable[str]) -> dict[str, str | None]:
-    """Read `KEY=VALUE`, or `KEY` for any value."""
-    labels: dict[str, str | None] = {}
-    for text in texts:
-        key, divider, value = text.partition("=")
-        if not key:
-            raise asyncclick.BadParameter(f"{text!r} is neither KEY=VALUE nor KEY.", param_hint="--label")
-        labels[key] = value if divider else None
-    return labels
 
 
 @asyncclick.command("usage")
@@ -36,7 +23,7 @@ def _labels(texts: Iterable[str]) -> dict[str, str | None]:
     help="Group by principal_kind, key, supplier, kind, region, gpu, status, day, month or label:KEY; by several with "
     "commas, or repeated.",
 )
-@asyncclick.option("--label", multiple=True, metavar="KEY[=VALUE]", help="Only jobs with this label. Repeatable.")
+@label_option
 @asyncclick.option(
     "--simulated",
     is_flag=True,
@@ -55,7 +42,7 @@ async def usage_command(
     from_: str | None,
     to: str | None,
     by: tuple[str, ...],
-    label: tuple[str, ...],
+    labels: tuple[str, ...],
     simulated: bool,
     as_csv_: bool,
     focus: bool,
@@ -75,7 +62,7 @@ async def usage_command(
     if month is not None and (from_ is not None or to is not None):
         raise asyncclick.UsageError("--month and --from or --to exclude each other.")
     asked = tuple(dict.fromkeys(name for text in by for name in text.split(",") if name))
-    labels = _labels(label)
+    wanted = read_labels(labels, without_value=None)
     if focus:
         from ..focus import grouping
 
@@ -83,7 +70,7 @@ async def usage_command(
     account = ""
     async with invocation.client() as client:
         usage = await client.usage(
-            month=month, from_=from_, to=to, group_by=asked, labels=labels, simulated=simulated or None
+            month=month, from_=from_, to=to, group_by=asked, labels=wanted, simulated=simulated or None
         )
         if focus:
             # The name of the customer's own log is what tells its account from those of others, here and elsewhere.

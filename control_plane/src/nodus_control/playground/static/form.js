@@ -18,6 +18,7 @@ const FIELDS = {
 	prefer_region: "a preference",
 	env: "NAME=value, one a line",
 	name: "yours; need not be unique",
+	labels: "key=value, one a line",
 	idempotency_key: "empty: a new one",
 };
 const INPUTS = Object.keys(FIELDS);
@@ -39,7 +40,7 @@ const tiers = () => [...document.getElementsByName("tier")];
 
 function field(name, options, label = name) {
 	const note = h("small", { id: `e-${name}` }, FIELDS[name] ?? "");
-	const input = h(options ? "select" : name === "env" ? "textarea" : "input", { id: name, "aria-describedby": note.id }, ...(options || []));
+	const input = h(options ? "select" : ["env", "labels"].includes(name) ? "textarea" : "input", { id: name, "aria-describedby": note.id }, ...(options || []));
 	return h("div", `field ${["image", "command", "env"].includes(name) ? "wide" : ""}`, h("label", { htmlFor: name }, label), input, note);
 }
 

@@ -48,6 +48,9 @@ function tick() {
 function render() {
 	const { job, history } = world;
 	text($("whose"), job ? `${job.simulated ? "simulated: " : ""}${job.gpu_count} × ${job.gpu}, ${job.image}` : "");
+	const named = [job?.name, ...Object.entries(job?.labels ?? {}).map(([key, value]) => (value ? `${key}=${value}` : key))].filter(Boolean);
+	text($("named"), named.join(" · "));
+	$("named").hidden = !named.length;
 	$("cancel").hidden = !job || isOver(job);
 	const reached = job ? (isOver(job) ? 3 : STEPS.indexOf(job.status)) : -1;
 	[...$("track").children].forEach((step, at) => {
