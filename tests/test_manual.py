@@ -171,7 +171,7 @@ def test_a_view_goes_through_json_and_back(status: str) -> None:
     view = nodus.JobView(id="1", status=nodus.JobStatus(status), gpu=nodus.GpuType("b300"))
 
     assert nodus.JobView.model_validate_json(view.model_dump_json()) == view
-    assert view.model_dump(mode="json", exclude_none=True) == {"id": "1", "status": status, "gpu": "b300"}
+    assert view.model_dump(mode="json", exclude_none=True) == {"id": "1", "status": status, "gpu": "b300", "labels": {}}
 
 
 def test_a_view_does_not_change() -> None:

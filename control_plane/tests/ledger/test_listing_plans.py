@@ -10,6 +10,7 @@ import pytest
 from job_rows import LIVE, row
 from servers.engines import POSTGRESQL
 from sqlalchemy import Connection, Select, insert, select
+from typing_extensions import Unpack
 
 from nodus_core.lifecycle import JobStatus
 from nodus_ledger.database.database import Database
@@ -65,7 +66,7 @@ def plan_of(connection: Connection, statuses: tuple[JobStatus, ...], after: int 
     return explained(connection, listing("acme", Filters(statuses, name), limit=LIMIT, last=last))
 
 
-def explained(connection: Connection, query: Select[Any]) -> str:
+def explained(connection: Connection, query: Select[Unpack[tuple[Any, ...]]]) -> str:
     """Explain a query likewise."""
     said = str(query.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True}))
     if connection.dialect.name == "sqlite":
@@ -158,7 +159,7 @@ def test_a_page_of_a_time_reads_the_numbers_of_that_time(database: Database, eng
     """From the index alone; and the page nothing before the first of them, or after the last."""
     with database.read() as connection:
         numbers = explained(connection, span("acme", filters))
-        first, last = connection.execute(span("acme", filters)).one()
+        first, last = tuple(connection.execute(span("acme", filters)).one())
         plan = explained(connection, listing("acme", filters, limit=LIMIT, first=first, last=last))
 
     if engine == POSTGRESQL:

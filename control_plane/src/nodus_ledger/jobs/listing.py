@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import CTE, ColumnElement, Connection, Select, and_, exists, func, select, union_all
 
@@ -13,6 +13,9 @@ from nodus_core.lifecycle import JobStatus
 from ..database.rows import JOB_FIELDS, JobRecord
 from ..database.schema import job_labels, jobs
 from .submission import SUBMIT_ENDPOINT
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ def read_page(
     """Return the newest jobs that pass the filters, at most `limit`, that are older than the one numbered `after`."""
     first, last = None, None if after is None else after - 1
     if filters.by_time:
-        first, newest = connection.execute(span(customer_id, filters)).one()
+        first, newest = tuple(connection.execute(span(customer_id, filters)).one())
         if first is None:
             return []
         last = newest if last is None else min(last, newest)
@@ -71,7 +74,7 @@ def read_page(
     return [JobRecord(*row) for row in connection.execute(query)]
 
 
-def span(customer_id: str, filters: Filters) -> Select[tuple[Any, ...]]:
+def span(customer_id: str, filters: Filters) -> Select[Unpack[tuple[Any, ...]]]:
     """Return the query of the lowest and the highest number among the jobs of a time.
 
     Numbers and times nearly have one order, and not quite: clocks of several processes differ, and one may be put back.
