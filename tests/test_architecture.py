@@ -22,7 +22,7 @@ CONTROL_PLANE = ROOT / "control_plane" / "src"
 
 # The SDK, from the bottom up. A module imports from its own layer and from those below it, and never in a circle.
 LAYERS = [
-    {"_deprecation", "_httpx", "_origin", "_printable", "_transport_errors", "_version"},
+    {"_deprecation", "_httpx", "_money", "_origin", "_printable", "_transport_errors", "_version"},
     {
         "_arguments",
         "_bodies",
@@ -46,6 +46,7 @@ LAYERS = [
         "_signing",
         "_sse",
         "_statement",
+        "_usage",
     },
     {
         "_concurrency",
@@ -87,7 +88,7 @@ OUTSIDE_OF_SDK: dict[str, set[str]] = {
     "httpcore2": {"_httpx"},  # for the tests alone, like the other
     "httpx": {"_httpx", "_cli.listening"},
     "httpx2": {"_httpx"},
-    "pydantic": {"_bodies", "_http", "_job_pages", "_models", "_resources"},
+    "pydantic": {"_bodies", "_http", "_job_pages", "_models", "_resources", "_usage"},
 }
 # Who uses the HTTP libraries, by way of `_httpx`.
 USES_HTTP_LIBRARIES = {

@@ -25,6 +25,7 @@ WEBHOOK = "wh_1"
         (_calls.job_routing(JOB), f"GET /v1/jobs/{JOB}/routing"),
         (_calls.key(), "GET /v1/key"),
         (_calls.offers(), "GET /v1/offers"),
+        (_calls.usage([]), "GET /v1/usage"),
         (_calls.list_webhooks(), "GET /v1/webhooks"),
         (_calls.get_webhook(WEBHOOK), "GET /v1/webhooks/wh_1"),
         (_calls.delete_webhook(WEBHOOK), "DELETE /v1/webhooks/wh_1"),

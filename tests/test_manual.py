@@ -24,6 +24,7 @@ WAITS = {
     "cancel",
     "routing",
     "offers",
+    "usage",
     "key",
     "ledger",
 }

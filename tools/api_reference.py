@@ -53,7 +53,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "LedgerError",
     ),
     "Hooks": ("RetryEvent", "ResponseEvent"),
-    "Keys and offers": ("KeyView", "Offer"),
+    "Keys, offers and usage": ("KeyView", "Offer", "Usage", "UsageGroup", "UsageAmounts"),
     "Signatures and webhooks": (
         "sign_request",
         "verify_webhook",

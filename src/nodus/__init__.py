@@ -96,6 +96,7 @@ if TYPE_CHECKING:
     from ._sync.log_stream import LogStream
     from ._sync.statement import Statement
     from ._sync.webhooks import Webhooks
+    from ._usage import Usage, UsageAmounts, UsageGroup
 
 __all__ = [
     "APIConnectionError",
@@ -157,6 +158,9 @@ __all__ = [
     "SupplierKind",
     "SupplierUnavailableError",
     "UnknownEvent",
+    "Usage",
+    "UsageAmounts",
+    "UsageGroup",
     "ValidationError",
     "Webhook",
     "WebhookEvent",
@@ -232,6 +236,9 @@ _HOME = {
     "SupplierKind": "_enums",
     "SupplierUnavailableError": "_errors",
     "UnknownEvent": "_events",
+    "Usage": "_usage",
+    "UsageAmounts": "_usage",
+    "UsageGroup": "_usage",
     "ValidationError": "_errors",
     "Webhook": "_resources",
     "WebhookEvent": "_events",

@@ -112,6 +112,11 @@ def offers(*, gpu: str | None = None) -> Call:
     return Call("GET", "/v1/offers", query=urlencode(query))
 
 
+def usage(query: Iterable[tuple[str, str]]) -> Call:
+    """`GET /v1/usage`. The parameters are already checked."""
+    return Call("GET", "/v1/usage", query=urlencode(list(query)))
+
+
 def key() -> Call:
     return Call("GET", "/v1/key")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from ._models import JobView
+from ._money import dollars
 
 # Hues that can be told apart, and read, on white and on black.
 _COLOURS = {
@@ -63,4 +64,4 @@ def _facts(view: JobView) -> list[tuple[str, str]]:
 
 
 def _dollars(amount: float | None) -> str | None:
-    return None if amount is None else f"{'-' if amount < 0 else ''}${abs(amount):,.2f}"
+    return None if amount is None else dollars(amount)

@@ -254,12 +254,22 @@ def _name(name: str, value: object) -> list[str]:
     return [_checked(name, lambda: require_name(value))]
 
 
-def _labels(name: str, value: object) -> list[str]:
+def label_texts(name: str, value: object) -> list[str]:
+    """Return the labels that jobs are to have, as a query has them: `key:value`, or `key` for any value.
+
+    Raises:
+        ValidationError: (`invalid_argument`) the argument `name` is no such mapping.
+    """
     labels = _checked(name, lambda: require_labels(value, wildcards=True))
     return [key if labelled is None else f"{key}:{labelled}" for key, labelled in labels.items()]
 
 
-def _time(name: str, value: object) -> list[str]:
+def time_texts(name: str, value: object) -> list[str]:
+    """Return a time as a query has it.
+
+    Raises:
+        ValidationError: (`invalid_argument`) the argument `name` is no time, or has no time zone.
+    """
     if isinstance(value, datetime):
         if value.utcoffset() is None:
             raise ValidationError(
@@ -314,9 +324,9 @@ def _source_of(annotation: object) -> str:
 _READERS: Mapping[str, tuple[str, Callable[[str, object], list[str]]]] = {
     "status": ("status", _statuses),
     "name": ("name", _name),
-    "labels": ("label", _labels),
-    "created_after": ("created_after", _time),
-    "created_before": ("created_before", _time),
+    "labels": ("label", label_texts),
+    "created_after": ("created_after", time_texts),
+    "created_before": ("created_before", time_texts),
 }
 # A job of which a server does not say when it was submitted is of no time.
 _FITS: Mapping[str, Callable[[ListedJob, str], bool]] = {

@@ -101,8 +101,13 @@ class Response:
         return None if found is None else _blanked(self.secrets, found)
 
 
-def parse(response: Response, model: type[_Model]) -> _Model:
+def parse(response: Response, model: type[_Model], *, max_values: int = _bodies.MAX_VALUES) -> _Model:
     """Read the body as a model.
+
+    Args:
+        response: that has it.
+        model: what it should be.
+        max_values: how many values it may hold, counted roughly.
 
     Raises:
         APIError: (`invalid_response`) the body is not JSON, or not what the model needs, or parsing it would take too
@@ -111,7 +116,7 @@ def parse(response: Response, model: type[_Model]) -> _Model:
     content = response.content
     # For a single job, every call made here would show: hence this test, and not `model_validate_json`.
     if len(content) > _bodies.ALWAYS_SMALL_BYTES or content[:1] == _bodies.FIRST_OF_MARK:
-        content = _affordable(response, _bodies.MAX_VALUES)
+        content = _affordable(response, max_values)
     try:
         result: _Model = model.__pydantic_validator__.validate_json(content)
     except pydantic.ValidationError as exc:
@@ -129,6 +134,15 @@ def _affordable(response: Response, max_values: int) -> bytes:
 def text(response: Response) -> str:
     """Read the body as UTF-8 text; invalid bytes become U+FFFD."""
     return response.content.decode("utf-8", errors="replace")
+
+
+def parse_groups(response: Response, model: type[_Model]) -> _Model:
+    """Read a model that holds as many values as a page of jobs may.
+
+    Raises:
+        APIError: (`invalid_response`) it is something else.
+    """
+    return parse(response, model, max_values=_bodies.MAX_PAGE_VALUES)
 
 
 def parse_page(response: Response) -> JobPage:

@@ -113,6 +113,10 @@ async def offers(client: AsyncClient) -> object:
     return [each.supplier for each in await client.offers(gpu="l40s")]
 
 
+async def usage(client: AsyncClient) -> object:
+    return (await client.usage(month="2026-10", group_by="day")).total.jobs
+
+
 async def create_webhook(client: AsyncClient) -> object:
     return (await client.webhooks.create("https://example.com/hook", ["job.completed"])).id
 
@@ -202,6 +206,7 @@ SIDE_CALLS: dict[str, tuple[Call, object]] = {
     "logs, followed": (output, str),
     "routing": (routing, "Routing"),
     "offers": (offers, ["lab"]),
+    "usage": (usage, 2),
     "key": (key, "key-1"),
     "webhooks.create": (create_webhook, "wh_1"),
     "webhooks.list": (list_webhooks, ["wh_1"]),

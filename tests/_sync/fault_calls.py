@@ -114,6 +114,10 @@ def offers(client: Client) -> object:
     return [each.supplier for each in client.offers(gpu="l40s")]
 
 
+def usage(client: Client) -> object:
+    return (client.usage(month="2026-10", group_by="day")).total.jobs
+
+
 def create_webhook(client: Client) -> object:
     return (client.webhooks.create("https://example.com/hook", ["job.completed"])).id
 
@@ -203,6 +207,7 @@ SIDE_CALLS: dict[str, tuple[Call, object]] = {
     "logs, followed": (output, str),
     "routing": (routing, "Routing"),
     "offers": (offers, ["lab"]),
+    "usage": (usage, 2),
     "key": (key, "key-1"),
     "webhooks.create": (create_webhook, "wh_1"),
     "webhooks.list": (list_webhooks, ["wh_1"]),

@@ -54,6 +54,7 @@ PROOF = {"leaf_hash": EVIL, "hashes": [EVIL], "seq": 1, "size": 1, "from": 1, "t
 CHECKPOINT = {"origin": EVIL, "size": 1, "root_hash": EVIL, "note": EVIL}
 
 # Everything at once: each command takes the fields that it knows.
+AMOUNTS = {"jobs": 1, "gpu_seconds": 1, "cost_usd": 1}
 ANSWER = {
     **PROOF,
     **CHECKPOINT,
@@ -64,6 +65,10 @@ ANSWER = {
     "deliveries": [DELIVERY],
     "entries": [ENTRY],
     "label": EVIL,
+    "from": "2026-10-01T00:00:00Z",
+    "to": "2026-11-01T00:00:00Z",
+    "groups": [{"supplier": EVIL, "region": EVIL, "key": EVIL, **AMOUNTS}],
+    "total": AMOUNTS,
     "principal_kind": EVIL,
     "version": EVIL,
     "event_id": EVIL,
@@ -86,6 +91,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "logs": ("job-1",),
     "events": ("job-1",),
     "offers": (),
+    "usage": ("--by", "supplier,region,key"),
     "key": (),
     "webhooks create": ("https://hooks.example/", "--event", "job.failed"),
     "webhooks list": (),

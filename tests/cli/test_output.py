@@ -13,7 +13,7 @@ from datetime import datetime
 import pytest
 
 from nodus._cli import exit_codes
-from nodus._cli.output import Output, Painted, aligned, dollars, is_reader_gone, local_time
+from nodus._cli.output import Output, Painted, aligned, is_reader_gone, local_time
 from tests.cli.conftest import Command
 from tests.cli.pseudo_terminal import terminal
 from tests.cli.stub import API_KEY, CREATED_AT, Answer, Stub, job
@@ -107,15 +107,6 @@ def test_a_table_is_aligned_and_fitted() -> None:
     assert wide == ["ID    STATUS     REGION  COST", "a     completed  r1      -", "long  x          -       $1.00"]
     assert narrow == ["ID    STATUS     COST", "a     completed  -", "long  x          $1.00"]
     assert hopeless == ["ID    COST", "a     -", "long  $1.00"]
-
-
-@pytest.mark.parametrize(
-    ("amount", "expected"),
-    [(47.62, "$47.62"), (1234.5, "$1,234.50"), (0.0, "$0.00"), (0.000123, "$0.000123"), (-2.5, "-$2.50")],
-)
-def test_small_amounts_keep_their_digits(amount: float, expected: str) -> None:
-    """A short job costs less than a cent."""
-    assert dollars(amount) == expected
 
 
 def test_streams_that_were_closed_beforehand_swallow_what_is_written(monkeypatch: pytest.MonkeyPatch) -> None:

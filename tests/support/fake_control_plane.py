@@ -41,6 +41,13 @@ FIXED: dict[str, object] = {
     "GET /v1/jobs/job-1/routing": {"chosen": "lambda", "candidates": [{"supplier": "lambda"}]},
     "GET /v1/key": {"id": "key-1", "label": "ci"},
     "GET /v1/offers": {"offers": [{"supplier": "lab", "gpu": "l40s", "usd_per_gpu_hour": 0.5}]},
+    "GET /v1/usage": {
+        "from": "2026-10-01T00:00:00.000Z",
+        "to": "2026-11-01T00:00:00.000Z",
+        "simulated": False,
+        "groups": [{"day": "2026-10-05", "jobs": 2, "gpu_seconds": 60.5, "cost_usd": 0.25}],
+        "total": {"jobs": 2, "gpu_seconds": 60.5, "cost_usd": 0.25},
+    },
     "GET /v1/webhooks": {"webhooks": [_WEBHOOK]},
     "POST /v1/webhooks": _WEBHOOK,
     "GET /v1/webhooks/wh_1": _WEBHOOK,

@@ -149,6 +149,8 @@ def webhooks(client: nodus.Client) -> None:
     assert_type(client.key(), nodus.KeyView)
     assert_type(client.offers(gpu=nodus.GpuType("rtx_4090")), list[nodus.Offer])
     assert_type(client.offers(gpu="l40s")[0].free_gpus, int | None)
+    assert_type(client.usage(month="2026-10", group_by="day"), nodus.Usage)
+    assert_type(client.usage(group_by=["day", "label:team"]).groups[0].cost_usd, float)
 
 
 async def ledger(client: nodus.AsyncClient, job: nodus.AsyncJob) -> None:

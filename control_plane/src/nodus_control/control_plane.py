@@ -32,6 +32,7 @@ from nodus_ledger.jobs.leases import Claims
 from nodus_ledger.jobs.outages import Outages
 from nodus_ledger.jobs.submission import JobIds
 from nodus_ledger.jobs.supplier_eligibility import SupplierEligibility
+from nodus_ledger.jobs.usage import Usage
 from nodus_ledger.keys.keys import Keys
 from nodus_ledger.keys.replay_protection import (
     ReplayProtection,
@@ -186,6 +187,7 @@ class ControlPlane:
                 eligibility=eligibility,
                 layout=layout,
             )
+            self.usage = Usage(self.database, self.catalogue)
             self.webhooks = WebhookService(self.database, sealer, fingerprints, self.clock, options, is_alone=is_alone)
             self.feed = EventFeed(EventLog(self.database), lambda ids: self.keys.live(ids, self.clock.now()))
             self.limits = RateLimiter(limits, redis)

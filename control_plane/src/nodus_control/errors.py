@@ -10,8 +10,10 @@ from typing import Any
 from starlette.responses import Response
 
 from nodus_core.money import usd
+from nodus_core.shown_money import dollars
 from nodus_core.spec import InvalidSpec
 from nodus_core.times import timestamp
+from nodus_core.usage import MAX_GROUPS
 from nodus_ledger import errors as ledger
 from nodus_ledger.errors import BudgetFigures
 
@@ -92,6 +94,11 @@ _ANSWERS: Mapping[type[ledger.Refused], tuple[int, str, str]] = {
         "forbidden_principal",
         "An agent's key may do this only to jobs that it submitted itself, and a test key only to simulated jobs.",
     ),
+    ledger.TooManyGroups: (
+        400,
+        "too_many_groups",
+        f"That is more than {MAX_GROUPS:,} groups: ask for a shorter span, or group by less.",
+    ),
     ledger.UnusableCursor: (
         400,
         "invalid_cursor",
@@ -118,8 +125,8 @@ def _budget_exceeded(estimated: int, figures: BudgetFigures) -> ApiError:
     return ApiError(
         402,
         "budget_exceeded",
-        f"This job could cost up to ${usd(estimated):.2f}; "
-        f"${usd(figures.headroom or 0):.2f} of the key's monthly cap are left.",
+        f"This job could cost up to {dollars(estimated)}; "
+        f"{dollars(figures.headroom or 0)} of the key's monthly cap are left.",
         extra={
             "estimated_cost_usd": usd(estimated),
             "month_to_date_usd": usd(figures.month_to_date),

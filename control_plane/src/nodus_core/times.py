@@ -10,7 +10,8 @@ _EPOCH = datetime(1970, 1, 1)
 
 # RFC 3339, section 5.6.
 _TIME = re.compile(
-    r"(\d{4}-\d{2}-\d{2})(?:[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d{2}):([0-5]\d)))?", re.ASCII
+    r"(\d{4}-\d{2}-\d{2})(?:[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d)))?",
+    re.ASCII,
 )
 _NANOSECONDS = 9
 _NANOSECONDS_OF_A_MILLISECOND = 1_000_000

@@ -68,6 +68,10 @@ class ForbiddenPrincipal(Refused):
     """The key may not do this to a job that another key submitted."""
 
 
+class TooManyGroups(Refused):
+    """What was to be added up makes more groups than an answer may have."""
+
+
 class UnusableCursor(Refused):
     """No page of this listing, by these filters, gave the cursor."""
 

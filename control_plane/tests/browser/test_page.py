@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+from pathlib import Path
 
 from browser.conftest import Open, Playground
 from browser.reading import FIELDS, card, checks, told, verdicts
@@ -127,11 +129,22 @@ def test_the_agents_cap_holds_and_says_what_is_left(page: Page, playground: Play
     refusal.get_by_role("button", name="Shrink it to 915 s").click()
     expect(page.get_by_label("max_runtime_seconds")).to_have_value("915")
     job_id = run_job(page)
-    expect(page.get_by_role("meter")).to_have_attribute("aria-valuetext", "$24.99 of $25.00")
+    expect(page.get_by_role("meter")).to_have_attribute("aria-valuetext", "$24.989667 of $25.00")
 
     assert playground.call("GET", f"/v1/jobs/{job_id}")["principal_kind"] == "agent"
     playground.advance(3600)
     expect(page.locator(".reserved dd")).to_have_text("$0.00")
+
+
+def test_amounts_are_written_as_everywhere(page: Page) -> None:
+    """Exactly, by the vectors that the SDK and the control plane have."""
+    vectors = json.loads((Path(__file__).parents[3] / "tests" / "vectors" / "money.json").read_text(encoding="utf-8"))
+    shown = page.evaluate(
+        "async (amounts) => { const { usd } = await import('/dom.js'); return amounts.map(usd); }",
+        [micros / 1e6 for micros, _, _ in vectors["amounts"]],
+    )
+
+    assert shown == [text for _, text, _ in vectors["amounts"]]
 
 
 def test_what_the_agent_cannot_pay_is_said_before_the_click(page: Page) -> None:

@@ -16,6 +16,7 @@ from nodus_control.webhooks.urls import MAX_URL_LENGTH
 from nodus_core import spec as limits
 from nodus_core.lifecycle import JobStatus
 from nodus_core.suppliers_file import GPU_NAME, SupplierKind
+from nodus_core.usage import GROUPINGS, MAX_GROUPS
 from nodus_core.webhook_events import EVENT_TYPES
 from nodus_ledger.keys.keys import PrincipalKind
 
@@ -93,9 +94,17 @@ def test_the_document_has_the_limits_of_the_domain() -> None:
     gpu_name = f"^{GPU_NAME.pattern}$"
     principals, statuses = [kind.value for kind in PrincipalKind], [status.value for status in JobStatus]
 
-    assert [SCHEMAS[name]["properties"]["gpu"]["pattern"] for name in ("JobSpec", "JobView", "Offer")] == [gpu_name] * 3
+    with_gpu = ("JobSpec", "JobView", "Offer", "UsageGroup")
+    assert [SCHEMAS[name]["properties"]["gpu"]["pattern"] for name in with_gpu] == [gpu_name] * 4
     assert job["require_tiers"]["items"]["enum"] == kinds
     assert [SCHEMAS[name]["properties"]["kind"]["enum"] for name in ("Candidate", "Offer")] == [kinds, kinds]
+    group = SCHEMAS["UsageGroup"]["properties"]
+    assert group["kind"]["enum"] == [*kinds, None]
+    assert group["principal_kind"]["enum"] == principals
+    assert group["status"]["enum"] == [status.value for status in JobStatus if status.is_terminal]
+    assert SCHEMAS["Usage"]["properties"]["groups"]["maxItems"] == MAX_GROUPS
+    asked = {each["name"]: each for each in document()["paths"]["/v1/usage"]["get"]["parameters"]}
+    assert asked["group_by"]["schema"]["items"]["anyOf"][0]["enum"] == list(GROUPINGS)
     assert job["image"]["maxLength"] == limits.MAX_IMAGE_LENGTH
     assert (job["gpu_count"]["minimum"], job["gpu_count"]["maximum"]) == limits.GPU_COUNT
     runtime = job["max_runtime_seconds"]

@@ -28,12 +28,15 @@ from .job_iterator import AsyncJobIterator
 from .session import AsyncHTTPClient, AsyncSession, OnResponse, OnRetry
 
 if TYPE_CHECKING:
+    from datetime import date, datetime
+
     from typing_extensions import Self, Unpack
 
     from .._concurrency import AsyncText
     from .._enums import GpuType
     from .._fields import JobFields, JobFilters
     from .._resources import KeyView, Offer, Routing
+    from .._usage import Usage
     from .event_stream import AsyncEventStream
     from .ledger import AsyncLedger
     from .log_stream import AsyncLogStream
@@ -284,6 +287,37 @@ class AsyncClient(ClientBound):
             NodusError: any other failure.
         """
         return await self._session.call(_calls.offers(gpu=gpu), _read_offers)
+
+    async def usage(
+        self,
+        *,
+        month: str | None = None,
+        from_: datetime | date | str | None = None,
+        to: datetime | date | str | None = None,
+        group_by: str | Iterable[str] = (),
+        labels: Mapping[str, str | None] | None = None,
+        simulated: bool | None = None,
+    ) -> Usage:
+        """Ask what jobs have cost: those that have ended. An agent's key sees its own jobs only.
+
+        Args:
+            month: of this month (UTC), such as `"2026-10"`; by default of the present one.
+            from_: in place of a month: of jobs that ended then or later, as a time, a date (UTC) or RFC 3339.
+            to: of jobs that ended before, likewise.
+            group_by: one or several of `principal_kind`, `key`, `supplier`, `kind`, `region`, `gpu`, `status`, `day`,
+                `month`, and `label:` with a label's key.
+            labels: only of jobs with these labels; None stands for any value.
+            simulated: of simulated jobs, or of all others: they are never added up. By default False, or True where
+                all suppliers are simulated.
+
+        Raises:
+            ValidationError: (`invalid_argument`) an argument is malformed; nothing was sent.
+            NodusError: any other failure; `too_many_groups` if there would be more than 10,000.
+        """
+        from .._usage import Usage, usage_query
+
+        query = usage_query(month=month, from_=from_, to=to, group_by=group_by, labels=labels, simulated=simulated)
+        return await self._session.call(_calls.usage(query), lambda response: _http.parse_groups(response, Usage))
 
     async def key(self) -> KeyView:
         """Fetch the calling key and its budget: what is spent, reserved and left this month.

@@ -22,6 +22,7 @@ from .._errors import (
     SupplierUnavailableError,
 )
 from .._logs import logger
+from .._money import dollars
 from . import exit_codes
 from .output import Output, Painted
 
@@ -159,9 +160,9 @@ def _budget_hint(payload: object) -> str:
     if not isinstance(cap, (int, float)) or not isinstance(spent, (int, float)):
         return "Ask for fewer GPUs or a shorter --max-runtime-seconds, or have the key's cap raised."
     quoted = figures.get("estimated_cost_usd")
-    asked = f"; this job might cost ${quoted:,.2f}" if isinstance(quoted, (int, float)) else ""
+    asked = f"; this job might cost {dollars(quoted)}" if isinstance(quoted, (int, float)) else ""
     return (
-        f"${max(cap - spent, 0):,.2f} of the monthly ${cap:,.2f} is left{asked}. Ask for fewer GPUs or a shorter "
+        f"{dollars(max(cap - spent, 0))} of the monthly {dollars(cap)} is left{asked}. Ask for fewer GPUs or a shorter "
         f"--max-runtime-seconds, or have the cap raised."
     )
 

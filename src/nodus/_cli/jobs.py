@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from .._fields import JOB
+from .._money import dollars, plain
 from .._printable import printable
-from .output import STATUS_COLOURS, Output, Painted, aligned, dollars, local_time, utc_time
+from .output import STATUS_COLOURS, Output, Painted, aligned, local_time, utc_time
 
 if TYPE_CHECKING:
     from .._models import JobView
@@ -33,7 +34,7 @@ def show_job(output: Output, view: JobView, *, as_json: bool) -> None:
 
 def show_rows(output: Output, views: Sequence[JobView]) -> None:
     """Write a table for people, fitted to the terminal."""
-    rows = [[printable(cell) or "-" for cell in _cells(view, local_time)] for view in views]
+    rows = [[printable(cell) or "-" for cell in _cells(view, local_time, dollars)] for view in views]
     header, *lines = aligned(_COLUMNS, rows, width=output.width, droppable=_DROPPABLE)
     output.data(header)
     start = header.index("STATUS")
@@ -44,8 +45,8 @@ def show_rows(output: Output, views: Sequence[JobView]) -> None:
 
 
 def show_tab_separated(output: Output, view: JobView) -> None:
-    """Write one job for `cut` and `awk`: tabs between the columns, no header, times in UTC."""
-    output.row(_cells(view, utc_time))
+    """Write one job for `cut` and `awk`: tabs between the columns, no header, times in UTC, plain numbers."""
+    output.row(_cells(view, utc_time, plain))
 
 
 def location(view: JobView) -> str:
@@ -58,14 +59,14 @@ def is_simulated(view: JobView) -> bool:
     return getattr(view, "simulated", False) is True
 
 
-def _cells(view: JobView, show_time: Callable[[datetime], str]) -> list[str]:
+def _cells(view: JobView, show_time: Callable[[datetime], str], show_amount: Callable[[float], str]) -> list[str]:
     return [
         view.id,
         view.status.value,
         _gpu(view),
         view.supplier or "",
         view.region or "",
-        _listed_cost(view),
+        _listed_cost(view, show_amount),
         "" if view.created_at is None else show_time(view.created_at),
     ]
 
@@ -109,15 +110,10 @@ def _time(when: datetime | None) -> str:
     return "" if when is None else local_time(when)
 
 
-def _cost(view: JobView) -> str:
-    """What it cost, or so far, and never an amount that nobody pays without the word."""
-    amount = _dollars(view.cost_usd)
-    return f"{amount} (simulated)" if amount and is_simulated(view) else amount or ""
-
-
-def _listed_cost(view: JobView) -> str:
-    """The cost, in a row that must say by itself that nothing ran, whatever has been charged so far."""
-    return _cost(view) or ("(simulated)" if is_simulated(view) else "")
+def _listed_cost(view: JobView, show_amount: Callable[[float], str]) -> str:
+    """What it cost, in a row that must say by itself that nothing ran, whatever has been charged so far."""
+    amount = "" if view.cost_usd is None else show_amount(view.cost_usd)
+    return f"{amount} (simulated)".lstrip() if is_simulated(view) else amount
 
 
 def _gpu(view: JobView) -> str:

@@ -198,16 +198,16 @@ def read_filters(labels: Sequence[str], filters: Mapping[str, Any]) -> Any:
     return {**filters, "labels": read_labels(labels, without_value=None)}
 
 
+label_option = asyncclick.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="KEY[=VALUE]",
+    help="Only jobs with this label; KEY alone, with any value. Repeatable: all must match.",
+)
+
 LABELS_AND_TIMES: Mapping[str, Sequence[Callable[[Any], Any]]] = {
-    "labels": [
-        asyncclick.option(
-            "--label",
-            "labels",
-            multiple=True,
-            metavar="KEY[=VALUE]",
-            help="Only jobs with this label; KEY alone, with any value. Repeatable: all must match.",
-        )
-    ],
+    "labels": [label_option],
     "created_after": [
         asyncclick.option(
             "--since",

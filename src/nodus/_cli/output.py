@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, TextIO
 
@@ -216,7 +216,14 @@ def is_reader_gone(error: OSError, *, platform: str = sys.platform) -> bool:
     return error.errno in ((errno.EPIPE, errno.EINVAL) if platform == "win32" else (errno.EPIPE,))
 
 
-def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], *, width: int, droppable: Sequence[str]) -> list[str]:
+def aligned(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    width: int,
+    droppable: Sequence[str],
+    right: Collection[str] = (),
+) -> list[str]:
     """Lay out a table in columns.
 
     Args:
@@ -224,6 +231,7 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], *, width: int,
         rows: their cells, as they are shown.
         width: the columns of the terminal.
         droppable: names of columns to leave out, in that order, while the table is too wide.
+        right: names of columns of numbers, whose ends stand under each other.
     """
     kept = list(range(len(header)))
     widths = [max(len(row[index]) for row in [header, *rows]) for index in range(len(header))]
@@ -231,7 +239,10 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], *, width: int,
         if sum(widths[index] + len(_GAP) for index in kept) - len(_GAP) <= width:
             break
         kept.remove(header.index(name))
-    return [_GAP.join(row[index].ljust(widths[index]) for index in kept).rstrip() for row in [header, *rows]]
+    justified = [str.rjust if name in right else str.ljust for name in header]
+    return [
+        _GAP.join(justified[index](row[index], widths[index]) for index in kept).rstrip() for row in [header, *rows]
+    ]
 
 
 def show_facts(output: Output, facts: Iterable[tuple[str, str | None]]) -> None:
@@ -240,12 +251,6 @@ def show_facts(output: Output, facts: Iterable[tuple[str, str | None]]) -> None:
     width = max((len(name) for name, _ in known), default=0)
     for name, value in known:
         output.data(f"{name.ljust(width)}  {value}")
-
-
-def dollars(amount: float) -> str:
-    """Format an amount of US dollars with cents; small ones down to the millionth."""
-    digits = 2 if abs(amount) >= 1 or amount == 0 else 6
-    return f"{'-' if amount < 0 else ''}${abs(amount):,.{digits}f}"
 
 
 def local_time(when: datetime) -> str:

@@ -121,7 +121,7 @@ def read_filters(parameters: QueryParams) -> Filters:
     return Filters(
         statuses=_statuses(parameters.get("status")),
         name=_name(parameters.get("name")),
-        labels=_labels(parameters.getlist("label")),
+        labels=read_labels(parameters.getlist("label")),
         idempotency_key=idempotency_key,
         created_after=_time("created_after", parameters.get("created_after")),
         created_before=_time("created_before", parameters.get("created_before")),
@@ -146,7 +146,12 @@ def _name(text: str | None) -> str | None:
     return name
 
 
-def _labels(texts: Sequence[str]) -> list[tuple[str, str | None]]:
+def read_labels(texts: Sequence[str]) -> list[tuple[str, str | None]]:
+    """Read the labels that jobs are to have: each a key with its value, or with None for any value.
+
+    Raises:
+        ApiError: 422 `invalid_query`.
+    """
     if len(texts) > MAX_LABELS:
         raise _invalid(f"`label` may occur {MAX_LABELS} times.")
     labels: list[tuple[str, str | None]] = []

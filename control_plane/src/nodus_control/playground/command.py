@@ -15,8 +15,9 @@ from pathlib import Path
 
 import asyncclick
 
-from nodus_core.money import MICROS_PER_USD, usd
+from nodus_core.money import MICROS_PER_USD
 from nodus_core.rate_limits import parse_rate_limit
+from nodus_core.shown_money import dollars
 from nodus_core.suppliers_file import SuppliersFile
 from nodus_ledger.database.database import Database, UnusableDatabase
 from nodus_ledger.database.sealing import UnusableKey
@@ -329,7 +330,7 @@ def _what_runs_here(settled: Settled) -> Iterator[str]:
             yield "Those that are simulated take test keys only, and these are live ones: they stay unused here."
     else:
         price = LOCAL_MICROS_PER_GPU_HOUR if settled.micros_per_gpu_hour is None else settled.micros_per_gpu_hour
-        yield f"It has GPUs in name only: no device is attached. The price is ${usd(price):.2f} for a GPU and hour."
+        yield f"It has GPUs in name only: no device is attached. The price is {dollars(price)} for a GPU and hour."
 
 
 def announce(settled: Settled, base_url: str, page_url: str, keys: SeededKeys) -> None:

@@ -13,6 +13,7 @@ from nodus_core import lifecycle
 from nodus_core.catalogue import Catalogue
 from nodus_core.lifecycle import Change, JobState, JobStatus
 from nodus_core.money import cost_micros
+from nodus_core.usage import day_of
 
 from ..database.rows import UNPRICED, JobRecord, event_values, state_values
 from ..database.schema import attempts, events, jobs
@@ -76,6 +77,7 @@ _STATE_COLUMNS = (
     "events",
     "open_attempt",
     "due_at",
+    "finished_day",
     "duration_ms",
     "cost",
     "retail",
@@ -274,6 +276,7 @@ def _advance(step: Step, retail_rate: int | None) -> tuple[dict[str, Any], list[
         "events": job.events + len(history),
         "open_attempt": job.open_attempt and step.attempt_end is None,
         "due_at": step.due_at,
+        "finished_day": None,
         "duration_ms": None,
         "cost": None,
         "retail": None,
@@ -289,8 +292,9 @@ def _advance(step: Step, retail_rate: int | None) -> tuple[dict[str, Any], list[
 
 
 def _settled(record: JobRecord, state: JobState, duration_ms: int, retail_rate: int | None) -> dict[str, Any]:
-    """Return the columns of `jobs` that say what a terminal job cost."""
+    """Return the columns of `jobs` that say what a terminal job cost, and on which day."""
     return {
+        "finished_day": None if state.finished_at is None else day_of(state.finished_at),
         "duration_ms": duration_ms,
         "cost": cost_micros(state.micros_per_gpu_hour or 0, record.gpu_count, duration_ms),
         "retail": None if retail_rate is None else cost_micros(retail_rate, record.gpu_count, duration_ms),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import asyncclick
 
+from ..._money import plain
 from ..._printable import printable
 from .. import exit_codes
 from ..invocation import Invocation
@@ -54,17 +55,11 @@ def _cells(offer: Offer) -> tuple[str, ...]:
         offer.supplier,
         "" if offer.kind is None else offer.kind.value,
         offer.region or "",
-        "" if offer.usd_per_gpu_hour is None else _price(offer.usd_per_gpu_hour),
+        "" if offer.usd_per_gpu_hour is None else plain(offer.usd_per_gpu_hour),
         "" if offer.free_gpus is None else str(offer.free_gpus),
         _answer(offer.available),
         _answer(offer.simulated),
     )
-
-
-def _price(amount: float) -> str:
-    """Format a price with all of its decimals, two at least: it is multiplied by many hours."""
-    whole, _, decimals = f"{amount:.6f}".partition(".")
-    return f"{whole}.{decimals.rstrip('0').ljust(2, '0')}"
 
 
 def _answer(fact: bool | None) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncclick
 
+from ..._money import dollars
 from .. import exit_codes
 from ..invocation import Invocation
 from ..options import json_option
-from ..output import dollars, local_time, show_facts
+from ..output import local_time, show_facts
 
 SHELLS = ("bash", "zsh", "fish")
 

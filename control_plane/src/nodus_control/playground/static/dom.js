@@ -65,7 +65,8 @@ export async function copy(words, from) {
 }
 
 export const none = "–";
-export const usd = (amount, digits = 2) => (amount == null ? none : `${amount < 0 ? "−" : ""}$${Math.abs(amount).toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits })}`);
+// Exactly: an amount is a whole number of micro-dollars, and what is shown adds up.
+export const usd = (amount) => (amount == null ? none : `${amount < 0 ? "-" : ""}$${Math.abs(amount).toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 6 })}`);
 export const short = (id) => `…${id.slice(-6)}`;
 export const plural = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 

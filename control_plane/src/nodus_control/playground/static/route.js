@@ -1,6 +1,6 @@
 // The route: every supplier with its price and score, why it was not chosen, and a switch that puts it out.
 
-import { $, button, does, fail, h, keyed, plural, say, text } from "./dom.js";
+import { $, button, does, fail, h, keyed, plural, say, text, usd } from "./dom.js";
 import { post } from "./api.js";
 import { on, refresh, world } from "./world.js";
 
@@ -53,7 +53,7 @@ function render() {
 		const reasons = [...new Set(mine.map((each) => WHY[each.rejected] ?? each.rejected))].join("; ");
 		const [, cost, score, why, out] = row.cells;
 		row.className = rank === 0 ? "chosen" : rank > 0 ? "" : "rejected";
-		text(cost, best?.usd_per_gpu_hour.toFixed(2) ?? "");
+		text(cost, best ? usd(best.usd_per_gpu_hour) : "");
 		text(score.lastChild, best?.score.toFixed(3) ?? "");
 		score.firstChild.style.setProperty("--share", best ? best.score / 1.1 : 0);
 		text(why.firstChild, rank === 0 ? `${ofJob ? "chosen" : "would be chosen"}: ${best.region}` : rank > 0 ? `no. ${rank + 1}` : reasons || "does not offer this GPU");

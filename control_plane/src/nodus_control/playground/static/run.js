@@ -11,9 +11,9 @@ const CARD = {
 	supplier: (job) => job.supplier,
 	region: (job) => job.region,
 	duration: (job) => (isRunning(job) ? `${duration(Math.max(0, now() - Date.parse(job.started_at)) / 1000)} …` : duration(job.duration_s)),
-	cost_usd: (job) => usd(job.cost_usd, 4),
-	"vs retail": (job) => usd(job.retail_cost_usd, 4),
-	"you saved": (job) => usd(job.saved_usd, 4) + (job.saved_usd && job.retail_cost_usd ? ` (${Math.round((100 * job.saved_usd) / job.retail_cost_usd)} %)` : ""),
+	cost_usd: (job) => usd(job.cost_usd),
+	"vs retail": (job) => usd(job.retail_cost_usd),
+	"you saved": (job) => usd(job.saved_usd) + (job.saved_usd && job.retail_cost_usd ? ` (${Math.round((100 * job.saved_usd) / job.retail_cost_usd)} %)` : ""),
 };
 
 const since = (first, at) => duration((Date.parse(at) - Date.parse(first)) / 1000);
