@@ -29,6 +29,7 @@ from servers.fixtures import (
     ssh_server,
 )
 from threads import threads_end
+from trusted import certificates_are_loaded_once
 
 # What a test finds must not depend on the run, on which files run with it, nor on how busy the machine is.
 settings.register_profile(
@@ -48,6 +49,7 @@ def every_thread_is_over() -> Iterator[None]:
 
 
 __all__ = [
+    "certificates_are_loaded_once",
     "container_engine",
     "database_url",
     "empty_database_url",

@@ -21,7 +21,15 @@ from typing import Any
 from nodus_control.cli import main as control
 from nodus_control.playground.command import playground
 
+
+def run_code() -> None:
+    """Run the first argument, as `python -c` does."""
+    code = sys.argv.pop(1)
+    exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
+
+
 PROGRAMS: dict[str, Callable[[], object]] = {
+    "code": run_code,
     "control": control,
     "playground": lambda: playground(prog_name="playground"),
 }

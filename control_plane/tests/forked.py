@@ -24,7 +24,8 @@ from typing import IO, Any, Literal
 from patience import PATIENCE_SECONDS
 from typing_extensions import Self
 
-Name = Literal["control", "playground"]
+Name = Literal["code", "control", "playground"]
+"""The control plane's programs, and one that runs its first argument, as `python -c` does."""
 
 _ENVIRONMENT = dict(os.environ)
 """Of the fork server, which outlives every test: without what the fixtures of the one that starts it have set."""

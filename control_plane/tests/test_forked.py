@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
 from patience import PATIENCE_SECONDS
 
@@ -41,3 +42,10 @@ def test_the_fork_server_knows_nothing_that_a_fixture_has_set() -> None:
 
     assert "SET_BEFORE" in said
     assert "SET_BY_A_FIXTURE" not in said
+
+
+def test_code_is_run_as_python_runs_it() -> None:
+    """With the arguments behind it; its exit status is the program's."""
+    ended = forked.run("code", "import sys; print(__name__, sys.argv[1:]); sys.exit(3)", "worker", "--db=x")
+
+    assert (ended.returncode, ended.stdout) == (3, "__main__ ['worker', '--db=x']\n")

@@ -123,11 +123,13 @@ class Hosted:
         variables = {**self._environment, **(environment or {})}
         process: Process
         with path.open("ab") as file:
-            if self._is_executed or program != _PROGRAM:
+            if self._is_executed:
                 command = [sys.executable, "-u", "-c", program, *arguments]
                 process = subprocess.Popen(command, env=variables, stdout=file, stderr=subprocess.STDOUT)
-            else:
+            elif program == _PROGRAM:
                 process = forked.start("control", *arguments, stdout=file, stderr=file, env=variables)
+            else:
+                process = forked.start("code", program, *arguments, stdout=file, stderr=file, env=variables)
         self.processes.append(process)
         return process, path
 

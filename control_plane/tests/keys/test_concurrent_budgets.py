@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from hosted.processes import Hosted
 from keys.callers import Minted, mint, serve
 from patience import PATIENCE_SECONDS, eventually
-from supplier_files import SIMULATIONS
 
 from nodus_control.control_plane import ControlPlane
 from nodus_ledger.verification.verify import verify
@@ -25,23 +23,6 @@ AT_ONCE = 50
 """More than a process works on at once, and so few that none is cut off: it has 10 s to send its request."""
 
 CAP_MICROS = 25_000_000
-
-
-@contextmanager
-def processes(database_url: str, count: int) -> Iterator[list[str]]:
-    """Run `nodus-control serve` so many times on one database; return where each answers."""
-    program = "from nodus_control.cli import main; main()"
-    command = [sys.executable, "-u", "-c", program, "serve", "--port", "0", *SIMULATIONS]
-    command += ["--db", database_url, "--rate-limit", "off"]
-    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
-    try:
-        lines = [process.stdout.readline() for process in started if process.stdout is not None]
-        yield [line.removeprefix("serving ").strip() for line in lines]
-    finally:
-        for process in started:
-            process.terminate()
-        for process in started:
-            process.communicate()
 
 
 class Watch:
@@ -129,7 +110,7 @@ def walk(control_plane: ControlPlane) -> Counter[str]:
 
 
 @pytest.mark.parametrize(("engine", "count"), [("sqlite", 1), ("postgresql", 3)], indirect=["engine"])
-def test_a_cap_holds_against_all_at_once(kept_database_url: str, count: int) -> None:
+def test_a_cap_holds_against_all_at_once(kept_database_url: str, count: int, tmp_path: Path) -> None:
     """At every instant, and for every decision in the order in which they were made."""
     key = mint(kept_database_url, "--monthly-cap-usd", "25")
     control_plane = ControlPlane(kept_database_url, seed=None, is_alone=False)
@@ -138,7 +119,7 @@ def test_a_cap_holds_against_all_at_once(kept_database_url: str, count: int) -> 
         if count == 1:
             base_urls = [stack.enter_context(serve(kept_database_url)).base_url]
         else:
-            base_urls = stack.enter_context(processes(kept_database_url, count))
+            base_urls = stack.enter_context(Hosted(kept_database_url, tmp_path)).serve_all(count)
         with Watch(control_plane, key.key_id) as watch:
             statuses = Counter(asyncio.run(submit_all(base_urls, key)))
         counted = walk(control_plane)

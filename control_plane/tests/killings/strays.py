@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from killings.sites import Site
-from patience import PATIENCE_SECONDS, eventually
+from patience import PATIENCE_SECONDS, eventually, pause_after
 
 from nodus_control.control_plane import ControlPlane
 from nodus_control.dispatch.engine_identities import EngineIdentities
@@ -59,9 +59,10 @@ def clear_away(here: ControlPlane, site: Site, suppliers: Path, lost: int, caplo
     """
     with drivers_of(here, suppliers) as drivers:
         ((supplier, driver),) = drivers.one_of_each()
-        until = time.monotonic() + PATIENCE_SECONDS
-        while len(site.running()) > lost and time.monotonic() < until:
+        began = time.monotonic()
+        while len(site.running()) > lost and (waited := time.monotonic() - began) < PATIENCE_SECONDS:
             site.look()
+            time.sleep(pause_after(waited))
         us = DatabaseLife(here.settings.database_id(), here.settings.incarnation())
         sweeper = Sweeper(here.jobs, drivers, EngineIdentities(here.settings), lambda: us, here.clock.now)
         placement = Placement(STRAY, 1, supplier, "", time.time(), is_accepted=True, gpu_indices=(0,))

@@ -1,6 +1,6 @@
 """`nodus-control worker` for campaigns: one that waits less before it gives something up, or is held at a step.
 
-A process of its own, of this program: `python -c "from killings.workers import work; work(...)"`.
+A process of its own that runs a program like `from killings.workers import work; work(...)`.
 """
 
 from __future__ import annotations

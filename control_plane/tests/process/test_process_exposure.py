@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import pathlib
-import subprocess
-import sys
 
+import forked
 import pytest
-from patience import PATIENCE_SECONDS
 from supplier_files import COMMANDS, SIMULATIONS
 
 from nodus_control.suppliers.process.exposure import exposed, require_nothing_exposed, secret_files
@@ -69,19 +67,13 @@ def test_the_command_line_says_what_is_exposed(tmp_path: pathlib.Path, command: 
     """
     port = ["--port", "0"] if command == "serve" else []
     suppliers = COMMANDS if driver == "process" else SIMULATIONS
-    ended = subprocess.run(
-        [sys.executable, "-c", "from nodus_control.cli import main; main()", command, *suppliers, *port],
-        env={
-            **os.environ,
-            "NODUS_DATABASE_URL": f"sqlite:///{tmp_path / 'n.db'}",
-            "NODUS_LEDGER_SIGNING_KEY": KEY,
-            "NODUS_KEY_ENCRYPTION_KEY": "file:/no/such/file",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE_SECONDS,
-    )
+    environment = {
+        **os.environ,
+        "NODUS_DATABASE_URL": f"sqlite:///{tmp_path / 'n.db'}",
+        "NODUS_LEDGER_SIGNING_KEY": KEY,
+        "NODUS_KEY_ENCRYPTION_KEY": "file:/no/such/file",
+    }
+    ended = forked.run("control", command, *suppliers, *port, env=environment)
 
     assert ended.returncode == 3
     assert KEY not in ended.stderr

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from patience import PATIENCE_SECONDS, eventually
+from patience import PATIENCE_SECONDS, eventually, pause_after
 from servers.slurm import SlurmCluster
 
 from nodus_control.suppliers.protocol import EngineUnavailable, Placement, PlacementState, Report, Workload
@@ -80,12 +80,14 @@ class ClusterJob:
 
     def poll(self) -> Report:
         """Ask until there is an answer: a busy machine is late with it."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        began = time.monotonic()
         while True:
             try:
                 return self.driver.poll(self.placement, self.workload, time.time())
             except EngineUnavailable:
-                assert time.monotonic() < deadline, "the cluster cannot be asked"
+                waited = time.monotonic() - began
+                assert waited < PATIENCE_SECONDS, "the cluster cannot be asked"
+                time.sleep(pause_after(waited))
 
     def cancel(self) -> None:
         self.driver.cancel(self.placement, time.time())

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 from concurrent.futures import Future
 from pathlib import Path
 
+import forked
 import pytest
 from webhooks.receiver import Answer, Receiver
 
@@ -84,7 +83,7 @@ def test_a_worker_killed_while_the_endpoint_answers(tmp_path: Path, receiver: Re
     hook, secret = prepare(database, receiver)
     started: Future[int] = Future()
     receiver.script(Answer(first=lambda: os.kill(started.result(), signal.SIGKILL)))
-    worker = subprocess.Popen([sys.executable, "-c", WORKER, f"sqlite:///{database}", ""])
+    worker = forked.start("code", WORKER, f"sqlite:///{database}", "")
     started.set_result(worker.pid)
     receiver.wait_for(1)
     worker.wait()
@@ -104,7 +103,7 @@ def test_a_worker_killed_at_a_step(
     """Whatever it had done by then, the next one does the rest; only what was recorded is not sent again."""
     database = tmp_path / "nodus.db"
     hook, secret = prepare(database, receiver)
-    worker = subprocess.run([sys.executable, "-c", WORKER, f"sqlite:///{database}", step], check=False)
+    worker = forked.run("code", WORKER, f"sqlite:///{database}", step)
     counted = len(receiver.requests)
 
     assert worker.returncode == -signal.SIGKILL

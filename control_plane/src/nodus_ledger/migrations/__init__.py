@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import Connection, MetaData, inspect, text
+from sqlalchemy import Connection, MetaData, event, inspect, text
 
 _HERE = Path(__file__).parent
 
@@ -20,6 +20,9 @@ VERSION_TABLE = "alembic_version"
 
 _FIRST, _NEWEST = REVISIONS[0], REVISIONS[-1]
 _SOME_TABLE = "jobs"
+
+_made: dict[tuple[MetaData, str], tuple[str, ...]] = {}
+"""What has made the tables of a schema in this process, by the kind of database: compiling that takes longer."""
 
 
 class NewerSchema(Exception):
@@ -50,7 +53,7 @@ def bring_up(connection: Connection, metadata: MetaData, *, to: str = _NEWEST) -
     present = revision_of(connection)
     if present is None and not inspect(connection).has_table(_SOME_TABLE):
         if to == _NEWEST:
-            metadata.create_all(connection, checkfirst=False)
+            _make_tables(connection, metadata)
             stamp(connection, _NEWEST)
             return
     elif present is None:
@@ -72,6 +75,26 @@ def stamp(connection: Connection, revision: str) -> None:
         )
     )
     connection.execute(text(f"INSERT INTO {VERSION_TABLE} (version_num) VALUES (:revision)"), {"revision": revision})
+
+
+def _make_tables(connection: Connection, metadata: MetaData) -> None:
+    """Make all tables, with their indexes and triggers, in a database that has none."""
+    key = metadata, connection.dialect.name
+    if (statements := _made.get(key)) is not None:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+        return
+    noted: list[str] = []
+
+    def note(_connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        noted.append(statement)
+
+    event.listen(connection, "before_cursor_execute", note)
+    try:
+        metadata.create_all(connection, checkfirst=False)
+    finally:
+        event.remove(connection, "before_cursor_execute", note)
+    _made[key] = tuple(noted)
 
 
 def _upgrade(connection: Connection, to: str) -> None:

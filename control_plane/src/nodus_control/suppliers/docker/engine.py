@@ -130,7 +130,7 @@ class Engine:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=16, keepalive_expiry=30)
         if isinstance(endpoint, UnixEndpoint):
             self._socket = endpoint.path
-            transport = httpx.HTTPTransport(uds=endpoint.path, limits=limits)
+            transport = httpx.HTTPTransport(uds=endpoint.path, verify=_nobody(), limits=limits)
         elif isinstance(endpoint, TcpEndpoint):
             host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
             self._host = f"{host}:{endpoint.port}"
@@ -141,7 +141,7 @@ class Engine:
         else:
             self._tunnel = Tunnel(endpoint)
             self._socket = str(self._tunnel.socket)
-            transport = httpx.HTTPTransport(uds=self._socket, limits=limits)
+            transport = httpx.HTTPTransport(uds=self._socket, verify=_nobody(), limits=limits)
         self._client = httpx.Client(transport=transport, base_url=f"{base_url}/{API_VERSION}", trust_env=False)
 
     @contextlib.contextmanager
@@ -339,6 +339,11 @@ def _date(response: httpx.Response) -> float | None:
         return parsedate_to_datetime(response.headers["Date"]).timestamp()
     except (KeyError, ValueError, TypeError):
         return None
+
+
+def _nobody() -> ssl.SSLContext:
+    """Return a context that trusts nobody, for a socket without TLS: httpx would load all authorities otherwise."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _tls(options: DockerOptions, resolved: Callable[[Reference], str]) -> ssl.SSLContext:
