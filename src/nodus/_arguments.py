@@ -16,7 +16,9 @@ GPU_MODEL_RULE = "the name of a GPU model: 1 to 64 lower-case letters, digits an
 _GPU_MODEL = re.compile(r"[a-z0-9_]{1,64}\Z")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?\Z")
 _CONTROL_OR_SURROGATE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])\Z")
+MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])\Z")
+"""A calendar month, as it is written everywhere."""
+
 _DOT_SEGMENT = re.compile(r"(?:^|[/\\])\.\.?(?:[/\\]|\Z)")
 
 
@@ -116,7 +118,7 @@ def month(value: object) -> str:
     Raises:
         ValidationError: (`invalid_argument`) it is none.
     """
-    if isinstance(value, str) and _MONTH.match(value):
+    if isinstance(value, str) and MONTH.match(value):
         return value
     raise ValidationError(f"`month` must be a month such as '2026-10', not {value!r}.", code="invalid_argument")
 

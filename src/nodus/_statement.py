@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from ._arguments import MONTH
 from ._checkpoints import Checkpoint, open_checkpoint, read_key
 from ._errors import LedgerError
 from ._merkle import inclusion_holds, leaf_hash
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from ._resources import LedgerKey
 
 _SETTLED = "job.settled"
-_MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])\Z")
 _HASH = re.compile(r"[0-9a-f]{64}\Z")
 _FIRST_PREV_HASH = "0" * 64
 
@@ -136,7 +136,7 @@ def _header(content: Mapping[str, Any]) -> _Header:
     bounds = [_member(content, name, (int, type(None))) for name in ("first_seq", "last_seq")]
     header = _Header(*texts, *bounds)
     first, last = bounds
-    if not _MONTH.match(header.month):
+    if not MONTH.match(header.month):
         raise _wrong("ledger_malformed", f"The statement is of {header.month!r}, which is no month.")
     if (first is None) is not (last is None) or (first is not None and not 1 <= first <= last):
         raise _wrong("ledger_malformed", f"The statement cannot have the rows from {first!r} to {last!r}.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,8 +18,6 @@ GROUPINGS = ("principal_kind", "key", "supplier", "kind", "region", "gpu", "stat
 """What the server groups by, besides labels: `label:` and a key."""
 
 LABEL = "label:"
-
-_MONTH = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])\Z")
 
 
 class _Answer(BaseModel):
@@ -128,7 +125,7 @@ def usage_query(
     if month is not None:
         if from_ is not None or to is not None:
             raise _invalid("`month` and `from_` or `to` exclude each other.")
-        query.append(("month", _month(month)))
+        query.append(("month", _arguments.month(month)))
     for name, parameter, value in (("from_", "from", from_), ("to", "to", to)):
         if value is not None:
             query += [(parameter, text) for text in time_texts(name, value)]
@@ -139,12 +136,6 @@ def usage_query(
     if simulated is not None:
         query.append(("simulated", "true" if simulated else "false"))
     return query
-
-
-def _month(value: object) -> str:
-    if isinstance(value, str) and _MONTH.match(value):
-        return value
-    raise _invalid(f"`month` must be a month such as '2026-10', not {value!r}.")
 
 
 def _grouping(value: object) -> str:

@@ -271,7 +271,7 @@ def test_a_statement_is_printed_or_saved_and_verified(stub: Stub, nodus: Command
         "month         2026-01",
         "rows          6, from 2 to 7",
         "jobs settled  3",
-        "cost          $1.46",
+        "cost          $1.456023",
         "simulated     1 jobs, $0.456000",
     ]
     assert (json.loads(as_json.stdout)["cost_micros"], json.loads(as_json.stdout)["finding"]) == (1_456_023, "verified")

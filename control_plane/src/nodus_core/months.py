@@ -30,9 +30,22 @@ def parse_month(text: str) -> Month:
     found = _MONTH.match(text)
     if found is None or not 1970 <= int(found[1]) <= _LAST_YEAR:
         raise ValueError("a month is written as a year from 1970 on and a month, such as 2026-10")
-    year, month = int(found[1]), int(found[2])
+    return _month(int(found[1]), int(found[2]))
+
+
+def month_at(milliseconds: int) -> Month:
+    """Return the month of a time in Unix milliseconds.
+
+    >>> month_at(2_678_400_000).name
+    '1970-02'
+    """
+    at = datetime.fromtimestamp(milliseconds / 1000, timezone.utc)
+    return _month(at.year, at.month)
+
+
+def _month(year: int, month: int) -> Month:
     following = (year + 1, 1) if month == 12 else (year, month + 1)
-    return Month(text, _first_moment(year, month), _first_moment(*following))
+    return Month(f"{year:04}-{month:02}", _first_moment(year, month), _first_moment(*following))
 
 
 def _first_moment(year: int, month: int) -> int:

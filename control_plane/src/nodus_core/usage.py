@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
+from .months import month_at, parse_month
 from .spec import LABEL_KEY_RULE, MAX_LABELS, is_label_key
 from .times import read_time
 
@@ -22,8 +22,6 @@ MAX_GROUPS = 10_000
 """The most groups of one answer."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_MILLISECOND = timedelta(milliseconds=1)
-_MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])\Z")
 
 
 class InvalidQuestion(Exception):
@@ -112,12 +110,12 @@ def _span(parameters: Mapping[str, str], now: int) -> tuple[int, int]:
     if month is not None:
         if "from" in parameters or "to" in parameters:
             raise InvalidQuestion("`month` and `from` or `to` exclude each other.")
-        named = _MONTH.match(month)
-        if named is None or not 1 <= int(named[1]) <= 9998:
-            raise InvalidQuestion("`month` must be a month such as 2026-10.")
-        return _month(int(named[1]), int(named[2]))
-    today = _EPOCH + timedelta(milliseconds=now)
-    begins_at, ends_at = _month(today.year, today.month)
+        try:
+            named = parse_month(month)
+        except ValueError as exc:
+            raise InvalidQuestion(f"`month` is not a month: {exc}.") from None
+        return named.start, named.end
+    _, begins_at, ends_at = month_at(now)
     if "from" in parameters:
         begins_at = _time("from", parameters["from"])
     if "to" in parameters:
@@ -129,14 +127,6 @@ def _span(parameters: Mapping[str, str], now: int) -> tuple[int, int]:
     return begins_at, ends_at
 
 
-def _month(year: int, month: int) -> tuple[int, int]:
-    """Return when a month begins, and when the next one does."""
-    following = (year, month + 1) if month < 12 else (year + 1, 1)
-    return _milliseconds(datetime(year, month, 1, tzinfo=timezone.utc)), _milliseconds(
-        datetime(*following, 1, tzinfo=timezone.utc)
-    )
-
-
 def _time(name: str, text: str) -> int:
     try:
         return read_time(text)
@@ -145,7 +135,3 @@ def _time(name: str, text: str) -> int:
             f"`{name}` must be a date such as 2026-10-01, or a time such as 2026-10-01T08:00:00Z (RFC 3339; a `+` of "
             "its offset is written %2B in a query)."
         ) from None
-
-
-def _milliseconds(moment: datetime) -> int:
-    return (moment - _EPOCH) // _MILLISECOND

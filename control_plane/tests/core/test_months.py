@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nodus_core.months import parse_month
+from nodus_core.months import month_at, parse_month
 from nodus_core.times import timestamp
 
 
@@ -32,3 +32,12 @@ def test_what_is_no_month_is_refused(text: str) -> None:
     """Neither guessed nor cut off."""
     with pytest.raises(ValueError, match="such as 2026-10"):
         parse_month(text)
+
+
+@pytest.mark.parametrize("text", ["1970-01", "2026-12", "2028-02"])
+def test_a_time_is_in_the_month_that_it_lies_in(text: str) -> None:
+    """To the last millisecond."""
+    month = parse_month(text)
+
+    assert month_at(month.start) == month_at(month.end - 1) == month
+    assert month_at(month.end) != month

@@ -14,12 +14,13 @@ from .._checkpoints import open_checkpoint, read_key
 from .._enums import PrincipalKind
 from .._errors import ConfigurationError, LedgerError
 from .._ledger import LedgerReport, verify_consistency, verify_inclusion, verify_ledger
+from .._money import dollars
 from .._statement import is_statement, verify_statement
 from . import exit_codes
 from .checkpoint_store import compare_with_last
 from .invocation import Invocation
 from .options import opened_lines, read_body
-from .output import dollars, show_facts
+from .output import show_facts
 
 if TYPE_CHECKING:
     from .._async.client import AsyncClient
