@@ -272,7 +272,7 @@ def test_a_statement_is_printed_or_saved_and_verified(stub: Stub, nodus: Command
         "rows          6, from 2 to 7",
         "jobs settled  3",
         "cost          $1.456023",
-        "simulated     1 jobs, $0.456000",
+        "simulated     1 job, $0.456",
     ]
     assert (json.loads(as_json.stdout)["cost_micros"], json.loads(as_json.stdout)["finding"]) == (1_456_023, "verified")
     assert stub.requests == []

@@ -137,7 +137,8 @@ def _verify_statement(invocation: Invocation, lines: Iterable[bytes], evidence: 
     rows = "none" if report.first_seq is None else f"{report.rows}, from {report.first_seq} to {report.last_seq}"
     simulated = None
     if report.simulated_jobs:
-        simulated = f"{report.simulated_jobs} jobs, {dollars(report.simulated_cost_micros / 1_000_000)}"
+        jobs = "1 job" if report.simulated_jobs == 1 else f"{report.simulated_jobs} jobs"
+        simulated = f"{jobs}, {dollars(report.simulated_cost_micros / 1_000_000)}"
     show_facts(
         invocation.output,
         [
