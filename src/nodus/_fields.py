@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
 from textwrap import dedent, indent
 from typing import Any, TypedDict, TypeVar, cast
 
@@ -19,6 +20,7 @@ from ._enums import GpuType, JobStatus, SupplierKind
 from ._errors import ValidationError
 
 MAX_NAME_LENGTH = 128
+MAX_AMOUNT_USD = 1_000_000_000
 
 _Documented = TypeVar("_Documented", bound=Callable[..., object])
 
@@ -41,6 +43,9 @@ class JobFields(_RequiredJobFields, total=False):
         prefer_region: a region to favour, but not to insist on.
         idempotency_key: 1 to 128 printable ASCII characters; submitting the same key twice returns the first job.
         name: what to call the job, 1 to 128 printable characters of any script; need not be unique.
+        max_cost_usd: a ceiling that the job's cost never passes, in US dollars, above 0, with at most six decimals.
+        queue_timeout_seconds: fail the job if it does not run so long after its submission or last loss, 60 to 604 800
+            (7 days); None to let it wait.
     """
 
     command: Sequence[str] | None
@@ -52,6 +57,8 @@ class JobFields(_RequiredJobFields, total=False):
     prefer_region: str | None
     idempotency_key: str | None
     name: str | None
+    max_cost_usd: float | None
+    queue_timeout_seconds: int | None
 
 
 class JobFilters(TypedDict, total=False):
@@ -173,6 +180,19 @@ def require_name(value: object) -> str:
     if isinstance(value, str) and 1 <= len(value) <= MAX_NAME_LENGTH and value.isprintable():
         return value
     raise ValueError(f"must be 1 to {MAX_NAME_LENGTH} printable characters, so without line breaks and tabs")
+
+
+def require_amount(value: object) -> float:
+    """Return an amount in US dollars.
+
+    Raises:
+        ValueError: no number above 0, at most a billion, that has at most six decimals.
+    """
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= MAX_AMOUNT_USD:
+        micros = Decimal(repr(value)) * 1_000_000
+        if micros >= 1 and micros == int(micros):
+            return value
+    raise ValueError(f"must be a number above 0, at most {MAX_AMOUNT_USD:,}, with at most six decimals")
 
 
 def _name(name: object) -> str:

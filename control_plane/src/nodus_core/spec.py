@@ -14,8 +14,10 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from decimal import Decimal
 from typing import Annotated, Any, cast, get_type_hints
 
+from .money import MICROS_PER_USD, usd
 from .suppliers_file import GPU_NAME, SupplierKind
 
 MAX_IMAGE_LENGTH = 512
@@ -24,6 +26,9 @@ GPU_COUNT = (1, 8)
 MAX_RUNTIME_SECONDS = (60, 172_800)
 DEFAULT_MAX_RUNTIME_SECONDS = 3600
 MAX_NAME_LENGTH = 128
+MAX_COST_USD = 1_000_000_000
+"""The highest ceiling: every amount up to it, to the micro-dollar, is a JSON number of its own."""
+QUEUE_TIMEOUT_SECONDS = (60, 604_800)
 MAX_IDEMPOTENCY_KEY_LENGTH = 128
 
 # `json.dumps` would make one at every call.
@@ -58,8 +63,10 @@ class Field:
         read: takes the JSON value, None if there is none, and returns what `JobSpec` holds; raises `InvalidSpec`.
         schema: what the value may be, as JSON Schema.
         is_secret: whether it may hold secrets. Then it is sealed, and neither echoed nor recorded; otherwise it has a
-            column of its name in `jobs`, and stands in the ledger's `job.submitted` row.
+            column in `jobs`, and stands in the ledger's `job.submitted` row, by the name of its attribute.
         to_column: makes the column's value from what `JobSpec`, or the ledger's row, holds.
+        to_json: makes the value that is echoed from the column's.
+        called: its name in a submission and where it is echoed; empty for that of its attribute.
         is_echoed: whether it is in the `JobView`.
         is_told: whether it is in the data of webhooks about the job.
         is_filter: whether a listing can be filtered by it. A listing takes an index over customer, field, status and
@@ -72,6 +79,8 @@ class Field:
     schema: Mapping[str, Any]
     is_secret: bool = False
     to_column: Callable[[Any], Any] = _unchanged
+    to_json: Callable[[Any], Any] = _unchanged
+    called: str = ""
     is_echoed: bool = False
     is_told: bool = False
     is_filter: bool = False
@@ -139,6 +148,29 @@ def _name(value: object) -> str | None:
     if not isinstance(value, str) or not 1 <= len(value) <= MAX_NAME_LENGTH or not value.isprintable():
         raise InvalidSpec(f"`name` must be a string of 1 to {MAX_NAME_LENGTH} printable characters.", field="name")
     return value
+
+
+def _max_cost(value: object) -> int | None:
+    """Read an amount in USD as micro-USD, exactly: by the shortest text of the JSON number."""
+    if value is None:
+        return None
+    micros = Decimal(0)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= MAX_COST_USD:
+        micros = Decimal(repr(value)) * MICROS_PER_USD
+    if micros < 1 or micros != int(micros):
+        raise InvalidSpec(
+            f"`max_cost_usd` must be a number above 0, at most {MAX_COST_USD}, with at most six decimals.",
+            field="max_cost_usd",
+        )
+    return int(micros)
+
+
+def _queue_timeout(value: object) -> int | None:
+    return None if value is None else _integer("queue_timeout_seconds", 0, QUEUE_TIMEOUT_SECONDS)(value)
+
+
+def _usd(micros: int | None) -> float | None:
+    return None if micros is None else usd(micros)
 
 
 def _command(value: object) -> tuple[str, ...] | None:
@@ -281,9 +313,41 @@ class JobSpec:
         ),
     ] = None
 
+    max_cost_micros: Annotated[
+        int | None,
+        Field(
+            _max_cost,
+            {
+                "type": ["number", "null"],
+                "exclusiveMinimum": 0,
+                "maximum": MAX_COST_USD,
+                "description": "A ceiling that the job's cost never passes; at most six decimals. Null for none.",
+            },
+            to_json=_usd,
+            called="max_cost_usd",
+            is_echoed=True,
+            is_later=True,
+        ),
+    ] = None
+    queue_timeout_seconds: Annotated[
+        int | None,
+        Field(
+            _queue_timeout,
+            {
+                "type": ["integer", "null"],
+                "minimum": QUEUE_TIMEOUT_SECONDS[0],
+                "maximum": QUEUE_TIMEOUT_SECONDS[1],
+                "description": "The job fails if it does not run so long after its submission or last loss; null for "
+                "waiting as long as it takes.",
+            },
+            is_echoed=True,
+            is_later=True,
+        ),
+    ] = None
+
     def canonical(self) -> bytes:
         """Return the canonical JSON of the default-filled spec: equal specs give equal bytes."""
-        values = {name: getattr(self, name) for name in FIELDS}
+        values = {name: getattr(self, attribute) for name, attribute in _ATTRIBUTES.items()}
         return _CANONICAL.encode(
             {name: value for name, value in values.items() if value is not None or not FIELDS[name].is_later}
         ).encode()
@@ -302,7 +366,10 @@ def _table() -> dict[str, Field]:
     return {each.name: hints[each.name].__metadata__[0] for each in fields(JobSpec)}
 
 
-FIELDS: Mapping[str, Field] = _table()
+_BY_ATTRIBUTE: Mapping[str, Field] = _table()
+_ATTRIBUTES: Mapping[str, str] = {each.called or attribute: attribute for attribute, each in _BY_ATTRIBUTE.items()}
+
+FIELDS: Mapping[str, Field] = {name: _BY_ATTRIBUTE[attribute] for name, attribute in _ATTRIBUTES.items()}
 """All of them, by name, in the order in which they are shown."""
 
 IDEMPOTENCY_KEY = "idempotency_key"
@@ -312,7 +379,9 @@ IDEMPOTENCY_KEY_SCHEMA: Mapping[str, Any] = {
     "maxLength": MAX_IDEMPOTENCY_KEY_LENGTH,
 }
 
-STORED = tuple(name for name, each in FIELDS.items() if not each.is_secret)
+STORED = tuple(attribute for attribute, each in _BY_ATTRIBUTE.items() if not each.is_secret)
+"""The columns."""
+
 ECHOED = tuple(name for name, each in FIELDS.items() if each.is_echoed)
 TOLD = tuple(name for name, each in FIELDS.items() if each.is_told)
 FILTERS = tuple(name for name, each in FIELDS.items() if each.is_filter)
@@ -332,7 +401,7 @@ def parse_spec(payload: object) -> JobSpec:
     for name in given:
         if name not in _IN_PAYLOAD:
             raise InvalidSpec(_unknown_field(name))
-    return JobSpec(**{name: each.read(given.get(name)) for name, each in FIELDS.items()})
+    return JobSpec(**{_ATTRIBUTES[name]: each.read(given.get(name)) for name, each in FIELDS.items()})
 
 
 def columns_of(recorded: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -342,8 +411,14 @@ def columns_of(recorded: Mapping[str, Any]) -> tuple[Any, ...]:
         KeyError, TypeError: it is no such row.
     """
     return tuple(
-        FIELDS[name].to_column(recorded.get(name) if FIELDS[name].is_later else recorded[name]) for name in STORED
+        _BY_ATTRIBUTE[name].to_column(recorded.get(name) if _BY_ATTRIBUTE[name].is_later else recorded[name])
+        for name in STORED
     )
+
+
+def echoed(job: object) -> dict[str, Any]:
+    """Return what is echoed of a job, from a record that has the columns as its attributes."""
+    return {name: FIELDS[name].to_json(getattr(job, _ATTRIBUTES[name])) for name in ECHOED}
 
 
 def is_idempotency_key(value: object) -> bool:

@@ -74,7 +74,12 @@ def cancel_job(parts: Parts, call: ApiRequest, key: KeyRecord) -> Response:
 def get_routing(parts: Parts, call: ApiRequest, key: KeyRecord) -> Response:
     """Say why a job went where it went."""
     job = parts.jobs.get(key.customer_id, call.path_params["job_id"])
-    return _json(parts.jobs.decision(job.id) or {"chosen": None, "candidates": []})
+    number = call.parameters.get("attempt")
+    attempt = None if number is None else _read_attempt(number)
+    decision = parts.jobs.decision(job.id, attempt)
+    if decision is None and attempt is not None:
+        raise ApiError(404, "attempt_not_found", f"The job has no attempt {attempt} on record.")
+    return _json(decision or {"attempt": None, "decision_sha256": None, "chosen": None, "candidates": []})
 
 
 def read_limit(text: str | None) -> int:
@@ -91,6 +96,12 @@ def read_limit(text: str | None) -> int:
     if limit < 1:
         raise ApiError(422, "invalid_query", f"`limit` must be an integer, 1 or more; above {MAX_LIMIT} it is capped.")
     return min(limit, MAX_LIMIT)
+
+
+def _read_attempt(text: str) -> int:
+    if not _DIGITS.match(text) or not 0 < len(text) < 10:
+        raise ApiError(422, "invalid_query", "`attempt` must be the number of an attempt: 1 or more.")
+    return int(text)
 
 
 def _view(parts: Parts, job: JobRecord) -> dict[str, Any]:

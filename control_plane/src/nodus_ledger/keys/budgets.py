@@ -89,6 +89,11 @@ def reserve(
     return replace(present, in_flight=present.in_flight + amount)
 
 
+def change(connection: Connection, key_id: str, amount: int) -> None:
+    """Change what a key has in flight by an amount; whoever raises it has read and locked the key's month."""
+    _change_in_flight(connection, key_id, amount)
+
+
 def settle(connection: Connection, released: Mapping[str, int], realised: Mapping[tuple[str, str], int]) -> None:
     """Turn reservations into spend: `released` by key id, `realised` by key id and month."""
     for key_id, amount in sorted(released.items()):

@@ -93,6 +93,25 @@ def exceeded(key: ToldKey, figures: BudgetFigures, estimated: int, now: int) -> 
     )
 
 
+def waits_for_budget(job: JobRecord, figures: BudgetFigures, needed: int, now: int) -> WebhookEvent:
+    """Tell that a job, for which `needed` micro-USD at least would have to be reserved, waits for its key's budget."""
+    return WebhookEvent(
+        EventType.BUDGET_EXCEEDED,
+        job.customer_id,
+        job.key_id,
+        job.principal_kind,
+        now,
+        {
+            "key_id": job.key_id,
+            "simulated": job.is_simulated,
+            "month_to_date_usd": usd(figures.month_to_date),
+            "monthly_spend_cap_usd": usd(figures.cap or 0),
+            "estimated_cost_usd": usd(needed),
+        },
+        job.id,
+    )
+
+
 def _budget(key: ToldKey, figures: BudgetFigures) -> dict[str, object]:
     return {
         "key_id": key.id,

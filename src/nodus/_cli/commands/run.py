@@ -87,6 +87,16 @@ _SPECIAL = {
             help=f"Use only suppliers of this class: {', '.join(kind.value for kind in SupplierKind)}. Repeatable.",
         )
     ],
+    "queue_timeout_seconds": [
+        asyncclick.option(
+            "--queue-timeout-seconds",
+            "--queue-timeout",
+            "queue_timeout_seconds",
+            type=int,
+            metavar="SECONDS",
+            help="Fail the job if it does not run so long after its submission or last loss. By default, it waits.",
+        )
+    ],
     "idempotency_key": [
         asyncclick.option(
             "--idempotency-key",

@@ -18,6 +18,8 @@ const FIELDS = {
 	prefer_region: "a preference",
 	env: "NAME=value, one a line",
 	name: "yours; need not be unique",
+	max_cost_usd: "it never costs more; empty for no ceiling",
+	queue_timeout_seconds: "it fails if it waits longer; empty for no end",
 	idempotency_key: "empty: a new one",
 };
 const INPUTS = Object.keys(FIELDS);
