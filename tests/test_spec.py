@@ -150,6 +150,8 @@ def test_defaults_are_the_manuals() -> None:
         "idempotency_key": None,
         "name": None,
         "labels": None,
+        "max_cost_usd": None,
+        "queue_timeout_seconds": None,
     }
     with pytest.raises(nodus.ValidationError, match="`image`"):
         nodus.JobSpec()  # type: ignore[call-arg]
@@ -380,3 +382,23 @@ def spec_or_code(fields: dict[str, Any]) -> str:
     except nodus.ValidationError as error:
         return error.code
     return "a spec"
+
+
+@pytest.mark.parametrize("amount", [1, 0.5, 0.000001, 2.35, 1e9])
+def test_a_ceiling_is_sent_as_it_was_given(amount: float) -> None:
+    """To the micro-dollar."""
+    assert nodus.JobSpec(image="x", max_cost_usd=amount).model_dump()["max_cost_usd"] == amount
+
+
+@pytest.mark.parametrize("amount", [0, -1, 1e-7, 0.0000015, 1e9 + 1, float("nan"), float("inf"), True, "5"])
+def test_what_is_no_ceiling_is_refused(amount: object) -> None:
+    """Before anything is sent, and not rounded."""
+    with pytest.raises(nodus.ValidationError, match="`max_cost_usd` must be a number above 0"):
+        nodus.JobSpec(image="x", max_cost_usd=amount)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seconds", [59, 604_801, 60.5, "60"])
+def test_a_queue_timeout_is_a_minute_to_a_week(seconds: object) -> None:
+    """In whole seconds."""
+    with pytest.raises(nodus.ValidationError, match="`queue_timeout_seconds`"):
+        nodus.JobSpec(image="x", queue_timeout_seconds=seconds)  # type: ignore[arg-type]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
+from typing import TypeVar
 
+from ._enums import OpenStrEnum
 from ._errors import ValidationError
+
+_Choice = TypeVar("_Choice", bound=OpenStrEnum)
 
 MAX_IDEMPOTENCY_KEY_LENGTH = 128
 MAX_SECONDS = 1_000_000_000.0
@@ -155,3 +160,42 @@ def new_idempotency_key() -> str:
     """Create a key that no other call will ever have: 128 random bits."""
     # As `secrets.token_hex` does; importing that module takes 4 ms, of every command's `--help` too.
     return f"nodus-{os.urandom(16).hex()}"
+
+
+def choose(kind: type[_Choice], value: object, otherwise: str = "") -> _Choice:
+    """Return the known member for `value`; any other value is refused here, and told what to do `otherwise`.
+
+    Raises:
+        ValueError: it is another value.
+    """
+    if isinstance(value, str):
+        choice = kind(value)
+        if choice.is_known:
+            return choice
+    known = [member.value for member in kind]
+    hint = f" (did you mean {_nearest(value, known)!r}?)" if isinstance(value, str) else ""
+    raise ValueError(f"must be one of {', '.join(known)}, not {_quoted(value)}{hint}{otherwise}")
+
+
+def _nearest(value: str, known: list[str]) -> str:
+    text = value.lower().replace("-", "_").replace(" ", "_")
+    same_start = [candidate for candidate in known if candidate.startswith(text)]
+    return (same_start or difflib.get_close_matches(text, known, n=1, cutoff=0.0))[0]
+
+
+def _quoted(value: object) -> str:
+    return repr(value) if isinstance(value, str) and len(value) <= 64 else type(value).__name__
+
+
+def require_text(what: str, value: str) -> None:
+    """Refuse text that no process can be given.
+
+    Raises:
+        ValueError: it has a NUL character or a lone surrogate; `what` names it.
+    """
+    if "\0" in value:
+        raise ValueError(f"must not have a NUL character in {what}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"must not have a lone surrogate in {what}: it cannot be encoded as UTF-8") from None

@@ -12,6 +12,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
 from textwrap import dedent, indent
 from typing import Any, Protocol, TypeAlias, TypedDict, TypeVar, cast
 
@@ -28,6 +29,7 @@ _LABEL_KEY_RULE = "1 to 63 characters of a-z, 0-9, '_', '.' and '-', with a lett
 # RFC 3339, section 5.6, or its date alone.
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _TIME = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d+))?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
+MAX_AMOUNT_USD = 1_000_000_000
 
 _Documented = TypeVar("_Documented", bound=Callable[..., object])
 _Value = TypeVar("_Value")
@@ -53,6 +55,9 @@ class JobFields(_RequiredJobFields, total=False):
         name: what to call the job, 1 to 128 printable characters of any script; need not be unique.
         labels: what to find the job and its cost by, at most 16 pairs. A key is 1 to 63 characters of a-z, 0-9, `_`,
             `.` and `-`, with a letter or digit at either end; a value has at most 128 printable characters.
+        max_cost_usd: a ceiling that the job's cost never passes, in US dollars, above 0, with at most six decimals.
+        queue_timeout_seconds: fail the job if it does not run so long after its submission or last loss, 60 to 604 800
+            (7 days); None to let it wait.
     """
 
     command: Sequence[str] | None
@@ -65,6 +70,8 @@ class JobFields(_RequiredJobFields, total=False):
     idempotency_key: str | None
     name: str | None
     labels: Mapping[str, str] | None
+    max_cost_usd: float | None
+    queue_timeout_seconds: int | None
 
 
 class JobFilters(TypedDict, total=False):
@@ -248,6 +255,19 @@ def require_labels(value: object, *, wildcards: bool = False) -> dict[str, Any]:
                 f"must have, as the value of {key!r}, a string of at most {MAX_LABEL_VALUE_LENGTH} printable characters"
             )
     return dict(value)
+
+
+def require_amount(value: object) -> float:
+    """Return an amount in US dollars.
+
+    Raises:
+        ValueError: no number above 0, at most a billion, that has at most six decimals.
+    """
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= MAX_AMOUNT_USD:
+        micros = Decimal(repr(value)) * 1_000_000
+        if micros >= 1 and micros == int(micros):
+            return value
+    raise ValueError(f"must be a number above 0, at most {MAX_AMOUNT_USD:,}, with at most six decimals")
 
 
 def _name(name: str, value: object) -> list[str]:

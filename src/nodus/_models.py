@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -12,7 +11,7 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, field_validator
 
 from . import _arguments, _fields
-from ._enums import GpuType, JobStatus, OpenStrEnum, PrincipalKind, SupplierKind
+from ._enums import GpuType, JobStatus, PrincipalKind, SupplierKind
 from ._errors import ValidationError
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
     from ._fields import JobFields
 
-_Choice = TypeVar("_Choice", bound=OpenStrEnum)
 _Built = TypeVar("_Built")
 
 _DEFAULTS: dict[str, Any] = _fields.JOB.defaults
@@ -52,6 +50,8 @@ class JobSpec(BaseModel):
     idempotency_key: StrictStr | None = None
     name: StrictStr | None = None
     labels: dict[StrictStr, StrictStr] | None = None
+    max_cost_usd: float | None = None
+    queue_timeout_seconds: Annotated[StrictInt, Field(ge=60, le=604_800)] | None = None
 
     if TYPE_CHECKING:
 
@@ -103,7 +103,7 @@ class JobSpec(BaseModel):
             raise ValueError("must have at least one argument; leave it out for the image's own command")
         for argument in command:
             if isinstance(argument, str):
-                _require_text("an argument", argument)
+                _arguments.require_text("an argument", argument)
         return list(command)
 
     @field_validator("gpu", mode="before")
@@ -113,7 +113,8 @@ class JobSpec(BaseModel):
             if not _arguments.is_gpu_model(gpu.value):
                 raise ValueError(f"must be {_arguments.GPU_MODEL_RULE}")
             return gpu  # the server says whether somebody offers it
-        return _choose(GpuType, gpu, "; for another model that is offered (see `nodus offers`), pass nodus.GpuType(…)")
+        otherwise = "; for another model that is offered (see `nodus offers`), pass nodus.GpuType(…)"
+        return _arguments.choose(GpuType, gpu, otherwise)
 
     @field_validator("require_tiers", mode="before")
     @classmethod
@@ -121,7 +122,7 @@ class JobSpec(BaseModel):
         if isinstance(tiers, str):
             raise ValueError("must be a list of supplier kinds such as ['tier3'], not one string")
         if isinstance(tiers, (Sequence, set, frozenset)):
-            return [_choose(SupplierKind, tier) for tier in tiers]
+            return [_arguments.choose(SupplierKind, tier) for tier in tiers]
         return tiers
 
     @field_validator("env", mode="before")
@@ -134,15 +135,15 @@ class JobSpec(BaseModel):
                 raise ValueError("must have names that are non-empty strings without '='")
             if not isinstance(value, str):
                 raise ValueError(f"must have a string as the value of {name!r}, not {type(value).__name__}")
-            _require_text("a name", name)
-            _require_text(f"the value of {name!r}", value)
+            _arguments.require_text("a name", name)
+            _arguments.require_text(f"the value of {name!r}", value)
         return dict(env)
 
     @field_validator("prefer_region")
     @classmethod
     def _check_prefer_region(cls, region: str | None) -> str | None:
         if region is not None:
-            _require_text("it", region)
+            _arguments.require_text("it", region)
         return region
 
     @field_validator("idempotency_key")
@@ -159,6 +160,11 @@ class JobSpec(BaseModel):
     @classmethod
     def _check_labels(cls, labels: object) -> object:
         return None if labels is None else _fields.require_labels(labels)
+
+    @field_validator("max_cost_usd", mode="before")
+    @classmethod
+    def _check_max_cost(cls, amount: object) -> object:
+        return None if amount is None else _fields.require_amount(amount)
 
 
 class LedgerRow(BaseModel):
@@ -188,7 +194,8 @@ class JobView(BaseModel):
             until it runs, `cost_usd` once it is over, and None from an older server.
         usd_per_gpu_hour: price of the present placement, in US dollars; None until placement.
         phase: a short word for what becomes of the job where `status` alone does not say it, such as
-            `waiting_for_capacity`, `pulling`, `waiting_in_engine`, `ending` or `unknown`; else None.
+            `waiting_for_capacity`, `waiting_for_budget`, `pulling`, `waiting_in_engine`, `ending` or `unknown`; else
+            None.
         phase_detail: a sentence about the phase, or None.
         error_code: stable identifier of the failure, if `status` is `FAILED`.
         error_message: what went wrong, if `status` is `FAILED`.
@@ -198,11 +205,14 @@ class JobView(BaseModel):
         max_runtime_seconds: as submitted, in seconds.
         name: as submitted; None if the job has none.
         labels: as submitted; empty if the job has none.
+        max_cost_usd: as submitted, in US dollars; None if the job has no ceiling.
+        queue_timeout_seconds: as submitted, in seconds; None if the job waits as long as it takes.
         created_at: when the submission was accepted.
         started_at: when the job began to run at its last placement.
         finished_at: when the job became terminal.
         duration_s: how long the job ran at its last placement, in seconds; None until terminal.
-        estimated_cost_usd: upper bound of the cost, reserved at submission, in US dollars.
+        estimated_cost_usd: upper bound of the cost at the present placement, or at the one that is expected, in US
+            dollars: what was reserved last.
         retail_cost_usd: what the cheapest hyperscaler would have charged, in US dollars; None until terminal.
         saved_usd: retail cost minus cost, in US dollars; may be negative. None until terminal.
         attempts: number of placements so far.
@@ -233,6 +243,8 @@ class JobView(BaseModel):
     max_runtime_seconds: int | None = None
     name: str | None = None
     labels: dict[str, str] = Field(default_factory=dict)
+    max_cost_usd: float | None = None
+    queue_timeout_seconds: int | None = None
     created_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
@@ -349,6 +361,16 @@ class JobAttributes:
         return self._view.labels
 
     @property
+    def max_cost_usd(self) -> float | None:
+        """Ceiling of the cost, as submitted, in US dollars; None if the job has none."""
+        return self._view.max_cost_usd
+
+    @property
+    def queue_timeout_seconds(self) -> int | None:
+        """How long it may wait before it runs, as submitted, in seconds; None if as long as it takes."""
+        return self._view.queue_timeout_seconds
+
+    @property
     def created_at(self) -> datetime | None:
         """When the submission was accepted."""
         return self._view.created_at
@@ -370,7 +392,7 @@ class JobAttributes:
 
     @property
     def estimated_cost_usd(self) -> float | None:
-        """Upper bound of the cost, reserved at submission, in US dollars."""
+        """Upper bound of the cost at the present or expected placement, reserved last, in US dollars."""
         return self._view.estimated_cost_usd
 
     @property
@@ -410,36 +432,6 @@ class JobAttributes:
     def succeeded(self) -> bool:
         """Whether the job completed."""
         return self._view.succeeded
-
-
-def _choose(kind: type[_Choice], value: object, otherwise: str = "") -> _Choice:
-    """Return the known member for `value`; any other value is refused here, and told what to do `otherwise`."""
-    if isinstance(value, str):
-        choice = kind(value)
-        if choice.is_known:
-            return choice
-    known = [member.value for member in kind]
-    hint = f" (did you mean {_nearest(value, known)!r}?)" if isinstance(value, str) else ""
-    raise ValueError(f"must be one of {', '.join(known)}, not {_quoted(value)}{hint}{otherwise}")
-
-
-def _nearest(value: str, known: list[str]) -> str:
-    text = value.lower().replace("-", "_").replace(" ", "_")
-    same_start = [candidate for candidate in known if candidate.startswith(text)]
-    return (same_start or difflib.get_close_matches(text, known, n=1, cutoff=0.0))[0]
-
-
-def _quoted(value: object) -> str:
-    return repr(value) if isinstance(value, str) and len(value) <= 64 else type(value).__name__
-
-
-def _require_text(what: str, value: str) -> None:
-    if "\0" in value:
-        raise ValueError(f"must not have a NUL character in {what}")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"must not have a lone surrogate in {what}: it cannot be encoded as UTF-8") from None
 
 
 def _checked(build: Callable[[], _Built]) -> _Built:

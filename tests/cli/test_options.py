@@ -92,7 +92,8 @@ def test_fields_become_options_of_their_names(fields: Any) -> None:
     assert [option.opts[0] for option in made] == ["--mine", *(f"--{name.replace('_', '-')}" for name in others)]
     for name, option in zip(others, made[1:], strict=True):
         assert option.required == (name in fields.required)
-        assert option.type.name == ("integer" if fields.types[name] == "int" else "text")
+        kinds = {"int": "integer", "int | None": "integer", "float | None": "float"}
+        assert option.type.name == kinds.get(fields.types[name], "text")
         assert option.help.lower() == fields.meaning(name).replace("`", "").lower()
         if fields.defaults.get(name) is not None:
             assert option.default == fields.defaults[name]

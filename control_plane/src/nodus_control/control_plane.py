@@ -200,6 +200,7 @@ class ControlPlane:
                 layout,
                 eligibility=eligibility,
                 must_be_accepted=self.agreement is not None,
+                threshold=options.threshold,
             )
             if is_alone:
                 self._claims.release_all()

@@ -55,6 +55,8 @@ def translate(refusal: ledger.Refused | InvalidSpec) -> ApiError:
         return ApiError(422, "invalid_spec", refusal.message, extra={"field": refusal.field} if refusal.field else None)
     if isinstance(refusal, ledger.BudgetExceeded):
         return _budget_exceeded(refusal.estimated, refusal.figures)
+    if isinstance(refusal, ledger.MaxCostTooLow):
+        return _max_cost_too_low(refusal.cheapest_minute)
     if isinstance(refusal, ledger.CannotRun):
         return ApiError(422, "cannot_run", refusal.message)
     if isinstance(refusal, ledger.DatabaseUnavailable):
@@ -135,6 +137,17 @@ def _budget_exceeded(estimated: int, figures: BudgetFigures) -> ApiError:
             "in_flight_usd": usd(figures.in_flight),
             "resets_at": timestamp(figures.resets_at),
         },
+    )
+
+
+def _max_cost_too_low(cheapest_minute: int) -> ApiError:
+    least = usd(cheapest_minute)
+    return ApiError(
+        422,
+        "max_cost_too_low",
+        f"The first minute alone costs ${least:f} where it is cheapest, which is above `max_cost_usd`: raise that, "
+        "or ask for fewer GPUs, or for another model.",
+        extra={"cheapest_minute_usd": least},
     )
 
 

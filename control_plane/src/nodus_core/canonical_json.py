@@ -1,12 +1,14 @@
 """The canonical text of a JSON value (RFC 8785), for ledger rows.
 
-It covers strings, whole numbers, booleans, null, lists and objects. Fractions are refused: RFC 8785 writes them as
-JavaScript does, and nothing that is hashed here may depend on how a float prints. Money is whole micro-USD.
+It covers strings, whole numbers, booleans, null, lists and objects. Floats are refused: RFC 8785 writes them as
+JavaScript does, and nothing that is hashed here may depend on how a float prints. Money is whole micro-USD. A fraction
+comes as a `Decimal` of at most fifteen digits, six of them behind the point, which JavaScript writes out in full.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from json.encoder import encode_basestring
 
 MAX_INTEGER = 2**53 - 1
@@ -18,7 +20,8 @@ def canonical_json(value: object) -> str:
 
     Raises:
         TypeError: it contains something that is not JSON, a float, or a key that is not a string.
-        ValueError: a whole number beyond ±(2⁵³ − 1), or a lone surrogate, which has no UTF-8.
+        ValueError: a whole number beyond ±(2⁵³ − 1), a fraction with too many digits, or a lone surrogate, which has
+            no UTF-8.
     """
     text = _written(value)
     if not text.isascii():
@@ -41,11 +44,21 @@ def _written(value: object) -> str:
         if abs(value) > MAX_INTEGER:
             raise ValueError(f"{value} is not exact in every reader of JSON: whole numbers end at ±(2⁵³ − 1)")
         return int.__repr__(value)
+    if isinstance(value, Decimal):
+        return _plain(value)
     if isinstance(value, Mapping):
         return "{" + ",".join([f"{encode_basestring(key)}:{_written(value[key])}" for key in _in_order(value)]) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ",".join([_written(item) for item in value]) + "]"
     raise TypeError(f"{type(value).__name__} has no place in canonical JSON")
+
+
+def _plain(value: Decimal) -> str:
+    text = f"{value.normalize():f}"
+    whole, _, behind = text.lstrip("-").partition(".")
+    if not value.is_finite() or len(behind) > 6 or len(whole.lstrip("0") + behind) > 15:
+        raise ValueError(f"{text} is not exact in every reader of JSON: a fraction has at most fifteen digits")
+    return "0" if value == 0 else text
 
 
 def _in_order(keys: Mapping[object, object]) -> list[str]:

@@ -116,12 +116,12 @@ def apply(state: JobState, change: Change) -> JobState:
     )
 
 
-def running_milliseconds(state: JobState, max_runtime_seconds: int) -> int:
+def running_milliseconds(state: JobState, limit_ms: int) -> int:
     """Return how long a terminal job ran at its last placement: what is paid for.
 
-    Never more than `max_runtime_seconds`, which is what was reserved: the moment that it takes to end an overdue job is
-    at the supplier's expense. Zero for a job that never ran.
+    Never more than its limit, for which was reserved: the moment that it takes to end an overdue job is at the
+    supplier's expense. Zero for a job that never ran.
     """
     if state.started_at is None or state.finished_at is None:
         return 0
-    return min(state.finished_at - state.started_at, max_runtime_seconds * 1000)
+    return min(state.finished_at - state.started_at, limit_ms)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from .catalogue import Offer
+from .ceilings import first_minute_micros, reservation_micros
 from .suppliers_file import SupplierKind
 
 NOT_OFFERED = ("tier_not_allowed", "too_few_gpus")
@@ -20,6 +21,13 @@ NOT_OFFERED = ("tier_not_allowed", "too_few_gpus")
 
 CANNOT_RUN = "cannot_run"
 """The rejection of a supplier that can never run the job: not what it is, or not for its customer."""
+
+OUTAGE = "outage"
+OVER_MAX_COST = "over_max_cost"
+"""The rejection of an offer whose first minute costs more than the job's ceiling."""
+
+OVER_BUDGET = "over_budget"
+"""The rejection of an offer that takes a larger reservation than the key's month has room for."""
 
 REGION_NUDGE = 1.1
 """How much better an offer in the preferred region scores: it wins over one that is up to a tenth cheaper."""
@@ -38,7 +46,9 @@ class Requirements:
         outages: names of suppliers that are out.
         lost: places where this job has been lost, as often as it is tried there.
         refused: places that had no room for this job, and are not asked again.
-        ceiling_micros: the reserved rate per GPU-hour, above which nothing is picked; None for no limit.
+        max_runtime_seconds: how long it may run, which its reservation is made of.
+        max_cost_micros: the ceiling of its cost; None for none.
+        headroom_micros: the most that can be reserved for it, what already is included; None for any amount.
         drained: names of suppliers that are given nothing new.
         unreachable: names of suppliers that nobody can ask now.
         lost_before: places where it has been lost, and is tried again where no other candidate is left.
@@ -53,13 +63,21 @@ class Requirements:
     outages: frozenset[str] = frozenset()
     lost: frozenset[Location] = frozenset()
     refused: frozenset[Location] = frozenset()
-    ceiling_micros: int | None = None
+    max_runtime_seconds: int = 0
+    max_cost_micros: int | None = None
+    headroom_micros: int | None = None
     drained: frozenset[str] = frozenset()
     unreachable: frozenset[str] = frozenset()
     lost_before: frozenset[Location] = frozenset()
     resting: frozenset[Location] = frozenset()
     full: frozenset[str] = frozenset()
     cannot_run: frozenset[str] = frozenset()
+
+    def reservation(self, offer: Offer) -> int:
+        """Return what is reserved for a placement at an offer, in micro-USD."""
+        return reservation_micros(
+            offer.micros_per_gpu_hour, self.gpu_count, self.max_runtime_seconds, self.max_cost_micros
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,29 +100,42 @@ class Decision:
     chosen: Offer | None
     candidates: tuple[Candidate, ...]
     may_wait: bool = False
+    requirements: Requirements = Requirements()
+
+    @property
+    def waits_for_budget(self) -> bool:
+        """Whether the budget alone forbids what has room, and nothing within it is merely full."""
+        return self.chosen is None and self._is_over_budget and all(each.rejected for each in self.candidates)
+
+    @property
+    def _is_over_budget(self) -> bool:
+        return any(each.rejected == OVER_BUDGET for each in self.candidates)
 
 
 @lru_cache(maxsize=1024)
 def decide(offers: tuple[Offer, ...], requirements: Requirements) -> Decision:
     """Judge every offer, and choose the best one that is not rejected; the same question always has the same answer."""
-    judged = _judge(offers, requirements)
-    if requirements.lost_before and not _is_any_left(offers, requirements):
-        requirements = replace(requirements, lost_before=frozenset())
-        judged = _judge(offers, requirements)
+    in_force = _in_force(offers, requirements)
+    judged = _judge(offers, in_force)
     best = judged[0] if judged else None
     chosen = best.offer if best is not None and best.rejected is None and best.has_room else None
-    may_wait = chosen is None and _is_any_left(offers, requirements)
-    return Decision(chosen, judged, may_wait)
+    may_wait = chosen is None and _is_any_left(offers, in_force)
+    return Decision(chosen, judged, may_wait, requirements)
+
+
+def least_needed(decision: Decision) -> int | None:
+    """Return the least reservation with which a job could go somewhere, some day, in micro-USD; None for nowhere.
+
+    Suppliers may be full, out, drained, unreachable or resting now.
+    """
+    offers = [each.offer for each in decision.candidates]
+    some_day = replace(_in_the_end(_in_force(offers, decision.requirements)), outages=frozenset())
+    return min((some_day.reservation(each) for each in offers if _rejection(each, some_day) is None), default=None)
 
 
 def eligible(offers: Sequence[Offer], require_tiers: Sequence[str], gpu_count: int = 1) -> list[Offer]:
     """Return the offers that pass the hard filters, outages or not."""
     return [offer for offer in offers if _allowed(offer.kind, require_tiers) and _has(offer, gpu_count)]
-
-
-def ceiling_micros(offers: Sequence[Offer], require_tiers: Sequence[str], gpu_count: int = 1) -> int | None:
-    """Return the highest eligible rate, which a reservation is made of; None where nobody offers this."""
-    return max((offer.micros_per_gpu_hour for offer in eligible(offers, require_tiers, gpu_count)), default=None)
 
 
 def _judge(offers: Sequence[Offer], requirements: Requirements) -> tuple[Candidate, ...]:
@@ -126,11 +157,23 @@ def _judge(offers: Sequence[Offer], requirements: Requirements) -> tuple[Candida
     return tuple(judged)
 
 
+def _in_force(offers: Sequence[Offer], requirements: Requirements) -> Requirements:
+    """Take places that lost the job into account again where no other candidate is left."""
+    if requirements.lost_before and not _is_any_left(offers, requirements):
+        return replace(requirements, lost_before=frozenset())
+    return requirements
+
+
 def _is_any_left(offers: Sequence[Offer], requirements: Requirements) -> bool:
     """Say whether there is an offer to take, or to wait for because it is rejected for a while only."""
-    none: frozenset[str] = frozenset()
-    in_the_end = replace(requirements, drained=none, unreachable=none, resting=frozenset())
+    in_the_end = _in_the_end(requirements)
     return any(_rejection(offer, in_the_end) is None for offer in offers)
+
+
+def _in_the_end(requirements: Requirements) -> Requirements:
+    """Leave out what stands in the way for a while only."""
+    none: frozenset[str] = frozenset()
+    return replace(requirements, drained=none, unreachable=none, resting=frozenset(), headroom_micros=None)
 
 
 def _score(offer: Offer, cheapest: int, requirements: Requirements) -> float:
@@ -147,7 +190,7 @@ def _rejection(offer: Offer, requirements: Requirements) -> str | None:
     if offer.supplier in requirements.cannot_run:
         return CANNOT_RUN
     if offer.supplier in requirements.outages:
-        return "outage"
+        return OUTAGE
     if offer.supplier in requirements.drained:
         return "drained"
     if offer.supplier in requirements.unreachable:
@@ -156,9 +199,16 @@ def _rejection(offer: Offer, requirements: Requirements) -> str | None:
         return "already_lost"
     if offer.location in requirements.refused or offer.location in requirements.resting:
         return "no_capacity"
-    if requirements.ceiling_micros is not None and offer.micros_per_gpu_hour > requirements.ceiling_micros:
-        return "above_reserved_rate"
+    if _is_past_its_ceiling(offer, requirements):
+        return OVER_MAX_COST
+    if requirements.headroom_micros is not None and requirements.reservation(offer) > requirements.headroom_micros:
+        return OVER_BUDGET
     return None
+
+
+def _is_past_its_ceiling(offer: Offer, requirements: Requirements) -> bool:
+    ceiling = requirements.max_cost_micros
+    return ceiling is not None and first_minute_micros(offer.micros_per_gpu_hour, requirements.gpu_count) > ceiling
 
 
 def _allowed(kind: SupplierKind, require_tiers: Sequence[str]) -> bool:

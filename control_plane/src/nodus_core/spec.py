@@ -14,8 +14,20 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from decimal import Decimal
 from typing import Annotated, Any, cast, get_type_hints
 
+from .job_labels import (
+    LABEL_KEY,
+    LABEL_KEY_RULE,
+    LABEL_VALUE_RULE,
+    MAX_LABEL_VALUE_LENGTH,
+    MAX_LABELS,
+    is_label_key,
+    is_label_value,
+    read_labels,
+)
+from .money import MICROS_PER_USD, usd
 from .suppliers_file import GPU_NAME, SupplierKind
 
 MAX_IMAGE_LENGTH = 512
@@ -24,8 +36,9 @@ GPU_COUNT = (1, 8)
 MAX_RUNTIME_SECONDS = (60, 172_800)
 DEFAULT_MAX_RUNTIME_SECONDS = 3600
 MAX_NAME_LENGTH = 128
-MAX_LABELS = 16
-MAX_LABEL_VALUE_LENGTH = 128
+MAX_COST_USD = 1_000_000_000
+"""The highest ceiling: every amount up to it, to the micro-dollar, is a JSON number of its own."""
+QUEUE_TIMEOUT_SECONDS = (60, 604_800)
 MAX_IDEMPOTENCY_KEY_LENGTH = 128
 
 # `json.dumps` would make one at every call.
@@ -36,7 +49,6 @@ _CANONICAL = json.JSONEncoder(
     default=dict,  # any other kind of mapping
 )
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
-_LABEL_KEY = re.compile(r"[a-z0-9](?:[a-z0-9_.-]{0,61}[a-z0-9])?")
 _IDEMPOTENCY_KEY = re.compile(rf"[\x20-\x7e]{{1,{MAX_IDEMPOTENCY_KEY_LENGTH}}}\Z")
 
 
@@ -61,9 +73,10 @@ class Field:
         read: takes the JSON value, None if there is none, and returns what `JobSpec` holds; raises `InvalidSpec`.
         schema: what the value may be, as JSON Schema.
         is_secret: whether it may hold secrets. Then it is sealed, and neither echoed nor recorded; otherwise it has a
-            column of its name in `jobs`, and stands in the ledger's `job.submitted` row.
+            column in `jobs`, and stands in the ledger's `job.submitted` row, by the name of its attribute.
         to_column: makes the column's value from what `JobSpec`, or the ledger's row, holds.
         from_column: makes what is echoed and told from the column's value.
+        called: its name in a submission and where it is echoed; empty for that of its attribute.
         is_echoed: whether it is in the `JobView`.
         is_told: whether it is in the data of webhooks about the job.
         is_filter: whether a listing can be filtered by its exact value. A listing takes an index over customer, field,
@@ -77,6 +90,7 @@ class Field:
     is_secret: bool = False
     to_column: Callable[[Any], Any] = _unchanged
     from_column: Callable[[Any], Any] = _unchanged
+    called: str = ""
     is_echoed: bool = False
     is_told: bool = False
     is_filter: bool = False
@@ -163,10 +177,27 @@ def _written_labels(labels: Mapping[str, str] | None) -> str | None:
     return _CANONICAL.encode(labels) if labels else None
 
 
-def read_labels(column: str | None) -> dict[str, str]:
-    """Return the labels that a column holds; none where it holds nothing."""
-    read: dict[str, str] = json.loads(column) if column else {}
-    return read
+def _max_cost(value: object) -> int | None:
+    """Read an amount in USD as micro-USD, exactly: by the shortest text of the JSON number."""
+    if value is None:
+        return None
+    micros = Decimal(0)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= MAX_COST_USD:
+        micros = Decimal(repr(value)) * MICROS_PER_USD
+    if micros < 1 or micros != int(micros):
+        raise InvalidSpec(
+            f"`max_cost_usd` must be a number above 0, at most {MAX_COST_USD}, with at most six decimals.",
+            field="max_cost_usd",
+        )
+    return int(micros)
+
+
+def _queue_timeout(value: object) -> int | None:
+    return None if value is None else _integer("queue_timeout_seconds", 0, QUEUE_TIMEOUT_SECONDS)(value)
+
+
+def _usd(micros: int | None) -> float | None:
+    return None if micros is None else usd(micros)
 
 
 def _command(value: object) -> tuple[str, ...] | None:
@@ -316,7 +347,7 @@ class JobSpec:
             {
                 "type": ["object", "null"],
                 "maxProperties": MAX_LABELS,
-                "propertyNames": {"pattern": f"^{_LABEL_KEY.pattern}$"},
+                "propertyNames": {"pattern": f"^{LABEL_KEY}$"},
                 "additionalProperties": {"type": "string", "maxLength": MAX_LABEL_VALUE_LENGTH},
                 "description": "Values are printable characters of any script, and may be empty.",
             },
@@ -327,10 +358,41 @@ class JobSpec:
             is_later=True,
         ),
     ] = None
+    max_cost_micros: Annotated[
+        int | None,
+        Field(
+            _max_cost,
+            {
+                "type": ["number", "null"],
+                "exclusiveMinimum": 0,
+                "maximum": MAX_COST_USD,
+                "description": "A ceiling that the job's cost never passes; at most six decimals. Null for none.",
+            },
+            from_column=_usd,
+            called="max_cost_usd",
+            is_echoed=True,
+            is_later=True,
+        ),
+    ] = None
+    queue_timeout_seconds: Annotated[
+        int | None,
+        Field(
+            _queue_timeout,
+            {
+                "type": ["integer", "null"],
+                "minimum": QUEUE_TIMEOUT_SECONDS[0],
+                "maximum": QUEUE_TIMEOUT_SECONDS[1],
+                "description": "The job fails if it does not run so long after its submission or last loss; null for "
+                "waiting as long as it takes.",
+            },
+            is_echoed=True,
+            is_later=True,
+        ),
+    ] = None
 
     def canonical(self) -> bytes:
         """Return the canonical JSON of the default-filled spec: equal specs give equal bytes."""
-        values = {name: getattr(self, name) for name in FIELDS}
+        values = {name: getattr(self, attribute) for name, attribute in _ATTRIBUTES.items()}
         return _CANONICAL.encode(
             {name: value for name, value in values.items() if value is not None or not FIELDS[name].is_later}
         ).encode()
@@ -349,7 +411,10 @@ def _table() -> dict[str, Field]:
     return {each.name: hints[each.name].__metadata__[0] for each in fields(JobSpec)}
 
 
-FIELDS: Mapping[str, Field] = _table()
+_BY_ATTRIBUTE: Mapping[str, Field] = _table()
+_ATTRIBUTES: Mapping[str, str] = {each.called or attribute: attribute for attribute, each in _BY_ATTRIBUTE.items()}
+
+FIELDS: Mapping[str, Field] = {name: _BY_ATTRIBUTE[attribute] for name, attribute in _ATTRIBUTES.items()}
 """All of them, by name, in the order in which they are shown."""
 
 IDEMPOTENCY_KEY = "idempotency_key"
@@ -359,7 +424,9 @@ IDEMPOTENCY_KEY_SCHEMA: Mapping[str, Any] = {
     "maxLength": MAX_IDEMPOTENCY_KEY_LENGTH,
 }
 
-STORED = tuple(name for name, each in FIELDS.items() if not each.is_secret)
+STORED = tuple(attribute for attribute, each in _BY_ATTRIBUTE.items() if not each.is_secret)
+"""The columns."""
+
 ECHOED = tuple(name for name, each in FIELDS.items() if each.is_echoed)
 TOLD = tuple(name for name, each in FIELDS.items() if each.is_told)
 FILTERS = tuple(name for name, each in FIELDS.items() if each.is_filter)
@@ -379,7 +446,7 @@ def parse_spec(payload: object) -> JobSpec:
     for name in given:
         if name not in _IN_PAYLOAD:
             raise InvalidSpec(_unknown_field(name))
-    return JobSpec(**{name: each.read(given.get(name)) for name, each in FIELDS.items()})
+    return JobSpec(**{_ATTRIBUTES[name]: each.read(given.get(name)) for name, each in FIELDS.items()})
 
 
 def columns_of(recorded: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -389,27 +456,19 @@ def columns_of(recorded: Mapping[str, Any]) -> tuple[Any, ...]:
         KeyError, TypeError: it is no such row.
     """
     return tuple(
-        FIELDS[name].to_column(recorded.get(name) if FIELDS[name].is_later else recorded[name]) for name in STORED
+        _BY_ATTRIBUTE[name].to_column(recorded.get(name) if _BY_ATTRIBUTE[name].is_later else recorded[name])
+        for name in STORED
     )
 
 
-def shown(name: str, column: Any) -> Any:
-    """Return what callers see of a field that is echoed or told, from the value of its column."""
-    return FIELDS[name].from_column(column)
+def echoed(job: object) -> dict[str, Any]:
+    """Return what is echoed of a job, from a record that has the columns as its attributes."""
+    return {name: FIELDS[name].from_column(getattr(job, _ATTRIBUTES[name])) for name in ECHOED}
 
 
-LABEL_KEY_RULE = "1 to 63 characters of a-z, 0-9, '_', '.' and '-', with a letter or digit at either end"
-LABEL_VALUE_RULE = f"a string of at most {MAX_LABEL_VALUE_LENGTH} printable characters"
-
-
-def is_label_key(value: object) -> bool:
-    """Say whether a value can be the key of a label."""
-    return isinstance(value, str) and _LABEL_KEY.fullmatch(value) is not None
-
-
-def is_label_value(value: object) -> bool:
-    """Say whether a value can be a label's."""
-    return isinstance(value, str) and len(value) <= MAX_LABEL_VALUE_LENGTH and value.isprintable()
+def told(column: Callable[[str], Any]) -> dict[str, Any]:
+    """Return what webhooks tell of a job, of which `column` returns the value of a column by its name."""
+    return {name: FIELDS[name].from_column(column(_ATTRIBUTES[name])) for name in TOLD}
 
 
 def is_idempotency_key(value: object) -> bool:

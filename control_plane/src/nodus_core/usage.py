@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
+from .job_labels import LABEL_KEY_RULE, MAX_LABELS, is_label_key
 from .months import month_at, parse_month
-from .spec import LABEL_KEY_RULE, MAX_LABELS, is_label_key
 from .times import read_time
 
 MILLISECONDS_PER_DAY = 86_400_000

@@ -52,6 +52,14 @@ class NoSupplier(Refused):
     """Somebody offers it, but all of them are out."""
 
 
+class MaxCostTooLow(Refused):
+    """The first minute costs more than the ceiling wherever the job could go; in micro-USD, `cheapest_minute`."""
+
+    def __init__(self, cheapest_minute: int) -> None:
+        super().__init__(cheapest_minute)
+        self.cheapest_minute = cheapest_minute
+
+
 class CannotRun(Refused):
     """No engine here can ever run what the spec asks for, or for this customer; the message says why."""
 

@@ -219,7 +219,7 @@ def test_a_draft_says_where_the_job_would_go(control_plane: LocalControlPlane) -
     control_plane.outage("hyperbolic")
     after = draft(control_plane, fields=before["fields"])
 
-    assert before["reserved_usd"] == 12.29
+    assert before["reserved_usd"] == 1.29
     assert before["routing"]["chosen"]["supplier"] == "hyperbolic"
     assert after["routing"]["chosen"]["supplier"] == "vast"
     assert {each["rejected"] for each in after["routing"]["candidates"] if each["supplier"] == "hyperbolic"} == {

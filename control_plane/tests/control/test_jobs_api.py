@@ -25,7 +25,7 @@ async def test_a_submission_is_accepted_at_once(client: httpx.AsyncClient, spec:
     assert uuid.UUID(view["id"]).version == 7
     assert view["status"] in {"queued", "placed"}
     assert (view["cost_usd"], view["finished_at"], view["principal_kind"]) == (None, None, "human")
-    assert view["estimated_cost_usd"] == 12.29 * 8
+    assert view["estimated_cost_usd"] == 1.29 * 8
     assert view["created_at"].endswith("Z")
     assert "hunter2" not in answer.text
     assert "env" not in view
@@ -410,7 +410,7 @@ async def test_routing_says_why(client: httpx.AsyncClient, control_plane: LocalC
     assert routing["chosen"]["supplier"] == "crusoe"
     assert routing["chosen"] == routing["candidates"][0]
     names = {"supplier", "kind", "region", "usd_per_gpu_hour", "score", "rejected", "has_room", "simulated"}
-    assert set(routing["chosen"]) == names
+    assert set(routing["chosen"]) == {*names, "micros_per_gpu_hour", "gpus"}
     assert all(one["simulated"] is True for one in routing["candidates"])
     assert {one["supplier"] for one in routing["candidates"] if one["rejected"] == "tier_not_allowed"} == {
         "aws",

@@ -39,7 +39,7 @@ NOW = 1_100_000
 LIMIT_SECONDS = 3600
 
 
-def make_claim(started_at: int | None = None) -> Claim:
+def make_claim(started_at: int | None = None, **fields: object) -> Claim:
     """A claim on a job that is placed, or on record as running."""
     is_running = started_at is not None
     status = JobStatus.RUNNING if is_running else JobStatus.PLACED
@@ -58,6 +58,9 @@ def make_claim(started_at: int | None = None) -> Claim:
             "attempt": 1,
             "open_attempt": True,
             "max_runtime_seconds": LIMIT_SECONDS,
+            "gpu_count": 1,
+            "created_at": PLACED_AT,
+            **fields,
         }
     )
     return Claim(job, AttemptRecord("job", 1, "s", "r", 1, PLACED_AT), supplier_is_out=False)
@@ -75,7 +78,7 @@ def times(claim: Claim, step: Step) -> tuple[int, int, int]:
         state = lifecycle.apply(state, change)
     assert state.started_at is not None
     assert state.finished_at is not None
-    return state.started_at, state.finished_at, lifecycle.running_milliseconds(state, LIMIT_SECONDS)
+    return state.started_at, state.finished_at, lifecycle.running_milliseconds(state, LIMIT_SECONDS * 1000)
 
 
 def test_times_between_the_placement_and_now_stand() -> None:
@@ -283,6 +286,41 @@ def test_a_placement_is_late_after_its_deadline() -> None:
     assert ending_of(make_claim(), at + 1, terms) is Ending.LATE
     assert ending_of(make_claim(PLACED_AT), at + 1, terms) is Ending.NONE
     assert ending_of(make_claim(), at + 10**9, Terms(start_deadline_seconds=None)) is Ending.NONE
+
+
+def test_what_is_stopped_at_its_ceiling_says_so() -> None:
+    """Whoever stopped it: its driver, at the limit that it was given, or the worker. Else it was its runtime."""
+    dear = make_claim(PLACED_AT, max_cost_micros=10, rate=36_000)  # a second of it costs ten
+    dear = replace(dear, attempt=replace(dear.attempt, rate=36_000))
+    stopped = Report(PlacementState.FAILED, PLACED_AT / 1000, NOW / 1000, "max_runtime_exceeded", "ended at its limit")
+    late = PLACED_AT + 1_000 + 60_000
+    cancelled = Report(PlacementState.CANCELLED, PLACED_AT / 1000, late / 1000)
+
+    assert judge(dear, stopped, Ending.NONE, NOW).changes[-1].error_code == "max_cost_exceeded"
+    assert judge(make_claim(PLACED_AT), stopped, Ending.NONE, NOW).changes[-1].error_message == "ended at its limit"
+    assert ending_of(dear, late + 100, Terms()) is Ending.OVERDUE
+    assert ending_of(make_claim(PLACED_AT), late + 100, Terms()) is Ending.NONE
+    assert judge(dear, cancelled, Ending.OVERDUE, late).changes[-1].error_code == "max_cost_exceeded"
+    over = judge(make_claim(PLACED_AT), cancelled, Ending.OVERDUE, late)
+    assert over.changes[-1].error_code == "max_runtime_exceeded"
+
+
+def test_what_waits_too_long_ends_only_where_it_has_not_begun() -> None:
+    """At its deadline, from its submission or its last loss; a placement whose end is not confirmed is lost."""
+    claim = make_claim(queue_timeout_seconds=60)
+    deadline = PLACED_AT + 60_000
+    never = Report(PlacementState.NOT_STARTED)
+    began = Report(PlacementState.CANCELLED, PLACED_AT / 1000, deadline / 1000)
+    waits = judge(claim, Report(PlacementState.PROVISIONING, next_poll_at=10**6), Ending.NONE, PLACED_AT + 1)
+
+    assert ending_of(claim, deadline - 1, Terms()) is Ending.NONE
+    assert ending_of(claim, deadline, Terms()) is Ending.QUEUE_TIMEOUT
+    assert ending_of(make_claim(PLACED_AT, queue_timeout_seconds=60), deadline, Terms()) is Ending.NONE
+    assert ending_of(make_claim(queue_timeout_seconds=60, queued_at=PLACED_AT + 1), deadline, Terms()) is Ending.NONE
+    assert judge(claim, never, Ending.QUEUE_TIMEOUT, deadline).changes[-1].error_code == "queue_timeout"
+    assert judge(claim, began, Ending.QUEUE_TIMEOUT, deadline).changes[-1].to is JobStatus.QUEUED
+    assert waits.due_at is not None
+    assert waits.due_at <= deadline
 
 
 def test_progress_puts_the_deadline_off_but_not_for_ever() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from nodus_control.api.openapi import document
-from nodus_core.spec import ECHOED, FIELDS, FILTERS, IDEMPOTENCY_KEY, IDEMPOTENCY_KEY_SCHEMA, MAX_LABELS, parse_spec
+from nodus_core.job_labels import MAX_LABELS
+from nodus_core.spec import ECHOED, FIELDS, FILTERS, IDEMPOTENCY_KEY, IDEMPOTENCY_KEY_SCHEMA, parse_spec
 
 KEPT = ("type", "enum", "minimum", "maximum")
 

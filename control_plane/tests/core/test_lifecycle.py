@@ -67,10 +67,10 @@ def test_running_time_is_from_start_to_end_and_never_above_the_limit() -> None:
     """Provisioning is free, and so is the moment that ending an overdue job takes."""
     running = apply(apply(JobState(), PLACED), change(JobStatus.RUNNING, at=61_000))
 
-    assert running_milliseconds(apply(running, change(JobStatus.COMPLETED, at=91_000)), 60) == 30_000
-    assert running_milliseconds(apply(running, change(JobStatus.FAILED, at=200_000)), 60) == 60_000
+    assert running_milliseconds(apply(running, change(JobStatus.COMPLETED, at=91_000)), 60_000) == 30_000
+    assert running_milliseconds(apply(running, change(JobStatus.FAILED, at=200_000)), 60_000) == 60_000
 
 
 def test_what_never_ran_took_no_time() -> None:
     """A job that is cancelled in the queue costs nothing."""
-    assert running_milliseconds(apply(JobState(), change(JobStatus.CANCELLED, at=5)), 60) == 0
+    assert running_milliseconds(apply(JobState(), change(JobStatus.CANCELLED, at=5)), 60_000) == 0

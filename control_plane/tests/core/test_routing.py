@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nodus_core.catalogue import Offer, default_catalogue
-from nodus_core.routing import REGION_NUDGE, Requirements, ceiling_micros, decide, eligible
+from nodus_core.ceilings import first_minute_micros
+from nodus_core.routing import REGION_NUDGE, Requirements, decide, eligible, least_needed
 from nodus_core.suppliers_file import SupplierKind
 
 CATALOGUE = default_catalogue()
@@ -21,7 +24,10 @@ wishes = st.builds(
     outages=names,
     lost=places,
     refused=places,
-    ceiling_micros=st.none() | st.integers(0, 13_000_000),
+    gpu_count=st.integers(1, 8),
+    max_runtime_seconds=st.integers(60, 7200),
+    max_cost_micros=st.none() | st.integers(1, 300_000),
+    headroom_micros=st.none() | st.integers(0, 30_000_000),
     drained=names,
     unreachable=names,
     lost_before=places,
@@ -33,7 +39,7 @@ gpus = st.sampled_from(CATALOGUE.gpus)
 
 @given(gpus, wishes)
 def test_what_is_chosen_passes_every_hard_filter(gpu: str, requirements: Requirements) -> None:
-    """No tier outside the filter, no outage, no place twice, nothing above the reserved rate."""
+    """No tier outside the filter, no outage, no place twice, nothing that its ceiling or the budget forbids."""
     chosen = decide(CATALOGUE.offers(gpu), requirements).chosen
 
     if chosen is not None:
@@ -41,7 +47,10 @@ def test_what_is_chosen_passes_every_hard_filter(gpu: str, requirements: Require
         assert chosen.supplier not in requirements.outages
         assert chosen.location not in requirements.lost | requirements.refused | requirements.resting
         assert chosen.supplier not in requirements.full | requirements.drained | requirements.unreachable
-        assert requirements.ceiling_micros is None or chosen.micros_per_gpu_hour <= requirements.ceiling_micros
+        minute = first_minute_micros(chosen.micros_per_gpu_hour, requirements.gpu_count)
+        assert requirements.max_cost_micros is None or minute <= requirements.max_cost_micros
+        headroom = requirements.headroom_micros
+        assert headroom is None or requirements.reservation(chosen) <= headroom
 
 
 @given(gpus, wishes)
@@ -113,7 +122,8 @@ def test_each_rejection_gives_its_reason() -> None:
         outages=frozenset({"vast"}),
         lost=frozenset({("hyperbolic", "default")}),
         refused=frozenset({("hyperbolic", "us-central")}),
-        ceiling_micros=3_950_000,
+        max_runtime_seconds=3600,
+        headroom_micros=3_950_000,
     )
     reasons = {
         candidate.offer.location: candidate.rejected
@@ -124,26 +134,48 @@ def test_each_rejection_gives_its_reason() -> None:
     assert reasons["vast", "eu"] == "outage"
     assert reasons["hyperbolic", "default"] == "already_lost"
     assert reasons["hyperbolic", "us-central"] == "no_capacity"
-    assert reasons["lambda", "us-east-1"] == "above_reserved_rate"
+    assert reasons["lambda", "us-east-1"] == "over_budget"
     assert reasons["crusoe", "us-east1-a"] is None
 
 
-def test_the_reserved_rate_is_the_highest_that_the_filters_allow() -> None:
-    """Whatever a failover picks was reserved for."""
-    assert ceiling_micros(CATALOGUE.offers("h100_80gb"), ()) == 12_290_000
-    assert ceiling_micros(CATALOGUE.offers("h100_80gb"), ("neocloud",)) == 3_990_000
-    assert ceiling_micros(CATALOGUE.offers("a10g"), ("neocloud",)) is None
-
-
-def test_an_offer_at_the_reserved_rate_can_be_chosen() -> None:
-    """The reservation is made of the dearest offer's rate: that one is not above it, and one micro-dollar less is."""
+def test_an_offer_that_takes_all_of_the_headroom_can_be_chosen() -> None:
+    """A micro-dollar less is too little, for the dearest alone."""
     offers = CATALOGUE.offers("h100_80gb")
     dearest = max(offer.micros_per_gpu_hour for offer in offers)
-    at_it = decide(offers, Requirements(ceiling_micros=dearest))
-    below_it = decide(offers, Requirements(ceiling_micros=dearest - 1))
+    an_hour = Requirements(max_runtime_seconds=3600, headroom_micros=dearest)
+    at_it = decide(offers, an_hour)
+    below_it = decide(offers, replace(an_hour, headroom_micros=dearest - 1))
 
     assert {candidate.rejected for candidate in at_it.candidates} == {None}
     assert {candidate.offer.micros_per_gpu_hour for candidate in below_it.candidates if candidate.rejected} == {dearest}
+
+
+def test_a_ceiling_is_for_the_first_minute() -> None:
+    """What runs for that long can be taken; and what is over the ceiling is not said to be over the budget."""
+    offers = CATALOGUE.offers("h100_80gb")
+    minute = first_minute_micros(1_290_000, 2)
+    wish = Requirements(gpu_count=2, max_runtime_seconds=3600, max_cost_micros=minute, headroom_micros=minute)
+    decision = decide(offers, wish)
+    less = decide(offers, replace(wish, max_cost_micros=minute - 1))
+    within = {each.offer.micros_per_gpu_hour for each in decision.candidates if each.rejected is None}
+
+    assert within == {1_290_000}
+    assert {each.rejected for each in decision.candidates} == {None, "over_max_cost"}
+    assert (less.chosen, less.may_wait, least_needed(less)) == (None, False, None)
+
+
+def test_a_job_waits_for_budget_where_that_alone_stands_in_its_way() -> None:
+    """Where one within it is merely full, it waits for that."""
+    wish = Requirements(max_runtime_seconds=3600, headroom_micros=1, outages=frozenset({"cluster"}))
+    full = decide(OWN, replace(wish, full=frozenset({"lab"})))
+    over = decide(OWN, replace(wish, headroom_micros=0))
+    lost = decide(OWN, replace(wish, headroom_micros=0, lost_before=frozenset({LAB.location})))
+
+    assert decide(OWN, wish).chosen == LAB
+    assert (full.chosen, full.waits_for_budget, full.may_wait) == (None, False, True)
+    assert (over.waits_for_budget, over.may_wait, least_needed(over)) == (True, True, 1)
+    # What is over budget is left, and so the place that lost it is not taken again.
+    assert (lost.waits_for_budget, least_needed(lost)) == (True, 2)
 
 
 LAB, RACK, CLUSTER = (
@@ -218,7 +250,6 @@ def test_the_score_is_by_the_cheapest_that_is_eligible() -> None:
 
 
 def test_who_has_too_few_gpus_is_not_eligible() -> None:
-    """Nor is the rate of the others' reservation made of it."""
+    """Free or not."""
     assert eligible(OWN, (), 8) == [RACK, CLUSTER]
-    assert ceiling_micros((LAB, RACK), (), 4) == 2
-    assert ceiling_micros((LAB, RACK), (), 9) is None
+    assert eligible((LAB, RACK), (), 9) == []

@@ -1,6 +1,9 @@
 """What a submission may hold, and what refusals say of it."""
 
+from __future__ import annotations
+
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,9 +18,10 @@ from nodus_core.spec import (
     TOLD,
     InvalidSpec,
     columns_of,
+    echoed,
     is_idempotency_key,
     parse_spec,
-    shown,
+    told,
 )
 from nodus_ledger.database.schema import jobs
 
@@ -243,10 +247,10 @@ def test_labels_are_up_to_16_pairs_and_kept_as_they_came() -> None:
 
     assert spec.labels == labels
     assert parse_spec({**GOOD, "labels": full}).labels == full
-    assert shown("labels", column) == labels
+    assert told({"name": None, "labels": column}.__getitem__)["labels"] == labels
     assert parse_spec({**GOOD, "labels": dict(reversed(labels.items()))}).columns()["labels"] == column
     assert parse_spec(GOOD).columns()["labels"] is None
-    assert shown("labels", None) == {}
+    assert told({"name": None, "labels": None}.__getitem__)["labels"] == {}
 
 
 def test_labels_are_part_of_the_canonical_text_where_they_were_given() -> None:
@@ -268,13 +272,49 @@ def test_a_row_of_the_ledger_from_before_there_were_names_has_none() -> None:
         columns_of(recorded)
 
 
+@pytest.mark.parametrize(
+    ("amount", "micros"),
+    [(1, 10**6), (0.5, 500_000), (0.000001, 1), (2.35, 2_350_000), (1e9, 10**15), (999_999_999.999999, None)],
+)
+def test_a_ceiling_is_exact_to_the_micro_dollar(amount: float, micros: int | None) -> None:
+    """By what the number says in its shortest text, not by what a double can hold; it is echoed as it came."""
+    spec = parse_spec({**GOOD, "max_cost_usd": amount})
+
+    assert spec.max_cost_micros == (round(amount * 10**6) if micros is None else micros)
+    assert echoed(SimpleNamespace(**spec.columns()))["max_cost_usd"] == amount
+    assert f'"max_cost_usd":{spec.max_cost_micros},' in spec.canonical().decode()
+
+
+@given(st.integers(1, 10**15))
+def test_every_amount_of_micro_dollars_has_its_json_number(micros: int) -> None:
+    """There and back."""
+    assert parse_spec({**GOOD, "max_cost_usd": json.loads(json.dumps(micros / 10**6))}).max_cost_micros == micros
+
+
+@pytest.mark.parametrize(
+    "amount", [0, -1, 1e-7, 0.0000015, 1e9 + 1, float("inf"), float("nan"), True, "5", [], 10**400]
+)
+def test_what_is_no_ceiling_is_refused(amount: object) -> None:
+    """And not rounded."""
+    with pytest.raises(InvalidSpec, match="`max_cost_usd` must be a number above 0"):
+        parse_spec({**GOOD, "max_cost_usd": amount})
+
+
+@pytest.mark.parametrize("seconds", [59, 604_801, 60.0, True, "60"])
+def test_a_queue_timeout_is_a_minute_to_a_week(seconds: object) -> None:
+    """In whole seconds."""
+    with pytest.raises(InvalidSpec, match="`queue_timeout_seconds` must be an integer from 60 to 604800"):
+        parse_spec({**GOOD, "queue_timeout_seconds": seconds})
+
+
 def test_a_field_is_either_secret_or_stored_in_a_column() -> None:
     """And only what is stored is echoed, told or a filter."""
     secrets = {name for name, each in FIELDS.items() if each.is_secret}
 
     assert secrets == {"command", "env"}
     assert secrets.isdisjoint(STORED)
-    assert {*ECHOED, *TOLD, *FILTERS} <= set(STORED)
+    assert {*TOLD, *FILTERS} <= set(STORED)
+    assert set(ECHOED) - set(STORED) == {"max_cost_usd"}
     assert {*STORED} <= {column.name for column in jobs.columns}
 
 
@@ -283,7 +323,7 @@ def test_a_schema_says_which_defaults_are_filled_in() -> None:
     spec = parse_spec(GOOD)
 
     for name, each in FIELDS.items():
-        assert each.schema.get("default", getattr(spec, name)) == getattr(spec, name)
+        assert "default" not in each.schema or each.schema["default"] == getattr(spec, name)
 
 
 def test_columns_are_the_same_from_a_spec_and_from_the_ledgers_row() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodus_core.spec import MAX_LABELS
+from nodus_core.job_labels import MAX_LABELS
 from nodus_core.times import milliseconds, timestamp
 from nodus_core.usage import GROUPINGS, InvalidQuestion, Question, date_of, day_of, read_question
 

@@ -14,7 +14,8 @@ from keys.budget_model import SUPPLIERS, Job, Key, reservation
 from nodus_control.clock import ManualClock
 from nodus_control.control_plane import ControlPlane
 from nodus_core.spec import parse_spec
-from nodus_ledger.errors import BudgetExceeded, IdempotencyKeyReused, NoSupplier
+from nodus_ledger.database.rows import JobRecord
+from nodus_ledger.errors import BudgetExceeded, IdempotencyKeyReused, MaxCostTooLow, NoSupplier
 from nodus_ledger.keys import budgets
 from nodus_ledger.keys.keys import KeyRecord, PrincipalKind
 from nodus_ledger.verification.verify import verify
@@ -27,6 +28,7 @@ jobs = st.tuples(
     st.integers(1, 8),
     st.integers(60, 6 * 3600),
     st.sampled_from([(), ("hyperscaler",), ("tier3", "neocloud")]),
+    st.none() | st.integers(1, 5 * USD),
 )
 caps = st.none() | st.integers(0, 120 * USD) | st.sampled_from([0, 25 * USD])
 key_numbers = st.integers(0, len(THRESHOLDS) - 1)
@@ -48,6 +50,7 @@ class BudgetMachine(RuleBasedStateMachine):
         self.outages: set[str] = set()
         self.submissions = 0
         self.before: list[int] = []
+        self.months: set[tuple[int, int]] = set()
 
     @initialize(first=caps, second=st.integers(1, 100 * USD))
     def mint(self, first: int | None, second: int) -> None:
@@ -71,24 +74,26 @@ class BudgetMachine(RuleBasedStateMachine):
         """A job is accepted exactly where it fits."""
         model, now = self.models[number], self.now
         self.submissions += 1
-        expects_room = model.fits(job, now)
-        refusal: tuple[int, int] | None = None
-        has_supplier = bool(budget_model.rates(job[0], job[3]).keys() - self.outages)
-        submitted = None
+        needed = reservation(job, self.outages)
         try:
             submitted = self._submit(number, job, f"job {self.submissions}", share, outcome)
-        except NoSupplier:
-            assert not has_supplier
-            return multiple()
-        except BudgetExceeded as exc:
-            refusal = exc.estimated, exc.figures.month_to_date
+        except (NoSupplier, MaxCostTooLow, BudgetExceeded) as exc:
+            refusal: Exception = exc
+        else:
+            refusal = Exception()
+        if isinstance(refusal, BudgetExceeded):
+            assert (refusal.estimated, refusal.figures.month_to_date) == (needed, model.month_to_date(now))
+            assert not model.fits(refusal.estimated, now)
             model.refused += 1
-        assert has_supplier
-        assert refusal == (None if expects_room else (reservation(job), model.month_to_date(now)))
-        if refusal is not None:
             return multiple()
-        assert submitted is not None
-        model.accept(submitted.job.id, job, now)
+        codes: dict[type[Exception], str] = {NoSupplier: "no_supplier", MaxCostTooLow: "max_cost_too_low"}
+        if type(refusal) in codes:
+            assert codes[type(refusal)] == needed
+            return multiple()
+        assert isinstance(needed, int)
+        assert submitted.job.reserved == needed
+        assert model.fits(needed, now)
+        model.accept(submitted.job.id, needed, now)
         self.owners[submitted.job.id] = number
         self.open[submitted.job.id] = job
         return (submitted.job.id, number, job, f"job {self.submissions}", share, outcome)
@@ -96,14 +101,14 @@ class BudgetMachine(RuleBasedStateMachine):
     @rule(target=accepted, number=key_numbers, job=jobs, short=st.integers(0, 1))
     def submit_at_the_cap(self, number: int, job: Job, short: int) -> Any:
         """What fits to the micro-dollar fits, and a micro-dollar less is too little."""
-        self.set_cap(number, max(0, self.models[number].month_to_date(self.now) + reservation(job) - short))
+        self._set_cap(number, max(0, self.models[number].month_to_date(self.now) + self._needed(job) - short))
         return self.submit(number, job, 0.5, True)
 
     @rule(target=accepted, number=key_numbers, job=jobs, more=st.integers(0, 3))
     def submit_at_the_threshold(self, number: int, job: Job, more: int) -> Any:
         """To the micro-dollar too."""
-        reached = self.models[number].month_to_date(self.now) + reservation(job)
-        self.set_cap(number, int(reached / self.models[number].threshold) + more)
+        reached = self.models[number].month_to_date(self.now) + self._needed(job)
+        self._set_cap(number, int(reached / self.models[number].threshold) + more)
         return self.submit(number, job, 0.5, True)
 
     @rule(earlier=accepted)
@@ -116,9 +121,9 @@ class BudgetMachine(RuleBasedStateMachine):
     @rule(earlier=accepted)
     def submit_otherwise(self, earlier: Any) -> None:
         """Another spec under the same idempotency key reserves nothing either."""
-        _, number, (gpu, count, seconds, tiers), name, share, outcome = earlier
+        _, number, (gpu, count, seconds, tiers, ceiling), name, share, outcome = earlier
         try:
-            self._submit(number, (gpu, count, seconds + 1, tiers), name, share, outcome)
+            self._submit(number, (gpu, count, seconds + 1, tiers, ceiling), name, share, outcome)
         except IdempotencyKeyReused:
             return
         raise AssertionError("it was accepted")
@@ -149,13 +154,14 @@ class BudgetMachine(RuleBasedStateMachine):
     @rule(number=key_numbers, cap=caps)
     def set_cap(self, number: int, cap: int | None) -> None:
         """Above or below what is spent already."""
-        self.control_plane.keys.set_cap(self._key(number).id, cap, self.now)
-        self.models[number].cap = cap
+        self._set_cap(number, cap)
+        self.control_plane.advance(0)
 
     @invariant()
     def the_figures_are_the_models(self) -> None:
         """Spent is the sum of what settled, in flight is the sum of what is open, and nobody goes past a cap."""
         self._settle()
+        self.months.add(budget_model.month(self.now))
         for number, model in enumerate(self.models):
             figures = self.control_plane.keys.budget(self._key(number).id, self.now)
             assert figures.cap == model.cap
@@ -171,15 +177,39 @@ class BudgetMachine(RuleBasedStateMachine):
         try:
             if self.models:
                 self._settle()
+                self._let_all_end()
                 report = verify(self.control_plane.database)
                 assert report.faults == []
                 told = self._told()
                 for number, model in enumerate(self.models):
                     key_id = self._key(number).id
-                    assert told[key_id, "budget.threshold_reached"] == len(model.told)
+                    # A job that is placed later, for more than was reserved for it, may reach it too.
+                    reached = told[key_id, "budget.threshold_reached"]
+                    assert len(model.told) <= reached <= len(self.months)
                     assert told[key_id, "budget.exceeded"] == model.refused
         finally:
             self.control_plane.close()
+
+    def _let_all_end(self) -> None:
+        """No job is lost: with enough budget, and nobody out, each ends."""
+        for supplier in sorted(self.outages):
+            self.control_plane.set_outage(supplier, on=False)
+        for number in range(len(self.models)):
+            self.set_cap(number, None)
+        for _ in range(20):
+            self.control_plane.advance(24 * 3600)
+            self.months.add(budget_model.month(self.now))
+            self._settle()
+        assert self.open == {}
+
+    def _set_cap(self, number: int, cap: int | None) -> None:
+        """Let nobody be placed in between: what is reserved would not be what was added up."""
+        self.control_plane.keys.set_cap(self._key(number).id, cap, self.now)
+        self.models[number].cap = cap
+
+    def _needed(self, job: Job) -> int:
+        needed = reservation(job, self.outages)
+        return needed if isinstance(needed, int) else 0
 
     @property
     def now(self) -> int:
@@ -192,7 +222,7 @@ class BudgetMachine(RuleBasedStateMachine):
         return key
 
     def _submit(self, number: int, job: Job, name: str, share: float, outcome: bool) -> Any:
-        gpu, gpu_count, seconds, tiers = job
+        gpu, gpu_count, seconds, tiers, ceiling = job
         spec = parse_spec(
             {
                 "image": "ghcr.io/acme/train:v3",
@@ -200,6 +230,7 @@ class BudgetMachine(RuleBasedStateMachine):
                 "gpu_count": gpu_count,
                 "max_runtime_seconds": seconds,
                 "require_tiers": list(tiers),
+                "max_cost_usd": None if ceiling is None else ceiling / USD,
                 "env": {
                     "NODUS_SIM_DURATION_SECONDS": f"{share * seconds:.3f}",
                     "NODUS_SIM_OUTCOME": "completed" if outcome else "failed",
@@ -213,15 +244,30 @@ class BudgetMachine(RuleBasedStateMachine):
         for job_id, job in list(self.open.items()):
             view = self.control_plane.jobs.get("acme", job_id)
             if view.finished_at is None:
+                self._follow(job_id, job, view)
                 continue
             amount = 0
             if view.started_at is not None:
                 ran_ms = min(view.finished_at - view.started_at, job[2] * 1000)
-                amount = budget_model.cost(budget_model.rates(job[0], job[3])[str(view.supplier)], job[1], ran_ms)
+                rate = budget_model.rates(job[0], job[3])[str(view.supplier)]
+                amount = budget_model.cost(rate, job[1], ran_ms)
+                if job[4] is not None and amount > job[4]:
+                    # It was stopped, or not charged further, where a millisecond more would pass its ceiling.
+                    assert view.cost is not None
+                    assert view.cost <= job[4] < budget_model.cost(rate, job[1], (view.duration_ms or 0) + 1)
+                    amount = view.cost
+                assert amount <= budget_model.at_most(job, rate) == view.reserved
             assert amount == view.cost
-            assert amount <= reservation(job)
             self.models[self.owners[job_id]].settle(job_id, view.finished_at, amount)
             del self.open[job_id]
+
+    def _follow(self, job_id: str, job: Job, view: JobRecord) -> None:
+        """Let the model know what is reserved: for the placement, or nothing while the job waits for budget."""
+        if view.rate is not None:
+            assert view.reserved == budget_model.at_most(job, view.rate)
+        elif view.phase == "waiting_for_budget":
+            assert view.reserved == 0
+        self.models[self.owners[job_id]].reserved[job_id] = view.reserved
 
     def _told(self) -> Counter[tuple[str | None, str]]:
         found: Counter[tuple[str | None, str]] = Counter()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Set
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from fractions import Fraction
@@ -13,8 +15,8 @@ _DATA = json.loads(Path(__file__).parents[1].joinpath("suppliers.json").read_tex
 _HOUR_MS = 3_600_000
 
 SUPPLIERS: dict[str, dict[str, Any]] = {supplier["name"]: supplier for supplier in _DATA["suppliers"]}
-Job = tuple[str, int, int, tuple[str, ...]]
-"""GPU, how many, `max_runtime_seconds`, tiers."""
+Job = tuple[str, int, int, tuple[str, ...], "int | None"]
+"""GPU, how many, `max_runtime_seconds`, tiers, the ceiling in micro-USD."""
 
 
 def rates(gpu: str, tiers: tuple[str, ...]) -> dict[str, int]:
@@ -50,6 +52,8 @@ class Key:
     cap: int | None
     threshold: Fraction
     reserved: dict[str, int] = field(default_factory=dict)
+    """As it was last, by job: it follows each placement."""
+
     spent: dict[tuple[int, int], int] = field(default_factory=dict)
     told: set[tuple[int, int]] = field(default_factory=set)
     refused: int = 0
@@ -58,13 +62,13 @@ class Key:
         """What counts against the cap."""
         return self.spent.get(month(now), 0) + sum(self.reserved.values())
 
-    def fits(self, job: Job, now: int) -> bool:
-        """Whether a job may be accepted."""
-        return self.cap is None or self.month_to_date(now) + reservation(job) <= self.cap
+    def fits(self, amount: int, now: int) -> bool:
+        """Whether so much may be reserved."""
+        return self.cap is None or self.month_to_date(now) + amount <= self.cap
 
-    def accept(self, job_id: str, job: Job, now: int) -> None:
-        """Reserve what a job can cost at most."""
-        self.reserved[job_id] = reservation(job)
+    def accept(self, job_id: str, amount: int, now: int) -> None:
+        """Reserve what a job can cost at most where it goes."""
+        self.reserved[job_id] = amount
         if self.cap is not None and self.month_to_date(now) >= self.threshold * self.cap:
             self.told.add(month(now))
 
@@ -74,7 +78,18 @@ class Key:
         self.spent[month(finished_at)] = self.spent.get(month(finished_at), 0) + amount
 
 
-def reservation(job: Job) -> int:
-    """What a job can cost at most: at the dearest supplier that may take it, for all of its time."""
-    gpu, gpu_count, seconds, tiers = job
-    return cost(max(rates(gpu, tiers).values()), gpu_count, seconds * 1000)
+def reservation(job: Job, outages: Set[str] = frozenset()) -> int | str:
+    """What a job can cost at most at the cheapest supplier that may take it; or with which code it is refused."""
+    gpu, gpu_count, _, tiers, ceiling = job
+    there = [rate for name, rate in rates(gpu, tiers).items() if name not in outages]
+    if not there:
+        return "no_supplier"
+    within = [rate for rate in there if ceiling is None or cost(rate, gpu_count, 60_000) <= ceiling]
+    return at_most(job, min(within)) if within else "max_cost_too_low"
+
+
+def at_most(job: Job, rate: int) -> int:
+    """What a job can cost at a price: rounded up, or its ceiling."""
+    _, gpu_count, seconds, _, ceiling = job
+    whole = math.ceil(Fraction(rate * gpu_count * seconds, 3600))
+    return whole if ceiling is None else min(whole, ceiling)

@@ -35,7 +35,7 @@ def mint(
     control_plane: LocalControlPlane,
     kind: str,
     customer_id: str,
-    cap_usd: int | None = 30,
+    cap_usd: float | None = 30,
     threshold: float | None = None,
 ) -> Minted:
     """Mint a test key."""
@@ -44,7 +44,7 @@ def mint(
         label=f"{kind}'s",
         principal_kind=PrincipalKind(kind),
         now=control_plane.plane.clock.now(),
-        monthly_cap=None if cap_usd is None else cap_usd * 1_000_000,
+        monthly_cap=None if cap_usd is None else round(cap_usd * 1_000_000),
         is_test=True,
         threshold=threshold,
     )
@@ -55,7 +55,7 @@ def mint(
 @pytest.mark.parametrize("kind", KINDS)
 def test_everything_that_is_told_of_a_job_says_who_asked(control_plane: LocalControlPlane, kind: str) -> None:
     """Ledger rows, webhooks, meter events, views: each names the key and its principal's kind."""
-    owner, key = mint(control_plane, "human", "acme", None), mint(control_plane, kind, "acme")
+    owner, key = mint(control_plane, "human", "acme", None), mint(control_plane, kind, "acme", 3.1)
     with ExitStack() as stack:
         receiver = stack.enter_context(Receiver())
         owning = stack.enter_context(nodus.Client(owner.api_key, base_url=control_plane.base_url))
@@ -103,7 +103,7 @@ def test_a_key_may_have_a_threshold_of_its_own(
     control_plane: LocalControlPlane, own: float | None, expected: float | None
 ) -> None:
     """Else the control plane's; it is told as it was configured, once, whatever else the month brings."""
-    owner, key = mint(control_plane, "human", "acme", None), mint(control_plane, "agent", "acme", 30, own)
+    owner, key = mint(control_plane, "human", "acme", None), mint(control_plane, "agent", "acme", 3.1, own)
     with (
         Receiver() as receiver,
         nodus.Client(owner.api_key, base_url=control_plane.base_url) as owning,
@@ -137,4 +137,4 @@ def test_a_cap_that_comes_meanwhile_counts(control_plane: LocalControlPlane) -> 
     capped = keys.find(minted.api_key)
     assert capped is not None
 
-    assert jobs.submit(capped, spec, None, now).job.reserved == 12_290_000
+    assert jobs.submit(capped, spec, None, now).job.reserved == 1_290_000

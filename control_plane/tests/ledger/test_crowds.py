@@ -28,7 +28,7 @@ def crowded_yard(database_url: str, count: int) -> Iterator[tuple[Yard, list[Cla
     for _ in range(GPUS):
         yard.submit("many")
     claims = yard.claim()
-    queue = Wants("many", False, 1, (), 1_000_000).queue
+    queue = Wants("many", False, 1, ()).queue
     waiting: dict[str, Any] = {
         "customer_id": "many",
         "gpu": H100,
@@ -36,7 +36,7 @@ def crowded_yard(database_url: str, count: int) -> Iterator[tuple[Yard, list[Cla
         "finished_at": None,
         "simulated": False,
     }
-    waiting |= {"reserved_rate": 1_000_000, "due_at": None, "waiting_since": 1, "waiting_in": queue}
+    waiting |= {"due_at": None, "waiting_since": 1, "waiting_in": queue}
     with yard.control_plane.database.write() as connection:
         for first in range(0, count, AT_ONCE):
             numbers = range(first, min(first + AT_ONCE, count))

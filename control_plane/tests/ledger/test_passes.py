@@ -364,7 +364,7 @@ def test_what_is_given_back_unasked_is_as_it_was(yard: Yard) -> None:
 def test_a_waiting_job_stands_in_its_queue_from_its_submission_on(yard: Yard) -> None:
     """Those who claim what is due may have much to do before they come to it."""
     job_id = yard.submit()
-    queue = Wants("acme", False, 1, (), 1_000_000).queue
+    queue = Wants("acme", False, 1, ()).queue
 
     assert (yard.column(job_id, "waiting_in"), yard.column(job_id, "waiting_since")) == (queue, yard.clock.now())
     assert yard.column(job_id, "due_at") == yard.clock.now()
@@ -389,14 +389,13 @@ def crowded(kept_database_url: str) -> Iterator[Database]:
 def waiting_row(number: int) -> dict[str, Any]:
     """Make a job: four of five wait, and of those one was passed over."""
     customer = f"customer {number % MANY_QUEUES}"
-    queue = Wants(customer, True, 1, (), 1_000_000).queue
+    queue = Wants(customer, True, 1, ()).queue
     is_waiting = number % 5 != 0
     return {
         **row(number),
         "gpu": H100,
         "customer_id": customer,
         "status": "queued" if is_waiting else "completed",
-        "reserved_rate": 1_000_000,
         "due_at": None,
         "waiting_since": 1 if is_waiting else None,
         "waiting_in": queue if is_waiting else None,
@@ -415,7 +414,7 @@ def plan_of(connection: Connection, query: Executable, **values: Any) -> str:
 @pytest.mark.both_engines
 def test_a_pass_reads_one_job_of_each_queue(crowded: Database, engine: str) -> None:
     """By an index that has only those who wait, in the order in which they come; no table is scanned."""
-    queue = Wants("customer 1", True, 1, (), 1_000_000).queue
+    queue = Wants("customer 1", True, 1, ()).queue
     queries: dict[Executable, dict[str, Any]] = {
         passes.MODELS_WAITED_FOR: {},
         passes.HEADS_OF_QUEUES: {"of_gpu": H100},

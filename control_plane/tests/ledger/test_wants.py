@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
+from typing import Any
 
 from entries import catalogue_of
 from hypothesis import given
@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from job_rows import row
 from yard import H100, supplier
 
+from nodus_core.catalogue import Offer
+from nodus_core.ceilings import first_minute_micros
 from nodus_core.routing import Requirements
-from nodus_core.suppliers_file import DriverName
+from nodus_core.suppliers_file import DriverName, SupplierKind
 from nodus_ledger.database.rows import JobRecord, new_record
-from nodus_ledger.jobs.wants import RESTS_MS, Circumstances, ClosedAttempt, Wants, of_job, of_queue
+from nodus_ledger.jobs.wants import RESTS_MS, Circumstances, ClosedAttempt, Wants, ceiling_of, of_job, of_queue
 
 NOW = 10**9
 CATALOGUE = catalogue_of(
@@ -25,9 +27,9 @@ texts = st.text(max_size=8)
 locations = st.tuples(texts, texts)
 
 
-def job() -> JobRecord:
+def job(**fields: Any) -> JobRecord:
     """Make a job that anybody may take."""
-    return new_record({"seq": 1, **row(500), "reserved_rate": 7, "gpu": H100})
+    return new_record({"seq": 1, **row(500), "gpu": H100, **fields})
 
 
 def after(*history: tuple[str, str, int]) -> tuple[Wants, int | None]:
@@ -43,7 +45,7 @@ def after(*history: tuple[str, str, int]) -> tuple[Wants, int | None]:
         st.none() | st.booleans(),
         st.integers(1, 8),
         st.lists(texts).map(tuple),
-        st.integers(0, 10**9),
+        st.none() | st.integers(0, 10**9),
         st.lists(st.tuples(texts, texts, st.integers(1, 5))).map(tuple),
         st.lists(locations).map(tuple),
         st.lists(locations).map(tuple),
@@ -55,13 +57,18 @@ def test_the_name_of_a_queue_says_what_its_jobs_want(wants: Wants) -> None:
     assert of_queue(wants.queue) == wants
 
 
-def test_the_name_of_a_queue_of_before_is_read() -> None:
-    """Jobs wait in it across an upgrade; it says nothing of who can never run them."""
-    wants = Wants("acme", False, 1, (), 7)
-    before = wants.queue.removesuffix(",[]]") + "]"
+@given(st.lists(st.integers(0, 400_000_000), min_size=1), st.integers(1, 8), st.none() | st.integers(1, 10**7))
+def test_jobs_with_other_ceilings_and_the_same_offers_share_a_queue(
+    rates: list[int], count: int, max_cost: int | None
+) -> None:
+    """What their queue's name says of the ceiling rules out what the ceiling does, and nothing else."""
+    offers = [Offer("lab", SupplierKind.OWN, "here", H100, rate) for rate in rates]
+    minutes = {rate: first_minute_micros(rate, count) for rate in rates}
+    ceiling = ceiling_of(job(gpu_count=count, max_cost_micros=max_cost), offers)
 
-    assert len(json.loads(before)) == len(json.loads(wants.queue)) - 1
-    assert of_queue(before) == wants
+    for rate in rates:
+        assert (ceiling is not None and minutes[rate] > ceiling) == (max_cost is not None and minutes[rate] > max_cost)
+    assert ceiling is None or ceiling == 0 or ceiling in minutes.values()
 
 
 def test_a_place_that_could_not_begin_rests() -> None:
@@ -100,13 +107,13 @@ def test_a_place_has_a_job_again_as_often_as_its_supplier_says() -> None:
 def test_what_stands_in_the_way_of_every_job_is_asked_for_each_time() -> None:
     """It is not what the job wants, and so does not move it to another queue."""
     circumstances = Circumstances(frozenset("a"), frozenset("b"), frozenset("c"))
-    requirements = after()[0].requirements(CATALOGUE, circumstances, prefer_region="eu", full=["lab"])
+    requirements = after()[0].requirements(CATALOGUE, circumstances, job=job(prefer_region="eu"), full=["lab"])
 
     assert requirements == Requirements(
         prefer_region="eu",
         outages=frozenset("a"),
         drained=frozenset("b"),
         unreachable=frozenset("c"),
-        ceiling_micros=7,
+        max_runtime_seconds=60,
         full=frozenset({"lab"}),
     )

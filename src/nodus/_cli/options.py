@@ -132,6 +132,9 @@ def field_options(
     return add
 
 
+_PLAIN_TYPES: Mapping[str, type] = {"int": int, "int | None": int, "float | None": float}
+
+
 def _plain_option(fields: Fields, name: str) -> Callable[[Any], Any]:
     default = fields.defaults.get(name)
     meaning = fields.meaning(name).replace("`", "")
@@ -139,7 +142,7 @@ def _plain_option(fields: Fields, name: str) -> Callable[[Any], Any]:
     if_known: dict[str, Any] = {} if default is None else {"default": default, "show_default": True}
     return asyncclick.option(
         f"--{name.replace('_', '-')}",
-        type=int if fields.types[name] == "int" else str,
+        type=_PLAIN_TYPES.get(fields.types[name], str),
         required=name in fields.required,
         help=meaning[:1].upper() + meaning[1:],
         **if_known,

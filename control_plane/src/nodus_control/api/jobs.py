@@ -9,16 +9,12 @@ from typing import Any, Protocol
 from starlette.datastructures import QueryParams
 from starlette.responses import Response
 
+from nodus_core.job_labels import LABEL_KEY_RULE, LABEL_VALUE_RULE, MAX_LABELS, is_label_key, is_label_value
 from nodus_core.lifecycle import JobStatus
 from nodus_core.spec import (
     FIELDS,
-    LABEL_KEY_RULE,
-    LABEL_VALUE_RULE,
-    MAX_LABELS,
     InvalidSpec,
     is_idempotency_key,
-    is_label_key,
-    is_label_value,
     parse_spec,
 )
 from nodus_core.times import read_time
@@ -86,7 +82,12 @@ def cancel_job(parts: Parts, call: ApiRequest, key: KeyRecord) -> Response:
 def get_routing(parts: Parts, call: ApiRequest, key: KeyRecord) -> Response:
     """Say why a job went where it went."""
     job = parts.jobs.get(key.customer_id, call.path_params["job_id"])
-    return _json(parts.jobs.decision(job.id) or {"chosen": None, "candidates": []})
+    number = call.parameters.get("attempt")
+    attempt = None if number is None else _read_attempt(number)
+    decision = parts.jobs.decision(job.id, attempt)
+    if decision is None and attempt is not None:
+        raise ApiError(404, "attempt_not_found", f"The job has no attempt {attempt} on record.")
+    return _json(decision or {"attempt": None, "decision_sha256": None, "chosen": None, "candidates": []})
 
 
 def read_limit(text: str | None) -> int:
@@ -103,6 +104,12 @@ def read_limit(text: str | None) -> int:
     if limit < 1:
         raise _invalid(f"`limit` must be an integer, 1 or more; above {MAX_LIMIT} it is capped.")
     return min(limit, MAX_LIMIT)
+
+
+def _read_attempt(text: str) -> int:
+    if not _DIGITS.match(text) or not 0 < len(text) < 10:
+        raise ApiError(422, "invalid_query", "`attempt` must be the number of an attempt: 1 or more.")
+    return int(text)
 
 
 def _view(parts: Parts, job: JobRecord) -> dict[str, Any]:

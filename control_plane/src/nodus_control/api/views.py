@@ -9,7 +9,7 @@ from typing import Any
 
 from nodus_core.lifecycle import JobStatus, running_milliseconds
 from nodus_core.money import cost_micros, usd
-from nodus_core.spec import ECHOED, shown
+from nodus_core.spec import echoed
 from nodus_core.times import timestamp
 from nodus_ledger.database.rows import JobRecord
 from nodus_ledger.errors import BudgetFigures
@@ -41,12 +41,12 @@ def job_view(job: JobRecord, now: int, last_seen: Mapping[str, int]) -> dict[str
         "phase_detail": None if job.is_terminal else job.phase_detail,
         "error_code": job.error_code,
         "error_message": job.error_message,
-        **{name: shown(name, getattr(job, name)) for name in ECHOED},
+        **echoed(job),
         "created_at": timestamp(job.created_at),
         "started_at": _timestamp(job.started_at),
         "finished_at": _timestamp(job.finished_at),
         "duration_s": None if job.duration_ms is None else job.duration_ms / 1000,
-        "estimated_cost_usd": usd(job.reserved),
+        "estimated_cost_usd": usd(job.estimate),
         "retail_cost_usd": _usd(job.retail),
         "saved_usd": saved,
         "attempts": job.placements,
@@ -72,7 +72,8 @@ def cost_so_far(job: JobRecord, until: int) -> int | None:
     if job.status != JobStatus.RUNNING.value or job.started_at is None:
         return None
     state = replace(job.state, finished_at=max(until, job.started_at))
-    return cost_micros(job.rate or 0, job.gpu_count, running_milliseconds(state, job.max_runtime_seconds))
+    rate = job.rate or 0
+    return cost_micros(rate, job.gpu_count, running_milliseconds(state, job.limit_ms(rate)))
 
 
 def page_view(

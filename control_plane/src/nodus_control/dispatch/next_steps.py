@@ -11,6 +11,7 @@ from nodus_ledger.database.rows import AttemptRecord
 from nodus_ledger.jobs import outcomes
 from nodus_ledger.jobs.claiming import Claim
 from nodus_ledger.jobs.jobs import UNKNOWN
+from nodus_ledger.jobs.placements import waited_too_long
 from nodus_ledger.jobs.settlement import AttemptEnd, AttemptNews, Step
 
 from ..suppliers.drivers import Terms
@@ -26,7 +27,7 @@ UNSERVED_RETRY_MS = 5_000
 
 UNWRITABLE_RETRY_MS = 600_000
 OVERDUE_GRACE_MS = 60_000
-"""How long past `max_runtime_seconds` a driver may take to end a job by itself."""
+"""How long past its limit a driver may take to end a job by itself."""
 
 SILENCE_MS = 120_000
 """How long the engine of a running job may be silent before nobody can say any more whether it runs."""
@@ -37,6 +38,9 @@ LONGEST_START_MS = 7_200_000
 
 PROOF_GRAIN_MS = 10_000
 """How old the last proof of life on record may be while newer ones come."""
+
+STOPPED_AT_LIMIT = "max_runtime_exceeded"
+"""The code with which drivers report a program that was stopped at the limit that they were given."""
 
 FINAL = frozenset(PlacementState) - {PlacementState.PROVISIONING, PlacementState.RUNNING}
 """The states in which, by its engine's word, a program does not run and will not."""
@@ -63,6 +67,11 @@ class Ending(enum.Enum):
     OUTAGE = "outage"
     OVERDUE = "overdue"
     LATE = "late"
+    QUEUE_TIMEOUT = "queue_timeout"
+
+
+BEFORE_ITS_START = (Ending.LATE, Ending.QUEUE_TIMEOUT)
+"""The reasons to end only what has not begun."""
 
 
 def ending_of(claim: Claim, now: int, terms: Terms) -> Ending:
@@ -72,8 +81,10 @@ def ending_of(claim: Claim, now: int, terms: Terms) -> Ending:
         return Ending.REQUESTED
     if claim.supplier_is_out:
         return Ending.OUTAGE
-    if job.started_at is not None and now > job.started_at + job.max_runtime_seconds * 1000 + OVERDUE_GRACE_MS:
+    if job.started_at is not None and now > job.started_at + job.limit_ms(claim.attempt.rate) + OVERDUE_GRACE_MS:
         return Ending.OVERDUE
+    if job.queue_deadline is not None and now >= job.queue_deadline and job.status != JobStatus.RUNNING.value:
+        return Ending.QUEUE_TIMEOUT
     return Ending.LATE if _is_late(claim, now, terms) else Ending.NONE
 
 
@@ -116,7 +127,7 @@ def unavailable(claim: Claim, detail: str, ending: Ending, now: int, terms: Term
     heard_at = _heard_at(claim)
     is_silent = job.status == JobStatus.RUNNING.value and now - heard_at >= SILENCE_MS
     since = attempt.unknown_since
-    if since is None and (is_silent or ending is Ending.LATE):
+    if since is None and (is_silent or ending in BEFORE_ITS_START):
         since = now
     if since is not None and 0 < terms.unknown_grace_seconds * 1000 <= now - since:
         return unconfirmed(given_up(claim, ending, now))
@@ -183,13 +194,13 @@ def judge(claim: Claim, report: Report, ending: Ending, now: int) -> Step:
         report = _until_last_heard_of(claim, report)
     started_at, finished_at = _interval(claim, report, now)
     changes = _until_running(claim, started_at, ending, report.state)
-    last = _last_change(report, ending, started_at, finished_at)
+    last = _last_change(claim, report, ending, started_at, finished_at)
     if last is None:
         is_running = report.state is PlacementState.RUNNING
         return Step(
             claim.job,
             changes,
-            due_at=_next_look(report, now, simulated=claim.job.is_simulated),
+            due_at=_until_deadline(claim, _next_look(report, now, simulated=claim.job.is_simulated), now),
             phase=None if is_running else _shown(report.phase, _LONGEST_PHASE),
             phase_detail=None if is_running else _shown(report.phase_detail, _LONGEST_TEXT),
             news=_news(claim.attempt, report, started_at, now),
@@ -288,11 +299,13 @@ def _until_running(claim: Claim, started_at: int | None, ending: Ending, state: 
     return changes
 
 
-def _last_change(report: Report, ending: Ending, started_at: int | None, at: int) -> Change | None:
+def _last_change(claim: Claim, report: Report, ending: Ending, started_at: int | None, at: int) -> Change | None:
     """The transition that ends the placement; None while it goes on."""
-    state = report.state
+    state, job = report.state, claim.job
     if state is PlacementState.COMPLETED:
         return Change(to=JobStatus.COMPLETED, at=at)
+    if state is PlacementState.FAILED and report.error_code == STOPPED_AT_LIMIT and _has_a_lower_limit(claim):
+        return _stopped_at_limit(claim, at)
     if state is PlacementState.FAILED:
         return Change(
             to=JobStatus.FAILED,
@@ -305,12 +318,9 @@ def _last_change(report: Report, ending: Ending, started_at: int | None, at: int
     if ending is Ending.REQUESTED:
         return Change(to=JobStatus.CANCELLED, at=at, reason="requested")
     if ending is Ending.OVERDUE:
-        return Change(
-            to=JobStatus.FAILED,
-            at=at,
-            error_code="max_runtime_exceeded",
-            error_message="The job was stopped at its max_runtime_seconds.",
-        )
+        return _stopped_at_limit(claim, at)
+    if ending is Ending.QUEUE_TIMEOUT and started_at is None and state is not PlacementState.LOST:
+        return waited_too_long(at, job.queue_timeout_seconds or 0)
     if ending is Ending.OUTAGE:
         return Change(to=JobStatus.QUEUED, at=at, reason=outcomes.OUTAGE)
     # That it is lost may be said of what runs on; only an end that was confirmed is one before the start.
@@ -318,6 +328,26 @@ def _last_change(report: Report, ending: Ending, started_at: int | None, at: int
         state is PlacementState.NOT_STARTED or (ending is Ending.LATE and state is PlacementState.CANCELLED)
     )
     return Change(to=JobStatus.QUEUED, at=at, reason=outcomes.NOT_STARTED if never_ran else outcomes.LOST)
+
+
+def _stopped_at_limit(claim: Claim, at: int) -> Change:
+    """Return the end of a job that was stopped: at its ceiling, where that came first, else at its runtime."""
+    if _has_a_lower_limit(claim):
+        code, message = "max_cost_exceeded", "The job was stopped before it would have cost more than its max_cost_usd."
+    else:
+        code, message = STOPPED_AT_LIMIT, "The job was stopped at its max_runtime_seconds."
+    return Change(to=JobStatus.FAILED, at=at, error_code=code, error_message=message)
+
+
+def _has_a_lower_limit(claim: Claim) -> bool:
+    """Say whether a job's ceiling ends it before its runtime does."""
+    return claim.job.limit_ms(claim.attempt.rate) < claim.job.max_runtime_seconds * 1000
+
+
+def _until_deadline(claim: Claim, at: int, now: int) -> int:
+    """Return when to look again at a job that may not have begun: at the end of its time in the queue at the latest."""
+    deadline = claim.job.queue_deadline
+    return at if deadline is None or deadline <= now else min(at, deadline)
 
 
 def _next_look(report: Report, now: int, *, simulated: bool) -> int:

@@ -22,7 +22,7 @@ from nodus_ledger.jobs.leases import Claims
 from nodus_ledger.jobs.settlement import Step
 from nodus_ledger.jobs.supplier_eligibility import ANOTHERS
 
-from ..suppliers.drivers import Drivers
+from ..suppliers.drivers import Drivers, limit_seconds
 from ..suppliers.protocol import (
     CapacityRefused,
     Driver,
@@ -393,7 +393,7 @@ class Worker:
                 return next_steps.asked_again(claim, now)
             placement = replace(placement, is_accepted=True)
         report: Report | None = None
-        if ending is Ending.LATE:
+        if ending in next_steps.BEFORE_ITS_START:
             # It may have begun by now: what runs is not ended for having been late.
             report = self._poll(call, driver, placement, workload, now)
             if report.state is not PlacementState.PROVISIONING:
@@ -479,7 +479,7 @@ def open_workload(jobs: Jobs, claim: Claim) -> Workload:
         image=job.image,
         gpu=job.gpu,
         gpu_count=job.gpu_count,
-        max_runtime_seconds=job.max_runtime_seconds,
+        max_runtime_seconds=limit_seconds(job, claim.attempt.rate),
         command=opened.command,
         env=opened.env,
     )

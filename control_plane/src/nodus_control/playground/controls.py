@@ -6,10 +6,12 @@ import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from nodus_core.money import cost_micros, usd
-from nodus_core.routing import Requirements, ceiling_micros, decide
+from nodus_core.admission import admit
+from nodus_core.decisions import decision_document
+from nodus_core.money import usd
+from nodus_core.routing import Requirements
+from nodus_core.spec import FIELDS
 from nodus_core.times import timestamp
-from nodus_ledger.jobs.placements import decision_document
 from nodus_ledger.jobs.supplier_eligibility import Program
 
 from ..api.faults import ACTIONS, Fault
@@ -113,6 +115,7 @@ def _routing(control_plane: ControlPlane, payload: Mapping[str, Any], errors: Co
     gpu = payload.get("gpu", "")
     offers = control_plane.catalogue.offers_for(gpu, simulated=_simulates(control_plane))
     count, seconds = payload.get("gpu_count"), payload.get("max_runtime_seconds")
+    ceiling = None if "max_cost_usd" in errors else FIELDS["max_cost_usd"].read(payload.get("max_cost_usd"))
     needed = count or 1
     stand = control_plane.availability.now(CUSTOMER_ID, (gpu,), real_now=int(time.time() * 1000))
     cannot_run = stand.anothers
@@ -120,7 +123,6 @@ def _routing(control_plane: ControlPlane, payload: Mapping[str, Any], errors: Co
         command = payload.get("command")
         program = Program(payload["image"], None if command is None else tuple(command), payload.get("env") or {})
         cannot_run |= control_plane.availability.unable(program)
-    ceiling = ceiling_micros([offer for offer in offers if offer.supplier not in cannot_run], tiers, needed)
     requirements = Requirements(
         require_tiers=tiers,
         gpu_count=needed,
@@ -129,10 +131,13 @@ def _routing(control_plane: ControlPlane, payload: Mapping[str, Any], errors: Co
         unreachable=stand.unreachable,
         full=frozenset(name for (name, model), free in stand.free.items() if model == gpu and free < needed),
         cannot_run=cannot_run,
-        ceiling_micros=ceiling,
+        max_runtime_seconds=seconds or 0,
+        max_cost_micros=ceiling,
     )
-    reserved = None if ceiling is None or not count or not seconds else usd(cost_micros(ceiling, count, seconds * 1000))
-    return {"routing": decision_document(decide(offers, requirements)), "reserved_usd": reserved}
+    admitted = admit(offers, requirements)
+    reserved = None if admitted.offer is None or not count or not seconds else usd(admitted.reserved)
+    document = decision_document(admitted.decision, gpu, control_plane.catalogue.sha256)
+    return {"routing": document, "reserved_usd": reserved}
 
 
 def get_run(control: Control) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from .shell import join
 Fields = dict[str, Any]
 
 _INTEGER = re.compile(r"[0-9]{1,9}\Z")
+_AMOUNT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?\Z")
 _VALID = {"image": "image", "gpu": "l40s"}
 
 
@@ -63,6 +64,11 @@ def _read_text(text: object) -> str | None:
 def _read_integer(text: object) -> object:
     value = str(text).strip()
     return int(value) if _INTEGER.match(value) else value
+
+
+def _read_amount(text: object) -> object:
+    value = str(text or "").strip()
+    return (float(value) if _AMOUNT.match(value) else value) if value else None
 
 
 def _read_tiers(tiers: object) -> object:
@@ -130,7 +136,12 @@ def _default(name: str) -> str:
 def _reader(name: str) -> Callable[[object], object]:
     if name in _SPECIAL:
         return _SPECIAL[name]
-    return _read_integer if FIELDS[name].schema.get("type") == "integer" else _read_text
+    kinds = FIELDS[name].schema.get("type")
+    if kinds == "integer":
+        return _read_integer
+    if kinds == ["integer", "null"]:
+        return lambda text: _read_integer(text) if _read_text(text) else None
+    return _read_amount if kinds == ["number", "null"] else _read_text
 
 
 def _text(payload: Mapping[str, Any], name: str, default: str = "") -> str:

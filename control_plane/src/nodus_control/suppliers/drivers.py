@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nodus_core.catalogue import Catalogue, default_catalogue
+from nodus_ledger.database.rows import JobRecord
 from nodus_ledger.jobs.jobs import Jobs
 from nodus_ledger.jobs.supplier_eligibility import WhyNot
 
@@ -34,6 +35,11 @@ _WHAT_RUNS_THERE = {
     DOCKER: "images really run, in containers of an engine. For live keys (nk_live_…).",
     SLURM: "jobs really run, on a Slurm cluster. For live keys (nk_live_…).",
 }
+
+
+def limit_seconds(job: JobRecord, micros_per_gpu_hour: int) -> int:
+    """Return the limit that a driver is given for a placement at a price: in whole seconds, and no less than it is."""
+    return -(-job.limit_ms(micros_per_gpu_hour) // 1000)
 
 
 def what_runs(suppliers: Mapping[str, str]) -> str:

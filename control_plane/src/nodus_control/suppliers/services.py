@@ -19,7 +19,7 @@ from nodus_core.suppliers_file import (
 )
 from nodus_ledger.jobs.jobs import Jobs
 
-from .drivers import DOCKER, PROCESS, SIMULATED, SLURM, DriverContext, Service, Terms
+from .drivers import DOCKER, PROCESS, SIMULATED, SLURM, DriverContext, Service, Terms, limit_seconds
 from .process.options import ProcessOptions
 from .protocol import Driver, Placement, Program, SubmissionRefused, Workload
 from .simulated.driver import Recalled, SimulatedDriver
@@ -143,7 +143,7 @@ def _recall(jobs: Jobs, placement: Placement) -> Recalled | None:
         image=job.image,
         gpu=job.gpu,
         gpu_count=job.gpu_count,
-        max_runtime_seconds=job.max_runtime_seconds,
+        max_runtime_seconds=limit_seconds(job, facts.rate),
         command=opened.command,
         env=opened.env,
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from nodus_core.ceilings import limit_ms
 from nodus_core.lifecycle import Change, JobState, JobStatus
 
 from .schema import attempts, jobs
@@ -32,11 +33,17 @@ class JobRecord:
     prefer_region: str | None
     name: str | None
     labels: str | None
+    max_cost_micros: int | None
+    queue_timeout_seconds: int | None
     sealed: bytes = field(repr=False)
     steering: bytes | None = field(repr=False)
     created_at: int
     reserved: int
     reserved_rate: int
+    reserved_at: int | None
+    estimated: int | None
+    queued_at: int | None
+    budget_needs: int | None
     simulated: bool | None
     status: str
     placements: int
@@ -82,6 +89,23 @@ class JobRecord:
     def is_simulated(self) -> bool:
         """Whether nothing runs, and nothing is charged."""
         return counts_as_simulated(self.simulated)
+
+    @property
+    def estimate(self) -> int:
+        """What was reserved last: that, and no more, it may cost where it is, or was to be."""
+        return self.reserved if self.estimated is None else self.estimated
+
+    @property
+    def queue_deadline(self) -> int | None:
+        """When it is to fail if it does not run by then; None where it waits as long as it takes."""
+        if self.queue_timeout_seconds is None:
+            return None
+        since = self.created_at if self.queued_at is None else self.queued_at
+        return since + self.queue_timeout_seconds * 1000
+
+    def limit_ms(self, micros_per_gpu_hour: int) -> int:
+        """How long it may run at a price, in milliseconds."""
+        return limit_ms(micros_per_gpu_hour, self.gpu_count, self.max_runtime_seconds, self.max_cost_micros)
 
     @property
     def tiers(self) -> tuple[str, ...]:

@@ -142,11 +142,16 @@ jobs = Table(
     Column("prefer_region", String),
     Column("name", String),
     Column("labels", Text),  # as canonical JSON; None for none
+    Column("max_cost_micros", BigInteger),
+    Column("queue_timeout_seconds", Integer),
     Column("sealed", LargeBinary, nullable=False),  # env and command; empty once terminal
     Column("steering", LargeBinary),  # what of env steers a simulated job, sealed: its output follows from that
     Column("created_at", BigInteger, nullable=False),
-    Column("reserved", BigInteger, nullable=False),
-    Column("reserved_rate", BigInteger, nullable=False),
+    Column("reserved", BigInteger, nullable=False),  # now: 0 while it waits for budget
+    Column("reserved_rate", BigInteger, nullable=False),  # what its first reservation was made of
+    Column("reserved_at", BigInteger),  # when what is reserved was last decided; None for as it was submitted
+    Column("estimated", BigInteger),  # the last that was reserved, if it is no more
+    Column("queued_at", BigInteger),  # when it was last lost; None for never
     Column("simulated", Boolean),  # None for a job from before this was recorded, which counts as simulated
     # What transitions change.
     Column("status", String, nullable=False),
@@ -173,6 +178,7 @@ jobs = Table(
     Column("waiting_in", String),  # the queue of those of its customer that can go where it can
     Column("passed_over_at", BigInteger),  # when another was first placed where there were too few GPUs for it
     Column("reserves", String),  # whose GPUs are kept for it as they come free
+    Column("budget_needs", BigInteger),  # the least that could be reserved for it, since it began to wait for budget
     Column("phase", String),  # what its engine is doing, while that is not what its status says
     Column("phase_detail", Text),
     Column("generation", Integer, nullable=False),
@@ -237,6 +243,14 @@ Index(
     jobs.c.seq,
     sqlite_where=text("passed_over_at IS NOT NULL"),
     postgresql_where=text("passed_over_at IS NOT NULL"),
+)
+Index(
+    "jobs_waiting_for_budget",
+    jobs.c.key_id,
+    jobs.c.created_at,
+    jobs.c.seq,
+    sqlite_where=text("budget_needs IS NOT NULL"),
+    postgresql_where=text("budget_needs IS NOT NULL"),
 )
 Index("jobs_open", jobs.c.gpu, sqlite_where=text("open_attempt"), postgresql_where=text("open_attempt"))
 IS_OPEN = text("jobs.open_attempt")

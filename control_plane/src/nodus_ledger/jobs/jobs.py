@@ -20,6 +20,7 @@ from ..database.rows import JOB_FIELDS, JobRecord
 from ..database.schema import attempts, jobs
 from ..database.sealing import Sealer
 from ..errors import UnknownJob
+from ..keys import waiting_jobs
 from ..keys.keys import KeyRecord
 from ..keys.thresholds import DEFAULT_FRACTION
 from . import outcomes, slots
@@ -47,6 +48,7 @@ _PLACEMENT = select(
     attempts.c.placed_at,
     attempts.c.ended_at,
     jobs.c.simulated,
+    attempts.c.rate,
 ).join(jobs, jobs.c.id == attempts.c.job_id)
 
 
@@ -62,7 +64,8 @@ class Page:
 class PlacementFacts:
     """Which attempt ran where, and when, in Unix milliseconds; `ended_at` is None while it is open.
 
-    `simulated` is whether nothing ran, as the job's row says; None where that was not recorded.
+    `simulated` is whether nothing ran, as the job's row says; None where that was not recorded. `rate` is in micro-USD
+    per GPU-hour.
     """
 
     job_id: str
@@ -72,6 +75,7 @@ class PlacementFacts:
     placed_at: int
     ended_at: int | None
     simulated: bool | None = None
+    rate: int = 0
 
 
 _NEVER_BEGUN = (outcomes.REFUSED, outcomes.NOT_STARTED)
@@ -118,8 +122,8 @@ class Jobs:
 
         Raises:
             IdempotencyKeyReused: the key was used with another spec before.
-            NoSuchOffer, SimulationsOnly, NothingSimulated, NoSupplier, CannotRun, BudgetExceeded: nothing was accepted,
-                and the idempotency key is still free.
+            NoSuchOffer, SimulationsOnly, NothingSimulated, NoSupplier, CannotRun, MaxCostTooLow, BudgetExceeded:
+                nothing was accepted, and the idempotency key is still free.
         """
         return self._submissions.submit(key, spec, idempotency_key, now)
 
@@ -163,7 +167,10 @@ class Jobs:
                 connection.execute(
                     update(jobs).where(jobs.c.seq == job.seq).values(cancel_requested_at=now, due_at=now)
                 )
-            return _require(connection.execute(_BY_ID, {"job": job_id, "customer": key.customer_id}).first())
+            after = _require(connection.execute(_BY_ID, {"job": job_id, "customer": key.customer_id}).first())
+        if after.is_terminal:
+            waiting_jobs.wake(self._database, now, [after.key_id])
+        return after
 
     def request_cancel_all(self, now: int) -> None:
         """Request the end of every job, of all customers: for a control plane whose memory ends with it."""
@@ -181,14 +188,18 @@ class Jobs:
         with self._database.read() as connection:
             return owner_of(connection, supplier) not in (None, customer_id)
 
-    def decision(self, job_id: str) -> dict[str, Any] | None:
-        """Return the latest placement decision of a job, as the router judged it; None before the first."""
-        query = (
-            select(attempts.c.decision).where(attempts.c.job_id == job_id).order_by(attempts.c.attempt.desc()).limit(1)
-        )
+    def decision(self, job_id: str, attempt: int | None = None) -> dict[str, Any] | None:
+        """Return the latest placement decision of a job, or that of an attempt; None if there is none.
+
+        It is as the router judged it, with the number of the attempt.
+        """
+        query = select(attempts.c.attempt, attempts.c.decision).where(attempts.c.job_id == job_id)
+        query = query.order_by(attempts.c.attempt.desc()).limit(1)
+        if attempt is not None:
+            query = query.where(attempts.c.attempt == attempt)
         with self._database.read() as connection:
-            found = connection.execute(query).scalar()
-        return None if found is None else json.loads(found)
+            found = connection.execute(query).first()
+        return None if found is None else {"attempt": found.attempt, **json.loads(found.decision)}
 
     def latest_placement(self, job_id: str) -> PlacementFacts | None:
         """Return the last placement that a supplier began with; None before the first."""

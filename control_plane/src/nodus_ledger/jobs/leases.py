@@ -19,36 +19,37 @@ from sqlalchemy import (
     bindparam,
     exists,
     func,
-    insert,
     or_,
     select,
     true,
     update,
 )
 
-from nodus_core import routing
 from nodus_core.catalogue import Catalogue
-from nodus_core.lifecycle import Change, JobStatus
+from nodus_core.lifecycle import JobStatus
 
 from ..database.database import Database
 from ..database.rows import ATTEMPT_FIELDS, JOB_FIELDS, AttemptRecord, JobRecord
 from ..database.schema import attempts, jobs
 from ..errors import DatabaseUnavailable
-from ..trust import job_entries
-from ..trust.log import Entry
+from ..keys import waiting_jobs
+from ..keys.budgets import month_end
+from ..keys.thresholds import DEFAULT_FRACTION
 from .accepted_suppliers import is_accepted
 from .capacity import Layout
 from .claiming import Claim, Standing
+from .direct import ends_in_queue, place_directly
 from .outages import outages_now
 from .passes import Passes
-from .placements import attempt_row, closed_attempts, no_supplier, nowhere, orphans
+from .placements import closed_attempts
 from .settlement import SUBMITTING, Step, write_steps
 from .slots import Slots
 from .supplier_eligibility import SupplierEligibility
-from .wants import WAITING_FOR_CAPACITY, WAITS_NO_MORE, Circumstances, ClosedAttempt, Wants, detail_of
+from .wants import WAITING_FOR_CAPACITY, Circumstances, ClosedAttempt, Wants, detail_of
 from .wants import of_job as wants_of
 
 SWEEP_SECONDS = 2.0
+WAKE_SECONDS = 60.0
 MARGIN_MS = 1000
 LEFT_TO_OTHERS_MS = 15_000
 """How long what was placed at a supplier that a worker cannot ask is left to those who perhaps can."""
@@ -63,11 +64,7 @@ _CLAIM = (
         phase=bindparam("to_phase"),
     )
 )
-_OPEN_ATTEMPT = (
-    update(jobs)
-    .where(jobs.c.seq == bindparam("of_seq"))
-    .values(attempt=bindparam("to_attempt"), open_attempt=True, **WAITS_NO_MORE)
-)
+_WAIT_ON = update(jobs).where(jobs.c.seq == bindparam("of_seq")).values(due_at=bindparam("again_at"))
 _QUEUE = (
     update(jobs)
     .where(jobs.c.seq == bindparam("of_seq"))
@@ -92,6 +89,7 @@ class Claims:
         *,
         eligibility: SupplierEligibility | None = None,
         must_be_accepted: bool = False,
+        threshold: float = DEFAULT_FRACTION,
     ) -> None:
         """Prepare for handing out jobs.
 
@@ -102,6 +100,7 @@ class Claims:
             eligibility: which suppliers can run what, and for whom.
             must_be_accepted: nothing is placed while another catalogue is the accepted one. Where none has to be, jobs
                 of a kind, simulated or real, that nobody in the catalogue takes are left alone.
+            threshold: the fraction of a key's cap at which subscribers are told, unless the key has its own.
         """
         self._database = database
         self._catalogue = catalogue
@@ -113,6 +112,8 @@ class Claims:
         self._layout = Layout.of(catalogue) if layout is None else layout
         self._eligibility = eligibility or SupplierEligibility()
         self._must_be_accepted = must_be_accepted
+        self._threshold = threshold
+        self._next_wake = 0.0
         # One from before this was recorded may be under way with either.
         self._is_ours = (
             true()
@@ -127,6 +128,7 @@ class Claims:
             is_agreed=must_be_accepted,
             eligibility=self._eligibility,
             may_place=self._may_place,
+            threshold=threshold,
         )
 
     def next_due(self, real_now: int) -> int | None:
@@ -170,6 +172,7 @@ class Claims:
             How many jobs were dealt with, and which of them a driver must be asked about.
         """
         stand = Standing(owner, now, real_now + lease_ms, busy, unreachable, drained)
+        self._wake_now_and_then(now)
         dealt_with, claims = self._lease(stand, real_now, limit)
         try:
             placed, theirs = self._passes.run_due(stand, limit=limit)
@@ -178,6 +181,12 @@ class Claims:
                 raise
             placed, theirs = 0, []  # What is claimed is dealt with; the next claim will say.
         return dealt_with + placed, claims + theirs
+
+    def _wake_now_and_then(self, now: int) -> None:
+        """Wake what waits for budget, in case whoever made room has not come to it."""
+        if time.monotonic() >= self._next_wake:
+            self._next_wake = time.monotonic() + WAKE_SECONDS
+            waiting_jobs.wake(self._database, now)
 
     def _may_place(self, connection: Connection) -> bool:
         """Say whether this process goes by the suppliers that all processes of the database agreed on."""
@@ -192,13 +201,17 @@ class Claims:
             if not due:
                 return 0, []
             circumstances = Circumstances(outages_now(connection), stand.drained, stand.unreachable)
-            history = closed_attempts(connection, [job.id for job in due if job.attempt and not job.open_attempt])
-            to_wait = [job for job in due if self._waits(job)]
+            ended, for_budget = ends_in_queue(connection, due, now)
+            self._wait_on(connection, for_budget, now)
+            dealt_with = {step.job.seq for step in ended} | {job.seq for job in for_budget}
+            undecided = [job for job in due if job.seq not in dealt_with]
+            history = closed_attempts(connection, [job.id for job in undecided if job.attempt and not job.open_attempt])
+            to_wait = [job for job in undecided if self._waits(job)]
             self._queue(connection, [(job, history[job.id]) for job in to_wait], now)
             waiting = {job.seq for job in to_wait}
             leased = [
                 replace(job, generation=job.generation + 1, lease_owner=stand.owner)
-                for job in due
+                for job in undecided
                 if job.seq not in waiting
             ]
             open_attempts = _open_attempts(connection, [job for job in leased if job.open_attempt])
@@ -212,8 +225,12 @@ class Claims:
                 for job in leased
                 if job.open_attempt
             ]
-            unplaced = [(job, history[job.id]) for job in leased if not job.open_attempt]
-            claims += self._dispatch(connection, unplaced, circumstances, now)
+            unplaced = [(job, self._wants(job, history[job.id], now)[0]) for job in leased if not job.open_attempt]
+            placed = place_directly(
+                connection, unplaced, ended, self._catalogue, circumstances, now, threshold=self._threshold
+            )
+            self._queue(connection, [(job, history[job.id]) for job in placed.to_wait], now)
+            claims += placed.claims
             if claims:
                 connection.execute(
                     _CLAIM,
@@ -228,7 +245,18 @@ class Claims:
                         for claim in claims
                     ],
                 )
+        waiting_jobs.wake(self._database, now, placed.released)
         return len(due), claims
+
+    def _wait_on(self, connection: Connection, waiting: Sequence[JobRecord], now: int) -> None:
+        """Have jobs wait for budget for another month, or until there is room."""
+        if waiting:
+            ends = [month_end(now) if job.queue_deadline is None else job.queue_deadline for job in waiting]
+            rows = [
+                {"of_seq": job.seq, "again_at": min(end, month_end(now))}
+                for job, end in zip(waiting, ends, strict=True)
+            ]
+            connection.execute(_WAIT_ON, rows)
 
     def _waits(self, job: JobRecord) -> bool:
         """Say whether a due job waits for its turn, like all that are not placed yet where turns are taken."""
@@ -242,6 +270,7 @@ class Claims:
         rows = []
         for job, history in unplaced:
             wants, again_at = self._wants(job, history, now)
+            again_at = min((at for at in (again_at, job.queue_deadline) if at is not None), default=None)
             rows.append(
                 {
                     "of_seq": job.seq,
@@ -325,6 +354,11 @@ class Claims:
                 is_news = job.cancel_requested_at is not None and step.job.cancel_requested_at is None
                 written.append(replace(step, job=job, due_at=now if is_news else step.due_at))
             write_steps(connection, written, self._catalogue)
+        waiting_jobs.wake(
+            self._database,
+            now,
+            {each.job.key_id for each in written if each.changes and each.changes[-1].to.is_terminal},
+        )
         return len(written)
 
     def postpone(self, owner: str, job: JobRecord, *, due_at: int) -> None:
@@ -345,55 +379,6 @@ class Claims:
                 .where(jobs.c.seq == job.seq, jobs.c.lease_owner == owner, jobs.c.generation == job.generation)
                 .values(lease_owner=None, lease_until=None, due_at=due_at, phase=job.phase)
             )
-
-    def _dispatch(
-        self,
-        connection: Connection,
-        unplaced: Sequence[tuple[JobRecord, Sequence[ClosedAttempt]]],
-        circumstances: Circumstances,
-        now: int,
-    ) -> list[Claim]:
-        """Route jobs that no driver has yet; return the claims that a driver is to be given."""
-        claims: list[Claim] = []
-        ended: list[Step] = []
-        rows: list[dict[str, Any]] = []
-        entries: list[Entry] = []
-        to_wait = []
-        without_hope = orphans(connection, [job for job, _ in unplaced], simulated=self._catalogue.has_simulated)
-        for job, history in unplaced:
-            if job.cancel_requested_at is not None:
-                ended.append(Step(job, [Change(to=JobStatus.CANCELLED, at=now, reason="requested")], None))
-                continue
-            wants, _ = self._wants(job, history, now)
-            requirements = wants.requirements(self._catalogue, circumstances, prefer_region=job.prefer_region)
-            offers = self._catalogue.offers_for(job.gpu, simulated=job.is_simulated)
-            if job.id in without_hope:
-                offers = ()
-            decision = routing.decide(offers, requirements)
-            number = job.attempt + 1
-            offer = decision.chosen
-            if offer is None and decision.may_wait:
-                to_wait.append((job, history))
-                continue
-            retail = self._catalogue.retail_micros_per_gpu_hour(job.gpu, simulated=job.is_simulated)
-            rows.append(attempt_row(job.id, number, offer, now, decision, retail_rate=retail))
-            if offer is None:
-                ended.append(Step(replace(job, attempt=number), [no_supplier(now, decision)], None, nowhere(now)))
-                continue
-            rate = offer.micros_per_gpu_hour
-            entries.append(job_entries.attempted(job, number, offer.supplier, offer.region, rate, now))
-            attempt = AttemptRecord(job.id, number, offer.supplier, offer.region, rate, now)
-            opened = replace(job, attempt=number, open_attempt=True)
-            claims.append(Claim(opened, attempt, supplier_is_out=False, is_first=True))
-        self._queue(connection, to_wait, now)
-        if rows:
-            connection.execute(insert(attempts), rows)
-        if claims:
-            connection.execute(
-                _OPEN_ATTEMPT, [{"of_seq": claim.job.seq, "to_attempt": claim.job.attempt} for claim in claims]
-            )
-        write_steps(connection, ended, self._catalogue, entries)
-        return claims
 
     def first_due_query(self, floor: int | None) -> Select[Any]:
         """Return the query of the earliest time at which a job falls due, not before a floor."""

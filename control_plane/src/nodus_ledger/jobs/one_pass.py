@@ -16,6 +16,7 @@ from ..trust import job_entries, log
 from ..trust.log import Entry
 from .capacity import Head, Room, Share
 from .claiming import Claim, Standing
+from .reserving import Months
 from .settlement import SUBMITTING
 from .wants import WAITS_NO_MORE
 
@@ -41,6 +42,9 @@ _PLACE = (
         generation=bindparam("to_generation"),
         lease_owner=bindparam("to_owner"),
         lease_until=bindparam("to_until"),
+        reserved=bindparam("to_reserved"),
+        reserved_at=bindparam("to_reserved_at"),
+        estimated=None,
         **{**WAITS_NO_MORE, "phase": bindparam("to_phase")},
     )
 )
@@ -103,6 +107,7 @@ class OnePass:
     room: Room
     held: dict[Share, int]
     stand: Standing
+    months: Months
     owners: Mapping[str, str] = field(default_factory=dict)
     is_stale: bool = False
     moved: int = 0
@@ -113,6 +118,11 @@ class OnePass:
     entries: list[Entry] = field(default_factory=list)
     placed: list[dict[str, Any]] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
+
+    @property
+    def done(self) -> int:
+        """How many jobs have left their place in a queue."""
+        return len(self.placed) + self.months.waiting + self.moved
 
     @property
     def now(self) -> int:
@@ -144,14 +154,15 @@ class OnePass:
         share = Share(job.customer_id, job.is_simulated)
         self.held[share] = self.held.get(share, 0) + job.gpu_count
 
-    def places(self, job: JobRecord, offer: Offer, row: Mapping[str, Any]) -> None:
+    def places(self, job: JobRecord, offer: Offer, reserved: int, row: Mapping[str, Any], sha256: str) -> None:
         """Count a job that is placed, and claim it, unless the worker has its hands full there."""
         stand = self.stand
         number, rate = row["attempt"], offer.micros_per_gpu_hour
+        self.months.change(job, reserved)
         is_claimed = offer.supplier not in stand.busy
         generation = job.generation + is_claimed
         self.rows.append(dict(row))
-        self.entries.append(job_entries.attempted(job, number, offer.supplier, offer.region, rate, self.now))
+        self.entries.append(job_entries.attempted(job, number, offer, reserved, sha256, self.now))
         self.placed.append(
             {
                 "of_seq": job.seq,
@@ -161,6 +172,8 @@ class OnePass:
                 "to_owner": stand.owner if is_claimed else None,
                 "to_until": stand.until if is_claimed else None,
                 "to_phase": SUBMITTING if is_claimed else None,
+                "to_reserved": reserved,
+                "to_reserved_at": self.now,
             }
         )
         share = Share(job.customer_id, job.is_simulated)
@@ -173,6 +186,10 @@ class OnePass:
                 open_attempt=True,
                 generation=generation,
                 lease_owner=stand.owner,
+                reserved=reserved,
+                reserved_at=self.now,
+                estimated=None,
+                budget_needs=None,
                 phase=None,
                 phase_detail=None,
             )
@@ -181,7 +198,7 @@ class OnePass:
             )
             self.claims.append(Claim(opened, attempt, supplier_is_out=False, is_first=True))
 
-    def write(self, waiting: WaitingHeads) -> None:
+    def write(self, waiting: WaitingHeads, threshold: float) -> None:
         """Write what is on record of jobs that go on waiting, and of those that were placed; the ledger last."""
         connection = self.connection
         if waiting.changed:
@@ -193,8 +210,12 @@ class OnePass:
             ]
             if notes:
                 connection.execute(_NOTE, notes)
-        if not self.placed:
-            return
+        entries = self.months.write(threshold)
+        if self.placed:
+            self._write_placed(connection)
+        log.append_all(connection, [*entries, *self.entries])
+
+    def _write_placed(self, connection: Connection) -> None:
         connection.execute(_PLACE, self.placed)
         connection.execute(insert(attempts), self.rows)
         connection.execute(
@@ -208,7 +229,6 @@ class OnePass:
                 for share in sorted(self.served)
             ],
         )
-        log.append_all(connection, self.entries)
 
 
 def _counted_as(gpu: str, *, is_simulated: bool) -> str:

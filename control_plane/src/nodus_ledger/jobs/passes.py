@@ -24,18 +24,24 @@ from ..database.database import Database
 from ..database.rows import JOB_FIELDS, JobRecord
 from ..database.schema import attempts, jobs, passes
 from ..errors import DatabaseUnavailable
+from ..keys import waiting_jobs
+from ..keys.thresholds import DEFAULT_FRACTION
 from . import supplier_eligibility
 from .capacity import Head, Layout, Room, kept_for, next_turn, pools_with_room, reservations
 from .claiming import Claim, Standing
 from .one_pass import OnePass, Possible, WaitingHeads
 from .outages import outages_now
-from .placements import attempt_row, no_supplier, nowhere
+from .placements import Decided, attempt_row, decided, no_supplier, nowhere
+from .reserving import Months, needed
 from .settlement import Step, write_steps
 from .slots import Slots, free
 from .supplier_eligibility import SupplierEligibility
-from .wants import Circumstances, Wants, of_queue
+from .wants import Circumstances, Wants, ceiling_of, of_queue
 
 SWEEP_SECONDS = 1.0
+
+_LOOKS = 16
+"""How many jobs a pass looks at, at most, for each that it may place: those that go on waiting cost time too."""
 
 _logger = logging.getLogger(__name__)
 
@@ -106,6 +112,7 @@ class Passes:
         is_agreed: bool = False,
         eligibility: SupplierEligibility | None = None,
         may_place: Callable[[Connection], bool] = lambda _: True,
+        threshold: float = DEFAULT_FRACTION,
     ) -> None:
         """Prepare for passes.
 
@@ -117,7 +124,9 @@ class Passes:
                 it takes are left to others, who may have suppliers for them.
             eligibility: which suppliers can run what, and for whom.
             may_place: asked in the transaction that would place something, or end it.
+            threshold: the fraction of a key's cap at which subscribers are told, unless the key has its own.
         """
+        self._threshold = threshold
         self._may_place = may_place
         self._database = database
         self._catalogue = catalogue
@@ -175,7 +184,8 @@ class Passes:
             else:
                 self._failing.discard(gpu)
             done += count
-            if count < at_once:
+            # Where a pass has ended before it had to, the next one goes on at once.
+            if count < at_once and not (count and gpu in self._news):
                 due.remove(gpu)
         return done, claims
 
@@ -191,15 +201,16 @@ class Passes:
         """Place and end jobs of a model, and add what is claimed; return how many were dealt with."""
         work, hopeless = self._place(gpu, circumstances, stand, limit)
         claims += work.claims
-        placed = len(work.entries)
+        placed = len(work.placed)
         self._seen[gpu] = (circumstances, work.room)
         if placed:
             self._placed_last[gpu] = max(self._placed_last.values(), default=0) + 1
-        if placed >= limit or work.is_stale or work.moved:
+        if work.done >= limit or work.is_stale or work.moved:
             self._news.add(gpu)  # There may be more.
+        waiting_jobs.wake(self._database, stand.now, work.months.released)
         if ended := self._end(gpu, hopeless, circumstances, stand.now, limit):
             self._news.add(gpu)
-        return placed + work.moved + ended
+        return work.done + ended
 
     def _end(self, gpu: str, hopeless: Sequence[str], circumstances: Circumstances, now: int, limit: int) -> int:
         """End jobs that no supplier takes, or will: in a transaction of its own, which locks their keys."""
@@ -216,26 +227,36 @@ class Passes:
                 if len(ended) + moved >= limit:
                     break
                 limits = {"of_gpu": gpu, "queue": queue, "at_most": limit - len(ended) - moved}
-                decision = self._decide(gpu, of_queue(queue), circumstances, owners)
+                wants = of_queue(queue)
                 for job in [JobRecord(*row) for row in connection.execute(_LOCK_OLDEST, limits)]:
                     if self._moves(connection, job, queue):
                         moved += 1
                         continue
                     number = job.attempt + 1
+                    decision = self._decide(gpu, wants, circumstances, owners, job=job)
                     ended.append(Step(replace(job, attempt=number), [no_supplier(now, decision)], None, nowhere(now)))
-                    rows.append(attempt_row(job.id, number, None, now, decision))
+                    rows.append(attempt_row(job.id, number, None, now, self._written(decision, gpu)))
             if rows:
                 connection.execute(insert(attempts), rows)
             write_steps(connection, ended, self._catalogue)
+        waiting_jobs.wake(self._database, now, {step.job.key_id for step in ended})
         return len(ended) + moved
 
     def _decide(
-        self, gpu: str, wants: Wants, circumstances: Circumstances, owners: Mapping[str, str], **more: Any
+        self,
+        gpu: str,
+        wants: Wants,
+        circumstances: Circumstances,
+        owners: Mapping[str, str],
+        headroom: int | None = None,
+        **more: Any,
     ) -> Decision:
         """Ask the router; `more` is what `Wants.requirements` takes beside."""
         requirements = wants.requirements(
             self._catalogue, circumstances, anothers=supplier_eligibility.anothers(owners, wants.customer), **more
         )
+        if headroom is not None:
+            requirements = replace(requirements, headroom_micros=headroom)
         return decide(self._catalogue.offers_for(gpu, simulated=wants.simulated is not False), requirements)
 
     def _place(self, gpu: str, circumstances: Circumstances, stand: Standing, limit: int) -> tuple[OnePass, list[str]]:
@@ -248,19 +269,22 @@ class Passes:
             connection.execute(_BEGIN_MODEL, {"of_gpu": gpu})
             connection.execute(_LOCK_MODEL, {"of_gpu": gpu})
             room = self._slots.room(connection, gpu)
-            work = OnePass(connection, gpu, room, self._slots.held(connection, gpu), stand)
+            months = Months(connection, stand.now)
+            work = OnePass(connection, gpu, room, self._slots.held(connection, gpu), stand, months)
             if not self._may_place(connection):
                 return work, []
             work.owners = self._eligibility.owners(connection, keep=True)
             waiting = self._queues(connection, gpu, circumstances, work.owners)
             work.read_turns({head.share for head in waiting.heads.values()})
-            while len(work.entries) + work.moved < limit and not work.is_stale:
+            looks = 0
+            while work.done < limit and looks < _LOOKS * limit and not work.is_stale:
+                looks += 1
                 self._reserve(work, waiting)
                 turn = next_turn(list(waiting.heads.values()), work.room, work.held, work.turns)
                 if turn.head is None:
                     break
                 self._take_turn(work, waiting, turn.head, turn.skipped, circumstances)
-            work.write(waiting)
+            work.write(waiting, self._threshold)
             return work, waiting.hopeless
 
     def _reserve(self, work: OnePass, waiting: WaitingHeads) -> None:
@@ -284,15 +308,26 @@ class Passes:
             wants = replace(of_queue(queue), unable=self._eligibility.unable_of(job))
             with_room = pools_with_room(head, kept_for(waiting.heads.values()), work.room)
             full = [supplier for supplier, pool in self._layout.pools.items() if pool not in with_room]
-            decision = self._decide(
-                work.gpu, wants, circumstances, work.owners, prefer_region=job.prefer_region, full=full
-            )
-            if decision.chosen is None:
+
+            def again(headroom: int | None = None) -> Decision:
+                return self._decide(work.gpu, wants, circumstances, work.owners, headroom, job=job, full=full)
+
+            decision = again()
+            if decision.chosen is not None and needed(decision) != job.reserved:
+                if work.months.is_anothers(job.key_id):
+                    # So that no two passes ever wait for each other's keys, each changes one; the next one goes on.
+                    work.is_stale = True
+                    return
+                work.months.lock([job.key_id])
+                decision = work.months.within(job, decision, again)
+            if decision.waits_for_budget:
+                work.months.have_wait(job, decision)
+            elif decision.chosen is not None:
+                if not self._opens(work, waiting, job, decision, decision.chosen, skipped):
+                    return
+            elif self._moves(work.connection, job, queue):
                 # Other suppliers can run it than when it began to wait: from now on it waits for those.
-                self._moves(work.connection, job, queue)
                 work.moved += 1
-            elif not self._opens(work, waiting, job, decision, decision.chosen, skipped):
-                return
         after_at = work.connection.execute(_CREATED_AT, {"of_seq": head.seq}).scalar()
         after = {"of_gpu": work.gpu, "queue": queue, "after_at": after_at, "after_seq": head.seq}
         waiting.advance(head, work.connection.execute(NEXT_IN_QUEUE, after).scalar())
@@ -332,16 +367,22 @@ class Passes:
                 if pool in other.pools and other.passed_over_at is None:
                     waiting.change(other.seq, passed_over_at=work.now)
         retail = self._catalogue.retail_micros_per_gpu_hour(work.gpu, simulated=offer.simulated)
-        work.places(job, offer, attempt_row(job.id, number, offer, work.now, decision, indices, retail))
+        written = self._written(decision, work.gpu)
+        row = attempt_row(job.id, number, offer, work.now, written, indices, retail)
+        work.places(job, offer, needed(decision), row, written.sha256)
         return True
+
+    def _written(self, decision: Decision, gpu: str) -> Decided:
+        return decided(decision, gpu, self._catalogue.sha256)
 
     def _moves(self, connection: Connection, job: JobRecord, queue: str) -> bool:
         """Move a job to another queue if other suppliers can run it than when it began to wait; say whether it was."""
         wants = of_queue(queue)
-        unable = self._eligibility.unable_of(job)
-        if unable == wants.unable:
+        offers = self._catalogue.offers_for(job.gpu, simulated=job.is_simulated)
+        present = replace(wants, unable=self._eligibility.unable_of(job), ceiling=ceiling_of(job, offers))
+        if present == wants:
             return False
-        connection.execute(_MOVE, {"of_seq": job.seq, "to_queue": replace(wants, unable=unable).queue})
+        connection.execute(_MOVE, {"of_seq": job.seq, "to_queue": present.queue})
         return True
 
     def _is_for(self, work: OnePass, supplier: str, customer_id: str) -> bool:

@@ -6,12 +6,13 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select
 
 from nodus_core import routing
 from nodus_core.catalogue import Offer
+from nodus_core.decisions import decision_document
 from nodus_core.lifecycle import Change, JobStatus
 from nodus_core.money import usd
 from nodus_core.routing import Decision
@@ -22,27 +23,18 @@ from .settlement import AttemptEnd
 from .wants import ClosedAttempt
 
 
-def decision_document(decision: Decision) -> dict[str, Any]:
-    """Return a decision in the form of `GET /v1/jobs/{id}/routing`."""
-    candidates = [
-        {
-            "supplier": candidate.offer.supplier,
-            "kind": candidate.offer.kind.value,
-            "region": candidate.offer.region,
-            "usd_per_gpu_hour": usd(candidate.offer.micros_per_gpu_hour),
-            "score": candidate.score,
-            "rejected": candidate.rejected,
-            "has_room": candidate.has_room,
-            "simulated": candidate.offer.simulated,
-        }
-        for candidate in decision.candidates
-    ]
-    return {"chosen": candidates[0] if decision.chosen is not None else None, "candidates": candidates}
+class Decided(NamedTuple):
+    """A decision as it is kept, and its hash."""
+
+    text: str
+    sha256: str
 
 
 @lru_cache(maxsize=256)
-def _decision_text(decision: Decision) -> str:
-    return json.dumps(decision_document(decision), separators=(",", ":"))
+def decided(decision: Decision, gpu: str, catalogue_sha256: str) -> Decided:
+    """Write a decision down; the same one is written once."""
+    document = decision_document(decision, gpu, catalogue_sha256)
+    return Decided(json.dumps(document, separators=(",", ":")), document["decision_sha256"])
 
 
 def attempt_row(
@@ -50,7 +42,7 @@ def attempt_row(
     number: int,
     offer: Offer | None,
     now: int,
-    decision: Decision,
+    written: Decided,
     indices: Sequence[int] | None = None,
     retail_rate: int | None = None,
 ) -> dict[str, Any]:
@@ -66,7 +58,7 @@ def attempt_row(
         "region": "" if offer is None else offer.region,
         "rate": 0 if offer is None else offer.micros_per_gpu_hour,
         "placed_at": now,
-        "decision": _decision_text(decision),
+        "decision": written.text,
         "gpu_indices": None if indices is None else ",".join(map(str, indices)),
         "retail_rate": UNPRICED if retail_rate is None else retail_rate,
     }
@@ -79,10 +71,33 @@ def no_supplier(now: int, decision: Decision) -> Change:
     message = "Every supplier that offers this is out, was full, or has lost this job before."
     if not rejections:
         message = "No supplier offers this any more."
+    elif routing.OVER_MAX_COST in rejections:
+        code = "max_cost_too_low"
+        message = "Where the job could go, its first minute alone costs more than its max_cost_usd."
     elif rejections == {routing.CANNOT_RUN}:
         code = "cannot_run"
         message = "No supplier that offers this can run the job, or takes jobs of this customer."
     return Change(to=JobStatus.FAILED, at=now, error_code=code, error_message=message, reason=code)
+
+
+def over_budget(now: int, needs: int, cap: int) -> Change:
+    """Return the end of a job for which more would have to be reserved than its key's whole cap."""
+    message = (
+        f"The job needs ${usd(needs):.2f} at least, which is more than its key's monthly cap of ${usd(cap):.2f}: "
+        "raise the cap, or submit it with a lower max_runtime_seconds or max_cost_usd."
+    )
+    return Change(to=JobStatus.FAILED, at=now, error_code="over_budget", error_message=message, reason="over_budget")
+
+
+def waited_too_long(now: int, seconds: int) -> Change:
+    """Return the end of a job that has not run within its `queue_timeout_seconds`."""
+    return Change(
+        to=JobStatus.FAILED,
+        at=now,
+        error_code="queue_timeout",
+        error_message=f"The job did not run within its queue_timeout_seconds of {seconds}.",
+        reason="queue_timeout",
+    )
 
 
 def nowhere(now: int) -> AttemptEnd:

@@ -13,6 +13,7 @@ from ..database.database import Database
 from ..database.rows import ATTEMPT_FIELDS, JOB_FIELDS, AttemptRecord, JobRecord
 from ..database.schema import attempts, jobs
 from ..errors import UnknownJob
+from ..keys import waiting_jobs
 from ..trust.log import OPERATOR, Entry
 from .claiming import Claim
 from .settlement import Step, write_steps
@@ -73,4 +74,7 @@ def resolve(
         }
         step = step_of(Claim(job, attempt, supplier_is_out=False))
         write_steps(connection, [step], catalogue, [Entry(OPERATOR, RESOLVED, now, payload)])
-        return JobRecord(*connection.execute(select(*JOB_FIELDS).where(jobs.c.id == job_id)).one())
+        after = JobRecord(*connection.execute(select(*JOB_FIELDS).where(jobs.c.id == job_id)).one())
+    if after.is_terminal:
+        waiting_jobs.wake(database, now, [after.key_id])
+    return after

@@ -85,6 +85,7 @@ _STATE_COLUMNS = (
     "ledger_hash",
     "phase",
     "phase_detail",
+    "queued_at",
 )
 _UPDATE_JOB = (
     update(jobs)
@@ -96,6 +97,7 @@ _UPDATE_JOB = (
         waiting_in=None,
         passed_over_at=None,
         reserves=None,
+        budget_needs=None,
         sealed=func.coalesce(bindparam("to_sealed", type_=LargeBinary), jobs.c.sealed),
         **{name: bindparam(f"to_{name}") for name in _STATE_COLUMNS},
     )
@@ -197,7 +199,8 @@ def write_steps(
             entries.append(job_entries.settled(job, values))
             settled.append((job, values))
             released[job.key_id] += job.reserved
-            realised[job.key_id, budgets.month_of(values["finished_at"])] += values["cost"]
+            settled_at = max(values["finished_at"], job.reserved_at or 0)
+            realised[job.key_id, budgets.month_of(settled_at)] += values["cost"]
     budgets.settle(connection, released, realised)
     outbox.publish(connection, [_webhook_event(connection, *each) for each in settled])
     meter_events.record(connection, settled)
@@ -265,7 +268,7 @@ def _advance(step: Step, retail_rate: int | None) -> tuple[dict[str, Any], list[
 
     `retail_rate` is what retail is for a job that ends; None where nobody knows.
     """
-    job = step.job
+    job, end = step.job, step.attempt_end
     state = job.state
     history: list[dict[str, Any]] = []
     for number, change in enumerate(step.changes, start=job.events + 1):
@@ -274,7 +277,7 @@ def _advance(step: Step, retail_rate: int | None) -> tuple[dict[str, Any], list[
     values: dict[str, Any] = {
         **state_values(state),
         "events": job.events + len(history),
-        "open_attempt": job.open_attempt and step.attempt_end is None,
+        "open_attempt": job.open_attempt and end is None,
         "due_at": step.due_at,
         "finished_day": None,
         "duration_ms": None,
@@ -284,9 +287,10 @@ def _advance(step: Step, retail_rate: int | None) -> tuple[dict[str, Any], list[
         "ledger_hash": None,
         "phase": step.phase,
         "phase_detail": step.phase_detail,
+        "queued_at": end.ended_at if end is not None and end.outcome in outcomes.GONE else job.queued_at,
     }
     if state.status.is_terminal:
-        duration_ms = lifecycle.running_milliseconds(state, job.max_runtime_seconds)
+        duration_ms = lifecycle.running_milliseconds(state, job.limit_ms(state.micros_per_gpu_hour or 0))
         values.update(_settled(job, state, duration_ms, retail_rate))
     return values, history
 

@@ -10,10 +10,11 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, insert, or_, select
 
 from nodus_core import routing
+from nodus_core.admission import Admission, Refusal, admit
 from nodus_core.catalogue import Catalogue
 from nodus_core.ids import RandomBits, uuid7
 from nodus_core.lifecycle import JobStatus
-from nodus_core.money import cost_micros
+from nodus_core.routing import Requirements
 from nodus_core.seeded_random import stream
 from nodus_core.spec import JobSpec
 
@@ -23,15 +24,25 @@ from ..database.prepared import Prepared
 from ..database.rows import JOB_FIELDS, JobRecord, new_record
 from ..database.schema import events, jobs
 from ..database.sealing import Sealer
-from ..errors import BudgetExceeded, IdempotencyKeyReused, NoSuchOffer, NoSupplier, NothingSimulated, SimulationsOnly
+from ..errors import (
+    BudgetExceeded,
+    BudgetFigures,
+    IdempotencyKeyReused,
+    MaxCostTooLow,
+    NoSuchOffer,
+    NoSupplier,
+    NothingSimulated,
+    SimulationsOnly,
+)
 from ..keys import budget_events, budgets
 from ..keys.keys import KeyRecord
 from ..trust import job_entries, log
 from ..webhooks import outbox, payloads
 from . import labels
-from .capacity import Layout
+from .capacity import Layout, free_in
 from .job_secrets import seal_secrets
 from .outages import outages_now
+from .slots import Slots
 from .supplier_eligibility import Program, SupplierEligibility
 from .wants import of_new_job
 
@@ -108,6 +119,7 @@ class Submissions:
         self._eligibility = eligibility
         self._threshold = threshold
         self._layout = layout
+        self._slots = Slots(database, layout)
         self.ids = ids
 
     def submit(self, key: KeyRecord, spec: JobSpec, idempotency_key: str | None, now: int) -> Submitted:
@@ -137,10 +149,9 @@ class Submissions:
                 return Submitted(earlier, replayed=True)
         if not (self._catalogue.has_simulated if key.is_test else self._catalogue.has_real):
             raise NothingSimulated if key.is_test else SimulationsOnly
-        rate = self._reserved_rate(connection, key, spec)
-        reserved = cost_micros(rate, spec.gpu_count, spec.max_runtime_seconds * 1000)
         try:
-            month = budgets.reserve(connection, key.id, reserved, now, month)
+            admitted = self._admit(connection, key, spec, month)
+            month = budgets.reserve(connection, key.id, admitted.reserved, now, month)
         except BudgetExceeded as exc:
             budget_events.refused(connection, key, exc, now)
             return exc
@@ -148,7 +159,8 @@ class Submissions:
         steering = {name: value for name, value in spec.env.items() if key.is_test and name.startswith(_STEERING)}
         waits = self._layout.takes_turns(spec.gpu)
         unable = self._eligibility.unable(_program(spec)) if waits else ()
-        wants = of_new_job(key.customer_id, spec, rate, simulated=key.is_test, unable=unable)
+        offers = self._catalogue.offers_for(spec.gpu, simulated=key.is_test)
+        wants = of_new_job(key.customer_id, spec, offers, simulated=key.is_test, unable=unable)
         values: dict[str, Any] = {
             "id": job_id,
             "customer_id": key.customer_id,
@@ -162,8 +174,8 @@ class Submissions:
             "sealed": seal_secrets(self._sealer, job_id, spec.command, spec.env),
             "steering": seal_secrets(self._sealer, job_id, None, steering) if steering else None,
             "created_at": now,
-            "reserved": reserved,
-            "reserved_rate": rate,
+            "reserved": admitted.reserved,
+            "reserved_rate": admitted.rate,
             "simulated": key.is_test,
             "status": JobStatus.QUEUED.value,
             "placements": 0,
@@ -197,8 +209,8 @@ class Submissions:
             budget_events.reserved(connection, key, month, job_id, self._threshold, now)
         return Submitted(new_record({**values, "seq": seq}), replayed=False)
 
-    def _reserved_rate(self, connection: Connection, key: KeyRecord, spec: JobSpec) -> int:
-        """Return the highest rate of an offer that can be this job's."""
+    def _admit(self, connection: Connection, key: KeyRecord, spec: JobSpec, month: BudgetFigures | None) -> Admission:
+        """Decide where the job would go now, and so what is reserved for it; `month` is that of a capped key."""
         offers = self._catalogue.offers_for(spec.gpu, simulated=key.is_test)
         eligible = routing.eligible(offers, spec.require_tiers, spec.gpu_count)
         if not eligible:
@@ -206,11 +218,37 @@ class Submissions:
             raise NoSuchOffer(spec.gpu, self._catalogue.gpus_for(simulated=key.is_test), is_too_many=is_too_many)
         owners = self._eligibility.owners(connection)
         unable = self._eligibility.require(eligible, owners, key.customer_id, _program(spec))
-        possible = [offer for offer in eligible if offer.supplier not in unable]
-        out = outages_now(connection)
-        if out and all(offer.supplier in out for offer in possible):
+        requirements = Requirements(
+            require_tiers=spec.require_tiers,
+            gpu_count=spec.gpu_count,
+            prefer_region=spec.prefer_region,
+            outages=outages_now(connection),
+            max_runtime_seconds=spec.max_runtime_seconds,
+            max_cost_micros=spec.max_cost_micros,
+            headroom_micros=None if month is None else month.headroom,
+            full=self._full(connection, spec),
+            cannot_run=unable,
+        )
+        admitted = admit(offers, requirements)
+        if admitted.refusal is Refusal.OVER_BUDGET:
+            assert month is not None  # there is no headroom without a cap
+            raise BudgetExceeded(admitted.reserved, month)
+        if admitted.refusal is Refusal.OVER_MAX_COST:
+            assert admitted.cheapest_minute is not None
+            raise MaxCostTooLow(admitted.cheapest_minute)
+        if admitted.refusal is Refusal.NO_SUPPLIER:
             raise NoSupplier
-        return max(offer.micros_per_gpu_hour for offer in possible)
+        return admitted
+
+    def _full(self, connection: Connection, spec: JobSpec) -> frozenset[str]:
+        """Return the suppliers that have no room for the job now; nothing is read where nobody counts this model."""
+        if not any(gpu == spec.gpu for _, gpu in self._layout.gpus):
+            return frozenset()
+        room = self._slots.room(connection, spec.gpu)
+        pools = self._layout.pools.items()
+        return frozenset(
+            supplier for supplier, pool in pools if pool in room.free and free_in(room, pool) < spec.gpu_count
+        )
 
 
 def _earlier(connection: Connection, key: KeyRecord, idempotency_key: str) -> JobRecord | None:

@@ -11,8 +11,10 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import astuple, dataclass
 from functools import lru_cache
+from typing import Protocol
 
-from nodus_core.catalogue import Catalogue
+from nodus_core.catalogue import Catalogue, Offer
+from nodus_core.ceilings import first_minute_micros
 from nodus_core.routing import Location, Requirements
 from nodus_core.spec import JobSpec
 
@@ -23,7 +25,7 @@ WAITING_FOR_CAPACITY = "waiting_for_capacity"
 """The phase of a queued job that could go somewhere if there were room."""
 
 WAITS_NO_MORE: dict[str, None] = dict.fromkeys(
-    ("waiting_since", "waiting_in", "passed_over_at", "reserves", "phase", "phase_detail")
+    ("waiting_since", "waiting_in", "passed_over_at", "reserves", "budget_needs", "phase", "phase_detail")
 )
 """What the row of a job says that has been placed."""
 
@@ -49,6 +51,22 @@ class ClosedAttempt:
         return (self.supplier, self.region)
 
 
+class Asking(Protocol):
+    """What is asked for by one job that wants the same as others: its spec, or its row."""
+
+    @property
+    def gpu_count(self) -> int: ...
+
+    @property
+    def prefer_region(self) -> str | None: ...
+
+    @property
+    def max_runtime_seconds(self) -> int: ...
+
+    @property
+    def max_cost_micros(self) -> int | None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Circumstances:
     """How things stand for every job: the names of suppliers that are out, drained or unreachable."""
@@ -67,7 +85,8 @@ class Wants:
         simulated: whether it is, as its row says.
         gpu_count: how many GPUs it needs.
         tiers: only suppliers of these kinds; empty for any.
-        ceiling: the rate that is reserved for it, in micro-USD per GPU-hour.
+        ceiling: what its first minute may cost, as far as that rules any offer out: the most that it costs where it is
+            within the job's own ceiling. None where no offer is ruled out.
         lost: where it was lost, and how often.
         refused: where it was refused, for good.
         resting: where it could not be begun a short while ago.
@@ -78,7 +97,7 @@ class Wants:
     simulated: bool | None
     gpu_count: int
     tiers: tuple[str, ...]
-    ceiling: int
+    ceiling: int | None = None
     lost: tuple[tuple[str, str, int], ...] = ()
     refused: tuple[Location, ...] = ()
     resting: tuple[Location, ...] = ()
@@ -94,13 +113,18 @@ class Wants:
         catalogue: Catalogue,
         circumstances: Circumstances,
         *,
-        prefer_region: str | None = None,
+        job: Asking | None = None,
         full: Collection[str] = (),
         anothers: frozenset[str] = frozenset(),
     ) -> Requirements:
         """Return what the router asks for.
 
-        `full` are the suppliers that have no room for it now, `anothers` those that belong to another customer.
+        Args:
+            catalogue: what suppliers there are.
+            circumstances: how things stand for all jobs.
+            job: which of those that want the same; without, only what is the same for all of them is asked for.
+            full: the suppliers that have no room for it now.
+            anothers: those that belong to another customer.
         """
         again = {
             (name, region): count <= supplier.retry_after_loss
@@ -109,11 +133,12 @@ class Wants:
         }
         return Requirements(
             require_tiers=self.tiers,
-            prefer_region=prefer_region,
+            prefer_region=None if job is None else job.prefer_region,
+            max_runtime_seconds=0 if job is None else job.max_runtime_seconds,
+            max_cost_micros=self.ceiling if job is None else job.max_cost_micros,
             outages=circumstances.outages,
             lost=frozenset(place for place, may_be in again.items() if not may_be),
             refused=frozenset(self.refused),
-            ceiling_micros=self.ceiling,
             gpu_count=self.gpu_count,
             drained=circumstances.drained,
             unreachable=circumstances.unreachable,
@@ -133,7 +158,7 @@ def detail_of(wants: Wants) -> str | None:
 @lru_cache(maxsize=4096)
 def of_queue(name: str) -> Wants:
     """Read what the jobs of a queue want from its name."""
-    customer, simulated, gpu_count, tiers, ceiling, lost, refused, resting, *more = json.loads(name)
+    customer, simulated, gpu_count, tiers, ceiling, lost, refused, resting, unable = json.loads(name)
     return Wants(
         customer,
         simulated,
@@ -143,18 +168,30 @@ def of_queue(name: str) -> Wants:
         tuple((supplier, region, count) for supplier, region, count in lost),
         tuple((supplier, region) for supplier, region in refused),
         tuple((supplier, region) for supplier, region in resting),
-        tuple(more[0]) if more else (),  # a queue of before has none
+        tuple(unable),
     )
 
 
+def ceiling_of(job: Asking, offers: Sequence[Offer]) -> int | None:
+    """Return the most that a first minute costs, of the offers where that is within a job's ceiling.
+
+    None where it is within it everywhere. Jobs with other ceilings, but the same offers within them, want the same.
+    """
+    if job.max_cost_micros is None:
+        return None
+    minutes = {first_minute_micros(offer.micros_per_gpu_hour, job.gpu_count) for offer in offers}
+    within = {minute for minute in minutes if minute <= job.max_cost_micros}
+    return None if within == minutes else max(within, default=0)
+
+
 def of_new_job(
-    customer_id: str, spec: JobSpec, ceiling: int, *, simulated: bool, unable: tuple[str, ...] = ()
+    customer_id: str, spec: JobSpec, offers: Sequence[Offer], *, simulated: bool, unable: tuple[str, ...] = ()
 ) -> Wants:
     """Say what a job wants that is being submitted.
 
-    `ceiling` is the rate that is reserved for it, and `unable` are the suppliers that can never run it.
+    `offers` are those of its GPU model, and `unable` are the suppliers that can never run it.
     """
-    return Wants(customer_id, simulated, spec.gpu_count, spec.require_tiers, ceiling, unable=unable)
+    return Wants(customer_id, simulated, spec.gpu_count, spec.require_tiers, ceiling_of(spec, offers), unable=unable)
 
 
 def of_job(
@@ -189,7 +226,7 @@ def of_job(
         job.simulated,
         job.gpu_count,
         job.tiers,
-        job.reserved_rate,
+        ceiling_of(job, catalogue.offers_for(job.gpu, simulated=job.is_simulated)),
         tuple(sorted((*place, count) for place, count in lost.items())),
         tuple(sorted(refused)),
         tuple(sorted(resting)),

@@ -25,6 +25,7 @@ _KEY_ROW = (
 )
 _KEY = Prepared(_KEY_ROW)
 _LOCKED_KEY = Prepared(_KEY_ROW.with_for_update())
+_LOCKED_IN_FLIGHT = Prepared(_LAST_CHANGE.with_for_update())
 _OF_MONTH = and_(monthly_spend.c.key_id == bindparam("key"), monthly_spend.c.month == bindparam("of_month"))
 _LAST_OF_MONTH = select(monthly_spend.c.changes).where(_OF_MONTH).order_by(monthly_spend.c.changes.desc()).limit(1)
 _REALISED = Prepared(
@@ -89,6 +90,11 @@ def reserve(
     return replace(present, in_flight=present.in_flight + amount)
 
 
+def change(connection: Connection, key_id: str, amount: int) -> None:
+    """Change what a key has in flight by an amount; whoever raises it has read and locked the key's month."""
+    _change_in_flight(connection, key_id, amount)
+
+
 def settle(connection: Connection, released: Mapping[str, int], realised: Mapping[tuple[str, str], int]) -> None:
     """Turn reservations into spend: `released` by key id, `realised` by key id and month."""
     for key_id, amount in sorted(released.items()):
@@ -103,8 +109,9 @@ def settle(connection: Connection, released: Mapping[str, int], realised: Mappin
 def _change_in_flight(connection: Connection, key_id: str, amount: int) -> None:
     change: Parameters = {"key": key_id, "amount": amount}
     if _CHANGE_IN_FLIGHT.change(connection, change) == 0:
-        # Another changed it after this statement had begun, and has committed by now.
-        _LOCKED_KEY.first(connection, {"key": key_id})
+        # Another changed it after this statement had begun, and has committed by now. The statement has locked the new
+        # version all the same, so the key's own row must not be waited for: whoever has that may be waiting here.
+        _LOCKED_IN_FLIGHT.first(connection, {"key": key_id})
         if _CHANGE_IN_FLIGHT.change(connection, change) == 0:
             raise RuntimeError(f"what the key {key_id} has in flight cannot be changed: it has no row")
 

@@ -29,7 +29,7 @@ from ..errors import BudgetFigures
 from ..trust import key_entries
 from ..trust.key_entries import KeyOwner
 from ..trust.log import append_all
-from . import budgets
+from . import budgets, waiting_jobs
 from .signing_secrets import KeptSecret, SigningSecrets, UsableSecrets
 from .thresholds import millionths
 
@@ -153,6 +153,7 @@ _RESEALED = (
     "previous_signing_secret_hash",
     "previous_signing_secret_until",
 )
+_BY_ID = select(*_FIELDS).where(api_keys.c.id == bindparam("key"))
 _BY_HASH = Prepared(select(*_FIELDS).where(api_keys.c.key_hash == bindparam("hash"), api_keys.c.revoked_at.is_(None)))
 _LOCKED_LIVE = (
     select(*_FIELDS).where(api_keys.c.id == bindparam("key"), api_keys.c.revoked_at.is_(None)).with_for_update()
@@ -374,6 +375,7 @@ class Keys:
                 return
             connection.execute(_CHANGE.values(monthly_cap=cap), {"of_key": key_id})
             append_all(connection, [key_entries.cap_set(key.owner, now, cap, key.monthly_cap)])
+        waiting_jobs.wake(self._database, now, [key_id])
 
 
 def new_api_key(*, is_test: bool = False) -> str:
@@ -397,6 +399,11 @@ def _rate_columns(rate_limit: OwnLimit | None) -> dict[str, int | None]:
 
 def _hash(api_key: str) -> bytes:
     return hashlib.sha256(api_key.encode("utf-8", "surrogatepass")).digest()
+
+
+def read_key(connection: Connection, key_id: str) -> KeyRecord:
+    """Return a key, live or not, inside a transaction."""
+    return KeyRecord(*connection.execute(_BY_ID, {"key": key_id}).one())
 
 
 def _require_live(connection: Connection, key_id: str) -> KeyRecord:

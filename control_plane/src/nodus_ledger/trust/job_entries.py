@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from nodus_core.catalogue import Offer
 from nodus_core.spec import JobSpec
 from nodus_core.times import timestamp
 
@@ -17,6 +18,7 @@ from ..database.rows import JobRecord
 from .log import Entry
 
 SUBMITTED = "job.submitted"
+RESERVED = "job.reservation"
 ATTEMPTED = "attempt.opened"
 ATTEMPT_ENDED = "attempt.ended"
 TRANSITION = "job.transition"
@@ -47,9 +49,26 @@ def submitted(job: Mapping[str, Any], spec: JobSpec, command_hmac: str | None) -
     )
 
 
-def attempted(job: JobRecord, number: int, supplier: str, region: str, rate: int, at: int) -> Entry:
-    """Record that a job is about to be given to a supplier, at a rate in micro-USD per GPU-hour."""
-    payload = {"attempt": number, "supplier": supplier, "region": region, "micros_per_gpu_hour": rate}
+def reserved(job: JobRecord, amount: int, at: int) -> Entry:
+    """Record that another amount is reserved for a job, though it is placed nowhere: it waits for budget."""
+    return _about(job, RESERVED, at, {"reserved_micros": amount, "reason": "waiting_for_budget"})
+
+
+def attempted(job: JobRecord, number: int, offer: Offer, amount: int, decision_sha256: str, at: int) -> Entry:
+    """Record that a job is about to be given to a supplier, and what is reserved for it from now on.
+
+    `decision_sha256` is the hash of the decision, which the answer about its routing carries whole.
+    """
+    rate = offer.micros_per_gpu_hour
+    payload = {
+        "attempt": number,
+        "supplier": offer.supplier,
+        "region": offer.region,
+        "micros_per_gpu_hour": rate,
+        "limit_ms": job.limit_ms(rate),
+        "reserved_micros": amount,
+        "decision_sha256": decision_sha256,
+    }
     return _about(job, ATTEMPTED, at, payload)
 
 

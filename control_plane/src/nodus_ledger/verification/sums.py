@@ -33,6 +33,7 @@ class JobRow(NamedTuple):
     created_at: int
     reserved: int
     reserved_rate: int
+    reserved_at: int | None
     simulated: bool | None
     status: str
     events: int
@@ -98,6 +99,9 @@ class _Job:
     attempts: int = 0
     terminal: tuple[int, bytes] | None = None
     livemodes: tuple[object, ...] = ()
+    reserved: int = 0
+    reserved_at: str = ""
+    limit_ms: int | None = None
 
 
 @dataclass(slots=True)
@@ -194,10 +198,10 @@ class Tally:
             row.principal_kind,
             columns_of(recorded),
             row.at,
-            recorded["reserved_micros"],
             recorded["reserved_micros_per_gpu_hour"],
             recorded.get("simulated"),
         )
+        job.reserved, job.reserved_at = recorded["reserved_micros"], row.at
         job.status = recorded["status"]
         job.transitions = 1
         self._in_flight[str(row.key_id)] += recorded["reserved_micros"]
@@ -214,7 +218,17 @@ class Tally:
     def _attempted(self, row: Row, recorded: dict[str, Any]) -> Iterator[Fault]:
         job = self._job(row)
         job.attempts += 1
-        yield from ()
+        job.limit_ms = recorded.get("limit_ms")
+        if "reserved_micros" in recorded:  # it stayed what it was, before it could change
+            yield from self._reserved(row, recorded)
+
+    def _reserved(self, row: Row, recorded: dict[str, Any]) -> Iterator[Fault]:
+        """Take in what is reserved for a job from now on."""
+        job = self._job(row)
+        if job.settlement is not None:
+            yield Fault(row.customer_id, row.seq, f"something is reserved for job {row.job_id}, which is settled")
+        self._in_flight[str(row.key_id)] += recorded["reserved_micros"] - job.reserved
+        job.reserved, job.reserved_at = recorded["reserved_micros"], row.at
 
     def _settled(self, row: Row, recorded: dict[str, Any]) -> Iterator[Fault]:
         job = self._job(row)
@@ -237,13 +251,17 @@ class Tally:
             yield Fault(row.customer_id, row.seq, "its cost is not rate × GPUs × time")
         if cost > recorded["released_micros"]:
             yield Fault(row.customer_id, row.seq, "its cost is above what was reserved")
+        if recorded["released_micros"] != job.reserved:
+            yield Fault(row.customer_id, row.seq, "what it releases is not what was reserved last")
+        if job.limit_ms is not None and recorded["duration_ms"] > job.limit_ms:
+            yield Fault(row.customer_id, row.seq, "it ran for longer than its limit")
         if "simulated" in recorded:
             job.livemodes = (not recorded["simulated"],)
         elif (key := self._keys.get(str(row.key_id))) is not None:
             # Before that was recorded, the key decided; what was still to be sent has been made a test since.
             job.livemodes = (not key.is_test, False)
         self._in_flight[str(row.key_id)] -= recorded["released_micros"]
-        self._spend[str(row.key_id), row.at[:7]] += cost
+        self._spend[str(row.key_id), max(row.at, job.reserved_at)[:7]] += cost
 
     def _key_event(self, row: Row, recorded: dict[str, Any]) -> Iterator[Fault]:
         key_id = str(row.key_id)
@@ -277,6 +295,7 @@ _TAKERS = {
     job_entries.SUBMITTED: Tally._submitted,
     job_entries.TRANSITION: Tally._transition,
     job_entries.ATTEMPTED: Tally._attempted,
+    job_entries.RESERVED: Tally._reserved,
     job_entries.SETTLED: Tally._settled,
     key_entries.MINTED: Tally._key_event,
     key_entries.REPLACED: Tally._key_event,
@@ -292,11 +311,12 @@ def _job_faults(job: JobRow, said: _Job, attempts: int, metered: MeterRow | None
         job.principal_kind,
         job.spec,
         _time(job.created_at),
-        job.reserved,
         job.reserved_rate,
         job.simulated,
     ):
         yield "it is not what the ledger says was submitted"
+    if said.reserved != job.reserved:
+        yield f"{job.reserved!r} micro-USD are reserved for it, in the ledger {said.reserved}"
     if (said.status, said.transitions) != (job.status, job.events):
         yield f"it is {job.status!r} after {job.events!r} transitions, in the ledger {said.status!r} after " + str(
             said.transitions

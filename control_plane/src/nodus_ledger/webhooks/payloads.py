@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from nodus_core.lifecycle import JobStatus
 from nodus_core.money import usd
-from nodus_core.spec import TOLD, shown
+from nodus_core.spec import told
 from nodus_core.webhook_events import EventType
 
 from ..database.rows import JobRecord
@@ -42,7 +42,7 @@ def placed(job: Mapping[str, Any]) -> WebhookEvent:
         {
             "estimated_cost_usd": usd(job["reserved"]),
             "simulated": job["simulated"],
-            **{name: shown(name, job[name]) for name in TOLD},
+            **told(job.__getitem__),
         },
         job["id"],
     )
@@ -64,7 +64,7 @@ def ended(job: JobRecord, values: Mapping[str, Any], last_supplier: str | None) 
         if kind is EventType.JOB_COMPLETED:
             data["duration_s"] = values["duration_ms"] / 1000
     data["simulated"] = job.is_simulated
-    data.update((name, shown(name, getattr(job, name))) for name in TOLD)
+    data.update(told(lambda name: getattr(job, name)))
     return WebhookEvent(kind, job.customer_id, job.key_id, job.principal_kind, values["finished_at"], data, job.id)
 
 
@@ -90,6 +90,25 @@ def exceeded(key: ToldKey, figures: BudgetFigures, estimated: int, now: int) -> 
         key.principal_kind,
         now,
         {**_budget(key, figures), "estimated_cost_usd": usd(estimated)},
+    )
+
+
+def waits_for_budget(job: JobRecord, figures: BudgetFigures, needed: int, now: int) -> WebhookEvent:
+    """Tell that a job, for which `needed` micro-USD at least would have to be reserved, waits for its key's budget."""
+    return WebhookEvent(
+        EventType.BUDGET_EXCEEDED,
+        job.customer_id,
+        job.key_id,
+        job.principal_kind,
+        now,
+        {
+            "key_id": job.key_id,
+            "simulated": job.is_simulated,
+            "month_to_date_usd": usd(figures.month_to_date),
+            "monthly_spend_cap_usd": usd(figures.cap or 0),
+            "estimated_cost_usd": usd(needed),
+        },
+        job.id,
     )
 
 

@@ -97,6 +97,16 @@ _SPECIAL = {
             help="What to find the job and its cost by; KEY alone has an empty value. Repeatable, up to 16 times.",
         )
     ],
+    "queue_timeout_seconds": [
+        asyncclick.option(
+            "--queue-timeout-seconds",
+            "--queue-timeout",
+            "queue_timeout_seconds",
+            type=int,
+            metavar="SECONDS",
+            help="Fail the job if it does not run so long after its submission or last loss. By default, it waits.",
+        )
+    ],
     "idempotency_key": [
         asyncclick.option(
             "--idempotency-key",

@@ -19,6 +19,8 @@ const FIELDS = {
 	env: "NAME=value, one a line",
 	name: "yours; need not be unique",
 	labels: "key=value, one a line",
+	max_cost_usd: "it never costs more; empty for no ceiling",
+	queue_timeout_seconds: "it fails if it waits longer; empty for no end",
 	idempotency_key: "empty: a new one",
 };
 const INPUTS = Object.keys(FIELDS);

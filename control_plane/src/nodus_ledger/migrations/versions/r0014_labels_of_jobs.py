@@ -1,14 +1,14 @@
 """Labels of jobs, and indexes to find jobs by them, and by the time at which they were submitted.
 
 Revision ID: 0014
-Revises: 0012
+Revises: 0013
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0014"
-down_revision = "0012"
+down_revision = "0013"
 
 
 def upgrade() -> None:

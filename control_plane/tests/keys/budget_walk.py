@@ -1,0 +1,62 @@
+"""A walk through a ledger in its order, which holds every amount that was ever reserved against the cap just then."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from nodus_control.control_plane import ControlPlane
+
+
+@dataclass
+class Month:
+    """One key, by the rows of the ledger alone."""
+
+    cap: int | None = None
+    reserved: dict[str, int] = field(default_factory=dict)
+    realised: Counter[str] = field(default_factory=Counter)
+    last_reserved: dict[str, str] = field(default_factory=dict)
+
+    def to_date(self, month: str) -> int:
+        """What counts against the cap."""
+        return self.realised[month] + sum(self.reserved.values())
+
+    def reserve(self, job_id: str, amount: int, at: str) -> None:
+        """Reserve another amount for a job: where that is more, all of it must fit."""
+        grows = amount > self.reserved.get(job_id, 0)
+        self.reserved[job_id] = amount
+        self.last_reserved[job_id] = at
+        if grows and self.cap is not None:
+            assert self.to_date(at[:7]) <= self.cap, f"{job_id} at {at}"
+
+    def settle(self, job_id: str, payload: dict[str, Any], at: str) -> None:
+        """Turn a reservation into spend."""
+        assert payload["cost_micros"] <= payload["released_micros"] == self.reserved.pop(job_id)
+        self.realised[max(at, self.last_reserved[job_id])[:7]] += payload["cost_micros"]
+
+
+def walk(control_plane: ControlPlane, customer_id: str = "acme") -> tuple[Counter[str], dict[str, Month]]:
+    """Go through a log; return how many rows of each kind there are, and the keys as they are in the end."""
+    counted: Counter[str] = Counter()
+    months: dict[str, Month] = {}
+    after: int | None = 0
+    while after is not None:
+        page = control_plane.trust_ledger.entries(customer_id, job_id=None, after=after, limit=1000)
+        for entry in page.entries:
+            payload: dict[str, Any] = dict(entry.payload)
+            counted[entry.kind] += 1
+            month = months.setdefault(str(entry.key_id), Month())
+            job_id = str(entry.job_id)
+            if entry.kind in ("key.minted", "key.cap_set"):
+                month.cap = payload["monthly_cap_micros"]
+            elif entry.kind in ("job.submitted", "attempt.opened", "job.reservation"):
+                month.reserve(job_id, payload["reserved_micros"], entry.at)
+            elif entry.kind == "job.settled":
+                month.settle(job_id, payload, entry.at)
+            elif entry.kind == "budget.exceeded":
+                figures = payload["realised_micros"], payload["in_flight_micros"]
+                assert figures == (month.realised[entry.at[:7]], sum(month.reserved.values()))
+                assert sum(figures) + payload["estimated_micros"] > (month.cap or 0)
+        after = page.next_after
+    return counted, months
