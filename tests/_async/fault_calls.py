@@ -169,6 +169,10 @@ async def checkpoint(client: AsyncClient) -> object:
     return (await client.ledger.checkpoint()).size
 
 
+async def statement(client: AsyncClient) -> object:
+    return type("".join([line async for line in client.ledger.statement("2026-10")]))
+
+
 async def ledger_key(client: AsyncClient) -> object:
     return (await client.ledger.key()).origin
 
@@ -221,6 +225,8 @@ SIDE_CALLS: dict[str, tuple[Call, object]] = {
     "ledger.entries": (ledger_entries, [1]),
     "ledger.iter_entries": (iterate_ledger, [1]),
     "ledger.checkpoint": (checkpoint, 1),
+    # Whatever lines come are the statement: that they prove what they say is verified afterwards.
+    "ledger.statement": (statement, str),
     "ledger.key": (ledger_key, "o"),
     "ledger.proof": (proof, 1),
     "ledger.consistency": (consistency, []),

@@ -170,6 +170,10 @@ def checkpoint(client: Client) -> object:
     return (client.ledger.checkpoint()).size
 
 
+def statement(client: Client) -> object:
+    return type("".join([line for line in client.ledger.statement("2026-10")]))
+
+
 def ledger_key(client: Client) -> object:
     return (client.ledger.key()).origin
 
@@ -222,6 +226,8 @@ SIDE_CALLS: dict[str, tuple[Call, object]] = {
     "ledger.entries": (ledger_entries, [1]),
     "ledger.iter_entries": (iterate_ledger, [1]),
     "ledger.checkpoint": (checkpoint, 1),
+    # Whatever lines come are the statement: that they prove what they say is verified afterwards.
+    "ledger.statement": (statement, str),
     "ledger.key": (ledger_key, "o"),
     "ledger.proof": (proof, 1),
     "ledger.consistency": (consistency, []),

@@ -58,6 +58,7 @@ FIXED: dict[str, object] = {
     "POST /v1/webhooks/wh_1/deliveries/d_1/replay": _DELIVERY,
     "GET /v1/ledger": {"entries": [_ROW], "next_after": None},
     "GET /v1/ledger/key": {"origin": "o", "algorithm": "ed25519", "public_key": "AA==", "vkey": "o+1+AA=="},
+    "GET /v1/ledger/statement": '{"origin":"o"}\n{"leaf":"{}"}\n{"final":true}\n',
     "GET /v1/ledger/checkpoint": {"origin": "o", "size": 1, "root_hash": "1" * 64, "note": "n"},
     "GET /v1/ledger/1/proof": {"seq": 1, "size": 1, "leaf_hash": "1" * 64, "hashes": []},
     "GET /v1/ledger/consistency": {"from": 1, "to": 1, "hashes": []},
