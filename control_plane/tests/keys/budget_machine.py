@@ -16,6 +16,7 @@ from nodus_control.control_plane import ControlPlane
 from nodus_core.spec import parse_spec
 from nodus_ledger.database.rows import JobRecord
 from nodus_ledger.errors import BudgetExceeded, IdempotencyKeyReused, MaxCostTooLow, NoSupplier
+from nodus_ledger.jobs.submission import Submitted
 from nodus_ledger.keys import budgets
 from nodus_ledger.keys.keys import KeyRecord, PrincipalKind
 from nodus_ledger.verification.verify import verify
@@ -75,20 +76,15 @@ class BudgetMachine(RuleBasedStateMachine):
         model, now = self.models[number], self.now
         self.submissions += 1
         needed = reservation(job, self.outages)
-        try:
-            submitted = self._submit(number, job, f"job {self.submissions}", share, outcome)
-        except (NoSupplier, MaxCostTooLow, BudgetExceeded) as exc:
-            refusal: Exception = exc
-        else:
-            refusal = Exception()
-        if isinstance(refusal, BudgetExceeded):
-            assert (refusal.estimated, refusal.figures.month_to_date) == (needed, model.month_to_date(now))
-            assert not model.fits(refusal.estimated, now)
+        submitted = self._try(number, job, f"job {self.submissions}", share, outcome)
+        if isinstance(submitted, BudgetExceeded):
+            assert (submitted.estimated, submitted.figures.month_to_date) == (needed, model.month_to_date(now))
+            assert not model.fits(submitted.estimated, now)
             model.refused += 1
             return multiple()
-        codes: dict[type[Exception], str] = {NoSupplier: "no_supplier", MaxCostTooLow: "max_cost_too_low"}
-        if type(refusal) in codes:
-            assert codes[type(refusal)] == needed
+        if isinstance(submitted, Exception):
+            codes: dict[type[Exception], str] = {NoSupplier: "no_supplier", MaxCostTooLow: "max_cost_too_low"}
+            assert codes[type(submitted)] == needed
             return multiple()
         assert isinstance(needed, int)
         assert submitted.job.reserved == needed
@@ -221,7 +217,13 @@ class BudgetMachine(RuleBasedStateMachine):
         assert key is not None
         return key
 
-    def _submit(self, number: int, job: Job, name: str, share: float, outcome: bool) -> Any:
+    def _try(self, number: int, job: Job, name: str, share: float, outcome: bool) -> Submitted | Exception:
+        try:
+            return self._submit(number, job, name, share, outcome)
+        except (NoSupplier, MaxCostTooLow, BudgetExceeded) as exc:
+            return exc
+
+    def _submit(self, number: int, job: Job, name: str, share: float, outcome: bool) -> Submitted:
         gpu, gpu_count, seconds, tiers, ceiling = job
         spec = parse_spec(
             {

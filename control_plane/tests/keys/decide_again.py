@@ -25,7 +25,8 @@ def canonical(value: Any) -> str:
 def reserved(offer: dict[str, Any], asked: dict[str, Any]) -> int:
     """The whole runtime, rounded up, or the ceiling."""
     whole: int = -(-offer["micros_per_gpu_hour"] * asked["gpu_count"] * asked["max_runtime_seconds"] // 3600)
-    return whole if asked["max_cost_micros"] is None else min(whole, asked["max_cost_micros"])
+    ceiling: int | None = asked["max_cost_micros"]
+    return whole if ceiling is None else min(whole, ceiling)
 
 
 def rejection(offer: dict[str, Any], asked: dict[str, Any], *, may_return: bool) -> str | None:
