@@ -46,6 +46,12 @@ class ApiError(Exception):
             json.dumps(content), status_code=self.status, headers=self.headers, media_type="application/json"
         )
 
+    def as_item(self) -> dict[str, Any]:
+        """Return what stands for it in an answer that has several: the status, and `retry_after` for that header."""
+        wait = self.headers.get("Retry-After")
+        more = {} if wait is None else {"retry_after": int(wait)}
+        return {"status": self.status, "error": self.code, "message": self.message, **more, **self.extra}
+
 
 def translate(refusal: ledger.Refused | InvalidSpec) -> ApiError:
     """Return the response to a refusal by the domain or the ledger."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import events, health, jobs, keys, ledger, logs, offers, webhooks
+from . import batches, events, health, jobs, keys, ledger, logs, offers, webhooks
 from .openapi import get_document
 from .operations import Access, Endpoint, OpenOperation, Operation
 from .requests import Work
@@ -20,6 +20,7 @@ OPERATIONS: tuple[Operation | OpenOperation, ...] = (
     Operation("GET", "/v1/jobs/{job_id}", jobs.get_job, work=Work.LOOKS_UP),
     Operation("GET", "/v1/jobs", jobs.list_jobs),
     Operation("POST", "/v1/jobs", jobs.submit_job, work=Work.RECORDS),
+    Operation("POST", "/v1/jobs/batch", batches.submit_batch, work=Work.WRITES, tokens=batches.count_jobs),
     Operation("POST", "/v1/jobs/{job_id}/cancel", jobs.cancel_job, work=Work.RECORDS),
     Operation("GET", "/v1/jobs/{job_id}/routing", jobs.get_routing),
     Operation("GET", "/v1/jobs/{job_id}/events", events.follow_job),

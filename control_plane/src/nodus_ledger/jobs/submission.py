@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,16 +22,19 @@ from ..database.database import Database
 from ..database.fingerprints import Fingerprints
 from ..database.prepared import Prepared
 from ..database.rows import JOB_FIELDS, JobRecord, new_record
+from ..database.savepoints import alone
 from ..database.schema import events, jobs
 from ..database.sealing import Sealer
 from ..errors import (
     BudgetExceeded,
     BudgetFigures,
+    DatabaseUnavailable,
     IdempotencyKeyReused,
     MaxCostTooLow,
     NoSuchOffer,
     NoSupplier,
     NothingSimulated,
+    Refused,
     SimulationsOnly,
 )
 from ..keys import budget_events, budgets
@@ -129,6 +132,26 @@ class Submissions:
         if isinstance(submitted, BudgetExceeded):
             raise submitted
         return submitted
+
+    def submit_all(
+        self, key: KeyRecord, submissions: Sequence[tuple[JobSpec, str]], now: int
+    ) -> list[Submitted | Refused]:
+        """Accept jobs in one transaction, each with its idempotency key; see `Jobs.submit_all`."""
+
+        def submit_each(connection: Connection) -> list[Submitted | Refused]:
+            return [self._submit_alone(connection, key, spec, own_key, now) for spec, own_key in submissions]
+
+        return self._database.run(submit_each, group_key=key.id)
+
+    def _submit_alone(
+        self, connection: Connection, key: KeyRecord, spec: JobSpec, idempotency_key: str, now: int
+    ) -> Submitted | Refused:
+        try:
+            return alone(connection, lambda within: self._submit(within, key, spec, idempotency_key, now))
+        except DatabaseUnavailable:
+            raise
+        except Refused as exc:
+            return exc
 
     def _submit(
         self, connection: Connection, key: KeyRecord, spec: JobSpec, idempotency_key: str | None, now: int
