@@ -46,6 +46,7 @@ LAYERS = [
         "_sse",
     },
     {
+        "_batches",
         "_concurrency",
         "_failures",
         "_happy_eyeballs",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
@@ -59,9 +59,19 @@ def submit_job(spec: JobSpec) -> Call:
     """`POST /v1/jobs`. The key goes into the body too, so that a signature covers it."""
     key = spec.idempotency_key if spec.idempotency_key is not None else _arguments.new_idempotency_key()
     body = spec.model_copy(update={"idempotency_key": key}).model_dump_json(exclude_none=True).encode()
+    return Call("POST", "/v1/jobs", body=body, idempotency_key=key, secrets=secrets_of(spec))
+
+
+def submit_batch(contents: Sequence[bytes], secrets: tuple[str, ...]) -> Call:
+    """`POST /v1/jobs/batch`. Each spec, as JSON, has its own idempotency key, so it can be sent again."""
+    body = b'{"jobs":[' + b",".join(contents) + b"]}"
+    return Call("POST", "/v1/jobs/batch", body=body, idempotency_key=_arguments.new_idempotency_key(), secrets=secrets)
+
+
+def secrets_of(*specs: JobSpec) -> tuple[str, ...]:
+    """Return what no error about these specs may show: the values of `env`."""
     # A shorter value is no secret, and redacting it would garble unrelated text.
-    secrets = tuple(value for value in (spec.env or {}).values() if len(value) >= MIN_SECRET_LENGTH)
-    return Call("POST", "/v1/jobs", body=body, idempotency_key=key, secrets=secrets)
+    return tuple(value for spec in specs for value in (spec.env or {}).values() if len(value) >= MIN_SECRET_LENGTH)
 
 
 def get_job(job_id: str) -> Call:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ._enums import GpuType, JobStatus, PrincipalKind, SupplierKind
+from ._models import JobView
 
 
 class _Resource(BaseModel):
@@ -50,6 +51,38 @@ class JobEvent(_Resource):
     def is_terminal(self) -> bool:
         """Whether it is the job's last transition."""
         return self.status.is_terminal
+
+
+class BatchResult(BaseModel):
+    """What became of one job of a batch.
+
+    Attributes:
+        job: as it was accepted, or found again; None where it was refused.
+        replayed: whether its idempotency key had made it before.
+        status: the HTTP status of the refusal.
+    """
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="allow", hide_input_in_errors=True)
+
+    job: JobView | None = None
+    replayed: bool = False
+    status: int | None = Field(default=None, ge=400, le=599)
+
+    @model_validator(mode="after")
+    def _check_whole(self) -> BatchResult:
+        if self.job is None and self.status is None:
+            raise ValueError("must have a job or a status")
+        return self
+
+    def as_answer(self) -> dict[str, Any]:
+        """Return what the server would have answered to this job alone, with its status."""
+        return {"status": self.status, **(self.model_extra or {})}
+
+
+class BatchResults(_Resource):
+    """What became of the jobs of a batch, in order."""
+
+    results: list[BatchResult]
 
 
 class RoutingCandidate(_Resource):
