@@ -18,6 +18,7 @@ from ..errors import ApiError
 from .requests import ApiRequest
 
 _SAFE_METHODS = ("GET", "HEAD")
+_QUOTES = "/v1/quotes"
 _SUBMISSIONS = ("/v1/jobs", "/v1/jobs/batch")
 _REDIS_RETRY_SECONDS = 2
 
@@ -131,7 +132,7 @@ def _refuse_replay(parts: Parts, call: ApiRequest, key: KeyRecord, signature: st
     if idempotency_key is not None and not is_idempotency_key(idempotency_key):
         idempotency_key = None  # nothing is submitted under it
     first_use = parts.replay_protection.admit(key.id, signature, idempotency_key, real_now)
-    if first_use is None or call.method == "DELETE" or call.raw_path.endswith("/cancel"):
+    if first_use is None or call.method == "DELETE" or call.raw_path == _QUOTES or call.raw_path.endswith("/cancel"):
         return
     is_submission = call.raw_path in _SUBMISSIONS
     if is_submission and idempotency_key is not None and first_use.idempotency_key == idempotency_key:

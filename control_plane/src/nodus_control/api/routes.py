@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import batches, events, health, jobs, keys, ledger, logs, offers, webhooks
+from . import batches, events, health, jobs, keys, ledger, logs, offers, quotes, webhooks
 from .openapi import get_document
 from .operations import Access, Endpoint, OpenOperation, Operation
 from .requests import Work
@@ -28,6 +28,7 @@ OPERATIONS: tuple[Operation | OpenOperation, ...] = (
     Operation("GET", "/v1/events", events.follow_events),
     Operation("GET", "/v1/key", keys.get_key),
     Operation("GET", "/v1/offers", offers.list_offers),
+    Operation("POST", "/v1/quotes", quotes.quote, work=Work.WRITES),
     Operation("GET", "/v1/ledger", ledger.list_entries),
     Operation("GET", "/v1/ledger/key", ledger.get_key),
     Operation("GET", "/v1/ledger/checkpoint", ledger.get_checkpoint, work=Work.WRITES),

@@ -28,6 +28,7 @@ from . import outcomes, slots
 from .capacity import Layout
 from .job_secrets import Secrets, open_secrets
 from .permissions import require_own
+from .quoting import Quoted
 from .settlement import cancel_undispatched
 from .submission import JobIds, Submissions, Submitted
 from .supplier_eligibility import SupplierEligibility, owner_of
@@ -138,6 +139,14 @@ class Jobs:
             DatabaseUnavailable: nothing was accepted, unless it says otherwise.
         """
         return self._submissions.submit_all(key, submissions, now)
+
+    def quote(self, key: KeyRecord, spec: JobSpec, now: int) -> Quoted:
+        """Say what a submission would meet now. Nothing is reserved or written.
+
+        Raises:
+            NoSuchOffer, SimulationsOnly, NothingSimulated, CannotRun, MaxCostTooLow: as for `submit`.
+        """
+        return self._submissions.quote(key, spec, now)
 
     def get(self, customer_id: str, job_id: str) -> JobRecord:
         """Return a job.
