@@ -15,8 +15,6 @@ from nodus_ledger.keys.keys import PrincipalKind
 pytestmark = pytest.mark.anyio
 Spec = dict[str, Any]
 
-TABLES = ("jobs", "events", "attempts", "ledger_entries", "outbox", "reservations", "monthly_spend")
-
 
 def use_capped_key(client: httpx.AsyncClient, control_plane: LocalControlPlane, cap: int) -> str:
     """Go on with a new key of this monthly cap, in micro-USD; return its id."""
