@@ -53,7 +53,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "LedgerError",
     ),
     "Hooks": ("RetryEvent", "ResponseEvent"),
-    "Keys and offers": ("KeyView", "Offer"),
+    "Keys, offers and quotes": ("KeyView", "Offer", "Quote", "QuoteCandidate", "LargestFitting", "Fitting"),
     "Signatures and webhooks": (
         "sign_request",
         "verify_webhook",

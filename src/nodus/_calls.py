@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlencode
+from urllib.parse import quote as percent_encoded
+from urllib.parse import urlencode
 
 from . import _arguments, _bodies
 
@@ -60,6 +61,13 @@ def submit_job(spec: JobSpec) -> Call:
     key = spec.idempotency_key if spec.idempotency_key is not None else _arguments.new_idempotency_key()
     body = spec.model_copy(update={"idempotency_key": key}).model_dump_json(exclude_none=True).encode()
     return Call("POST", "/v1/jobs", body=body, idempotency_key=key, secrets=secrets_of(spec))
+
+
+def quote(spec: JobSpec) -> Call:
+    """`POST /v1/quotes`. Asking changes nothing, so it may be repeated."""
+    body = spec.model_copy(update={"idempotency_key": None}).model_dump_json(exclude_none=True).encode()
+    key = _arguments.new_idempotency_key()
+    return Call("POST", "/v1/quotes", body=body, idempotency_key=key, secrets=secrets_of(spec))
 
 
 def submit_batch(contents: Sequence[bytes], secrets: tuple[str, ...]) -> Call:
@@ -160,7 +168,7 @@ def list_deliveries(webhook_id: str, *, limit: int, cursor: str | None = None) -
 
 
 def replay_delivery(webhook_id: str, delivery_id: str) -> Call:
-    delivery = quote(_arguments.identifier("delivery", delivery_id), safe="")
+    delivery = percent_encoded(_arguments.identifier("delivery", delivery_id), safe="")
     return _post_once(f"{_webhook(webhook_id)}/deliveries/{delivery}/replay")
 
 
@@ -204,8 +212,8 @@ def _post_once(path: str, body: bytes = b"") -> Call:
 
 
 def _webhook(webhook_id: str) -> str:
-    return f"/v1/webhooks/{quote(_arguments.identifier('webhook', webhook_id), safe='')}"
+    return f"/v1/webhooks/{percent_encoded(_arguments.identifier('webhook', webhook_id), safe='')}"
 
 
 def _segment(job_id: str) -> str:
-    return quote(_arguments.job_id(job_id), safe="")
+    return percent_encoded(_arguments.job_id(job_id), safe="")

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ._enums import GpuType, JobStatus, PrincipalKind, SupplierKind
+from ._errors import LargestFitting
 from ._models import JobView
 
 
@@ -108,6 +109,48 @@ class RoutingCandidate(_Resource):
     rejected: str | None = None
     has_room: bool | None = None
     simulated: bool | None = None
+
+
+class QuoteCandidate(RoutingCandidate):
+    """A supplier's offer, as the router would judge it now, and what the job could cost there at most.
+
+    Attributes:
+        estimated_cost_usd: that, in US dollars.
+    """
+
+    estimated_cost_usd: float | None = None
+
+
+class Quote(_Resource):
+    """What a submission would meet now. It promises nothing, and nothing is reserved.
+
+    Attributes:
+        estimated_cost_usd: what would be reserved for the job, in US dollars: the most that it can cost where it would
+            go; None if every supplier is out.
+        retail_cost_usd: what the cheapest hyperscaler would charge for the same time, in US dollars.
+        usd_per_gpu_hour: the price behind the estimate, in US dollars per GPU and hour.
+        chosen: where the job would go, or wait for; where it would take the least, if it does not fit; None if every
+            supplier is out. Only supplier, kind and region are set.
+        candidates: every offer, the best first.
+        fits: whether the submission would be accepted.
+        headroom_usd: what the key has left this month, in US dollars; None for no cap.
+        largest_fitting: what of the job would fit the budget; None if the whole does.
+        would_wait: whether it would be accepted, and nothing has room for it now.
+        simulated: True if nothing would run, and nothing be charged.
+        at: when the server answered.
+    """
+
+    estimated_cost_usd: float | None = None
+    retail_cost_usd: float | None = None
+    usd_per_gpu_hour: float | None = None
+    chosen: RoutingCandidate | None = None
+    candidates: list[QuoteCandidate] = []
+    fits: bool
+    headroom_usd: float | None = None
+    largest_fitting: LargestFitting | None = None
+    would_wait: bool | None = None
+    simulated: bool | None = None
+    at: datetime | None = None
 
 
 class Routing(_Resource):

@@ -55,6 +55,8 @@ def the_rest_of_the_client() -> None:
     assert_type(client.iter_jobs(page_size=100), Iterator[nodus.Job])
     spec = nodus.JobSpec(image="ghcr.io/acme/train:v3", gpu="l40s", name=None)
     assert_type(client.run(**spec.model_dump()), nodus.Job)
+    assert_type(client.quote(image="i", gpu="l40s"), nodus.Quote)
+    assert_type(client.quote(image="i").largest_fitting, nodus.LargestFitting | None)
     assert_type(client.run_many([spec, {"image": "i", "gpu": "l40s"}]), list[nodus.Job | nodus.NodusError])
     assert_type(client.healthz(), dict[str, object])
     client.close()

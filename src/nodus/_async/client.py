@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .._enums import GpuType
     from .._errors import NodusError
     from .._fields import JobFields, JobFilters
-    from .._resources import KeyView, Offer, Routing
+    from .._resources import KeyView, Offer, Quote, Routing
     from .event_stream import AsyncEventStream
     from .ledger import AsyncLedger
     from .log_stream import AsyncLogStream
@@ -123,6 +123,26 @@ class AsyncClient(ClientBound):
         logger.info("submitting a job with idempotency key %s", call.idempotency_key)
         view, replayed = await self._session.call(call, _http.parse_submission)
         return AsyncJob(self._session, view, replayed=replayed, submitted_at=self._session.clock.now())
+
+    @_fields.JOB.spell_out
+    async def quote(self, **fields: Unpack[JobFields]) -> Quote:
+        """Ask what `run` would meet now with the same arguments: where the job would go, and what it can cost at most.
+
+        Nothing is reserved, and nothing promised. A job that does not fit the budget is no error here: `fits` is
+        False, and `largest_fitting` says what would.
+
+        Args:
+            **fields: the job's, as in `JobFields`.
+
+        Raises:
+            ValidationError: the spec is outside its limits (`invalid_spec`, nothing was sent), or the server would
+                refuse it.
+            NodusError: any other failure.
+        """
+        _fields.JOB.check_names("quote", fields)
+        from .._resources import Quote
+
+        return await self._session.call(_calls.quote(JobSpec(**fields)), lambda response: _http.parse(response, Quote))
 
     async def run_many(self, specs: Iterable[JobSpec | JobFields]) -> builtins.list[AsyncJob | NodusError]:
         """Submit many jobs in few requests; return each one's handle, or why it was not accepted, in the order given.

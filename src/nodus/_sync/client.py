@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .._enums import GpuType
     from .._errors import NodusError
     from .._fields import JobFields, JobFilters
-    from .._resources import KeyView, Offer, Routing
+    from .._resources import KeyView, Offer, Quote, Routing
     from .event_stream import EventStream
     from .ledger import Ledger
     from .log_stream import LogStream
@@ -124,6 +124,26 @@ class Client(ClientBound):
         logger.info("submitting a job with idempotency key %s", call.idempotency_key)
         view, replayed = self._session.call(call, _http.parse_submission)
         return Job(self._session, view, replayed=replayed, submitted_at=self._session.clock.now())
+
+    @_fields.JOB.spell_out
+    def quote(self, **fields: Unpack[JobFields]) -> Quote:
+        """Ask what `run` would meet now with the same arguments: where the job would go, and what it can cost at most.
+
+        Nothing is reserved, and nothing promised. A job that does not fit the budget is no error here: `fits` is
+        False, and `largest_fitting` says what would.
+
+        Args:
+            **fields: the job's, as in `JobFields`.
+
+        Raises:
+            ValidationError: the spec is outside its limits (`invalid_spec`, nothing was sent), or the server would
+                refuse it.
+            NodusError: any other failure.
+        """
+        _fields.JOB.check_names("quote", fields)
+        from .._resources import Quote
+
+        return self._session.call(_calls.quote(JobSpec(**fields)), lambda response: _http.parse(response, Quote))
 
     def run_many(self, specs: Iterable[JobSpec | JobFields]) -> builtins.list[Job | NodusError]:
         """Submit many jobs in few requests; return each one's handle, or why it was not accepted, in the order given.
