@@ -24,6 +24,8 @@ WAITS = {
     "cancel",
     "routing",
     "offers",
+    "run_many",
+    "quote",
     "key",
     "ledger",
 }

@@ -53,7 +53,15 @@ PARTS: dict[str, tuple[str, ...]] = {
         "LedgerError",
     ),
     "Hooks": ("RetryEvent", "ResponseEvent"),
-    "Keys, offers and quotes": ("KeyView", "Offer", "Quote", "QuoteCandidate", "LargestFitting", "Fitting"),
+    "Keys, offers and quotes": (
+        "KeyView",
+        "Offer",
+        "Quote",
+        "QuotedPlace",
+        "QuoteCandidate",
+        "LargestFitting",
+        "Fitting",
+    ),
     "Signatures and webhooks": (
         "sign_request",
         "verify_webhook",

@@ -121,6 +121,20 @@ class QuoteCandidate(RoutingCandidate):
     estimated_cost_usd: float | None = None
 
 
+class QuotedPlace(_Resource):
+    """Where a job would go.
+
+    Attributes:
+        supplier: the supplier's name.
+        kind: its class.
+        region: where its GPUs are.
+    """
+
+    supplier: str
+    kind: SupplierKind | None = None
+    region: str | None = None
+
+
 class Quote(_Resource):
     """What a submission would meet now. It promises nothing, and nothing is reserved.
 
@@ -143,7 +157,7 @@ class Quote(_Resource):
     estimated_cost_usd: float | None = None
     retail_cost_usd: float | None = None
     usd_per_gpu_hour: float | None = None
-    chosen: RoutingCandidate | None = None
+    chosen: QuotedPlace | None = None
     candidates: list[QuoteCandidate] = []
     fits: bool
     headroom_usd: float | None = None
