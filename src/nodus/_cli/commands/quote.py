@@ -36,14 +36,13 @@ async def quote_command(
     """
     variables = read_variables(env, env_file)
     async with invocation.client() as client:
-        quote = await client.quote(
-            **{
-                **plain,
-                "command": argv or None,
-                "env": variables or None,
-                "require_tiers": require_tiers or None,
-                "gpu": await gpu_model(client, plain["gpu"]),
-            }
-        )
+        fields: dict[str, Any] = {
+            **plain,
+            "command": argv or None,
+            "env": variables or None,
+            "require_tiers": require_tiers or None,
+            "gpu": await gpu_model(client, plain["gpu"]),
+        }
+        quote = await client.quote(**fields)
     show_quote(invocation.output, quote, as_json=as_json)
     return exit_codes.OK
