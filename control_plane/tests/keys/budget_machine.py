@@ -101,14 +101,14 @@ class BudgetMachine(RuleBasedStateMachine):
     @rule(target=accepted, number=key_numbers, job=jobs, short=st.integers(0, 1))
     def submit_at_the_cap(self, number: int, job: Job, short: int) -> Any:
         """What fits to the micro-dollar fits, and a micro-dollar less is too little."""
-        self.set_cap(number, max(0, self.models[number].month_to_date(self.now) + self._needed(job) - short))
+        self._set_cap(number, max(0, self.models[number].month_to_date(self.now) + self._needed(job) - short))
         return self.submit(number, job, 0.5, True)
 
     @rule(target=accepted, number=key_numbers, job=jobs, more=st.integers(0, 3))
     def submit_at_the_threshold(self, number: int, job: Job, more: int) -> Any:
         """To the micro-dollar too."""
         reached = self.models[number].month_to_date(self.now) + self._needed(job)
-        self.set_cap(number, int(reached / self.models[number].threshold) + more)
+        self._set_cap(number, int(reached / self.models[number].threshold) + more)
         return self.submit(number, job, 0.5, True)
 
     @rule(earlier=accepted)
@@ -154,8 +154,7 @@ class BudgetMachine(RuleBasedStateMachine):
     @rule(number=key_numbers, cap=caps)
     def set_cap(self, number: int, cap: int | None) -> None:
         """Above or below what is spent already."""
-        self.control_plane.keys.set_cap(self._key(number).id, cap, self.now)
-        self.models[number].cap = cap
+        self._set_cap(number, cap)
         self.control_plane.advance(0)
 
     @invariant()
@@ -202,6 +201,11 @@ class BudgetMachine(RuleBasedStateMachine):
             self.months.add(budget_model.month(self.now))
             self._settle()
         assert self.open == {}
+
+    def _set_cap(self, number: int, cap: int | None) -> None:
+        """Let nobody be placed in between: what is reserved would not be what was added up."""
+        self.control_plane.keys.set_cap(self._key(number).id, cap, self.now)
+        self.models[number].cap = cap
 
     def _needed(self, job: Job) -> int:
         needed = reservation(job, self.outages)
