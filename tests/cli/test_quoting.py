@@ -70,6 +70,19 @@ def test_what_would_fit_is_said_in_options(stub: Stub, nodus: Command) -> None:
     assert lines == ["--max-runtime-seconds 70 or --gpu-count 1", "--gpu-count 2 --max-runtime-seconds 900", "nothing"]
 
 
+def test_a_refused_submission_says_what_would_fit(stub: Stub, nodus: Command) -> None:
+    """In the options to give instead, as a quote does; nothing where nothing would."""
+    payload = {"error": "budget_exceeded", "message": "Too dear.", "monthly_spend_cap_usd": 25, "month_to_date_usd": 24}
+    fitting = {"max_runtime_seconds": 70, "gpu_count": None, "both": None}
+    nothing = {"max_runtime_seconds": None, "gpu_count": None, "both": None}
+    answers = [Answer(402, {**payload, "largest_fitting": each}) for each in (fitting, nothing)]
+    stub.answer("POST /v1/jobs", *answers)
+    some, none = (nodus("run", "--image", "x").stderr for _ in answers)
+
+    assert "It would be accepted with --max-runtime-seconds 70." in some
+    assert "would be accepted" not in none
+
+
 def test_a_quote_without_a_place_says_why(stub: Stub, nodus: Command) -> None:
     """All suppliers are out, or full."""
     nowhere = {"fits": False, "chosen": None, "simulated": True}

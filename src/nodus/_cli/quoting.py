@@ -75,20 +75,21 @@ def _facts(quote: Quote) -> Iterator[tuple[str, str | None]]:
     ):
         yield name, None if amount is None else dollars(amount)
     if quote.largest_fitting is not None:
-        yield "would fit", " or ".join(_options(quote.largest_fitting)) or "nothing"
+        yield "would fit", options_that_fit(quote.largest_fitting) or "nothing"
     if quote.simulated:
         yield "simulated", "yes"
 
 
-def _options(fitting: LargestFitting) -> Iterator[str]:
-    """Name the options that would make the job fit."""
-    if fitting.max_runtime_seconds is not None:
-        yield f"--max-runtime-seconds {fitting.max_runtime_seconds}"
-    if fitting.gpu_count is not None:
-        yield f"--gpu-count {fitting.gpu_count}"
-    alone = fitting.max_runtime_seconds is not None or fitting.gpu_count is not None
-    if fitting.both is not None and not alone:
-        yield f"--gpu-count {fitting.both.gpu_count} --max-runtime-seconds {fitting.both.max_runtime_seconds}"
+def options_that_fit(fitting: LargestFitting) -> str:
+    """Name the options of `run` that would make the job fit; empty where nothing would."""
+    alone = (
+        *_named("--max-runtime-seconds", fitting.max_runtime_seconds),
+        *_named("--gpu-count", fitting.gpu_count),
+    )
+    if alone or fitting.both is None:
+        return " or ".join(alone)
+    return f"--gpu-count {fitting.both.gpu_count} --max-runtime-seconds {fitting.both.max_runtime_seconds}"
 
 
-__all__ = ["show_dry_run", "show_quote"]
+def _named(option: str, value: int | None) -> tuple[str, ...]:
+    return () if value is None else (f"{option} {value}",)
