@@ -49,6 +49,7 @@ LAYERS = [
         "_usage",
     },
     {
+        "_batches",
         "_concurrency",
         "_failures",
         "_happy_eyeballs",

@@ -25,6 +25,8 @@ WAITS = {
     "routing",
     "offers",
     "usage",
+    "run_many",
+    "quote",
     "key",
     "ledger",
 }

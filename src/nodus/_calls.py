@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlencode
+from urllib.parse import quote as percent_encoded
+from urllib.parse import urlencode
 
 from . import _arguments, _bodies
 
@@ -59,9 +60,26 @@ def submit_job(spec: JobSpec) -> Call:
     """`POST /v1/jobs`. The key goes into the body too, so that a signature covers it."""
     key = spec.idempotency_key if spec.idempotency_key is not None else _arguments.new_idempotency_key()
     body = spec.model_copy(update={"idempotency_key": key}).model_dump_json(exclude_none=True).encode()
+    return Call("POST", "/v1/jobs", body=body, idempotency_key=key, secrets=secrets_of(spec))
+
+
+def quote(spec: JobSpec) -> Call:
+    """`POST /v1/quotes`. Asking changes nothing, so it may be repeated."""
+    body = spec.model_copy(update={"idempotency_key": None}).model_dump_json(exclude_none=True).encode()
+    key = _arguments.new_idempotency_key()
+    return Call("POST", "/v1/quotes", body=body, idempotency_key=key, secrets=secrets_of(spec))
+
+
+def submit_batch(contents: Sequence[bytes], secrets: tuple[str, ...]) -> Call:
+    """`POST /v1/jobs/batch`. Each spec, as JSON, has its own idempotency key, so it can be sent again."""
+    body = b'{"jobs":[' + b",".join(contents) + b"]}"
+    return Call("POST", "/v1/jobs/batch", body=body, idempotency_key=_arguments.new_idempotency_key(), secrets=secrets)
+
+
+def secrets_of(*specs: JobSpec) -> tuple[str, ...]:
+    """Return what no error about these specs may show: the values of `env`."""
     # A shorter value is no secret, and redacting it would garble unrelated text.
-    secrets = tuple(value for value in (spec.env or {}).values() if len(value) >= MIN_SECRET_LENGTH)
-    return Call("POST", "/v1/jobs", body=body, idempotency_key=key, secrets=secrets)
+    return tuple(value for spec in specs for value in (spec.env or {}).values() if len(value) >= MIN_SECRET_LENGTH)
 
 
 def get_job(job_id: str) -> Call:
@@ -155,7 +173,7 @@ def list_deliveries(webhook_id: str, *, limit: int, cursor: str | None = None) -
 
 
 def replay_delivery(webhook_id: str, delivery_id: str) -> Call:
-    delivery = quote(_arguments.identifier("delivery", delivery_id), safe="")
+    delivery = percent_encoded(_arguments.identifier("delivery", delivery_id), safe="")
     return _post_once(f"{_webhook(webhook_id)}/deliveries/{delivery}/replay")
 
 
@@ -203,8 +221,8 @@ def _post_once(path: str, body: bytes = b"") -> Call:
 
 
 def _webhook(webhook_id: str) -> str:
-    return f"/v1/webhooks/{quote(_arguments.identifier('webhook', webhook_id), safe='')}"
+    return f"/v1/webhooks/{percent_encoded(_arguments.identifier('webhook', webhook_id), safe='')}"
 
 
 def _segment(job_id: str) -> str:
-    return quote(_arguments.job_id(job_id), safe="")
+    return percent_encoded(_arguments.job_id(job_id), safe="")

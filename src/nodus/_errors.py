@@ -127,12 +127,52 @@ class Headroom(TypedDict):
     estimated_cost_usd: float
 
 
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """A number of GPUs, and how long they may run.
+
+    Attributes:
+        gpu_count: number of GPUs.
+        max_runtime_seconds: seconds.
+    """
+
+    gpu_count: int
+    max_runtime_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class LargestFitting:
+    """What of a job would fit a key's budget now.
+
+    Attributes:
+        max_runtime_seconds: the most seconds with which it would be accepted, all else as asked; None if none would do.
+        gpu_count: the most GPUs, all else as asked; None if no number would do.
+        both: the most GPUs, at most those that were asked for, with which any time would do, and the most time with
+            them; None if nothing fits.
+    """
+
+    max_runtime_seconds: int | None = None
+    gpu_count: int | None = None
+    both: Fitting | None = None
+
+    def fields(self) -> dict[str, int]:
+        """Return the fields of the job to change so that it fits: the time, else the GPUs, else both; empty if none."""
+        if self.max_runtime_seconds is not None:
+            return {"max_runtime_seconds": self.max_runtime_seconds}
+        if self.gpu_count is not None:
+            return {"gpu_count": self.gpu_count}
+        if self.both is not None:
+            return {"gpu_count": self.both.gpu_count, "max_runtime_seconds": self.both.max_runtime_seconds}
+        return {}
+
+
 class BudgetPayload(Headroom, total=False):
     """What a 402 answer says, in US dollars: enough to shrink the job and submit again."""
 
     realised_usd: float
     in_flight_usd: float
     resets_at: str
+    largest_fitting: dict[str, object]
     error: str
     message: str
     request_id: str
@@ -147,6 +187,18 @@ class BudgetExceededError(NodusError):
     default_code = "budget_exceeded"
 
     payload: BudgetPayload  # pyright: ignore[reportIncompatibleVariableOverride]  # nobody sets it from outside
+
+    @property
+    def largest_fitting(self) -> LargestFitting | None:
+        """What of the job would be accepted now; None if the server does not say."""
+        payload: object = self.payload
+        told = payload.get("largest_fitting") if isinstance(payload, dict) else None
+        if not isinstance(told, dict):
+            return None
+        gpus, seconds = _numbers(told.get("both"))
+        both = None if gpus is None or seconds is None else Fitting(gpus, seconds)
+        gpu_count, longest = _numbers(told)
+        return LargestFitting(longest, gpu_count, both)
 
 
 class NotFoundError(NodusError):
@@ -251,6 +303,16 @@ class Failure:
     error: NodusError
     server_verdict: bool | None = None
     permanent: bool = False
+
+
+def _numbers(told: object) -> tuple[int | None, int | None]:
+    """Read a number of GPUs and of seconds; None for what is no whole number."""
+    found = told if isinstance(told, dict) else {}
+    gpus, seconds = (
+        value if isinstance(value, int) and not isinstance(value, bool) else None
+        for value in (found.get("gpu_count"), found.get("max_runtime_seconds"))
+    )
+    return gpus, seconds
 
 
 def _rebuild(kind: type[_Error], message: str, facts: dict[str, object]) -> _Error:

@@ -124,6 +124,15 @@ def parse(response: Response, model: type[_Model], *, max_values: int = _bodies.
     return result
 
 
+def parse_submission(response: Response) -> tuple[JobView, bool]:
+    """Read the job of a submission, and whether its idempotency key had made it before.
+
+    Raises:
+        APIError: (`invalid_response`) it is something else.
+    """
+    return parse(response, JobView), response.headers.get("idempotent-replayed", "").lower() == "true"
+
+
 def _affordable(response: Response, max_values: int) -> bytes:
     problem = _bodies.cost_problem(response.content, max_values)
     if problem is not None:

@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ._enums import GpuType, JobStatus, PrincipalKind, SupplierKind
+from ._errors import LargestFitting
+from ._models import JobView
 
 
 class _Resource(BaseModel):
@@ -52,6 +54,38 @@ class JobEvent(_Resource):
         return self.status.is_terminal
 
 
+class BatchResult(BaseModel):
+    """What became of one job of a batch.
+
+    Attributes:
+        job: as it was accepted, or found again; None where it was refused.
+        replayed: whether its idempotency key had made it before.
+        status: the HTTP status of the refusal.
+    """
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="allow", hide_input_in_errors=True)
+
+    job: JobView | None = None
+    replayed: bool = False
+    status: int | None = Field(default=None, ge=400, le=599)
+
+    @model_validator(mode="after")
+    def _check_whole(self) -> BatchResult:
+        if self.job is None and self.status is None:
+            raise ValueError("must have a job or a status")
+        return self
+
+    def as_answer(self) -> dict[str, Any]:
+        """Return what the server would have answered to this job alone, with its status."""
+        return {"status": self.status, **(self.model_extra or {})}
+
+
+class BatchResults(_Resource):
+    """What became of the jobs of a batch, in order."""
+
+    results: list[BatchResult]
+
+
 class RoutingCandidate(_Resource):
     """A supplier's offer, as the router judged it.
 
@@ -75,6 +109,62 @@ class RoutingCandidate(_Resource):
     rejected: str | None = None
     has_room: bool | None = None
     simulated: bool | None = None
+
+
+class QuoteCandidate(RoutingCandidate):
+    """A supplier's offer, as the router would judge it now, and what the job could cost there at most.
+
+    Attributes:
+        estimated_cost_usd: that, in US dollars.
+    """
+
+    estimated_cost_usd: float | None = None
+
+
+class QuotedPlace(_Resource):
+    """Where a job would go.
+
+    Attributes:
+        supplier: the supplier's name.
+        kind: its class.
+        region: where its GPUs are.
+    """
+
+    supplier: str
+    kind: SupplierKind | None = None
+    region: str | None = None
+
+
+class Quote(_Resource):
+    """What a submission would meet now. It promises nothing, and nothing is reserved.
+
+    Attributes:
+        estimated_cost_usd: what would be reserved for the job, in US dollars: the most that it can cost where it would
+            go; None if every supplier is out.
+        retail_cost_usd: what the cheapest hyperscaler would charge for the same time, in US dollars.
+        usd_per_gpu_hour: the price behind the estimate, in US dollars per GPU and hour.
+        chosen: where the job would go, or wait for; where it would take the least, if it does not fit; None if every
+            supplier is out. Only supplier, kind and region are set.
+        candidates: every offer, the best first.
+        fits: whether the submission would be accepted.
+        headroom_usd: what the key has left this month, in US dollars; None for no cap.
+        largest_fitting: what of the job would fit the budget; None if the whole does.
+        would_wait: whether it would be accepted, and nothing has room for it now.
+        simulated: True if nothing would run, and nothing be charged.
+        at: when the server answered.
+    """
+
+    estimated_cost_usd: float | None = None
+    retail_cost_usd: float | None = None
+    usd_per_gpu_hour: float | None = None
+    chosen: QuotedPlace | None = None
+    candidates: list[QuoteCandidate] = []
+    fits: bool
+    headroom_usd: float | None = None
+    largest_fitting: LargestFitting | None = None
+    would_wait: bool | None = None
+    simulated: bool | None = None
+    at: datetime | None = None
 
 
 class Routing(_Resource):

@@ -56,6 +56,9 @@ def the_rest_of_the_client() -> None:
     assert_type(client.iter_jobs(page_size=100), Iterator[nodus.Job])
     spec = nodus.JobSpec(image="ghcr.io/acme/train:v3", gpu="l40s", name=None)
     assert_type(client.run(**spec.model_dump()), nodus.Job)
+    assert_type(client.quote(image="i", gpu="l40s"), nodus.Quote)
+    assert_type(client.quote(image="i").largest_fitting, nodus.LargestFitting | None)
+    assert_type(client.run_many([spec, {"image": "i", "gpu": "l40s"}]), list[nodus.Job | nodus.NodusError])
     assert_type(client.healthz(), dict[str, object])
     client.close()
 
@@ -65,6 +68,8 @@ async def the_rest_of_the_async_client() -> None:
     client = nodus.AsyncClient("nk_test_0", base_url=None)
     assert_type(await client.get("0190"), nodus.AsyncJob)
     assert_type(await client.list(limit=5), list[nodus.AsyncJob])
+    many = await client.run_many({"image": "i", "name": str(number)} for number in range(3))
+    assert_type(many, list[nodus.AsyncJob | nodus.NodusError])
     assert_type(client.iter_jobs(page_size=100), AsyncIterator[nodus.AsyncJob])
     assert_type(await client.healthz(), dict[str, object])
     await client.aclose()

@@ -5,17 +5,18 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from starlette.responses import Response
 
+from nodus_core.largest_fitting import LargestFitting
 from nodus_core.money import usd
 from nodus_core.shown_money import dollars
 from nodus_core.spec import InvalidSpec
 from nodus_core.times import timestamp
 from nodus_core.usage import MAX_GROUPS
 from nodus_ledger import errors as ledger
-from nodus_ledger.errors import BudgetFigures
 
 _DATABASE_RETRY_SECONDS = 2
 
@@ -48,13 +49,19 @@ class ApiError(Exception):
             json.dumps(content), status_code=self.status, headers=self.headers, media_type="application/json"
         )
 
+    def as_item(self) -> dict[str, Any]:
+        """Return what stands for it in an answer that has several: the status, and `retry_after` for that header."""
+        wait = self.headers.get("Retry-After")
+        more = {} if wait is None else {"retry_after": int(wait)}
+        return {"status": self.status, "error": self.code, "message": self.message, **more, **self.extra}
+
 
 def translate(refusal: ledger.Refused | InvalidSpec) -> ApiError:
     """Return the response to a refusal by the domain or the ledger."""
     if isinstance(refusal, InvalidSpec):
         return ApiError(422, "invalid_spec", refusal.message, extra={"field": refusal.field} if refusal.field else None)
     if isinstance(refusal, ledger.BudgetExceeded):
-        return _budget_exceeded(refusal.estimated, refusal.figures)
+        return _budget_exceeded(refusal)
     if isinstance(refusal, ledger.MaxCostTooLow):
         return _max_cost_too_low(refusal.cheapest_minute)
     if isinstance(refusal, ledger.CannotRun):
@@ -123,7 +130,18 @@ def _database_unavailable(*, nothing_was_done: bool) -> ApiError:
     )
 
 
-def _budget_exceeded(estimated: int, figures: BudgetFigures) -> ApiError:
+def invalid_idempotency_key() -> ApiError:
+    """Return the refusal of an idempotency key that none can be."""
+    return ApiError(400, "invalid_idempotency_key", "An idempotency key is 1 to 128 printable ASCII characters.")
+
+
+def fitting_view(fitting: LargestFitting) -> dict[str, Any]:
+    """Return what would fit a budget, as callers see it."""
+    return asdict(fitting)
+
+
+def _budget_exceeded(refusal: ledger.BudgetExceeded) -> ApiError:
+    estimated, figures = refusal.estimated, refusal.figures
     return ApiError(
         402,
         "budget_exceeded",
@@ -136,6 +154,7 @@ def _budget_exceeded(estimated: int, figures: BudgetFigures) -> ApiError:
             "realised_usd": usd(figures.realised),
             "in_flight_usd": usd(figures.in_flight),
             "resets_at": timestamp(figures.resets_at),
+            "largest_fitting": fitting_view(refusal.largest_fitting),
         },
     )
 

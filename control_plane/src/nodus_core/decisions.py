@@ -17,7 +17,7 @@ def decision_document(decision: Decision, gpu: str, catalogue_sha256: str) -> di
 
     `decision_sha256` is the SHA-256 of the canonical JSON (RFC 8785) of all the other members.
     """
-    candidates = [_candidate(each) for each in decision.candidates]
+    candidates = [candidate_view(each) for each in decision.candidates]
     document = {
         "catalogue_sha256": catalogue_sha256,
         "candidates": candidates,
@@ -27,7 +27,8 @@ def decision_document(decision: Decision, gpu: str, catalogue_sha256: str) -> di
     return {"decision_sha256": hashlib.sha256(canonical_json(_exact(document)).encode()).hexdigest(), **document}
 
 
-def _candidate(candidate: Candidate) -> dict[str, Any]:
+def candidate_view(candidate: Candidate) -> dict[str, Any]:
+    """Return an offer as the router judged it."""
     offer = candidate.offer
     return {
         "supplier": offer.supplier,

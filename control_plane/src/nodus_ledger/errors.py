@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nodus_core.largest_fitting import LargestFitting
+
 
 class Refused(Exception):
     """Base of all refusals; nothing was written."""
@@ -105,9 +107,10 @@ class BudgetFigures:
 
 
 class BudgetExceeded(Refused):
-    """The reservation, in micro-USD, would pass the key's monthly cap."""
+    """The reservation, in micro-USD, would pass the key's monthly cap; `largest_fitting` is what would not."""
 
     def __init__(self, estimated: int, figures: BudgetFigures) -> None:
         super().__init__(estimated, figures)
         self.estimated = estimated
         self.figures = figures
+        self.largest_fitting = LargestFitting(None, None, None)

@@ -137,6 +137,19 @@ async def test_the_same_signature_twice_is_for_idempotent_requests(agent: Agent,
     assert [answer.status_code for answer in cancels] == [200, 200]
 
 
+async def test_the_same_signature_twice_is_for_batches_too(agent: Agent, spec: Spec) -> None:
+    """With the same header, for their jobs have keys of their own."""
+    now = time.time()
+    batch = {"jobs": [{**spec, "idempotency_key": "k"}]}
+    sent = [
+        await agent.call("POST", "/v1/jobs/batch", batch, now=now, headers={"Idempotency-Key": key})
+        for key in ("a", "a", "b")
+    ]
+
+    assert [answer.status_code for answer in sent] == [200, 200, 409]
+    assert [answer.json()["results"][0]["replayed"] for answer in sent[:2]] == [False, True]
+
+
 async def test_a_replay_under_another_key_is_refused(agent: Agent, spec: Spec) -> None:
     """The header is not signed, so a thief could change it."""
     now = time.time()

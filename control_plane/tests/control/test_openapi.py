@@ -136,6 +136,7 @@ async def test_answers_have_the_fields_that_are_described(
         "Readiness": (await client.get("/readyz")).json(),
         "OfferList": (offers := (await client.get("/v1/offers")).json()),
         "Offer": offers["offers"][0],
+        "Quote": (await client.post("/v1/quotes", json=spec)).json(),
     }
 
     for name, answer in answers.items():

@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
     from .._concurrency import AsyncText
     from .._enums import GpuType
+    from .._errors import NodusError
     from .._fields import JobFields, JobFilters
-    from .._resources import KeyView, Offer, Routing
+    from .._resources import KeyView, Offer, Quote, Routing
     from .._usage import Usage
     from .event_stream import AsyncEventStream
     from .ledger import AsyncLedger
@@ -123,8 +124,61 @@ class AsyncClient(ClientBound):
         _fields.JOB.check_names("run", fields)
         call = _calls.submit_job(JobSpec(**fields))
         logger.info("submitting a job with idempotency key %s", call.idempotency_key)
-        view, replayed = await self._session.call(call, _read_submission)
+        view, replayed = await self._session.call(call, _http.parse_submission)
         return AsyncJob(self._session, view, replayed=replayed, submitted_at=self._session.clock.now())
+
+    @_fields.JOB.spell_out
+    async def quote(self, **fields: Unpack[JobFields]) -> Quote:
+        """Ask what `run` would meet now with the same arguments: where the job would go, and what it can cost at most.
+
+        Nothing is reserved, and nothing promised. A job that does not fit the budget is no error here: `fits` is
+        False, and `largest_fitting` says what would.
+
+        Args:
+            **fields: the job's, as in `JobFields`.
+
+        Raises:
+            ValidationError: the spec is outside its limits (`invalid_spec`, nothing was sent), or the server would
+                refuse it.
+            NodusError: any other failure.
+        """
+        _fields.JOB.check_names("quote", fields)
+        from .._resources import Quote
+
+        return await self._session.call(_calls.quote(JobSpec(**fields)), lambda response: _http.parse(response, Quote))
+
+    async def run_many(self, specs: Iterable[JobSpec | JobFields]) -> builtins.list[AsyncJob | NodusError]:
+        """Submit many jobs in few requests; return each one's handle, or why it was not accepted, in the order given.
+
+        Up to 200 jobs share a request, and each is accepted or refused by itself. What the server has no room for at
+        the moment (409, 429, 503) is sent again, as `max_retries` allows. It is safe to call again with specs that
+        have an `idempotency_key` each: what was accepted is found. A job without one gets one, which its error has.
+        `total_timeout` holds for each request.
+
+        Args:
+            specs: the jobs, as `JobSpec` objects or as mappings of the arguments of `run`.
+
+        Returns:
+            A handle, or a `NodusError` with `.idempotency_key` and `.outcome_unknown`, for each. After a failure that
+            concerns all jobs, such as a lost connection, the others are not sent and have that error.
+
+        Raises:
+            ValidationError: a spec is outside its limits (`invalid_spec`, its number is told). Nothing was sent.
+            NodusError: the first request failed, and no job was accepted.
+        """
+        from .._batches import Accepted, ManySubmissions
+        from .submission import submit_many
+
+        many = ManySubmissions(specs)
+        session, submitted_at = self._session, self._session.clock.now()
+        await submit_many(session, many)
+        return [
+            AsyncJob(session, each.view, replayed=each.replayed, submitted_at=submitted_at)
+            if isinstance(each, Accepted)
+            else each
+            for each in many.outcomes
+            if each is not None
+        ]
 
     async def get(self, job_id: str) -> AsyncJob:
         """Look up a job.
@@ -406,10 +460,6 @@ AsyncClient.__module__ = "nodus"
 
 def _read_view(response: _http.Response) -> JobView:
     return _http.parse(response, JobView)
-
-
-def _read_submission(response: _http.Response) -> tuple[JobView, bool]:
-    return _http.parse(response, JobView), response.headers.get("idempotent-replayed", "").lower() == "true"
 
 
 def _read_offers(response: _http.Response) -> list[Offer]:

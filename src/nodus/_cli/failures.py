@@ -25,6 +25,7 @@ from .._logs import logger
 from .._money import dollars
 from . import exit_codes
 from .output import Output, Painted
+from .quoting import options_that_fit
 
 # Replaces messages of the library that speak of Python.
 _MESSAGES = {
@@ -116,7 +117,9 @@ def show_failure(output: Output, failure: Failure) -> None:
 def hint(error: NodusError) -> str:
     """Return one sentence on what to do about an error, or an empty string if its message says it all."""
     if isinstance(error, BudgetExceededError):
-        return _budget_hint(error.payload)
+        fitting = error.largest_fitting
+        fits = "" if fitting is None else options_that_fit(fitting)
+        return _budget_hint(error.payload) + (f" It would be accepted with {fits}." if fits else "")
     if isinstance(error, SignatureError):
         return _SIGNATURE_HINTS.get(error.code, "")
     if isinstance(error, NotFoundError) and error.code not in ("job_not_found", "http_error"):

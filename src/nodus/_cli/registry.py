@@ -18,6 +18,7 @@ ENTRY_POINT_GROUP = "nodus.commands"
 # Each is `<name>_command` in its module.
 _MODULES = {
     "run": "run",
+    "quote": "quote",
     "list": "jobs",
     "get": "jobs",
     "wait": "jobs",
@@ -39,6 +40,7 @@ _MODULES = {
 # The help of each command starts with its sentence here, so that listing all commands loads none of them.
 COMMANDS = {
     "run": "Submit a job.",
+    "quote": "Ask where a job would go, and what it can cost at most.",
     "list": "List recent jobs, newest first.",
     "get": "Show one job.",
     "wait": "Wait until a job, or all jobs that are chosen, are over.",

@@ -146,11 +146,21 @@ class RateLimiter:
         """Take tokens from a key's bucket, all or none.
 
         Raises:
-            ApiError: 429 `rate_limited`.
+            ApiError: 429 `rate_limited`; 422 `batch_too_large`, where the bucket never holds so many.
         """
         limit = self.of_key(key)
-        if limit is not None:
-            self._take("key", key.id, limit, tokens)
+        if limit is None:
+            return
+        burst = math.floor(limit.divided(self._parts).burst)
+        if tokens > max(1, burst):
+            raise ApiError(
+                422,
+                "batch_too_large",
+                f"A batch takes a token of the key's rate limit for each job, and the limit never has more than "
+                f"{burst}: send at most {burst} jobs at once.",
+                extra={"burst": burst},
+            )
+        self._take("key", key.id, limit, tokens)
 
     def refuse_early(self, key_id: str, limit: RateLimit | None, *, only_in_flood: bool) -> None:
         """Refuse a request whose key has nothing left, before anything is spent on it; takes nothing.
@@ -180,7 +190,9 @@ class RateLimiter:
         name = f"{kind} {whose}"
         wait = self._buckets.take(name, limit.divided(self._parts), tokens)
         if wait > 0:
-            self._pace.refused(name, wait)
+            # A bucket that has too few for a batch may have enough for a request.
+            if tokens == 1:
+                self._pace.refused(name, wait)
             raise rate_limited(kind, limit, wait, hold_seconds=self._pace.hold(name))
 
 

@@ -18,6 +18,8 @@ from ..errors import ApiError
 from .requests import ApiRequest
 
 _SAFE_METHODS = ("GET", "HEAD")
+_QUOTES = "/v1/quotes"
+_SUBMISSIONS = ("/v1/jobs", "/v1/jobs/batch")
 _REDIS_RETRY_SECONDS = 2
 
 
@@ -38,7 +40,8 @@ def authenticate(parts: Parts, call: ApiRequest, *, tokens: int = 1) -> KeyRecor
 
     Raises:
         ApiError: 401 `invalid_api_key`, `key_expired`, `signature_invalid`, `signature_stale` or
-            `signing_secret_unavailable`; 409 `signature_replayed`; 429 `rate_limited`; 503 `signatures_unavailable`.
+            `signing_secret_unavailable`; 409 `signature_replayed`; 422 `batch_too_large`; 429 `rate_limited`;
+            503 `signatures_unavailable`.
     """
     try:
         key = _find(parts, call)
@@ -129,9 +132,10 @@ def _refuse_replay(parts: Parts, call: ApiRequest, key: KeyRecord, signature: st
     if idempotency_key is not None and not is_idempotency_key(idempotency_key):
         idempotency_key = None  # nothing is submitted under it
     first_use = parts.replay_protection.admit(key.id, signature, idempotency_key, real_now)
-    if first_use is None or call.method == "DELETE" or call.raw_path.endswith("/cancel"):
+    if first_use is None or call.method == "DELETE" or call.raw_path == _QUOTES or call.raw_path.endswith("/cancel"):
         return
-    if call.raw_path == "/v1/jobs" and idempotency_key is not None and first_use.idempotency_key == idempotency_key:
+    is_submission = call.raw_path in _SUBMISSIONS
+    if is_submission and idempotency_key is not None and first_use.idempotency_key == idempotency_key:
         return
     raise ApiError(
         409,

@@ -37,6 +37,10 @@ class Access(enum.Enum):
     NO_AGENTS = enum.auto()
 
 
+def _one(_call: ApiRequest) -> int:
+    return 1
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """An operation that needs a key.
@@ -48,6 +52,7 @@ class Operation:
         access: whose keys it takes.
         work: what it does.
         refusal: the end of the sentence that tells an agent what it may not do.
+        tokens: how many of the key's rate limit a request takes, at least 1.
     """
 
     method: str
@@ -56,6 +61,7 @@ class Operation:
     access: Access = Access.EVERY_KEY
     work: Work = Work.READS
     refusal: str = "do this"
+    tokens: Callable[[ApiRequest], int] = _one
 
     async def answer(self, plane: ControlPlane, request: Request) -> ASGIApp:
         """Answer a request.
@@ -67,7 +73,7 @@ class Operation:
         return await in_turn(self.work, translated, self._admitted, plane, call)
 
     def _admitted(self, plane: ControlPlane, call: ApiRequest) -> ASGIApp:
-        key = authenticate(plane, call)
+        key = authenticate(plane, call, tokens=self.tokens(call))
         if call.method not in READING:
             call.refuse_query()
         if self.access is Access.NO_AGENTS and key.principal_kind == PrincipalKind.AGENT.value:

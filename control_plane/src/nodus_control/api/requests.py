@@ -36,7 +36,7 @@ from ..concurrency.batch_executor import BatchExecutor, TurnDidNotCome
 from ..concurrency.threads import run_in_thread
 from ..concurrency.turns import Turns
 from ..concurrency.wakeups import loop_here
-from ..errors import ApiError, translate
+from ..errors import ApiError, invalid_idempotency_key, translate
 from ..trouble import Trouble
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -199,7 +199,7 @@ class ApiRequest:
         if in_body is not None:
             given.append(in_body)
         if not all(map(is_idempotency_key, given)):
-            raise ApiError(400, "invalid_idempotency_key", "An idempotency key is 1 to 128 printable ASCII characters.")
+            raise invalid_idempotency_key()
         if len(set(given)) > 1:
             raise ApiError(
                 400,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import events, health, jobs, keys, ledger, logs, offers, statements, usage, webhooks
+from . import batches, events, health, jobs, keys, ledger, logs, offers, quotes, statements, usage, webhooks
 from .openapi import get_document
 from .operations import Access, Endpoint, OpenOperation, Operation
 from .requests import Work
@@ -20,6 +20,7 @@ OPERATIONS: tuple[Operation | OpenOperation, ...] = (
     Operation("GET", "/v1/jobs/{job_id}", jobs.get_job, work=Work.LOOKS_UP),
     Operation("GET", "/v1/jobs", jobs.list_jobs),
     Operation("POST", "/v1/jobs", jobs.submit_job, work=Work.RECORDS),
+    Operation("POST", "/v1/jobs/batch", batches.submit_batch, work=Work.WRITES, tokens=batches.count_jobs),
     Operation("POST", "/v1/jobs/{job_id}/cancel", jobs.cancel_job, work=Work.RECORDS),
     Operation("GET", "/v1/jobs/{job_id}/routing", jobs.get_routing),
     Operation("GET", "/v1/jobs/{job_id}/events", events.follow_job),
@@ -28,6 +29,7 @@ OPERATIONS: tuple[Operation | OpenOperation, ...] = (
     Operation("GET", "/v1/key", keys.get_key),
     Operation("GET", "/v1/offers", offers.list_offers),
     Operation("GET", "/v1/usage", usage.get_usage),
+    Operation("POST", "/v1/quotes", quotes.quote, work=Work.WRITES),
     Operation("GET", "/v1/ledger", ledger.list_entries),
     Operation("GET", "/v1/ledger/key", ledger.get_key),
     Operation("GET", "/v1/ledger/checkpoint", ledger.get_checkpoint, work=Work.WRITES),

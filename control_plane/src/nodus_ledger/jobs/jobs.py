@@ -19,7 +19,7 @@ from ..database.prepared import Prepared
 from ..database.rows import JOB_FIELDS, JobRecord
 from ..database.schema import attempts, jobs
 from ..database.sealing import Sealer
-from ..errors import UnknownJob
+from ..errors import Refused, UnknownJob
 from ..keys import waiting_jobs
 from ..keys.keys import KeyRecord
 from ..keys.thresholds import DEFAULT_FRACTION
@@ -28,6 +28,7 @@ from .capacity import Layout
 from .job_secrets import Secrets, open_secrets
 from .listing import ALL, Filters, read_page
 from .permissions import require_own
+from .quoting import Quoted
 from .settlement import cancel_undispatched
 from .submission import JobIds, Submissions, Submitted
 from .supplier_eligibility import SupplierEligibility, owner_of
@@ -126,6 +127,26 @@ class Jobs:
                 nothing was accepted, and the idempotency key is still free.
         """
         return self._submissions.submit(key, spec, idempotency_key, now)
+
+    def submit_all(
+        self, key: KeyRecord, submissions: Sequence[tuple[JobSpec, str]], now: int
+    ) -> Sequence[Submitted | Refused]:
+        """Accept or find several jobs in one transaction, each by itself and in order: a spec and its idempotency key.
+
+        In place of a job that is not accepted stands what `submit` would have raised.
+
+        Raises:
+            DatabaseUnavailable: nothing was accepted, unless it says otherwise.
+        """
+        return self._submissions.submit_all(key, submissions, now)
+
+    def quote(self, key: KeyRecord, spec: JobSpec, now: int) -> Quoted:
+        """Say what a submission would meet now. Nothing is reserved or written.
+
+        Raises:
+            NoSuchOffer, SimulationsOnly, NothingSimulated, CannotRun, MaxCostTooLow: as for `submit`.
+        """
+        return self._submissions.quote(key, spec, now)
 
     def get(self, customer_id: str, job_id: str) -> JobRecord:
         """Return a job.

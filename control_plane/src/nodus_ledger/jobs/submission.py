@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, or_, select
 
 from nodus_core import routing
-from nodus_core.admission import Admission, Refusal, admit
 from nodus_core.catalogue import Catalogue
 from nodus_core.ids import RandomBits, uuid7
 from nodus_core.lifecycle import JobStatus
@@ -22,16 +21,17 @@ from ..database.database import Database
 from ..database.fingerprints import Fingerprints
 from ..database.prepared import Prepared
 from ..database.rows import JOB_FIELDS, JobRecord, new_record
+from ..database.savepoints import alone
 from ..database.schema import events, jobs
 from ..database.sealing import Sealer
 from ..errors import (
     BudgetExceeded,
     BudgetFigures,
+    DatabaseUnavailable,
     IdempotencyKeyReused,
-    MaxCostTooLow,
     NoSuchOffer,
-    NoSupplier,
     NothingSimulated,
+    Refused,
     SimulationsOnly,
 )
 from ..keys import budget_events, budgets
@@ -42,6 +42,7 @@ from . import labels
 from .capacity import Layout, free_in
 from .job_secrets import seal_secrets
 from .outages import outages_now
+from .quoting import AdmissionQuestion, Quoted, require_admission
 from .slots import Slots
 from .supplier_eligibility import Program, SupplierEligibility
 from .wants import of_new_job
@@ -131,6 +132,26 @@ class Submissions:
             raise submitted
         return submitted
 
+    def submit_all(
+        self, key: KeyRecord, submissions: Sequence[tuple[JobSpec, str]], now: int
+    ) -> list[Submitted | Refused]:
+        """Accept jobs in one transaction, each with its idempotency key; see `Jobs.submit_all`."""
+
+        def submit_each(connection: Connection) -> list[Submitted | Refused]:
+            return [self._submit_alone(connection, key, spec, own_key, now) for spec, own_key in submissions]
+
+        return self._database.run(submit_each, group_key=key.id)
+
+    def _submit_alone(
+        self, connection: Connection, key: KeyRecord, spec: JobSpec, idempotency_key: str, now: int
+    ) -> Submitted | Refused:
+        try:
+            return alone(connection, lambda within: self._submit(within, key, spec, idempotency_key, now))
+        except DatabaseUnavailable:
+            raise
+        except Refused as exc:
+            return exc
+
     def _submit(
         self, connection: Connection, key: KeyRecord, spec: JobSpec, idempotency_key: str | None, now: int
     ) -> Submitted | BudgetExceeded:
@@ -147,12 +168,12 @@ class Submissions:
                 if not hmac.compare_digest(earlier.fingerprint, fingerprint):
                     raise IdempotencyKeyReused
                 return Submitted(earlier, replayed=True)
-        if not (self._catalogue.has_simulated if key.is_test else self._catalogue.has_real):
-            raise NothingSimulated if key.is_test else SimulationsOnly
+        question = self._question(connection, key, spec, month)
         try:
-            admitted = self._admit(connection, key, spec, month)
+            admitted = require_admission(question, month)
             month = budgets.reserve(connection, key.id, admitted.reserved, now, month)
         except BudgetExceeded as exc:
+            exc.largest_fitting = question.largest_fitting(exc.figures.headroom)
             budget_events.refused(connection, key, exc, now)
             return exc
         job_id = self.ids.new(now, lambda: _count(connection))
@@ -209,8 +230,20 @@ class Submissions:
             budget_events.reserved(connection, key, month, job_id, self._threshold, now)
         return Submitted(new_record({**values, "seq": seq}), replayed=False)
 
-    def _admit(self, connection: Connection, key: KeyRecord, spec: JobSpec, month: BudgetFigures | None) -> Admission:
-        """Decide where the job would go now, and so what is reserved for it; `month` is that of a capped key."""
+    def quote(self, key: KeyRecord, spec: JobSpec, now: int) -> Quoted:
+        """Say what a submission would meet now; see `Jobs.quote`."""
+        with self._database.read() as connection:
+            month = None if key.monthly_cap is None else budgets.figures(connection, key.id, now)
+            question = self._question(connection, key, spec, month)
+        retail = self._catalogue.retail_micros_per_gpu_hour(spec.gpu, simulated=key.is_test)
+        return Quoted.of(question, month, retail)
+
+    def _question(
+        self, connection: Connection, key: KeyRecord, spec: JobSpec, month: BudgetFigures | None
+    ) -> AdmissionQuestion:
+        """Ask where the job would go now, and so what is reserved for it; `month` is that of a capped key."""
+        if not (self._catalogue.has_simulated if key.is_test else self._catalogue.has_real):
+            raise NothingSimulated if key.is_test else SimulationsOnly
         offers = self._catalogue.offers_for(spec.gpu, simulated=key.is_test)
         eligible = routing.eligible(offers, spec.require_tiers, spec.gpu_count)
         if not eligible:
@@ -229,16 +262,7 @@ class Submissions:
             full=self._full(connection, spec),
             cannot_run=unable,
         )
-        admitted = admit(offers, requirements)
-        if admitted.refusal is Refusal.OVER_BUDGET:
-            assert month is not None  # there is no headroom without a cap
-            raise BudgetExceeded(admitted.reserved, month)
-        if admitted.refusal is Refusal.OVER_MAX_COST:
-            assert admitted.cheapest_minute is not None
-            raise MaxCostTooLow(admitted.cheapest_minute)
-        if admitted.refusal is Refusal.NO_SUPPLIER:
-            raise NoSupplier
-        return admitted
+        return AdmissionQuestion(offers, requirements)
 
     def _full(self, connection: Connection, spec: JobSpec) -> frozenset[str]:
         """Return the suppliers that have no room for the job now; nothing is read where nobody counts this model."""

@@ -51,7 +51,7 @@ class RunCommand(asyncclick.Command):
         return ["[OPTIONS]", "[-- PROGRAM [ARGS]...]"]
 
 
-_SPECIAL = {
+SPECIAL_OPTIONS = {
     "command": [],  # what follows `--`
     "gpu": [
         asyncclick.option(
@@ -118,11 +118,16 @@ _SPECIAL = {
 
 
 @asyncclick.command("run", cls=RunCommand)
-@field_options(JOB, _SPECIAL)
+@field_options(JOB, SPECIAL_OPTIONS)
 @wait_option
 @timeout_option
 @poll_option
 @cancel_on_interrupt_option
+@asyncclick.option(
+    "--dry-run",
+    is_flag=True,
+    help="Submit nothing: print the request that would be sent, with secrets hidden, and its quote.",
+)
 @json_option
 @asyncclick.argument("argv", nargs=-1, type=asyncclick.UNPROCESSED)
 @asyncclick.pass_obj
@@ -138,6 +143,7 @@ async def run_command(
     timeout: float | None,
     poll_seconds: float | None,
     cancel_on_interrupt: bool,
+    dry_run: bool,
     as_json: bool,
     argv: tuple[str, ...],
     **plain: Any,
@@ -152,10 +158,9 @@ async def run_command(
     from ... import _arguments
 
     require_wait(asyncclick.get_current_context())
-    try:
-        variables = collect_variables(env, env_file, os.environ)
-    except EnvironmentValueError as exc:
-        raise asyncclick.UsageError(str(exc)) from exc
+    if dry_run and wait:
+        raise asyncclick.UsageError("--dry-run submits nothing that --wait could wait for.")
+    variables = read_variables(env, env_file)
     key = _arguments.new_idempotency_key() if idempotency_key is None else _arguments.idempotency_key(idempotency_key)
     fields = {
         **plain,
@@ -168,7 +173,12 @@ async def run_command(
     wait_options = WaitOptions(timeout, poll_seconds, cancel_on_interrupt, as_json)
     output, pending = invocation.output, invocation.pending
     async with invocation.client() as client:
-        submission = Submission({**fields, "gpu": await _gpu_model(client, plain["gpu"])}, env, env_file)
+        submission = Submission({**fields, "gpu": await gpu_model(client, plain["gpu"])}, env, env_file)
+        if dry_run:
+            from ..quoting import show_dry_run
+
+            await show_dry_run(output, client, submission.fields, as_json=as_json)
+            return exit_codes.OK
         pending.begin(key, submission.rerun(*wait_options.options(wait=wait)))
         if cancel_on_interrupt:
             pending.cancel = lambda: cancel_submission(client, submission, pending)
@@ -186,7 +196,19 @@ async def run_command(
         return exit_codes.OK
 
 
-async def _gpu_model(client: AsyncClient, gpu: str) -> GpuType | str:
+def read_variables(env: tuple[str, ...], env_file: tuple[str, ...]) -> dict[str, str]:
+    """Return the variables of the container, from `--env` and `--env-file`.
+
+    Raises:
+        UsageError: one cannot be used.
+    """
+    try:
+        return collect_variables(env, env_file, os.environ)
+    except EnvironmentValueError as exc:
+        raise asyncclick.UsageError(str(exc)) from exc
+
+
+async def gpu_model(client: AsyncClient, gpu: str) -> GpuType | str:
     """Return a GPU model that this version does not know as one to be sent, if somebody offers it."""
     from ... import _arguments
 

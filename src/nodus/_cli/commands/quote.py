@@ -1,0 +1,48 @@
+"""`nodus quote`: the price first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import asyncclick
+
+from ..._fields import JOB
+from .. import exit_codes
+from ..invocation import Invocation
+from ..options import field_options, json_option
+from ..quoting import show_quote
+from .run import SPECIAL_OPTIONS, RunCommand, gpu_model, read_variables
+
+
+@asyncclick.command("quote", cls=RunCommand)
+@field_options(JOB, SPECIAL_OPTIONS)
+@json_option
+@asyncclick.argument("argv", nargs=-1, type=asyncclick.UNPROCESSED)
+@asyncclick.pass_obj
+async def quote_command(
+    invocation: Invocation,
+    /,
+    env: tuple[str, ...],
+    env_file: tuple[str, ...],
+    require_tiers: tuple[str, ...],
+    as_json: bool,
+    argv: tuple[str, ...],
+    **plain: Any,
+) -> int:
+    """Ask where a job would go, and what it can cost at most.
+
+    Takes the options of `nodus run` that describe the job. Submits and reserves nothing, and promises nothing: only
+    --max-cost-usd binds. A job that does not fit the budget is no error here; the quote says what would fit.
+    """
+    variables = read_variables(env, env_file)
+    async with invocation.client() as client:
+        fields: dict[str, Any] = {
+            **plain,
+            "command": argv or None,
+            "env": variables or None,
+            "require_tiers": require_tiers or None,
+            "gpu": await gpu_model(client, plain["gpu"]),
+        }
+        quote = await client.quote(**fields)
+    show_quote(invocation.output, quote, as_json=as_json)
+    return exit_codes.OK
