@@ -48,6 +48,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "streams": {"concurrency", "suppliers", "trouble"},
         "dispatch": {"clock", "concurrency", "suppliers", "trouble"},
         "webhooks": {"clock", "concurrency", "trouble", "version"},
+        "metering": {"concurrency", "trouble"},
         "control_plane": {
             "access",
             "clock",
@@ -67,6 +68,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
             "clock",
             "control_plane",
             "errors",
+            "metering",
             "readiness",
             "concurrency",
             "streams",
@@ -88,6 +90,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
             "webhooks",
         },
         "attempts": {"clock_watch", "dispatch", "exit_codes", "suppliers"},
+        "meter": {"clock_watch", "exit_codes", "metering", "serving"},
         "cli": {
             "access",
             "api",
@@ -95,6 +98,8 @@ ROOMS: dict[str, dict[str, set[str]]] = {
             "clock_watch",
             "control_plane",
             "exit_codes",
+            "meter",
+            "metering",
             "serving",
             "suppliers",
             "version",
