@@ -36,6 +36,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "exit_codes": set(),
         "errors": set(),
         "trouble": set(),
+        "stripe_settings": set(),
         "readiness": set(),
         "clock": set(),
         "clock_checks": set(),
@@ -44,7 +45,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "access": {"errors"},
         # Below it is the program that runs beside a command, as a process of its own.
         "runner": set(),
-        "suppliers": {"clock", "concurrency", "exit_codes", "runner"},
+        "suppliers": {"clock", "concurrency", "exit_codes", "runner", "stripe_settings"},
         "streams": {"concurrency", "suppliers", "trouble"},
         "dispatch": {"clock", "concurrency", "suppliers", "trouble"},
         "webhooks": {"clock", "concurrency", "trouble", "version"},
@@ -90,7 +91,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
             "webhooks",
         },
         "attempts": {"clock_watch", "dispatch", "exit_codes", "suppliers"},
-        "meter": {"clock_watch", "exit_codes", "metering", "serving"},
+        "meter": {"clock_watch", "exit_codes", "metering", "serving", "stripe_settings"},
         "cli": {
             "access",
             "api",

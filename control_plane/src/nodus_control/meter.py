@@ -14,6 +14,7 @@ from nodus_core.meter_rules import LONGEST_EVENT_NAME
 from nodus_core.money import MICROS_PER_USD
 from nodus_core.times import timestamp
 from nodus_ledger.database.database import DATABASE_VARIABLE, Database, UnusableDatabase
+from nodus_ledger.database.url_files import UnreadableFile, text_of
 from nodus_ledger.errors import DatabaseUnavailable
 from nodus_ledger.jobs.meter_events import EVENT_NAME
 from nodus_ledger.jobs.meter_queue import BegunAlready, MeterQueue, NotBegun
@@ -24,11 +25,7 @@ from .exit_codes import OK, Misconfigured
 from .metering.account import NoStripe, StripeAccount
 from .metering.exporter import Exporter
 from .serving.interrupts import catching_interrupts
-
-LIVE_KEY_VARIABLE = "STRIPE_API_KEY"
-TEST_KEY_VARIABLE = "STRIPE_TEST_API_KEY"
-BASE_VARIABLE = "STRIPE_API_BASE"
-WEBHOOK_SECRET_VARIABLE = "STRIPE_WEBHOOK_SECRET"
+from .stripe_settings import BASE_VARIABLE, LIVE_KEY_VARIABLE, TEST_KEY_VARIABLE, WEBHOOK_SECRET_VARIABLE
 
 _PREFIXES = {
     True: (LIVE_KEY_VARIABLE, ("sk_live_", "rk_live_")),
@@ -112,7 +109,9 @@ def exporter_of(
 
 def webhook_secrets(environment: Mapping[str, str]) -> list[str]:
     """Return the secrets of the webhook endpoint, by comma: two while one is being replaced; none without any."""
-    return [each.strip() for each in environment.get(WEBHOOK_SECRET_VARIABLE, "").split(",") if each.strip()]
+    given = environment.get(WEBHOOK_SECRET_VARIABLE)
+    secrets = _secret(given, WEBHOOK_SECRET_VARIABLE) if given else ""
+    return [each.strip() for each in secrets.split(",") if each.strip()]
 
 
 def accounts_of(environment: Mapping[str, str]) -> dict[bool, StripeAccount]:
@@ -125,9 +124,10 @@ def accounts_of(environment: Mapping[str, str]) -> dict[bool, StripeAccount]:
     base = environment.get(BASE_VARIABLE) or None
     accounts = {}
     for livemode, (variable, prefixes) in _PREFIXES.items():
-        key = environment.get(variable)
-        if not key:
+        given = environment.get(variable)
+        if not given:
             continue
+        key = _secret(given, variable)
         if not key.startswith(prefixes):
             raise Misconfigured(f"{variable} must begin with {' or '.join(prefixes)}: live and test keys stay apart")
         accounts[livemode] = StripeAccount(key, base)
@@ -184,6 +184,13 @@ def backlog(queue: MeterQueue, accounts: Mapping[bool, object]) -> list[str]:
             if each.stripe_customer is None
         ]
     return lines
+
+
+def _secret(given: str, variable: str) -> str:
+    try:
+        return text_of(given, "the secret")
+    except UnreadableFile as exc:
+        raise Misconfigured(f"{variable}: {exc}") from exc
 
 
 def _moment(text: str) -> int:
