@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, and_, bindparam, or_, select, update
 
 from nodus_core import meter_rules
 
@@ -162,14 +162,21 @@ def finish(connection: Connection, identifiers: Sequence[str], state: str, now: 
     return len(rows)
 
 
-def minutes_delivered(connection: Connection, *, livemode: bool, begins: int, ends: int) -> Iterator[Minute]:
-    """Yield the minutes of the events that were accepted from one time to another, in Unix milliseconds."""
-    query = select(_events.stripe_customer, _events.meter_name, _events.timestamp).where(
+def minutes_reached(connection: Connection, *, livemode: bool, begins: int, ends: int) -> Iterator[Minute]:
+    """Yield the minutes of the events that may have reached Stripe from one time to another, in Unix milliseconds.
+
+    One may have been there long before an answer said so: for as long as it was sent again.
+    """
+    known = and_(
+        _events.state == meter_rules.DELIVERED,
         _events.exported_at >= begins,
-        _events.exported_at <= ends,
+        _events.exported_at <= ends + meter_rules.RESEND_MS,
+    )
+    query = select(_events.stripe_customer, _events.meter_name, _events.timestamp).where(
         _events.livemode == livemode,
         _events.stripe_customer.is_not(None),
-        _events.state == meter_rules.DELIVERED,
+        _events.first_sent_at <= ends,
+        or_(known, _events.state == meter_rules.PENDING),
     )
     found = {
         Minute(row.stripe_customer, row.meter_name, livemode, meter_rules.minute_of(row.timestamp))

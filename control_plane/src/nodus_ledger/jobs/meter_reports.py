@@ -18,7 +18,7 @@ from ..database.database import Database
 from ..database.trust_schema import stripe_events
 from ..trust.log import append_all
 from ..trust.meter_entries import gap
-from .meter_outcomes import Minute, finish, minutes_delivered
+from .meter_outcomes import Minute, finish, minutes_reached
 
 _RETRY_MS = 300_000
 _SLACK_MS = 600_000
@@ -103,10 +103,10 @@ class MeterReports:
         return booked
 
     def minutes(self, report: ErrorReport, *, livemode: bool) -> list[Minute]:
-        """Return the minutes of what was accepted around a report's time: what it does not name is in one of them."""
+        """Return the minutes of what may have arrived around a report's time: what it does not name is in one of them."""
         begins, ends = report.begins - _SLACK_MS, report.ends + _SLACK_MS
         with self._database.read() as connection:
-            return list(minutes_delivered(connection, livemode=livemode, begins=begins, ends=ends))
+            return list(minutes_reached(connection, livemode=livemode, begins=begins, ends=ends))
 
     def book_minute(self, minute: Minute, found: int, now: int) -> bool:
         """Hold a minute's summary, in micro-USD, against what was delivered; False where it is too early.
