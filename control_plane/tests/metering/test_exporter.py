@@ -266,3 +266,22 @@ def test_what_a_report_does_not_name_is_found_by_summaries(yard: Yard, values: t
         (row,) = yard.entries("meter.unknown")
         assert (row["identifier"], row["amount_micros"], row["stripe_customer"]) == (None, 3, CUS)
     assert yard.stripe.calls == 3
+
+
+def test_what_was_rejected_before_anybody_knew_that_it_had_arrived_is_found(yard: Yard) -> None:
+    """The report comes first, and names nothing; hours later a repeat says that the event is there."""
+    yard.name_customer("acme", CUS)
+    identifier = yard.add("acme", 9)
+    yard.stripe.rejects = lambda event: True
+    yard.stripe.fault = lambda: DROP_AFTER
+    exporter = yard.exporter()
+    exporter.run_one()
+    assert yard.stripe.report(yard.stripe.live, most_samples=0) is not None
+    yard.reports.announce("evt_1", livemode=True, now=yard.time)
+    yard.stripe.fault = lambda: DROP_BEFORE
+    yard.run_for(exporter, 5 * HOUR)
+    yard.stripe.fault = lambda: NONE
+    yard.run_for(exporter, 6 * HOUR)
+
+    assert yard.states() == {identifier: "rejected"}
+    assert [each["identifier"] for each in yard.entries("meter.rejected")] == [identifier]

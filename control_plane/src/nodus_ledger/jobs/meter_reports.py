@@ -103,7 +103,7 @@ class MeterReports:
         return booked
 
     def minutes(self, report: ErrorReport, *, livemode: bool) -> list[Minute]:
-        """Return the minutes of what may have arrived around a report's time: what it does not name is in one of them."""
+        """Return the minutes of what may have arrived around a report's time: what it does not name is there."""
         begins, ends = report.begins - _SLACK_MS, report.ends + _SLACK_MS
         with self._database.read() as connection:
             return list(minutes_reached(connection, livemode=livemode, begins=begins, ends=ends))
