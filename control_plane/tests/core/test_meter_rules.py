@@ -94,7 +94,7 @@ def test_a_refusal_of_what_may_be_there_already_refuses_nothing(answer: Answer, 
 @given(st.lists(st.integers(1, 50), max_size=8), st.data())
 def test_a_choice_is_made_only_where_it_is_the_only_one(amounts: list[int], data: st.DataObject) -> None:
     """Whatever was chosen is found again, or nothing is said; all and none are always certain."""
-    chosen = data.draw(st.sets(st.integers(0, len(amounts) - 1))) if amounts else set()
+    chosen = data.draw(st.frozensets(st.integers(0, len(amounts) - 1))) if amounts else frozenset()
     found = meter_rules.which(sum(amounts[at] for at in chosen), amounts)
 
     assert found is None or found == chosen
