@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ from nodus_ledger.verification.verify import verify
 
 CUSTOMERS = {"acme": "cus_1", "twin": "cus_1", "other": "cus_2"}
 """Two are one in Stripe."""
+
+OUTAGE_STEPS = 12
 
 
 class Killed(BaseException):
@@ -164,16 +167,15 @@ def campaign(yard: CampaignYard, *, seed: int, rounds: int, kills: int, outages:
     keys, left = keys_of(yard), [kills]
     exporters = [yard.exporter(wrap=lambda account: Dangerous(account, chance, left)) for _ in range(2)]
     yard.stripe.rejects = lambda _event: chance.random() < 0.05
-    number = 0
+    numbers = itertools.count()
+
+    def spend(most: int) -> None:
+        for _ in range(chance.randrange(1, most)):
+            seconds = str(chance.randrange(30, 90))
+            submit(yard.control_plane, chance.choice(keys), next(numbers), NODUS_SIM_DURATION_SECONDS=seconds)
+
     for turn in range(rounds):
-        for _ in range(chance.randrange(1, 5)):
-            submit(
-                yard.control_plane,
-                chance.choice(keys),
-                number,
-                NODUS_SIM_DURATION_SECONDS=str(chance.randrange(30, 90)),
-            )
-            number += 1
+        spend(5)
         yard.control_plane.advance(chance.choice([120, 600, 3600]))
         risk = chance.choice([0.0, 0.2, 0.6])
         yard.stripe.fault = lambda risk=risk: chance.choice(FAULTS) if chance.random() < risk else NONE  # type: ignore[misc]
@@ -184,8 +186,9 @@ def campaign(yard: CampaignYard, *, seed: int, rounds: int, kills: int, outages:
                 yard.reports.announce(f"evt_{len(yard.stripe.test.reports)}", livemode=False, now=yard.now())
         if turn in outages:
             yard.stripe.fault = lambda: chance.choice([DROP_BEFORE, DROP_BEFORE, DROP_BEFORE, DROP_AFTER])
-            for _ in range(outages[turn] // (outages[turn] // 12)):
-                yard.control_plane.advance(outages[turn] / 12_000)
+            for _ in range(OUTAGE_STEPS):
+                spend(3)
+                yard.control_plane.advance(outages[turn] / 1000 / OUTAGE_STEPS)
                 work(yard, exporters, chance, left)
     yard.stripe.fault = lambda: NONE
     yard.stripe.rejects = never
