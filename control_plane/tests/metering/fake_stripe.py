@@ -6,20 +6,19 @@ an event. Its clock is the test's.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
 import json
-import socket
 import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from joined_server import JoinedServer, QuietHandler
 from typing_extensions import Self
 
 LIVE_KEY, TEST_KEY = "sk_live_fake", "sk_test_fake"
@@ -97,16 +96,13 @@ class FakeStripe:
         self.books = {LIVE_KEY: Book(), TEST_KEY: Book()}
         self.calls = 0
         self.most_at_once = 0
-        self.connections: set[socket.socket] = set()
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._server = JoinedServer(_handler(self))
 
     @property
     def base(self) -> str:
         """What `STRIPE_API_BASE` is set to."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"http://127.0.0.1:{self._server.port}"
 
     @property
     def live(self) -> Book:
@@ -119,17 +115,13 @@ class FakeStripe:
         return self.books[TEST_KEY]
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._server.__enter__()
         return self
 
-    def __exit__(self, *exc_info: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        for connection in list(self.connections):
-            # A client that was killed, or let go of a connection, has not closed it.
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        self._server.server_close()
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._server.__exit__(exc_type, exc, traceback)
 
     def report(self, book: Book, *, most_samples: int = 5, event_id: str | None = None) -> tuple[bytes, str] | None:
         """Report what was rejected since the last report; return the body and the signature of the webhook."""
@@ -245,23 +237,18 @@ def _form(body: bytes) -> dict[str, Any]:
     return form
 
 
-def _handler(fake: FakeStripe) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+def _handler(fake: FakeStripe) -> type[QuietHandler]:
+    class Handler(QuietHandler):
         disable_nagle_algorithm = True
 
-        def setup(self) -> None:
-            super().setup()
-            fake.connections.add(self.connection)
+        def answer(self) -> None:
+            """Answer a request."""
+            if self.command == "POST":
+                self._take()
+            else:
+                self._tell()
 
-        def finish(self) -> None:
-            fake.connections.discard(self.connection)
-            super().finish()
-
-        def log_message(self, format: str, *args: Any) -> None:  # the standard library's name
-            pass
-
-        def do_POST(self) -> None:
+        def _take(self) -> None:
             form = _form(self.rfile.read(int(self.headers["Content-Length"])))
             fault = fake.fault()
             customer = form["payload"].get("stripe_customer_id", "")
@@ -285,7 +272,7 @@ def _handler(fake: FakeStripe) -> type[BaseHTTPRequestHandler]:
                 return
             self._send(200, answer)
 
-        def do_GET(self) -> None:
+        def _tell(self) -> None:
             parts = urlsplit(self.path)
             try:
                 self._send(200, fake.answer(self._book(), parts.path, parse_qs(parts.query)))
