@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import forked
+import httpx
 import pytest
-from metering.fake_stripe import DROP_BEFORE, LIVE_KEY, NONE, TEST_KEY, FakeStripe
+from metering.fake_stripe import DROP_BEFORE, LIVE_KEY, NONE, SECRET, TEST_KEY, FakeStripe
 from metering.yard import Yard
 from patience import PATIENCE_SECONDS, eventually
+from supplier_files import SIMULATIONS
 
 from nodus_ledger.database.database import Database
 from nodus_ledger.verification.verify import verify
@@ -151,3 +153,41 @@ def test_it_may_be_killed_hundreds_of_times(real: RealYard, url: str, monkeypatc
     """The same, 400 times."""
     monkeypatch.setattr("patience.PATIENCE_SECONDS", 1800.0)
     kill_again_and_again(real, url, kills=400)
+
+
+def test_a_worker_meters_and_an_api_hears_what_is_rejected(real: RealYard, url: str, tmp_path: Path) -> None:
+    """The webhook goes to `serve`, whose secret it is signed with; the worker fetches the report, and books it."""
+    real.name_customer("acme", "cus_1")
+    identifier = real.add("acme", 5)
+    real.stripe.rejects = lambda event: True
+    output = tmp_path / "output"
+    env = environment(real.stripe, STRIPE_WEBHOOK_SECRET=SECRET, XDG_STATE_HOME=str(tmp_path))
+    with output.open("wb") as file:
+        programs = [
+            forked.start("control", "worker", "--db", url, *SIMULATIONS, "--meter", "stripe", env=env),
+            forked.start("control", "serve", "--db", url, "--port", "0", *SIMULATIONS, stdout=file, env=env),
+        ]
+    try:
+        eventually(lambda: real.states() == {identifier: "delivered"})
+        announced = real.stripe.report(real.stripe.live)
+        assert announced is not None
+        body, signature = announced
+        eventually(lambda: "\n" in output.read_text())
+        base = output.read_text().split()[1]
+        answer = httpx.post(f"{base}/stripe/webhook", content=body, headers={"Stripe-Signature": signature})
+        assert answer.status_code == 200
+        eventually(lambda: real.states() == {identifier: "rejected"})
+    finally:
+        for program in programs:
+            program.terminate()
+        statuses = [program.wait(PATIENCE_SECONDS) for program in programs]
+    assert statuses == [0, 0]
+
+
+def test_a_worker_that_cannot_meter_does_not_start(url: str) -> None:
+    """Nobody has said yet since when spend is metered."""
+    env = environment(None, STRIPE_API_KEY=LIVE_KEY)
+    done = forked.run("control", "worker", "--db", url, *SIMULATIONS, "--meter", "stripe", env=env)
+
+    assert done.returncode == 3
+    assert "--since all" in done.stderr
