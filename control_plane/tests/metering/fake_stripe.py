@@ -86,6 +86,7 @@ class FakeStripe:
         fault: what goes wrong with the next call to send an event; one of those above.
         rejects: whether an event that was accepted is rejected later.
         customers: those that exist; None for any.
+        strange: it refuses every event, for no reason that anybody knows.
     """
 
     def __init__(self, now: Callable[[], int]) -> None:
@@ -93,6 +94,7 @@ class FakeStripe:
         self.fault: Callable[[], str] = lambda: NONE
         self.rejects: Callable[[Taken], bool] = lambda event: False
         self.customers: set[str] | None = None
+        self.strange = False
         self.books = {LIVE_KEY: Book(), TEST_KEY: Book()}
         self.calls = 0
         self.most_at_once = 0
@@ -160,6 +162,8 @@ class FakeStripe:
         now = self.now()
         with self._lock:
             self.calls += 1
+            if self.strange:
+                raise Refusal(400, "Something is wrong with this request.")
             unknown = set(form) - FIELDS
             if unknown:
                 raise Refusal(400, f"Received unknown parameter: {unknown.pop()}")

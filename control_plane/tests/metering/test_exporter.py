@@ -17,6 +17,7 @@ from metering.fake_stripe import (
 from metering.yard import DAY, HOUR, Yard
 from patience import PATIENCE_SECONDS
 
+from nodus_core.meter_rules import Answer, Step
 from nodus_ledger.database.settings import Settings, begin_incarnation
 from nodus_ledger.jobs.meter_queue import BegunAlready, MeterQueue, NotBegun
 
@@ -285,3 +286,40 @@ def test_what_was_rejected_before_anybody_knew_that_it_had_arrived_is_found(yard
 
     assert yard.states() == {identifier: "rejected"}
     assert [each["identifier"] for each in yard.entries("meter.rejected")] == [identifier]
+
+
+def test_an_answer_that_comes_after_the_lease_takes_back_nothing(yard: Yard) -> None:
+    """Another has sent the event meanwhile: it may be there, whatever the first one heard."""
+    yard.name_customer("acme", CUS)
+    yard.add("acme", 1)
+    late = yard.queue.claim(livemode=True, now=yard.time)
+    assert late is not None
+    yard.time += 61_000
+    other = yard.queue.claim(livemode=True, now=yard.time)
+    assert other is not None
+    assert (other.identifier, other.first_sent_at) == (late.identifier, yard.time - 61_000)
+    yard.queue.answered(late, Answer.BUSY, "", now=yard.time, chance=0.5)
+    assert yard.queue.claim(livemode=True, now=yard.time) is None, "the other one holds it still"
+    yard.time += DAY
+    next_one = yard.queue.claim(livemode=True, now=yard.time)
+
+    assert next_one is not None
+    assert next_one.step is Step.LOOK
+
+
+def test_an_event_in_doubt_that_is_refused_is_not_sent_again_at_once(yard: Yard) -> None:
+    """It is not rejected, since it may be there; and nobody is called in a circle."""
+    yard.name_customer("acme", CUS)
+    identifier = yard.add("acme", 1)
+    yard.stripe.fault = lambda: DROP_BEFORE
+    exporter = yard.exporter()
+    exporter.run_one()
+    yard.stripe.fault = lambda: NONE
+    yard.stripe.strange = True
+    yard.time += 10_000
+    assert exporter.run_due() == 1
+    assert yard.states() == {identifier: "pending"}
+    yard.stripe.strange = False
+    yard.run_for(exporter, HOUR)
+
+    assert yard.states() == {identifier: "delivered"}

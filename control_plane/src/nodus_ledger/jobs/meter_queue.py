@@ -227,7 +227,7 @@ class MeterQueue:
         with self._database.write() as connection:
             is_ours, tries = self._release(connection, work)
             if is_ours:
-                tries = 0 if answer in (Answer.TAKEN, Answer.REFUSED) else tries + 1
+                tries = tries + 1 if state == meter_rules.PENDING else 0
                 rest = meter_rules.backoff_ms(tries, chance) if tries else 0
                 again = {"meter_next_at": now + rest, "meter_tries": tries}
                 connection.execute(_LEASE.values(again), {"of_customer": work.customer_id})
