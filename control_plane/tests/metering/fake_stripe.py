@@ -86,6 +86,7 @@ class FakeStripe:
         fault: what goes wrong with the next call to send an event; one of those above.
         rejects: whether an event that was accepted is rejected later.
         customers: those that exist; None for any.
+        answers_nothing: questions get no answer.
         strange: it refuses every event, for no reason that anybody knows.
     """
 
@@ -94,6 +95,7 @@ class FakeStripe:
         self.fault: Callable[[], str] = lambda: NONE
         self.rejects: Callable[[Taken], bool] = lambda event: False
         self.customers: set[str] | None = None
+        self.answers_nothing = False
         self.strange = False
         self.books = {LIVE_KEY: Book(), TEST_KEY: Book()}
         self.calls = 0
@@ -277,6 +279,9 @@ def _handler(fake: FakeStripe) -> type[QuietHandler]:
             self._send(200, answer)
 
         def _tell(self) -> None:
+            if fake.answers_nothing:
+                self.close_connection = True
+                return
             parts = urlsplit(self.path)
             try:
                 self._send(200, fake.answer(self._book(), parts.path, parse_qs(parts.query)))

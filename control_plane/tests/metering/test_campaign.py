@@ -185,11 +185,13 @@ def campaign(yard: CampaignYard, *, seed: int, rounds: int, kills: int, outages:
             for _ in range(chance.randrange(1, 3)):
                 yard.reports.announce(f"evt_{len(yard.stripe.test.reports)}", livemode=False, now=yard.now())
         if turn in outages:
-            yard.stripe.fault = lambda: chance.choice([DROP_BEFORE, DROP_BEFORE, DROP_BEFORE, DROP_AFTER])
+            yard.stripe.fault = lambda: DROP_AFTER if chance.random() < 0.05 else DROP_BEFORE
+            yard.stripe.answers_nothing = True
             for _ in range(OUTAGE_STEPS):
-                spend(3)
+                spend(5)
                 yard.control_plane.advance(outages[turn] / 1000 / OUTAGE_STEPS)
                 work(yard, exporters, chance, left)
+            yard.stripe.answers_nothing = False
     yard.stripe.fault = lambda: NONE
     yard.stripe.rejects = never
     for _ in range(80):
