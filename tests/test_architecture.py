@@ -162,6 +162,7 @@ OUTSIDE_OF_CONTROL_PLANE: dict[str, set[str]] = {
         "redis",
         "sqlalchemy",
         "starlette",
+        "stripe",
         "trio",  # to reach its event loop from another thread, where the application runs under it
         "typing_extensions",
         "uvicorn",

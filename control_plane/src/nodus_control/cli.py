@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import socket
@@ -20,6 +21,7 @@ from nodus_ledger.database.redis_store import REDIS_VARIABLE, RedisStore, Unusab
 from nodus_ledger.database.sealing import UnusableKey
 from nodus_ledger.errors import DatabaseUnavailable
 from nodus_ledger.jobs.accepted_suppliers import SuppliersDiffer, SuppliersInUse
+from nodus_ledger.jobs.meter_reports import MeterReports
 from nodus_ledger.keys.thresholds import DEFAULT_FRACTION
 from nodus_ledger.trust.sizes import LedgerSizes
 
@@ -27,10 +29,14 @@ from .access.client_address import parse_networks
 from .access.rate_limit_options import rate_limit_option, trusted_proxy_option
 from .access.rate_limiter import RateLimitOptions
 from .api.app import create_app
+from .api.operations import Handled
+from .api.stripe import stripe_webhook
 from .attempts import attempts
 from .clock_watch import UntrustedClock
 from .control_plane import ControlPlane
 from .exit_codes import OK, Misconfigured
+from .meter import exporter_of, meter, webhook_secrets
+from .metering.exporter import Exporter
 from .serving.descriptors import ADVISED, most_connections, raise_limit
 from .serving.interrupts import Interrupts, catching_interrupts
 from .serving.processes import Processes
@@ -175,6 +181,9 @@ def serve(
 
 @program.command()
 @_with_database
+@asyncclick.option(
+    "--meter", "meters_into", type=asyncclick.Choice(["stripe"]), help="Send what jobs cost to Stripe, too."
+)
 def worker(
     database_url: str | None,
     redis_url: str | None,
@@ -184,9 +193,10 @@ def worker(
     accept_suppliers: bool,
     process_containment: str,
     process_keep_days: float,
+    meters_into: str | None,
 ) -> int:
     """Run the jobs that the API accepts, fail them over, and deliver webhooks."""
-    with catching_interrupts() as interrupts:
+    with catching_interrupts() as interrupts, contextlib.ExitStack() as closing:
         hosting = _hosting(
             database_url,
             redis_url,
@@ -198,14 +208,19 @@ def worker(
             accepts_suppliers=accept_suppliers,
         )
         control_plane = _open(hosting, "worker")
+        closing.callback(control_plane.close)
+        exporter = _exporter(control_plane, closing) if meters_into else None
         control_plane.start_worker()
+        if exporter is not None:
+            exporter.start()
+            closing.callback(exporter.stop)
         asyncclick.echo(f"working\n{what_runs(hosting.driver_of)}")
         interrupts.wait()
-        control_plane.close()
     return OK
 
 
 program.add_command(attempts)
+program.add_command(meter)
 program.add_command(suppliers)
 
 
@@ -268,7 +283,8 @@ def _answer(
         control_plane.watch_others()
         memory.start()
         try:
-            server = Server(create_app(control_plane), listening=listening, end_streams=control_plane.feed.end_streams)
+            app = create_app(control_plane, more=_stripe_webhook(control_plane))
+            server = Server(app, listening=listening, end_streams=control_plane.feed.end_streams)
             server.start()
             say_ready()
             interrupts.wait()
@@ -277,6 +293,12 @@ def _answer(
             memory.stop()
     finally:
         control_plane.close()
+
+
+def _stripe_webhook(control_plane: ControlPlane) -> list[Handled]:
+    """Return what takes in Stripe's webhooks, where their secret is set."""
+    secrets = webhook_secrets(os.environ)
+    return [stripe_webhook(MeterReports(control_plane.database), secrets, control_plane.clock.now)] if secrets else []
 
 
 def _require_descriptors() -> None:
@@ -363,6 +385,16 @@ def _open(hosting: Hosting, command: str) -> ControlPlane:
         ValueError,
     ) as exc:
         raise Misconfigured(str(exc)) from exc
+
+
+def _exporter(control_plane: ControlPlane, closing: contextlib.ExitStack) -> Exporter:
+    watch = control_plane.clock_watch
+    may_work = _always if watch is None else watch.may_work
+    return exporter_of(control_plane.database, control_plane.clock.now, may_work, closing)
+
+
+def _always() -> bool:
+    return True
 
 
 def _say_nothing(_text: str) -> None:

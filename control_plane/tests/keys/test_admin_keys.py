@@ -20,7 +20,9 @@ from nodus_control.control_plane import ControlPlane
 from nodus_ledger.admin.program import main
 from nodus_ledger.database.database import UnusableDatabase
 from nodus_ledger.database.sealing import KEY_VARIABLE
+from nodus_ledger.keys.customers import stripe_customer_of
 from nodus_ledger.keys.keys import KeyRecord, new_api_key
+from nodus_ledger.verification.verify import verify
 
 MINT = ["mint", "--customer-id", "acme", "--kind", "agent", "--label", "planner-prod"]
 DAY_MS = 86_400_000
@@ -410,3 +412,37 @@ def test_a_control_plane_says_in_a_line_that_its_database_takes_nothing(database
 
     with pytest.raises(UnusableDatabase, match="cannot use the database: no room"):
         ControlPlane(f"sqlite:///{database}")
+
+
+def test_a_customer_is_named_to_stripe_once_and_corrected_by_its_own_command(
+    run: Run, database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A second mint with another value makes no key; the operator's ledger has both."""
+    minted = mint(run, "--stripe-customer", "cus_1")
+    mint(run, "--stripe-customer", "cus_1")
+    assert main([*MINT, "--stripe-customer", "cus_2"]) == 2
+    assert "set-stripe-customer" in capsys.readouterr().err
+    count = len(json.loads(run("list", "--json"))["keys"])
+    corrected = json.loads(run("set-stripe-customer", minted["customer_id"], "cus_2", "--json"))
+    with opened(database) as control_plane:
+        present = stripe_customer_of(control_plane.database, minted["customer_id"])
+        report = verify(control_plane.database)
+
+    assert minted["stripe_customer"] == "cus_1"
+    assert count == 2
+    assert corrected == {"customer_id": minted["customer_id"], "stripe_customer": "cus_2", "previous": "cus_1"}
+    assert present == "cus_2"
+    assert report.is_sound
+    assert report.roots["_operator"][0] == 2
+
+
+@pytest.mark.parametrize("text", ["acme", "cus_", "cus_a b"])
+def test_what_is_no_customer_of_stripe_is_a_usage_error(
+    database: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    """Before anything is opened or written."""
+    with pytest.raises(SystemExit) as ended:
+        main([*MINT, "--stripe-customer", text])
+
+    assert ended.value.code == 2
+    assert "such as cus_" in capsys.readouterr().err

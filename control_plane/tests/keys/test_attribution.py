@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from contextlib import ExitStack
 
 import pytest
 from keys.callers import Minted
+from sqlalchemy import select
 from webhooks.receiver import Receiver
 
 import nodus
 from nodus_control.testing import LocalControlPlane
-from nodus_ledger.jobs.meter_events import MeterEvent, export_pending
+from nodus_ledger.database.trust_schema import meter_events
 from nodus_ledger.keys.keys import PrincipalKind
 
 KINDS = [kind.value for kind in PrincipalKind]
 EVENTS = ["job.placed", "job.completed", "job.failed", "job.cancelled", "budget.threshold_reached", "budget.exceeded"]
 QUICK = {"NODUS_SIM_DURATION_SECONDS": "60"}
-
-
-class Meter:
-    """An exporter that keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.events: list[MeterEvent] = []
-
-    def export(self, events: Sequence[MeterEvent]) -> None:
-        """Take them."""
-        self.events.extend(events)
 
 
 def mint(
@@ -75,8 +64,8 @@ def test_everything_that_is_told_of_a_job_says_who_asked(control_plane: LocalCon
         entries = [entry for entry in owning.ledger.entries() if entry.key_id == key.key_id]
         shown = client.key()
         views = [control_plane.plane.jobs.get("acme", job.id).principal_kind for job in jobs]
-    meter = Meter()
-    export_pending(control_plane.plane.database, meter, now=control_plane.plane.clock.now())
+    with control_plane.plane.database.read() as connection:
+        metered = [json.loads(payload) for payload in connection.execute(select(meter_events.c.payload)).scalars()]
 
     assert {body["type"] for body in bodies} == set(EVENTS)
     assert {body["data"]["principal_kind"] for body in bodies} == {kind}
@@ -92,9 +81,9 @@ def test_everything_that_is_told_of_a_job_says_who_asked(control_plane: LocalCon
     }
     assert {str(entry.principal_kind.value) for entry in entries if entry.principal_kind} == {kind}
     assert all(entry.principal_kind is not None for entry in entries)
-    assert {event.payload["principal_kind"] for event in meter.events} == {kind}
-    assert {event.payload["key_id"] for event in meter.events} == {key.key_id}
-    assert len(meter.events) == 3
+    assert {payload["principal_kind"] for payload in metered} == {kind}
+    assert {payload["key_id"] for payload in metered} == {key.key_id}
+    assert len(metered) == 3
     assert (shown.principal_kind, set(views)) == (nodus.PrincipalKind(kind), {kind})
 
 

@@ -395,3 +395,27 @@ def test_alembic_is_not_loaded_where_there_is_nothing_to_migrate(tmp_path: Path)
     ended = subprocess.run([sys.executable, "-c", program, f"sqlite:///{tmp_path / 'nodus.db'}"], check=False)
 
     assert ended.returncode == 0
+
+
+@pytest.mark.both_engines
+def test_meter_events_of_before_are_what_they_were(bare: Engine, empty_database_url: str) -> None:
+    """What an exporter had is delivered, what it had not is pending, with its amount; zero is nothing to send."""
+    bring_up(bare, "0012")
+    insertion = text(
+        "INSERT INTO meter_events (identifier, customer_id, event_name, timestamp, livemode, payload, exported_at) "
+        "VALUES (:identifier, 'acme', 'nodus_spend_micro_usd', 1, true, :payload, :exported_at)"
+    )
+    with bare.connect() as connection:
+        for identifier, value, exported_at in (("job_1", 5, 7), ("job_2", 6, None), ("job_3", 0, None)):
+            payload = f'{{"stripe_customer_id":"acme","value":"{value}"}}'
+            connection.execute(insertion, {"identifier": identifier, "payload": payload, "exported_at": exported_at})
+    database = Database(empty_database_url)
+    with database.read() as connection:
+        found = connection.execute(text("SELECT identifier, value, state FROM meter_events ORDER BY identifier")).all()
+    database.close()
+
+    assert [tuple(row) for row in found] == [
+        ("job_1", 5, "delivered"),
+        ("job_2", 6, "pending"),
+        ("job_3", 0, "nothing"),
+    ]

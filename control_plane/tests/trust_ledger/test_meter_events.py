@@ -1,30 +1,19 @@
-"""Meter events: one for every settled job, in the shape that a meter takes, handed over at least once."""
+"""Meter events: one for every settled job, in the shape that a meter takes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
 
 import pytest
+from sqlalchemy import select
 from trust_ledger.history import key_of, submit
 
 from nodus_control.testing import LocalControlPlane
-from nodus_ledger.jobs.meter_events import EVENT_NAME, MeterEvent, export_pending
+from nodus_ledger.database.trust_schema import meter_events
+from nodus_ledger.jobs.meter_events import EVENT_NAME
 from nodus_ledger.keys.keys import PrincipalKind
 
 pytestmark = pytest.mark.both_engines
-
-
-class Keeper:
-    """An exporter that keeps what it is given, or fails."""
-
-    def __init__(self) -> None:
-        self.events: list[MeterEvent] = []
-        self.is_down = False
-
-    def export(self, events: Sequence[MeterEvent]) -> None:
-        if self.is_down:
-            raise ConnectionError
-        self.events.extend(events)
 
 
 def test_a_settled_job_is_metered_with_who_asked_for_it(control_plane: LocalControlPlane) -> None:
@@ -36,49 +25,28 @@ def test_a_settled_job_is_metered_with_who_asked_for_it(control_plane: LocalCont
     control_plane.advance(3600)
     job = control_plane.plane.jobs.get("acme", job_id)
     assert job.finished_at is not None
-    keeper = Keeper()
-    count = export_pending(control_plane.plane.database, keeper, now=now())
+    with control_plane.plane.database.read() as connection:
+        row = connection.execute(select(meter_events)).one()
 
-    assert count == 1
-    assert keeper.events[0].document() == {
-        "object": "billing.meter_event",
-        "identifier": f"job_{job_id}",
-        "event_name": EVENT_NAME,
-        "timestamp": job.finished_at // 1000,
-        "livemode": False,
-        "payload": {
-            "stripe_customer_id": "acme",
-            "value": str(job.cost),
-            "principal_kind": "agent",
-            "key_id": key.id,
-            "job_id": job_id,
-            "gpu": "l40s",
-        },
+    assert (row.identifier, row.customer_id, row.event_name) == (f"job_{job_id}", "acme", EVENT_NAME)
+    assert (row.timestamp, row.livemode) == (job.finished_at // 1000, False)
+    assert (row.value, row.state, row.first_sent_at) == (job.cost, "pending", None)
+    assert json.loads(row.payload) == {
+        "stripe_customer_id": "acme",
+        "value": str(job.cost),
+        "principal_kind": "agent",
+        "key_id": key.id,
+        "job_id": job_id,
+        "gpu": "l40s",
     }
 
 
-def test_what_a_test_key_spends_is_not_live(control_plane: LocalControlPlane) -> None:
-    """Nobody is billed for a simulation."""
-    submit(control_plane, key_of(control_plane, control_plane.api_key), 1)
+def test_what_costs_nothing_is_never_sent(control_plane: LocalControlPlane) -> None:
+    """A job that was cancelled before it ran has an event, which has nothing to say to anybody."""
+    key = key_of(control_plane, control_plane.api_key)
+    control_plane.plane.jobs.request_cancel(key, submit(control_plane, key, 1), control_plane.plane.clock.now())
     control_plane.advance(3600)
-    keeper = Keeper()
-    export_pending(control_plane.plane.database, keeper, now=0)
+    with control_plane.plane.database.read() as connection:
+        row = connection.execute(select(meter_events.c.value, meter_events.c.state)).one()
 
-    assert [event.livemode for event in keeper.events] == [False]
-
-
-def test_events_are_handed_over_until_the_exporter_has_them(control_plane: LocalControlPlane) -> None:
-    """What fails comes again under the same identifiers; what was taken does not."""
-    human = key_of(control_plane, control_plane.api_key)
-    ids = {f"job_{submit(control_plane, human, number)}" for number in range(5)}
-    control_plane.advance(3600)
-    keeper, database = Keeper(), control_plane.plane.database
-    keeper.is_down = True
-    with pytest.raises(ConnectionError):
-        export_pending(database, keeper, now=0)
-    keeper.is_down = False
-    counts = [export_pending(database, keeper, now=0, limit=2) for _ in range(4)]
-
-    assert counts == [2, 2, 1, 0]
-    assert {event.identifier for event in keeper.events} == ids
-    assert len(keeper.events) == 5
+    assert tuple(row) == (0, "nothing")

@@ -224,6 +224,10 @@ SUMS = {
     "UPDATE meter_events SET event_name = 'other'": "its meter event is not",
     "UPDATE meter_events SET timestamp = timestamp + 1": "its meter event is not",
     "UPDATE meter_events SET livemode = 1 - livemode": "its meter event is not",
+    "UPDATE meter_events SET value = value + 1": "its meter event is not",
+    "UPDATE meter_events SET state = 'rejected' WHERE value > 0": "and the ledger says nothing of it",
+    "UPDATE meter_events SET state = 'other'": "which is no state",
+    "INSERT INTO meter_gaps VALUES ('cus_1', 'meter', 1, 1800000000, 'acme', 5)": "differs from the ledger by -5",
     "UPDATE api_keys SET is_test = 1 - is_test": "whether it is a test key is",
     "UPDATE api_keys SET signing_required = 1 - signing_required": "whether it must sign is",
 }

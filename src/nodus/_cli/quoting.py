@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .output import Output, dollars, show_facts
+from .._money import dollars
+from .output import Output, show_facts
 
 if TYPE_CHECKING:
     from .._async.client import AsyncClient

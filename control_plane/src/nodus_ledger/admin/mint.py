@@ -63,6 +63,12 @@ def add(commands: Any) -> None:
         metavar="TIME",
         help="when it ends, such as 2027-01-01 or 2027-01-01T12:00:00Z; never by default",
     )
+    command.add_argument(
+        "--stripe-customer",
+        type=values.stripe_customer,
+        metavar="cus_…",
+        help="who the customer is in Stripe, where its spend is metered; refused if it is another there already",
+    )
     command.add_argument("--test", action="store_true", help="make a key for simulations only: nk_test_…")
     add_common_options(command)
     command.set_defaults(run=_run)
@@ -81,6 +87,7 @@ def _run(options: argparse.Namespace) -> int:
             threshold=options.threshold,
             rate_limit=options.rate_limit,
             expires_at=options.expires,
+            stripe_customer=options.stripe_customer,
         )
     cap = options.monthly_cap_usd
     if options.json:
@@ -98,6 +105,7 @@ def _run(options: argparse.Namespace) -> int:
                 "threshold": options.threshold,
                 "rate_limit": None if options.rate_limit is None else rate_limit_text(options.rate_limit.value),
                 "expires_at": None if options.expires is None else timestamp(options.expires),
+                "stripe_customer": options.stripe_customer,
             }
         )
         return OK
@@ -110,6 +118,7 @@ def _run(options: argparse.Namespace) -> int:
             "principal_kind": options.kind,
             "monthly_cap": money(cap),
             **({} if options.expires is None else {"expires_at": timestamp(options.expires)}),
+            **({} if options.stripe_customer is None else {"stripe_customer": options.stripe_customer}),
         }
     )
     return OK

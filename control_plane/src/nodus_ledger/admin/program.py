@@ -15,12 +15,22 @@ from ..database.database import UnusableDatabase
 from ..database.redis_store import RedisUnavailable, UnusableRedis
 from ..database.sealing import UnusableKey
 from ..errors import DatabaseUnavailable
+from ..keys.customers import OtherStripeCustomer
 from ..keys.keys import KeyDoesNotSign, UnknownKey
-from . import export, list_keys, mint, revoke, rotate, set_cap, verify
+from . import export, list_keys, mint, revoke, rotate, set_cap, set_stripe_customer, verify
 from .exit_codes import CONFIGURATION, NOT_FOUND, OK, USAGE
 from .opening import NoDatabase
 
-COMMANDS: Sequence[ModuleType] = (mint, list_keys, revoke, rotate, set_cap, verify, export)
+COMMANDS: Sequence[ModuleType] = (
+    mint,
+    list_keys,
+    revoke,
+    rotate,
+    set_cap,
+    set_stripe_customer,
+    verify,
+    export,
+)
 """Each has `add`, which declares it, and sets `run` as what it does."""
 
 
@@ -61,6 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return OK
     except KeyDoesNotSign as exc:
         return _fail(f"key {exc} has no signing secret to rotate: mint one with --signing-required", USAGE)
+    except OtherStripeCustomer as exc:
+        return _fail(f"{exc}; no key was made", USAGE)
     return status
 
 

@@ -7,6 +7,7 @@ import re
 from datetime import datetime, timezone
 from decimal import Decimal, InvalidOperation
 
+from nodus_core.meter_rules import is_stripe_customer
 from nodus_core.money import MICROS_PER_USD
 from nodus_core.rate_limits import OwnLimit, parse_rate_limit
 
@@ -82,3 +83,10 @@ def customer(text: str) -> str:
 def label(text: str) -> str:
     """Read a name that may be left empty."""
     return name(text) if text else text
+
+
+def stripe_customer(text: str) -> str:
+    """Read the id of a customer in Stripe."""
+    if not is_stripe_customer(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not the id of a Stripe customer, such as cus_NffrFeUfNV2Hib")
+    return text

@@ -7,6 +7,7 @@ import json
 import sys
 from typing import Any
 
+from ..verification.billing import Billing
 from ..verification.verify import Report, verify
 from .exit_codes import FAULTS_FOUND, OK
 from .opening import add_common_options, existing_database, present
@@ -39,11 +40,20 @@ def lines(report: Report) -> list[str]:
     told = [f"{customer_id}: {size} rows, root {root}" for customer_id, (size, root) in report.roots.items()]
     told += [f"FAULT {fault}" for fault in report.faults]
     told += [f"NOTE {remark}" for remark in report.remarks]
+    told += [line for customer_id, billing in report.billings.items() for line in _billing_lines(customer_id, billing)]
     verdict = "the ledger is sound" if report.is_sound else f"{len(report.faults)} faults"
     if report.remarks:
         verdict += f"; {len(report.remarks)} rows were written by a clock that was wrong"
     told.append(f"{report.rows} rows and {report.checkpoints} checkpoints in {len(report.roots)} logs: {verdict}")
     return told
+
+
+def _billing_lines(customer_id: str, billing: Billing) -> list[str]:
+    told = (
+        f"{customer_id}: {billing.spent} micro-USD spent, {billing.delivered} billed, {billing.pending} to be sent, "
+        f"{billing.skipped} from before metering"
+    )
+    return [told, *(f"DIFFERENCE {customer_id}: {each}" for each in billing.differences)]
 
 
 def document(report: Report) -> dict[str, Any]:
@@ -61,5 +71,16 @@ def document(report: Report) -> dict[str, Any]:
         ],
         "remarks": [
             {"customer_id": remark.customer_id, "seq": remark.seq, "remark": remark.what} for remark in report.remarks
+        ],
+        "billing": [
+            {
+                "customer_id": customer_id,
+                "spent_micros": billing.spent,
+                "billed_micros": billing.delivered,
+                "pending_micros": billing.pending,
+                "skipped_micros": billing.skipped,
+                "differences": billing.differences,
+            }
+            for customer_id, billing in report.billings.items()
         ],
     }

@@ -12,8 +12,8 @@ of one kind in the order of their key:
    row of `settings` that says which suppliers are accepted, which claims and passes hold `FOR SHARE`; then those of
    `owners`, `FOR SHARE` by passes, `FOR UPDATE` by `release`;
 2. jobs, webhook endpoints, then deliveries; workers claim with `SKIP LOCKED`, and never wait here;
-3. keys, each with its `reservations` behind it, which guard everything about a month: `monthly_spend`, and the
-   thresholds that were told;
+3. customers, whom exporters claim with `SKIP LOCKED`, and behind them meter events; then keys, each with its
+   `reservations` behind it, which guard everything about a month: `monthly_spend`, and the thresholds that were told;
 4. slots; who takes some skips what is locked, and never waits here; behind them a new row of `owners`, one in a
    pass;
 5. heads of logs, and behind them the rows of `ledger` and `events`. That lock is held until the transaction commits,

@@ -99,6 +99,18 @@ reservations = Table(
 )
 vacuum_early(reservations)
 
+# Who a customer is elsewhere. Whoever sends its meter events holds its row by a lease: one call at a time.
+customers = Table(
+    "customers",
+    metadata,
+    Column("customer_id", String, primary_key=True),
+    Column("stripe_customer", String),
+    Column("meter_lease", String),  # names one claim
+    Column("meter_lease_until", BigInteger, nullable=False, server_default="0"),
+    Column("meter_next_at", BigInteger, nullable=False, server_default="0"),
+    Column("meter_tries", Integer, nullable=False, server_default="0"),  # calls in a row that took nothing
+)
+
 signature_uses = Table(
     "signature_uses",
     metadata,

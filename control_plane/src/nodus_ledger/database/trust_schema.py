@@ -115,13 +115,59 @@ meter_events = Table(
     Column("timestamp", BigInteger, nullable=False),  # Unix seconds
     Column("livemode", Boolean, nullable=False),
     Column("payload", Text, nullable=False),  # JSON, every value of it a string
-    Column("exported_at", BigInteger),  # None until an exporter has it
+    Column("exported_at", BigInteger),  # when it was delivered
+    Column("value", BigInteger, nullable=False, server_default="0"),  # as in the payload
+    Column("state", String, nullable=False, server_default="pending"),  # see nodus_core.meter_rules
+    # As it was sent: corrected afterwards, it would be another event under the same identifier.
+    Column("stripe_customer", String),
+    Column("meter_name", String),
+    Column("first_sent_at", BigInteger),  # when it may first have arrived; None if it certainly never did
+    Column("last_sent_at", BigInteger),
+    Column("next_at", BigInteger, nullable=False, server_default="0"),
 )
 Index(
     "meter_events_pending",
+    meter_events.c.customer_id,
+    meter_events.c.livemode,
     meter_events.c.timestamp,
-    sqlite_where=text("exported_at IS NULL"),
-    postgresql_where=text("exported_at IS NULL"),
+    sqlite_where=text("state = 'pending'"),
+    postgresql_where=text("state = 'pending'"),
+)
+Index(
+    "meter_events_sent",
+    meter_events.c.stripe_customer,
+    meter_events.c.timestamp,
+    sqlite_where=text("stripe_customer IS NOT NULL"),
+    postgresql_where=text("stripe_customer IS NOT NULL"),
+)
+Index(
+    "meter_events_exported",
+    meter_events.c.exported_at,
+    sqlite_where=text("exported_at IS NOT NULL"),
+    postgresql_where=text("exported_at IS NOT NULL"),
+)
+
+# What a meter lacks of a minute, by events that nobody can name.
+meter_gaps = Table(
+    "meter_gaps",
+    metadata,
+    Column("stripe_customer", String, nullable=False),
+    Column("meter_name", String, nullable=False),
+    Column("livemode", Boolean, nullable=False),
+    Column("minute", BigInteger, nullable=False),  # its first second, Unix
+    Column("customer_id", String, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    PrimaryKeyConstraint("stripe_customer", "meter_name", "livemode", "minute"),
+)
+
+# The error reports that Stripe announced; only the id of one is believed.
+stripe_events = Table(
+    "stripe_events",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("livemode", Boolean, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("due_at", BigInteger),  # None once it is booked
 )
 
 _APPEND_ONLY = "the trust ledger is append-only"
@@ -198,7 +244,7 @@ def empty(connection: Connection) -> None:
     dialect = connection.dialect.name
     for statement in drop_statements(dialect):
         connection.exec_driver_sql(statement)
-    for table in (*_PROTECTED, meter_events):
+    for table in (*_PROTECTED, meter_events, meter_gaps, stripe_events):
         connection.execute(delete(table))
     for statement in create_statements(dialect):
         connection.exec_driver_sql(statement)

@@ -1,63 +1,23 @@
-"""Metering: one record for every settled job, in the shape of a Stripe meter event, and the way out for them.
+"""Metering: one record for every settled job, in the shape of a Stripe meter event, written with the settlement.
 
-Nothing here calls anybody. Whoever sends meter events implements `MeterExporter`; `export_pending` hands them over.
+Nothing here calls anybody: `meter_queue` has the way out for them.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, insert
 
-from ..database.database import Database
+from nodus_core.meter_rules import NOTHING, PENDING
+
 from ..database.rows import JobRecord
 from ..database.trust_schema import meter_events
 
 EVENT_NAME = "nodus_spend_micro_usd"
 """The meter: what `value` counts."""
-
-_PENDING = (
-    select(
-        meter_events.c.identifier,
-        meter_events.c.event_name,
-        meter_events.c.timestamp,
-        meter_events.c.livemode,
-        meter_events.c.payload,
-    )
-    .where(meter_events.c.exported_at.is_(None))
-    .order_by(meter_events.c.timestamp, meter_events.c.identifier)
-    .limit(bindparam("at_most"))
-)
-_MARK = (
-    update(meter_events)
-    .where(meter_events.c.identifier == bindparam("of_identifier"))
-    .values(exported_at=bindparam("to_exported_at"))
-)
-
-
-@dataclass(frozen=True, slots=True)
-class MeterEvent:
-    """One meter event. The same identifier is the same event, however often it is sent; `timestamp` is Unix seconds."""
-
-    identifier: str
-    event_name: str
-    timestamp: int
-    livemode: bool
-    payload: Mapping[str, str]
-
-    def document(self) -> dict[str, Any]:
-        """Return the event as JSON that a meter takes."""
-        return {
-            "object": "billing.meter_event",
-            "identifier": self.identifier,
-            "event_name": self.event_name,
-            "timestamp": self.timestamp,
-            "livemode": self.livemode,
-            "payload": dict(self.payload),
-        }
 
 
 class Metered(Protocol):
@@ -79,14 +39,6 @@ class Metered(Protocol):
     def gpu(self) -> str: ...
 
 
-class MeterExporter(Protocol):
-    """Takes meter events to where they are billed."""
-
-    def export(self, events: Sequence[MeterEvent]) -> None:
-        """Take these events over for good, or raise: then they come again, under the same identifiers."""
-        ...
-
-
 def record(connection: Connection, settled: Sequence[tuple[JobRecord, Mapping[str, Any]]]) -> None:
     """Write a meter event for each job that is being settled, given with its new columns."""
     if not settled:
@@ -103,6 +55,8 @@ def meter_event_values(job: JobRecord, values: Mapping[str, Any]) -> dict[str, A
         "timestamp": values["finished_at"] // 1000,
         "livemode": not job.is_simulated,
         "payload": payload_of(job, values["cost"]),
+        "value": values["cost"],
+        "state": PENDING if values["cost"] else NOTHING,
     }
 
 
@@ -112,7 +66,10 @@ def identifier_of(job_id: str) -> str:
 
 
 def payload_of(job: Metered, cost: int) -> str:
-    """Return the payload of a job's meter event: who pays what (micro-USD), and who asked for it."""
+    """Return the payload of a job's meter event: who pays what (micro-USD), and who asked for it.
+
+    Our own name of the customer is replaced by Stripe's when it is sent.
+    """
     payload = {
         "stripe_customer_id": job.customer_id,
         "value": str(cost),
@@ -122,22 +79,3 @@ def payload_of(job: Metered, cost: int) -> str:
         "gpu": job.gpu,
     }
     return json.dumps(payload, separators=(",", ":"), sort_keys=True)
-
-
-def export_pending(database: Database, exporter: MeterExporter, *, now: int, limit: int = 100) -> int:
-    """Hand over the oldest events that no exporter has; return how many there were.
-
-    An event is marked once the exporter has returned: after a crash in between it comes again, and the identifier
-    tells. What the exporter raises goes on to the caller, and nothing is marked.
-    """
-    with database.read() as connection:
-        rows = connection.execute(_PENDING, {"at_most": limit}).all()
-    events = [
-        MeterEvent(row.identifier, row.event_name, row.timestamp, row.livemode, json.loads(row.payload)) for row in rows
-    ]
-    if not events:
-        return 0
-    exporter.export(events)
-    with database.write() as connection:
-        connection.execute(_MARK, [{"of_identifier": event.identifier, "to_exported_at": now} for event in events])
-    return len(events)

@@ -30,6 +30,7 @@ from ..trust import key_entries
 from ..trust.key_entries import KeyOwner
 from ..trust.log import append_all
 from . import budgets, waiting_jobs
+from .customers import set_stripe_customer
 from .signing_secrets import KeptSecret, SigningSecrets, UsableSecrets
 from .thresholds import millionths
 
@@ -233,13 +234,16 @@ class Keys:
         threshold: float | None = None,
         rate_limit: OwnLimit | None = None,
         expires_at: int | None = None,
+        stripe_customer: str | None = None,
     ) -> MintedKey:
         """Make a key. `monthly_cap` is in micro-USD; a signing secret is made where signing is required.
 
         Unless `is_test` says what it is for, it is of the kind that the suppliers here take. Without a `rate_limit` of
-        its own, the control plane's holds. `expires_at` is in Unix milliseconds.
+        its own, the control plane's holds. `expires_at` is in Unix milliseconds. `stripe_customer` is who the customer
+        is in Stripe.
 
         Raises:
+            OtherStripeCustomer: the customer is another in Stripe already; nothing was made.
             RedisUnavailable: the secret is to be kept in Redis, which does not answer; nothing was made.
         """
         is_test = self._are_tests if is_test is None else is_test
@@ -260,6 +264,7 @@ class Keys:
             threshold=threshold,
             rate_limit=rate_limit,
             expires_at=expires_at,
+            stripe_customer=stripe_customer,
         )
         return minted
 
@@ -277,6 +282,7 @@ class Keys:
         threshold: float | None = None,
         rate_limit: OwnLimit | None = None,
         expires_at: int | None = None,
+        stripe_customer: str | None = None,
     ) -> None:
         """Store a key that was made elsewhere; where its id exists, its secrets and settings are replaced."""
         kept = KeptSecret(None, None)
@@ -301,6 +307,9 @@ class Keys:
             "expires_at": expires_at,
         }
         with self._database.write() as connection:
+            entries = []
+            if stripe_customer is not None:
+                entries = set_stripe_customer(connection, customer_id, stripe_customer, now, replace=False)
             before = connection.execute(select(api_keys).where(api_keys.c.id == minted.id)).mappings().first()
             if before is None:
                 connection.execute(insert(api_keys).values(id=minted.id, created_at=now, **values))
@@ -309,7 +318,9 @@ class Keys:
                 connection.execute(update(api_keys).where(api_keys.c.id == minted.id).values(values))
             if before is None or any(before[name] != values[name] for name in values if name not in _RESEALED):
                 owner = KeyOwner(minted.id, customer_id, principal_kind.value)
-                append_all(connection, [key_entries.minted(owner, now, values, is_new=before is None)])
+                entries.append(key_entries.minted(owner, now, values, is_new=before is None))
+            if entries:
+                append_all(connection, entries)
 
     def revoke(self, key_id: str, now: int) -> bool:
         """End a key for good; False where it has ended already.

@@ -77,6 +77,8 @@ class MeterRow(NamedTuple):
     timestamp: int
     livemode: bool
     payload: str
+    value: int
+    state: str
 
 
 JOBS = f"SELECT {', '.join((*STORED, *JobRow._fields[1:]))} FROM jobs ORDER BY seq"
@@ -349,6 +351,8 @@ def _job_faults(job: JobRow, said: _Job, attempts: int, metered: MeterRow | None
         job.finished_at // 1000 if type(job.finished_at) is int else None,
         metered.livemode,
         payload_of(job, said.settlement[6]),
+        said.settlement[6],
+        metered.state,
     ):
         yield "its meter event is not what the ledger says was settled"
 

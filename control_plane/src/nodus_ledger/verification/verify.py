@@ -6,6 +6,7 @@ detect is a history that was rewritten as a whole, with a key of the forger's: o
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator
@@ -24,7 +25,8 @@ from ..errors import DatabaseUnavailable
 from ..jobs.meter_events import identifier_of
 from ..trust.origin import FIRST_ORIGIN, kept_origin, origin_of
 from ..trust.signing import open_checkpoint, public_key
-from . import sums
+from . import billing, sums
+from .billing import Billing, BillingTally, GapRow
 from .labels import LABELS, IndexedLabels
 from .logs import MAX_FAULTS_PER_LOG, Fault, LogWalk, Row, StoredState
 from .sums import JobRow, KeyRow, MeterRow, Tally
@@ -48,6 +50,7 @@ class Report:
         checkpoints: how many checkpoints were held against the rows.
         faults: everything that is wrong; none for a sound ledger.
         remarks: rows whose times are not those of one clock. That makes no ledger unsound.
+        billings: customer → what is billed of its live spend, with each difference. Nor do these.
     """
 
     rows: int = 0
@@ -55,6 +58,7 @@ class Report:
     checkpoints: int = 0
     faults: list[Fault] = field(default_factory=list)
     remarks: list[Fault] = field(default_factory=list)
+    billings: dict[str, Billing] = field(default_factory=dict)
 
     @property
     def is_sound(self) -> bool:
@@ -89,6 +93,7 @@ class _Verification:
         self._now = now
         self._report = Report()
         self._tally = Tally()
+        self._billing = BillingTally()
         self._heads = {customer_id for (customer_id,) in self._rows(_HEADS)}
         self._states: defaultdict[str, list[StoredState]] = defaultdict(list)
         for state in map(StoredState._make, self._rows(_STATES)):
@@ -115,6 +120,8 @@ class _Verification:
             payload, found = walk.step(row)
             if payload is not None:
                 found.extend(self._tally.add(row, payload))
+                if row.kind in billing.KINDS:
+                    found.extend(self._named(row, payload))
             if found and len(faults) < MAX_FAULTS_PER_LOG:
                 faults.extend(found)
         self._finish(walk, faults)
@@ -176,8 +183,11 @@ class _Verification:
             yield from labels.compare_job(job)
             row = metered.pop(identifier_of(job.id), None)
             yield from self._tally.compare_job(job, attempts.get(job.id, 0), row)
+            if row is not None:
+                yield from self._billed(row)
         yield from labels.compare_rest()
         for row in metered.values():
+            yield from self._billed(row)
             yield Fault(row.customer_id, None, f"the meter event {row.identifier} is of no settled job")
         owners = {}
         for key in map(KeyRow._make, self._rows(sums.KEYS)):
@@ -186,6 +196,19 @@ class _Verification:
         for key_id, month, realised in self._rows(sums.SPEND):
             yield from self._tally.compare_spend(key_id, month, realised, owners.get(key_id, ""))
         yield from self._tally.compare_rest()
+        for gap in map(GapRow._make, self._rows(billing.GAPS)):
+            yield from self._billing.gap(gap)
+        yield from self._billing.rest()
+        self._report.billings = self._billing.billings()
+
+    def _named(self, row: Row, payload: str) -> list[Fault]:
+        try:
+            return list(self._billing.add(row, json.loads(payload)))
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return [Fault(row.customer_id, row.seq, f"its payload is not that of {row.kind}")]
+
+    def _billed(self, row: MeterRow) -> Iterator[Fault]:
+        return self._billing.event(row.customer_id, row.identifier, row.state, row.value, is_live=bool(row.livemode))
 
     def _rows(self, query: str) -> Iterator[Any]:
         """Run a query; return its rows as the driver reads them, some thousands in memory at a time."""

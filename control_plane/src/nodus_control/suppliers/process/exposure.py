@@ -19,9 +19,10 @@ from nodus_ledger.database.sealing import KEY_VARIABLE
 from nodus_ledger.database.url_files import file_of
 from nodus_ledger.trust.signing import SIGNING_KEY_VARIABLE
 
+from ...stripe_settings import SECRET_VARIABLES
 from .options import ProcessOptions
 
-_KEYS = (KEY_VARIABLE, SIGNING_KEY_VARIABLE)
+_KEYS = (KEY_VARIABLE, SIGNING_KEY_VARIABLE, *SECRET_VARIABLES)
 _URLS = (DATABASE_VARIABLE, REDIS_VARIABLE)
 _PASSWORDS = ("PGPASSWORD",)
 
