@@ -27,7 +27,7 @@ nox.options.error_on_missing_interpreters = False  # nox names them, and skips t
 PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 CONTROL_PLANE_PYPROJECT = nox.project.load_toml(ROOT / "control_plane" / "pyproject.toml")
 SDK = ("--editable", ".[trio]")
-CONTROL_PLANE = ("--editable", "./control_plane[postgres,redis]")
+CONTROL_PLANE = ("--editable", "./control_plane[postgres,redis,stripe]")
 DISTRIBUTIONS = {"nodus_sdk": ".", "nodus_control_plane": "control_plane"}
 
 
@@ -208,7 +208,7 @@ def control_plane_with_oldest_dependencies(session: nox.Session) -> None:
     """The control plane's tests with the lowest versions that it says it works with."""
     if session.posargs:
         session.skip("the arguments are for the SDK's tests")
-    lows = lowest(CONTROL_PLANE_PYPROJECT["project"], "postgres", "redis")
+    lows = lowest(CONTROL_PLANE_PYPROJECT["project"], "postgres", "redis", "stripe")
     install(session, *SDK, *CONTROL_PLANE, *group("test"), *group("receivers"), *lows)
     with session.chdir("control_plane"):
         session.run("pytest", "--ignore=tests/browser", *([] if WHOLE else WITHOUT_ENGINES), *share("9/16"))

@@ -37,7 +37,7 @@ import system_packages
 
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
-REQUIREMENTS = ["--editable", ".[trio]", "--editable", "./control_plane[postgres,redis]", "--group", "dev"]
+REQUIREMENTS = ["--editable", ".[trio]", "--editable", "./control_plane[postgres,redis,stripe]", "--group", "dev"]
 PROGRAMS = {"demo": "examples/demo.py", "generate": "tools/unasync_build.py"}
 STAGES = {
     "checks": [["checks"]],
