@@ -229,7 +229,7 @@ async def test_a_key_shows_its_month(agent: Agent, spec: Spec) -> None:
     after = (await agent.call("GET", "/v1/key")).json()
 
     assert (before["monthly_spend_cap_usd"], before["month_to_date_usd"], before["headroom_usd"]) == (25.0, 0.0, 25.0)
-    assert (during["in_flight_usd"], during["realised_usd"], during["headroom_usd"]) == (12.29, 0.0, 12.71)
+    assert (during["in_flight_usd"], during["realised_usd"], during["headroom_usd"]) == (1.29, 0.0, 23.71)
     assert (after["in_flight_usd"], after["realised_usd"], after["month_to_date_usd"]) == (0.0, 0.0215, 0.0215)
     assert before["resets_at"] == "2026-02-01T00:00:00.000Z"
     assert agent.control_plane.agent_api_key not in json.dumps(after)

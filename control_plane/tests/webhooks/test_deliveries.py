@@ -48,7 +48,7 @@ def test_a_completed_job_is_told_of_twice(
     placed, completed = events(receiver, secret)
 
     assert isinstance(placed, nodus.JobPlaced)
-    assert (placed.job_id, placed.principal_kind, placed.estimated_cost_usd) == (job.id, "human", 12.29)
+    assert (placed.job_id, placed.principal_kind, placed.estimated_cost_usd) == (job.id, "human", 1.29)
     assert isinstance(completed, nodus.JobCompleted)
     assert (completed.job_id, completed.cost_usd, completed.supplier) == (job.id, job.cost_usd, job.supplier)
     assert (completed.region, completed.duration_s) == (job.region, job.duration_s)
@@ -123,18 +123,18 @@ def test_a_budget_is_told_of_once_when_it_nears_its_cap(
 ) -> None:
     """At 80 % of the cap, when a reservation crosses it, and not at the next one."""
     _, secret = register(client, receiver, "budget.threshold_reached")
-    first = agent.run(image="a/b", gpu="h100_80gb")
+    first = agent.run(image="a/b", gpu="h100_80gb", gpu_count=8)
     control_plane.advance(0)
     assert receiver.requests == []
-    second = agent.run(image="a/b", gpu="h100_80gb", max_runtime_seconds=3000)
-    agent.run(image="a/b", gpu="h100_80gb", max_runtime_seconds=600)
+    second = agent.run(image="a/b", gpu="h100_80gb", gpu_count=8, max_runtime_seconds=3500)
+    agent.run(image="a/b", gpu="h100_80gb", gpu_count=8, max_runtime_seconds=600)
     control_plane.advance(0)
 
     (reached,) = events(receiver, secret)
 
     assert isinstance(reached, nodus.BudgetThresholdReached)
     assert (reached.fraction, reached.monthly_spend_cap_usd, reached.principal_kind) == (0.8, 25.0, "agent")
-    assert reached.month_to_date_usd == pytest.approx(12.29 + 12.29 * 3000 / 3600, abs=1e-6)
+    assert reached.month_to_date_usd == pytest.approx(10.32 + 10.32 * 3500 / 3600, abs=1e-6)
     assert (reached.job_id, reached.key_id) == (second.id, agent.key().id)
     assert first.id != second.id
 
@@ -145,7 +145,8 @@ def test_the_threshold_is_told_of_again_next_month(
     """The event is sent once in each month."""
     register(client, receiver, "budget.threshold_reached")
     for _ in range(2):
-        agent.run(image="a/b", gpu="h100_80gb", max_runtime_seconds=6600, env={"NODUS_SIM_DURATION_SECONDS": "60"})
+        env = {"NODUS_SIM_DURATION_SECONDS": "60"}
+        agent.run(image="a/b", gpu="h100_80gb", gpu_count=8, max_runtime_seconds=7200, env=env)
         control_plane.advance(32 * 86_400)
 
     assert len(receiver.requests) == 2
@@ -163,7 +164,7 @@ def test_the_fraction_is_the_operators(receiver: Receiver) -> None:
         ) as agent,
     ):
         _, secret = register(client, receiver, "budget.threshold_reached")
-        agent.run(image="a/b", gpu="h100_80gb")
+        agent.run(image="a/b", gpu="h100_80gb", gpu_count=8)
         control_plane.advance(0)
 
         (reached,) = events(receiver, secret)
@@ -178,7 +179,7 @@ def test_a_refused_submission_is_told_of(
     """What tells of it is kept, although the submission is not; the ledger has it too."""
     _, secret = register(client, receiver)
     with pytest.raises(nodus.BudgetExceededError) as refused:
-        agent.run(image="a/b", gpu="h100_80gb", gpu_count=8)
+        agent.run(image="a/b", gpu="h100_80gb", gpu_count=8, max_runtime_seconds=36_000)
     control_plane.advance(0)
 
     (exceeded,) = events(receiver, secret)
