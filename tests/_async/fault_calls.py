@@ -6,7 +6,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from nodus import AsyncClient, AsyncJob
+from nodus import AsyncClient, AsyncJob, NodusError
 from tests.support.clock import AsyncFakeClock
 from tests.support.fake_control_plane import JOB_IDS, LOGS
 from tests.support.faults import FaultServer
@@ -113,6 +113,19 @@ async def offers(client: AsyncClient) -> object:
     return [each.supplier for each in await client.offers(gpu="l40s")]
 
 
+async def quote(client: AsyncClient) -> object:
+    return (await client.quote(image="i", env={"HF_TOKEN": ENV_VALUE})).estimated_cost_usd
+
+
+async def run_many(client: AsyncClient) -> object:
+    """What has become of some jobs, when others were accepted already, is raised here."""
+    results = await client.run_many([{"image": "i", "env": {"HF_TOKEN": ENV_VALUE}}, {"image": "j"}])
+    for each in results:
+        if isinstance(each, NodusError):
+            raise each
+    return [each.id.split("-")[0] for each in results]
+
+
 async def usage(client: AsyncClient) -> object:
     return (await client.usage(month="2026-10", group_by="day")).total.jobs
 
@@ -210,6 +223,8 @@ SIDE_CALLS: dict[str, tuple[Call, object]] = {
     "logs, followed": (output, str),
     "routing": (routing, "Routing"),
     "offers": (offers, ["lab"]),
+    "quote": (quote, 0.5),
+    "run_many": (run_many, ["made", "made"]),
     "usage": (usage, 2),
     "key": (key, "key-1"),
     "webhooks.create": (create_webhook, "wh_1"),

@@ -7,7 +7,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from nodus import Client, Job
+from nodus import Client, Job, NodusError
 from tests.support.clock import FakeClock
 from tests.support.fake_control_plane import JOB_IDS, LOGS
 from tests.support.faults import FaultServer
@@ -114,6 +114,19 @@ def offers(client: Client) -> object:
     return [each.supplier for each in client.offers(gpu="l40s")]
 
 
+def quote(client: Client) -> object:
+    return (client.quote(image="i", env={"HF_TOKEN": ENV_VALUE})).estimated_cost_usd
+
+
+def run_many(client: Client) -> object:
+    """What has become of some jobs, when others were accepted already, is raised here."""
+    results = client.run_many([{"image": "i", "env": {"HF_TOKEN": ENV_VALUE}}, {"image": "j"}])
+    for each in results:
+        if isinstance(each, NodusError):
+            raise each
+    return [each.id.split("-")[0] for each in results]
+
+
 def usage(client: Client) -> object:
     return (client.usage(month="2026-10", group_by="day")).total.jobs
 
@@ -211,6 +224,8 @@ SIDE_CALLS: dict[str, tuple[Call, object]] = {
     "logs, followed": (output, str),
     "routing": (routing, "Routing"),
     "offers": (offers, ["lab"]),
+    "quote": (quote, 0.5),
+    "run_many": (run_many, ["made", "made"]),
     "usage": (usage, 2),
     "key": (key, "key-1"),
     "webhooks.create": (create_webhook, "wh_1"),

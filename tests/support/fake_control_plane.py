@@ -41,6 +41,7 @@ FIXED: dict[str, object] = {
     "GET /v1/jobs/job-1/routing": {"chosen": "lambda", "candidates": [{"supplier": "lambda"}]},
     "GET /v1/key": {"id": "key-1", "label": "ci"},
     "GET /v1/offers": {"offers": [{"supplier": "lab", "gpu": "l40s", "usd_per_gpu_hour": 0.5}]},
+    "POST /v1/quotes": {"estimated_cost_usd": 0.5, "candidates": [], "fits": True},
     "GET /v1/usage": {
         "from": "2026-10-01T00:00:00.000Z",
         "to": "2026-11-01T00:00:00.000Z",
@@ -100,6 +101,8 @@ class FakeControlPlane:
             return 200, {"status": "ok", "version": "1"}, {}
         if segments == ["v1", "jobs"]:
             return self._submit(request) if request.method == "POST" else (200, self._page(parse_qs(url.query)), {})
+        if segments == ["v1", "jobs", "batch"]:
+            return 200, {"results": [self._submit_one(spec) for spec in json.loads(request.body)["jobs"]]}, {}
         job_id = segments[2]
         if job_id not in self._looks:
             return 404, {"error": "job_not_found", "message": "There is no such job."}, {}
@@ -126,10 +129,20 @@ class FakeControlPlane:
         assert json.loads(request.body)["idempotency_key"] == key
         if key in self.taken:
             return 200, self._look(self.taken[key][0]), {"idempotent_replayed": "true"}
+        return 202, self._make(key), {}
+
+    def _submit_one(self, spec: dict[str, str]) -> dict[str, object]:
+        """Take one job of a batch."""
+        key = spec["idempotency_key"]
+        if key in self.taken:
+            return {"job": self._look(self.taken[key][0]), "replayed": True}
+        return {"job": self._make(key), "replayed": False}
+
+    def _make(self, key: str) -> dict[str, object]:
         job_id = f"made-{len(self.taken)}"
         self._looks[job_id] = 0
         self.taken[key] = [job_id]
-        return 202, self._view(job_id), {}
+        return self._view(job_id)
 
     def _page(self, query: dict[str, list[str]]) -> dict[str, object]:
         wanted = query["status"][0].split(",") if "status" in query else None

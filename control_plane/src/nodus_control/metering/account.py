@@ -27,9 +27,7 @@ class NoStripe(Exception):
     """The official package is not installed."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "metering into Stripe needs the official package: install nodus-control-plane with the extra `stripe`"
-        )
+        super().__init__("metering into Stripe needs the package stripe, which is not installed: pip install stripe")
 
 
 class StripeUnavailable(Exception):

@@ -11,7 +11,7 @@ from .. import exit_codes
 from ..invocation import Invocation
 from ..options import field_options, json_option
 from ..quoting import show_quote
-from .run import SPECIAL_OPTIONS, RunCommand, gpu_model, read_variables
+from .run import SPECIAL_OPTIONS, RunCommand, described_job, gpu_model
 
 
 @asyncclick.command("quote", cls=RunCommand)
@@ -24,7 +24,6 @@ async def quote_command(
     /,
     env: tuple[str, ...],
     env_file: tuple[str, ...],
-    require_tiers: tuple[str, ...],
     as_json: bool,
     argv: tuple[str, ...],
     **plain: Any,
@@ -34,15 +33,8 @@ async def quote_command(
     Takes the options of `nodus run` that describe the job. Submits and reserves nothing, and promises nothing: only
     --max-cost-usd binds. A job that does not fit the budget is no error here; the quote says what would fit.
     """
-    variables = read_variables(env, env_file)
+    described = described_job(plain, argv, env, env_file)
     async with invocation.client() as client:
-        fields: dict[str, Any] = {
-            **plain,
-            "command": argv or None,
-            "env": variables or None,
-            "require_tiers": require_tiers or None,
-            "gpu": await gpu_model(client, plain["gpu"]),
-        }
-        quote = await client.quote(**fields)
+        quote = await client.quote(**{**described, "gpu": await gpu_model(client, plain["gpu"])})
     show_quote(invocation.output, quote, as_json=as_json)
     return exit_codes.OK

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import asyncclick
@@ -136,8 +137,6 @@ async def run_command(
     /,
     env: tuple[str, ...],
     env_file: tuple[str, ...],
-    require_tiers: tuple[str, ...],
-    labels: tuple[str, ...],
     idempotency_key: str | None,
     wait: bool,
     timeout: float | None,
@@ -160,16 +159,9 @@ async def run_command(
     require_wait(asyncclick.get_current_context())
     if dry_run and wait:
         raise asyncclick.UsageError("--dry-run submits nothing that --wait could wait for.")
-    variables = read_variables(env, env_file)
+    described = described_job(plain, argv, env, env_file)
     key = _arguments.new_idempotency_key() if idempotency_key is None else _arguments.idempotency_key(idempotency_key)
-    fields = {
-        **plain,
-        "command": argv or None,
-        "env": variables or None,
-        "require_tiers": require_tiers or None,
-        "labels": read_labels(labels, without_value=""),
-        "idempotency_key": key,
-    }
+    fields = {**described, "idempotency_key": key}
     wait_options = WaitOptions(timeout, poll_seconds, cancel_on_interrupt, as_json)
     output, pending = invocation.output, invocation.pending
     async with invocation.client() as client:
@@ -194,6 +186,29 @@ async def run_command(
             output.data(job.id)
         output.note(f"Job {note}. To watch it: {shell_line('nodus', 'wait', job.id)}")
         return exit_codes.OK
+
+
+def described_job(
+    options: Mapping[str, Any], argv: tuple[str, ...], env: tuple[str, ...], env_file: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return the fields of the job that the options describe, but for its GPU model as it was typed.
+
+    Args:
+        options: all others, by the name of their field.
+        argv: what follows `--`.
+        env: `--env` as given.
+        env_file: `--env-file` as given.
+
+    Raises:
+        asyncclick.UsageError: one of them cannot be understood.
+    """
+    return {
+        **options,
+        "command": argv or None,
+        "env": read_variables(env, env_file) or None,
+        "require_tiers": options["require_tiers"] or None,
+        "labels": read_labels(options["labels"], without_value=""),
+    }
 
 
 def read_variables(env: tuple[str, ...], env_file: tuple[str, ...]) -> dict[str, str]:
