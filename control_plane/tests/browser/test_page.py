@@ -122,14 +122,15 @@ def test_the_agents_cap_holds_and_says_what_is_left(page: Page, playground: Play
     """The true 402, signed in the browser; the job that is shrunk to fit is accepted and fills the bar."""
     page.get_by_label("submit as").select_option("agent")
     page.get_by_label("gpu_count").fill("8")
+    page.get_by_label("max_runtime_seconds").fill("36000")
     page.get_by_role("button", name="Run job").click()
     refusal = page.get_by_role("alert")
     expect(refusal).to_contain_text("402 budget_exceeded")
-    expect(refusal).to_contain_text("up to $98.32; $25.00 of the key's monthly cap are left. $0.00 is spent")
-    refusal.get_by_role("button", name="Shrink it to 915 s").click()
-    expect(page.get_by_label("max_runtime_seconds")).to_have_value("915")
+    expect(refusal).to_contain_text("up to $103.20; $25.00 of the key's monthly cap are left. $0.00 is spent")
+    refusal.get_by_role("button", name="Shrink it to 8720 s").click()
+    expect(page.get_by_label("max_runtime_seconds")).to_have_value("8720")
     job_id = run_job(page)
-    expect(page.get_by_role("meter")).to_have_attribute("aria-valuetext", "$24.989667 of $25.00")
+    expect(page.get_by_role("meter")).to_have_attribute("aria-valuetext", "$24.997334 of $25.00")
 
     assert playground.call("GET", f"/v1/jobs/{job_id}")["principal_kind"] == "agent"
     playground.advance(3600)
@@ -150,12 +151,13 @@ def test_amounts_are_written_as_everywhere(page: Page) -> None:
 def test_what_the_agent_cannot_pay_is_said_before_the_click(page: Page) -> None:
     """The estimate is held against what is left of the cap; a person's key has none."""
     page.get_by_label("gpu_count").fill("8")
+    page.get_by_label("max_runtime_seconds").fill("36000")
     estimate = page.locator("#estimate")
-    expect(estimate).to_have_text("at most $98.32")
+    expect(estimate).to_have_text("at most $103.20")
     page.get_by_label("submit as").select_option("agent")
-    expect(estimate).to_have_text("at most $98.32, and the agent has $25.00 left")
+    expect(estimate).to_have_text("at most $103.20, and the agent has $25.00 left")
     page.get_by_label("gpu_count").fill("1")
-    expect(estimate).to_have_text("at most $12.29")
+    expect(estimate).to_have_text("at most $12.90")
 
 
 def test_a_refusal_is_shown_beside_no_other_job(page: Page) -> None:
@@ -163,6 +165,7 @@ def test_a_refusal_is_shown_beside_no_other_job(page: Page) -> None:
     first = run_job(page)
     page.get_by_label("submit as").select_option("agent")
     page.get_by_label("gpu_count").fill("8")
+    page.get_by_label("max_runtime_seconds").fill("36000")
     page.get_by_role("button", name="Run job").click()
     refusal = page.get_by_role("alert")
     expect(refusal).to_contain_text("402 budget_exceeded")

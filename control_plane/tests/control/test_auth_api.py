@@ -238,13 +238,14 @@ async def test_a_key_shows_its_month(agent: Agent, spec: Spec) -> None:
 @pytest.mark.both_engines
 async def test_a_submission_past_the_cap_is_refused(agent: Agent, spec: Spec) -> None:
     """402, with the figures to shrink the spec by; a smaller one is accepted."""
-    refused = await agent.call("POST", "/v1/jobs", {**spec, "gpu_count": 3, "idempotency_key": "k"})
+    long = {**spec, "max_runtime_seconds": 36_000, "idempotency_key": "k"}
+    refused = await agent.call("POST", "/v1/jobs", {**long, "gpu_count": 2})
     content = refused.json()
-    accepted = await agent.call("POST", "/v1/jobs", {**spec, "gpu_count": 2, "idempotency_key": "k"})
+    accepted = await agent.call("POST", "/v1/jobs", {**long, "gpu_count": 1})
 
     assert (refused.status_code, content["error"]) == (402, "budget_exceeded")
     assert content["monthly_spend_cap_usd"] - content["month_to_date_usd"] == 25.0
-    assert content["estimated_cost_usd"] == 36.87
+    assert content["estimated_cost_usd"] == 25.8
     assert {"realised_usd", "in_flight_usd", "resets_at"} <= set(content)
     assert accepted.status_code == 202
 
@@ -252,11 +253,11 @@ async def test_a_submission_past_the_cap_is_refused(agent: Agent, spec: Spec) ->
 @pytest.mark.both_engines
 async def test_a_replay_reserves_nothing(agent: Agent, spec: Spec) -> None:
     """The same submission twice is one reservation, even where a second would not fit."""
-    keyed = {**spec, "gpu_count": 2, "idempotency_key": "k"}
+    keyed = {**spec, "max_runtime_seconds": 36_000, "idempotency_key": "k"}
     answers = [await agent.call("POST", "/v1/jobs", keyed) for _ in range(3)]
 
     assert [answer.status_code for answer in answers] == [202, 200, 200]
-    assert (await agent.call("GET", "/v1/key")).json()["in_flight_usd"] == 24.58
+    assert (await agent.call("GET", "/v1/key")).json()["in_flight_usd"] == 12.9
 
 
 @pytest.mark.both_engines

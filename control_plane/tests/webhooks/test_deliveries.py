@@ -145,8 +145,7 @@ def test_the_threshold_is_told_of_again_next_month(
     """The event is sent once in each month."""
     register(client, receiver, "budget.threshold_reached")
     for _ in range(2):
-        env = {"NODUS_SIM_DURATION_SECONDS": "60"}
-        agent.run(image="a/b", gpu="h100_80gb", gpu_count=8, max_runtime_seconds=7200, env=env)
+        agent.run(image="a/b", gpu_count=8, max_runtime_seconds=7200, env={"NODUS_SIM_DURATION_SECONDS": "60"})
         control_plane.advance(32 * 86_400)
 
     assert len(receiver.requests) == 2
