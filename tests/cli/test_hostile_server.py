@@ -90,6 +90,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "cancel": ("job-1",),
     "logs": ("job-1",),
     "events": ("job-1",),
+    "quote": ("--image", "ghcr.io/acme/train:v3"),
     "offers": (),
     "usage": ("--by", "supplier,region,key"),
     "key": (),
