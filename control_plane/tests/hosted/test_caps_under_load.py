@@ -29,9 +29,9 @@ AT_ONCE = 50
 """More than a process works on at once, and so few that none is cut off: it has 10 s to send its request."""
 
 # What one of these may cost is no divisor of the cap, so that the last one that fits leaves something over.
-SPEC = {"image": "x", "gpu": "h100_80gb", "max_runtime_seconds": 120}
+SPEC = {"image": "x", "gpu": "h100_80gb", "max_runtime_seconds": 1140}
 # Fits the cap once.
-FILLING = {**SPEC, "gpu_count": 8, "max_runtime_seconds": 720}
+FILLING = {**SPEC, "gpu_count": 8, "max_runtime_seconds": 6860}
 
 _RECORDING_ON_SQLITE = (
     "CREATE TRIGGER record AFTER UPDATE OF in_flight ON reservations "

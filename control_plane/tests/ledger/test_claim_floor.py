@@ -11,12 +11,14 @@ from servers.engines import POSTGRESQL
 from sqlalchemy import insert, select, update
 
 from nodus_core.catalogue import default_catalogue
+from nodus_core.ceilings import reservation_micros
 from nodus_ledger.database.database import Database
 from nodus_ledger.database.schema import jobs
 from nodus_ledger.jobs import leases as module
 from nodus_ledger.jobs.leases import Claims
 
 NOW = 1_000_000
+CHEAPEST = min(offer.micros_per_gpu_hour for offer in default_catalogue().offers("h100_80gb"))
 LIVE = [500, 1500, 2500]
 """The numbers of which `row` makes jobs that live."""
 
@@ -27,7 +29,9 @@ def database(kept_database_url: str) -> Iterator[Database]:
     opened = Database(kept_database_url)
     with opened.write() as connection:
         for order, number in enumerate(LIVE):
-            values = {**row(number), "status": "queued", "gpu": "h100_80gb", "reserved_rate": 10**9}
+            values = {**row(number), "status": "queued", "gpu": "h100_80gb"}
+            # What it takes of its key: no key is needed for a placement that takes no more.
+            values["reserved"] = reservation_micros(CHEAPEST, values["gpu_count"], values["max_runtime_seconds"])
             connection.execute(insert(jobs).values(**{**values, "due_at": NOW + 10_000 * order}))
     yield opened
     opened.close()

@@ -58,7 +58,7 @@ def fill(connection: Connection, history: Path) -> None:
     older.reflect(connection)
     original = sqlalchemy.create_engine(f"sqlite:///{history}")
     with original.connect() as reading:
-        for name in ("jobs", "ledger", "events"):
+        for name in ("jobs", "attempts", "ledger", "events"):
             columns = [metadata.tables[name].columns[each.name] for each in older.tables[name].columns]
             found = [dict(row) for row in reading.execute(select(*columns)).mappings()]
             connection.execute(insert(older.tables[name]), found)
@@ -81,7 +81,10 @@ def fill(connection: Connection, history: Path) -> None:
 def test_every_job_is_kept_and_has_an_empty_scope(migrated: Database, history: Path) -> None:
     """With everything else as it was; the same idempotency key may stand in another scope, once."""
     original = Database(f"sqlite:///{history}")
-    columns = [column for column in jobs.columns if column.name != "idempotency_scope"]
+    # And but for what is known today alone of a job that waited for budget once.
+    columns = [
+        column for column in jobs.columns if column.name not in ("idempotency_scope", "reserved_at", "estimated")
+    ]
     query = select(*columns).order_by(jobs.c.seq)
     with original.read() as before, migrated.read() as after:
         expected, kept = before.execute(query).all(), after.execute(query).all()
