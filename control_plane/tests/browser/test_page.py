@@ -99,7 +99,7 @@ def test_the_route_says_why_of_everyone(page: Page, playground: Playground) -> N
     assert seen["vast"] == "out"
     assert seen["hyperbolic"] == "does not offer this GPU"
     assert seen["aws"] == "not in the required tiers"
-    assert page.locator("#suppliers tr", has_text="aws").locator(".num").all_inner_texts() == ["2.74", "0.328"]
+    assert page.locator("#suppliers tr", has_text="aws").locator(".num").all_inner_texts() == ["$2.74", "0.328"]
 
 
 def test_nobody_left_is_explained(page: Page, playground: Playground) -> None:
@@ -133,7 +133,7 @@ def test_the_agents_cap_holds_and_says_what_is_left(page: Page, playground: Play
     expect(page.get_by_role("meter")).to_have_attribute("aria-valuetext", "$24.997334 of $25.00")
 
     assert playground.call("GET", f"/v1/jobs/{job_id}")["principal_kind"] == "agent"
-    playground.advance(3600)
+    playground.advance(10_000)
     expect(page.locator(".reserved dd")).to_have_text("$0.00")
 
 
