@@ -59,6 +59,7 @@ def test_no_state_has_a_serious_fault(open_page: Open, playground: Playground, s
     expect(page.get_by_role("alert")).to_contain_text("402")
     page.get_by_text("The answer as it came").click()
     looks.look("refused")
+    page.get_by_label("max_runtime_seconds").fill("3600")
     page.get_by_label("gpu_count").fill("1")
     page.get_by_role("button", name="Register the inbox").click()
     run_job(page)
