@@ -35,6 +35,7 @@ async def quote_command(
     """
     described = described_job(plain, argv, env, env_file)
     async with invocation.client() as client:
-        quote = await client.quote(**{**described, "gpu": await gpu_model(client, plain["gpu"])})
+        fields: dict[str, Any] = {**described, "gpu": await gpu_model(client, plain["gpu"])}
+        quote = await client.quote(**fields)
     show_quote(invocation.output, quote, as_json=as_json)
     return exit_codes.OK
