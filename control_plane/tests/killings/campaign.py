@@ -20,7 +20,7 @@ from killings.programs import Program, make_programs
 from killings.seeds import SEED_VARIABLE
 from killings.sites import Site, Victim
 from killings.strays import clear_away
-from killings.verdict import AttemptFacts, Everything, JobFacts, differences, faults, most_at_once
+from killings.verdict import AttemptFacts, Everything, JobFacts, differences, fault_of_output, faults, most_at_once
 from killings.workers import worker_program
 from patience import PATIENCE_SECONDS, eventually
 from sqlalchemy import select
@@ -130,9 +130,9 @@ class Campaign:
         marks, runs = site.witness.marks(), site.runs()
         jobs, attempts_of = self._jobs(), self._attempts()
         known = Everything(
-            self._programs, jobs, attempts_of, marks, runs, site.gpus, strays, site.may_lose, site.starts_cut
+            self._programs, jobs, attempts_of, marks, runs, site.gpus, strays, site.may_lose, site.killed_at
         )
-        found = [*faults(known), *self._faults_of_tables(), *self._faults_of_outputs()]
+        found = [*faults(known), *self._faults_of_tables(), *self._faults_of_outputs(known)]
         assert not found, "\n".join([self._seed_told, *found, *self._said_of(found)])
         assert verify(self._here.database).is_sound
         return known
@@ -271,18 +271,18 @@ class Campaign:
             found.append(f"slots are taken: {taken}")
         return found
 
-    def _faults_of_outputs(self) -> list[str]:
-        """Of a job that ended by itself all that its program printed is there, and nothing twice."""
+    def _faults_of_outputs(self, known: Everything) -> list[str]:
+        """Look at what is kept of the output of jobs that ended by themselves."""
         found = []
         # All the long ones, and so many of the others that it does not take longer than the campaign.
-        ended = [job for job in self._jobs() if job.status != "cancelled"]
+        ended = [job for job in known.jobs if job.status != "cancelled"]
         long = [job for job in ended if self._programs[job.id].lines > 1]
         for job in long + [job for job in ended if job not in long][:SHORT_OUTPUTS]:
             program = self._programs[job.id]
             with self._client(program.number % len(CUSTOMERS)) as client:
                 printed = client.get(f"/v1/jobs/{job.id}/logs").raise_for_status().content
-            if printed != program.output:
-                found.append(f"job {job.id} printed {len(printed)} bytes, not the {len(program.output)} of its program")
+            fault = fault_of_output((job.id, job.attempt), printed, known)
+            found += [] if fault is None else [fault]
         return found
 
     def _said_of(self, found: Sequence[str]) -> list[str]:

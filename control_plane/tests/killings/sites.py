@@ -77,7 +77,7 @@ class Site(Protocol):
         witness: takes the marks of programs.
         victims: what of it is killed.
         may_lose: what tells of a program's end may be killed with it.
-        starts_cut: when it was killed, in Unix seconds, if it may not know afterwards what it was just starting.
+        killed_at: when it was killed, in Unix seconds, if it may then not know of something that it ran.
     """
 
     @property
@@ -95,7 +95,7 @@ class Site(Protocol):
     @property
     def may_lose(self) -> bool: ...
     @property
-    def starts_cut(self) -> Sequence[float]: ...
+    def killed_at(self) -> Sequence[float]: ...
 
     def look(self) -> None:
         """See what the engine says of what has ended, before it may forget it."""
@@ -132,11 +132,11 @@ class ContainerSite:
             os.mknod(device, stat.S_IFCHR | 0o666, null)
         self.suppliers = _CONTAINERS.format(slots=SLOTS, endpoint=engine.endpoint, devices=self._devices)
         self.victims = [Victim("dockerd", self._kill, engine.start_again)]
-        self.starts_cut: list[float] = []
+        self.killed_at: list[float] = []
 
     def _kill(self) -> None:
+        self.killed_at.append(time.time())
         self._engine.kill()
-        self.starts_cut.append(time.time())
 
     def look(self) -> None:
         """See what the engine says of what has ended, before it may forget it."""
@@ -180,7 +180,7 @@ class ClusterSite:
     gpus = GPUS_OF_A_NODE * len(NODES)
     gpu_counts = (2,)
     may_lose = True
-    starts_cut = ()
+    killed_at = ()
     image = CLUSTER_IMAGE
 
     def __init__(self, cluster: SlurmCluster, folder: Path) -> None:

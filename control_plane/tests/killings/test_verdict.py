@@ -7,7 +7,18 @@ from dataclasses import replace
 
 import pytest
 from killings.programs import BEGIN, END, Mark, Program
-from killings.verdict import AttemptFacts, Everything, JobFacts, Run, differences, faults, most_at_once
+from killings.verdict import (
+    UNKNOWN_EXIT,
+    AttemptFacts,
+    Everything,
+    JobFacts,
+    Run,
+    count_gaps,
+    differences,
+    fault_of_output,
+    faults,
+    most_at_once,
+)
 
 PROGRAM = Program(0, seconds=1.0, status=0, lines=1, gpu_count=1, is_cancelled=False)
 JOB = JobFacts("a", "completed", 1, 1000, 1000, None)
@@ -56,7 +67,11 @@ def cut(**changes: object) -> Everything:
     known = after("lost", "completed", marks=[1, 2], ends=[1, 2])
     first, second = known.attempts
     attempts = [replace(first, placed_at=50_000, **changes), replace(second, placed_at=99_000)]  # type: ignore[arg-type]
-    return replace(known, attempts=attempts, may_lose=False, starts_cut=[51.0])
+    return replace(known, attempts=attempts, may_lose=False, killed_at=[51.0])
+
+
+UNKNOWN = Run(50.5, 3.0, ("gpu0",), UNKNOWN_EXIT)
+"""What an engine says that was killed, and did not hear of the program when it was started again."""
 
 
 def lost(first: Run | None, **more: object) -> Everything:
@@ -76,6 +91,7 @@ def lost(first: Run | None, **more: object) -> Everything:
         replace(lost(KILLED), strays=1),
         after("lost", "refused", "completed", marks=[3]),
         cut(),
+        replace(cut(started_at=50_500), runs={("a", 1): UNKNOWN, ("a", 2): RUN}),
         replace(cut(), marks=[replace(mark, attempt=2) for mark in MARKS]),
         after("completed", run=replace(RUN, seconds=1.9)),
         cancelled(after("cancelled", marks=[], status="cancelled")),
@@ -102,9 +118,11 @@ def test_nothing_is_wrong(known: Everything) -> None:
         (lost(None, ends=[1, 2]), "is lost, and its program came to its end"),
         (lost(replace(KILLED, lived_seconds=None), ends=[1, 2]), "is lost, and its program came to its end"),
         (replace(lost(KILLED), may_lose=False), "by an engine that loses nothing"),
-        (replace(cut(), starts_cut=[49.0, 99.5]), "by an engine that loses nothing"),
+        (replace(cut(), killed_at=[49.0, 99.5]), "by an engine that loses nothing"),
         (cut(started_at=50_500), "by an engine that loses nothing"),
         (replace(cut(), runs={("a", 1): KILLED, ("a", 2): RUN}), "by an engine that loses nothing"),
+        (replace(cut(), runs={("a", 1): UNKNOWN, ("a", 2): RUN}, killed_at=[49.0]), "exited with 255"),
+        (replace(cut(), runs={("a", 1): replace(UNKNOWN, status=7), ("a", 2): RUN}), "exited with 7"),
         (replace(cut(), marks=[*MARKS, *cut().marks]), "is lost and ran 2 times"),
         (lost(replace(KILLED, lived_seconds=None)), "does not end, and there was another one after it"),
         (lost(replace(KILLED, lived_seconds=10.5)), "ran at once, for 0.50 s"),
@@ -163,3 +181,56 @@ def test_durations_are_compared_with_the_engines() -> None:
     """Where it says how long a program ran."""
     assert differences(after("completed", run=replace(RUN, seconds=1.25))) == {"a": 0.25}
     assert differences(after("completed", run=replace(RUN, seconds=None))) == {}
+
+
+LONG = replace(PROGRAM, lines=50_000)
+BYTES = LONG.output
+
+
+@pytest.mark.parametrize(
+    ("printed", "gaps"),
+    [
+        (BYTES, 0),
+        (b"", 1),
+        (BYTES[:-1], 1),
+        (BYTES[:100], 1),
+        (BYTES[:100_001], 1),
+        (BYTES[5_000:], 1),
+        (BYTES[:70_003] + BYTES[90_001:], 1),
+        (BYTES[:70_003] + BYTES[90_001:200_000] + BYTES[216_384:], 2),
+        (BYTES[:29_003] + b"9\n" + BYTES[29_007:], 1),
+        (BYTES[: BYTES.index(b"5000\n")] + b"49956\n" + BYTES[BYTES.index(b"10057\n") :], 1),
+    ],
+)
+def test_what_is_missing_of_an_output_is_counted(printed: bytes, gaps: int) -> None:
+    """A torn line is one gap, even where it looks like a later one."""
+    assert count_gaps(printed, BYTES) == gaps
+
+
+@pytest.mark.parametrize("printed", [BYTES * 2, BYTES + BYTES[-3_000:], BYTES[:9_000] + BYTES[6_000:]])
+def test_what_is_printed_twice_is_many_gaps(printed: bytes) -> None:
+    """An engine would have to be killed as often."""
+    assert count_gaps(printed, BYTES) > 100
+
+
+@pytest.mark.parametrize(
+    ("killed_at", "printed", "said"),
+    [
+        ([], BYTES, None),
+        ([100.5], BYTES[:9_000] + BYTES[16_000:], None),
+        ([102.0], BYTES[:9_000], None),
+        ([100.2, 100.4], BYTES[:9_000] + BYTES[16_000:50_000], None),
+        ([], BYTES[:9_000], "printed 9000 bytes, not the 288904 of its program"),
+        ([90.0, 120.0], BYTES[:9_000], "killed 0 times under it"),
+        ([100.5], BYTES[:9_000] + BYTES[16_000:50_000], "2 gaps or more"),
+        ([100.5], BYTES * 2, "killed 1 times under it"),
+    ],
+)
+def test_an_output_lacks_only_what_its_engine_was_killed_with(
+    killed_at: Sequence[float], printed: bytes, said: str | None
+) -> None:
+    """One piece each time, while the program ran or a moment later."""
+    known = replace(SOUND, programs={"a": LONG}, killed_at=killed_at)
+    fault = fault_of_output(("a", 1), printed, known)
+
+    assert fault is said if said is None else said in (fault or "")

@@ -19,6 +19,12 @@ DURATION_SECONDS = 1.0
 CLOCK_SECONDS = 0.05
 """By how much two programs on one GPU may seem to overlap: engines round."""
 
+OUTPUT_SECONDS = 5.0
+"""For how long after a program's end its engine may still hold some of its output in memory."""
+
+UNKNOWN_EXIT = 255
+"""What Docker says of a program that it cannot tell the exit of."""
+
 ENDED = ("completed", "failed", "cancelled")
 PASSED_ON = ("lost", "not_started", "refused", "outage")
 NEVER_RAN = ("not_started", "refused")
@@ -87,8 +93,9 @@ class Everything:
         runs: what the engine says.
         gpus: how many it has.
         strays: how many programs still ran that were over by the record.
-        may_lose: what tells of a program's end may be killed with the engine, so that an attempt may be lost.
-        starts_cut: when an engine was killed that may not know afterwards what it was just starting, in Unix seconds.
+        may_lose: what tells of a program's end may be killed with the engine, so that any attempt may be lost.
+        killed_at: when an engine was killed that may not know afterwards what it was just starting, or whose parts did
+            not find each other again in time, in Unix seconds.
     """
 
     programs: Mapping[str, Program]
@@ -99,7 +106,7 @@ class Everything:
     gpus: int
     strays: int = 0
     may_lose: bool = False
-    starts_cut: Sequence[float] = ()
+    killed_at: Sequence[float] = ()
 
 
 def faults(known: Everything) -> list[str]:
@@ -170,7 +177,7 @@ def _of_lost(known: Everything) -> Iterator[str]:
     begun, ended = ({(mark.job_id, mark.attempt) for mark in known.marks if mark.word == word} for word in (BEGIN, END))
     for key in sorted(lost):
         run = known.runs.get(key)
-        if not known.may_lose and _was_cut_at_its_start(key, known):
+        if not known.may_lose and _was_cut_off(key, known):
             continue
         if not known.may_lose:
             yield f"attempt {key} is lost, by an engine that loses nothing"
@@ -185,13 +192,58 @@ def _of_lost(known: Everything) -> Iterator[str]:
         yield f"{known.strays} programs still ran that were over, and {len(lost)} attempts were lost"
 
 
-def _was_cut_at_its_start(key: Key, known: Everything) -> bool:
-    """Say whether an engine was killed that was never seen to run the attempt, before the next one was placed."""
+def _was_cut_off(key: Key, known: Everything) -> bool:
+    """Say whether an engine was killed before the next attempt was placed, and says no more of this one than that.
+
+    Either it was never seen to run it, or says that it exited as it says of what it ended itself, when it was started
+    again and did not hear of it in time. No program of a campaign exits with that by itself.
+    """
     attempts = {(each.job_id, each.attempt): each for each in known.attempts}
     it, after_it = attempts[key], attempts.get((key[0], key[1] + 1))
     until = math.inf if after_it is None else after_it.placed_at / 1000
-    was_killed = any(it.placed_at / 1000 <= killed_at <= until for killed_at in known.starts_cut)
-    return was_killed and it.started_at is None and key not in known.runs
+    run = known.runs.get(key)
+    says_nothing = it.started_at is None if run is None else run.status == UNKNOWN_EXIT
+    return says_nothing and any(it.placed_at / 1000 <= killed_at <= until for killed_at in known.killed_at)
+
+
+def fault_of_output(key: Key, printed: bytes, known: Everything) -> str | None:
+    """Say what is wrong with the output of a job's last attempt; None if nothing is.
+
+    All is there, and nothing twice, unless its engine was killed while the program ran: what it held in memory, and
+    what was printed to nobody as the program ended, nobody can give back. The rest is in order.
+    """
+    program, run = known.programs[key[0]], known.runs.get(key)
+    if printed == program.output:
+        return None
+    until = math.inf if run is None else run.until + OUTPUT_SECONDS
+    began_at = math.inf if run is None else run.began_at
+    kills = sum(began_at - CLOCK_SECONDS <= killed_at <= until for killed_at in known.killed_at)
+    gaps = count_gaps(printed, program.output)
+    if gaps <= kills:
+        return None
+    what = f"{len(printed)} bytes, not the {len(program.output)} of its program"
+    return f"job {key[0]} printed {what}, with {gaps} gaps or more, and its engine was killed {kills} times under it"
+
+
+def count_gaps(printed: bytes, expected: bytes) -> int:
+    """Return how many pieces are missing of lines that are all different; of what comes twice, every line counts."""
+    place = {line: number for number, line in enumerate(expected.split(b"\n")[:-1])}
+    *lines, torn = printed.split(b"\n")
+    gaps, is_in_gap = 0, False
+    before, last = -1, -1
+    for line in lines:
+        at = place.get(line, -1)
+        if at == last + 1:
+            before, last, is_in_gap = last, at, False
+            continue
+        # What is put together of two torn lines may look like a later one: what follows it then seems to go back.
+        goes_on = at < 0 or at > (before if is_in_gap else last)
+        gaps += not (is_in_gap and goes_on)
+        is_in_gap = True
+        if goes_on and at >= 0:
+            before, last = last if at > last else before, at
+    is_cut = bool(torn) or last != len(place) - 1
+    return gaps + (is_cut and not is_in_gap)
 
 
 def _of_successors(known: Everything) -> Iterator[str]:
