@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -83,3 +87,31 @@ def test_what_an_engine_ended_before_it_was_stopped_is_lost(jobs: ContainerJobs)
     assert report.started_at is not None
     assert report.finished_at is not None
     assert job.output() == b"up\n"
+
+
+@pytest.mark.soak
+def test_what_an_engine_ends_because_its_shim_does_not_answer_is_lost(jobs: ContainerJobs) -> None:
+    """Docker says that it exited with 255, as of what ran when the power was cut. The program has ended."""
+    if jobs.engine.kind != DOCKER:
+        pytest.skip("Podman has no part that must answer it when it is started")
+    job = jobs.shell("echo up; exec sleep 600").submit().until_printed(b"up\n")
+    (container,) = jobs.containers(job)
+    shim = _find("-f", f"containerd-shim.* -id {container['Id']} ")
+    program = _find("-P", str(shim))
+    jobs.engine.kill()
+    os.kill(shim, signal.SIGSTOP)
+    try:
+        jobs.engine.start_again()
+        report = job.finish()
+        said = jobs.engine.inspect(container["Id"])["State"]
+        state = Path(f"/proc/{program}/stat").read_text().rpartition(")")[2].split()[0]
+    finally:
+        os.kill(shim, signal.SIGCONT)
+
+    assert (said["Status"], said["ExitCode"], state) == ("exited", 255, "Z")
+    assert (report.state, report.error_code, report.finished_at) == (PlacementState.LOST, "engine_restarted", None)
+
+
+def _find(*options: str) -> int:
+    """Return the number of the one process that `pgrep` finds."""
+    return int(subprocess.run(["pgrep", *options], capture_output=True, text=True, check=True).stdout)
