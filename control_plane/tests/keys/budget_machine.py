@@ -80,7 +80,7 @@ class BudgetMachine(RuleBasedStateMachine):
         if isinstance(submitted, BudgetExceeded):
             assert (submitted.estimated, submitted.figures.month_to_date) == (needed, model.month_to_date(now))
             assert not model.fits(submitted.estimated, now)
-            model.refused += 1
+            model.refuse(submitted.estimated, now)
             return multiple()
         if isinstance(submitted, Exception):
             codes: dict[type[Exception], str] = {NoSupplier: "no_supplier", MaxCostTooLow: "max_cost_too_low"}
@@ -182,7 +182,7 @@ class BudgetMachine(RuleBasedStateMachine):
                     # A job that is placed later, for more than was reserved for it, may reach it too.
                     reached = told[key_id, "budget.threshold_reached"]
                     assert len(model.told) <= reached <= len(self.months)
-                    assert told[key_id, "budget.exceeded"] == model.refused
+                    assert told[key_id, "budget.exceeded"] == model.recorded
         finally:
             self.control_plane.close()
 
