@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodus._money import decimals_of, dollars, plain
+from nodus import JobView
+from nodus._money import decimals_of, dollars, plain, plain_numbers
 
 VECTORS: list[tuple[int, str, str]] = [
     tuple(each)
@@ -52,3 +53,16 @@ def test_no_amounts_have_two_decimals() -> None:
     """As one of whole dollars has."""
     assert decimals_of([]) == 2
     assert dollars(5.0, decimals=decimals_of([5.0])) == "$5.00"
+
+
+@pytest.mark.parametrize("number", ["0.000001", "1e-06", "1e-6", "0.1E-5"])
+def test_the_smallest_amount_is_read_in_any_form_and_written_in_one(number: str) -> None:
+    """A micro-dollar, beside a name that looks like it."""
+    view = JobView.model_validate_json(f'{{"id":"1","status":"running","cost_usd":{number},"name":"1e-06,\\"1e-6"}}')
+
+    document = plain_numbers(view.model_dump_json(exclude_none=True))
+
+    assert view.cost_usd == 1e-6
+    assert '"cost_usd":0.000001' in document
+    assert json.loads(document)["name"] == '1e-06,"1e-6'
+    assert plain_numbers(json.dumps([-1.5e-5, 1e-4, 2])) == "[-0.000015, 0.0001, 2]"

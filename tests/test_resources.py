@@ -19,6 +19,7 @@ CANDIDATES = [{"supplier": "lambda", "region": "us-west-2", "score": 0.5}, {"sup
         (nodus.JobEvent, {"seq": 1, "job_id": "j", "status": "queued"}),
         (nodus.Routing, {}),
         (nodus.RoutingCandidate, {"supplier": "aws"}),
+        (nodus.RoutingRequirements, {}),
         (nodus.KeyView, {"id": "k"}),
         (nodus.Offer, {"supplier": "lab"}),
         (nodus.Webhook, {"id": "w", "url": "https://x.example/"}),

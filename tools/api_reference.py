@@ -32,7 +32,16 @@ not on this page, or begins with an underscore, may change without notice.
 # The part of the page that each name stands in, in the order of the page.
 PARTS: dict[str, tuple[str, ...]] = {
     "Clients": ("Client", "AsyncClient"),
-    "Jobs": ("Job", "AsyncJob", "JobSpec", "JobView", "LedgerRow", "Routing", "RoutingCandidate"),
+    "Jobs": (
+        "Job",
+        "AsyncJob",
+        "JobSpec",
+        "JobView",
+        "LedgerRow",
+        "Routing",
+        "RoutingCandidate",
+        "RoutingRequirements",
+    ),
     "Live": ("JobEvent", "EventStream", "AsyncEventStream", "LogStream", "AsyncLogStream"),
     "Types": ("GpuType", "JobStatus", "SupplierKind", "PrincipalKind"),
     "Errors": (

@@ -27,7 +27,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "webhooks": {"database", "errors", "trust"},
         "keys": {"database", "errors", "trust", "webhooks"},
         "jobs": {"database", "errors", "keys", "trust", "webhooks"},
-        "start_over": {"database", "jobs", "trust"},
+        "start_over": {"database", "jobs", "keys", "trust"},
         "verification": {"database", "errors", "jobs", "trust", "webhooks"},
         "admin": {"database", "errors", "keys", "trust", "verification"},
     },

@@ -89,6 +89,7 @@ if TYPE_CHECKING:
         QuotedPlace,
         Routing,
         RoutingCandidate,
+        RoutingRequirements,
         Webhook,
         WebhookSecret,
     )
@@ -162,6 +163,7 @@ __all__ = [
     "RetryEvent",
     "Routing",
     "RoutingCandidate",
+    "RoutingRequirements",
     "SignatureError",
     "Statement",
     "StatementReport",
@@ -245,6 +247,7 @@ _HOME = {
     "RetryEvent": "_hooks",
     "Routing": "_resources",
     "RoutingCandidate": "_resources",
+    "RoutingRequirements": "_resources",
     "SignatureError": "_errors",
     "Statement": "_sync.statement",
     "StatementReport": "_statement",

@@ -57,7 +57,8 @@ class JobPlaced(WebhookEvent):
     """`job.placed`: the API accepted a submission and queued it.
 
     Attributes:
-        estimated_cost_usd: upper bound of the cost, in US dollars.
+        estimated_cost_usd: what was reserved for it at submission, in US dollars: the most that it can cost where it
+            was expected to go. A later placement may reserve more or less.
     """
 
     estimated_cost_usd: float | None = None
@@ -129,13 +130,13 @@ class BudgetThresholdReached(WebhookEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetExceeded(WebhookEvent):
-    """`budget.exceeded`: a submission was blocked by a key's monthly cap.
+    """`budget.exceeded`: a key's monthly cap refused a submission, or a job that was accepted begins to wait for it.
 
     Attributes:
         key_id: the key.
         month_to_date_usd: realised spend plus what is reserved for jobs in flight, in US dollars.
         monthly_spend_cap_usd: the key's cap, in US dollars.
-        estimated_cost_usd: what the blocked submission might have cost, in US dollars.
+        estimated_cost_usd: what would have had to be reserved at least, in US dollars.
     """
 
     key_id: str | None = None

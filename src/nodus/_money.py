@@ -6,10 +6,14 @@ read plain decimal numbers, never with an exponent.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from decimal import Decimal
 
 LEAST_DECIMALS = 2
 MOST_DECIMALS = 6
+
+_TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|-?[0-9]+(?:\.[0-9]+)?e-[0-9]+')
 
 
 def dollars(amount: float, *, decimals: int = LEAST_DECIMALS) -> str:
@@ -35,6 +39,15 @@ def plain(amount: float) -> str:
     return _written(f"{amount:.{MOST_DECIMALS}f}", LEAST_DECIMALS)
 
 
+def plain_numbers(document: str) -> str:
+    """Write out the small numbers of a JSON text, such as 1e-06; strings stay as they are.
+
+    >>> plain_numbers('{"cost_usd":1e-6,"name":"1e-6"}')
+    '{"cost_usd":0.000001,"name":"1e-6"}'
+    """
+    return _TOKENS.sub(_plain_number, document) if "e-" in document else document
+
+
 def decimals_of(amounts: Iterable[float]) -> int:
     """Return how many decimals show all of these amounts exactly, 2 to 6: those that a column of them has.
 
@@ -42,6 +55,10 @@ def decimals_of(amounts: Iterable[float]) -> int:
     6
     """
     return max((len(plain(amount).partition(".")[2]) for amount in amounts), default=LEAST_DECIMALS)
+
+
+def _plain_number(token: re.Match[str]) -> str:
+    return token[0] if token[0].startswith('"') else f"{Decimal(token[0]):f}"
 
 
 def _written(text: str, decimals: int) -> str:

@@ -94,6 +94,8 @@ class RoutingCandidate(_Resource):
         kind: its class.
         region: where its GPUs are.
         usd_per_gpu_hour: its price, in US dollars per GPU and hour.
+        micros_per_gpu_hour: the same in whole millionths of a US dollar; None in older decisions.
+        gpus: how many the supplier has; None where nobody counts them, and in older decisions.
         score: how good the offer is, higher being better; None if it was rejected before it was scored.
         rejected: why the offer was not eligible, such as `"outage"`; None if it was.
         has_room: whether it had room for the job then; None if the control plane does not say.
@@ -105,6 +107,8 @@ class RoutingCandidate(_Resource):
     kind: SupplierKind | None = None
     region: str | None = None
     usd_per_gpu_hour: float | None = None
+    micros_per_gpu_hour: int | None = None
+    gpus: int | None = None
     score: float | None = None
     rejected: str | None = None
     has_room: bool | None = None
@@ -167,14 +171,61 @@ class Quote(_Resource):
     at: datetime | None = None
 
 
-class Routing(_Resource):
-    """Why a job went where it went: its latest placement decision.
+class RoutingRequirements(_Resource):
+    """All that decided a placement beside the offers: what the job asks for, and how things stood.
 
     Attributes:
+        gpu: the GPU model.
+        gpu_count: number of GPUs.
+        max_runtime_seconds: the time limit, in seconds, which the reservation is made of.
+        require_tiers: classes of suppliers that may take it; empty for all.
+        prefer_region: a region, or the start of one; None for no preference.
+        max_cost_micros: the ceiling of the job's cost, in millionths of a US dollar; None for none.
+        headroom_micros: the most that could be reserved for the job, in millionths of a US dollar, including what was
+            reserved for it already; None for a key without a cap.
+        cannot_run: names of suppliers that can never run the job.
+        outages: names of suppliers that were out.
+        drained: names of suppliers that were given nothing new.
+        unreachable: names of suppliers that nobody could ask.
+        lost: where the job was lost as often as it is tried there: supplier and region of each.
+        lost_before: where it was lost, and is tried again if no other place is left.
+        refused: where it was refused, or could not begin, a short while ago.
+    """
+
+    gpu: GpuType | None = None
+    gpu_count: int | None = None
+    max_runtime_seconds: int | None = None
+    require_tiers: list[SupplierKind] = []
+    prefer_region: str | None = None
+    max_cost_micros: int | None = None
+    headroom_micros: int | None = None
+    cannot_run: list[str] = []
+    outages: list[str] = []
+    drained: list[str] = []
+    unreachable: list[str] = []
+    lost: list[tuple[str, str]] = []
+    lost_before: list[tuple[str, str]] = []
+    refused: list[tuple[str, str]] = []
+
+
+class Routing(_Resource):
+    """Why a job went where it went: a placement decision.
+
+    Attributes:
+        attempt: the number of the placement, from 1; None before the first decision, or if the server does not say.
+        decision_sha256: the SHA-256 in lower-case hex of the decision as the server sends it (the canonical JSON, RFC
+            8785, of its `catalogue_sha256`, `candidates`, `chosen` and `requirements`), which stands in the ledger's
+            `attempt.opened` row; None in older decisions.
+        catalogue_sha256: the SHA-256 in lower-case hex of the price list that was in force; None in older decisions.
+        requirements: all else that decided; None in older decisions.
         chosen: the offer that was taken; None if none was, or if nothing has been decided yet.
         candidates: all the offers that were considered, best first.
     """
 
+    attempt: int | None = None
+    decision_sha256: str | None = None
+    catalogue_sha256: str | None = None
+    requirements: RoutingRequirements | None = None
     chosen: RoutingCandidate | None = None
     candidates: list[RoutingCandidate] = []
 

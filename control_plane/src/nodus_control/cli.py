@@ -23,6 +23,7 @@ from nodus_ledger.errors import DatabaseUnavailable
 from nodus_ledger.jobs.accepted_suppliers import SuppliersDiffer, SuppliersInUse
 from nodus_ledger.jobs.meter_reports import MeterReports
 from nodus_ledger.keys.thresholds import DEFAULT_FRACTION
+from nodus_ledger.trust.origin import advice_for
 from nodus_ledger.trust.sizes import LedgerSizes
 
 from .access.client_address import parse_networks
@@ -43,7 +44,7 @@ from .serving.processes import Processes
 from .serving.rollback_check import LedgerMemory, RolledBack, summary
 from .serving.server import Server, ServerFailed, base_url_of, bind
 from .suppliers.command import no_driver_option, required_suppliers, suppliers, suppliers_option
-from .suppliers.drivers import PROCESS, state_directory, what_runs
+from .suppliers.drivers import PROCESS, SIMULATED, state_directory, what_runs
 from .suppliers.files import drivers_of, process_options_of
 from .suppliers.process.command import containment_option, keep_days_option
 from .suppliers.process.exposure import require_nothing_exposed, secret_files
@@ -413,6 +414,8 @@ def _remember(hosting: Hosting, control_plane: ControlPlane, say_sizes: Callable
     except DatabaseUnavailable as exc:
         raise Misconfigured(str(exc)) from exc
     say_sizes(summary(present))
+    if hosting.drivers != (SIMULATED,) and (advice := advice_for(control_plane.database)) is not None:
+        say_sizes(f"hint: {advice}")
     return memory
 
 

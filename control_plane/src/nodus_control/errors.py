@@ -10,6 +10,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from nodus_core.json_numbers import plain_numbers
 from nodus_core.largest_fitting import LargestFitting
 from nodus_core.money import usd
 from nodus_core.shown_money import dollars
@@ -45,9 +46,8 @@ class ApiError(Exception):
     def response(self, request_id: str) -> Response:
         """Return the answer in the error envelope."""
         content = {"error": self.code, "message": self.message, "request_id": request_id, **self.extra}
-        return Response(
-            json.dumps(content), status_code=self.status, headers=self.headers, media_type="application/json"
-        )
+        text = plain_numbers(json.dumps(content))
+        return Response(text, status_code=self.status, headers=self.headers, media_type="application/json")
 
     def as_item(self) -> dict[str, Any]:
         """Return what stands for it in an answer that has several: the status, and `retry_after` for that header."""

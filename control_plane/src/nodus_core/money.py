@@ -21,7 +21,10 @@ def cost_micros(micros_per_gpu_hour: int, gpu_count: int, milliseconds: int) -> 
 
 
 def usd(micros: int) -> float:
-    """Return micro-USD as the JSON number of the wire: the nearest double, which prints with at most six decimals."""
+    """Return micro-USD as the JSON number of the wire: the nearest double.
+
+    `plain_numbers` writes it with at most six decimals.
+    """
     return micros / MICROS_PER_USD
 
 

@@ -9,6 +9,7 @@ from .database.database import Database
 from .database.settings import Settings
 from .jobs import slots
 from .jobs.supplier_eligibility import forget_owners
+from .keys import refusals
 from .trust import key_entries, origin
 
 
@@ -30,6 +31,7 @@ def start_over(database: Database) -> None:
         slots.clear(connection)
         connection.execute(update(schema.reservations).values(in_flight=0))
         forget_owners(connection)
+        refusals.forget_all(connection)
         trust_schema.empty(connection)
         origin.rename_emptied(connection)
         webhook_schema.empty(connection)

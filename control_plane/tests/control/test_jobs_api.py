@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+import nodus
 from nodus_control.testing import LocalControlPlane
 from nodus_ledger.keys.keys import PrincipalKind
 
@@ -421,6 +422,13 @@ async def test_routing_says_why(client: httpx.AsyncClient, control_plane: LocalC
         "vast",
         "hyperbolic",
     }
+    # The SDK has a name for everything.
+    read = nodus.Routing.model_validate(routing)
+    assert read.requirements is not None
+    assert set(routing) == read.model_fields_set
+    assert set(routing["requirements"]) == read.requirements.model_fields_set
+    assert set(routing["chosen"]) == read.candidates[0].model_fields_set
+    assert read.model_dump(mode="json", exclude_unset=True) == routing
 
 
 async def test_a_query_is_refused_where_no_signature_covers_it(client: httpx.AsyncClient, spec: Spec) -> None:

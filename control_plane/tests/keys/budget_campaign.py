@@ -34,12 +34,13 @@ LOST, OUTAGE_SHARE = 0.25, 0.1
 
 @dataclass
 class Campaign:
-    """Threads that do what they do until the time is over, and then until every job is."""
+    """Threads that do what they do until the time is over, and then until every job is; or until one of them fails."""
 
     yard: Yard
     seed: int
     keys: list[KeyRecord] = field(default_factory=list)
     ending: threading.Event = field(default_factory=threading.Event)
+    stopped: threading.Event = field(default_factory=threading.Event)
     failures: list[BaseException] = field(default_factory=list)
     submitted: list[tuple[KeyRecord, str]] = field(default_factory=list)
 
@@ -74,7 +75,7 @@ class Campaign:
         try:
             self.submitted.append((key, jobs_.submit(key, spec, None, self.yard.clock.now()).job.id))
         except (BudgetExceeded, NoSupplier):
-            time.sleep(0.001)
+            self.ending.wait(0.001)
         if self.submitted and chance.random() < 0.2:
             jobs_.request_cancel(*chance.choice(self.submitted), self.yard.clock.now())
 
@@ -87,7 +88,7 @@ class Campaign:
         plane.outages.set("cheap", on=not is_over and chance.random() < OUTAGE_SHARE, now=now)
         key = chance.choice(self.keys)
         plane.keys.set_cap(key.id, None if is_over else chance.choice(CAPS) * USD, now)
-        time.sleep(0.005)
+        self.stopped.wait(0.005)
 
     def worker(self, name: str) -> Callable[[random.Random], None]:
         """Make a worker, which claims, and says how what it claimed ends."""
@@ -132,21 +133,19 @@ class Campaign:
     def run(self, seconds: float, *, workers: int, submitters: int, patience: float) -> None:
         """Do everything for so long, then let all jobs end; the first failure of any thread is raised."""
         self.mint()
-        stopped = threading.Event()
-        with self._threads(workers, submitters, stopped):
-            time.sleep(seconds)
+        with self._threads(workers, submitters):
+            self.ending.wait(seconds)
             self.ending.set()
             deadline = time.monotonic() + patience
-            while self.open_jobs and not self.failures and time.monotonic() < deadline:
-                time.sleep(0.05)
-            stopped.set()
+            while self.open_jobs and time.monotonic() < deadline and not self.stopped.wait(0.05):
+                pass
         if self.failures:
             raise self.failures[0]
 
     @contextmanager
-    def _threads(self, workers: int, submitters: int, stopped: threading.Event) -> Iterator[None]:
-        each = [(self.worker(f"worker {number}"), stopped) for number in range(workers)]
-        each += [(self.submit, self.ending)] * submitters + [(self.upset, stopped)]
+    def _threads(self, workers: int, submitters: int) -> Iterator[None]:
+        each = [(self.worker(f"worker {number}"), self.stopped) for number in range(workers)]
+        each += [(self.submit, self.ending)] * submitters + [(self.upset, self.stopped)]
         threads = [
             threading.Thread(target=self._repeat, args=(step, until, random.Random(f"{self.seed} {number}")))
             for number, (step, until) in enumerate(each)
@@ -156,8 +155,7 @@ class Campaign:
         try:
             yield
         finally:
-            self.ending.set()
-            stopped.set()
+            self._stop()
             for thread in threads:
                 thread.join()
 
@@ -169,4 +167,8 @@ class Campaign:
                 continue  # on a busy machine a lock may take longer than the database lets anybody wait
             except BaseException as exc:
                 self.failures.append(exc)
-                return
+                self._stop()
+
+    def _stop(self) -> None:
+        self.ending.set()
+        self.stopped.set()

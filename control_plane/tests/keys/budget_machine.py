@@ -13,11 +13,11 @@ from keys.budget_model import SUPPLIERS, Job, Key, reservation
 
 from nodus_control.clock import ManualClock
 from nodus_control.control_plane import ControlPlane
+from nodus_core.months import month_at
 from nodus_core.spec import parse_spec
 from nodus_ledger.database.rows import JobRecord
 from nodus_ledger.errors import BudgetExceeded, IdempotencyKeyReused, MaxCostTooLow, NoSupplier
 from nodus_ledger.jobs.submission import Submitted
-from nodus_ledger.keys import budgets
 from nodus_ledger.keys.keys import KeyRecord, PrincipalKind
 from nodus_ledger.verification.verify import verify
 
@@ -80,7 +80,7 @@ class BudgetMachine(RuleBasedStateMachine):
         if isinstance(submitted, BudgetExceeded):
             assert (submitted.estimated, submitted.figures.month_to_date) == (needed, model.month_to_date(now))
             assert not model.fits(submitted.estimated, now)
-            model.refused += 1
+            model.refuse(submitted.estimated, now)
             return multiple()
         if isinstance(submitted, Exception):
             codes: dict[type[Exception], str] = {NoSupplier: "no_supplier", MaxCostTooLow: "max_cost_too_low"}
@@ -138,7 +138,7 @@ class BudgetMachine(RuleBasedStateMachine):
     @rule(left_ms=st.integers(0, 3 * 3_600_000) | st.just(0))
     def wait_for_the_end_of_the_month(self, left_ms: int) -> None:
         """Or until little is left of it, so that jobs run on into the next."""
-        left = budgets.month_end(self.now) - self.now
+        left = month_at(self.now).end - self.now
         self.control_plane.advance(max(0, left - left_ms) / 1000)
 
     @rule(supplier=st.sampled_from(sorted(SUPPLIERS)), on=st.booleans())
@@ -182,7 +182,7 @@ class BudgetMachine(RuleBasedStateMachine):
                     # A job that is placed later, for more than was reserved for it, may reach it too.
                     reached = told[key_id, "budget.threshold_reached"]
                     assert len(model.told) <= reached <= len(self.months)
-                    assert told[key_id, "budget.exceeded"] == model.refused
+                    assert told[key_id, "budget.exceeded"] == model.recorded
         finally:
             self.control_plane.close()
 

@@ -56,7 +56,8 @@ class Key:
 
     spent: dict[tuple[int, int], int] = field(default_factory=dict)
     told: set[tuple[int, int]] = field(default_factory=set)
-    refused: int = 0
+    recorded: int = 0
+    last_recorded: dict[int, int] = field(default_factory=dict)
 
     def month_to_date(self, now: int) -> int:
         """What counts against the cap."""
@@ -71,6 +72,12 @@ class Key:
         self.reserved[job_id] = amount
         if self.cap is not None and self.month_to_date(now) >= self.threshold * self.cap:
             self.told.add(month(now))
+
+    def refuse(self, amount: int, now: int) -> None:
+        """Refuse to reserve an amount, which is on record at most once a minute."""
+        if now >= self.last_recorded.get(amount, now - 60_000) + 60_000:
+            self.recorded += 1
+            self.last_recorded[amount] = now
 
     def settle(self, job_id: str, finished_at: int, amount: int) -> None:
         """Turn a reservation into spend."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nodus_control.control_plane import ControlPlane
+from nodus_core.times import milliseconds
+from nodus_ledger.keys.refusals import PAUSE_MS
 
 
 @dataclass
@@ -17,6 +19,7 @@ class Month:
     reserved: dict[str, int] = field(default_factory=dict)
     realised: Counter[str] = field(default_factory=Counter)
     last_reserved: dict[str, str] = field(default_factory=dict)
+    last_refused: dict[int, int] = field(default_factory=dict)
 
     def to_date(self, month: str) -> int:
         """What counts against the cap."""
@@ -34,6 +37,12 @@ class Month:
         """Turn a reservation into spend."""
         assert payload["cost_micros"] <= payload["released_micros"] == self.reserved.pop(job_id)
         self.realised[max(at, self.last_reserved[job_id])[:7]] += payload["cost_micros"]
+
+    def refuse(self, amount: int, at: str) -> None:
+        """Record a refusal, as a ledger does: once a minute for the same amount."""
+        before = self.last_refused.get(amount, -PAUSE_MS)
+        self.last_refused[amount] = milliseconds(at)
+        assert self.last_refused[amount] >= before + PAUSE_MS, f"{amount} at {at}"
 
 
 def walk(control_plane: ControlPlane, customer_id: str = "acme") -> tuple[Counter[str], dict[str, Month]]:
@@ -58,5 +67,6 @@ def walk(control_plane: ControlPlane, customer_id: str = "acme") -> tuple[Counte
                 figures = payload["realised_micros"], payload["in_flight_micros"]
                 assert figures == (month.realised[entry.at[:7]], sum(month.reserved.values()))
                 assert sum(figures) + payload["estimated_micros"] > (month.cap or 0)
+                month.refuse(payload["estimated_micros"], entry.at)
         after = page.next_after
     return counted, months

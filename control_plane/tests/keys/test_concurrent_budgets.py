@@ -101,7 +101,8 @@ def test_a_cap_holds_against_all_at_once(kept_database_url: str, count: int, tmp
         report = verify(control_plane.database)
 
     assert set(statuses) == {202, 402}
-    assert (counted["job.submitted"], counted["budget.exceeded"]) == (statuses[202], statuses[402])
+    assert counted["job.submitted"] == statuses[202]
+    assert 0 < counted["budget.exceeded"] <= statuses[402]  # once a minute for the same amount: see `walk`
     assert sum(statuses.values()) == SUBMISSIONS
     assert 0 < watch.highest <= CAP_MICROS
     assert watch.looks > 1

@@ -10,6 +10,7 @@ from servers.engines import POSTGRESQL
 from sqlalchemy import text
 
 from nodus_control.control_plane import ControlPlane
+from nodus_core.months import month_at
 from nodus_core.spec import JobSpec
 from nodus_ledger.database.database import Database
 from nodus_ledger.jobs.event_log import EventLog
@@ -138,7 +139,7 @@ def test_a_submission_costs_the_same(kept_database_url: str, control_plane: Cont
         assert key is not None
         job = control_plane.jobs.submit(key, spec, None, NOW).job
         with control_plane.database.write() as connection:
-            budgets.settle(connection, {key.id: job.reserved}, {(key.id, budgets.month_of(NOW)): 1})
+            budgets.settle(connection, {key.id: job.reserved}, {(key.id, month_at(NOW).name): 1})
         control_plane.keys.budget(key.id, NOW)
 
     assert growth(kept_database_url, control_plane.database, submit, submit) == {}

@@ -10,8 +10,8 @@ import pytest
 from yard import H100, MINUTE_MS, Yard, open_yard, supplier
 
 from nodus_core.lifecycle import JobStatus
+from nodus_core.months import month_at
 from nodus_ledger.errors import BudgetExceeded, MaxCostTooLow
-from nodus_ledger.keys import budgets
 from nodus_ledger.verification.verify import verify
 
 pytestmark = pytest.mark.both_engines
@@ -162,12 +162,12 @@ def test_a_new_month_has_room_again(yard: Yard) -> None:
     out(yard)
     assert yard.places() == {}
     assert yard.job(waiting).phase == "waiting_for_budget"
-    end = budgets.month_end(yard.clock.now())
+    end = month_at(yard.clock.now()).end
     assert yard.column(waiting, "due_at") == end
     yard.clock.advance_to(end)
     # What is in flight counts in every month; and the one that is placed is claimed again, its lease being over.
     assert yard.places() == {holding: "cheap"}
-    assert yard.column(waiting, "due_at") == budgets.month_end(end)
+    assert yard.column(waiting, "due_at") == month_at(end).end
     yard.control_plane.keys.set_cap(yard.key("acme").id, 5 * USD, end)
 
     assert claim.job.id == holding

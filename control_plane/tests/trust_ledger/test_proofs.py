@@ -9,6 +9,7 @@ import merkle_definitions as definitions
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import text
 
 from nodus import _merkle as verifier
 from nodus_core import merkle
@@ -16,7 +17,7 @@ from nodus_core.notes import Checkpoint
 from nodus_ledger.database.database import Database
 from nodus_ledger.database.sealing import Sealer, UnusableKey
 from nodus_ledger.trust.log import Entry, append_all
-from nodus_ledger.trust.origin import FIRST_ORIGIN, ORIGIN_VARIABLE, UnusableOrigin, origin_for, origin_of
+from nodus_ledger.trust.origin import FIRST_ORIGIN, ORIGIN_VARIABLE, UnusableOrigin, advice_for, origin_for, origin_of
 from nodus_ledger.trust.reader import TrustLedger, UnknownEntry, UnknownSize
 from nodus_ledger.trust.signing import LedgerSigner, open_checkpoint, signer_for
 from nodus_ledger.trust.tree import DamagedTree, StoredTree
@@ -224,6 +225,23 @@ def test_a_name_must_be_chosen_before_the_first_row_where_that_is_asked(fresh: D
     record_something(fresh)
 
     assert name_of(None) == name_of("localhost/d1") == "localhost/d1"
+
+
+def test_advice_on_the_name_is_given_as_long_as_it_can_be_followed(fresh: Database) -> None:
+    """Not before there is one, nor once it was chosen, nor when it is too late."""
+    told = [advice_for(fresh)]
+    for chosen in (None, ORIGIN):
+        origin_for(fresh, chosen, database_id="d1")
+        told.append(advice_for(fresh))
+    with fresh.write() as connection:
+        connection.execute(text("UPDATE settings SET value = 'localhost/d1' WHERE name = 'ledger origin'"))
+    told.append(advice_for(fresh))
+    record_something(fresh)
+    told.append(advice_for(fresh))
+
+    assert [advice is not None for advice in told] == [False, True, False, True, False]
+    assert "named localhost/d1, which says nothing of you" in str(told[1])
+    assert f"set {ORIGIN_VARIABLE} to a name of yours" in str(told[1])
 
 
 def test_a_name_that_was_chosen_need_not_be_given_again(fresh: Database) -> None:

@@ -197,6 +197,8 @@ def test_a_value_of_another_type_is_a_fault_and_no_crash(forger: Forger, column:
 
 SUMS = {
     "UPDATE jobs SET cost = cost + 1 WHERE cost > 0": "it is not what the ledger says was settled",
+    "UPDATE jobs SET finished_day = finished_day + 1": "since 1970, and it ended on",
+    "UPDATE jobs SET finished_day = NULL": "usage counts it on day None since 1970, and it ended on",
     "UPDATE jobs SET reserved = reserved - 1": "micro-USD are reserved for it, in the ledger",
     "UPDATE jobs SET image = 'other'": "it is not what the ledger says was submitted",
     "UPDATE jobs SET name = 'other'": "it is not what the ledger says was submitted",

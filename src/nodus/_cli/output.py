@@ -19,6 +19,7 @@ from typing import NamedTuple, TextIO
 
 import asyncclick
 
+from .._money import plain_numbers
 from .._printable import json_escaped, printable
 from .terminal import ProgramText, shows_ansi
 
@@ -266,7 +267,7 @@ def utc_time(when: datetime) -> str:
 def _json_line(document: str, stream: TextIO) -> str:
     """Return a line of JSON that the stream's encoding has all characters of; other encodings than UTF-8 get ASCII."""
     encoding = (getattr(stream, "encoding", None) or "utf-8").lower().replace("_", "-")
-    return json_escaped(document, ascii_only=encoding not in ("utf-8", "utf8")) + "\n"
+    return json_escaped(plain_numbers(document), ascii_only=encoding not in ("utf-8", "utf8")) + "\n"
 
 
 def _is_terminal(stream: TextIO) -> bool:

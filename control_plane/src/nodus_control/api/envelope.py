@@ -49,8 +49,6 @@ class EnvelopeMiddleware:
             if not is_canonical(scope.get("raw_path") or b""):
                 raise ApiError(404, "not_found", "There is nothing at this path.")
             await self._app(scope, receive, send_with_id)
-        except ApiError as exc:
-            await exc.response(request_id)(scope, receive, send_with_id)
         except httpx.TransportError:
             raise  # a scripted fault of a client in this process
         except ClientDisconnect:
@@ -58,19 +56,32 @@ class EnvelopeMiddleware:
         except Exception as exc:
             unavailable = unavailable_in(exc)
             if unavailable is not None and has_started:
-                # A stream ends as if its connection had broken: its client goes on from where it was.
                 self._trouble.say(unavailable)
-                drop = scope["state"].get(DROP)
-                if drop is not None:
-                    drop(False)
-                return
-            if unavailable is not None:
-                await translate(unavailable).response(request_id)(scope, receive, send_with_id)
-                return
-            if has_started:
+            refusal = exc if isinstance(exc, ApiError) else None if unavailable is None else translate(unavailable)
+            if has_started and refusal is None:
                 raise
+            if has_started:
+                _logger.warning(
+                    "%s: %s %s broke off in the middle of its answer: %s; its client was cut off, and has to ask again",
+                    *(request_id, scope["method"], scope["path"], refusal),
+                )
+                await _cut_off(scope, receive)
+                return
+            if refusal is not None:
+                await refusal.response(request_id)(scope, receive, send_with_id)
+                return
             _logger.exception("%s: an unexpected error", request_id)
             error = ApiError(
                 500, "internal_error", "Something went wrong on the server: quote the request id when you report it."
             )
             await error.response(request_id)(scope, receive, send_with_id)
+
+
+async def _cut_off(scope: Scope, receive: Receive) -> None:
+    """End an answer as if its connection had broken, so that nobody takes what has come of it for the whole."""
+    drop = scope["state"].get(DROP)
+    if drop is None:
+        raise httpx.RemoteProtocolError("the answer broke off before its end")
+    drop(False)
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from starlette.requests import Request
 from starlette.routing import Router
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nodus_ledger.keys.keys import KeyRecord, PrincipalKind
 
@@ -118,14 +118,27 @@ class Paths(Router):
         self._with_names = [(_pattern(path), _Methods(handlers)) for path, handlers in of_path.items() if "{" in path]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request. A refusal is answered here, so that the layers around see its response."""
+        """Handle one request. A refusal is answered here, so that the layers around see its response.
+
+        Raises:
+            ApiError: the answer has begun, and cannot be ended as it ought to.
+        """
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
+        has_started = False
+
+        async def noting(message: Message) -> None:
+            nonlocal has_started
+            has_started = True
+            await send(message)
+
         try:
             methods, scope["path_params"] = self._find(_path_here(scope))
-            await methods(scope, receive, send)
+            await methods(scope, receive, noting)
         except ApiError as exc:
+            if has_started:
+                raise
             await exc.response(scope["state"]["request_id"])(scope, receive, send)
 
     def _find(self, path: str) -> tuple[_Methods, dict[str, Any]]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from nodus_core.json_numbers import plain_numbers
 from nodus_core.lifecycle import JobStatus, running_milliseconds
 from nodus_core.money import cost_micros, usd
 from nodus_core.spec import echoed
@@ -101,7 +102,7 @@ def key_view(key: KeyRecord, figures: BudgetFigures) -> dict[str, Any]:
 
 def to_json(content: dict[str, Any]) -> bytes:
     """Encode an answer."""
-    return _ENCODER.encode(content).encode()
+    return plain_numbers(_ENCODER.encode(content)).encode()
 
 
 def _usd(micros: int | None) -> float | None:

@@ -27,13 +27,13 @@ from sqlalchemy import (
 
 from nodus_core.catalogue import Catalogue
 from nodus_core.lifecycle import JobStatus
+from nodus_core.months import month_at
 
 from ..database.database import Database
 from ..database.rows import ATTEMPT_FIELDS, JOB_FIELDS, AttemptRecord, JobRecord
 from ..database.schema import attempts, jobs
 from ..errors import DatabaseUnavailable
 from ..keys import waiting_jobs
-from ..keys.budgets import month_end
 from ..keys.thresholds import DEFAULT_FRACTION
 from .accepted_suppliers import is_accepted
 from .capacity import Layout
@@ -251,10 +251,10 @@ class Claims:
     def _wait_on(self, connection: Connection, waiting: Sequence[JobRecord], now: int) -> None:
         """Have jobs wait for budget for another month, or until there is room."""
         if waiting:
-            ends = [month_end(now) if job.queue_deadline is None else job.queue_deadline for job in waiting]
+            end = month_at(now).end
             rows = [
-                {"of_seq": job.seq, "again_at": min(end, month_end(now))}
-                for job, end in zip(waiting, ends, strict=True)
+                {"of_seq": job.seq, "again_at": end if job.queue_deadline is None else min(job.queue_deadline, end)}
+                for job in waiting
             ]
             connection.execute(_WAIT_ON, rows)
 

@@ -13,6 +13,7 @@ from nodus_core import lifecycle
 from nodus_core.catalogue import Catalogue
 from nodus_core.lifecycle import Change, JobState, JobStatus
 from nodus_core.money import cost_micros
+from nodus_core.months import month_at
 from nodus_core.usage import day_of
 
 from ..database.rows import UNPRICED, JobRecord, event_values, state_values
@@ -200,7 +201,7 @@ def write_steps(
             settled.append((job, values))
             released[job.key_id] += job.reserved
             settled_at = max(values["finished_at"], job.reserved_at or 0)
-            realised[job.key_id, budgets.month_of(settled_at)] += values["cost"]
+            realised[job.key_id, month_at(settled_at).name] += values["cost"]
     budgets.settle(connection, released, realised)
     outbox.publish(connection, [_webhook_event(connection, *each) for each in settled])
     meter_events.record(connection, settled)

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, FromClause, Select, and_, func, select
 
 from nodus_core.catalogue import Catalogue
+from nodus_core.months import month_at
 from nodus_core.usage import LABEL, MAX_GROUPS, MILLISECONDS_PER_DAY, Question, date_of, day_of
 
 from ..database.database import Database
@@ -122,7 +123,7 @@ class Usage:
         if name == "day":
             return date_of(stored)
         if name == "month":
-            return date_of(stored)[:7]
+            return month_at(stored * MILLISECONDS_PER_DAY).name
         if name == "kind":
             return self._kinds.get(stored)
         value: str | None = stored

@@ -8,7 +8,7 @@ from ..errors import BudgetExceeded, BudgetFigures
 from ..trust import key_entries, log
 from ..trust.log import Entry
 from ..webhooks import outbox, payloads
-from . import thresholds
+from . import refusals, thresholds
 from .keys import KeyRecord
 
 
@@ -31,7 +31,10 @@ def crossed(
 
 
 def refused(connection: Connection, key: KeyRecord, refusal: BudgetExceeded, now: int) -> None:
-    """Report that the cap refused a submission; the caller commits this, and nothing else."""
+    """Report that the cap refused a submission; the caller commits this, and nothing else. The key's row is locked.
+
+    Subscribers are told of each; the ledger, once a minute for the same amount.
+    """
     outbox.publish(connection, [payloads.exceeded(key, refusal.figures, refusal.estimated, now)])
-    entry = key_entries.exceeded(key.owner, now, refusal.figures, refusal.estimated)
-    log.append_all(connection, [entry])
+    if refusals.is_to_be_recorded(connection, key.id, refusal.estimated, now):
+        log.append_all(connection, [key_entries.exceeded(key.owner, now, refusal.figures, refusal.estimated)])

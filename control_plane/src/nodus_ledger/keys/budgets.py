@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timezone
 
 from sqlalchemy import Connection, and_, bindparam, insert, select, update
+
+from nodus_core.months import month_at
 
 from ..database.prepared import Parameters, Prepared
 from ..database.schema import api_keys, monthly_spend, reservations
@@ -49,25 +50,14 @@ _ADD_REALISED = (
 )
 
 
-def month_of(milliseconds: int) -> str:
-    """Return the UTC calendar month of a time: `2026-11`."""
-    return _utc(milliseconds).strftime("%Y-%m")
-
-
-def month_end(milliseconds: int) -> int:
-    """Return when the UTC calendar month of a time ends, in Unix milliseconds."""
-    now = _utc(milliseconds)
-    year, month = (now.year + 1, 1) if now.month == 12 else (now.year, now.month + 1)
-    return int(datetime(year, month, 1, tzinfo=timezone.utc).timestamp()) * 1000
-
-
 def figures(connection: Connection, key_id: str, now: int, *, lock: bool = False) -> BudgetFigures:
     """Read a key's month; with `lock`, nobody else changes it before the transaction ends."""
     row = (_LOCKED_KEY if lock else _KEY).first(connection, {"key": key_id})
     assert row is not None  # keys are kept for ever
     cap, in_flight = row
-    spent = _REALISED.first(connection, {"key": key_id, "of_month": month_of(now)})
-    return BudgetFigures(cap, 0 if spent is None else spent[0], in_flight, month_end(now))
+    month = month_at(now)
+    spent = _REALISED.first(connection, {"key": key_id, "of_month": month.name})
+    return BudgetFigures(cap, 0 if spent is None else spent[0], in_flight, month.end)
 
 
 def reserve(
@@ -114,7 +104,3 @@ def _change_in_flight(connection: Connection, key_id: str, amount: int) -> None:
         _LOCKED_IN_FLIGHT.first(connection, {"key": key_id})
         if _CHANGE_IN_FLIGHT.change(connection, change) == 0:
             raise RuntimeError(f"what the key {key_id} has in flight cannot be changed: it has no row")
-
-
-def _utc(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, timezone.utc)

@@ -6,9 +6,10 @@ from fractions import Fraction
 
 from sqlalchemy import Connection, insert, select
 
+from nodus_core.months import month_at
+
 from ..database.webhook_schema import thresholds
 from ..errors import BudgetFigures
-from .budgets import month_of
 
 DEFAULT_FRACTION = 0.8
 
@@ -29,7 +30,7 @@ def newly_reached(connection: Connection, key_id: str, figures: BudgetFigures, f
     """
     if not is_reached(figures, fraction):
         return False
-    told = {"key_id": key_id, "month": month_of(now), "fraction_millionths": millionths(fraction)}
+    told = {"key_id": key_id, "month": month_at(now).name, "fraction_millionths": millionths(fraction)}
     if connection.execute(select(thresholds.c.reached_at).filter_by(**told)).first() is not None:
         return False
     connection.execute(insert(thresholds).values(reached_at=now, **told))

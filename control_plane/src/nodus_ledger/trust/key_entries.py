@@ -83,7 +83,7 @@ def threshold_reached(owner: KeyOwner, at: int, figures: BudgetFigures, fraction
 
 
 def exceeded(owner: KeyOwner, at: int, figures: BudgetFigures, estimated: int) -> Entry:
-    """Record that the cap stopped a submission which could have cost `estimated`."""
+    """Record that the cap stopped a submission, for which `estimated` at least would have had to be reserved."""
     return _about(owner, EXCEEDED, at, {**_month(figures), "estimated_micros": estimated})
 
 

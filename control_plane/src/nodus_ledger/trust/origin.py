@@ -73,7 +73,7 @@ def origin_for(database: Database, environment: str | None, *, database_id: str,
         # Of two processes that start on a new database, one is first; the other takes what it finds.
         database.lock_name(connection, _NAME)
         kept = kept_origin(connection)
-        has_rows = connection.execute(select(ledger.c.seq).limit(1)).first() is not None
+        has_rows = _has_rows(connection)
         if kept is not None and has_rows and given not in (None, kept):
             raise UnusableOrigin(
                 f"the ledger's logs are named {kept}, which stands in every checkpoint that was given out, and cannot "
@@ -87,6 +87,21 @@ def origin_for(database: Database, environment: str | None, *, database_id: str,
         origin = given or kept or f"{_DEFAULT}/{database_id}"
         connection.execute(_PUT, {"of_name": _NAME, "value": origin})
     return origin
+
+
+def advice_for(database: Database) -> str | None:
+    """Return what to say to an operator who can still name the logs, and has not; None where there is nothing to say.
+
+    Once a log has a row, its name is what it is.
+    """
+    with database.read() as connection:
+        kept = kept_origin(connection)
+        if kept is None or not kept.startswith(f"{_DEFAULT}/") or _has_rows(connection):
+            return None
+    return (
+        f"the ledgers will be named {kept}, which says nothing of you and stands in every checkpoint that customers "
+        f"get: set {ORIGIN_VARIABLE} to a name of yours, such as ledger.acme.com/nodus, before the first key is minted"
+    )
 
 
 def rename_emptied(connection: Connection) -> None:
@@ -103,3 +118,7 @@ def kept_origin(connection: Connection) -> str | None:
     """Read the name above the logs; None where no checkpoint can have been given out yet, or it was removed."""
     kept: str | None = connection.execute(_GET, {"of_name": _NAME}).scalar()
     return kept
+
+
+def _has_rows(connection: Connection) -> bool:
+    return connection.execute(select(ledger.c.seq).limit(1)).first() is not None

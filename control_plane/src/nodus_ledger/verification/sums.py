@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from nodus_core.money import cost_micros
 from nodus_core.spec import STORED, columns_of
 from nodus_core.times import timestamp
+from nodus_core.usage import day_of
 
 from ..jobs.meter_events import EVENT_NAME, payload_of
 from ..trust import job_entries, key_entries
@@ -41,6 +42,7 @@ class JobRow(NamedTuple):
     region: str | None
     rate: int | None
     finished_at: int | None
+    finished_day: int | None
     error_code: str | None
     duration_ms: int | None
     cost: int | None
@@ -323,6 +325,9 @@ def _job_faults(job: JobRow, said: _Job, attempts: int, metered: MeterRow | None
         yield f"it is {job.status!r} after {job.events!r} transitions, in the ledger {said.status!r} after " + str(
             said.transitions
         )
+    day = day_of(job.finished_at) if type(job.finished_at) is int else None
+    if job.finished_day != day:
+        yield f"usage counts it on day {job.finished_day!r} since 1970, and it ended on {day!r}"
     if said.attempts != attempts:
         yield f"it has {attempts} placement attempts, in the ledger {said.attempts}"
     if said.settlement is None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select
 
+from nodus_core.json_numbers import plain_numbers
 from nodus_core.times import timestamp
 from nodus_core.webhook_events import EventType
 
@@ -97,7 +98,7 @@ def _event_row(event_id: str, webhook_event: WebhookEvent) -> dict[str, Any]:
         "job_id": webhook_event.job_id,
         "key_id": webhook_event.key_id,
         "principal_kind": webhook_event.principal_kind,
-        "body": json.dumps(envelope, separators=(",", ":")),
+        "body": plain_numbers(json.dumps(envelope, separators=(",", ":"))),
     }
 
 

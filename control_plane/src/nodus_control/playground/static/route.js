@@ -10,7 +10,11 @@ const WHY = {
 	cannot_run: "cannot run this job",
 	already_lost: "lost this job before",
 	no_capacity: "turned this job down",
-	above_reserved_rate: "dearer than what was reserved",
+	too_few_gpus: "too few of this GPU",
+	drained: "takes nothing new",
+	unreachable: "cannot be reached",
+	over_max_cost: "its first minute is above the job’s ceiling",
+	over_budget: "more than the key has left",
 };
 
 let sent = Promise.resolve(); // what was flipped before goes before
