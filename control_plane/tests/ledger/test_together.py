@@ -227,3 +227,29 @@ def open_files() -> set[str]:
         with suppress(FileNotFoundError):  # that of the listing itself
             found.add(str(descriptor.readlink()))
     return found
+
+
+def test_something_is_read_once_in_a_block_and_anew_in_the_next(tmp_path: Path) -> None:
+    """What is not there counts as read too; elsewhere everybody reads for himself."""
+    database = Database(f"sqlite:///{tmp_path / 'nodus.db'}")
+
+    def read() -> str | None:
+        with database.read() as connection:
+            return connection.execute(select(settings.c.name).where(settings.c.name == "a")).scalar()
+
+    def put_elsewhere() -> None:
+        thread = threading.Thread(target=lambda: database.run(lambda connection: put(connection, "a")))
+        thread.start()
+        thread.join(PATIENCE_SECONDS)
+
+    with database.lent():
+        assert database.once("a", read) is None
+        put_elsewhere()
+        assert database.once("a", read) is None
+        assert read() == "a"
+    assert database.once("a", read) == "a"
+    for block in (database.lent, database.together):
+        with block():
+            assert database.once("a", read) == "a"
+            assert database.once("b", lambda: "another") == "another"
+    database.close()
