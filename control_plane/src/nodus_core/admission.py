@@ -56,8 +56,8 @@ def admit(offers: tuple[Offer, ...], requirements: Requirements) -> Admission:
     """Decide on a submission; `offers` are all that there are of its GPU model, and one at least is eligible."""
     # Without the budget the same question is asked again and again, and answered once. What is chosen then is the
     # choice with it too, if it fits.
-    decision = decide(offers, replace(requirements, headroom_micros=None))
     headroom = requirements.headroom_micros
+    decision = decide(offers, requirements if headroom is None else replace(requirements, headroom_micros=None))
     if headroom is not None and (decision.chosen is None or requirements.reservation(decision.chosen) > headroom):
         decision = decide(offers, requirements)
     if decision.chosen is not None:

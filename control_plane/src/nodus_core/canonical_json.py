@@ -7,9 +7,10 @@ comes as a `Decimal` of at most fifteen digits, six of them behind the point, wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from json.encoder import encode_basestring
+from typing import Any
 
 MAX_INTEGER = 2**53 - 1
 """Larger numbers do not read the same in every implementation of JSON (RFC 8785, section 3.2.2.3)."""
@@ -33,24 +34,37 @@ def canonical_json(value: object) -> str:
 
 
 def _written(value: object) -> str:
+    write = _WRITERS.get(type(value))
+    return _written_as_kind(value) if write is None else write(value)
+
+
+def _written_as_kind(value: object) -> str:
+    """Write a value whose type is a kind of those that are known."""
     if isinstance(value, str):
-        # Its escapes are those of RFC 8785, section 3.2.2.2.
         return encode_basestring(value)
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
     if isinstance(value, int):
-        if abs(value) > MAX_INTEGER:
-            raise ValueError(f"{value} is not exact in every reader of JSON: whole numbers end at ±(2⁵³ − 1)")
-        return int.__repr__(value)
+        return _whole(value)
     if isinstance(value, Decimal):
         return _plain(value)
     if isinstance(value, Mapping):
-        return "{" + ",".join([f"{encode_basestring(key)}:{_written(value[key])}" for key in _in_order(value)]) + "}"
+        return _object(value)
     if isinstance(value, (list, tuple)):
-        return "[" + ",".join([_written(item) for item in value]) + "]"
+        return _list(value)
     raise TypeError(f"{type(value).__name__} has no place in canonical JSON")
+
+
+def _whole(value: int) -> str:
+    if abs(value) > MAX_INTEGER:
+        raise ValueError(f"{value} is not exact in every reader of JSON: whole numbers end at ±(2⁵³ − 1)")
+    return int.__repr__(value)
+
+
+def _object(value: Mapping[object, object]) -> str:
+    return "{" + ",".join([f"{encode_basestring(key)}:{_written(value[key])}" for key in _in_order(value)]) + "}"
+
+
+def _list(value: Sequence[object]) -> str:
+    return "[" + ",".join([_written(item) for item in value]) + "]"
 
 
 def _plain(value: Decimal) -> str:
@@ -79,3 +93,15 @@ def _utf16(key: str) -> bytes:
         return key.encode("utf-16-be")
     except UnicodeEncodeError:
         raise ValueError("a lone surrogate has no place in canonical JSON") from None
+
+
+_WRITERS: Mapping[type, Callable[[Any], str]] = {
+    str: encode_basestring,  # its escapes are those of RFC 8785, section 3.2.2.2
+    int: _whole,
+    bool: lambda value: "true" if value else "false",
+    type(None): lambda _: "null",
+    Decimal: _plain,
+    dict: _object,
+    list: _list,
+    tuple: _list,
+}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1)
 
@@ -26,6 +27,12 @@ def timestamp(milliseconds: int) -> str:
     >>> timestamp(1_767_225_600_007)
     '2026-01-01T00:00:00.007Z'
     """
+    return _timestamp(milliseconds)
+
+
+# What is written down at one moment has the same time in several places.
+@lru_cache(maxsize=256)
+def _timestamp(milliseconds: int) -> str:
     # `strftime` would ask the system for its time zone, which costs as much as all of this again.
     return (_EPOCH + timedelta(milliseconds=milliseconds)).isoformat(timespec="milliseconds") + "Z"
 

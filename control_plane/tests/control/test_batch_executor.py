@@ -70,8 +70,31 @@ async def test_what_comes_together_is_done_together() -> None:
 
     assert answers == {number: f"n{number}" if number % 3 else number for number in range(20)}
     assert len(batches.sizes) == 3
-    assert len(threads) == 1
     assert threading.get_ident() not in threads
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # trio has no order of those it wakes
+async def test_who_was_answered_can_be_in_the_next_batch() -> None:
+    """It begins when the outcomes of the one before are handed out, with all that has come by then."""
+    batches = Batches()
+    executor = BatchExecutor(batches, PATIENCE_SECONDS)
+
+    async def ask_twice() -> None:
+        await executor.do("a", batches.piece, "first")
+        await executor.do("a", batches.piece, "second")
+
+    batches.may_end.clear()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask_twice)
+        await until(batches.is_open.is_set)
+        tasks.start_soon(executor.do, "b", batches.piece, "other")
+        await until(lambda: executor.waiting == 1)
+        batches.may_end.set()
+        # The loop is busy until the thread is done with all that it does by itself.
+        eventually(lambda: all(thread.name != "nodus-batch" for thread in threading.enumerate()))
+
+    assert batches.sizes == [1, 2]
 
 
 @pytest.mark.anyio

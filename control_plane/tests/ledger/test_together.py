@@ -5,13 +5,13 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 import sqlalchemy.exc
 from patience import PATIENCE_SECONDS
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, select, update
 
 from nodus_ledger.database.database import Database
 from nodus_ledger.database.schema import settings
@@ -202,3 +202,54 @@ def test_lent_connections_read_what_is_committed_now(database: Database) -> None
         thread.join(PATIENCE_SECONDS)
         assert names(database) == {"a"}
     assert names(database) == {"a"}
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system does not show what files are open")
+def test_what_could_be_undone_is_kept_in_no_file(tmp_path: Path) -> None:
+    """A savepoint keeps every page that is changed behind it, as it was; here, more than SQLite's buffer holds."""
+    database = Database(f"sqlite:///{tmp_path / 'nodus.db'}")
+    with database.write() as connection:
+        connection.execute(insert(settings), [{"name": str(number), "value": "x" * 3000} for number in range(40)])
+    before = open_files()
+
+    with database.together():
+        database.run(lambda connection: connection.execute(update(settings).values(value="y" * 3000)))
+        opened = open_files() - before
+
+    assert not opened
+    database.close()
+
+
+def open_files() -> set[str]:
+    """Return the files that this process has open, those without a name too."""
+    found = set()
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # that of the listing itself
+            found.add(str(descriptor.readlink()))
+    return found
+
+
+def test_something_is_read_once_in_a_block_and_anew_in_the_next(tmp_path: Path) -> None:
+    """What is not there counts as read too; elsewhere everybody reads for himself."""
+    database = Database(f"sqlite:///{tmp_path / 'nodus.db'}")
+
+    def read() -> str | None:
+        with database.read() as connection:
+            return connection.execute(select(settings.c.name).where(settings.c.name == "a")).scalar()
+
+    def put_elsewhere() -> None:
+        thread = threading.Thread(target=lambda: database.run(lambda connection: put(connection, "a")))
+        thread.start()
+        thread.join(PATIENCE_SECONDS)
+
+    with database.lent():
+        assert database.once("a", read) is None
+        put_elsewhere()
+        assert database.once("a", read) is None
+        assert read() == "a"
+    assert database.once("a", read) == "a"
+    for block in (database.lent, database.together):
+        with block():
+            assert database.once("a", read) == "a"
+            assert database.once("b", lambda: "another") == "another"
+    database.close()

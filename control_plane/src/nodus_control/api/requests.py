@@ -417,7 +417,7 @@ def translated(function: Callable[[_Parts, ApiRequest], _Result], parts: _Parts,
 
 def _decode(body: bytes) -> Any:
     try:
-        return json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+        return _DECODER.decode(body.decode("utf-8"))
     except (ValueError, RecursionError):
         # Not chained: the decoder's message and document would lead back to what was sent.
         pass
@@ -426,3 +426,7 @@ def _decode(body: bytes) -> Any:
 
 def _refuse_constant(_name: str) -> NoReturn:
     raise ValueError
+
+
+# `json.loads` would make one at every call.
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)

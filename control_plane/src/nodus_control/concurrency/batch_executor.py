@@ -3,6 +3,10 @@
 A thread for each piece would cost more than the piece: each has to be woken, and to wait for the interpreter, on its
 way there and on its way back. The executor's thread is woken once for all pieces that have come, and wakes the event
 loop once for all that are done.
+
+The next batch begins when the loop has handed these outcomes out. To begin at once would not be sooner done: loop and
+thread would take turns at the interpreter, statement by statement, and what comes meanwhile would wait for a smaller
+batch, with a commit of its own.
 """
 
 from __future__ import annotations
@@ -154,12 +158,21 @@ class BatchExecutor:
             _end_all(waiting)
 
     def _run(self) -> None:
-        """Do what waits, until nothing does."""
-        while batch := self._next_batch():
+        batch = self._next_batch()
+        if batch:
             self._do(batch)
             # A closed loop has nobody left who waits.
             with contextlib.suppress(RuntimeError):
-                batch[0].call_soon(_end_all, batch)
+                batch[0].call_soon(self._hand_out, batch)
+
+    def _hand_out(self, batch: Sequence[_Piece[Any]]) -> None:
+        _end_all(batch)
+        with self._lock:
+            self._is_seen_to = False
+            is_next = bool(self._waiting)
+        if is_next:
+            # Behind those who were answered just now: what they ask next may come along.
+            self._call_thread()
 
     def _next_batch(self) -> Sequence[_Piece[Any]]:
         with self._lock:

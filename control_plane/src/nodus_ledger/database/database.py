@@ -28,7 +28,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -125,7 +125,7 @@ class Database:
                 held by another for too long. Nothing was done, unless the exception says otherwise.
         """
         together = self._of_thread.together
-        with _translated(), self._write() if together is None else together.piece() as connection:
+        with _translated, self._write() if together is None else together.piece() as connection:
             yield connection
 
     @contextmanager
@@ -140,9 +140,9 @@ class Database:
             DatabaseUnavailable: the transaction was lost, or could not be committed.
         """
         together = Together(self._write)
-        self._of_thread.together = together
+        self._of_thread.together, self._of_thread.found = together, {}
         try:
-            with _translated():
+            with _translated:
                 try:
                     yield
                     together.commit()
@@ -150,7 +150,7 @@ class Database:
                     together.undo(exc)
                     raise
         finally:
-            self._of_thread.together = None
+            self._of_thread.together = self._of_thread.found = None
         together.call_afterwards()
 
     @contextmanager
@@ -159,12 +159,30 @@ class Database:
         if self.is_server or not self.is_shared:
             yield
             return
-        with _translated(), self._connected() as connection:
-            self._of_thread.lent = connection
+        with _translated, self._connected() as connection:
+            self._of_thread.lent, self._of_thread.found = connection, {}
             try:
                 yield
             finally:
-                self._of_thread.lent = None
+                self._of_thread.lent = self._of_thread.found = None
+
+    def once(self, name: Hashable, read: Callable[[], _Result]) -> _Result:
+        """Read something, but only once in a block of `together` or `lent`, whose pieces of work do not change it.
+
+        Everybody whose work is done in the block had asked for it before the block began: so what is found then is as
+        new as each of them may expect.
+
+        Args:
+            name: what is read; the same one always means the same.
+            read: reads it.
+        """
+        found = self._of_thread.found
+        if found is None:
+            return read()
+        if name not in found:
+            found[name] = read()
+        result: _Result = found[name]
+        return result
 
     def after_commit(self, function: Callable[[], object]) -> None:
         """Call a function once what this thread has written is committed: at once, unless it writes `together`."""
@@ -211,9 +229,9 @@ class Database:
         """
         together = self._of_thread.together
         if together is not None:
-            with _translated():
+            with _translated:
                 return together.do(work)
-        with _translated():
+        with _translated:
             for _ in range(_MOST_ATTEMPTS - 1):
                 try:
                     return self._run_once(work, group_key)
@@ -231,15 +249,15 @@ class Database:
         """
         mine = self._of_thread.connection()
         if mine is not None:
-            with _translated():
+            with _translated:
                 yield mine
             return
-        with _translated(), self._turn, self._connected() as connection:
+        with _translated, self._turn, self._connected() as connection:
             if not is_pooled(connection):
                 yield connection
                 return
             # Only a transaction has limits there.
-            with _translated():
+            with _translated:
                 begin(connection, self._dialect.begin_write)
             try:
                 yield connection
@@ -257,10 +275,10 @@ class Database:
                 return prepared.first(connection, parameters)
         mine = self._of_thread.connection()
         if mine is not None:
-            with _translated():
+            with _translated:
                 return prepared.first(mine, parameters)
         dialect = self._engine.dialect
-        with _translated(), self._turn:
+        with _translated, self._turn:
             try:
                 lent = self._engine.raw_connection()
             except (sqlalchemy.exc.SQLAlchemyError, dialect.loaded_dbapi.Error) as exc:
@@ -284,7 +302,7 @@ class Database:
         Raises:
             DatabaseUnavailable: as for `read`.
         """
-        with _translated(), self._turn, self._connected(self._dialect.begin_snapshot, THOROUGH) as connection:
+        with _translated, self._turn, self._connected(self._dialect.begin_snapshot, THOROUGH) as connection:
             try:
                 yield connection
             finally:
@@ -307,7 +325,7 @@ class Database:
                 return False
         except FileNotFoundError:
             return False
-        with _translated(), self._connected() as connection:
+        with _translated, self._connected() as connection:
             # Writers wait meanwhile, so it gives up soon, and comes again.
             connection.exec_driver_sql(f"PRAGMA busy_timeout = {_CUTTING_MS}")
             try:
@@ -340,7 +358,7 @@ class Database:
         with self.read() as connection:
             if migrations.is_newest(connection):
                 return
-        with _translated(), self._write(limits=PATIENT) as connection:
+        with _translated, self._write(limits=PATIENT) as connection:
             # Of several that start at once, one does it.
             self.lock_name(connection, "schema")
             migrations.bring_up(connection, metadata)
@@ -364,6 +382,7 @@ class _OfThread(threading.local):
 
     together: Together | None = None
     lent: Connection | None = None
+    found: dict[Hashable, Any] | None = None
 
     def connection(self) -> Connection | None:
         """Return the connection on which it reads; None where it takes one each time."""
@@ -387,15 +406,19 @@ def in_a_line(exc: Exception) -> str:
     return " ".join(str(getattr(exc, "orig", None) or exc).split())
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Say of errors that mean only that the database cannot be used right now, that they do."""
-    try:
-        yield
-    except sqlalchemy.exc.SQLAlchemyError as exc:
-        if not is_passing(exc):
-            raise
-        raise DatabaseUnavailable(in_a_line(exc)) from exc
+class _Translated:
+    """Says of errors that mean only that the database cannot be used right now, that they do."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, exc: BaseException | None, _traceback: object) -> None:
+        if isinstance(exc, sqlalchemy.exc.SQLAlchemyError) and is_passing(exc):
+            raise DatabaseUnavailable(in_a_line(exc)) from exc
+
+
+# It has no state of its own.
+_translated = _Translated()
 
 
 def _commit(connection: Connection) -> None:

@@ -332,6 +332,8 @@ def _configure_sqlite(connection: Any, _record: object) -> None:
     cursor.execute(f"PRAGMA synchronous={SYNCHRONOUS}")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.execute(f"PRAGMA journal_size_limit={_WAL_BYTES}")
+    # What a savepoint has to keep, in case it is undone, would otherwise go to a file, page by page.
+    cursor.execute("PRAGMA temp_store=MEMORY")
     cursor.close()
 
 

@@ -49,14 +49,17 @@ from .wants import of_new_job
 
 SUBMIT_ENDPOINT = "POST /v1/jobs"
 
-_BY_IDEMPOTENCY_KEY = Prepared(
-    select(*JOB_FIELDS).where(
-        jobs.c.customer_id == bindparam("customer"),
-        # An agent's own, and those from before there were scopes, when everybody's stood in the empty one.
+_BY_IDEMPOTENCY_KEY = select(*JOB_FIELDS).where(
+    jobs.c.customer_id == bindparam("customer"),
+    jobs.c.endpoint == bindparam("at_endpoint"),
+    jobs.c.idempotency_key == bindparam("key"),
+)
+_OF_CUSTOMER = Prepared(_BY_IDEMPOTENCY_KEY.where(jobs.c.idempotency_scope == bindparam("scope")))
+_OF_AGENT = Prepared(
+    _BY_IDEMPOTENCY_KEY.where(
+        # Its own, and those from before there were scopes, when everybody's stood in the empty one.
         jobs.c.idempotency_scope.in_((bindparam("scope"), "")),
         or_(jobs.c.idempotency_scope == bindparam("scope"), jobs.c.key_id == bindparam("of_key")),
-        jobs.c.endpoint == bindparam("at_endpoint"),
-        jobs.c.idempotency_key == bindparam("key"),
     )
 )
 _LAST_SEQ = Prepared(select(func.max(jobs.c.seq)))
@@ -255,7 +258,7 @@ class Submissions:
             require_tiers=spec.require_tiers,
             gpu_count=spec.gpu_count,
             prefer_region=spec.prefer_region,
-            outages=outages_now(connection),
+            outages=self._database.once("outages", lambda: outages_now(connection)),
             max_runtime_seconds=spec.max_runtime_seconds,
             max_cost_micros=spec.max_cost_micros,
             headroom_micros=None if month is None else month.headroom,
@@ -276,14 +279,9 @@ class Submissions:
 
 
 def _earlier(connection: Connection, key: KeyRecord, idempotency_key: str) -> JobRecord | None:
-    wanted = {
-        "customer": key.customer_id,
-        "scope": key.idempotency_scope,
-        "of_key": key.id,
-        "at_endpoint": SUBMIT_ENDPOINT,
-        "key": idempotency_key,
-    }
-    row = _BY_IDEMPOTENCY_KEY.first(connection, wanted)
+    scope = key.idempotency_scope
+    wanted = {"customer": key.customer_id, "scope": scope, "at_endpoint": SUBMIT_ENDPOINT, "key": idempotency_key}
+    row = _OF_AGENT.first(connection, {**wanted, "of_key": key.id}) if scope else _OF_CUSTOMER.first(connection, wanted)
     return None if row is None else JobRecord(*row)
 
 

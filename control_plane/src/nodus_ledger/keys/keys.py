@@ -182,9 +182,14 @@ class Keys:
     def find(self, api_key: str) -> KeyRecord | None:
         """Return the key that a caller presented; None if it is unknown or revoked.
 
-        Reads the database every time, so that a revocation holds from the next request on, whichever process made it.
+        Reads the database for every request, or for several that have come together, so that a revocation holds from
+        the next request on, whichever process made it.
         """
-        row = self._database.first(_BY_HASH, {"hash": _hash(api_key)})
+        key_hash = _hash(api_key)
+        return self._database.once(("key", key_hash), lambda: self._find(key_hash))
+
+    def _find(self, key_hash: bytes) -> KeyRecord | None:
+        row = self._database.first(_BY_HASH, {"hash": key_hash})
         return None if row is None else KeyRecord(*row)
 
     def live(self, key_ids: Sequence[str], now: int) -> set[str]:

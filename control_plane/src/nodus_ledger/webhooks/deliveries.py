@@ -25,6 +25,7 @@ from nodus_core.webhook_retries import Outcome, next_delay_ms
 
 from ..database.cursors import Cursors
 from ..database.database import Database
+from ..database.prepared import Prepared
 from ..database.sealing import Sealer
 from ..database.webhook_schema import attempts, deliveries, endpoints, outbox
 from ..errors import Refused
@@ -120,7 +121,8 @@ def _with_something_pending() -> CTE:
 
 
 _PENDING = _with_something_pending()
-_DUE_ENDPOINTS = (
+# These three are asked after every submission, whether anybody has endpoints or not.
+_DUE_ENDPOINTS = Prepared(
     select(endpoints.c.id, endpoints.c.customer_id, _OLDEST_DUE.label("due_at"), endpoints.c.unanswered)
     .select_from(_PENDING.join(endpoints, endpoints.c.id == _PENDING.c.endpoint_id))
     .where(or_(endpoints.c.held_until.is_(None), endpoints.c.held_until <= bindparam("now")))
@@ -133,8 +135,8 @@ _DUE = (
     .limit(bindparam("most"))
     .with_for_update(of=deliveries, skip_locked=True)
 )
-_NEXT_AFTER = select(func.min(deliveries.c.due_at)).where(deliveries.c.due_at > bindparam("now"))
-_NEXT_RELEASED = (
+_NEXT_AFTER = Prepared(select(func.min(deliveries.c.due_at)).where(deliveries.c.due_at > bindparam("now")))
+_NEXT_RELEASED = Prepared(
     select(endpoints.c.held_until)
     .where(
         endpoints.c.held_until > bindparam("now"),
@@ -176,17 +178,17 @@ class Deliveries:
     def next_after(self, now: int) -> int | None:
         """Return the earliest time after `now` at which a delivery may be attempted; None where none will."""
         with self._database.read() as connection:
-            times = [connection.execute(query, {"now": now}).scalar() for query in (_NEXT_AFTER, _NEXT_RELEASED)]
-        return min((at for at in times if at is not None), default=None)
+            rows = [query.first(connection, {"now": now}) for query in (_NEXT_AFTER, _NEXT_RELEASED)]
+        return min((row[0] for row in rows if row is not None and row[0] is not None), default=None)
 
     def due(self, *, now: int, real_now: int) -> list[DueEndpoint]:
         """Return the endpoints to which something may be sent. Both times are in Unix milliseconds."""
         with self._database.read() as connection:
-            rows = connection.execute(_DUE_ENDPOINTS, {"now": now, "real_now": real_now}).all()
+            rows = _DUE_ENDPOINTS.all(connection, {"now": now, "real_now": real_now})
         return [
-            DueEndpoint(row.id, row.customer_id, row.due_at, row.unanswered > 0)
-            for row in rows
-            if row.due_at is not None
+            DueEndpoint(endpoint_id, customer_id, due_at, unanswered > 0)
+            for endpoint_id, customer_id, due_at, unanswered in rows
+            if due_at is not None
         ]
 
     def claim(self, owner: str, *, now: int, real_now: int, lease_ms: int, shares: Mapping[str, int]) -> list[Outgoing]:
