@@ -1,4 +1,4 @@
-"""Everything at once on one database: submissions, losses, cancels, outages, caps and months that change, and others."""
+"""Everything at once on one database: jobs from submission to end, outages, caps and months that change, and others."""
 
 from __future__ import annotations
 
