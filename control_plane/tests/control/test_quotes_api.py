@@ -165,7 +165,7 @@ async def test_whoever_takes_what_fits_is_accepted_at_the_second_call(
     """Of random refusals: `both` where neither alone helps. It is what trying everything finds, and no second less."""
     rng = random.Random(11)
     refusals = 0
-    helped = dict.fromkeys(("max_runtime_seconds", "gpu_count", "both", "nothing"), 0)
+    helped: dict[str, int] = dict.fromkeys(["max_runtime_seconds", "gpu_count", "both", "nothing"], 0)
     while refusals < count:
         cap = round(10 ** rng.uniform(3, 7.5))
         use_capped_key(client, control_plane, cap)

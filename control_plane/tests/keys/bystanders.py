@@ -16,6 +16,7 @@ from sqlalchemy import func, select
 
 from nodus_control.control_plane import ControlPlane
 from nodus_control.metering.exporter import Exporter
+from nodus_core import meter_rules
 from nodus_core.months import Month, month_at
 from nodus_core.spec import JobSpec
 from nodus_core.usage import Question
@@ -36,6 +37,7 @@ class Till:
 
     def __init__(self) -> None:
         self.counted: Counter[str] = Counter()
+        self._minutes: Counter[tuple[str, str, int]] = Counter()
         self._chance = random.Random(7)
 
     def send(self, event: Mapping[str, Any]) -> tuple[int | None, str]:
@@ -44,10 +46,12 @@ class Till:
         if self.counted[event["identifier"]]:
             return 400, f"An event already exists with identifier {event['identifier']}."
         self.counted[event["identifier"]] += 1
+        payload, minute = event["payload"], meter_rules.minute_of(event["timestamp"])
+        self._minutes[payload["stripe_customer_id"], event["event_name"], minute] += int(payload["value"])
         return 200, ""
 
-    def summary(self, _stripe_customer: str, _meter_name: str, _begins: int) -> int:
-        return 0
+    def summary(self, stripe_customer: str, meter_name: str, begins: int) -> int:
+        return self._minutes[stripe_customer, meter_name, begins]
 
     def report(self, event_id: str) -> ErrorReport:
         raise AssertionError(f"nobody announced {event_id}")
@@ -63,7 +67,8 @@ class Bystanders:
         self._customers = customers
         queue, reports = MeterQueue(plane.database), MeterReports(plane.database)
         queue.begin(0, plane.clock.now())
-        self._exporters = [Exporter(queue, reports, {True: Till()}, plane.clock.now) for _ in range(2)]
+        till = Till()
+        self._exporters = [Exporter(queue, reports, {True: till}, plane.clock.now) for _ in range(2)]
         for customer in customers:
             plane.webhooks.endpoints.register(customer, "http://127.0.0.1:9/", EVENTS, None, plane.clock.now())
 
