@@ -169,7 +169,7 @@ async def test_whoever_takes_what_fits_is_accepted_at_the_second_call(
     while refusals < count:
         cap = round(10 ** rng.uniform(3, 7.5))
         use_capped_key(client, control_plane, cap)
-        wanted = {
+        wanted: Spec = {
             "image": "x",
             "gpu": rng.choice(control_plane.plane.catalogue.gpus),
             "gpu_count": rng.randint(1, 8),
