@@ -77,7 +77,8 @@ def verify_statement(
 
     Its rows must be all of the signed log's from the first to the last, both of which are in the month, and its totals
     what those rows add up to. Every line must be spelled as the server spells it, so that no byte can be changed. That
-    the month has no rows before the first or after the last is the server's word.
+    the month has no rows before the first or after the last is the server's word, and so is which month has none at
+    all.
 
     Args:
         lines: such as `client.ledger.statement(month)`, or a file of it that was opened with `open(path, "rb")`.

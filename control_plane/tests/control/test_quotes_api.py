@@ -137,20 +137,43 @@ async def test_without_a_supplier_there_is_no_price(
     assert {each["rejected"] for each in quote["candidates"]} == {"outage"}
 
 
-@pytest.mark.parametrize("count", [50, pytest.param(1000, marks=pytest.mark.soak)])
+def by_trying(prices: list[int], wanted: Spec, headroom: int, *, step: int) -> Spec:
+    """What would be accepted, from the price list alone: every number of GPUs, and every time that is tried."""
+    asked, seconds = wanted["gpu_count"], wanted["max_runtime_seconds"]
+    times, price = [*range(172_800, 60, -step), 60], min(prices)
+
+    def longest(gpu_count: int) -> int | None:
+        return next((each for each in times if -(-price * gpu_count * each // 3600) <= headroom), None)
+
+    def fits(gpu_count: int, runtime: int) -> bool:
+        return -(-price * gpu_count * runtime // 3600) <= headroom
+
+    both = ((count, longest(count)) for count in range(asked, 0, -1))
+    return {
+        "max_runtime_seconds": longest(asked),
+        "gpu_count": next((count for count in range(8, 0, -1) if fits(count, seconds)), None),
+        "both": next(({"gpu_count": count, "max_runtime_seconds": most} for count, most in both if most), None),
+    }
+
+
+@pytest.mark.parametrize(
+    ("count", "step"), [(50, 60), pytest.param(1000, 1, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])]
+)
 async def test_whoever_takes_what_fits_is_accepted_at_the_second_call(
-    client: httpx.AsyncClient, control_plane: LocalControlPlane, count: int
+    client: httpx.AsyncClient, control_plane: LocalControlPlane, count: int, step: int
 ) -> None:
-    """Of random refusals: `both` where neither alone helps. Where nothing is told, the least of all is refused too."""
+    """Of random refusals: `both` where neither alone helps. It is what trying everything finds, and no second less."""
     rng = random.Random(11)
     refusals = 0
+    helped: dict[str, int] = dict.fromkeys(["max_runtime_seconds", "gpu_count", "both", "nothing"], 0)
     while refusals < count:
-        use_capped_key(client, control_plane, round(10 ** rng.uniform(3, 7.5)))
-        wanted = {
+        cap = round(10 ** rng.uniform(3, 7.5))
+        use_capped_key(client, control_plane, cap)
+        wanted: Spec = {
             "image": "x",
             "gpu": rng.choice(control_plane.plane.catalogue.gpus),
             "gpu_count": rng.randint(1, 8),
-            "max_runtime_seconds": rng.randint(60, 172_800),
+            "max_runtime_seconds": round(rng.choice([rng.uniform(60, 172_800), 60 * 10 ** rng.uniform(0, 1)])),
             "require_tiers": rng.choice([None, ["tier3"], ["neocloud", "tier3"], ["hyperscaler"]]),
         }
         first = await client.post("/v1/jobs", json=wanted)
@@ -158,16 +181,41 @@ async def test_whoever_takes_what_fits_is_accepted_at_the_second_call(
             continue
         refusals += 1
         fitting = first.json()["largest_fitting"]
-        if fitting["max_runtime_seconds"] is not None:
-            smaller = {**wanted, "max_runtime_seconds": fitting["max_runtime_seconds"]}
-        elif fitting["gpu_count"] is not None:
-            smaller = {**wanted, "gpu_count": fitting["gpu_count"]}
+        offers = control_plane.plane.catalogue.offers_for(wanted["gpu"], simulated=True)
+        prices = [
+            offer.micros_per_gpu_hour
+            for offer in offers
+            if wanted["require_tiers"] is None or offer.kind.value in wanted["require_tiers"]
+        ]
+        tried = by_trying(prices, wanted, cap, step=step)
+        assert rounded(fitting, step) == tried, (wanted, cap)
+        alone = [name for name in ("max_runtime_seconds", "gpu_count") if fitting[name] is not None]
+        if alone:
+            how = rng.choice(alone)
+            smaller = {**wanted, how: fitting[how]}
         elif fitting["both"] is not None:
-            smaller = {**wanted, **fitting["both"]}
+            how, smaller = "both", {**wanted, **fitting["both"]}
         else:
+            helped["nothing"] += 1
             least = {**wanted, "gpu_count": 1, "max_runtime_seconds": 60}
             assert (await client.post("/v1/jobs", json=least)).status_code == 402
             continue
+        helped[how] += 1
         second = await client.post("/v1/jobs", json=smaller)
 
         assert second.status_code == 202, (wanted, fitting, second.text)
+    assert all(helped.values()), helped
+
+
+def rounded(fitting: Spec, step: int) -> Spec:
+    """What is found where only every so many seconds are tried."""
+
+    def down(seconds: int) -> int:
+        return max(60, 172_800 - -(-(172_800 - seconds) // step) * step)
+
+    longest, both = fitting["max_runtime_seconds"], fitting["both"]
+    return {
+        **fitting,
+        "max_runtime_seconds": None if longest is None else down(longest),
+        "both": both and {**both, "max_runtime_seconds": down(both["max_runtime_seconds"])},
+    }

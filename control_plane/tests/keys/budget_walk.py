@@ -20,6 +20,9 @@ class Month:
     realised: Counter[str] = field(default_factory=Counter)
     last_reserved: dict[str, str] = field(default_factory=dict)
     last_refused: dict[int, int] = field(default_factory=dict)
+    rates: dict[str, int] = field(default_factory=dict)
+    dearer: int = 0
+    """How often a job that had lost its place went on to a dearer one."""
 
     def to_date(self, month: str) -> int:
         """What counts against the cap."""
@@ -32,6 +35,11 @@ class Month:
         self.last_reserved[job_id] = at
         if grows and self.cap is not None:
             assert self.to_date(at[:7]) <= self.cap, f"{job_id} at {at}"
+
+    def place(self, job_id: str, rate: int) -> None:
+        """See whether a placement is dearer than the one before."""
+        self.dearer += rate > self.rates.get(job_id, rate)
+        self.rates[job_id] = rate
 
     def settle(self, job_id: str, payload: dict[str, Any], at: str) -> None:
         """Turn a reservation into spend."""
@@ -61,6 +69,8 @@ def walk(control_plane: ControlPlane, customer_id: str = "acme") -> tuple[Counte
                 month.cap = payload["monthly_cap_micros"]
             elif entry.kind in ("job.submitted", "attempt.opened", "job.reservation"):
                 month.reserve(job_id, payload["reserved_micros"], entry.at)
+                if entry.kind == "attempt.opened":
+                    month.place(job_id, payload["micros_per_gpu_hour"])
             elif entry.kind == "job.settled":
                 month.settle(job_id, payload, entry.at)
             elif entry.kind == "budget.exceeded":

@@ -153,6 +153,24 @@ def test_a_raised_cap_wakes_and_a_lowered_one_ends_what_never_fits(yard: Yard) -
 
 
 @both
+def test_a_job_that_was_woken_in_vain_waits_again(yard: Yard) -> None:
+    """The room is gone when its turn comes: it waits for budget as before, and is woken by the next that there is."""
+    cap(yard, 4)
+    lost = [yard.submit(), yard.submit()]
+    yard.clock.advance_to(yard.clock.now() + 1)
+    out(yard)
+    (running,) = yard.claim()
+    (waiting,) = [each for each in lost if each != running.job.id]
+    cap(yard, 5)
+    cap(yard, 4)
+    assert yard.places() == {}
+    assert yard.job(waiting).phase == "waiting_for_budget"
+    cap(yard, None)
+
+    assert yard.places() == {waiting: "dear"}
+
+
+@both
 def test_a_new_month_has_room_again(yard: Yard) -> None:
     """At its first moment it is looked at what waits; what is in flight counts in every month."""
     cap(yard, 4)

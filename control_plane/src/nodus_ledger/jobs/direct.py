@@ -64,28 +64,24 @@ class Plan:
         return routing.decide(self.offers, replace(self.requirements, headroom_micros=headroom))
 
 
-def ends_in_queue(connection: Connection, due: Sequence[JobRecord], now: int) -> tuple[list[Step], list[JobRecord]]:
-    """Say which of the due jobs that no driver has end now, whatever suppliers there are, and which wait for budget on.
+def ends_in_queue(connection: Connection, due: Sequence[JobRecord], now: int) -> list[Step]:
+    """Say which of the due jobs that no driver has end now, whatever suppliers there are.
 
-    Those end whose time in the queue is over, or that need more than their key's whole cap. What a key's month says is
-    read without a lock: whoever is let pass is judged again when it is placed.
+    Those end whose time in the queue is over, or that need more than their key's whole cap; a cap is changed by none
+    but its owner, so it is read without a lock. Whether the rest fits is judged where it is placed, under its key's
+    lock: whoever makes room meanwhile comes after that, and finds the job waiting.
     """
     ended: list[Step] = []
-    waiting: list[JobRecord] = []
     for job in due:
         if job.open_attempt or job.cancel_requested_at is not None:
             continue
         if job.queue_deadline is not None and now >= job.queue_deadline:
             ended.append(Step(job, [waited_too_long(now, job.queue_timeout_seconds or 0)], None))
         elif job.budget_needs is not None:
-            month = budgets.figures(connection, job.key_id, now)
-            if month.cap is None or month.headroom is None or job.budget_needs <= month.headroom:
-                continue
-            if job.budget_needs > month.cap:
-                ended.append(Step(job, [over_budget(now, job.budget_needs, month.cap)], None))
-            else:
-                waiting.append(job)
-    return ended, waiting
+            cap = budgets.figures(connection, job.key_id, now).cap
+            if cap is not None and job.budget_needs > cap:
+                ended.append(Step(job, [over_budget(now, job.budget_needs, cap)], None))
+    return ended
 
 
 def place_directly(

@@ -27,7 +27,6 @@ from sqlalchemy import (
 
 from nodus_core.catalogue import Catalogue
 from nodus_core.lifecycle import JobStatus
-from nodus_core.months import month_at
 
 from ..database.database import Database
 from ..database.rows import ATTEMPT_FIELDS, JOB_FIELDS, AttemptRecord, JobRecord
@@ -64,7 +63,6 @@ _CLAIM = (
         phase=bindparam("to_phase"),
     )
 )
-_WAIT_ON = update(jobs).where(jobs.c.seq == bindparam("of_seq")).values(due_at=bindparam("again_at"))
 _QUEUE = (
     update(jobs)
     .where(jobs.c.seq == bindparam("of_seq"))
@@ -201,10 +199,9 @@ class Claims:
             if not due:
                 return 0, []
             circumstances = Circumstances(outages_now(connection), stand.drained, stand.unreachable)
-            ended, for_budget = ends_in_queue(connection, due, now)
-            self._wait_on(connection, for_budget, now)
-            dealt_with = {step.job.seq for step in ended} | {job.seq for job in for_budget}
-            undecided = [job for job in due if job.seq not in dealt_with]
+            ended = ends_in_queue(connection, due, now)
+            over = {step.job.seq for step in ended}
+            undecided = [job for job in due if job.seq not in over]
             history = closed_attempts(connection, [job.id for job in undecided if job.attempt and not job.open_attempt])
             to_wait = [job for job in undecided if self._waits(job)]
             self._queue(connection, [(job, history[job.id]) for job in to_wait], now)
@@ -247,16 +244,6 @@ class Claims:
                 )
         waiting_jobs.wake(self._database, now, placed.released)
         return len(due), claims
-
-    def _wait_on(self, connection: Connection, waiting: Sequence[JobRecord], now: int) -> None:
-        """Have jobs wait for budget for another month, or until there is room."""
-        if waiting:
-            end = month_at(now).end
-            rows = [
-                {"of_seq": job.seq, "again_at": end if job.queue_deadline is None else min(job.queue_deadline, end)}
-                for job in waiting
-            ]
-            connection.execute(_WAIT_ON, rows)
 
     def _waits(self, job: JobRecord) -> bool:
         """Say whether a due job waits for its turn, like all that are not placed yet where turns are taken."""
