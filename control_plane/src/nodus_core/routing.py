@@ -29,6 +29,19 @@ OVER_MAX_COST = "over_max_cost"
 OVER_BUDGET = "over_budget"
 """The rejection of an offer that takes a larger reservation than the key's month has room for."""
 
+REJECTIONS = (
+    *NOT_OFFERED,
+    CANNOT_RUN,
+    OUTAGE,
+    "drained",
+    "unreachable",
+    "already_lost",
+    "no_capacity",
+    OVER_MAX_COST,
+    OVER_BUDGET,
+)
+"""Every reason for which an offer can be rejected; of those that hold the first is named."""
+
 REGION_NUDGE = 1.1
 """How much better an offer in the preferred region scores: it wins over one that is up to a tenth cheaper."""
 
