@@ -146,6 +146,15 @@ def least_needed(decision: Decision) -> int | None:
     return min((some_day.reservation(each) for each in offers if _rejection(each, some_day) is None), default=None)
 
 
+def least_over_budget(decision: Decision) -> int | None:
+    """Return the least reservation with which a job could go somewhere now, if only its budget allowed it.
+
+    In micro-USD; None where no offer is rejected for the budget. It may be more than `least_needed`: a cheaper supplier may be out.
+    """
+    over = [each.offer for each in decision.candidates if each.rejected == OVER_BUDGET]
+    return min(map(decision.requirements.reservation, over), default=None)
+
+
 def eligible(offers: Sequence[Offer], require_tiers: Sequence[str], gpu_count: int = 1) -> list[Offer]:
     """Return the offers that pass the hard filters, outages or not."""
     return [offer for offer in offers if _allowed(offer.kind, require_tiers) and _has(offer, gpu_count)]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nodus_core.catalogue import Offer, default_catalogue
 from nodus_core.ceilings import first_minute_micros
-from nodus_core.routing import REGION_NUDGE, REJECTIONS, Requirements, decide, eligible, least_needed
+from nodus_core.routing import REGION_NUDGE, REJECTIONS, Requirements, decide, eligible, least_needed, least_over_budget
 from nodus_core.suppliers_file import SupplierKind
 
 CATALOGUE = default_catalogue()
@@ -175,6 +175,10 @@ def test_a_job_waits_for_budget_where_that_alone_stands_in_its_way() -> None:
     assert decide(OWN, wish).chosen == LAB
     assert (full.chosen, full.waits_for_budget, full.may_wait) == (None, False, True)
     assert (over.waits_for_budget, over.may_wait, least_needed(over)) == (True, True, 1)
+    # The cheapest may be out for now.
+    out = decide(OWN, replace(wish, headroom_micros=0, outages=frozenset({"lab"})))
+    assert (least_needed(out), least_over_budget(out)) == (1, 2)
+    assert (least_over_budget(over), least_over_budget(decide(OWN, wish))) == (1, 2)
     # What is over budget is left, and so the place that lost it is not taken again.
     assert (lost.waits_for_budget, least_needed(lost)) == (True, 2)
 
