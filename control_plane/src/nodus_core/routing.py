@@ -149,7 +149,8 @@ def least_needed(decision: Decision) -> int | None:
 def least_over_budget(decision: Decision) -> int | None:
     """Return the least reservation with which a job could go somewhere now, if only its budget allowed it.
 
-    In micro-USD; None where no offer is rejected for the budget. It may be more than `least_needed`: a cheaper supplier may be out.
+    In micro-USD; None where no offer is rejected for the budget. It may be more than
+    `least_needed`: a cheaper supplier may be out.
     """
     over = [each.offer for each in decision.candidates if each.rejected == OVER_BUDGET]
     return min(map(decision.requirements.reservation, over), default=None)
