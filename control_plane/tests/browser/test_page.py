@@ -520,7 +520,7 @@ def test_the_same_job_is_code_ready_to_copy(page: Page) -> None:
 
 
 def test_everything_is_reached_with_the_keyboard(page: Page, playground: Playground) -> None:
-    """From the skip link to a job that runs, and an outage flipped."""
+    """From the skip link to a job that runs, an outage flipped, and a counter-offer taken."""
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the job")).to_be_focused()
     page.keyboard.press("Enter")
@@ -539,3 +539,17 @@ def test_everything_is_reached_with_the_keyboard(page: Page, playground: Playgro
     expect(page.get_by_role("switch", name="Simulate a supplier outage: hyperbolic")).to_be_focused()
     playground.advance(7200)
     expect(page.locator("#say")).to_contain_text("Job completed at vast")
+    page.get_by_label("name", exact=True).fill("<img src=x onerror=alert(1)>")
+    page.get_by_label("gpu_count").fill("8")
+    page.get_by_label("max_cost_usd").fill("0.1")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("422 max_cost_too_low")
+    offered = page.get_by_role("group", name="What would be accepted").get_by_role("button")
+    expect(offered).to_have_text(["Run it on 2 GPUs", "Raise its ceiling to $0.32"])
+    offered.first.focus()
+    page.keyboard.press("Tab")
+    expect(offered.last).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#named")).to_have_text("<img src=x onerror=alert(1)>")
+    expect(page.get_by_label("max_cost_usd")).to_have_value("0.32")
+    expect_status(page, "placed")
