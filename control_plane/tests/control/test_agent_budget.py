@@ -51,10 +51,12 @@ def make_wait(http: httpx.Client, agent: nodus.Client) -> tuple[nodus.Job, float
     """Have a job lose its place, and any other be more than is left; return it, and what another has reserved."""
     agent.run(image="a:1", gpu="a100_40gb", max_runtime_seconds=3600)
     job = agent.run(image="b:1", gpu="h100_80gb", max_runtime_seconds=3600)
-    month = agent.key().month_to_date_usd
+    month, its_own = agent.key().month_to_date_usd, job.estimated_cost_usd
+    assert month is not None
+    assert its_own is not None
     http.post("/_dev/cap", json={CAP: month}).raise_for_status()
     http.post(f"/_dev/suppliers/{CHEAPEST}/outage", json={"on": True})
-    return job, round(month - job.estimated_cost_usd, 6)
+    return job, round(month - its_own, 6)
 
 
 def test_what_waits_is_told_and_woken_by_a_raised_cap(http: httpx.Client, agent: nodus.Client) -> None:
