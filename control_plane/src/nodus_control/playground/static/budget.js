@@ -6,7 +6,7 @@ import { show } from "./panels.js";
 import { act, emit, on, task, world } from "./world.js";
 
 export function setUp() {
-	let shown; // the cap that the form shows: written where it changes, lest what is typed be undone
+	let shown; // the cap in the form, lest what is typed be undone
 	task("budget", async () => {
 		const key = (world.agent = await get("/v1/key", "agent"));
 		const cap = key.monthly_spend_cap_usd;

@@ -1,4 +1,4 @@
-// The counter-offer of a refusal: what of the job would be accepted now, in words and as the fields that make it so. Pure.
+// The counter-offers of a refusal: in words, and as the fields of the job that change. Pure.
 
 import { plural, roughly, usd } from "./dom.js";
 

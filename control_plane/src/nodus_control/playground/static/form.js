@@ -171,7 +171,7 @@ function show(name) {
 	$("snippet").replaceChildren(...parts.map((part, at) => (at % 2 ? h("span", "str", part) : part)));
 }
 
-let submitting; // the latest submission, and the moment after it
+let submitting;
 
 export async function submit() {
 	if ($("run").ariaDisabled !== "true") await (submitting = submitOnce());
@@ -218,7 +218,7 @@ function tell(look, title, words, ...more) {
 	see("refusal");
 }
 
-// What was asked for, but for the counter-offer’s changes, whatever the form says by now.
+// What was asked for, so changed; whatever the form says by now.
 async function take(spec, as) {
 	if ($("refusal").hidden) return; // a double click is one
 	$("refusal").hidden = true;

@@ -67,7 +67,6 @@ function render() {
 	});
 }
 
-// Of one that is not rejected: it is chosen, or stands behind, or is waited for.
 function verdict({ region, has_room: hasRoom }, rank, chosen, ofJob) {
 	if (rank === 0 && chosen) return `${ofJob ? "chosen" : "would be chosen"}: ${region}`;
 	return hasRoom === false ? "full: waited for" : `no. ${rank + 1}`;
