@@ -63,7 +63,7 @@ def translate(refusal: ledger.Refused | InvalidSpec) -> ApiError:
     if isinstance(refusal, ledger.BudgetExceeded):
         return _budget_exceeded(refusal)
     if isinstance(refusal, ledger.MaxCostTooLow):
-        return _max_cost_too_low(refusal.cheapest_minute)
+        return _max_cost_too_low(refusal)
     if isinstance(refusal, ledger.CannotRun):
         return ApiError(422, "cannot_run", refusal.message)
     if isinstance(refusal, ledger.DatabaseUnavailable):
@@ -159,14 +159,14 @@ def _budget_exceeded(refusal: ledger.BudgetExceeded) -> ApiError:
     )
 
 
-def _max_cost_too_low(cheapest_minute: int) -> ApiError:
-    least = usd(cheapest_minute)
+def _max_cost_too_low(refusal: ledger.MaxCostTooLow) -> ApiError:
+    minute = refusal.cheapest_minute
     return ApiError(
         422,
         "max_cost_too_low",
-        f"The first minute alone costs ${least:f} where it is cheapest, which is above `max_cost_usd`: raise that, "
-        "or ask for fewer GPUs, or for another model.",
-        extra={"cheapest_minute_usd": least},
+        f"The first minute alone costs {dollars(minute)} where it is cheapest, which is above `max_cost_usd`: "
+        "raise that, or ask for fewer GPUs, or for another model.",
+        extra={"cheapest_minute_usd": usd(minute), "largest_fitting": fitting_view(refusal.largest_fitting)},
     )
 
 

@@ -29,6 +29,19 @@ OVER_MAX_COST = "over_max_cost"
 OVER_BUDGET = "over_budget"
 """The rejection of an offer that takes a larger reservation than the key's month has room for."""
 
+REJECTIONS = (
+    *NOT_OFFERED,
+    CANNOT_RUN,
+    OUTAGE,
+    "drained",
+    "unreachable",
+    "already_lost",
+    "no_capacity",
+    OVER_MAX_COST,
+    OVER_BUDGET,
+)
+"""Every reason for which an offer can be rejected; of those that hold the first is named."""
+
 REGION_NUDGE = 1.1
 """How much better an offer in the preferred region scores: it wins over one that is up to a tenth cheaper."""
 
@@ -131,6 +144,16 @@ def least_needed(decision: Decision) -> int | None:
     offers = [each.offer for each in decision.candidates]
     some_day = replace(_in_the_end(_in_force(offers, decision.requirements)), outages=frozenset())
     return min((some_day.reservation(each) for each in offers if _rejection(each, some_day) is None), default=None)
+
+
+def least_over_budget(decision: Decision) -> int | None:
+    """Return the least reservation with which a job could go somewhere now, if only its budget allowed it.
+
+    In micro-USD; None where no offer is rejected for the budget. It may be more than
+    `least_needed`: a cheaper supplier may be out.
+    """
+    over = [each.offer for each in decision.candidates if each.rejected == OVER_BUDGET]
+    return min(map(decision.requirements.reservation, over), default=None)
 
 
 def eligible(offers: Sequence[Offer], require_tiers: Sequence[str], gpu_count: int = 1) -> list[Offer]:

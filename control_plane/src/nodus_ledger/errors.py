@@ -55,11 +55,15 @@ class NoSupplier(Refused):
 
 
 class MaxCostTooLow(Refused):
-    """The first minute costs more than the ceiling wherever the job could go; in micro-USD, `cheapest_minute`."""
+    """The first minute costs more than the ceiling wherever the job could go; in micro-USD, `cheapest_minute`.
 
-    def __init__(self, cheapest_minute: int) -> None:
+    `largest_fitting` is what of it the ceiling, and the key's month, would allow.
+    """
+
+    def __init__(self, cheapest_minute: int, largest_fitting: LargestFitting) -> None:
         super().__init__(cheapest_minute)
         self.cheapest_minute = cheapest_minute
+        self.largest_fitting = largest_fitting
 
 
 class CannotRun(Refused):

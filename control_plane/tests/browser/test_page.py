@@ -119,7 +119,7 @@ def test_nobody_left_is_explained(page: Page, playground: Playground) -> None:
 
 
 def test_the_agents_cap_holds_and_says_what_is_left(page: Page, playground: Playground) -> None:
-    """The true 402, signed in the browser; the job that is shrunk to fit is accepted and fills the bar."""
+    """The true 402, signed in the browser; one click takes what would fit, whatever is typed by then."""
     page.get_by_label("submit as").select_option("agent")
     page.get_by_label("gpu_count").fill("8")
     page.get_by_label("max_runtime_seconds").fill("36000")
@@ -127,14 +127,66 @@ def test_the_agents_cap_holds_and_says_what_is_left(page: Page, playground: Play
     refusal = page.get_by_role("alert")
     expect(refusal).to_contain_text("402 budget_exceeded")
     expect(refusal).to_contain_text("up to $103.20; $25.00 of the key's monthly cap are left. $0.00 is spent")
-    refusal.get_by_role("button", name="Shrink it to 8720 s").click()
+    offered = page.get_by_role("group", name="What would be accepted").get_by_role("button")
+    expect(offered).to_have_text(["Run it for 2 h 25 min", "Run it on 1 GPU"])
+    page.get_by_label("image").fill("another")
+    offered.first.click()
+    expect_status(page, "placed")
+    expect(refusal).to_be_hidden()
+    expect(page.get_by_role("heading", name="Run")).to_be_focused()
     expect(page.get_by_label("max_runtime_seconds")).to_have_value("8720")
-    job_id = run_job(page)
+    [job] = playground.call("GET", "/v1/jobs")["jobs"]
     expect(page.get_by_role("meter")).to_have_attribute("aria-valuetext", "$24.997334 of $25.00")
 
-    assert playground.call("GET", f"/v1/jobs/{job_id}")["principal_kind"] == "agent"
+    assert (job["principal_kind"], job["image"], job["gpu_count"]) == ("agent", "ghcr.io/acme/train:v3", 8)
     playground.advance(10_000)
     expect(page.locator(".reserved dd")).to_have_text("$0.00")
+
+
+OFFERS = "async (asked) => (await import('/counter.js')).counterOffers(...asked)"
+
+
+def test_what_waits_for_budget_is_seen_and_woken(page: Page, playground: Playground) -> None:
+    """A job that lost its place to what its cap allows, with what it needs, what is told of it, and a raised cap."""
+    eight_for_two_days = {"gpu_count": 8, "max_runtime_seconds": 172_800}
+    longest, both = {"max_runtime_seconds": 60}, {"gpu_count": 4, "max_runtime_seconds": 69}
+    none = {"max_runtime_seconds": None, "gpu_count": None, "both": None}
+    hostile = {"max_runtime_seconds": "<b>", "gpu_count": -1, "both": {"gpu_count": 1.5, "max_runtime_seconds": 1}}
+    offers = [
+        page.evaluate(OFFERS, [eight_for_two_days, {"largest_fitting": fitting}])
+        for fitting in (none, {**none, "both": both}, {**longest, "gpu_count": 1, "both": both}, hostile, None)
+    ]
+    two = ["Run it on 4 GPUs for 1 min 9 s", both]
+    assert offers == [[], [two], [["Run it for 1 min", longest], ["Run it on 1 GPU", {"gpu_count": 1}], two], [], []]
+
+    cap = page.get_by_label("Cap, $ a month")
+    cap.fill("2.19")
+    page.get_by_role("button", name="Set cap").click()
+    expect(page.locator("#cap")).to_contain_text("$2.19 until")
+    page.get_by_role("button", name="Register the inbox").click()
+    page.get_by_label("submit as").select_option("agent")
+    expect(page.locator("#e-as")).to_have_text("signed, $2.19 a month")
+    gpu = page.get_by_role("combobox", name="gpu", exact=True)
+    gpu.select_option("a100_40gb")
+    run_job(page)
+    expect(page.locator(".left dd")).to_have_text("$1.29")
+    gpu.select_option("h100_80gb")
+    waits = run_job(page)
+    page.get_by_role("button", name="Take hyperbolic down").click()
+    waiting = page.locator("#waiting li")
+    expect(waiting).to_have_count(1)
+    expect(waiting.get_by_title(waits)).to_be_visible()
+    expect(waiting).to_contain_text("needs at least $2.40 of its key's month, and less is left")
+    expect(page.locator("#phase")).to_contain_text("Waiting for budget: It needs at least $2.40")
+    expect(page.locator("#told")).to_contain_text("waits: it needs $2.40, with $2.19 of $2.19 used")
+    cap.fill("25")
+    cap.press("Enter")
+    expect(waiting).to_have_count(0)
+    expect(page.locator("#card dd").nth(2)).to_have_text("vast")
+
+    expect(page.locator("#timeline")).to_contain_text("Waits for budget")
+    expect(page.locator("#phase")).to_be_empty()
+    expect(page.locator(".reserved dd")).to_have_text("$3.30")
 
 
 def test_amounts_are_written_as_everywhere(page: Page) -> None:
@@ -468,7 +520,7 @@ def test_the_same_job_is_code_ready_to_copy(page: Page) -> None:
 
 
 def test_everything_is_reached_with_the_keyboard(page: Page, playground: Playground) -> None:
-    """From the skip link to a job that runs, and an outage flipped."""
+    """From the skip link to a job that runs, an outage flipped, and a counter-offer taken."""
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the job")).to_be_focused()
     page.keyboard.press("Enter")
@@ -487,3 +539,17 @@ def test_everything_is_reached_with_the_keyboard(page: Page, playground: Playgro
     expect(page.get_by_role("switch", name="Simulate a supplier outage: hyperbolic")).to_be_focused()
     playground.advance(7200)
     expect(page.locator("#say")).to_contain_text("Job completed at vast")
+    page.get_by_label("name", exact=True).fill("<img src=x onerror=alert(1)>")
+    page.get_by_label("gpu_count").fill("8")
+    page.get_by_label("max_cost_usd").fill("0.1")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("422 max_cost_too_low")
+    offered = page.get_by_role("group", name="What would be accepted").get_by_role("button")
+    expect(offered).to_have_text(["Run it on 2 GPUs", "Raise its ceiling to $0.32"])
+    offered.first.focus()
+    page.keyboard.press("Tab")
+    expect(offered.last).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#named")).to_have_text("<img src=x onerror=alert(1)>")
+    expect(page.get_by_label("max_cost_usd")).to_have_value("0.32")
+    expect_status(page, "placed")

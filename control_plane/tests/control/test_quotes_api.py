@@ -37,6 +37,28 @@ def all_rows(control_plane: LocalControlPlane) -> list[list[tuple[Any, ...]]]:
         return [[tuple(row) for row in connection.execute(text(f"SELECT * FROM {name}"))] for name in sorted(names)]
 
 
+async def test_a_ceiling_that_is_too_low_is_told_what_would_do(client: httpx.AsyncClient, spec: Spec) -> None:
+    """The least ceiling, and the most GPUs: each is accepted, and a micro-dollar less, or one GPU more, is not."""
+    wanted = {**spec, "gpu_count": 8, "max_cost_usd": 0.1}
+    refused = await client.post("/v1/jobs", json=wanted)
+    quoted = await client.post("/v1/quotes", json=wanted)
+    told = refused.json()
+    least, fitting = told["cheapest_minute_usd"], told["largest_fitting"]
+    changes = (
+        {"max_cost_usd": least},
+        {"max_cost_usd": round(least - 1e-6, 6)},
+        {"gpu_count": fitting["gpu_count"]},
+        {"gpu_count": fitting["gpu_count"] + 1},
+    )
+    answers = [await client.post("/v1/jobs", json={**wanted, **change}) for change in changes]
+
+    assert (refused.status_code, told["error"]) == (422, "max_cost_too_low")
+    assert f"alone costs ${least:.3f} where" in told["message"]
+    assert quoted.json()["largest_fitting"] == fitting
+    assert (fitting["max_runtime_seconds"], fitting["both"]["gpu_count"]) == (None, fitting["gpu_count"])
+    assert [answer.status_code for answer in answers] == [202, 422, 202, 422]
+
+
 async def test_a_quote_is_what_the_submission_then_meets(client: httpx.AsyncClient, spec: Spec) -> None:
     """The place, the price and what is reserved."""
     wanted = {**spec, "gpu_count": 8, "max_runtime_seconds": 7200}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nodus_core.catalogue import Offer, default_catalogue
 from nodus_core.ceilings import first_minute_micros
-from nodus_core.routing import REGION_NUDGE, Requirements, decide, eligible, least_needed
+from nodus_core.routing import REGION_NUDGE, REJECTIONS, Requirements, decide, eligible, least_needed, least_over_budget
 from nodus_core.suppliers_file import SupplierKind
 
 CATALOGUE = default_catalogue()
@@ -174,6 +175,10 @@ def test_a_job_waits_for_budget_where_that_alone_stands_in_its_way() -> None:
     assert decide(OWN, wish).chosen == LAB
     assert (full.chosen, full.waits_for_budget, full.may_wait) == (None, False, True)
     assert (over.waits_for_budget, over.may_wait, least_needed(over)) == (True, True, 1)
+    # The cheapest may be out for now.
+    out = decide(OWN, replace(wish, headroom_micros=0, outages=frozenset({"lab"})))
+    assert (least_needed(out), least_over_budget(out)) == (1, 2)
+    assert (least_over_budget(over), least_over_budget(decide(OWN, wish))) == (1, 2)
     # What is over budget is left, and so the place that lost it is not taken again.
     assert (lost.waits_for_budget, least_needed(lost)) == (True, 2)
 
@@ -215,6 +220,32 @@ def test_reasons_against_suppliers_that_count() -> None:
     assert judged(requirements) == {"lab": "too_few_gpus", "rack": "drained", "cluster": "unreachable"}
     assert (decision.chosen, decision.may_wait) == (None, True)
     assert {each.offer.supplier for each in decision.candidates if not each.has_room} == {"rack", "cluster"}
+
+
+def test_the_first_reason_that_holds_is_named_and_all_of_them_are_listed() -> None:
+    """With every reason against an offer at once, and then one after the other taken away."""
+    offer = replace(LAB, micros_per_gpu_hour=3_600_000)
+    names, places = frozenset({"lab"}), frozenset({LAB.location})
+    left: dict[str, dict[str, Any]] = {
+        "tier_not_allowed": {"require_tiers": ("hyperscaler",)},
+        "too_few_gpus": {"gpu_count": 5},
+        "cannot_run": {"cannot_run": names},
+        "outage": {"outages": names},
+        "drained": {"drained": names},
+        "unreachable": {"unreachable": names},
+        "already_lost": {"lost": places},
+        "no_capacity": {"refused": places},
+        "over_max_cost": {"max_cost_micros": 1},
+        "over_budget": {"headroom_micros": 0},
+    }
+    named = []
+    while left:
+        against = {name: value for each in left.values() for name, value in each.items()}
+        [candidate] = decide((offer,), Requirements(max_runtime_seconds=60, **against)).candidates
+        named.append(candidate.rejected)
+        del left[next(iter(left))]
+
+    assert tuple(named) == REJECTIONS
 
 
 def test_what_could_not_begin_is_waited_for_and_what_refused_for_good_is_not() -> None:

@@ -13,7 +13,7 @@ from ..api.app import Layer, create_app
 from ..api.faults import FaultMiddleware, FaultScript
 from ..api.operations import Handled
 from ..control_plane import ControlPlane
-from . import controls, inbox, page
+from . import agent_budget, controls, inbox, page
 from .context import Context
 from .endpoints import endpoint
 from .guards import Guard, GuardMiddleware
@@ -27,6 +27,7 @@ _CONTROLS = (
     ("POST", "/_dev/draft", controls.read_draft),
     ("GET", "/_dev/runs/{job_id}", controls.get_run),
     ("POST", "/_dev/suppliers/{name}/outage", controls.switch_outage),
+    ("POST", "/_dev/cap", agent_budget.set_cap),
     ("POST", "/_dev/faults", controls.add_fault),
     ("DELETE", "/_dev/faults", controls.clear_faults),
     ("POST", "/_dev/reset", controls.reset),

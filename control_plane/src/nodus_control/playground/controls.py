@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from nodus_core.admission import admit
+from nodus_core.admission import Refusal, admit
 from nodus_core.decisions import decision_document
 from nodus_core.money import usd
 from nodus_core.routing import Requirements
@@ -18,6 +18,7 @@ from ..api.faults import ACTIONS, Fault
 from ..clock import Pace, RunningClock
 from ..control_plane import ControlPlane
 from ..errors import ApiError
+from . import agent_budget
 from .drafts import read_fields, write_fields
 from .endpoints import Control
 from .seeded import AGENT_API_KEY, AGENT_SIGNING_SECRET, API_KEY, CUSTOMER_ID, SeededKeys
@@ -44,6 +45,7 @@ def get_state(control: Control) -> dict[str, Any]:
         "seed": control_plane.seed,
         "epoch": control_plane.settings.epoch(),
         "ledger_size": control_plane.trust_ledger.size(CUSTOMER_ID),
+        "waiting_for_budget": agent_budget.waiting_view(control_plane),
         "webhooks": len(control_plane.webhooks.endpoints.of_customer(CUSTOMER_ID)),
         "driver": control_plane.drivers.name,
         "gpus": list(control_plane.catalogue.gpus_for(simulated=simulated)),
@@ -91,13 +93,15 @@ def read_draft(control: Control) -> dict[str, Any]:
         spec = body.get("spec")
         fields = write_fields(spec if isinstance(spec, dict) else {})
     payload, errors = read_fields(fields)
-    code = {} if errors else snippets(payload, _caller(control, is_agent=body.get("as") == "agent"))
+    is_agent = body.get("as") == "agent"
+    code = {} if errors else snippets(payload, _caller(control, is_agent=is_agent))
+    headroom = agent_budget.headroom(control.control_plane) if is_agent else None
     return {
         "fields": fields,
         "spec": payload,
         "errors": errors,
         "code": code,
-        **_routing(control.control_plane, payload, errors),
+        **_routing(control.control_plane, payload, errors, headroom),
     }
 
 
@@ -109,8 +113,10 @@ def _caller(control: Control, *, is_agent: bool) -> Caller:
     )
 
 
-def _routing(control_plane: ControlPlane, payload: Mapping[str, Any], errors: Collection[str]) -> dict[str, Any]:
-    """Say where a job would go if it were submitted now, and what would be reserved for it."""
+def _routing(
+    control_plane: ControlPlane, payload: Mapping[str, Any], errors: Collection[str], headroom: int | None
+) -> dict[str, Any]:
+    """Say where a job would go if it were submitted now, and what would be, or would have to be, reserved for it."""
     tiers = tuple(sorted(payload.get("require_tiers", ())))
     gpu = payload.get("gpu", "")
     offers = control_plane.catalogue.offers_for(gpu, simulated=_simulates(control_plane))
@@ -133,9 +139,11 @@ def _routing(control_plane: ControlPlane, payload: Mapping[str, Any], errors: Co
         cannot_run=cannot_run,
         max_runtime_seconds=seconds or 0,
         max_cost_micros=ceiling,
+        headroom_micros=headroom,
     )
     admitted = admit(offers, requirements)
-    reserved = None if admitted.offer is None or not count or not seconds else usd(admitted.reserved)
+    has_price = count and seconds and admitted.refusal in (None, Refusal.OVER_BUDGET)
+    reserved = usd(admitted.reserved) if has_price else None
     document = decision_document(admitted.decision, gpu, control_plane.catalogue.sha256)
     return {"routing": document, "reserved_usd": reserved}
 
@@ -210,6 +218,7 @@ def reset(control: Control) -> dict[str, Any]:
     if wanted != seed and control.control_plane.database.is_shared:
         raise ApiError(409, "seed_is_kept", f"A kept database keeps its seed: start a playground with --seed {wanted}.")
     control.faults.clear()
+    agent_budget.restore_cap(control.control_plane)
     control.control_plane.reset(seed=wanted, passed_over=passed_over)
     return get_state(control)
 

@@ -8,6 +8,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from nodus_ledger.keys.keys import KeyRecord
+
 from ..api.auth import authenticate
 from ..api.faults import FaultScript
 from ..api.requests import ApiRequest, in_thread, read_request, translated
@@ -19,15 +21,24 @@ from .seeded import SeededKeys
 
 
 class Control:
-    """What a control works on: the control plane, the fault script, and the call."""
+    """What a control works on: the control plane, the fault script, and the call.
+
+    `caller` is whose key the call has, where it needs one.
+    """
 
     def __init__(
-        self, control_plane: ControlPlane, faults: FaultScript, call: ApiRequest, keys: SeededKeys | None
+        self,
+        control_plane: ControlPlane,
+        faults: FaultScript,
+        call: ApiRequest,
+        keys: SeededKeys | None,
+        caller: KeyRecord | None = None,
     ) -> None:
         self.control_plane = control_plane
         self.faults = faults
         self.call = call
         self.keys = keys
+        self.caller = caller
 
     def body(self) -> Mapping[str, Any]:
         """The request's body.
@@ -50,9 +61,8 @@ def endpoint(control: Callable[[Control], dict[str, Any]]) -> Callable[[Context,
         call = await read_request(control_plane, request)
 
         def run(control_plane: ControlPlane, call: ApiRequest) -> dict[str, Any]:
-            if control_plane.drivers.runs_commands:
-                authenticate(control_plane, call)
-            return control(Control(control_plane, context.faults, call, keys))
+            caller = authenticate(control_plane, call) if control_plane.drivers.runs_commands else None
+            return control(Control(control_plane, context.faults, call, keys, caller))
 
         return Response(to_json(await in_thread(translated, run, control_plane, call)), media_type="application/json")
 

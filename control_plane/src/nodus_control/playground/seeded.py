@@ -22,8 +22,8 @@ API_KEY = "nk_test_playground_human_00000000000000000000"
 AGENT_API_KEY = "nk_test_playground_agent_00000000000000000000"
 AGENT_SIGNING_SECRET = "sgn_playground_agent_000000000000000000000000"
 
+AGENT_ID = "00000000-0000-4000-8000-000000000002"
 _HUMAN_ID = "00000000-0000-4000-8000-000000000001"
-_AGENT_ID = "00000000-0000-4000-8000-000000000002"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def _find_kept(control_plane: ControlPlane, path: Path) -> SeededKeys | None:
             f"other users of this machine can read the keys in {path.name}, which run commands as you: delete the "
             "file, and new keys are made"
         )
-    if human is None or agent is None or (human.id, agent.id) != (_HUMAN_ID, _AGENT_ID):
+    if human is None or agent is None or (human.id, agent.id) != (_HUMAN_ID, AGENT_ID):
         return None
     secrets = control_plane.keys.signing_secrets(agent, int(time.time() * 1000)).secrets
     return SeededKeys(content["api_key"], content["agent_api_key"], secrets[0]) if secrets else None
@@ -110,7 +110,7 @@ def _put(control_plane: ControlPlane, keys: SeededKeys, *, is_test: bool) -> Non
         is_test=is_test,
     )
     control_plane.keys.put(
-        MintedKey(_AGENT_ID, keys.agent_api_key, keys.agent_signing_secret),
+        MintedKey(AGENT_ID, keys.agent_api_key, keys.agent_signing_secret),
         customer_id=CUSTOMER_ID,
         label="playground agent",
         principal_kind=PrincipalKind.AGENT,

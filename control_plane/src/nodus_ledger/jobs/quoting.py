@@ -41,7 +41,8 @@ def require_admission(question: AdmissionQuestion, month: BudgetFigures | None) 
         raise BudgetExceeded(admitted.reserved, month)
     if admitted.refusal is Refusal.OVER_MAX_COST:
         assert admitted.cheapest_minute is not None
-        raise MaxCostTooLow(admitted.cheapest_minute)
+        fitting = question.largest_fitting(None if month is None else month.headroom)
+        raise MaxCostTooLow(admitted.cheapest_minute, fitting)
     if admitted.refusal is Refusal.NO_SUPPLIER:
         raise NoSupplier
     return admitted

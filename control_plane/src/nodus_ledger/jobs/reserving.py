@@ -12,8 +12,8 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, update
 
-from nodus_core.money import usd
-from nodus_core.routing import Decision, least_needed
+from nodus_core.routing import Decision, least_needed, least_over_budget
+from nodus_core.shown_money import dollars
 
 from ..database.rows import JobRecord
 from ..database.schema import jobs
@@ -99,8 +99,9 @@ class Months:
         """Have a job wait for budget, which holds none meanwhile. Its key is locked."""
         month = self._figures[job.key_id]
         needs = least_needed(decision)
+        now_needs = least_over_budget(decision)
         assert needs is not None  # what is over budget is possible
-        left = self._headroom(job) or 0
+        assert now_needs is not None
         again_at = month.resets_at if job.queue_deadline is None else min(month.resets_at, job.queue_deadline)
         if needs > (month.cap or 0):
             again_at = self._now  # it will be found to need more than there ever is
@@ -110,7 +111,8 @@ class Months:
                 "at": self._now,
                 "to_estimated": job.estimate,
                 "needs": needs,
-                "detail": f"It needs at least ${usd(needs):.2f} of its key's month, where ${usd(left):.2f} are left.",
+                "detail": f"It needs at least {dollars(now_needs)} of its key's month, and less is left: it goes on "
+                "when other jobs of the key end, its cap is raised, or the next month begins.",
                 "again_at": again_at,
             }
         )
@@ -118,7 +120,7 @@ class Months:
             self.change(job, 0)
             self._entries.append(job_entries.reserved(job, 0, self._now))
         if job.budget_needs is None:
-            self._told.append(payloads.waits_for_budget(job, month, needs, self._now))
+            self._told.append(payloads.waits_for_budget(job, month, now_needs, self._now))
 
     @property
     def waiting(self) -> int:

@@ -30,6 +30,12 @@ _OLDEST = (
 _OLDEST_THAT_FIT = _OLDEST.where(
     or_(jobs.c.budget_needs <= bindparam("headroom"), jobs.c.budget_needs > bindparam("cap"))
 )
+_DETAILS_OF_KEY = (
+    select(jobs.c.id, jobs.c.phase_detail)
+    .where(*_WAITING, jobs.c.key_id == bindparam("of_key"))
+    .order_by(jobs.c.created_at, jobs.c.seq)
+    .limit(AT_ONCE)
+)
 _LOCK = (
     select(jobs.c.seq)
     .where(*_WAITING, jobs.c.seq.in_(bindparam("seqs", expanding=True)))
@@ -44,6 +50,16 @@ _WAKE = (
 
 WAITING_FOR_BUDGET = "waiting_for_budget"
 """The phase of a queued job that could go somewhere if its key's month had room for the price."""
+
+
+def of_key(database: Database, key_id: str) -> list[tuple[str, str]]:
+    """Return the ids of a key's jobs that wait, the oldest first, each with what it needs, in words.
+
+    They are `AT_ONCE` at most.
+    """
+    with database.read() as connection:
+        found = connection.execute(_DETAILS_OF_KEY, {"of_phase": WAITING_FOR_BUDGET, "of_key": key_id})
+        return [(job_id, detail or "") for job_id, detail in found]
 
 
 def wake(database: Database, now: int, key_ids: Collection[str] | None = None) -> int:

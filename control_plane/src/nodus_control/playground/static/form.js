@@ -2,6 +2,7 @@
 // have one place.
 
 import { $, button, copy, h, none, roughly, say, see, text, usd } from "./dom.js";
+import { counterOffers } from "./counter.js";
 import { Refused, call, get, isSimulated, newKey, post } from "./api.js";
 import { setOutage } from "./route.js";
 import { emit, on, pause, refresh, select, task, world } from "./world.js";
@@ -78,6 +79,10 @@ export function setUp() {
 		$("gpu").append(...world.state.gpus.filter((gpu) => !known.includes(gpu)).map((gpu) => h("option", "", gpu)));
 	});
 	on("draft budget", estimate);
+	let left; // what the agent's draft was last held against
+	on("budget", () => {
+		if (left !== (left = world.agent.headroom_usd) && $("as").value === "agent") refresh("draft");
+	});
 	on("job", () => {
 		if (world.job?.id !== told) $("refusal").hidden = true;
 	});
@@ -128,7 +133,6 @@ async function readDraft() {
 	world.draft = draft;
 	if (world.isEditing) carry({ job: world.job?.id ?? "" });
 	for (const name of INPUTS) mark(name, draft.errors[name]);
-	text($("e-as"), $("as").value === "agent" ? "signed, $25 a month" : "no cap");
 	show(language);
 	emit("draft");
 	return draft;
@@ -136,8 +140,11 @@ async function readDraft() {
 
 // What the job may cost, and, before anybody asks, whether the agent has so much.
 function estimate() {
+	const isAgent = $("as").value === "agent";
+	const cap = isAgent ? world.agent?.monthly_spend_cap_usd : null;
+	text($("e-as"), `${isAgent ? "signed, " : ""}${cap == null ? "no cap" : `${usd(cap)} a month`}`);
 	const cost = world.draft?.reserved_usd;
-	const left = $("as").value === "agent" ? world.agent?.headroom_usd : null;
+	const left = isAgent ? world.agent?.headroom_usd : null;
 	const isOver = left != null && cost > left;
 	text($("estimate"), cost ? `at most ${usd(cost)}${isOver ? `, and the agent has ${usd(left)} left` : ""}` : "");
 	$("estimate").className = isOver ? "sub wrong" : "sub";
@@ -164,10 +171,16 @@ function show(name) {
 	$("snippet").replaceChildren(...parts.map((part, at) => (at % 2 ? h("span", "str", part) : part)));
 }
 
+let submitting;
+
 export async function submit() {
-	if ($("run").ariaDisabled === "true") return;
+	if ($("run").ariaDisabled !== "true") await (submitting = submitOnce());
+}
+
+async function submitOnce() {
 	$("run").ariaDisabled = "true";
 	$("refusal").hidden = true;
+	const as = $("as").value;
 	let draft;
 	try {
 		draft = await readDraft();
@@ -175,9 +188,9 @@ export async function submit() {
 		if (wrong) {
 			say(draft.errors[wrong]);
 			$(wrong).focus();
-		} else await send(draft.spec, $("as").value);
+		} else await send(draft.spec, as);
 	} catch (error) {
-		explain(error, draft);
+		explain(error, draft, as);
 	}
 	await pause(400); // the second half of a double click is no second job
 	$("run").ariaDisabled = "false";
@@ -205,28 +218,35 @@ function tell(look, title, words, ...more) {
 	see("refusal");
 }
 
-function explain(error, draft) {
+// What was asked for, so changed; whatever the form says by now.
+async function take(spec, as) {
+	if ($("refusal").hidden) return; // a double click is one
+	$("refusal").hidden = true;
+	await submitting;
+	wanted = spec;
+	$("as").value = as;
+	await submit();
+	// The button that had the focus is gone.
+	if ($("refusal").hidden) $("run-head").focus({ preventScroll: true });
+}
+
+function explain(error, draft, as) {
 	// It is about no job: another's states beside it would pass for its own.
 	select(null);
 	carry({ job: "" });
 	if (!(error instanceof Refused)) return tell("", "No answer", draft ? "Whether the job was accepted is not known. Run it again: the same idempotency key makes it one job." : "Nothing was submitted.");
 	const { payload: it } = error;
-	const { spec, routing } = draft ?? {};
+	const { spec = {}, routing } = draft ?? {};
 	let words = error.message;
-	let acts = [];
+	let acts = counterOffers(spec, it).map(([label, change]) => button(label, () => take({ ...spec, ...change }, as)));
 	if (error.code === "budget_exceeded") {
-		const left = it.monthly_spend_cap_usd - it.month_to_date_usd;
-		const shorter = Math.floor((spec.max_runtime_seconds * left) / it.estimated_cost_usd);
 		words += ` ${usd(it.realised_usd)} is spent, ${usd(it.in_flight_usd)} reserved for jobs in flight. Nothing was submitted.`;
-		if (shorter >= 60) acts = [button(`Shrink it to ${shorter} s`, () => {
-			$("max_runtime_seconds").value = shorter;
-			edit();
-		})];
+		if (!acts.length) words += ` Nothing smaller fits: raise the cap, wait for jobs to end, or for ${it.resets_at.slice(0, 10)}.`;
 	} else if (error.code === "no_supplier") {
 		const out = [...new Set(routing.candidates.filter((each) => each.rejected === "outage").map((each) => each.supplier))];
 		words += ` Out: ${out.join(", ") || none}. Nothing was submitted.`;
 		acts = out.slice(0, 3).map((name) => button(`End ${name}’s outage`, () => setOutage(name, false)));
 	}
-	return tell("", `${error.status} ${error.code}`, words, h("div", "acts", ...acts),
+	return tell("", `${error.status} ${error.code}`, words, h("div", { className: "acts", role: "group", ariaLabel: "What would be accepted" }, ...acts),
 		h("details", "", h("summary", "", "The answer as it came"), h("pre", { tabIndex: 0 }, JSON.stringify(it, null, 2))));
 }

@@ -1,4 +1,4 @@
-// The smaller panels: connection, clock, the agent's budget, webhook inbox, recent jobs.
+// The smaller panels: connection, clock, webhook inbox, recent jobs.
 
 import { $, button, does, duration, h, keyed, none, plural, see, short, text, usd } from "./dom.js";
 import { get } from "./api.js";
@@ -27,7 +27,6 @@ export function setUp() {
 		$("away").hidden = !words;
 	});
 	setUpClock();
-	setUpBudget();
 	setUpHooks();
 	setUpJobs();
 }
@@ -59,19 +58,6 @@ function setUpClock() {
 	setInterval(() => world.state && text($("now"), new Date(now()).toISOString().slice(0, 19).replace("T", " ") + " UTC"), 200);
 }
 
-function setUpBudget() {
-	task("budget", async () => {
-		const key = (world.agent = await get("/v1/key", "agent"));
-		emit("budget");
-		const cap = key.monthly_spend_cap_usd;
-		const parts = { spent: key.realised_usd, reserved: key.in_flight_usd, left: key.headroom_usd };
-		text($("cap"), `${usd(cap)} until ${key.resets_at.slice(0, 10)}`);
-		Object.values(parts).slice(0, 2).forEach((part, at) => $("bar").children[at].style.setProperty("--share", part / cap));
-		Object.assign($("bar"), { ariaValueMax: cap, ariaValueNow: key.month_to_date_usd, ariaValueText: `${usd(key.month_to_date_usd)} of ${usd(cap)}` });
-		$("figures").replaceChildren(...Object.entries(parts).map(([name, part]) => h("div", { className: name }, h("dt", "", name), h("dd", "num", usd(part)))));
-	});
-}
-
 function setUpHooks() {
 	does($("register"), () => act("hooks", "/v1/webhooks", { url: location.origin + INBOX, events: EVENTS }));
 	task("hooks", async () => {
@@ -79,6 +65,8 @@ function setUpHooks() {
 		const mine = webhooks.find((each) => each.url.endsWith(INBOX));
 		const { deliveries } = mine ? await get(`/v1/webhooks/${mine.id}/deliveries?limit=20`) : { deliveries: [] };
 		const received = mine ? (await get("/_dev/inbox?limit=100")).deliveries : [];
+		Object.assign(world, { received, isRegistered: Boolean(mine) });
+		emit("hooks");
 		$("register").hidden = Boolean(mine);
 		text($("no-hooks"), deliveries.length ? "" : mine ? "Registered: events are delivered here, signed." : "Register the playground’s own receiver, and every event is delivered to it, signed.");
 		keyed($("deliveries"), deliveries, (each) => each.id, (each) => makeDelivery(each, mine.id), (item, each) =>
@@ -119,14 +107,15 @@ function setUpJobs() {
 	});
 }
 
+export async function show(id) {
+	select(world.jobs.find((each) => each.id === id) ?? (await get(`/v1/jobs/${id}`)));
+	carry({ job: id });
+	see("card");
+}
+
 function makeJob(job) {
-	const pick = () => {
-		select(world.jobs.find((each) => each.id === job.id));
-		carry({ job: job.id });
-		see("card");
-	};
 	const looks = ["", "", "opt", "r num opt", "r num", "r num opt"];
-	return h("tr", "", h("th", { scope: "row" }, button(short(job.id), pick, { className: "pick num", title: job.id })), ...looks.map((className) => h("td", className)));
+	return h("tr", "", h("th", { scope: "row" }, button(short(job.id), () => show(job.id), { className: "pick num", title: job.id })), ...looks.map((className) => h("td", className)));
 }
 
 // Asks before everything goes; resolves to whether it is to go.

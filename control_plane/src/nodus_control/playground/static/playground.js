@@ -2,6 +2,7 @@
 
 import { $, button, fail, notify, plural, text } from "./dom.js";
 import { get, isSimulated, post, settings } from "./api.js";
+import * as budget from "./budget.js";
 import * as form from "./form.js";
 import * as ledger from "./ledger.js";
 import * as panels from "./panels.js";
@@ -9,7 +10,7 @@ import * as route from "./route.js";
 import * as run from "./run.js";
 import { on, pause, refresh, select, start, world } from "./world.js";
 
-const GONE = "Jobs, ledger, budgets, webhooks and outages are removed; the keys stay.";
+const GONE = "Jobs, ledger, budgets, webhooks and outages are removed; the keys stay; the agent’s cap is $25.";
 
 // Resolves once the page has seen that the control plane began anew.
 async function startOver(from) {
@@ -50,6 +51,7 @@ $("reset").onclick = async () => {
 	if (await panels.isConfirmed(GONE)) startOver({}).catch(fail);
 };
 panels.setUp();
+budget.setUp();
 route.setUp();
 run.setUp();
 ledger.setUp();

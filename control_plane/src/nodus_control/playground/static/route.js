@@ -6,15 +6,16 @@ import { on, refresh, world } from "./world.js";
 
 const WHY = {
 	tier_not_allowed: "not in the required tiers",
-	outage: "out",
+	too_few_gpus: "has too few of this GPU",
 	cannot_run: "cannot run this job",
+	outage: "out",
+	drained: "takes nothing new",
+	unreachable: "cannot be asked now",
 	already_lost: "lost this job before",
 	no_capacity: "turned this job down",
-	too_few_gpus: "too few of this GPU",
-	drained: "takes nothing new",
-	unreachable: "cannot be reached",
-	over_max_cost: "its first minute is above the job’s ceiling",
+	over_max_cost: "a minute costs more than max_cost_usd",
 	over_budget: "more than the key has left",
+	above_reserved_rate: "dearer than what was reserved", // in decisions of version 0.1 only
 };
 
 let sent = Promise.resolve(); // what was flipped before goes before
@@ -56,14 +57,19 @@ function render() {
 		const places = mine.slice(rank ? 0 : 1).map((each) => each.region + (rank >= 0 && each.rejected ? " ✕" : "")).sort((a, b) => b.endsWith("✕") - a.endsWith("✕"));
 		const reasons = [...new Set(mine.map((each) => WHY[each.rejected] ?? each.rejected))].join("; ");
 		const [, cost, score, why, out] = row.cells;
-		row.className = rank === 0 ? "chosen" : rank > 0 ? "" : "rejected";
+		row.className = rank < 0 ? "rejected" : rank === 0 && decision.chosen ? "chosen" : "";
 		text(cost, best ? usd(best.usd_per_gpu_hour) : "");
 		text(score.lastChild, best?.score.toFixed(3) ?? "");
 		score.firstChild.style.setProperty("--share", best ? best.score / 1.1 : 0);
-		text(why.firstChild, rank === 0 ? `${ofJob ? "chosen" : "would be chosen"}: ${best.region}` : rank > 0 ? `no. ${rank + 1}` : reasons || "does not offer this GPU");
+		text(why.firstChild, rank < 0 ? reasons || "does not offer this GPU" : verdict(best, rank, decision.chosen, ofJob));
 		text(why.lastChild, places.slice(0, 2).join(", ") + (places.length > 2 ? ` +${places.length - 2}` : ""));
 		out.firstChild.ariaChecked = flipped[name]?.on ?? outage;
 	});
+}
+
+function verdict({ region, has_room: hasRoom }, rank, chosen, ofJob) {
+	if (rank === 0 && chosen) return `${ofJob ? "chosen" : "would be chosen"}: ${region}`;
+	return hasRoom === false ? "full: waited for" : `no. ${rank + 1}`;
 }
 
 function makeRow({ name, kind }) {

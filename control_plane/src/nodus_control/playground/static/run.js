@@ -60,9 +60,11 @@ function render() {
 		step.ariaCurrent = at === reached && "step";
 		text(step, status);
 	});
+	const phase = job?.phase?.replaceAll("_", " ");
+	text($("phase"), phase ? phase[0].toUpperCase() + phase.slice(1) + (job.phase_detail ? `: ${job.phase_detail}` : "") : "");
 	$("card").children[1].lastChild.className = `num is-${job?.status}`;
 	tick();
-	if (told !== (told = job ? `Job ${job.status}${job.supplier ? ` at ${job.supplier}, ${job.region}` : ""}` : "")) say(told);
+	if (told !== (told = job ? `Job ${job.status}${job.supplier ? ` at ${job.supplier}, ${job.region}` : ""}${phase ? `, ${phase}` : ""}` : "")) say(told);
 	const list = $("timeline");
 	const isAtEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
 	const shown = history.filter((entry) => /^job|attempt\.(opened|ended)/.test(entry.kind) && !ENDS.includes(entry.payload.outcome));
@@ -84,7 +86,7 @@ export function telling({ kind, payload: it }) {
 	const micros = (value) => usd(value && value / 1e6);
 	const told = {
 		"job.submitted": () => ["Queued", `${it.gpu_count} × ${it.gpu}, at most ${micros(it.reserved_micros)} reserved`, "queued"],
-		"attempt.opened": () => [`Attempt ${it.attempt}: ${it.supplier}, ${it.region}`, `at ${micros(it.micros_per_gpu_hour)} per GPU-hour, the best that is left`],
+		"attempt.opened": () => [`Attempt ${it.attempt}: ${it.supplier}, ${it.region}`, `at ${micros(it.micros_per_gpu_hour)} per GPU-hour, the best that is left${it.reserved_micros == null ? "" : `; ${micros(it.reserved_micros)} reserved`}`],
 		"attempt.ended": () => ({
 			refused: ["Turned down", "for lack of capacity: this place is excluded", "failed"],
 			outage: ["Lost in an outage", "not charged; this supplier is excluded", "failed"],
@@ -95,6 +97,10 @@ export function telling({ kind, payload: it }) {
 			it.status === "queued" ? `failing over: ${it.reason}` : [it.supplier, it.region, it.reason].filter(Boolean).join(", "),
 			it.status,
 		],
+		"job.reservation": () => ["Waits for budget", "what was reserved for it is released", "queued"],
+		"budget.exceeded": () => ["Refused by the budget", `a job of up to ${micros(it.estimated_micros)}`],
+		"budget.threshold_reached": () => ["Budget nearly used", `${it.fraction * 100} % of the cap`],
+		"key.cap_set": () => ["Cap set", `to ${micros(it.monthly_cap_micros)}, from ${micros(it.previous_monthly_cap_micros)}`],
 		"key.minted": () => ["Key minted", it.label],
 		"webhook.attempted": () => ["Webhook sent", `${it.event_type}: ${it.status_code ?? it.error}`],
 		"job.settled": () => ["Settled", `${micros(it.cost_micros)}, ${micros(it.retail_micros)} at retail; ${micros(it.released_micros)} released`],

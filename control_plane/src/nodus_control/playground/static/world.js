@@ -4,7 +4,7 @@
 import { fail } from "./dom.js";
 import { Refused, call, get, post } from "./api.js";
 
-export const world = { state: null, jobs: [], tail: [], job: null, routing: null, history: [], draft: null, agent: null, isEditing: false };
+export const world = { state: null, jobs: [], tail: [], job: null, routing: null, history: [], draft: null, agent: null, received: [], isRegistered: false, isEditing: false };
 
 const STATE_MS = 1500;
 const TAIL = 200;
