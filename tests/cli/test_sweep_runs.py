@@ -313,6 +313,17 @@ def test_a_quote_adds_up(stub: Stub, nodus: Command, sweep: str) -> None:
     assert len(stub.called(QUOTES)) == 2
 
 
+def test_a_quote_says_nothing_twice(stub: Stub, nodus: Command, sweep: str) -> None:
+    """No range where all suppliers cost the same, and no amount where all are out."""
+    stub.answer(QUOTES, Answer(200, QUOTE), Answer(200, {"fits": False, "chosen": None}))
+    same, out = nodus("quote", "-f", sweep).stdout, nodus("quote", "-f", sweep).stdout
+
+    assert "range" not in same
+    assert [line.split("  ")[0] for line in out.splitlines()] == ["jobs", "fit", "supplier"]
+    assert "0 of them" in out
+    assert "all that offer this are out" in out
+
+
 @posix_only
 def test_an_interrupted_submission_says_how_to_go_on(stub: Stub, nodus: Command, sweep: str) -> None:
     """Nobody knows which jobs were submitted; the printed line submits the others."""

@@ -115,7 +115,7 @@ def _facts(quote: Quote, fitting: Fitting) -> Iterator[tuple[str, str | None]]:
         yield "start", "when there is room: all that could take them are full now"
     if quote.estimated_cost_usd is not None and fitting.estimated_cost_usd is not None:
         yield "at most", f"{dollars(fitting.estimated_cost_usd)}, {dollars(quote.estimated_cost_usd)} each"
-    if fitting.least_usd is not None and fitting.most_usd is not None:
+    if fitting.least_usd is not None and fitting.most_usd is not None and fitting.least_usd < fitting.most_usd:
         yield "range", f"{_range(fitting.least_usd, fitting.most_usd)}, depending on the supplier"
     if quote.retail_cost_usd is not None:
         yield "at retail", dollars(times(quote.retail_cost_usd, fitting.jobs))
