@@ -14,6 +14,7 @@ from ..._fields import JOB
 from .. import exit_codes
 from ..invocation import Invocation
 from ..jobs import show_job
+from ..label_completion import complete_label
 from ..options import (
     cancel_on_interrupt_option,
     completing,
@@ -95,6 +96,7 @@ SPECIAL_OPTIONS = {
             "labels",
             multiple=True,
             metavar="KEY=VALUE",
+            shell_complete=complete_label,
             help="What to find the job and its cost by; KEY alone has an empty value. Repeatable, up to 16 times.",
         )
     ],
