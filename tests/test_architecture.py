@@ -90,6 +90,8 @@ OUTSIDE_OF_SDK: dict[str, set[str]] = {
     "httpx": {"_httpx", "_cli.listening"},
     "httpx2": {"_httpx"},
     "pydantic": {"_bodies", "_http", "_job_pages", "_models", "_resources", "_usage"},
+    "tomli": {"_cli.sweep_file"},  # before Python 3.11, which brings the next
+    "tomllib": {"_cli.sweep_file"},
 }
 # Who uses the HTTP libraries, by way of `_httpx`.
 USES_HTTP_LIBRARIES = {

@@ -168,6 +168,25 @@ def test_no_command_lets_a_server_steer_the_terminal(stub: Stub, nodus: Command,
     assert result.stdout + result.stderr
 
 
+@pytest.mark.parametrize("more", [(), ("--wait",), ("--json",), ("--wait", "--json")])
+@pytest.mark.usefixtures("on_a_terminal")
+def test_nor_does_it_with_many_jobs(stub: Stub, nodus: Command, tmp_path: Path, more: tuple[str, ...]) -> None:
+    """One that was submitted and one that was not, with everything in each."""
+    sweep = tmp_path / "sweep.toml"
+    sweep.write_text("image = 'a'\nmatrix.N = [1, 2]", encoding="utf-8")
+    hostile(stub, 200)
+    results = {"results": [{"job": JOB}, {**ANSWER, "status": 402}]}
+    everything = stub.scripts.get
+    answers = {"POST /v1/jobs/batch": lambda request: Answer(200, results)}
+    stub.scripts.get = lambda route, default=None: answers.get(route) or everything(route)  # type: ignore[method-assign]
+    result = nodus("run", "--file", str(sweep), *more)
+
+    assert_harmless(result)
+    assert result.status == 7
+    assert "1b]0;pwned" in result.stdout
+    assert more or "1b]0;pwned" in result.stderr
+
+
 @pytest.mark.parametrize("status", [200, 404])
 @pytest.mark.parametrize("path", CALLS)
 def test_json_and_rows_are_escaped_in_a_pipe_too(stub: Stub, nodus: Command, path: str, status: int) -> None:

@@ -111,7 +111,7 @@ class PendingWork:
         job_id: the job that is waited for, once known.
         resume: the command line that continues where this command was, or None.
         cancel: cancels the job, or all of them, and returns its status; set if an interrupt should do that.
-        count: how many jobs are waited for, if they were chosen rather than named.
+        count: how many jobs are submitted or waited for, where they are not one that is named.
     """
 
     def __init__(self, output: Output) -> None:
@@ -122,16 +122,25 @@ class PendingWork:
         self.resume: str | None = None
         self.cancel: Callable[[], Awaitable[str]] | None = None
         self.count: int | None = None
+        self._submitting = False
+        self._needs: tuple[str, ...] = ()
 
     def begin(self, idempotency_key: str, rerun: list[str]) -> None:
         """Record a submission that is about to be sent."""
         self.idempotency_key = idempotency_key
         self.rerun = rerun
 
-    def about_all(self, count: int, resume: str) -> None:
-        """Record that many jobs are waited for, and the command line that waits for the same ones."""
+    def begin_many(self, count: int, resume: str, *needs: str) -> None:
+        """Record that many jobs are about to be submitted, the line that submits the same ones, and what it needs."""
+        self.about_all(count, resume, *needs)
+        self._submitting = True
+
+    def about_all(self, count: int, resume: str, *needs: str) -> None:
+        """Record that many jobs are waited for, the line that waits for the same ones, and what it needs."""
         self.count = count
         self.resume = resume
+        self._needs = needs
+        self._submitting = False
 
     def announce(self, number: int) -> None:
         """Say what was interrupted and how to go on."""
@@ -163,7 +172,7 @@ class PendingWork:
         """Return the lines that say how to go on after an error; none if it cannot have had any effect."""
         if self.job_id is not None:
             return self._about_job()
-        if self.count is not None:
+        if self.count is not None and not self._submitting:
             return self._about_all()
         return self.advice() if error.outcome_unknown else []
 
@@ -171,6 +180,12 @@ class PendingWork:
         """Return the lines that say how to go on from here."""
         if self.job_id is not None:
             return [f"Job {self.job_id} goes on.", *self._about_job()]
+        if self.count is not None and self._submitting:
+            return [
+                f"Any of the {self.count:,} jobs may have been submitted.",
+                "To submit the others as well, without making a second one of any:",
+                *(f"  {line}" for line in (self.resume or "", *self._needs)),
+            ]
         if self.count is not None:
             return ["The jobs go on.", *self._about_all()]
         if self.resume is not None:
@@ -184,7 +199,7 @@ class PendingWork:
         return []
 
     def _about_all(self) -> list[str]:
-        return [f"  To wait for them again:  {self.resume}"]
+        return [f"  To wait for them again:  {self.resume}", *(f"  {line}" for line in self._needs)]
 
     def _about_job(self) -> list[str]:
         job_id = self.job_id or ""

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import asyncclick
 
 from .._fields import FILTERS, Fields
+from .label_completion import complete_label
 from .output import Output
 
 DEFAULT_LIMIT = 50
@@ -206,6 +207,7 @@ label_option = asyncclick.option(
     "labels",
     multiple=True,
     metavar="KEY[=VALUE]",
+    shell_complete=complete_label,
     help="Only jobs with this label; KEY alone, with any value. Repeatable: all must match.",
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .._money import dollars
@@ -34,11 +34,8 @@ async def show_dry_run(output: Output, client: AsyncClient, fields: Mapping[str,
     from .. import _calls
     from .._models import JobSpec
 
-    spec = JobSpec(**fields)
-    call = _calls.submit_job(spec)
-    body: dict[str, Any] = json.loads(call.body)
-    if "env" in body:
-        body["env"] = dict.fromkeys(body["env"], HIDDEN)
+    call = _calls.submit_job(JobSpec(**fields))
+    body = without_secrets(json.loads(call.body))
     headers = {
         "Authorization": f"Bearer {HIDDEN}",
         "Content-Type": "application/json",
@@ -59,6 +56,19 @@ async def show_dry_run(output: Output, client: AsyncClient, fields: Mapping[str,
     output.data("")
     show_quote(output, await client.quote(**fields), as_json=False)
     output.note("Nothing was submitted.")
+
+
+def without_secrets(body: Mapping[str, Any], shown: Collection[str] = ()) -> dict[str, Any]:
+    """Return a job's fields with the values of variables hidden.
+
+    Args:
+        body: the fields.
+        shown: variables whose values are no secrets.
+    """
+    variables = body.get("env")
+    if not variables:
+        return dict(body)
+    return {**body, "env": {name: text if name in shown else HIDDEN for name, text in variables.items()}}
 
 
 def _facts(quote: Quote) -> Iterator[tuple[str, str | None]]:

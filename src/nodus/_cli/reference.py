@@ -63,8 +63,9 @@ Ctrl-C or SIGTERM during `run --wait`, `get --wait` or `wait` ends only the wait
 prints how to wait for it again, and how to cancel it. So do `logs --follow` and `events ID`; `events` of all jobs
 prints the command that continues after the last event. If a submission has not been answered yet, the command prints
 its idempotency key and the command line that submits again under that key, and so finds the same job; that line names
-the variables of `--env` without their values. With `--cancel-on-interrupt`, the job is cancelled, within 5 seconds. A
-second interrupt ends the command at once.
+the variables of `--env` without their values. For the jobs of a `--file`, it prints the line that submits those that
+were not submitted yet, or that waits for all of them. With `--cancel-on-interrupt`, the job is cancelled, within 5
+seconds, or all of them. A second interrupt ends the command at once.
 """
 
 

@@ -57,16 +57,28 @@ async def wait_for_all(invocation: Invocation, client: AsyncClient, filters: Job
     Raises:
         NodusError: the wait met a permanent failure, or its timeout (`JobTimeoutError`).
     """
-    from .._poll import DEFAULT_POLL_SECONDS
-
-    output, pending = invocation.output, invocation.pending
     jobs = [job async for job in client.iter_jobs(page_size=MAX_PAGE_SIZE, **filters)]
     if not jobs:
         invocation.fail("job_not_found", "No job is chosen by that.")
         return exit_codes.NOT_FOUND
-    pending.about_all(len(jobs), shell_line("nodus", "wait", *_words(filters), *how.options(wait=False)))
+    line = shell_line("nodus", "wait", *_words(filters), *how.options(wait=False))
+    invocation.pending.about_all(len(jobs), line)
+    return await wait_for_these(invocation, client, jobs, how)
+
+
+async def wait_for_these(
+    invocation: Invocation, client: AsyncClient, jobs: Sequence[AsyncJob], how: WaitOptions
+) -> int:
+    """Wait until all of these jobs are over, show each as it ends, and return the exit status.
+
+    Raises:
+        NodusError: the wait met a permanent failure, or its timeout (`JobTimeoutError`).
+    """
+    from .._poll import DEFAULT_POLL_SECONDS
+
+    output = invocation.output
     if how.cancel_on_interrupt:
-        pending.cancel = lambda: _cancel_rest(client, jobs)
+        invocation.pending.cancel = lambda: cancel_rest(client, jobs)
     over = sum(job.is_terminal for job in jobs)
     output.note(f"Waiting for {_jobs(len(jobs))}{f', of which {over} are over' if over else ''}.")
     ended: set[str] = set()
@@ -170,7 +182,7 @@ async def _confirmed(output: Output, jobs: Sequence[AsyncJob]) -> bool:
     return await ask(output, "Cancel them? [y/N] ")
 
 
-async def _cancel_rest(client: AsyncClient, jobs: Sequence[AsyncJob]) -> str:
+async def cancel_rest(client: AsyncClient, jobs: Sequence[AsyncJob]) -> str:
     """Cancel the jobs that are not over within a few seconds; return what became of them."""
     failures = await _each([job for job in jobs if not job.is_terminal], lambda job: cancel(client, job))
     if failures:

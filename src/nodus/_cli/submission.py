@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._enums import OpenStrEnum
+from .._enums import GpuType, OpenStrEnum
+from .._errors import NotFoundError
 from .._fields import JOB
 from .terminal import shell_line
 
@@ -24,11 +25,13 @@ class Submission:
         fields: as in `AsyncClient.run`, all of them; the environment is what `env` and `env_files` gave.
         env: `--env` as given, `NAME=VALUE` or `NAME`.
         env_files: `--env-file` as given.
+        file: `--file` as given: then this is several jobs, and `fields` are those that take the place of the file's.
     """
 
     fields: Mapping[str, Any] = field(repr=False)
     env: Sequence[str]
     env_files: Sequence[str]
+    file: str | None = None
 
     async def submit(self, client: AsyncClient) -> AsyncJob:
         """Submit the job; however often this is called, there is only one.
@@ -54,6 +57,8 @@ class Submission:
         return [shell_line(*line), *needs]
 
     def _options(self) -> Iterator[str]:
+        if self.file is not None:
+            yield from ("--file", self.file)
         for name in JOB.names:
             value = self.fields[name]
             if name == "env":
@@ -70,6 +75,20 @@ class Submission:
             elif name not in ("command", "idempotency_key") and value is not None:
                 shown = value.value if isinstance(value, OpenStrEnum) else str(value)
                 yield from (f"--{name.replace('_', '-')}", shown)
+
+
+async def gpu_model(client: AsyncClient, gpu: str) -> GpuType | str:
+    """Return a GPU model that this version does not know as one to be sent, if somebody offers it."""
+    from .. import _arguments
+
+    model = GpuType(gpu)
+    if model.is_known or not _arguments.is_gpu_model(gpu):
+        return gpu
+    try:
+        is_offered = bool(await client.offers(gpu=gpu))
+    except NotFoundError:
+        return gpu  # an older server, which has the models that this version knows
+    return model if is_offered else gpu
 
 
 class EnvironmentValueError(ValueError):

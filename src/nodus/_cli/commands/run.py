@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import asyncclick
+from asyncclick.core import ParameterSource
 
 from ..._enums import GpuType, SupplierKind
-from ..._errors import NotFoundError
 from ..._fields import JOB
 from .. import exit_codes
 from ..invocation import Invocation
 from ..jobs import show_job
+from ..label_completion import complete_label
 from ..options import (
     cancel_on_interrupt_option,
     completing,
@@ -25,12 +26,9 @@ from ..options import (
     timeout_option,
     wait_option,
 )
-from ..submission import EnvironmentValueError, Submission, collect_variables
+from ..submission import EnvironmentValueError, Submission, collect_variables, gpu_model
 from ..terminal import shell_line
 from ..waiting import WaitOptions, cancel_submission, watch
-
-if TYPE_CHECKING:
-    from ..._async.client import AsyncClient
 
 ARGUMENTS_HINT = "The job's own program and arguments go after `--`: nodus run [OPTIONS] -- python train.py --epochs 10"
 
@@ -53,6 +51,9 @@ class RunCommand(asyncclick.Command):
 
 
 SPECIAL_OPTIONS = {
+    "image": [
+        asyncclick.option("--image", help=f"{JOB.meaning('image').replace('`', '')} Required, unless --file has it.")
+    ],
     "command": [],  # what follows `--`
     "gpu": [
         asyncclick.option(
@@ -95,6 +96,7 @@ SPECIAL_OPTIONS = {
             "labels",
             multiple=True,
             metavar="KEY=VALUE",
+            shell_complete=complete_label,
             help="What to find the job and its cost by; KEY alone has an empty value. Repeatable, up to 16 times.",
         )
     ],
@@ -118,7 +120,21 @@ SPECIAL_OPTIONS = {
 }
 
 
+def file_option(command: Any) -> Any:
+    """`--file`: several jobs at once."""
+    return asyncclick.option(
+        "--file",
+        "-f",
+        type=asyncclick.Path(),
+        metavar="PATH",
+        help="Read the fields of the job from a TOML file, or from stdin (-). With lists in its [matrix], each "
+        "combination of their values is a job. Options take precedence; variables and labels are added to those of the "
+        "file.",
+    )(command)
+
+
 @asyncclick.command("run", cls=RunCommand)
+@file_option
 @field_options(JOB, SPECIAL_OPTIONS)
 @wait_option
 @timeout_option
@@ -135,6 +151,7 @@ SPECIAL_OPTIONS = {
 async def run_command(
     invocation: Invocation,
     /,
+    file: str | None,
     env: tuple[str, ...],
     env_file: tuple[str, ...],
     idempotency_key: str | None,
@@ -153,16 +170,35 @@ async def run_command(
 
     With --wait, prints the job's final state, and exits with status 0 only if it completed. Ctrl-C then ends the
     waiting, not the job.
+
+    With --file, submits all jobs of the file, each accepted or refused by itself, and prints the id of each; with
+    --json, an object for each in order: the job, or the error. The exit status is that of the first that was refused.
+    With --wait, prints the jobs as they end, as `nodus wait` does, and what they cost together. The idempotency key of
+    each job comes from --idempotency-key and the job's values: run again with the same key, the command finds the jobs
+    that it has submitted, and submits the others.
     """
     from ... import _arguments
 
-    require_wait(asyncclick.get_current_context())
+    context = asyncclick.get_current_context()
+    require_wait(context)
     if dry_run and wait:
         raise asyncclick.UsageError("--dry-run submits nothing that --wait could wait for.")
     described = described_job(plain, argv, env, env_file)
+    wait_options = WaitOptions(timeout, poll_seconds, cancel_on_interrupt, as_json)
+    if file is not None:
+        from ..sweep_runs import load_sweep, run_sweep, show_sweep
+
+        options = typed_options(context, {**described, "idempotency_key": idempotency_key})
+        sweep = load_sweep(file, options, invocation.output)
+        if dry_run:
+            show_sweep(invocation.output, sweep.jobs, as_json=as_json)
+            return exit_codes.OK
+        return await run_sweep(
+            invocation, sweep, Submission(sweep.options, env, env_file, file), wait_options, wait=wait
+        )
+    require_image(context)
     key = _arguments.new_idempotency_key() if idempotency_key is None else _arguments.idempotency_key(idempotency_key)
     fields = {**described, "idempotency_key": key}
-    wait_options = WaitOptions(timeout, poll_seconds, cancel_on_interrupt, as_json)
     output, pending = invocation.output, invocation.pending
     async with invocation.client() as client:
         submission = Submission({**fields, "gpu": await gpu_model(client, plain["gpu"])}, env, env_file)
@@ -186,6 +222,27 @@ async def run_command(
             output.data(job.id)
         output.note(f"Job {note}. To watch it: {shell_line('nodus', 'wait', job.id)}")
         return exit_codes.OK
+
+
+def require_image(context: asyncclick.Context) -> None:
+    """Refuse a job without an image.
+
+    Raises:
+        UsageError: it has none.
+    """
+    if context.params["image"] is None:
+        option = next(each for each in context.command.params if each.name == "image")
+        raise asyncclick.MissingParameter(ctx=context, param=option)
+
+
+def typed_options(context: asyncclick.Context, described: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was typed of a job: None for fields that only have their defaults."""
+    return {
+        name: None
+        if JOB.defaults.get(name) is not None and context.get_parameter_source(name) is ParameterSource.DEFAULT
+        else described.get(name)
+        for name in JOB.names
+    }
 
 
 def described_job(
@@ -221,17 +278,3 @@ def read_variables(env: tuple[str, ...], env_file: tuple[str, ...]) -> dict[str,
         return collect_variables(env, env_file, os.environ)
     except EnvironmentValueError as exc:
         raise asyncclick.UsageError(str(exc)) from exc
-
-
-async def gpu_model(client: AsyncClient, gpu: str) -> GpuType | str:
-    """Return a GPU model that this version does not know as one to be sent, if somebody offers it."""
-    from ... import _arguments
-
-    model = GpuType(gpu)
-    if model.is_known or not _arguments.is_gpu_model(gpu):
-        return gpu
-    try:
-        is_offered = bool(await client.offers(gpu=gpu))
-    except NotFoundError:
-        return gpu  # an older server, which has the models that this version knows
-    return model if is_offered else gpu
