@@ -1,8 +1,8 @@
-"""What tests read off the page."""
+"""What tests read off the page, and the click that most of them begin with."""
 
 from __future__ import annotations
 
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, expect
 
 FIELDS = ["id", "status", "supplier", "region", "duration", "cost_usd", "vs retail", "you saved"]
 
@@ -30,3 +30,17 @@ def checks(page: Page) -> dict[str, bool]:
     """Return the outcome of each check of the ledger."""
     marked = [text.split(" ", 1) for text in page.locator("#report b").all_inner_texts()]
     return {name: mark == "✓" for mark, name in marked}
+
+
+def run_job(page: Page) -> str:
+    """Press the button; return the id of the job that it made."""
+    with page.expect_response(lambda it: it.request.method == "POST" and it.url.endswith("/v1/jobs")) as answered:
+        page.get_by_role("button", name="Run job").click()
+    job_id: str = answered.value.json()["id"]
+    expect(page.locator("#card dd").first).to_have_text(job_id)
+    return job_id
+
+
+def expect_status(page: Page, status: str) -> None:
+    """Wait for the card to say it."""
+    expect(page.locator("#card dd").nth(1)).to_have_text(status)

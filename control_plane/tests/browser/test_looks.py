@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from browser.conftest import SCREENS, Open, Playground
-from browser.test_page import expect_status, run_job
+from browser.reading import expect_status, run_job
 from playwright.sync_api import Page, expect
 
 WIDTHS = {360: 800, 1280: 900, 2560: 1440}

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 from browser.conftest import Open, Playground
-from browser.reading import card, told
-from browser.test_page import expect_status, run_job
+from browser.reading import card, expect_status, run_job, told
 from playwright.sync_api import Page, expect
 
 SPEC = {"image": "ghcr.io/acme/train:v3", "gpu": "h100_80gb", "max_runtime_seconds": 1200}
