@@ -69,7 +69,7 @@ class Campaign:
             found = control_plane.keys.find(minted.api_key)
             assert found is not None
             self.keys.append(found)
-        self.bystanders = Bystanders(self.other, self.keys, CUSTOMERS)
+        self.bystanders = Bystanders(self.other, self.keys, CUSTOMERS, self.stopped)
 
     def submit(self, chance: random.Random) -> None:
         """Submit a job to one of the keys, or several together, and cancel one now and then."""

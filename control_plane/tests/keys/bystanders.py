@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -58,10 +57,13 @@ class Till:
 
 
 class Bystanders:
-    """What they do, step by step; all of it may go on in many threads at once."""
+    """What they do, step by step, in many threads at once; they rest where there is nothing to do, until `stopped`."""
 
-    def __init__(self, plane: ControlPlane, keys: Sequence[KeyRecord], customers: Sequence[str]) -> None:
+    def __init__(
+        self, plane: ControlPlane, keys: Sequence[KeyRecord], customers: Sequence[str], stopped: threading.Event
+    ) -> None:
         self.plane = plane
+        self._stopped = stopped
         self.done: Counter[str] = Counter()
         self._keys = keys
         self._customers = customers
@@ -95,7 +97,7 @@ class Bystanders:
         """Wake what waits for budget, as a sweep does."""
         self.done["woken"] += waiting_jobs.wake(self.plane.database, self.plane.clock.now())
         self.done["sweep"] += 1
-        time.sleep(IDLE_SECONDS)
+        self._stopped.wait(IDLE_SECONDS)
 
     def deliver(self, chance: random.Random) -> None:
         """Deliver webhooks: nearly all arrive."""
@@ -107,7 +109,7 @@ class Bystanders:
             deliveries.finish(owner, outgoing, outcome, began=now, ended=now, chance=0.5)
             self.done["delivery"] += 1
         if not shares:
-            time.sleep(IDLE_SECONDS)
+            self._stopped.wait(IDLE_SECONDS)
 
     def batch(self, key: KeyRecord, specs: Sequence[JobSpec], name: str) -> list[str]:
         """Submit jobs together, and ask for the price of the first; return the ids of those that were accepted."""
@@ -122,7 +124,7 @@ class Bystanders:
             if exporter.run_one():
                 self.done["metering"] += 1
             else:
-                time.sleep(IDLE_SECONDS)
+                self._stopped.wait(IDLE_SECONDS)
 
         return export
 

@@ -175,7 +175,7 @@ def test_a_small_cap_is_used_up(database_url: str, at_once: int) -> None:
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("engine", ENGINES, indirect=True)
 @pytest.mark.parametrize(
-    ("at_once", "scale_seconds"), [(SERIAL, 0.85), (CONCURRENT, 0.65)], ids=["serial", "concurrent"]
+    ("at_once", "scale_seconds"), [(SERIAL, 0.55), (CONCURRENT, 0.65)], ids=["serial", "concurrent"]
 )
 def test_a_cap_of_25_dollars_is(kept_database_url: str, at_once: int, scale_seconds: float) -> None:
     """With ten thousand jobs."""
