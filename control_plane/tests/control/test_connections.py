@@ -50,6 +50,17 @@ def test_where_all_are_busy_the_new_one_is_refused() -> None:
     assert len(connections) == 2
 
 
+def test_who_takes_no_more_closes_what_comes() -> None:
+    """What there is stays as it is."""
+    connections: Connections[str] = Connections(4)
+    list(connections.opened("before", "a", 10))
+    connections.take_no_more()
+
+    assert list(connections.opened("after", "a", 10)) == ["after"]
+    assert connections.overdue(10) == ["before"]
+    assert len(connections) == 1
+
+
 def test_the_idle_go_before_the_unfinished() -> None:
     """Their clients have what they asked for."""
     connections: Connections[str] = Connections(4)

@@ -36,6 +36,7 @@ class Connections(Generic[_Connection]):
 
     def __init__(self, most: int) -> None:
         self.most = most
+        self._takes_more = True
         self._addresses: dict[_Connection, str] = {}
         self._waiting: dict[str, _OfAddress[_Connection]] = {}
         self._deadlines: dict[_Connection, float] = {}
@@ -50,6 +51,9 @@ class Connections(Generic[_Connection]):
 
     def opened(self, connection: _Connection, address: str, deadline: float) -> Iterator[_Connection]:
         """Note a new connection, of which a request's head must come by the deadline; yield those to be closed."""
+        if not self._takes_more:
+            yield connection
+            return
         self._addresses[connection] = address
         if len(self._addresses) > self.most:
             victim = self._victim()
@@ -57,6 +61,10 @@ class Connections(Generic[_Connection]):
             yield connection if victim is None else victim
         if connection in self._addresses:
             yield from self.expects(connection, deadline)
+
+    def take_no_more(self) -> None:
+        """Have every connection closed that is opened from now on."""
+        self._takes_more = False
 
     def expects(self, connection: _Connection, deadline: float) -> Iterator[_Connection]:
         """Note that a request, or its rest, must come by a deadline; yield those to be closed."""

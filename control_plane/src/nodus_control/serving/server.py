@@ -60,6 +60,8 @@ class _Uvicorn(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening, and end what was kept for answering."""
+        # uvicorn waits for all connections to close, and would tell a late one, accepted but not yet made, nothing.
+        self._kept.take_no_more()
         try:
             await super().shutdown(sockets=sockets)
         finally:
