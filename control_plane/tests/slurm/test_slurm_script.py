@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from patience import PATIENCE_SECONDS
+from patience import PATIENCE_SECONDS, eventually
 
 from nodus_control.suppliers.slurm.records import Records, parse_records, read_records
 from nodus_control.suppliers.slurm.script import batch_script, quote, secret_text
@@ -141,6 +142,22 @@ def test_a_limit_ends_a_program_that_does_not_hear(attempt: Attempt, shell: list
     assert record.ended.reason == "limit"
     assert record.ended.seconds >= 6.0
     assert b"heard" in attempt.output()
+
+
+def test_a_program_that_is_ended_before_its_script_hears_of_it_was_ended(attempt: Attempt, shell: list[str]) -> None:
+    """As Slurm ends all that runs of a job, one after the other: it did not end by itself."""
+    script = attempt.write(["sh", "-c", "echo $$ >pid; exec sleep 600"]).begin(shell)
+    pid = attempt.folder / "work" / "pid"
+    eventually(lambda: pid.exists() and pid.read_text().endswith("\n"))
+    number = int(pid.read_text())
+    os.kill(number, signal.SIGTERM)
+    eventually(lambda: not Path(f"/proc/{number}").exists())
+    script.send_signal(signal.SIGTERM)
+
+    assert script.wait(PATIENCE_SECONDS) == 0
+    ended = attempt.records().ended
+    assert ended is not None
+    assert (ended.reason, ended.status) == ("signalled", 143)
 
 
 def test_output_over_the_limit_is_marked(attempt: Attempt, shell: list[str]) -> None:

@@ -219,11 +219,25 @@ while :; do
     kill -0 "$program" 2>/dev/null || break
 done
 tick; length=$((now - first))
-reason=exited
-if [ -e "$local/silent" ]; then reason=silent
-elif [ -n "$asked" ]; then if [ -e cancel ]; then reason=cancelled; else reason=signalled; fi
-elif [ "$length" -ge $((@LIMIT@ * 100)) ]; then case $status in 124|137) reason=limit ;; esac
-fi
+passed=yes
+
+decide() {
+    reason=exited
+    if [ -e "$local/silent" ]; then reason=silent
+    elif [ -n "$asked" ]; then if [ -e cancel ]; then reason=cancelled; else reason=signalled; fi
+    elif [ "$length" -ge $((@LIMIT@ * 100)) ]; then case $status in 124|137) reason=limit ;; esac
+    fi
+}
+
+# Slurm ends the program and this shell one after the other, and on a busy node it takes a moment from one to the next.
+patience=10
+if [ "$status" -eq 143 ]; then patience=50; fi
+decide
+while [ "$status" -ne 0 ] && [ "$reason" = exited ] && [ "$patience" -gt 0 ]; do
+    sleep 0.1
+    patience=$((patience - 1))
+    decide
+done
 
 # What the program left behind has a second to finish, and what goes on printing is not waited for.
 waited=0
