@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from patience import PATIENCE_SECONDS
+from patience import PATIENCE_SECONDS, eventually
 
 import nodus
 from nodus_control.testing import LocalControlPlane
@@ -56,7 +56,14 @@ def make_wait(http: httpx.Client, agent: nodus.Client) -> tuple[nodus.Job, float
     assert its_own is not None
     http.post("/_dev/cap", json={CAP: month}).raise_for_status()
     http.post(f"/_dev/suppliers/{CHEAPEST}/outage", json={"on": True})
+    eventually(lambda: waiting(http) != [])
     return job, round(month - its_own, 6)
+
+
+def begin(http: httpx.Client, job: nodus.Job) -> None:
+    """Let a job that was woken begin: only then does time pass for it."""
+    eventually(lambda: job.refresh().status is nodus.JobStatus.PLACED, lambda: f"it is {job}")
+    http.post("/_dev/clock/advance", json={"seconds": 60})
 
 
 def test_what_waits_is_told_and_woken_by_a_raised_cap(http: httpx.Client, agent: nodus.Client) -> None:
@@ -71,7 +78,7 @@ def test_what_waits_is_told_and_woken_by_a_raised_cap(http: httpx.Client, agent:
     http.post("/_dev/clock/advance", json={"seconds": 60})
     still = waiting(http)
     raised = http.post("/_dev/cap", json={CAP: enough}).json()
-    http.post("/_dev/clock/advance", json={"seconds": 60})
+    begin(http, job)
 
     assert told == {"job_id": job.id, "detail": detail}
     assert (still, waiting(http), raised) == ([told], [], {CAP: enough})
@@ -82,7 +89,7 @@ def test_starting_over_gives_the_cap_back(http: httpx.Client, agent: nodus.Clien
     """Without a cap everything goes on; from the beginning it is the documented one."""
     job, _ = make_wait(http, agent)
     http.post("/_dev/cap", json={CAP: None})
-    http.post("/_dev/clock/advance", json={"seconds": 60})
+    begin(http, job)
     uncapped = agent.key()
     status = job.refresh().status
     http.post("/_dev/reset")

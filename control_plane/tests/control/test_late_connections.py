@@ -37,7 +37,7 @@ def test_who_is_accepted_while_the_server_stops_is_cut_off() -> None:
         with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_SECONDS) as late:
             late.sendall(REQUEST)
             eventually(lambda: time.monotonic() > held_since + TICK_SECONDS)
-            stopped = threading.Thread(target=server.stop, daemon=True)
+            stopped = threading.Thread(target=server.stop)
             stopped.start()
             assert first.recv(100).startswith(b"HTTP/1.1 200")
             answer = b""
